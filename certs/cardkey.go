@@ -1,0 +1,125 @@
+package certs
+
+import (
+	"crypto/aes"
+	"crypto/cipher"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"strings"
+
+	"github.com/lianfen/lianfen/points"
+)
+
+// cardKeyBytes is the length of a card key: AES-256.
+const cardKeyBytes = 32
+
+// CardKey turns card numbers into tokens and back. A card number with its length
+// fits one AES block, and one block under AES is a permutation that tells
+// nothing without the key; so the token is at once the ciphertext at rest and
+// the index to look a card up by. It is safe for concurrent use.
+type CardKey struct {
+	block cipher.Block
+}
+
+// WriteCardKey draws a new card key from random and writes it to a new file
+// that only its owner can read. It never overwrites: a lost key makes every
+// card of the store unknown.
+func WriteCardKey(path string, random io.Reader) (err error) {
+	var key [cardKeyBytes]byte
+	if _, err := io.ReadFull(random, key[:]); err != nil {
+		return fmt.Errorf("card key: draw: %w", err)
+	}
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return fmt.Errorf("card key: create: %w", err)
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	if _, err := fmt.Fprintln(f, hex.EncodeToString(key[:])); err != nil {
+		return fmt.Errorf("card key: write: %w", err)
+	}
+	if err := f.Sync(); err != nil {
+		return fmt.Errorf("card key: sync: %w", err)
+	}
+	return nil
+}
+
+// ReadCardKey reads the file that [WriteCardKey] wrote. A file that others may
+// read is refused.
+func ReadCardKey(path string) (*CardKey, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, fmt.Errorf("card key: %w", err)
+	}
+	if open := info.Mode().Perm() & 0o077; open != 0 {
+		return nil, fmt.Errorf("card key %s: mode %v lets others read it; run: chmod 600 %s", path, fs.FileMode(info.Mode().Perm()), path)
+	}
+	text, err := os.ReadFile(path) //nolint:gosec // the operator names the file.
+	if err != nil {
+		return nil, fmt.Errorf("card key: %w", err)
+	}
+	key, err := hex.DecodeString(strings.TrimSpace(string(text)))
+	if err != nil || len(key) != cardKeyBytes {
+		// The cause is left out: it would quote a byte of the key.
+		return nil, fmt.Errorf("card key %s: want %d hexadecimal digits", path, 2*cardKeyBytes)
+	}
+	return NewCardKey([cardKeyBytes]byte(key)), nil
+}
+
+// NewCardKey makes a card key from its 32 bytes.
+func NewCardKey(key [cardKeyBytes]byte) *CardKey {
+	block, err := aes.NewCipher(key[:])
+	if err != nil {
+		panic("certs: AES refuses a 32-byte key: " + err.Error()) //nolint:forbidigo // cannot happen.
+	}
+	return &CardKey{block: block}
+}
+
+// The plain block: number of digits, ten bytes of digits two by two, filled
+// with 0xF nibbles, then five zero bytes that tell a token of another key.
+const tokenDigitsAt, tokenZerosAt = 1, 11
+
+// Token writes the token of pan into dst; of no card, the zero token. It writes
+// in place so that the path of an authorisation allocates nothing.
+func (k *CardKey) Token(dst *points.CardToken, pan points.PAN) {
+	*dst = points.CardToken{}
+	if pan.IsZero() {
+		return
+	}
+	var digits [points.MaxPANDigits + 1]byte
+	n := len(pan.AppendDigits(digits[:0]))
+	for i := n; i < len(digits); i++ {
+		digits[i] = '0' + 0xF
+	}
+	dst[0] = byte(n)
+	for i := tokenDigitsAt; i < tokenZerosAt; i++ {
+		j := 2 * (i - tokenDigitsAt)
+		dst[i] = (digits[j]-'0')<<4 | (digits[j+1] - '0')
+	}
+	k.block.Encrypt(dst[:], dst[:])
+}
+
+// PAN returns the card number that token stands for; ok is false when the token
+// was not made with this key.
+func (k *CardKey) PAN(token points.CardToken) (pan points.PAN, ok bool) {
+	var plain [16]byte
+	k.block.Decrypt(plain[:], token[:])
+	n := int(plain[0])
+	if n < 1 || n > points.MaxPANDigits || [5]byte(plain[tokenZerosAt:]) != [5]byte{} {
+		return points.PAN{}, false
+	}
+	digits := make([]byte, 0, 2*(tokenZerosAt-tokenDigitsAt))
+	for _, b := range plain[tokenDigitsAt:tokenZerosAt] {
+		digits = append(digits, '0'+b>>4, '0'+b&0xF)
+	}
+	for _, c := range digits[n:] {
+		if c != '0'+0xF {
+			return points.PAN{}, false
+		}
+	}
+	pan, err := points.ParsePAN(digits[:n])
+	return pan, err == nil
+}

@@ -1,0 +1,135 @@
+# Everything one does with this repository; `make` alone explains itself.
+#
+# Every build here uses the same flags, so that all of it shares one cache: a
+# build of the store's tree takes minutes the first time and nothing afterwards.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+
+GO ?= go
+BIN := bin/lianfen
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+
+LINT_VERSION := v2.15.0
+LINT := bin/golangci-lint-$(LINT_VERSION)
+
+# Time for each fuzz target, and the packages whose targets run. The default
+# leaves out what imports the store: fuzzing instruments all that a package
+# imports, so the store's tree would be built once more.
+FUZZTIME ?= 30s
+FUZZ ?= $(LIGHT)
+BENCH ?= .
+
+# The packages whose tests do not import the store. Assigned to a variable before
+# use: an assignment fails where an argument would hide that the listing failed.
+LIGHT = $$($(GO) list -test -f '{{.ImportPath}} {{.Deps}}' ./... | sed -n '/cockroachdb\/pebble/!s/^\([^ ]*\)\.test .*/\1/p')
+
+.PHONY: help
+help: ## Show this list.
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## Build bin/lianfen.
+	$(GO) build -ldflags '-X main.version=$(VERSION)' -o $(BIN) ./cmd/lianfen
+
+.PHONY: demo
+demo: build ## Play a whole business day against a switch of your own, and show it.
+	$(BIN) demo
+
+# The tests come last, so that their summary is what one sees at the end.
+.PHONY: test
+test: vet modules docs-check demo fuzz-short unit ## Run everything that CI runs.
+
+.PHONY: check
+check: test lint race ## Run test, lint and race: all there is to check. Minutes, at first.
+
+.PHONY: quick
+quick: vet ## Run what is done in seconds: format, vet, floors, tests without the store.
+	@unformatted=$$(gofmt -l $$(git ls-files --cached --others --exclude-standard '*.go')); \
+	if [ -n "$$unformatted" ]; then echo "not formatted (make fmt):"; echo "$$unformatted"; exit 1; fi
+	packages="$(LIGHT)"; $(GO) test $$packages
+
+.PHONY: lint
+lint: $(LINT) ## Lint; builds golangci-lint first if it is not there (4 minutes, once).
+	$(LINT) config verify
+	$(LINT) run ./...
+
+.PHONY: fmt
+fmt: $(LINT) ## Format all Go files.
+	$(LINT) fmt ./...
+
+.PHONY: fuzz
+fuzz: ## Fuzz each target for FUZZTIME (30s); FUZZ=./ledger chooses packages.
+	@packages="$(FUZZ)"; \
+	targets=$$(for package in $$packages; do \
+		folder=$$($(GO) list -f '{{.Dir}}' $$package); \
+		{ grep -hoE '^func Fuzz[A-Za-z0-9_]+' "$$folder"/*_test.go || true; } | sed "s|^func |$$package |"; \
+	done); \
+	if [ -z "$$targets" ]; then echo "no fuzz target in:" $$packages; exit 1; fi; \
+	while read -r package target; do \
+		echo "fuzz $$package $$target for $(FUZZTIME)"; \
+		$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$package </dev/null; \
+	done <<< "$$targets"
+
+.PHONY: bench
+bench: ## Run the benchmarks; BENCH=Decode chooses.
+	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem ./...
+
+.PHONY: race
+race: ## Run all tests with the race detector; needs a C compiler.
+	$(GO) test -race ./...
+
+.PHONY: race-light
+race-light: ## The same for what does not import the store.
+	packages="$(LIGHT)"; $(GO) test -race $$packages
+
+.PHONY: docs
+docs: build ## Write docs/protocol.md and docs/cli from the program.
+	$(BIN) docs docs
+
+.PHONY: hooks
+hooks: ## Install a pre-commit hook that runs quick.
+	@hook=$$(git rev-parse --git-path hooks)/pre-commit; \
+	mkdir -p "$$(dirname "$$hook")"; \
+	printf '#!/bin/sh\nexec make quick\n' > "$$hook"; \
+	chmod +x "$$hook"; \
+	echo "installed $$hook"
+
+.PHONY: clean
+clean: ## Remove what was built here; Go's own cache stays.
+	rm -rf bin
+
+# The steps of test.
+
+.PHONY: vet
+vet:
+	$(GO) vet ./...
+
+.PHONY: modules
+modules:
+	$(GO) mod tidy -diff
+
+.PHONY: unit
+unit:
+	$(GO) test ./...
+
+.PHONY: fuzz-short
+fuzz-short:
+	@$(MAKE) --no-print-directory fuzz FUZZTIME=5s
+
+# Compares files, not commits, so that it also works while one is editing.
+.PHONY: docs-check
+docs-check: build
+	@fresh=$$(mktemp -d); trap 'rm -rf "$$fresh"' EXIT; \
+	$(BIN) docs "$$fresh"; \
+	for document in "$$fresh"/*; do \
+		diff -ru "docs/$${document##*/}" "$$document" || \
+			{ echo "docs/$${document##*/} is not what the program says: make docs"; exit 1; }; \
+	done; \
+	echo "generated documents are up to date"
+
+$(LINT):
+	GOBIN=$(CURDIR)/bin $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(LINT_VERSION)
+	mv bin/golangci-lint $(LINT)

@@ -1,0 +1,211 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+)
+
+// FileName is the name of the configuration file in a folder that `lianfen
+// init` prepared.
+const FileName = "lianfen.yaml"
+
+// Config is everything that can be set. The text of each key, with unit, range
+// and default, is in the file that [Template] writes; field and key have the
+// same name in their two spellings (Ledger.GroupMax is ledger.group_max).
+type Config struct {
+	// Data is the folder of the store.
+	Data string
+	// CardKey is the path of the file with the 32-byte key that card numbers
+	// are stored under.
+	CardKey string
+	// TimeZone is the IANA name of the zone that business dates and terminals'
+	// local times are told in.
+	TimeZone string
+
+	Listeners []Listener
+	Admin     Admin
+	HTTP      HTTP
+	Log       Log
+	Ledger    Ledger
+	Switch    Switch
+}
+
+// Listener is one address that peers send frames to.
+type Listener struct {
+	// Name tells listeners apart in logs, metrics, and keys: the listener named
+	// pos is set by listeners.pos.address.
+	Name    string
+	Address string // host:port; port 0 takes any free one
+	Dialect Dialect
+
+	MaxConnections int           // connections open at once
+	MaxInFlight    int           // requests unanswered at once, per connection
+	IdleTimeout    time.Duration // a connection silent for longer is closed
+	MaxFrame       int           // bytes after the length prefix
+
+	// AllowRemote lets a listener without TLS bind to an address that other
+	// machines can reach.
+	AllowRemote bool
+}
+
+// Admin is the door of operator commands.
+type Admin struct {
+	Socket string // path of the unix socket
+}
+
+// HTTP is the door of metrics and health.
+type HTTP struct {
+	Address string // host:port; port 0 takes any free one
+}
+
+// Log says what is logged and how.
+type Log struct {
+	Level  slog.Level
+	Format LogFormat
+	Sample int // approved transactions per line; refusals are all logged
+}
+
+// Ledger bounds the journal's queue, groups, checkpoints and memory.
+type Ledger struct {
+	Queue              int           // commands waiting
+	GroupMax           int           // commands per group commit
+	GroupsInFlight     int           // groups applied and not yet durable
+	CheckpointEvery    int           // journal records between two checkpoints
+	CheckpointInterval time.Duration // the longest time between two checkpoints
+	CacheAccounts      int           // accounts kept in memory
+	TraceDays          int           // business dates whose TraceKeys are remembered
+	BlockCacheMB       int           // store's block cache, MiB
+}
+
+// Switch bounds what is accepted from a peer, and for how long it is waited for.
+type Switch struct {
+	FreshnessAhead     time.Duration // how far a transmission time may lie ahead
+	FreshnessBehind    time.Duration // and behind
+	BadFramesPerMinute int           // the connection closes at this many
+	DrainTimeout       time.Duration // the wait for open requests at a stop
+}
+
+// Dialect names the message format of a listener.
+type Dialect string
+
+// Dialects.
+const (
+	DialectPOS  Dialect = "pos"  // terminals: TPDU, BCD
+	DialectHost Dialect = "host" // institutions: ISO 8583:1987 in ASCII
+)
+
+// LogFormat is the form of a log line.
+type LogFormat string
+
+// Log formats.
+const (
+	LogText LogFormat = "text"
+	LogJSON LogFormat = "json"
+)
+
+// Default returns the configuration of an empty file. Its paths are relative
+// and its two listeners, pos and host, are reachable from this machine only.
+func Default() Config {
+	return Config{
+		Data:     "store",
+		CardKey:  "card.key",
+		TimeZone: "Asia/Shanghai",
+		Listeners: []Listener{
+			defaultListener("pos", "127.0.0.1:8583", DialectPOS),
+			defaultListener("host", "127.0.0.1:8584", DialectHost),
+		},
+		Admin: Admin{Socket: "admin.sock"},
+		HTTP:  HTTP{Address: "127.0.0.1:8580"},
+		Log:   Log{Level: slog.LevelInfo, Format: LogText, Sample: 1},
+		Ledger: Ledger{
+			Queue:              65_536,
+			GroupMax:           4_096,
+			GroupsInFlight:     4,
+			CheckpointEvery:    1_000_000,
+			CheckpointInterval: time.Minute,
+			CacheAccounts:      1_000_000,
+			TraceDays:          2,
+			BlockCacheMB:       64,
+		},
+		Switch: Switch{
+			FreshnessAhead:     5 * time.Minute,
+			FreshnessBehind:    24 * time.Hour,
+			BadFramesPerMinute: 3,
+			DrainTimeout:       10 * time.Second,
+		},
+	}
+}
+
+func defaultListener(name, address string, dialect Dialect) Listener {
+	return Listener{
+		Name:           name,
+		Address:        address,
+		Dialect:        dialect,
+		MaxConnections: 10_000,
+		MaxInFlight:    256,
+		IdleTimeout:    5 * time.Minute,
+		MaxFrame:       4_096,
+	}
+}
+
+// Location returns the zone that TimeZone names. The zones are compiled in, so
+// it does not depend on the machine.
+func (c Config) Location() (*time.Location, error) {
+	// Both are accepted by LoadLocation, and both would let the machine, or
+	// nobody, decide what a business date is.
+	if c.TimeZone == "" || c.TimeZone == "Local" {
+		return nil, fmt.Errorf("config: time zone %q is not an IANA name", c.TimeZone)
+	}
+	location, err := time.LoadLocation(c.TimeZone)
+	if err != nil {
+		return nil, fmt.Errorf("config: time zone %q: %w", c.TimeZone, err)
+	}
+	return location, nil
+}
+
+// Problem is one thing that is wrong with a configuration.
+type Problem struct {
+	// Source says where the value came from: a file with its line, the name of
+	// an environment variable, "command line". It is empty for a default and
+	// for a Config built in code.
+	Source   string
+	Key      string
+	Value    string
+	Expected string
+}
+
+// Error says the problem in one line.
+func (p *Problem) Error() string {
+	line := fmt.Sprintf("%s: %q, expected %s", p.Key, p.Value, p.Expected)
+	if p.Source == "" {
+		return line
+	}
+	return p.Source + ": " + line
+}
+
+// Validate returns nil, or every [Problem] of c joined in one error.
+func (c Config) Validate() error {
+	return join(c.problems())
+}
+
+func join(problems []*Problem) error {
+	all := make([]error, len(problems))
+	for i, problem := range problems {
+		all[i] = problem
+	}
+	return errors.Join(all...)
+}
+
+// problems returns what is wrong with single values, then what is wrong with
+// values that disagree with each other.
+func (c Config) problems() []*Problem {
+	var found []*Problem
+	for _, s := range c.settings() {
+		if !s.valid() {
+			found = append(found, &Problem{Key: s.key, Value: s.show(), Expected: s.expects})
+		}
+	}
+	return append(found, c.disagreements()...)
+}

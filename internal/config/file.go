@@ -1,0 +1,163 @@
+package config
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// file lays the YAML of the file called name over the configuration. What is
+// wrong with keys and values is reported; the error is for text that is not
+// YAML at all.
+func (l *layers) file(name string, text []byte) error {
+	decoder := yaml.NewDecoder(bytes.NewReader(text))
+	var document yaml.Node
+	if err := decoder.Decode(&document); err != nil {
+		if errors.Is(err, io.EOF) {
+			return nil // an empty file, or comments only: the defaults.
+		}
+		return fmt.Errorf("not YAML: %w", err)
+	}
+	if err := decoder.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
+		return errors.New("more than one YAML document")
+	}
+	root := reader{layers: l, name: name}
+	for _, entry := range root.entries(document.Content[0], "") {
+		if entry.key == "listeners" {
+			root.listeners(entry.value)
+			continue
+		}
+		root.entry(entry, entry.key, l.config.settings())
+	}
+	return nil
+}
+
+// reader walks one YAML document.
+type reader struct {
+	*layers
+	name string
+}
+
+type entry struct {
+	key   string
+	place string // file:line of the key
+	value *yaml.Node
+}
+
+func (r reader) place(node *yaml.Node) string { return fmt.Sprintf("%s:%d", r.name, node.Line) }
+
+// entries returns the pairs of a section once each; prefix is the key of the
+// section with its dot, empty for the whole file.
+func (r reader) entries(node *yaml.Node, prefix string) []entry {
+	if node.Kind != yaml.MappingNode {
+		section := strings.TrimSuffix(prefix, ".")
+		if section == "" {
+			section = "the file"
+		}
+		r.report(r.place(node), section, node.Value, "a section of key: value lines")
+		return nil
+	}
+	var found []entry
+	seen := make(map[string]bool)
+	for i := 0; i+1 < len(node.Content); i += 2 {
+		key := node.Content[i].Value
+		if seen[key] {
+			r.report(r.place(node.Content[i]), prefix+key, node.Content[i+1].Value, "each key once")
+			continue
+		}
+		seen[key] = true
+		found = append(found, entry{key: key, place: r.place(node.Content[i]), value: node.Content[i+1]})
+	}
+	return found
+}
+
+// entry applies one pair whose full key is key: a value, or a section of
+// further pairs.
+func (r reader) entry(e entry, key string, table []setting) {
+	var below []string
+	for _, s := range table {
+		if s.key == key {
+			r.value(s, e)
+			return
+		}
+		if name, inside := strings.CutPrefix(s.key, key+"."); inside {
+			below = append(below, name)
+		}
+	}
+	if below == nil {
+		r.report(e.place, key, e.value.Value, "a known key: "+strings.Join(siblings(key, table), ", "))
+		return
+	}
+	for _, inner := range r.entries(e.value, key+".") {
+		r.entry(inner, key+"."+inner.key, table)
+	}
+}
+
+// value applies a leaf. An alias is refused: what a key says must stand beside it.
+func (r reader) value(s setting, e entry) {
+	if e.value.Kind != yaml.ScalarNode {
+		r.report(e.place, s.key, "", s.expects)
+		return
+	}
+	r.apply(s, e.place, e.value.Value)
+}
+
+// siblings returns the keys that could have stood in the place of key.
+func siblings(key string, table []setting) []string {
+	section := key[:strings.LastIndex(key, ".")+1]
+	var found []string
+	seen := make(map[string]bool)
+	add := func(name string) {
+		if !seen[name] {
+			seen[name] = true
+			found = append(found, name)
+		}
+	}
+	for _, s := range table {
+		if rest, inside := strings.CutPrefix(s.key, section); inside {
+			first, _, _ := strings.Cut(rest, ".")
+			add(first)
+		}
+	}
+	if section == "" {
+		add("listeners")
+	}
+	return found
+}
+
+// listeners replaces the list of listeners: what a file lists is all there is.
+func (r reader) listeners(node *yaml.Node) {
+	if node.Kind != yaml.SequenceNode {
+		r.report(r.place(node), "listeners", node.Value, "a list of listeners, each beginning with - name:")
+		return
+	}
+	r.config.Listeners = make([]Listener, len(node.Content))
+	for i, item := range node.Content {
+		r.listener(i, item)
+	}
+}
+
+func (r reader) listener(i int, item *yaml.Node) {
+	l := &r.config.Listeners[i]
+	*l = defaultListener("", "", "")
+	if item.Kind == yaml.MappingNode {
+		for j := 0; j+1 < len(item.Content); j += 2 {
+			if item.Content[j].Value == "name" {
+				l.Name = item.Content[j+1].Value
+			}
+		}
+	}
+	prefix := r.config.listenerPrefix(i)
+	table := l.settings(prefix)
+	// A key that is missing is reported at the line where its listener begins.
+	for _, s := range table {
+		r.sources[s.key] = r.place(item)
+	}
+	for _, e := range r.entries(item, prefix) {
+		r.entry(e, prefix+e.key, table)
+	}
+}

@@ -1,0 +1,9 @@
+// Package router decides which issuer a request goes to, and whether its
+// terminal, merchant and acquirer may speak at all.
+//
+// It owns the tables of participants as the path of an authorisation reads
+// them. A [Table] is immutable: it is built from the journal's reference data
+// and swapped in whole ([Router.Swap]), so that a request sees one state of the
+// world from beginning to end, and reading takes no lock. Whose points they are,
+// and whether there are enough, is the ledger's business.
+package router

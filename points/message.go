@@ -164,6 +164,9 @@ type Totals struct {
 // Mark notes that the message carried data element de, 1 to 128.
 func (r *Request) Mark(de int) { r.fields[(de-1)/64] |= 1 << ((de - 1) % 64) }
 
+// Unmark notes that the message does not carry data element de after all.
+func (r *Request) Unmark(de int) { r.fields[(de-1)/64] &^= 1 << ((de - 1) % 64) }
+
 // Has reports whether the message carried data element de, 1 to 128.
 func (r *Request) Has(de int) bool { return r.fields[(de-1)/64]&(1<<((de-1)%64)) != 0 }
 

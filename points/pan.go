@@ -134,31 +134,55 @@ func (p Position) RRN() [12]byte {
 		}
 		return rrn
 	}
-	const digits = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 	p -= maxDecimalRRN
 	for i := len(rrn) - 1; i > 0; i-- {
-		rrn[i] = digits[p%36]
+		rrn[i] = base36[p%36]
 		p /= 36
 	}
 	rrn[0] = 'A' + byte(p%26) // 26*36^11 positions: more than will ever be written.
 	return rrn
 }
 
+const (
+	authCodes  Position = 36 * 36 * 36 * 36 * 36 * 36
+	authStride Position = 1_402_354_967 // coprime to 36: multiplying permutes the codes
+)
+
+const base36 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+
 // AuthCode renders DE38 for the transaction at p: six characters out of 36, told
 // by the position alone and never the same for two of 36^6 neighbours.
 func (p Position) AuthCode() [6]byte {
-	const (
-		digits = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-		codes  = 36 * 36 * 36 * 36 * 36 * 36
-		stride = 1_402_354_967 // coprime to 36, so that multiplying permutes the codes
-	)
-	v := uint64(p%codes) * stride % codes
+	v := p % authCodes * authStride % authCodes
 	var code [6]byte
 	for i := len(code) - 1; i >= 0; i-- {
-		code[i] = digits[v%36]
+		code[i] = base36[v%36]
 		v /= 36
 	}
 	return code
+}
+
+// PositionOfAuthCode finds the last position at or before upTo that has this
+// authorisation code. ok is false when there is none.
+func PositionOfAuthCode(code [6]byte, upTo Position) (p Position, ok bool) {
+	const inverse = 1208044199 // authStride * inverse = 1 modulo authCodes
+	var v Position
+	for _, c := range code {
+		switch {
+		case c >= '0' && c <= '9':
+			v = v*36 + Position(c-'0')
+		case c >= 'A' && c <= 'Z':
+			v = v*36 + Position(c-'A') + 10
+		default:
+			return 0, false
+		}
+	}
+	p = v * inverse % authCodes
+	if p > upTo {
+		return 0, false
+	}
+	p += (upTo - p) / authCodes * authCodes
+	return p, p > 0
 }
 
 // ParseRRN reads what [Position.RRN] wrote. Anything else is refused.

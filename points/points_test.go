@@ -153,7 +153,19 @@ func TestAuthCodesDiffer(t *testing.T) {
 			require.FailNow(t, "two positions share a code", "%d and %d: %s", before, p, code)
 		}
 		seen[code] = p
+		back, ok := points.PositionOfAuthCode(code, 200_000)
+		require.True(t, ok)
+		require.Equal(t, p, back)
 	}
+	const round = 36 * 36 * 36 * 36 * 36 * 36
+	code := points.Position(round + 5).AuthCode()
+	back, ok := points.PositionOfAuthCode(code, round+4)
+	require.True(t, ok, "its namesake one round earlier")
+	require.EqualValues(t, 5, back)
+	_, ok = points.PositionOfAuthCode(code, 4)
+	require.False(t, ok, "not given yet")
+	_, ok = points.PositionOfAuthCode([6]byte{'a'}, round)
+	require.False(t, ok, "not a code")
 }
 
 // Every reason has a row: a two-character code, a status, a sentence in each
@@ -238,6 +250,9 @@ func TestRequestFields(t *testing.T) {
 		require.True(t, r.Has(de))
 	}
 	require.False(t, r.Has(2))
+	r.Unmark(65)
+	require.False(t, r.Has(65))
+	require.True(t, r.Has(64))
 	r.Reset()
 	require.False(t, r.Has(64))
 }

@@ -1,0 +1,115 @@
+package dialect
+
+import (
+	"bytes"
+
+	"github.com/lianfen/lianfen/points"
+)
+
+// hostElements are the elements that only dialect host has.
+func hostElements(t *[lastElement + 1]requestElement) {
+	t[7] = numeric(10, func(r *points.Request) *uint64 { return &r.Transmission }, checkStamp)
+	t[33] = institution(func(r *points.Request) *points.AcquirerID { return &r.Forwarder })
+	t[70] = numeric(3, func(r *points.Request) *uint16 { return &r.NetworkCode }, nil)
+	t[74] = onlyClose(numeric(10, func(r *points.Request) *uint32 { return &r.Totals.CreditCount }, checkCount))
+	t[76] = onlyClose(numeric(10, func(r *points.Request) *uint32 { return &r.Totals.DebitCount }, checkCount))
+	t[86] = onlyClose(amount(16, func(r *points.Request) *points.Amount { return &r.Totals.CreditAmount }))
+	t[88] = onlyClose(amount(16, func(r *points.Request) *points.Amount { return &r.Totals.DebitAmount }))
+	t[90] = requestElement{read: readOriginal90, write: writeOriginal90}
+	t[95] = requestElement{read: readReplacement95}
+	t[100] = institution(func(r *points.Request) *points.IssuerID { return &r.Issuer })
+	t[103] = requestElement{read: readTarget103, write: writeTarget103, late: true}
+	t[125] = pinBlock(16)
+	t[128] = requestElement{read: readMAC}
+}
+
+// onlyClose keeps totals to the message that has them.
+func onlyClose(e requestElement) requestElement {
+	read, write := e.read, e.write
+	return requestElement{
+		read: func(r *points.Request, value []byte) string {
+			if r.Function != points.BatchClose {
+				return ""
+			}
+			return read(r, value)
+		},
+		write: func(r *points.Request) ([]byte, bool) {
+			if r.Function != points.BatchClose {
+				return nil, false
+			}
+			return write(r)
+		},
+		late: true,
+	}
+}
+
+func checkCount(n uint64) string {
+	const most = 1<<32 - 1
+	if n > most {
+		return "a count of more than 4294967295"
+	}
+	return ""
+}
+
+// original90 is the layout of DE90: message type 4, STAN 6, DE7 10, acquirer 11,
+// forwarder 11.
+func original90() []part60 {
+	return []part60{
+		{0, 4, "message type", "消息类型"},
+		{4, 10, "STAN", "跟踪号"},
+		{10, 20, "transmission time", "传输时间"},
+		{20, 31, "acquirer", "受理机构"},
+		{31, 42, "forwarder", "发送机构"},
+	}
+}
+
+func readOriginal90(r *points.Request, value []byte) string {
+	if stamp := number(value[10:20]); stamp != 0 && checkStamp(stamp) != "" {
+		return "its transmission time is no date and time, want MMDDhhmmss or zeros"
+	}
+	r.Original = points.Original{
+		MTI:          uint16(number(value[0:4])),       //nolint:gosec // four digits.
+		STAN:         points.STAN(number(value[4:10])), //nolint:gosec // six digits.
+		Transmission: number(value[10:20]),
+		Acquirer:     points.AcquirerID(number(value[20:31])),
+		Forwarder:    points.AcquirerID(number(value[31:42])),
+		Present:      true,
+	}
+	return ""
+}
+
+func writeOriginal90(r *points.Request) ([]byte, bool) {
+	o := &r.Original
+	value := decimal(uint64(o.MTI), 4)
+	value = append(value, decimal(uint64(o.STAN), 6)...)
+	value = append(value, decimal(o.Transmission, 10)...)
+	value = append(value, decimal(uint64(o.Acquirer), 11)...)
+	return append(value, decimal(uint64(o.Forwarder), 11)...), o.Present
+}
+
+// readReplacement95 refuses a reversal of a part. Taken for a reversal of the
+// whole it would give points back that were spent.
+func readReplacement95(_ *points.Request, value []byte) string {
+	if len(bytes.Trim(value, "0CD ")) != 0 {
+		return "reversal of a part is not supported; leave it out or send zeros"
+	}
+	return ""
+}
+
+// readTarget103 reads who receives a transfer. In other functions DE103 is an
+// account number of the sender's own.
+func readTarget103(r *points.Request, value []byte) string {
+	if r.Function != points.Transfer {
+		return ""
+	}
+	pan, wrong := parseCard(bytes.TrimRight(value, " "))
+	r.TargetPAN = pan
+	return wrong
+}
+
+func writeTarget103(r *points.Request) ([]byte, bool) {
+	if r.Function != points.Transfer {
+		return nil, false
+	}
+	return r.TargetPAN.AppendDigits(nil), !r.TargetPAN.IsZero()
+}

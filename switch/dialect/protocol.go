@@ -1,0 +1,312 @@
+package dialect
+
+import (
+	"encoding/hex"
+	"fmt"
+	"io"
+	"io/fs"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/lianfen/lianfen/points"
+)
+
+// Protocol writes docs/protocol.md: framing, fields, functions and answer codes of
+// both dialects, and an example of every message family. frames holds the golden
+// frames, testdata/frames of the module.
+func Protocol(w io.Writer, frames fs.FS) error {
+	var out strings.Builder
+	out.WriteString(protocolFront)
+	for _, d := range []*Dialect{Pos(), Host()} {
+		d.writeFields(&out)
+		d.writeFunctions(&out)
+	}
+	out.WriteString(protocolAnswers)
+	writeReasons(&out)
+	out.WriteString("\n## Examples\n\nEach is a request and the first of its answers, without the two length bytes.\n" +
+		"Every message family, with all its cases and answers, is in `testdata/frames`.\n")
+	for _, d := range []*Dialect{Pos(), Host()} {
+		if err := d.writeExamples(&out, frames); err != nil {
+			return fmt.Errorf("dialect: writing the examples of %s: %w", d.name, err)
+		}
+	}
+	_, err := io.WriteString(w, out.String())
+	return err
+}
+
+const protocolFront = `# Protocol
+
+<!-- Generated from the field and function tables of switch/dialect. Do not edit; make docs writes it. -->
+
+lianfen speaks two dialects of ISO 8583. Terminals speak ` + "`pos`" + `, the UnionPay POS
+convention (银联POS规范); partners and issuers speak ` + "`host`" + `, ISO 8583:1987 in ASCII.
+
+## Framing
+
+| | pos | host |
+| --- | --- | --- |
+| length | 2 bytes, binary, high byte first, not counting itself | the same |
+| largest frame | 4,096 bytes | 4,096 bytes |
+| before the message type | TPDU 5 bytes (60, destination 2, source 2), header 6 bytes | nothing |
+| message type | 4 digits BCD | 4 digits ASCII |
+| bitmap | 8 bytes, or 16 | 8 bytes, or 16; raw, or as 16 (32) hexadecimal characters |
+| binary fields | raw | raw or hexadecimal, as the bitmap is |
+
+The answer swaps the addresses of the TPDU, repeats the header, and has the request's
+bitmap form and width: a client that sends 128 bits where 64 would do gets 128. Of the header
+any application class 60 or 61 is accepted.
+
+A frame is closed on without an answer when it is longer than 4,096 bytes, its TPDU does not begin with
+60, its application class is another, it ends before its bitmap does, or it is itself an
+answer. Anything else that is wrong is answered 30 with what could be read; ` + "`host`" + ` names the
+element in DE44 as ` + "`FIELD nnn`" + `. Fields behind a bad one of known extent are still read.
+
+A message type with another version digit than 0 is answered 30. One that is well formed and
+asks for nothing in the tables below is answered 12. A message type that ends in 1 is a repeat of
+the one that ends in 0, and has the same answer type.
+
+### Packed decimal
+
+Two digits a byte. An odd number of digits is padded with one zero nibble: on the right in
+fields of variable length and in DE22 (left aligned), on the left in all other fields of fixed
+length (right aligned). A padding nibble that is not zero is a format error: it means that
+the sender aligns the other way, and every digit would be read one place off. The length of a variable
+field counts digits, not bytes, and is itself right aligned. A track's separator = is nibble D.
+
+| field | value | on the wire |
+| --- | --- | --- |
+| DE2, 19 digits | 6222021234567890123 | 19 62 22 02 12 34 56 78 90 12 30 |
+| DE11 | 000005 | 00 00 05 |
+| DE22 | 021 | 02 10 (an endpoint configured as ` + "`pos-right`" + `: 00 21) |
+| DE23 | 001 | 00 01 |
+| DE60, 11 digits | 22000124000 | 00 11 22 00 01 24 00 00 |
+
+### Hexadecimal or raw
+
+The bitmap of a ` + "`host`" + ` frame is hexadecimal when the sixteen bytes behind the message type
+are all hexadecimal characters. No raw bitmap looks so: its eighth byte would announce DE58, 59 or 60,
+which are not in the dialect.
+The length of DE125 counts characters: 016 raw, 032 hexadecimal.
+`
+
+const protocolAnswers = `
+## Private fields
+
+| field | layout |
+| --- | --- |
+| DE44, answer, pos | issuer 11, acquirer 11, padded with blanks |
+| DE44, answer, host | a few words; ` + "`FIELD nnn`" + ` with code 30 |
+| DE48, 0500, pos | debit amount 12, debit count 3, credit amount 12, credit count 3, result 1; the same again for foreign cards, zeros: 62 digits. Result, and DE66 of host: 1 equal, 2 unequal, 3 not compared. A batch that is unequal is answered 00 |
+| DE48, 0320, pos | count 2, then up to 8 times: kind 2, STAN 6, card 20, amount 12. The end of an upload: number of items 4 |
+| DE54, answer | up to 6 times: account type 2, amount type 2 (01 ledger, 02 available), programme 3, C or D, amount 12. The first is what the member can spend |
+| DE60, pos | kind 2, batch 6, network code 3, terminal capability 1, chip condition 1, part in points accepted 1, account type 3 (048 issuer points, 065 alliance points). Requests have 11 to 14 digits, or 17 and more; an answer has the first 11 |
+| DE61, pos | original: batch 6, STAN 6, date 4 (MMDD, 0000 unknown), authorisation mode 2, institution 11. Terminals may stop after the STAN, or anywhere after the date |
+| DE62, request | product code, 60 characters at most; of a swap the quote's DE62 as it came; of a pos transfer the target card |
+| DE62, answer | points used 10, amount paid otherwise 12 |
+| DE63, request, pos | operator 3 (sign-on, batch close), card organisation 3 (refund) |
+| DE63, answer, host | RRN and our twelve characters; DE37 is the acquirer's own |
+| DE90, host | message type 4, STAN 6, transmission time 10, acquirer 11, forwarder 11 |
+| DE95, host | zeros; a reversal of a part is refused with 30, never taken for one of the whole |
+
+Institutions are written in eight digits at least. DE49 and DE50 carry a programme's code, 900 to
+998; 156, money, names none.
+
+## Answers
+
+An answer gives back what the sender matches on: of pos DE3, 4, 11, 25, 32, 41, 42, 49, 50 and
+60.1 to 60.3, of host DE3, 4, 7, 11, 12, 13, 25, 32, 33, 37, 41, 42, 49, 50, 70, 74, 76, 86, 88 and 90.
+DE4 differs from the request's with code 10 only. Added are, where known: DE12 and 13 (pos: the clock),
+15, 37 (pos: our RRN), 39, 44, 48 or 66, 63 (host: our RRN); DE100 where the request has it; DE38, 54 and 62 with
+approvals only.
+
+A request with DE64 (or DE128, in a message with a secondary bitmap) is answered with one.
+The codec knows no keys: it reads the field, does not judge it, and leaves eight zero bytes in the answer
+for the holder of the key.
+
+## Answer codes
+
+`
+
+func (d *Dialect) writeFields(out *strings.Builder) {
+	fmt.Fprintf(out, "\n## Fields of %s\n\n| DE | name | 名称 | format |\n| --- | --- | --- | --- |\n", d.name)
+	for de := 2; de <= lastElement; de++ {
+		if described := d.raw.Fields[de]; described != nil {
+			names := elementAt(de)
+			fmt.Fprintf(out, "| %d | %s | %s | %s |\n", de, names.en, names.zh, format(described.Spec()))
+		}
+	}
+}
+
+func (d *Dialect) writeFunctions(out *strings.Builder) {
+	network, kind := "DE70", ""
+	if d.packed {
+		network, kind = "DE60.3", " DE60.1 |"
+	}
+	fmt.Fprintf(out, "\n## Functions of %s\n\n", d.name)
+	fmt.Fprintf(out, "| function | MTI | DE3 | DE25 |%s %s | must carry | reversible |\n| --- | --- | --- | --- |%s --- | --- | --- |\n",
+		kind, network, strings.ReplaceAll(kind, " DE60.1 ", " --- "))
+	for i := range d.rules {
+		u := &d.rules[i]
+		fmt.Fprintf(out, "| %s | %04d | %s | %s |", u.function, u.mti, listed(u.processing, 6), listed(u.conditions, 2))
+		if d.packed {
+			cell := fmt.Sprintf("%02d", u.kind)
+			if u.function == points.Reversal {
+				cell = "as original"
+			}
+			fmt.Fprintf(out, " %s |", cell)
+		}
+		reversible := "no"
+		if u.reversible {
+			reversible = "yes"
+		}
+		fmt.Fprintf(out, " %s | %s | %s |\n", listed(u.networks, 3), u.needs(), reversible)
+	}
+	if d.packed {
+		out.WriteString("\nA reversal has the DE3, 25 and 60.1 of its original.\n")
+		return
+	}
+	out.WriteString("\nA reversal has the DE3 and 25 of its original; DE90 tells the original's message type. " +
+		"Without DE90 a 0200 is looked for, then a 0100.\n")
+}
+
+// needs renders what a message must carry.
+func (u *rule) needs() string {
+	parts := []string{}
+	for _, de := range u.required {
+		parts = append(parts, fmt.Sprint(de))
+	}
+	if u.card {
+		parts = append(parts, "2, 35 or 36")
+	}
+	if u.original {
+		parts = append(parts, "90 or (38 and card)")
+	}
+	if u.target == mustLack {
+		parts = append(parts, "no 50")
+	}
+	return strings.Join(parts, ", ")
+}
+
+// listed renders the accepted values of a selector.
+func listed(values []int, width int) string {
+	if values == nil {
+		return "-"
+	}
+	var parts []string
+	for _, v := range values {
+		if v == absent {
+			parts = append(parts, "absent")
+			continue
+		}
+		parts = append(parts, fmt.Sprintf("%0*d", width, v))
+	}
+	return strings.Join(parts, ", ")
+}
+
+// writeReasons writes the answer codes in order, each with the reasons it stands for.
+func writeReasons(out *strings.Builder) {
+	reasons := points.Reasons()
+	slices.SortStableFunc(reasons, func(a, b points.Reason) int { return strings.Compare(a.DE39(), b.DE39()) })
+	out.WriteString("| DE39 | reason | meaning | 含义 |\n| --- | --- | --- | --- |\n")
+	for _, r := range reasons {
+		fmt.Fprintf(out, "| %s | %s | %s | %s |\n", r.DE39(), r, r.English(), r.Chinese())
+	}
+	out.WriteString("\nOf an issuer's answer, 11 and A4 to A6 are read as approvals too, and a code that is not in the table as a refusal.\n")
+}
+
+// goldenCase is one file of golden frames: what it is about, its first request and
+// the first answer to it, nil where there is none.
+type goldenCase struct {
+	name, story     string
+	request, answer []byte
+}
+
+// readCase reads a golden file: comments in front, then "decode" with a frame in
+// hexadecimal up to "----", then "answer" with the answer's frame behind its "----".
+func readCase(name, text string) (goldenCase, error) {
+	c := goldenCase{name: name}
+	var story []string
+	var err error
+	for block := range strings.SplitSeq(text, "\n\n") {
+		for strings.HasPrefix(block, "#") {
+			line, rest, _ := strings.Cut(block, "\n")
+			if c.request == nil {
+				story = append(story, strings.TrimSpace(strings.TrimPrefix(line, "#")))
+			}
+			block = rest
+		}
+		_, body, _ := strings.Cut(block, "\n")
+		input, _, _ := strings.Cut(body, "----\n")
+		switch {
+		case strings.HasPrefix(block, "decode") && c.request == nil:
+			c.request, err = hex.DecodeString(strings.Join(strings.Fields(input), ""))
+		case strings.HasPrefix(block, "answer") && c.answer == nil:
+			c.answer, err = hex.DecodeString(frameDigits(block))
+		}
+		if err != nil {
+			return c, fmt.Errorf("%s: %w", name, err)
+		}
+	}
+	c.story = strings.Join(story, " ")
+	if c.request == nil {
+		return c, fmt.Errorf("%s: no decode command", name)
+	}
+	return c, nil
+}
+
+// frameDigits returns the hexadecimal lines that the output of a command begins with.
+func frameDigits(block string) string {
+	_, output, _ := strings.Cut(block, "----\n")
+	var digits strings.Builder
+	for line := range strings.Lines(output) {
+		if strings.Contains(line, " ") {
+			break
+		}
+		digits.WriteString(strings.TrimSpace(line))
+	}
+	return digits.String()
+}
+
+// examples are the golden files that the document shows; the others are read beside it.
+func (d *Dialect) examples() []string {
+	if d.packed {
+		return []string{"sign_on", "echo", "balance", "redeem_alliance", "void", "reversal", "batch_close", "broken"}
+	}
+	return []string{"echo", "redeem", "void", "reversal", "batch_close", "broken"}
+}
+
+func (d *Dialect) writeExamples(out *strings.Builder, frames fs.FS) error {
+	for _, name := range d.examples() {
+		name = path.Join(d.name, name)
+		text, err := fs.ReadFile(frames, name+".txt")
+		if err != nil {
+			return err
+		}
+		c, err := readCase(name, string(text))
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(out, "\n### %s\n\n%s\n", name, c.story)
+		d.writeExample(out, c.request)
+		if c.answer != nil {
+			d.writeExample(out, c.answer)
+		}
+	}
+	return nil
+}
+
+// writeExample writes a frame and its explanation; of a broken frame too, which is
+// what some of the examples are.
+func (d *Dialect) writeExample(out *strings.Builder, frame []byte) {
+	out.WriteString("\n```\n")
+	for chunk := range slices.Chunk(frame, 40) {
+		fmt.Fprintf(out, "%X\n", chunk)
+	}
+	out.WriteByte('\n')
+	explained, _ := d.Explain(frame) // what is wrong is in the explanation
+	for i := range explained.Fields {
+		explained.Fields[i].Format, explained.Fields[i].Wire = "", "" // they stand above
+	}
+	fmt.Fprintf(out, "%s```\n", explained)
+}

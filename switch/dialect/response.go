@@ -1,0 +1,501 @@
+package dialect
+
+import (
+	"bytes"
+	"fmt"
+
+	"github.com/lianfen/lianfen/points"
+)
+
+// AppendResponse appends the frame that answers req with resp, without length
+// bytes, and returns the extended slice. req is what [Dialect.Decode] filled, after
+// an error that was not fatal too. The answer echoes what the sender matches on;
+// DE38, 54 and 62 go out with approvals only. A MAC field goes out where the
+// request carried one, filled with zeros: whoever holds the key writes over it.
+//
+// DE4 differs from the request's only when part was approved. Amounts past their
+// field are written as the field's largest. DE62 is left out when the points used
+// do not fit its ten digits.
+func (d *Dialect) AppendResponse(dst []byte, req *points.Request, resp *points.Response) []byte {
+	// The error would name a field that does not pack and is left out. Whatever is
+	// echoed has passed Decode and whatever is ours is bounded, so there is none; the
+	// tests hold it to that. If there were, an answer without one field is better
+	// than no answer.
+	dst, _ = d.appendAnswer(dst, req, resp, nil)
+	return dst
+}
+
+func (d *Dialect) appendAnswer(dst []byte, req *points.Request, resp *points.Response, echo48 []byte) ([]byte, error) {
+	f := &draft{envelope: req.Envelope}
+	f.envelope.MTI = AnswerTo(req.Envelope.MTI)
+	if d.packed {
+		t := &f.envelope.TPDU
+		t[1], t[2], t[3], t[4] = t[3], t[4], t[1], t[2]
+	}
+	d.echo(f, req)
+	d.common(f, req, resp)
+	if d.packed {
+		posAnswer(f, req, resp)
+	} else {
+		hostAnswer(f, req, resp)
+	}
+	if echo48 != nil {
+		f.put(48, echo48)
+	}
+	if req.Has(64) || req.Has(128) {
+		f.put(d.macElement(f), make([]byte, 8))
+	}
+	return d.append(dst, f)
+}
+
+// echoed lists the elements that an answer gives back as they came.
+func (d *Dialect) echoed() []int {
+	if d.packed {
+		return []int{3, 4, 11, 25, 32, 41, 42, 49, 50, 60}
+	}
+	return []int{3, 4, 7, 11, 12, 13, 25, 32, 33, 37, 41, 42, 49, 50, 70, 74, 76, 86, 88, 90}
+}
+
+func (d *Dialect) echo(f *draft, req *points.Request) {
+	for _, de := range d.echoed() {
+		if !req.Has(de) {
+			continue
+		}
+		value, _ := d.requests[de].write(req)
+		f.put(de, value)
+	}
+}
+
+// common writes what both dialects answer alike.
+func (d *Dialect) common(f *draft, req *points.Request, resp *points.Response) {
+	if req.Has(4) && resp.Reason == points.ApprovedPartly {
+		f.put(4, boundedDigits(resp.Amount, 12))
+	}
+	if resp.Date != 0 {
+		f.put(15, decimal(uint64(resp.Date.MMDD()), 4))
+	}
+	if !req.Has(32) && resp.Acquirer != 0 {
+		f.put(32, institutionDigits(resp.Acquirer))
+	}
+	f.put(39, []byte(answerCode(req, resp)))
+	if !resp.Reason.Approved() {
+		return
+	}
+	if !isBlank(resp.AuthCode[:]) {
+		f.put(38, bytes.Clone(resp.AuthCode[:]))
+	}
+	if balances := balanceDigits(resp); len(balances) > 0 {
+		f.put(54, balances)
+	}
+	if used := usedDigits(resp); used != nil {
+		f.put(62, used)
+	}
+}
+
+// answerCode is DE39. A batch that does not balance is not refused: the answer is 00
+// and the result in DE48 or DE66 says unequal, upon which the terminal sends its
+// transactions up.
+func answerCode(req *points.Request, resp *points.Response) string {
+	if req.Function == points.BatchClose && resp.Reason == points.OriginalDiffers {
+		return points.Approved.DE39()
+	}
+	return resp.Reason.DE39()
+}
+
+// boundedDigits renders an amount of ours, cut to what width digits hold.
+func boundedDigits(a points.Amount, width int) []byte {
+	digits := decimal(uint64(max(a, 0)), width)
+	if len(digits) > width {
+		return bytes.Repeat([]byte{'9'}, width)
+	}
+	return digits
+}
+
+// balanceSize is an entry of DE54: account type 2, amount type 2, currency 3, C
+// or D, amount 12.
+const balanceSize = 20
+
+func balanceDigits(resp *points.Response) []byte {
+	n := min(int(resp.NBalances), len(resp.Balances))
+	value := make([]byte, 0, n*balanceSize)
+	for _, b := range resp.Balances[:n] {
+		sign, magnitude := byte('C'), b.Amount
+		if magnitude < 0 {
+			sign = 'D'
+			if opposite, ok := magnitude.Neg(); ok {
+				magnitude = opposite
+			} else {
+				magnitude = points.MaxAmount
+			}
+		}
+		value = append(value, '0', '0')
+		value = append(value, decimal(uint64(b.Kind), 2)...)
+		value = append(value, programDigits(b.Program)...)
+		value = append(value, sign)
+		value = append(value, boundedDigits(magnitude, 12)...)
+	}
+	return value
+}
+
+// used62 is DE62 of a points answer: points used 10, amount paid otherwise 12.
+const used62 = 22
+
+func usedDigits(resp *points.Response) []byte {
+	const mostUsed points.Amount = 9_999_999_999
+	if (resp.Used == 0 && resp.SelfPaid == 0) || resp.Used < 0 || resp.Used > mostUsed {
+		return nil
+	}
+	return append(boundedDigits(resp.Used, 10), boundedDigits(resp.SelfPaid, 12)...)
+}
+
+// posAnswer writes what dialect pos adds: the clock, the RRN, the two
+// institutions, the batch.
+func posAnswer(f *draft, req *points.Request, resp *points.Response) {
+	if resp.LocalDate != 0 && checkDay(uint64(resp.LocalDate)) == "" && checkClock(uint64(resp.LocalTime)) == "" {
+		f.put(12, decimal(uint64(resp.LocalTime), 6))
+		f.put(13, decimal(uint64(resp.LocalDate), 4))
+	}
+	if resp.Position != 0 {
+		rrn := resp.Position.RRN()
+		f.put(37, rrn[:])
+	}
+	if resp.Issuer != 0 && resp.Issuer <= points.MaxInstitution && resp.Acquirer <= points.MaxInstitution {
+		f.put(44, fmt.Appendf(nil, "%-11s%-11s", institutionDigits(resp.Issuer), institutionDigits(resp.Acquirer)))
+	}
+	if req.Has(60) {
+		echoed := *req
+		echoed.PartialOK, echoed.AccountType = false, 0 // an answer has the first three parts
+		if req.Function == points.SignOn && resp.Reason.Approved() && resp.Batch != 0 && resp.Batch <= maxBatch {
+			echoed.Batch = resp.Batch
+		}
+		f.values[60], _ = writeBatch60(&echoed)
+	}
+	if (req.Function == points.BatchClose || req.Function == points.BatchUploadEnd) && req.Has(48) {
+		f.values[48], _ = writeTotals48(req)
+		if req.Function == points.BatchClose {
+			f.values[48] = totalsDigits(req.Totals, totalsResult(resp.Reason))
+		}
+	}
+}
+
+// maxBatch is the largest batch number, six digits.
+const maxBatch = 999_999
+
+// totalsResult says whether the sender's totals were found right.
+func totalsResult(reason points.Reason) byte {
+	switch reason {
+	case points.Approved:
+		return totalsEqual
+	case points.OriginalDiffers:
+		return totalsUnequal
+	default:
+		return totalsError
+	}
+}
+
+// positionTag stands before our RRN in DE63 of host, where DE37 is the acquirer's.
+const positionTag = "RRN"
+
+// faultTag stands before the number of the element at fault in DE44 of host.
+const faultTag = "FIELD "
+
+// maxDetail is the width of DE44.
+const maxDetail = 25
+
+// hostAnswer writes what dialect host adds: the detail, our RRN, the issuer, the
+// programme that was used.
+func hostAnswer(f *draft, req *points.Request, resp *points.Response) {
+	detail := resp.Detail
+	if detail == "" && resp.Field != 0 {
+		detail = fmt.Sprintf("%s%03d", faultTag, resp.Field)
+	}
+	if detail != "" {
+		f.put(44, printable(detail, maxDetail))
+	}
+	if resp.Program != 0 && resp.Program <= 999 && req.Program == 0 && req.Function != 0 && req.Class != points.ClassNetwork {
+		f.put(49, programDigits(resp.Program))
+	}
+	if resp.Position != 0 {
+		rrn := resp.Position.RRN()
+		f.put(63, append([]byte(positionTag), rrn[:]...))
+	}
+	// Only where the request named one: DE100 alone would widen the bitmap and move
+	// the MAC of a peer that knows 64 bits.
+	if req.Has(100) && resp.Issuer != 0 && resp.Issuer <= points.MaxInstitution {
+		f.put(100, institutionDigits(resp.Issuer))
+	}
+	if req.Function == points.BatchClose {
+		f.put(66, []byte{totalsResult(resp.Reason)})
+	}
+}
+
+// printable cuts text to limit bytes and puts a blank for what ASCII does not print.
+func printable(text string, limit int) []byte {
+	out := []byte(text[:min(len(text), limit)])
+	for i, c := range out {
+		if c < ' ' || c > '~' {
+			out[i] = ' '
+		}
+	}
+	return out
+}
+
+// MACSpan returns the stretch of a frame that its MAC covers: from the message
+// type to the field before the MAC, as sent. ok is false when the frame carries no
+// MAC or cannot be read.
+func (d *Dialect) MACSpan(frame []byte) (from, to int, ok bool) {
+	m, err := d.open(frame)
+	if err != nil {
+		return 0, 0, false
+	}
+	if err := d.readFields(m); err != nil {
+		return 0, 0, false
+	}
+	for _, de := range []int{128, 64} {
+		if m.values[de] != nil {
+			return d.preamble(), m.spans[de].from, true
+		}
+	}
+	return 0, 0, false
+}
+
+// DecodeResponse reads an answer. It resets both values, fills resp with what the
+// answer says, and req with what finds the request it belongs to: envelope, door,
+// class, and the elements that an answer echoes; its Function stays 0. Of resp.Date
+// only month and day are known, the year is not on the wire. Several reasons share a
+// code: resp.Reason is the one that the code means when an issuer sends it. Every
+// error is a [*FormatError].
+func (d *Dialect) DecodeResponse(frame []byte, req *points.Request, resp *points.Response) error {
+	req.Reset()
+	*resp = points.Response{}
+	m, err := d.open(frame)
+	if err != nil {
+		return err
+	}
+	req.Envelope, req.Door = m.envelope, d.door()
+	mti := m.envelope.MTI
+	if !IsAnswer(mti) {
+		return fatal("message type %04d is a request, want an answer", mti)
+	}
+	req.Class = points.Class(mti / 100 % 10)
+	first := d.readFields(m)
+	for _, de := range d.matched() {
+		first = earlier(first, d.understandEcho(m, req, de))
+	}
+	first = earlier(first, d.readAnswer(m, resp))
+	if first == nil && m.values[39] == nil {
+		first = fault(39, "missing; an answer must carry it")
+	}
+	if first != nil {
+		return first
+	}
+	return nil
+}
+
+// matched lists the elements of an answer that find its request.
+func (d *Dialect) matched() []int {
+	return append(d.echoed(), 37, 64, 128)
+}
+
+func (d *Dialect) understandEcho(m *message, req *points.Request, de int) *FormatError {
+	e := &d.requests[de]
+	if m.values[de] == nil || e.read == nil || req.Has(de) {
+		return nil
+	}
+	if wrong := e.read(req, m.values[de]); wrong != "" {
+		return fault(de, "%s", wrong)
+	}
+	req.Mark(de)
+	return nil
+}
+
+// readAnswer fills resp. Elements are taken in the order of their numbers, so that
+// the first fault is the first on the wire.
+func (d *Dialect) readAnswer(m *message, resp *points.Response) *FormatError {
+	v := &m.values
+	if v[4] != nil {
+		resp.Amount = points.Amount(number(v[4])) //nolint:gosec // twelve digits.
+	}
+	if wrong := d.readTimes(m, resp); wrong != nil {
+		return wrong
+	}
+	if v[32] != nil {
+		resp.Acquirer = points.AcquirerID(number(v[32]))
+	}
+	copy(resp.AuthCode[:], v[38])
+	if v[39] != nil {
+		resp.Reason = d.meaning(v[39])
+	}
+	if v[49] != nil {
+		id, wrong := parseProgram(v[49])
+		if wrong != "" {
+			return fault(49, "%s", wrong)
+		}
+		resp.Program = id
+	}
+	if v[54] != nil {
+		if wrong := readBalances(v[54], resp); wrong != "" {
+			return fault(54, "%s", wrong)
+		}
+	}
+	if len(v[62]) == used62 && classN.check(v[62]) == nil {
+		resp.Used = points.Amount(number(v[62][:10]))     //nolint:gosec // ten digits.
+		resp.SelfPaid = points.Amount(number(v[62][10:])) //nolint:gosec // twelve digits.
+	}
+	if d.packed {
+		readPosAnswer(m, resp)
+	} else {
+		readHostAnswer(m, resp)
+	}
+	closed := IsAnswer(m.envelope.MTI) && m.envelope.MTI/100%10 == uint16(points.ClassTotals)
+	if closed && resp.Reason == points.Approved && d.resultOf(m) == totalsUnequal {
+		resp.Reason = points.OriginalDiffers
+	}
+	return nil
+}
+
+// resultOf returns the result of a batch close, 0 where there is none.
+func (d *Dialect) resultOf(m *message) byte {
+	switch {
+	case d.packed && len(m.values[48]) == totals48:
+		return m.values[48][30]
+	case !d.packed && len(m.values[66]) == 1:
+		return m.values[66][0]
+	default:
+		return 0
+	}
+}
+
+func (d *Dialect) readTimes(m *message, resp *points.Response) *FormatError {
+	v := &m.values
+	if v[12] != nil {
+		if wrong := checkClock(number(v[12])); wrong != "" {
+			return fault(12, "%s", wrong)
+		}
+		resp.LocalTime = uint32(number(v[12])) //nolint:gosec // six digits.
+	}
+	for _, de := range []int{13, 15} {
+		if v[de] == nil {
+			continue
+		}
+		if wrong := checkDay(number(v[de])); wrong != "" {
+			return fault(de, "%s", wrong)
+		}
+	}
+	if v[13] != nil {
+		resp.LocalDate = uint32(number(v[13])) //nolint:gosec // four digits.
+	}
+	if v[15] != nil {
+		resp.Date = points.BusinessDate(number(v[15])) //nolint:gosec // four digits.
+	}
+	return nil
+}
+
+// readBalances reads DE54. Amount types other than ledger and available balance
+// are somebody else's and are passed over.
+func readBalances(value []byte, resp *points.Response) (wrong string) {
+	if len(value)%balanceSize != 0 {
+		return "want entries of 20 characters"
+	}
+	for ; len(value) > 0; value = value[balanceSize:] {
+		entry := value[:balanceSize]
+		sign := entry[7]
+		if classN.check(entry[:7]) != nil || classN.check(entry[8:]) != nil || (sign != 'C' && sign != 'D') {
+			return "an entry that is not seven digits, C or D, twelve digits"
+		}
+		b := points.Balance54{
+			Kind:   points.BalanceKind(number(entry[2:4])), //nolint:gosec // two digits.
+			Amount: points.Amount(number(entry[8:])),       //nolint:gosec // twelve digits.
+		}
+		if b.Kind != points.LedgerBalance && b.Kind != points.AvailableBalance {
+			continue
+		}
+		if b.Program, wrong = parseProgram(entry[4:7]); wrong != "" {
+			return wrong
+		}
+		if sign == 'D' {
+			b.Amount = -b.Amount
+		}
+		resp.AddBalance(b)
+	}
+	return ""
+}
+
+func readPosAnswer(m *message, resp *points.Response) {
+	v := &m.values
+	if position, err := points.ParseRRN(v[37]); err == nil {
+		resp.Position = position
+	}
+	resp.Issuer = points.IssuerID(part44(v[44], 0))
+	if acquirer := part44(v[44], 11); acquirer != 0 {
+		resp.Acquirer = points.AcquirerID(acquirer)
+	}
+	if len(v[60]) >= shortest60 {
+		resp.Batch = uint32(number(v[60][2:8])) //nolint:gosec // six digits.
+	}
+}
+
+// part44 reads one of the two institutions of DE44, 0 where there is none.
+func part44(value []byte, from int) uint64 {
+	if len(value) <= from {
+		return 0
+	}
+	digits := bytes.TrimSpace(value[from:min(len(value), from+11)])
+	if classN.check(digits) != nil {
+		return 0
+	}
+	return number(digits)
+}
+
+func readHostAnswer(m *message, resp *points.Response) {
+	v := &m.values
+	resp.Detail = string(v[44])
+	if number44, ok := bytes.CutPrefix(v[44], []byte(faultTag)); ok && len(number44) == 3 && classN.check(number44) == nil {
+		if de := number(number44); de <= lastElement {
+			resp.Field, resp.Detail = uint8(de), ""
+		}
+	}
+	if rrn, ok := bytes.CutPrefix(v[63], []byte(positionTag)); ok {
+		if position, err := points.ParseRRN(rrn); err == nil {
+			resp.Position = position
+		}
+	}
+	if v[100] != nil {
+		resp.Issuer = points.IssuerID(number(v[100]))
+	}
+}
+
+// meanings turns the table of reasons round: for each DE39 the reason that an
+// answer with it has. Several reasons share a code; the preferred ones are what
+// the code says when an issuer, not our own door, sends it.
+func meanings() map[string]points.Reason {
+	preferred := []points.Reason{
+		points.DuplicateOther, points.IssuerDown, points.NotPermitted, points.TerminalBlocked, points.InternalError,
+	}
+	known := make(map[string]points.Reason)
+	for _, reason := range append(preferred, points.Reasons()...) {
+		if _, taken := known[reason.DE39()]; !taken {
+			known[reason.DE39()] = reason
+		}
+	}
+	// Codes of the UnionPay convention that we read and never send.
+	for code, reason := range map[string]points.Reason{
+		"11": points.Approved, // done, VIP tier
+		"A4": points.ApprovedStandIn, "A5": points.ApprovedStandIn, "A6": points.ApprovedStandIn,
+		"38": points.PINTriesExceeded,
+		"90": points.IssuerDown, // cut-over, try later
+	} {
+		if _, taken := known[code]; !taken {
+			known[code] = reason
+		}
+	}
+	return known
+}
+
+// meaning returns the reason of an answer code; one that nobody knows declines.
+func (d *Dialect) meaning(code []byte) points.Reason {
+	if reason, ok := d.answers[string(code)]; ok {
+		return reason
+	}
+	return points.DoNotHonour
+}

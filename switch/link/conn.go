@@ -1,0 +1,234 @@
+package link
+
+import (
+	"crypto/tls"
+	"fmt"
+	"net"
+	"sync"
+	"time"
+)
+
+// Handler is told what happens on connections. Its methods run on the
+// connection's reading goroutine, one at a time; while one runs, that connection
+// is not read, so none may block.
+type Handler interface {
+	// Open comes first, before anything is read. It may set c.Session, send, or
+	// close. (For a dialled connection it runs on the goroutine that dials.)
+	Open(c *Conn)
+	// Frames brings all complete frames of one read, in order, without their
+	// prefix, as far as Options.MaxInFlight allows; the rest follows when there
+	// is room. The slices are valid until Frames returns, and may be written to.
+	// Each frame is in flight until exactly one Reply or Drop.
+	Frames(c *Conn, frames [][]byte)
+	// Closed comes last, once nothing more is read or written, with the reason.
+	// Frames may still be in flight; their Reply does nothing.
+	Closed(c *Conn, reason error)
+}
+
+// state is where a connection is in its life; see the picture in the package
+// comment. It only grows.
+type state uint8
+
+const (
+	stateOpen state = iota + 1
+	stateDraining
+	stateFlushing
+	stateClosed
+)
+
+// Conn is one connection. Servers and [Dial] make them.
+type Conn struct {
+	// Session is the handler's. It is set in Open and belongs to the reading
+	// goroutine: whoever else wants it gets it from the handler.
+	Session any
+
+	id      uint64
+	opts    *Options
+	handler Handler
+	raw     net.Conn // the socket; closing it never waits for the peer
+	wire    net.Conn // what is read and written: raw, or TLS over it
+
+	// Of the reading goroutine.
+	tls        *tls.ConnectionState
+	in         assembler
+	frames     [][]byte  // reused for every call of Frames
+	active     bool      // bytes came since buffers were given back last
+	alarm      time.Time // the read deadline that is set; zero if none
+	quietSince time.Time // since when the reader waits for bytes
+	halfSince  time.Time // since when it waits for the rest of a frame; zero if none has begun
+
+	mu      sync.Mutex // guards what follows
+	state   state
+	reason  error
+	pending sync.Cond // the writer waits on it for out to fill or the state to change
+	// Two buffers change places: out collects while the writer writes the other.
+	out, spare []byte
+	outFrames  int // frames in out
+	writing    int // bytes in the writer's hands
+	inFlight   int
+	// wakeAt is the number in flight at which the waiting reader is woken; -1 if
+	// it does not wait.
+	wakeAt int
+
+	room    chan struct{} // capacity 1: wakes the reader that waits for frames in flight
+	gone    chan struct{} // closed with stateClosed
+	written chan struct{} // closed when the writing goroutine has ended
+	done    chan struct{} // closed when the reading goroutine has ended
+}
+
+// newConn makes a connection over raw; opts are complete.
+func newConn(id uint64, raw net.Conn, opts *Options, handler Handler) *Conn {
+	c := &Conn{
+		id: id, opts: opts, handler: handler, raw: raw, wire: raw,
+		in:      assembler{maxFrame: opts.MaxFrame},
+		state:   stateOpen,
+		wakeAt:  -1,
+		room:    make(chan struct{}, 1),
+		gone:    make(chan struct{}),
+		written: make(chan struct{}),
+		done:    make(chan struct{}),
+	}
+	c.pending.L = &c.mu
+	return c
+}
+
+// ID tells connections of one server apart: 1, 2, 3 and on in order of
+// accepting. For a dialled connection it is Options.ID.
+func (c *Conn) ID() uint64 { return c.id }
+
+// RemoteAddr is the peer's address.
+func (c *Conn) RemoteAddr() net.Addr { return c.raw.RemoteAddr() }
+
+// TLS is the state of the TLS session with the peer's certificates, nil over
+// plain TCP. It is known from Open on and must not be changed.
+func (c *Conn) TLS() *tls.ConnectionState { return c.tls }
+
+// Done is closed after the handler's Closed has returned: then no goroutine of
+// the connection is left.
+func (c *Conn) Done() <-chan struct{} { return c.done }
+
+// Reply finishes one frame in flight with an answer. It calls answer at once, on
+// the calling goroutine, to append the body to dst and return the result; link
+// writes the length. answer must not keep dst nor use the connection.
+//
+// An answer that is empty or over Options.MaxFrame is not sent and counted as a
+// bad frame; one that no longer fits into Options.MaxPending ends the connection
+// with [ErrBacklog], because a peer that asks and does not read would fill the
+// memory. After the connection is gone answer is not called, and that is counted.
+func (c *Conn) Reply(answer func(dst []byte) []byte) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.finish()
+	if c.state == stateClosed {
+		c.opts.Metrics.lateReplies.Inc()
+		return
+	}
+	if overflow, err := c.collect(answer); err != nil && overflow {
+		c.shut(err)
+	}
+}
+
+// Drop finishes one frame in flight without an answer.
+func (c *Conn) Drop() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.finish()
+}
+
+// Send sends a frame that answers none, such as a request to an issuer. It calls
+// body as [Conn.Reply] does. Its errors are [ErrClosed] once the connection takes
+// no more frames, [ErrBacklog] if the frame does not fit into Options.MaxPending
+// and [ErrBody] if it is empty or too long; then nothing was sent, and the
+// connection goes on.
+func (c *Conn) Send(body func(dst []byte) []byte) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.state != stateOpen {
+		return ErrClosed
+	}
+	_, err := c.collect(body)
+	return err
+}
+
+// Close ends the connection at once: what is not written is lost. The reason,
+// [ErrClosed] if it is nil, reaches the handler's Closed unless another was
+// first.
+func (c *Conn) Close(reason error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.shut(reason)
+}
+
+// CloseAfterFlush ends the connection in order: nothing more is handed over, the
+// frames in flight are answered, the answers are written, the socket is closed.
+// After Options.Drain it is closed at once with [ErrDrain]. The reason is as in
+// [Conn.Close].
+func (c *Conn) CloseAfterFlush(reason error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.state != stateOpen {
+		return
+	}
+	c.state = stateDraining
+	c.blame(reason)
+	// The reader may be in Read: a deadline in the past ends it, and wait sets no
+	// other from now on. The call fails on a broken socket only, and then Read
+	// has ended by itself.
+	_ = c.wire.SetReadDeadline(time.Unix(1, 0))
+	c.rouse()
+}
+
+// shut moves to stateClosed and frees both goroutines; c.mu is held.
+func (c *Conn) shut(reason error) {
+	if c.state == stateClosed {
+		return
+	}
+	c.state = stateClosed
+	c.blame(reason)
+	// The socket itself, not the TLS session, whose Close waits to say goodbye.
+	// An error would tell of a socket that is closed already.
+	_ = c.raw.Close()
+	close(c.gone)
+	c.pending.Broadcast()
+}
+
+// blame keeps the first reason; c.mu is held.
+func (c *Conn) blame(reason error) {
+	if reason == nil {
+		reason = ErrClosed
+	}
+	if c.reason == nil {
+		c.reason = reason
+	}
+}
+
+// begin puts n frames in flight.
+func (c *Conn) begin(n int) {
+	c.mu.Lock()
+	c.inFlight += n
+	c.mu.Unlock()
+	c.opts.Metrics.inFlight.Add(int64(n))
+	c.opts.Metrics.framesIn.Add(float64(n))
+}
+
+// finish takes one frame out of flight; c.mu is held.
+func (c *Conn) finish() {
+	if c.inFlight == 0 {
+		// A second answer to one request is a wrong answer to another.
+		panic(fmt.Sprintf("link: connection %d: Reply or Drop without a frame in flight", c.id)) //nolint:forbidigo // L2, the handler's half of it
+	}
+	c.inFlight--
+	c.opts.Metrics.inFlight.Add(-1)
+	if c.inFlight <= c.wakeAt {
+		c.rouse()
+	}
+}
+
+// rouse wakes the reader if it waits in roomFor or drain; c.mu is held.
+func (c *Conn) rouse() {
+	c.wakeAt = -1
+	select {
+	case c.room <- struct{}{}:
+	default: // A wake-up is already on its way.
+	}
+}

@@ -1,0 +1,122 @@
+package book
+
+import (
+	"fmt"
+
+	"github.com/lianfen/lianfen/points"
+)
+
+// Audit checks the invariants I1 to I5, I7, I11 and I12 on everything in memory
+// and names the first that is broken, and the account.
+func (b *Book) Audit() error {
+	for i := range b.totals.balances {
+		var sum points.Amount
+		for _, amount := range b.totals.balances[i][1:] {
+			sum += amount
+		}
+		if sum != 0 {
+			return fmt.Errorf("book: I1: the accounts of programme %d sum to %d", int(points.MinProgram)+i, sum)
+		}
+		if held := b.totals.held[i]; held < 0 || held > b.totals.balances[i][MemberAccount] {
+			return fmt.Errorf("book: I2: programme %d holds %d of %d", int(points.MinProgram)+i, held, b.totals.balances[i][MemberAccount])
+		}
+	}
+	if err := b.auditAccounts(); err != nil {
+		return err
+	}
+	if err := b.auditHolds(); err != nil {
+		return err
+	}
+	return b.auditDates()
+}
+
+func (b *Book) auditAccounts() error {
+	var sums [programs][SuspenseAccount + 1]points.Amount
+	for key, a := range b.accounts.byKey {
+		var free points.Amount
+		for i := range a.lots {
+			if a.lots[i].amount <= 0 {
+				return fmt.Errorf("book: I3: account %v has an empty lot %v", key, a.lots[i])
+			}
+			if i > 0 && a.lots[i-1].key.compare(a.lots[i].key) >= 0 {
+				return fmt.Errorf("book: I3: account %v has its lots out of order at %d", key, i)
+			}
+			free += a.lots[i].amount
+		}
+		if free != a.free {
+			return fmt.Errorf("book: I3: account %v is free %d, its lots are %d", key, a.free, free)
+		}
+		if a.held < 0 || a.debt < 0 || (a.status == Closed && (a.free != 0 || a.held != 0)) {
+			return fmt.Errorf("book: I3: account %v (status %d) has held %d, free %d, debt %d", key, a.status, a.held, a.free, a.debt)
+		}
+		sums[programIndex(key.Program)][MemberAccount] += a.free + a.held
+		sums[programIndex(key.Program)][DebtAccount] -= a.debt
+	}
+	for key, a := range b.house {
+		sums[programIndex(key.Program)][key.Kind] += a.free
+	}
+	if b.accounts.limit > 0 || b.resumed {
+		return nil // some accounts are in the store only: sums cannot be compared
+	}
+	for i := range sums {
+		for kind := MemberAccount; kind <= SuspenseAccount; kind++ {
+			if sums[i][kind] != b.totals.balances[i][kind] {
+				return fmt.Errorf("book: I1: accounts of kind %d in programme %d sum to %d, their total says %d", kind, int(points.MinProgram)+i, sums[i][kind], b.totals.balances[i][kind])
+			}
+		}
+	}
+	return nil
+}
+
+func (b *Book) auditHolds() error {
+	type live struct {
+		count uint32
+		left  points.Amount
+	}
+	found := make(map[AccountKey]live)
+	for position, h := range b.holds.byKey {
+		var left points.Amount
+		for _, l := range h.lots {
+			left += l.amount
+		}
+		if left != h.left || h.left < 0 || h.captured < 0 || h.captured+h.left > h.reserved {
+			return fmt.Errorf("book: I4: hold %d of account %v: reserved %d, captured %d, left %d, lots %d", position, h.account, h.reserved, h.captured, h.left, left)
+		}
+		if (h.state == holdOpen) != (h.left > 0) {
+			return fmt.Errorf("book: I4: hold %d of account %v is in state %d with %d left", position, h.account, h.state, h.left)
+		}
+		if h.state == holdOpen {
+			sum := found[h.account]
+			found[h.account] = live{sum.count + 1, sum.left + h.left}
+		}
+	}
+	for key, a := range b.accounts.byKey {
+		sum := found[key]
+		if sum.count > a.holds || (sum.count == a.holds && sum.left != a.held) || sum.left > a.held {
+			return fmt.Errorf("book: I4: account %v holds %d in %d holds, its holds are %d in %d", key, a.held, a.holds, sum.left, sum.count)
+		}
+	}
+	return nil
+}
+
+func (b *Book) auditDates() error {
+	for i := range b.generations {
+		g := &b.generations[i]
+		if g.first > b.position+1 || (i > 0 && g.first <= b.generations[i-1].first) {
+			return fmt.Errorf("book: I12: business dates begin at %d after %d", g.first, b.position)
+		}
+		for key, position := range g.keys {
+			if position < g.first || position > b.position || (i+1 < len(b.generations) && position >= b.generations[i+1].first) {
+				return fmt.Errorf("book: I7: key %v at %d is remembered with the date from %d", key, position, g.first)
+			}
+		}
+	}
+	for kind := range b.dueDates {
+		for i, at := range b.dueDates[kind] {
+			if at.done >= at.added || (i > 0 && b.dueDates[kind][i-1].date >= at.date) {
+				return fmt.Errorf("book: I11: due list %d is out of order at %v", kind, at.date)
+			}
+		}
+	}
+	return nil
+}

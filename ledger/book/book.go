@@ -1,0 +1,421 @@
+package book
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math"
+	"slices"
+
+	"github.com/lianfen/lianfen/points"
+)
+
+// Options of a book. They bound memory and never change an outcome.
+type Options struct {
+	// Accounts is how many member accounts are kept in memory; 0: all. Members,
+	// cards, holds, transactions and due pages are each held to the same number.
+	// What has changed since the last durable checkpoint stays whatever it says.
+	Accounts int
+}
+
+// Book is the state of a ledger. It is used by one goroutine.
+type Book struct {
+	source Source
+	fault  error // first fault; the state is undefined from then on
+
+	position points.Position // last applied
+	posted   points.Timestamp
+	date     points.BusinessDate
+	totals   totals
+
+	generations []generation // ascending, at least one
+	dueDates    [dueKinds][]bucket
+
+	live       Registry // changed in place; what is handed out is a copy
+	published  *Registry
+	references []*reference
+	toLoad     uint32 // references to read from the store
+	resumed    bool   // the book began from a checkpoint: there may be more in the store than in memory
+	byIdentity map[identity]*reference
+
+	accounts     cache[AccountKey, *account]
+	house        map[AccountKey]*account // few, never let go
+	members      cache[points.MemberID, *member]
+	cards        cache[points.CardToken, *card]
+	holds        cache[points.Position, *hold]
+	transactions cache[points.Position, *transaction]
+	pages        cache[pageKey, *page]
+
+	dirty      []entity // changed since the last BeginCheckpoint
+	sum        sum      // of the hashes of all entities that are neither dirty nor frozen
+	epoch      uint32   // number of the last checkpoint begun
+	durable    uint32   // number of the last checkpoint put away
+	checkpoint checkpoint
+
+	undo  undo
+	terms [programs]terms
+	shown *account // whose balances the outcome of the current command gives
+	count uint32   // commands applied by this process, to tell before-images apart
+
+	rec          Record // read back from the journal; valid until the next read
+	second       Record // likewise, where a command needs two
+	replayed     Outcome
+	keyScratch   []byte
+	valueScratch []byte
+	taken        []lot
+	fresh        []registration
+}
+
+// programs is how many programmes there can be.
+const programs = int(points.MaxProgram-points.MinProgram) + 1
+
+// terms are what a programme's rules say on one business date.
+type terms struct {
+	of      *Program
+	date    points.BusinessDate
+	expires points.BusinessDate
+	active  points.BusinessDate
+}
+
+// totals are the sums of all balances, per programme and kind.
+type totals struct {
+	balances [programs][SuspenseAccount + 1]points.Amount
+	held     [programs]points.Amount
+	accounts [programs]uint64
+}
+
+func programIndex(program points.ProgramID) int { return int(program - points.MinProgram) }
+
+func (t *totals) append(dst []byte) []byte {
+	for i := range t.balances {
+		if t.accounts[i] == 0 && t.balances[i] == [SuspenseAccount + 1]points.Amount{} {
+			continue
+		}
+		dst = binary.AppendUvarint(dst, uint64(i)+1)
+		dst = binary.AppendUvarint(dst, t.accounts[i])
+		dst = appendAmount(dst, t.held[i])
+		for _, balance := range t.balances[i][1:] {
+			dst = appendAmount(dst, balance)
+		}
+	}
+	return append(dst, 0)
+}
+
+func (t *totals) decode(r *reader) {
+	for {
+		i := r.uvarint()
+		if i == 0 {
+			return
+		}
+		if i > uint64(programs) {
+			r.fail()
+			return
+		}
+		t.accounts[i-1] = r.uvarint()
+		t.held[i-1] = r.amount()
+		for kind := range t.balances[i-1][1:] {
+			t.balances[i-1][kind+1] = r.amount()
+		}
+	}
+}
+
+// New returns the book that source holds: the one last checkpointed, or an empty
+// one. What is wrong with the store is told by [Book.Err] and by the first Apply.
+func New(opts Options, source Source) *Book {
+	b := &Book{
+		source:       source,
+		generations:  []generation{newGeneration(1)},
+		byIdentity:   make(map[identity]*reference),
+		accounts:     newCache[AccountKey, *account](opts.Accounts),
+		house:        make(map[AccountKey]*account),
+		members:      newCache[points.MemberID, *member](opts.Accounts),
+		cards:        newCache[points.CardToken, *card](opts.Accounts),
+		holds:        newCache[points.Position, *hold](opts.Accounts),
+		transactions: newCache[points.Position, *transaction](opts.Accounts),
+		pages:        newCache[pageKey, *page](opts.Accounts),
+	}
+	b.live = emptyRegistry()
+	b.fault = b.open()
+	return b
+}
+
+// open reads the meta entity and the reference data.
+func (b *Book) open() error {
+	value, ok, err := b.source.State([]byte{stateMeta})
+	if err != nil {
+		return fmt.Errorf("book: read the checkpoint: %w", err)
+	}
+	if !ok || len(value) == 0 {
+		return nil
+	}
+	if !b.loadMeta(value) {
+		return fmt.Errorf("book: the checkpoint's meta entity is malformed (%d bytes)", len(value))
+	}
+	b.resumed = true
+	for ordinal := range b.toLoad {
+		e := &reference{ordinal: ordinal}
+		ok, err := b.load(e)
+		if err != nil {
+			return err
+		}
+		if !ok {
+			return fmt.Errorf("book: reference data entry %d of %d is missing from the store", ordinal+1, b.toLoad)
+		}
+		b.references = append(b.references, e)
+		b.byIdentity[e.entry.identity()] = e
+		b.live.set(&e.entry)
+	}
+	return nil
+}
+
+// Err returns the fault that stopped the book, if one did.
+func (b *Book) Err() error { return b.fault }
+
+// Position returns the last position applied; of a new book that of its
+// checkpoint, after which replay goes on.
+func (b *Book) Position() points.Position { return b.position }
+
+// Date returns the business date; 0 before the first cut-over.
+func (b *Book) Date() points.BusinessDate { return b.date }
+
+// Apply carries out cmd as of pos, the position that it will have if it is
+// written, which is the one after the last. It fills out, whose slices are used
+// again. When out.Replayed or out.Position is 0, nothing has changed and nothing
+// may be written:
+//
+//   - the key is known: the first answer again (Replayed), or DuplicateOther when
+//     it was a different request, or ReversedBefore when its effect was undone;
+//   - the command cannot be written down (FormatError);
+//   - it has no key and was declined: nobody can ask for this answer again.
+//
+// Otherwise out.Position is pos and the shell writes the record.
+//
+// An error is a fault of the Source or a broken invariant of ours; the state is
+// undefined then and every later Apply returns the same error.
+func (b *Book) Apply(pos points.Position, cmd *Command, out *Outcome) error {
+	*out = Outcome{Postings: out.Postings[:0], Lots: out.Lots[:0], Others: out.Others[:0]}
+	if b.fault != nil {
+		return b.fault
+	}
+	if pos != b.position+1 {
+		b.fault = fmt.Errorf("book: I8: command at position %d after position %d", pos, b.position)
+		return b.fault
+	}
+	if err := b.apply(cmd, out); err != nil {
+		b.fault = fmt.Errorf("book: apply position %d (kind %d): %w", pos, cmd.Kind, err)
+		return b.fault
+	}
+	return nil
+}
+
+func (b *Book) apply(cmd *Command, out *Outcome) error {
+	out.Date = b.date
+	if !cmd.wellFormed(false) {
+		out.Reason = points.FormatError
+		return nil
+	}
+	keyed := cmd.Key != points.TraceKey{}
+	if keyed {
+		if done, err := b.recall(cmd, out); done || err != nil {
+			return err
+		}
+	}
+	b.begin()
+	reason, err := b.carryOut(cmd, out, keyed)
+	if err != nil {
+		return err
+	}
+	out.Reason = reason
+	if reason.Approved() {
+		if err := b.register(); err != nil {
+			return err
+		}
+	} else {
+		b.rollBack(out)
+	}
+	b.showBalances(out)
+	if !reason.Approved() && !keyed {
+		return nil
+	}
+	b.position++
+	out.Position = b.position
+	b.posted = max(cmd.At, b.posted+1) // I11
+	out.Posted = b.posted
+	b.current().remember(cmd, out)
+	b.trim()
+	return nil
+}
+
+func (b *Book) carryOut(cmd *Command, out *Outcome, keyed bool) (points.Reason, error) {
+	if keyed && b.buried(cmd.Key) {
+		return points.ReversedBefore, nil
+	}
+	return b.dispatch(cmd, out)
+}
+
+// dispatch is the list of commands. Each validates first and changes afterwards;
+// what a late refusal has changed, the undo log takes back.
+func (b *Book) dispatch(cmd *Command, out *Outcome) (points.Reason, error) {
+	switch cmd.Kind {
+	case KindPut:
+		return b.put(cmd, out)
+	case KindOpen:
+		return b.openAccount(cmd, out)
+	case KindFreeze:
+		return b.freezeAccount(cmd, out)
+	case KindClose:
+		return b.closeAccount(cmd, out)
+	case KindSignOn:
+		return b.signOn(cmd, out)
+	case KindBalance:
+		return b.balance(cmd, out)
+	case KindEarn:
+		return b.earn(cmd, out)
+	case KindRedeem:
+		return b.redeem(cmd, out)
+	case KindHold:
+		return b.hold(cmd, out)
+	case KindIncrement:
+		return b.increment(cmd, out)
+	case KindCapture:
+		return b.capture(cmd, out)
+	case KindRelease:
+		return b.release(cmd, out)
+	case KindExpireHolds:
+		return b.expireHolds(cmd, out)
+	case KindVoid:
+		return b.void(cmd, out)
+	case KindRefund:
+		return b.refund(cmd, out)
+	case KindReverse:
+		return b.reverse(cmd, out)
+	case KindTransfer:
+		return b.transfer(cmd, out)
+	case KindAdjust:
+		return b.adjust(cmd, out)
+	case KindReinstate:
+		return b.reinstate(cmd, out)
+	case KindExpireLots:
+		return b.expireLots(cmd, out)
+	case KindVestLots:
+		return b.vestLots(cmd, out)
+	case KindCutOver:
+		return b.cutOver(cmd, out)
+	case KindSettle:
+		return b.settle(cmd, out)
+	case KindGroup:
+		return b.group(cmd, out)
+	default:
+		return points.UnknownFunction, nil
+	}
+}
+
+// showBalances fills in what the member's account holds afterwards.
+func (b *Book) showBalances(out *Outcome) {
+	if a := b.shown; a != nil {
+		out.Free = a.spendable(b.date)
+		out.Pending = a.free - out.Free
+		out.Held = a.held
+		out.Debt = a.debt
+	}
+}
+
+func (b *Book) trim() {
+	b.accounts.trim(b.durable)
+	b.members.trim(b.durable)
+	b.cards.trim(b.durable)
+	b.holds.trim(b.durable)
+	b.transactions.trim(b.durable)
+	b.pages.trim(b.durable)
+}
+
+// record reads a journal record; it stays valid until the next call.
+func (b *Book) record(position points.Position) (*Record, error) {
+	if err := b.source.Record(position, &b.rec); err != nil {
+		return nil, fmt.Errorf("read journal record %d: %w", position, err)
+	}
+	if b.rec.Outcome.Position != position {
+		return nil, fmt.Errorf("journal record %d says that it is %d", position, b.rec.Outcome.Position)
+	}
+	return &b.rec, nil
+}
+
+// Replay applies a record again and compares (I9).
+func (b *Book) Replay(rec *Record) error {
+	if err := b.Apply(rec.Outcome.Position, &rec.Command, &b.replayed); err != nil {
+		return err
+	}
+	if field := b.replayed.differs(&rec.Outcome); field != "" {
+		b.fault = fmt.Errorf("book: I9: replay of position %d (kind %d) differs from the journal in %s", rec.Outcome.Position, rec.Command.Kind, field)
+		return b.fault
+	}
+	return nil
+}
+
+// undo keeps what the current command has changed in accounts, so that a refusal
+// found late changes nothing. Whatever else a command changes, it changes after
+// its last possible refusal.
+type undo struct {
+	images []image
+	lots   []lot // arena of the images
+	opened []*account
+	totals []totalImage
+}
+
+type image struct {
+	of    *account
+	was   account
+	first int // its lots: lots[first:last]
+	last  int
+}
+
+type totalImage struct {
+	of  *points.Amount
+	was points.Amount
+}
+
+func (b *Book) begin() {
+	b.count++
+	if b.count == math.MaxUint32 {
+		b.count = 1
+	}
+	b.shown = nil
+	b.undo.images = b.undo.images[:0]
+	b.undo.lots = b.undo.lots[:0]
+	b.undo.opened = b.undo.opened[:0]
+	b.undo.totals = b.undo.totals[:0]
+	b.fresh = b.fresh[:0]
+}
+
+// change says that a is about to change in the current command.
+func (b *Book) change(a *account) {
+	if a.imaged == b.count {
+		return
+	}
+	b.touch(a)
+	a.imaged = b.count
+	first := len(b.undo.lots)
+	b.undo.lots = append(b.undo.lots, a.lots...)
+	b.undo.images = append(b.undo.images, image{of: a, was: *a, first: first, last: len(b.undo.lots)})
+}
+
+// rollBack undoes a declined command.
+func (b *Book) rollBack(out *Outcome) {
+	for i := range b.undo.images {
+		image := &b.undo.images[i]
+		a, n, lots := image.of, image.of.node, append(image.of.lots[:0], b.undo.lots[image.first:image.last]...)
+		*a = image.was
+		a.node, a.lots = n, lots
+		if m, ok := b.members.find(points.MemberID(a.key.Party)); ok && a.key.Kind == MemberAccount && a.status == Closed {
+			b.unlistProgram(m, a.key.Program)
+		}
+	}
+	for _, image := range slices.Backward(b.undo.totals) {
+		*image.of = image.was
+	}
+	for _, a := range b.undo.opened {
+		b.unopen(a)
+	}
+	out.Postings, out.Lots, out.Others = out.Postings[:0], out.Lots[:0], out.Others[:0]
+	out.Amount, out.Batch, out.More = 0, 0, false
+	b.fresh = b.fresh[:0]
+}

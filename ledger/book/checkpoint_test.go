@@ -1,0 +1,152 @@
+package book_test
+
+import (
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/lianfen/lianfen/ledger/book"
+	"github.com/lianfen/lianfen/points"
+)
+
+// shell is a book that is checkpointed a little at a time while commands go on,
+// that keeps next to nothing in memory, loses checkpoints, and crashes.
+type shell struct {
+	*desk
+	rng     *rand.Rand
+	pending map[string][]byte // pairs of the checkpoint that is running
+	running bool
+	done    bool
+}
+
+// afterCommand takes a random step of checkpointing, or crashes and recovers.
+func (s *shell) afterCommand(t *testing.T) {
+	switch n := s.rng.IntN(20); {
+	case !s.running && n < 6:
+		s.book.BeginCheckpoint()
+		s.pending, s.running, s.done = make(map[string][]byte), true, false
+	case s.running && n < 15:
+		s.done = s.book.Drain(1+s.rng.IntN(4), func(key, value []byte) {
+			s.pending[string(key)] = append([]byte(nil), value...)
+		})
+		if !s.done {
+			return
+		}
+		durable := s.rng.IntN(4) != 0
+		if durable {
+			for key, value := range s.pending {
+				s.store.put([]byte(key), value)
+			}
+		}
+		s.book.EndCheckpoint(durable)
+		s.running = false
+	case s.running && n == 15:
+		s.book.EndCheckpoint(false) // given up half-way
+		s.running = false
+	case n == 16:
+		s.recover(t)
+	}
+}
+
+// recover starts again from the store: state, keys of the window, tail.
+func (s *shell) recover(t *testing.T) {
+	s.running = false
+	s.book = book.New(book.Options{Accounts: 1}, s.store)
+	require.NoError(t, s.book.Err())
+	var rec book.Record
+	from := s.book.Position()
+	for position := s.book.TraceFloor(); position <= from; position++ {
+		require.NoError(t, s.store.Record(position, &rec))
+		s.book.Remember(&rec)
+	}
+	for position := from + 1; int(position) <= len(s.store.journal); position++ {
+		require.NoError(t, s.store.Record(position, &rec))
+		require.NoError(t, s.book.Replay(&rec))
+	}
+}
+
+// A book with next to no memory, checkpointed in pieces between commands, losing
+// checkpoints and crashing, gives the answers of one that keeps everything, and
+// has its digest after every command.
+func TestCheckpointsChangeNothing(t *testing.T) {
+	for seed := range *seeds {
+		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
+			rng := rand.New(rand.NewPCG(uint64(seed), 2))
+			plain := newDesk(t, book.Options{})
+			small := &shell{desk: newDesk(t, book.Options{Accounts: 1}), rng: rng}
+			plain.furnish(people, strictRules, kindRules)
+			small.furnish(people, strictRules, kindRules)
+			g := &generator{pick: rng.IntN}
+			for range 300 {
+				cmd := g.next(plain.book.Date())
+				if cmd.Kind == book.KindCutOver {
+					cmd.TraceDays = uint8(rng.IntN(4))
+				}
+				want, got := plain.do(cmd), small.do(cmd)
+				require.Equal(t, book.AppendRecord(nil, &cmd, want), book.AppendRecord(nil, &cmd, got))
+				require.Equal(t, want.Replayed, got.Replayed)
+				require.Equal(t, plain.book.Digest(), small.book.Digest())
+				require.NoError(t, small.book.Audit())
+				small.afterCommand(t)
+				require.Equal(t, plain.book.Digest(), small.book.Digest())
+			}
+			require.Equal(t, plain.store.journal, small.store.journal)
+		})
+	}
+}
+
+// What Drain hands out is the state at BeginCheckpoint, whatever happens between.
+func TestDrainHandsOutTheStateAtBegin(t *testing.T) {
+	d := newDesk(t, book.Options{})
+	d.furnish(2, kindRules, kindRules)
+	d.must(at("T1", 1, book.Command{Kind: book.KindEarn, Card: cardOf(1), Program: air, Amount: 100}))
+	want := d.book.Digest()
+
+	d.book.BeginCheckpoint()
+	d.must(at("T1", 2, book.Command{Kind: book.KindRedeem, Card: cardOf(1), Program: air, Amount: 30}))
+	pairs := make(map[string][]byte)
+	for !d.book.Drain(1, func(key, value []byte) { pairs[string(key)] = append([]byte(nil), value...) }) {
+		d.must(at("T1", uint32(10+len(pairs)), book.Command{Kind: book.KindEarn, Card: cardOf(2), Program: inn, Amount: 1}))
+	}
+	d.book.EndCheckpoint(true)
+
+	before := newStore()
+	before.state, before.journal = pairs, d.store.journal
+	recovered := book.New(book.Options{}, before)
+	require.NoError(t, recovered.Err())
+	var rec book.Record
+	for position := recovered.TraceFloor(); position <= recovered.Position(); position++ {
+		require.NoError(t, before.Record(position, &rec))
+		recovered.Remember(&rec)
+	}
+	require.Equal(t, want, recovered.Digest())
+	view, ok, err := recovered.Account(book.AccountKey{Kind: book.MemberAccount, Program: air, Party: 1})
+	require.NoError(t, err)
+	require.True(t, ok)
+	require.Equal(t, points.Amount(100), view.Free)
+}
+
+// A second checkpoint of an unchanged book holds the meta entity only, and one
+// after a single redemption holds what the redemption touched.
+func TestCheckpointHoldsWhatChanged(t *testing.T) {
+	d := newDesk(t, book.Options{})
+	d.furnish(2, kindRules, kindRules)
+	d.must(at("T1", 1, book.Command{Kind: book.KindEarn, Card: cardOf(1), Program: air, Amount: 100}))
+	d.store.checkpoint(d.book)
+	count := func() int {
+		before := maps.Clone(d.store.state)
+		n := 0
+		d.book.BeginCheckpoint()
+		for !d.book.Drain(1, func([]byte, []byte) { n++ }) {
+		}
+		d.book.EndCheckpoint(true)
+		require.Equal(t, before, d.store.state)
+		return n
+	}
+	require.Equal(t, 1, count())
+	d.must(at("T1", 2, book.Command{Kind: book.KindRedeem, Card: cardOf(1), Program: air, Amount: 30}))
+	require.Equal(t, 3, count()) // the member's account, clearing, meta
+}

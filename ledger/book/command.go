@@ -1,0 +1,236 @@
+package book
+
+import "github.com/lianfen/lianfen/points"
+
+// Kind is what a command does. The numbers are written in the journal: never
+// renumber, only append.
+type Kind uint8
+
+// Commands.
+const (
+	// KindPut writes one entry of reference data (see [Entry]): new, or in place
+	// of the entry with the same identity.
+	KindPut Kind = iota + 1
+	// KindOpen opens the account of a member in a programme.
+	KindOpen
+	// KindFreeze sets what an account may not do ([Command.Freeze]).
+	KindFreeze
+	// KindClose closes an empty account.
+	KindClose
+	// KindSignOn starts a terminal's session; the outcome carries its batch.
+	KindSignOn
+	// KindBalance reads balances and changes nothing; it stands in the journal
+	// so that its answer can be repeated.
+	KindBalance
+	KindEarn
+	KindRedeem
+	// KindHold reserves, KindIncrement reserves more under the same hold.
+	KindHold
+	KindIncrement
+	// KindCapture spends from a hold; the last one gives the rest back.
+	KindCapture
+	// KindRelease gives back what a hold still reserves.
+	KindRelease
+	// KindExpireHolds releases holds that fell due, a bounded number at a time.
+	KindExpireHolds
+	// KindVoid cancels an earn, redemption or capture of the same business date.
+	KindVoid
+	// KindRefund gives back part or all of a redemption or capture.
+	KindRefund
+	// KindReverse undoes a request whose answer its sender does not know.
+	KindReverse
+	KindTransfer
+	// KindAdjust corrects a balance; two people stand behind it.
+	KindAdjust
+	// KindReinstate brings expired points back as a new lot.
+	KindReinstate
+	// KindExpireLots and KindVestLots work through what falls due on a business
+	// date, a bounded number of accounts at a time.
+	KindExpireLots
+	KindVestLots
+	// KindCutOver ends a business date.
+	KindCutOver
+	// KindSettle moves clearing accounts to zero after a settlement.
+	KindSettle
+	// KindGroup carries out its members all or not at all.
+	KindGroup
+
+	kindCount
+)
+
+// Command is one thing to be done to the book, complete: time, identities and
+// choices are in it, so that applying it again to the same book gives the same
+// outcome. Which fields matter depends on Kind; others stay zero.
+type Command struct {
+	Kind     Kind
+	Function points.Function // what was asked at the door; for the record
+	Key      points.TraceKey // identity; the zero key is never remembered
+	At       points.Timestamp
+
+	Card     points.CardToken
+	Member   points.MemberID  // where no card is at hand (operator)
+	Program  points.ProgramID // 0: first of the merchant's order in which the member has an account
+	Amount   points.Amount    // > 0 wherever an amount is needed; adjust and settle: either sign; void and reverse: 0 is all of it
+	Acquirer points.AcquirerID
+	Merchant points.MerchantID
+	Terminal points.TerminalID
+
+	// Original names the transaction that a capture, release, void, refund or
+	// reversal is about: by position where it is known, else by key.
+	Original    points.Position
+	OriginalKey points.TraceKey
+	AuthCode    [6]byte // of the original, where the sender quotes it; zero: not checked
+	// Final tells a capture that no other will follow.
+	Final bool
+	// PartialOK lets a redemption take what is there.
+	PartialOK bool
+
+	ToCard   points.CardToken // transfer: who receives
+	ToMember points.MemberID
+
+	Origin    Origin              // earn, adjust: where the points come from; 0 is earned
+	ActiveOn  points.BusinessDate // earn, adjust: 0 by programme rule
+	ExpiresOn points.BusinessDate // earn, adjust, reinstate: 0 by programme rule
+	Freeze    Freeze
+	Date      points.BusinessDate // cut-over: the date that begins; expire, vest: the date it is for
+	TraceDays uint8               // cut-over: how many dates keep their keys; 0 is two
+	Limit     uint32              // batches: at most so many accounts or holds
+
+	Operator string // who asked, on operator commands
+	Second   string // who approved
+	Note     string // why: free text, case number
+
+	Entry Entry     // put
+	Group []Command // group: its members, themselves no groups
+
+	// Against is the account on the other side of an earn, redemption, capture or
+	// adjustment: 0 is clearing with the acquirer, for an adjustment the issued account.
+	Against AccountKind
+}
+
+// Freeze is what an account, member or card may not do.
+type Freeze uint8
+
+// Freezes; both may be set.
+const (
+	FreezeDebit Freeze = 1 << iota
+	FreezeCredit
+)
+
+// Origin is where the points of a lot come from.
+type Origin uint8
+
+// Origins.
+const (
+	Earned Origin = iota + 1
+	Bought
+	Swapped
+	Bonus
+	Adjusted
+)
+
+// AccountKind is what an account is for.
+type AccountKind uint8
+
+// Account kinds. Balances are signed, credit positive; all accounts of a unit sum to zero.
+const (
+	// MemberAccount is what the issuer owes a member; Party is the member.
+	MemberAccount AccountKind = iota + 1
+	// DebtAccount is a member's clawback debt (never positive); Party is the member.
+	DebtAccount
+	// IssuedAccount is the outstanding issue of the programme; Party is the issuer.
+	IssuedAccount
+	// ClearingAccount is what was redeemed (credit) and earned (debit) at an
+	// acquirer since its last settlement; Party is the acquirer.
+	ClearingAccount
+	BreakageAccount
+	FeeAccount
+	RoundingAccount
+	SponsorAccount
+	HouseAccount
+	SuspenseAccount
+)
+
+// AccountKey names an account: one per kind, programme and party.
+type AccountKey struct {
+	Kind    AccountKind
+	Program points.ProgramID
+	Party   uint64
+}
+
+// Outcome is what applying a command did. A decline is an outcome like any
+// other, with a reason that is not approved and without postings.
+type Outcome struct {
+	Reason   points.Reason
+	Position points.Position // where it stands in the journal; of the first time when Replayed
+	Posted   points.Timestamp
+	Date     points.BusinessDate
+	Member   points.MemberID
+	Program  points.ProgramID
+	Issuer   points.IssuerID
+	Original points.Position // the transaction this one was about, once found
+	Amount   points.Amount   // what was moved, held, released
+	Free     points.Amount   // of the member's account in Program, afterwards: what can be spent on Date
+	Pending  points.Amount   // neither spendable nor held: not yet active, or lapsed and not yet expired
+	Held     points.Amount
+	Debt     points.Amount // what the member owes back, >= 0
+	Batch    uint32        // sign-on: the terminal's batch
+	More     bool          // batches: call again, there is more due
+
+	Postings []Posting // balance to zero per programme
+	Lots     []LotMove // which lots gave or received, in order
+	Others   []Balance // balances in the member's other programmes, ascending by programme (balance enquiry)
+
+	// Replayed: the key was known, this is its first answer again, and nothing
+	// was written.
+	Replayed bool
+}
+
+// Posting is one side of a booking: credit positive, debit negative.
+type Posting struct {
+	Account AccountKey
+	Amount  points.Amount
+	After   points.Amount // the account's balance afterwards
+}
+
+// Balance is what a member has in one programme.
+type Balance struct {
+	Program    points.ProgramID
+	Free, Held points.Amount
+}
+
+// LotMove is what one lot gave (negative) or received (positive). Held marks a
+// move between free and held, seen from the free side: it is no posting.
+type LotMove struct {
+	Account AccountKey
+	Lot     LotKey
+	Amount  points.Amount
+	Held    bool
+}
+
+// LotKey is everything that tells two lots of one account apart; lots with equal
+// keys are one lot.
+type LotKey struct {
+	Priority  uint8
+	ExpiresOn points.BusinessDate // last day of use; 0 never
+	Origin    Origin
+	ActiveOn  points.BusinessDate // first day of use; 0 at once
+}
+
+// Record is one journal record: a command, and what it did.
+type Record struct {
+	Command Command
+	Outcome Outcome
+}
+
+// Source reads what the book has put away: state written by checkpoints and
+// records of the journal. An error from it is a fault of the store, not an
+// outcome: [Book.Apply] passes it on and the book must not be used any further.
+type Source interface {
+	// State returns the value last checkpointed under key; ok is false when there
+	// is none. The book does not keep or change value.
+	State(key []byte) (value []byte, ok bool, err error)
+	// Record reads the journal record at position into rec: any position that was
+	// applied, those of the group that is not yet durable included.
+	Record(position points.Position, rec *Record) error
+}

@@ -1,0 +1,36 @@
+package book
+
+import "slices"
+
+// differs names the first field in which two outcomes differ, "" for none.
+// Replayed is not compared: what stands in a journal is a first time.
+func (o *Outcome) differs(other *Outcome) string {
+	for _, field := range [...]struct {
+		name string
+		same bool
+	}{
+		{"reason", o.Reason == other.Reason},
+		{"position", o.Position == other.Position},
+		{"posted", o.Posted == other.Posted},
+		{"date", o.Date == other.Date},
+		{"member", o.Member == other.Member},
+		{"program", o.Program == other.Program},
+		{"issuer", o.Issuer == other.Issuer},
+		{"original", o.Original == other.Original},
+		{"amount", o.Amount == other.Amount},
+		{"free", o.Free == other.Free},
+		{"pending", o.Pending == other.Pending},
+		{"held", o.Held == other.Held},
+		{"debt", o.Debt == other.Debt},
+		{"batch", o.Batch == other.Batch},
+		{"more", o.More == other.More},
+		{"postings", slices.Equal(o.Postings, other.Postings)},
+		{"lots", slices.Equal(o.Lots, other.Lots)},
+		{"others", slices.Equal(o.Others, other.Others)},
+	} {
+		if !field.same {
+			return field.name
+		}
+	}
+	return ""
+}

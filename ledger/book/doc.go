@@ -1,0 +1,106 @@
+// Package book is the ledger's arithmetic: double-entry accounts, lots with
+// expiry, holds, and the answers that were given. It owns what every account
+// holds and why. A [Command] goes in, an [Outcome] comes out, and the same
+// commands in the same order give the same outcomes, bytes and digests, for ever:
+// there is no clock, no chance, no goroutine, no floating point and no input or
+// output in it. It reads what it does not keep in memory through a [Source], and
+// what it keeps never shows in an outcome.
+//
+// It promises the invariants below. It refuses by an outcome with a reason, which
+// is remembered as approvals are; it will not do half a command, write a file,
+// decide who may ask, or convert one programme's points into another's (package
+// exchange posts both sides as one group).
+//
+// # Invariants
+//
+//	I1  Every command's postings sum to zero per programme, and so do all accounts.
+//	I2  Per programme, what is issued is what members have free and held, less
+//	    their debts, plus what stands in clearing, breakage and the house's accounts.
+//	I3  An account's free points are the sum of its lots; no lot is empty or
+//	    negative; lots stand in the order of consumption and no two are alike.
+//	I4  Held points are the sum of the live holds; a hold is live exactly while it
+//	    reserves something; captured + left <= reserved. Refunds, voids and the
+//	    reversal of a transaction together never return more than it took.
+//	I5  A lot is not touched while a usable lot of an earlier rank has anything free.
+//	I6  What comes back has the expiry it had. Only when that is over does the
+//	    programme's grace apply, or breakage.
+//	I7  The same key with the same request gets the same answer, declines too; with
+//	    another request it is refused without effect. It holds for the dates whose
+//	    keys are kept (at least the current one; by default also the one before).
+//	I8  Positions are dense from 1. (Durability and the chain are the shell's.)
+//	I9  Replay from genesis or from a checkpoint gives the recorded outcomes and the
+//	    same digest.
+//	I10 No limit is exceeded in any state between two commands.
+//	I11 Posting times strictly increase. What falls due happens in due order, by a
+//	    command; that it is late makes nothing usable that is over.
+//	I12 Business dates only grow; a date is the positions between two cut-overs.
+//
+// # A hold
+//
+//	                  increment
+//	                  ┌──────┐   capture of a part
+//	       hold       │      │  ┌──┐
+//	─────────────────>  open  <─┴──┘
+//	                  │ │ │ └── capture of the rest, or the final one ──> captured
+//	                  │ │ └──── release ────────────────────────────────> released
+//	                  │ └────── reversal of the hold ───────────────────> reversed
+//	                  └──────── last day over, ExpireHolds ─────────────> expired
+//
+// Back to open: the void or reversal of a capture, the reversal of a release,
+// while the hold's last day is not over. After it, captured points that come back
+// go to the account. A hold counts for the day's limits when it is placed, and
+// its capture is not refused any more, not even when its lots lapse meanwhile.
+//
+// # A transaction (redemption or capture)
+//
+//	     approved ──── refund ────> partly returned ──── refund ────> returned
+//	     │  ^    └──── reversal ──────────┴─────────> reversed
+//	void │  │ reversal of the void
+//	     v  │
+//	    voided
+//
+// Reversal is final: what comes under the key afterwards is declined, also when
+// it comes for the first time (tombstone). A void needs the same business date,
+// terminal and merchant; a refund does not. What is undone on the date of the
+// original does not count for that date's limits any more; refunds do.
+//
+// # Postings (credit +, debit -)
+//
+//	earn         clearing(acquirer) -a    debt +repaid    member +rest
+//	redeem       member -a    clearing(acquirer) +a
+//	capture      member (held) -a    clearing(acquirer) +a
+//	hold, increment, release, expiry of holds
+//	             none: lots move between free and held
+//	void, refund, reversal
+//	             the opposite, with the original's lots, latest expiry first;
+//	             lapsed without grace: member -l    breakage +l
+//	reversal of what gave points that are spent by now
+//	             member -there    then debt -missing where the programme keeps
+//	             debts, else suspense(issuer) -missing
+//	transfer     member -a    member +a
+//	adjust       issued -a    member +a    (a of either sign)
+//	reinstate    breakage -a    member +a
+//	expiry       member -a    breakage +a
+//	settle       clearing(acquirer) -a    issued +a
+//
+// Accounts other than member, debt and clearing have the programme's issuer as
+// their party. Earn, redeem and adjust may name another account than the usual
+// one ([Command.Against]).
+//
+// # Rules worth knowing
+//
+// Before the first cut-over there is no business date, and whatever would book
+// points is declined (programme closed). A reversal is always of the whole: its
+// amount, where it has one, is that of the original. A reversal by key whose
+// original is older than the keys that are kept is one of an unknown original; by
+// position it finds it. A decline without a key is not written. An account of the
+// house exists while its balance is not zero. New points are refused by an account
+// with 64 different lots; points that come back always find room.
+//
+// # Checkpoints
+//
+// State is entities, each with a key and a value. A checkpoint is a set of them
+// as of one position: BeginCheckpoint freezes what changed, Drain serialises it
+// piecemeal between commands, EndCheckpoint says how it ended. Recovery is New,
+// Remember from TraceFloor to Position, Replay from there.
+package book

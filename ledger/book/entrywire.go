@@ -1,0 +1,236 @@
+package book
+
+import (
+	"encoding/binary"
+
+	"github.com/lianfen/lianfen/points"
+)
+
+// What an entry is, in its first byte on the wire.
+const (
+	entryIssuer = iota + 1
+	entryAcquirer
+	entryProgram
+	entryMerchant
+	entryTerminal
+	entryRoute
+	entryMember
+	entryCard
+)
+
+func appendEntry(dst []byte, e *Entry) []byte {
+	switch {
+	case e.Issuer != nil:
+		v := e.Issuer
+		dst = append(dst, entryIssuer, byte(v.Status))
+		dst = binary.AppendUvarint(dst, uint64(v.ID))
+		return appendText(appendText(appendText(dst, v.Name), v.NameZH), v.Link)
+	case e.Acquirer != nil:
+		v := e.Acquirer
+		dst = append(dst, entryAcquirer, byte(v.Status))
+		dst = binary.AppendUvarint(dst, uint64(v.ID))
+		return appendText(appendText(dst, v.Name), v.NameZH)
+	case e.Program != nil:
+		return appendProgram(append(dst, entryProgram), e.Program)
+	case e.Merchant != nil:
+		return appendMerchant(append(dst, entryMerchant), e.Merchant)
+	case e.Terminal != nil:
+		v := e.Terminal
+		dst = append(dst, entryTerminal, byte(v.Status))
+		dst = append(dst, v.ID[:]...)
+		dst = append(dst, v.Merchant[:]...)
+		return binary.AppendUvarint(dst, uint64(v.Batch))
+	case e.Route != nil:
+		v := e.Route
+		dst = appendText(append(dst, entryRoute), v.Prefix)
+		dst = binary.AppendUvarint(dst, uint64(v.Issuer))
+		return binary.AppendUvarint(dst, uint64(v.Only))
+	case e.Member != nil:
+		v := e.Member
+		dst = append(dst, entryMember, byte(v.Status), byte(v.Freeze))
+		dst = binary.AppendUvarint(dst, uint64(v.ID))
+		dst = binary.AppendVarint(dst, int64(v.Since))
+		return appendText(dst, v.Ref)
+	case e.Card != nil:
+		v := e.Card
+		dst = append(dst, entryCard, byte(v.Status))
+		dst = append(dst, v.Token[:]...)
+		dst = binary.AppendUvarint(dst, uint64(v.Member))
+		dst = binary.AppendUvarint(dst, uint64(v.Expiry))
+		return appendText(dst, v.Masked)
+	default:
+		return append(dst, 0)
+	}
+}
+
+func decodeEntry(r *reader, e *Entry) {
+	switch r.byte() {
+	case entryIssuer:
+		v := &Issuer{Status: Status(r.byte()), ID: points.IssuerID(r.uvarint())}
+		v.Name, v.NameZH, v.Link = r.text(maxName), r.text(maxName), r.text(maxName)
+		e.Issuer = v
+	case entryAcquirer:
+		v := &Acquirer{Status: Status(r.byte()), ID: points.AcquirerID(r.uvarint())}
+		v.Name, v.NameZH = r.text(maxName), r.text(maxName)
+		e.Acquirer = v
+	case entryProgram:
+		e.Program = decodeProgram(r)
+	case entryMerchant:
+		e.Merchant = decodeMerchant(r)
+	case entryTerminal:
+		v := &Terminal{Status: Status(r.byte())}
+		r.fixed(v.ID[:])
+		r.fixed(v.Merchant[:])
+		v.Batch = r.uint32()
+		e.Terminal = v
+	case entryRoute:
+		v := &Route{Prefix: r.text(maxName)}
+		v.Issuer = points.IssuerID(r.uvarint())
+		v.Only = r.program()
+		e.Route = v
+	case entryMember:
+		v := &Member{Status: Status(r.byte()), Freeze: Freeze(r.byte()), ID: points.MemberID(r.uvarint())}
+		v.Since = r.timestamp()
+		v.Ref = r.text(maxName)
+		e.Member = v
+	case entryCard:
+		v := &Card{Status: Status(r.byte())}
+		r.fixed(v.Token[:])
+		v.Member = points.MemberID(r.uvarint())
+		v.Expiry = r.uint32()
+		v.Masked = r.text(maxName)
+		e.Card = v
+	default:
+		r.fail()
+	}
+}
+
+// Flags of a programme and its rules.
+const (
+	flagAlliance = 1 << iota
+	flagExpiryAtMonth
+	flagOpenOnEarn
+	flagDebt
+	flagTransfer
+
+	programFlags = flagTransfer<<1 - 1
+)
+
+func appendProgram(dst []byte, v *Program) []byte {
+	rules := &v.Rules
+	var flags byte
+	for _, f := range [...]struct {
+		bit byte
+		set bool
+	}{{flagAlliance, v.Alliance}, {flagExpiryAtMonth, rules.ExpiryAtMonth}, {flagOpenOnEarn, rules.OpenOnEarn}, {flagDebt, rules.Debt}, {flagTransfer, rules.Transfer}} {
+		if f.set {
+			flags |= f.bit
+		}
+	}
+	dst = append(dst, byte(v.Status), v.Scale, flags)
+	dst = binary.AppendUvarint(dst, uint64(v.ID))
+	dst = binary.AppendUvarint(dst, uint64(v.Issuer))
+	dst = appendText(appendText(dst, v.Name), v.NameZH)
+	for _, n := range [...]uint16{rules.ValidMonths, rules.PendingDays, rules.GraceDays, rules.HoldDays} {
+		dst = binary.AppendUvarint(dst, uint64(n))
+	}
+	dst = binary.AppendUvarint(dst, uint64(rules.MaxRedeemCnt))
+	for _, a := range [...]points.Amount{rules.MinRedeem, rules.MaxAmount, rules.MaxRedeemDay, rules.TransferMax, rules.TransferDay} {
+		dst = appendAmount(dst, a)
+	}
+	return dst
+}
+
+func decodeProgram(r *reader) *Program {
+	v := &Program{Status: Status(r.byte()), Scale: r.byte()}
+	flags := r.byte()
+	if flags > programFlags {
+		r.fail()
+	}
+	v.Alliance = flags&flagAlliance != 0
+	v.ID = r.program()
+	v.Issuer = points.IssuerID(r.uvarint())
+	v.Name, v.NameZH = r.text(maxName), r.text(maxName)
+	rules := &v.Rules
+	rules.ExpiryAtMonth, rules.OpenOnEarn = flags&flagExpiryAtMonth != 0, flags&flagOpenOnEarn != 0
+	rules.Debt, rules.Transfer = flags&flagDebt != 0, flags&flagTransfer != 0
+	for _, n := range [...]*uint16{&rules.ValidMonths, &rules.PendingDays, &rules.GraceDays, &rules.HoldDays} {
+		*n = r.uint16()
+	}
+	rules.MaxRedeemCnt = r.uint32()
+	for _, a := range [...]*points.Amount{&rules.MinRedeem, &rules.MaxAmount, &rules.MaxRedeemDay, &rules.TransferMax, &rules.TransferDay} {
+		*a = r.amount()
+	}
+	return v
+}
+
+func appendMerchant(dst []byte, v *Merchant) []byte {
+	dst = append(dst, byte(v.Status))
+	dst = append(dst, v.ID[:]...)
+	dst = binary.AppendUvarint(dst, uint64(v.Acquirer))
+	dst = appendText(appendText(dst, v.Name), v.NameZH)
+	dst = binary.AppendUvarint(dst, uint64(v.MCC))
+	dst = binary.AppendUvarint(dst, uint64(len(v.Programs)))
+	for _, program := range v.Programs {
+		dst = binary.AppendUvarint(dst, uint64(program))
+	}
+	return dst
+}
+
+func decodeMerchant(r *reader) *Merchant {
+	v := &Merchant{Status: Status(r.byte())}
+	r.fixed(v.ID[:])
+	v.Acquirer = points.AcquirerID(r.uvarint())
+	v.Name, v.NameZH = r.text(maxName), r.text(maxName)
+	v.MCC = r.uint16()
+	for range r.count(maxAccepted, 1) {
+		v.Programs = append(v.Programs, r.program())
+	}
+	return v
+}
+
+// wellFormed reports whether at most one field is set and every text within bounds.
+func (e *Entry) wellFormed() bool {
+	set, fits := 0, true
+	count := func(present bool) {
+		if present {
+			set++
+		}
+	}
+	short := func(texts ...string) {
+		for _, s := range texts {
+			fits = fits && len(s) <= maxName
+		}
+	}
+	count(e.Issuer != nil)
+	if e.Issuer != nil {
+		short(e.Issuer.Name, e.Issuer.NameZH, e.Issuer.Link)
+	}
+	count(e.Acquirer != nil)
+	if e.Acquirer != nil {
+		short(e.Acquirer.Name, e.Acquirer.NameZH)
+	}
+	count(e.Program != nil)
+	if e.Program != nil {
+		short(e.Program.Name, e.Program.NameZH)
+	}
+	count(e.Merchant != nil)
+	if e.Merchant != nil {
+		short(e.Merchant.Name, e.Merchant.NameZH)
+		fits = fits && len(e.Merchant.Programs) <= maxAccepted
+	}
+	count(e.Terminal != nil)
+	count(e.Route != nil)
+	if e.Route != nil {
+		short(e.Route.Prefix)
+	}
+	count(e.Member != nil)
+	if e.Member != nil {
+		short(e.Member.Ref)
+	}
+	count(e.Card != nil)
+	if e.Card != nil {
+		short(e.Card.Masked)
+	}
+	return set <= 1 && fits
+}

@@ -1,0 +1,63 @@
+package book
+
+import (
+	"fmt"
+
+	"github.com/lianfen/lianfen/points"
+)
+
+var statusNames = [...]string{Active: "active", Suspended: "suspended", Lost: "lost", Stolen: "stolen", Dormant: "dormant", Closed: "closed"}
+
+// String returns the name used in files and in JSON.
+func (s Status) String() string { return nameAt(statusNames[:], uint8(s), "status") }
+
+// MarshalText renders the name.
+func (s Status) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// UnmarshalText reads a name.
+func (s *Status) UnmarshalText(text []byte) error {
+	at, err := nameIndex(statusNames[:], text, "status")
+	*s = Status(at)
+	return err
+}
+
+var accountKindNames = [...]string{
+	MemberAccount: "member", DebtAccount: "debt", IssuedAccount: "issued", ClearingAccount: "clearing", BreakageAccount: "breakage",
+	FeeAccount: "fee", RoundingAccount: "rounding", SponsorAccount: "sponsor", HouseAccount: "house", SuspenseAccount: "suspense",
+}
+
+// String returns the name used in tables and in JSON.
+func (k AccountKind) String() string { return nameAt(accountKindNames[:], uint8(k), "account") }
+
+// MarshalText renders the name.
+func (k AccountKind) MarshalText() ([]byte, error) { return []byte(k.String()), nil }
+
+var kindNames = [kindCount]string{
+	KindPut: "put", KindOpen: "open", KindFreeze: "freeze", KindClose: "close", KindSignOn: "sign_on", KindBalance: "balance",
+	KindEarn: "earn", KindRedeem: "redeem", KindHold: "hold", KindIncrement: "increment", KindCapture: "capture",
+	KindRelease: "release", KindExpireHolds: "expire_holds", KindVoid: "void", KindRefund: "refund", KindReverse: "reverse",
+	KindTransfer: "transfer", KindAdjust: "adjust", KindReinstate: "reinstate", KindExpireLots: "expire_lots",
+	KindVestLots: "vest_lots", KindCutOver: "cut_over", KindSettle: "settle", KindGroup: "group",
+}
+
+// String returns the name used in tables and in JSON.
+func (k Kind) String() string { return nameAt(kindNames[:], uint8(k), "kind") }
+
+// MarshalText renders the name.
+func (k Kind) MarshalText() ([]byte, error) { return []byte(k.String()), nil }
+
+func nameAt(names []string, at uint8, what string) string {
+	if int(at) >= len(names) || names[at] == "" {
+		return fmt.Sprintf("%s(%d)", what, at)
+	}
+	return names[at]
+}
+
+func nameIndex(names []string, text []byte, what string) (uint8, error) {
+	for i, name := range names {
+		if name != "" && name == string(text) {
+			return uint8(i), nil
+		}
+	}
+	return 0, points.Errorf(points.FormatError, "%s %q: no such name", what, text)
+}

@@ -1,0 +1,642 @@
+package book
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math"
+
+	"github.com/lianfen/lianfen/points"
+)
+
+// A record is self-delimiting:
+//
+//	length   uvarint, of what follows
+//	version  1 byte
+//	command  mask (uvarint: which fields are not zero), then those fields in order
+//	outcome  likewise
+//
+// New fields take new mask bits at the end, so that old records stay readable.
+const recordVersion = 1
+
+// Bounds of what a record may hold. They stand far above what the book writes.
+const (
+	maxRecord   = 1 << 24
+	maxText     = 1024
+	maxName     = 256
+	maxGroup    = 64
+	maxPostings = 1 << 16
+	maxMoves    = 1 << 17
+	maxOthers   = 1 << 10
+	maxAccepted = 1 << 10 // programmes accepted at one merchant
+)
+
+var errRecord = errors.New("book: journal record is malformed")
+
+// Bits of a command's mask.
+const (
+	hasFunction = 1 << iota
+	hasKey
+	hasAt
+	hasCard
+	hasMember
+	hasProgram
+	hasAmount
+	hasAcquirer
+	hasMerchant
+	hasTerminal
+	hasOriginal
+	hasOriginalKey
+	hasAuthCode
+	hasFinal
+	hasPartialOK
+	hasToCard
+	hasToMember
+	hasOrigin
+	hasActiveOn
+	hasExpiresOn
+	hasFreeze
+	hasDate
+	hasTraceDays
+	hasLimit
+	hasOperator
+	hasSecond
+	hasNote
+	hasEntry
+	hasGroup
+	hasAgainst
+
+	commandMask = hasAgainst<<1 - 1
+)
+
+// AppendRecord appends the journal record of cmd and out to dst. Out.Replayed is
+// not written: what stands in the journal is a first time.
+func AppendRecord(dst []byte, cmd *Command, out *Outcome) []byte {
+	start := len(dst)
+	dst = append(dst, recordVersion)
+	dst = appendCommand(dst, cmd)
+	dst = appendOutcome(dst, out, cmd.At)
+	size := len(dst) - start
+	var prefix [binary.MaxVarintLen64]byte
+	n := binary.PutUvarint(prefix[:], uint64(size)) //nolint:gosec // a length.
+	dst = append(dst, prefix[:n]...)
+	copy(dst[start+n:], dst[start:start+size])
+	copy(dst[start:], prefix[:n])
+	return dst
+}
+
+// DecodeRecord reads the record at the start of src into rec, whose slices are
+// used again, and returns its length in bytes. Any bytes may be given: what
+// [AppendRecord] did not write is refused with an error, never a panic.
+func DecodeRecord(src []byte, rec *Record) (n int, err error) {
+	size, prefix := binary.Uvarint(src)
+	if prefix <= 0 || size > maxRecord || size > uint64(len(src)-prefix) { //nolint:gosec // prefix <= len(src).
+		return 0, fmt.Errorf("%w: length %d of %d bytes", errRecord, size, len(src))
+	}
+	n = prefix + int(size)
+	r := reader{src: src[prefix:n]}
+	if version := r.byte(); version != recordVersion {
+		return 0, fmt.Errorf("%w: version %d", errRecord, version)
+	}
+	decodeCommand(&r, &rec.Command, true)
+	decodeOutcome(&r, &rec.Outcome, rec.Command.At)
+	if !r.ok() {
+		return 0, fmt.Errorf("%w: %d bytes of kind %d", errRecord, size, rec.Command.Kind)
+	}
+	return n, nil
+}
+
+// mask says which fields of a command are worth writing.
+func (c *Command) mask() uint64 {
+	var m uint64
+	set := func(bit uint64, present bool) {
+		if present {
+			m |= bit
+		}
+	}
+	set(hasFunction, c.Function != 0)
+	set(hasKey, c.Key != points.TraceKey{})
+	set(hasAt, c.At != 0)
+	set(hasCard, !c.Card.IsZero())
+	set(hasMember, c.Member != 0)
+	set(hasProgram, c.Program != 0)
+	set(hasAmount, c.Amount != 0)
+	set(hasAcquirer, c.Acquirer != 0)
+	set(hasMerchant, c.Merchant != points.MerchantID{})
+	set(hasTerminal, c.Terminal != points.TerminalID{})
+	set(hasOriginal, c.Original != 0)
+	set(hasOriginalKey, c.OriginalKey != points.TraceKey{})
+	set(hasAuthCode, c.AuthCode != [6]byte{})
+	set(hasFinal, c.Final)
+	set(hasPartialOK, c.PartialOK)
+	set(hasToCard, !c.ToCard.IsZero())
+	set(hasToMember, c.ToMember != 0)
+	set(hasOrigin, c.Origin != 0)
+	set(hasActiveOn, c.ActiveOn != 0)
+	set(hasExpiresOn, c.ExpiresOn != 0)
+	set(hasFreeze, c.Freeze != 0)
+	set(hasDate, c.Date != 0)
+	set(hasTraceDays, c.TraceDays != 0)
+	set(hasLimit, c.Limit != 0)
+	set(hasOperator, c.Operator != "")
+	set(hasSecond, c.Second != "")
+	set(hasNote, c.Note != "")
+	set(hasEntry, c.Entry != Entry{})
+	set(hasGroup, len(c.Group) > 0)
+	set(hasAgainst, c.Against != 0)
+	return m
+}
+
+func appendKey(dst []byte, k *points.TraceKey) []byte {
+	dst = binary.AppendUvarint(dst, uint64(k.Acquirer))
+	dst = append(dst, k.Source[:]...)
+	dst = binary.AppendUvarint(dst, k.When)
+	dst = binary.AppendUvarint(dst, uint64(k.STAN))
+	return append(dst, byte(k.Class), byte(k.Door))
+}
+
+func decodeKey(r *reader, k *points.TraceKey) {
+	k.Acquirer = points.AcquirerID(r.uvarint())
+	r.fixed(k.Source[:])
+	k.When = r.uvarint()
+	k.STAN = points.STAN(r.uint32())
+	k.Class = points.Class(r.byte())
+	k.Door = points.Door(r.byte())
+}
+
+func appendCommand(dst []byte, c *Command) []byte {
+	m := c.mask()
+	dst = append(dst, byte(c.Kind))
+	dst = binary.AppendUvarint(dst, m)
+	if m&hasFunction != 0 {
+		dst = append(dst, byte(c.Function))
+	}
+	if m&hasKey != 0 {
+		dst = appendKey(dst, &c.Key)
+	}
+	if m&hasAt != 0 {
+		dst = binary.AppendVarint(dst, int64(c.At))
+	}
+	if m&hasCard != 0 {
+		dst = append(dst, c.Card[:]...)
+	}
+	if m&hasMember != 0 {
+		dst = binary.AppendUvarint(dst, uint64(c.Member))
+	}
+	if m&hasProgram != 0 {
+		dst = binary.AppendUvarint(dst, uint64(c.Program))
+	}
+	if m&hasAmount != 0 {
+		dst = appendAmount(dst, c.Amount)
+	}
+	if m&hasAcquirer != 0 {
+		dst = binary.AppendUvarint(dst, uint64(c.Acquirer))
+	}
+	if m&hasMerchant != 0 {
+		dst = append(dst, c.Merchant[:]...)
+	}
+	if m&hasTerminal != 0 {
+		dst = append(dst, c.Terminal[:]...)
+	}
+	if m&hasOriginal != 0 {
+		dst = binary.AppendUvarint(dst, uint64(c.Original))
+	}
+	if m&hasOriginalKey != 0 {
+		dst = appendKey(dst, &c.OriginalKey)
+	}
+	if m&hasAuthCode != 0 {
+		dst = append(dst, c.AuthCode[:]...)
+	}
+	if m >= hasToCard {
+		dst = appendRareFields(dst, c, m)
+	}
+	return dst
+}
+
+// appendRareFields writes what an ordinary authorisation does not have.
+func appendRareFields(dst []byte, c *Command, m uint64) []byte {
+	if m&hasToCard != 0 {
+		dst = append(dst, c.ToCard[:]...)
+	}
+	if m&hasToMember != 0 {
+		dst = binary.AppendUvarint(dst, uint64(c.ToMember))
+	}
+	if m&hasOrigin != 0 {
+		dst = append(dst, byte(c.Origin))
+	}
+	if m&hasActiveOn != 0 {
+		dst = binary.AppendUvarint(dst, uint64(c.ActiveOn))
+	}
+	if m&hasExpiresOn != 0 {
+		dst = binary.AppendUvarint(dst, uint64(c.ExpiresOn))
+	}
+	if m&hasFreeze != 0 {
+		dst = append(dst, byte(c.Freeze))
+	}
+	if m&hasDate != 0 {
+		dst = binary.AppendUvarint(dst, uint64(c.Date))
+	}
+	if m&hasTraceDays != 0 {
+		dst = append(dst, c.TraceDays)
+	}
+	if m&hasLimit != 0 {
+		dst = binary.AppendUvarint(dst, uint64(c.Limit))
+	}
+	if m&hasOperator != 0 {
+		dst = appendText(dst, c.Operator)
+	}
+	if m&hasSecond != 0 {
+		dst = appendText(dst, c.Second)
+	}
+	if m&hasNote != 0 {
+		dst = appendText(dst, c.Note)
+	}
+	if m&hasEntry != 0 {
+		dst = appendEntry(dst, &c.Entry)
+	}
+	if m&hasGroup != 0 {
+		dst = binary.AppendUvarint(dst, uint64(len(c.Group)))
+		for i := range c.Group {
+			dst = appendCommand(dst, &c.Group[i])
+		}
+	}
+	if m&hasAgainst != 0 {
+		dst = append(dst, byte(c.Against))
+	}
+	return dst
+}
+
+// decodeCommand reads a command; groups says whether it may be a group.
+func decodeCommand(r *reader, c *Command, groups bool) {
+	*c = Command{Group: c.Group[:0]}
+	c.Kind = Kind(r.byte())
+	m := r.uvarint()
+	if m > commandMask || (m&hasGroup != 0 && !groups) {
+		r.fail()
+		return
+	}
+	if m&hasFunction != 0 {
+		c.Function = points.Function(r.byte())
+	}
+	if m&hasKey != 0 {
+		decodeKey(r, &c.Key)
+	}
+	if m&hasAt != 0 {
+		c.At = r.timestamp()
+	}
+	if m&hasCard != 0 {
+		r.fixed(c.Card[:])
+	}
+	if m&hasMember != 0 {
+		c.Member = points.MemberID(r.uvarint())
+	}
+	if m&hasProgram != 0 {
+		c.Program = r.program()
+	}
+	if m&hasAmount != 0 {
+		c.Amount = r.amount()
+	}
+	if m&hasAcquirer != 0 {
+		c.Acquirer = points.AcquirerID(r.uvarint())
+	}
+	if m&hasMerchant != 0 {
+		r.fixed(c.Merchant[:])
+	}
+	if m&hasTerminal != 0 {
+		r.fixed(c.Terminal[:])
+	}
+	if m&hasOriginal != 0 {
+		c.Original = points.Position(r.uvarint())
+	}
+	if m&hasOriginalKey != 0 {
+		decodeKey(r, &c.OriginalKey)
+	}
+	if m&hasAuthCode != 0 {
+		r.fixed(c.AuthCode[:])
+	}
+	c.Final = m&hasFinal != 0
+	c.PartialOK = m&hasPartialOK != 0
+	if m >= hasToCard {
+		decodeRareFields(r, c, m)
+	}
+}
+
+func decodeRareFields(r *reader, c *Command, m uint64) {
+	if m&hasToCard != 0 {
+		r.fixed(c.ToCard[:])
+	}
+	if m&hasToMember != 0 {
+		c.ToMember = points.MemberID(r.uvarint())
+	}
+	if m&hasOrigin != 0 {
+		c.Origin = Origin(r.byte())
+	}
+	if m&hasActiveOn != 0 {
+		c.ActiveOn = r.date()
+	}
+	if m&hasExpiresOn != 0 {
+		c.ExpiresOn = r.date()
+	}
+	if m&hasFreeze != 0 {
+		c.Freeze = Freeze(r.byte())
+	}
+	if m&hasDate != 0 {
+		c.Date = r.date()
+	}
+	if m&hasTraceDays != 0 {
+		c.TraceDays = r.byte()
+	}
+	if m&hasLimit != 0 {
+		c.Limit = r.uint32()
+	}
+	if m&hasOperator != 0 {
+		c.Operator = r.text(maxText)
+	}
+	if m&hasSecond != 0 {
+		c.Second = r.text(maxText)
+	}
+	if m&hasNote != 0 {
+		c.Note = r.text(maxText)
+	}
+	if m&hasEntry != 0 {
+		decodeEntry(r, &c.Entry)
+	}
+	if m&hasGroup != 0 {
+		for range r.count(maxGroup, 2) {
+			c.Group = append(c.Group, Command{})
+			decodeCommand(r, &c.Group[len(c.Group)-1], false)
+		}
+	}
+	if m&hasAgainst != 0 {
+		c.Against = AccountKind(r.byte())
+	}
+}
+
+// Bits of an outcome's mask. Position, reason and date are always there.
+const (
+	outMember = 1 << iota
+	outProgram
+	outIssuer
+	outOriginal
+	outAmount
+	outFree
+	outPending
+	outHeld
+	outDebt
+	outBatch
+	outMore
+	outPostings
+	outLots
+	outOthers
+
+	outcomeMask = outOthers<<1 - 1
+)
+
+func (o *Outcome) mask() uint64 {
+	var m uint64
+	set := func(bit uint64, present bool) {
+		if present {
+			m |= bit
+		}
+	}
+	set(outMember, o.Member != 0)
+	set(outProgram, o.Program != 0)
+	set(outIssuer, o.Issuer != 0)
+	set(outOriginal, o.Original != 0)
+	set(outAmount, o.Amount != 0)
+	set(outFree, o.Free != 0)
+	set(outPending, o.Pending != 0)
+	set(outHeld, o.Held != 0)
+	set(outDebt, o.Debt != 0)
+	set(outBatch, o.Batch != 0)
+	set(outMore, o.More)
+	set(outPostings, len(o.Postings) > 0)
+	set(outLots, len(o.Lots) > 0)
+	set(outOthers, len(o.Others) > 0)
+	return m
+}
+
+// appendOutcome writes o; the posting time as its distance from at.
+func appendOutcome(dst []byte, o *Outcome, at points.Timestamp) []byte {
+	m := o.mask()
+	dst = binary.AppendUvarint(dst, uint64(o.Position))
+	dst = append(dst, byte(o.Reason))
+	dst = binary.AppendVarint(dst, int64(o.Posted-at))
+	dst = binary.AppendUvarint(dst, uint64(o.Date))
+	dst = binary.AppendUvarint(dst, m)
+	if m&outMember != 0 {
+		dst = binary.AppendUvarint(dst, uint64(o.Member))
+	}
+	if m&outProgram != 0 {
+		dst = binary.AppendUvarint(dst, uint64(o.Program))
+	}
+	if m&outIssuer != 0 {
+		dst = binary.AppendUvarint(dst, uint64(o.Issuer))
+	}
+	if m&outOriginal != 0 {
+		dst = binary.AppendUvarint(dst, uint64(o.Original))
+	}
+	for _, field := range [...]struct {
+		bit    uint64
+		amount points.Amount
+	}{{outAmount, o.Amount}, {outFree, o.Free}, {outPending, o.Pending}, {outHeld, o.Held}, {outDebt, o.Debt}} {
+		if m&field.bit != 0 {
+			dst = appendAmount(dst, field.amount)
+		}
+	}
+	if m&outBatch != 0 {
+		dst = binary.AppendUvarint(dst, uint64(o.Batch))
+	}
+	if m&outPostings != 0 {
+		dst = binary.AppendUvarint(dst, uint64(len(o.Postings)))
+		for i := range o.Postings {
+			p := &o.Postings[i]
+			dst = appendAccountKey(dst, p.Account, o)
+			dst = appendAmount(dst, p.Amount)
+			dst = appendAmount(dst, p.After)
+		}
+	}
+	if m&outLots != 0 {
+		dst = appendMoves(dst, o)
+	}
+	if m&outOthers != 0 {
+		dst = binary.AppendUvarint(dst, uint64(len(o.Others)))
+		for _, other := range o.Others {
+			dst = binary.AppendUvarint(dst, uint64(other.Program))
+			dst = appendAmount(dst, other.Free)
+			dst = appendAmount(dst, other.Held)
+		}
+	}
+	return dst
+}
+
+func decodeOutcome(r *reader, o *Outcome, at points.Timestamp) {
+	*o = Outcome{Postings: o.Postings[:0], Lots: o.Lots[:0], Others: o.Others[:0]}
+	o.Position = points.Position(r.uvarint())
+	o.Reason = points.Reason(r.byte())
+	o.Posted = r.timestamp() + at
+	o.Date = r.date()
+	m := r.uvarint()
+	if m > outcomeMask {
+		r.fail()
+		return
+	}
+	if m&outMember != 0 {
+		o.Member = points.MemberID(r.uvarint())
+	}
+	if m&outProgram != 0 {
+		o.Program = r.program()
+	}
+	if m&outIssuer != 0 {
+		o.Issuer = points.IssuerID(r.uvarint())
+	}
+	if m&outOriginal != 0 {
+		o.Original = points.Position(r.uvarint())
+	}
+	for _, field := range [...]struct {
+		bit    uint64
+		amount *points.Amount
+	}{{outAmount, &o.Amount}, {outFree, &o.Free}, {outPending, &o.Pending}, {outHeld, &o.Held}, {outDebt, &o.Debt}} {
+		if m&field.bit != 0 {
+			*field.amount = r.amount()
+		}
+	}
+	if m&outBatch != 0 {
+		o.Batch = r.uint32()
+	}
+	o.More = m&outMore != 0
+	if m&outPostings != 0 {
+		for range r.count(maxPostings, 3) {
+			p := Posting{Account: decodeAccountKey(r, o)}
+			p.Amount, p.After = r.amount(), r.amount()
+			o.Postings = append(o.Postings, p)
+		}
+	}
+	if m&outLots != 0 {
+		decodeMoves(r, o)
+	}
+	if m&outOthers != 0 {
+		for range r.count(maxOthers, 3) {
+			other := Balance{Program: r.program()}
+			other.Free, other.Held = r.amount(), r.amount()
+			o.Others = append(o.Others, other)
+		}
+	}
+}
+
+// An account key is one byte for the kind; bit 7 says that programme and party
+// are the outcome's own member and programme, bit 6 that the programme alone is.
+const (
+	ownParty   = 0x80
+	ownProgram = 0x40
+)
+
+func appendAccountKey(dst []byte, k AccountKey, o *Outcome) []byte {
+	own := k.Program == o.Program && k.Kind < ownProgram
+	switch {
+	case own && k.Kind == MemberAccount && k.Party == uint64(o.Member):
+		return append(dst, byte(k.Kind)|ownParty)
+	case own:
+		dst = append(dst, byte(k.Kind)|ownProgram)
+	default:
+		dst = append(dst, byte(k.Kind))
+		dst = binary.AppendUvarint(dst, uint64(k.Program))
+	}
+	return binary.AppendUvarint(dst, k.Party)
+}
+
+func decodeAccountKey(r *reader, o *Outcome) AccountKey {
+	kind := r.byte()
+	k := AccountKey{Kind: AccountKind(kind &^ (ownParty | ownProgram)), Program: o.Program, Party: uint64(o.Member)}
+	if kind&ownParty != 0 {
+		return k
+	}
+	if kind&ownProgram == 0 {
+		k.Program = r.program()
+	}
+	k.Party = r.uvarint()
+	return k
+}
+
+// A move's first byte says what it shares with the move before it, and whether
+// it is one between free and held.
+const (
+	moveHeld    = 1
+	moveSameAcc = 2
+)
+
+func appendMoves(dst []byte, o *Outcome) []byte {
+	dst = binary.AppendUvarint(dst, uint64(len(o.Lots)))
+	var last AccountKey
+	for i := range o.Lots {
+		move := &o.Lots[i]
+		var flags byte
+		if move.Held {
+			flags |= moveHeld
+		}
+		if i > 0 && move.Account == last {
+			flags |= moveSameAcc
+		}
+		dst = append(dst, flags)
+		if flags&moveSameAcc == 0 {
+			dst = appendAccountKey(dst, move.Account, o)
+		}
+		last = move.Account
+		dst = appendLotKey(dst, move.Lot)
+		dst = appendAmount(dst, move.Amount)
+	}
+	return dst
+}
+
+func decodeMoves(r *reader, o *Outcome) {
+	var last AccountKey
+	for i := range r.count(maxMoves, 6) {
+		flags := r.byte()
+		if flags > moveHeld|moveSameAcc || (i == 0 && flags&moveSameAcc != 0) {
+			r.fail()
+			return
+		}
+		if flags&moveSameAcc == 0 {
+			last = decodeAccountKey(r, o)
+		}
+		move := LotMove{Account: last, Held: flags&moveHeld != 0}
+		move.Lot = decodeLotKey(r)
+		move.Amount = r.amount()
+		o.Lots = append(o.Lots, move)
+	}
+}
+
+func appendLotKey(dst []byte, k LotKey) []byte {
+	dst = append(dst, k.Priority, byte(k.Origin))
+	dst = binary.AppendUvarint(dst, uint64(k.ExpiresOn))
+	return binary.AppendUvarint(dst, uint64(k.ActiveOn))
+}
+
+func decodeLotKey(r *reader) LotKey {
+	k := LotKey{Priority: r.byte(), Origin: Origin(r.byte())}
+	k.ExpiresOn, k.ActiveOn = r.date(), r.date()
+	return k
+}
+
+// wellFormed reports whether a record of the command could be read back: what is
+// not cannot be remembered, and is refused without a trace.
+func (c *Command) wellFormed(inGroup bool) bool {
+	if c.Kind == 0 || c.Kind >= kindCount || len(c.Group) > maxGroup {
+		return false
+	}
+	if len(c.Operator) > maxText || len(c.Second) > maxText || len(c.Note) > maxText {
+		return false
+	}
+	if (c.Kind == KindGroup) != (len(c.Group) > 0) || (inGroup && c.Kind == KindGroup) {
+		return false
+	}
+	for i := range c.Group {
+		if !c.Group[i].wellFormed(true) {
+			return false
+		}
+	}
+	if c.At < 0 || c.At > math.MaxInt64/2 {
+		return false
+	}
+	return (c.Kind == KindPut) == (c.Entry != Entry{}) && c.Entry.wellFormed()
+}

@@ -1,0 +1,324 @@
+package book
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/lianfen/lianfen/points"
+)
+
+// reverse undoes a request whose sender does not know the answer. The sender
+// repeats it until it is approved, so what can be approved is: a repeat, the
+// reversal of a decline, and the reversal of what never came, which leaves a
+// tombstone that declines it when it comes late.
+func (b *Book) reverse(cmd *Command, out *Outcome) (points.Reason, error) {
+	if reason := b.participants(cmd); !reason.Approved() {
+		return reason, nil
+	}
+	if reason := b.opened(); !reason.Approved() {
+		return reason, nil
+	}
+	position, ok := b.target(cmd)
+	if !ok {
+		if cmd.Original != 0 || cmd.OriginalKey == (points.TraceKey{}) || cmd.OriginalKey == cmd.Key {
+			return points.UnknownOriginal, nil
+		}
+		return points.Approved, nil // the tombstone is laid with the key, see generation.remember
+	}
+	rec, err := b.record(position)
+	if err != nil {
+		return 0, err
+	}
+	out.Original = position
+	if !rec.Outcome.Reason.Approved() {
+		return points.Approved, nil
+	}
+	if !reversible(&rec.Command) {
+		return points.NotPermitted, nil
+	}
+	reason, err := b.sameTransaction(cmd, position, rec.Outcome.Member, rec.Outcome.Program)
+	if err != nil || !reason.Approved() {
+		return reason, err
+	}
+	if cmd.Acquirer != 0 && cmd.Acquirer != rec.Command.Acquirer {
+		return points.OriginalDiffers, nil
+	}
+	if cmd.Terminal != (points.TerminalID{}) && (cmd.Terminal != rec.Command.Terminal || cmd.Merchant != rec.Command.Merchant) {
+		return points.OriginalDiffers, nil
+	}
+	if cmd.Amount != 0 && cmd.Amount != rec.Command.Amount && cmd.Amount != rec.Outcome.Amount {
+		return points.OriginalDiffers, nil
+	}
+	t, err := b.findTransaction(position)
+	if err != nil || (t != nil && t.reversed != 0) {
+		return points.Approved, err
+	}
+	return b.reverseKnown(rec, t, out)
+}
+
+func (b *Book) reverseKnown(rec *Record, t *transaction, out *Outcome) (reason points.Reason, err error) {
+	if rec.Outcome.Member != 0 && rec.Outcome.Program != 0 {
+		a, err := b.needAccount(AccountKey{MemberAccount, rec.Outcome.Program, uint64(rec.Outcome.Member)})
+		if err != nil {
+			return 0, err
+		}
+		b.about(a, out)
+	}
+	position := rec.Outcome.Position
+	switch rec.Command.Kind {
+	case KindBalance, KindSignOn:
+		reason = points.Approved
+	case KindEarn:
+		reason, err = points.Approved, nil
+		if t == nil || t.voided == 0 {
+			out.Amount = rec.Outcome.Amount
+			reason, err = b.undoPostings(rec, out)
+		}
+	case KindTransfer, KindGroup:
+		out.Amount = rec.Outcome.Amount
+		reason, err = b.undoPostings(rec, out)
+	case KindRedeem, KindCapture:
+		reason, err = b.reverseSale(rec, t, out)
+	case KindHold, KindIncrement, KindRelease:
+		reason, err = b.reverseHold(rec, out)
+	case KindVoid:
+		reason, err = b.reverseVoid(rec, out)
+	case KindRefund:
+		out.Amount = rec.Outcome.Amount
+		if reason, err = b.undoPostings(rec, out); err == nil && reason.Approved() {
+			err = b.forgetGivings(rec.Outcome.Original, position)
+		}
+	default:
+		return 0, fmt.Errorf("kind %d cannot be reversed", rec.Command.Kind)
+	}
+	if err != nil || !reason.Approved() {
+		return reason, err
+	}
+	if t, err = b.changeTransaction(position); err != nil {
+		return 0, err
+	}
+	t.reversed = b.position + 1
+	return points.Approved, nil
+}
+
+// reversible reports whether a command's kind can be reversed; a group when all
+// that it did is booked in postings.
+func reversible(cmd *Command) bool {
+	switch cmd.Kind {
+	case KindSignOn, KindBalance, KindEarn, KindRedeem, KindHold, KindIncrement, KindCapture, KindRelease, KindVoid, KindRefund, KindTransfer:
+		return true
+	case KindGroup:
+		return !slices.ContainsFunc(cmd.Group, func(member Command) bool { return member.Kind == KindOpen })
+	case KindPut, KindOpen, KindFreeze, KindClose, KindExpireHolds, KindReverse, KindAdjust, KindReinstate, KindExpireLots, KindVestLots, KindCutOver, KindSettle:
+		return false
+	default:
+		return false
+	}
+}
+
+// reverseSale gives back what a redemption or capture took and nobody has given
+// back yet.
+func (b *Book) reverseSale(rec *Record, t *transaction, out *Outcome) (points.Reason, error) {
+	sale := &rec.Outcome
+	left := sale.Amount
+	if t != nil {
+		if t.voided != 0 {
+			return points.Approved, nil
+		}
+		left -= t.returned()
+	}
+	out.Amount = left
+	if left == 0 {
+		return points.Approved, nil
+	}
+	a := b.shown
+	if rec.Command.Kind == KindCapture {
+		return b.uncapture(a, rec, t, true, out)
+	}
+	reason, err := b.giveBackSale(a, rec, t, left, out)
+	if err != nil || !reason.Approved() {
+		return reason, err
+	}
+	if sale.Date == b.date && left == sale.Amount {
+		a.countRedeemed(b.date, -left, -1)
+	}
+	return points.Approved, b.reopenAccount(a)
+}
+
+// forgetGivings notes that what by gave back was taken again.
+func (b *Book) forgetGivings(sale, by points.Position) error {
+	t, err := b.changeTransaction(sale)
+	if err != nil {
+		return err
+	}
+	kept := t.givings[:0]
+	for _, g := range t.givings {
+		if g.by != by {
+			kept = append(kept, g)
+		}
+	}
+	t.givings = kept
+	return nil
+}
+
+// reverseVoid restores the sale that was voided, unless the sale itself was
+// reversed since.
+func (b *Book) reverseVoid(rec *Record, out *Outcome) (points.Reason, error) {
+	sale, by := rec.Outcome.Original, rec.Outcome.Position
+	t, err := b.findTransaction(sale)
+	if err != nil {
+		return 0, err
+	}
+	if t == nil || t.voided != by {
+		return 0, fmt.Errorf("I4: the void at %d has not voided %d", by, sale)
+	}
+	if t.reversed != 0 {
+		return points.Approved, nil
+	}
+	out.Amount = rec.Outcome.Amount
+	sameDay := rec.Outcome.Date == b.date
+	if err := b.source.Record(sale, &b.second); err != nil {
+		return 0, fmt.Errorf("read journal record %d: %w", sale, err)
+	}
+	var reason points.Reason
+	switch kind := b.second.Command.Kind; kind {
+	case KindCapture:
+		reason, err = b.recapture(rec, b.second.Outcome.Original, out)
+	default:
+		reason, err = b.undoPostings(rec, out)
+		if err == nil && reason.Approved() && kind == KindRedeem && sameDay {
+			b.change(b.shown)
+			b.shown.countRedeemed(b.date, rec.Outcome.Amount, 1)
+		}
+	}
+	if err != nil || !reason.Approved() {
+		return reason, err
+	}
+	if err := b.forgetGivings(sale, by); err != nil {
+		return 0, err
+	}
+	t, err = b.changeTransaction(sale)
+	if err != nil {
+		return 0, err
+	}
+	t.voided = 0
+	return points.Approved, nil
+}
+
+// recapture takes again, from the hold, what the void of a capture returned to
+// it; what the hold no longer has is claimed from the account.
+func (b *Book) recapture(void *Record, position points.Position, out *Outcome) (points.Reason, error) {
+	h, err := b.needHold(position)
+	if err != nil {
+		return 0, err
+	}
+	a := b.shown
+	amount := void.Outcome.Amount
+	other := AccountKey{}
+	for i := range void.Outcome.Postings {
+		if p := &void.Outcome.Postings[i]; p.Amount < 0 && p.Account.Kind != MemberAccount {
+			other = p.Account
+		}
+	}
+	if reason, err := b.postHouse(other, amount, out); err != nil || !reason.Approved() {
+		return reason, err
+	}
+	fromHold := points.Amount(0)
+	if h.state == holdOpen {
+		fromHold = min(amount, h.left)
+		b.spendHeld(h, a, fromHold, out)
+		if reason := b.moveHeld(a, -fromHold); !reason.Approved() {
+			return reason, nil
+		}
+		if reason := b.postMember(a, -fromHold, out); !reason.Approved() {
+			return reason, nil
+		}
+	}
+	if reason, err := b.claim(a, void.Outcome.Lots, amount-fromHold, out); err != nil || !reason.Approved() {
+		return reason, err
+	}
+	b.touch(h)
+	h.captured += amount
+	h.reserved += amount - fromHold // what was claimed beyond the hold is the merchant's all the same
+	if h.state == holdOpen {
+		if h.left == fromHold {
+			b.close(h, a, holdCaptured)
+		} else {
+			h.spend(fromHold)
+		}
+	}
+	return points.Approved, nil
+}
+
+// reverseHold undoes a hold, an increment or a release. A hold that has closed
+// otherwise meanwhile stays as it is.
+func (b *Book) reverseHold(rec *Record, out *Outcome) (points.Reason, error) {
+	position := rec.Outcome.Position
+	if rec.Command.Kind != KindHold {
+		position = rec.Outcome.Original
+	}
+	h, err := b.needHold(position)
+	if err != nil {
+		return 0, err
+	}
+	a := b.shown
+	switch rec.Command.Kind {
+	case KindHold:
+		if h.state != holdOpen {
+			return points.Approved, nil
+		}
+		return b.endHold(h, a, holdReversed, out)
+	case KindIncrement:
+		return b.unincrement(h, a, rec, out)
+	default:
+		if h.state != holdReleased || h.due < b.date {
+			return points.Approved, nil
+		}
+		b.touch(h)
+		if reason := b.rehold(h, a, rec, out); !reason.Approved() {
+			return reason, nil
+		}
+		out.Amount = h.left
+		if h.left > 0 {
+			b.reopen(h, a)
+		}
+		return points.Approved, nil
+	}
+}
+
+// unincrement gives back what an increment added to a hold, as far as it is not
+// captured.
+func (b *Book) unincrement(h *hold, a *account, rec *Record, out *Outcome) (points.Reason, error) {
+	if h.state != holdOpen {
+		return points.Approved, nil
+	}
+	part := hold{account: h.account, placed: rec.Outcome.Date, captured: 1} // captured: the redemption itself stays counted
+	for _, move := range rec.Outcome.Lots {
+		for i := range h.lots {
+			if h.lots[i].key == move.Lot {
+				amount := min(-move.Amount, h.lots[i].amount)
+				part.lots = append(part.lots, lot{move.Lot, amount})
+				part.left += amount
+			}
+		}
+	}
+	if reason, err := b.releaseHeld(&part, a, 0, out); err != nil || !reason.Approved() {
+		return reason, err
+	}
+	out.Amount = part.left
+	b.touch(h)
+	h.reserved -= part.left
+	h.left -= part.left
+	for _, given := range part.lots {
+		for i := range h.lots {
+			if h.lots[i].key == given.key {
+				h.lots[i].amount -= given.amount
+			}
+		}
+	}
+	h.lots = dropEmpty(h.lots)
+	if h.left == 0 {
+		b.close(h, a, holdReversed)
+	}
+	return points.Approved, nil
+}

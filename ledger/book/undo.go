@@ -1,0 +1,457 @@
+package book
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+
+	"github.com/lianfen/lianfen/points"
+)
+
+// target is the position of the transaction that a command names: directly, else
+// by key. ok is false when there is none.
+func (b *Book) target(cmd *Command) (position points.Position, ok bool) {
+	if cmd.Original != 0 {
+		return cmd.Original, cmd.Original <= b.position
+	}
+	if cmd.OriginalKey == (points.TraceKey{}) {
+		return 0, false
+	}
+	return b.lookUp(cmd.OriginalKey)
+}
+
+// sameTransaction checks what the command says about its original: card or
+// member, programme, authorisation code.
+func (b *Book) sameTransaction(cmd *Command, position points.Position, member points.MemberID, program points.ProgramID) (points.Reason, error) {
+	if !cmd.Card.IsZero() {
+		c, err := b.findCard(cmd.Card)
+		switch {
+		case err != nil:
+			return 0, err
+		case c == nil:
+			return points.UnknownCard, nil
+		case c.Member != member:
+			return points.OriginalDiffers, nil
+		}
+	}
+	switch {
+	case cmd.Member != 0 && cmd.Member != member:
+		return points.OriginalDiffers, nil
+	case cmd.Program != 0 && cmd.Program != program:
+		return points.WrongUnit, nil
+	case cmd.AuthCode != [6]byte{} && cmd.AuthCode != position.AuthCode():
+		return points.OriginalDiffers, nil
+	}
+	return points.Approved, nil
+}
+
+// original reads the approved transaction of one of the kinds given that a void
+// or refund is about, and what has happened to it (nil: nothing).
+func (b *Book) original(cmd *Command, out *Outcome, kinds ...Kind) (*Record, *transaction, points.Reason, error) {
+	if reason := b.participants(cmd); !reason.Approved() {
+		return nil, nil, reason, nil
+	}
+	if reason := b.opened(); !reason.Approved() {
+		return nil, nil, reason, nil
+	}
+	position, ok := b.target(cmd)
+	if !ok {
+		return nil, nil, points.UnknownOriginal, nil
+	}
+	rec, err := b.record(position)
+	if err != nil {
+		return nil, nil, 0, err
+	}
+	out.Original = position
+	if !rec.Outcome.Reason.Approved() {
+		return nil, nil, points.OriginalNotApproved, nil
+	}
+	if !slices.Contains(kinds, rec.Command.Kind) || (cmd.Acquirer != 0 && cmd.Acquirer != rec.Command.Acquirer) {
+		return nil, nil, points.OriginalDiffers, nil
+	}
+	reason, err := b.sameTransaction(cmd, position, rec.Outcome.Member, rec.Outcome.Program)
+	if err != nil || !reason.Approved() {
+		return nil, nil, reason, err
+	}
+	t, err := b.findTransaction(position)
+	return rec, t, points.Approved, err
+}
+
+// void cancels an earn, redemption or capture: same date, same terminal and
+// merchant, all of it, once.
+func (b *Book) void(cmd *Command, out *Outcome) (points.Reason, error) {
+	rec, t, reason, err := b.original(cmd, out, KindRedeem, KindEarn, KindCapture)
+	if err != nil || !reason.Approved() {
+		return reason, err
+	}
+	sale := &rec.Outcome
+	switch {
+	case cmd.Merchant != rec.Command.Merchant || cmd.Terminal != rec.Command.Terminal:
+		return points.OriginalDiffers, nil
+	case cmd.Amount > sale.Amount:
+		return points.AmountOverOriginal, nil
+	case cmd.Amount != 0 && cmd.Amount != sale.Amount:
+		return points.OriginalDiffers, nil
+	case sale.Date != b.date:
+		return points.OriginalClosed, nil
+	case t != nil && (t.reversed != 0 || t.voided != 0 || len(t.givings) > 0):
+		return points.OriginalClosed, nil
+	}
+	a, reason, err := b.accountBehind(sale, out)
+	if err != nil || !reason.Approved() {
+		return reason, err
+	}
+	switch rec.Command.Kind {
+	case KindRedeem:
+		reason, err = b.giveBackSale(a, rec, t, sale.Amount, out)
+		if err == nil && reason.Approved() {
+			a.countRedeemed(b.date, -sale.Amount, -1)
+		}
+	case KindEarn:
+		if sale.Amount > a.free && !b.rulesOf(sale.Program).Debt {
+			return points.NotEnoughPoints, nil
+		}
+		reason, err = b.undoPostings(rec, out)
+	default:
+		reason, err = b.uncapture(a, rec, t, false, out)
+	}
+	if err != nil || !reason.Approved() {
+		return reason, err
+	}
+	out.Amount = sale.Amount
+	if t, err = b.changeTransaction(sale.Position); err != nil {
+		return 0, err
+	}
+	t.voided = b.position + 1
+	return points.Approved, nil
+}
+
+// accountBehind is the member's account of an original, which must be open.
+func (b *Book) accountBehind(sale *Outcome, out *Outcome) (*account, points.Reason, error) {
+	if sale.Member == 0 || sale.Program == 0 {
+		return nil, points.OriginalDiffers, nil
+	}
+	a, err := b.findAccount(AccountKey{MemberAccount, sale.Program, uint64(sale.Member)})
+	if err != nil {
+		return nil, 0, err
+	}
+	if a == nil {
+		return nil, points.OriginalDiffers, nil
+	}
+	b.about(a, out)
+	if a.status == Closed {
+		return nil, points.AccountClosed, nil
+	}
+	return a, points.Approved, nil
+}
+
+// refund gives back part or all of a redemption or capture, on any later date;
+// all refunds together never more than it took (I4).
+func (b *Book) refund(cmd *Command, out *Outcome) (points.Reason, error) {
+	if reason := validAmount(cmd.Amount); !reason.Approved() {
+		return reason, nil
+	}
+	rec, t, reason, err := b.original(cmd, out, KindRedeem, KindCapture)
+	if err != nil || !reason.Approved() {
+		return reason, err
+	}
+	sale := &rec.Outcome
+	if cmd.Merchant != (points.MerchantID{}) && cmd.Merchant != rec.Command.Merchant {
+		return points.OriginalDiffers, nil
+	}
+	left := sale.Amount
+	if t != nil {
+		if t.reversed != 0 || t.voided != 0 {
+			return points.OriginalClosed, nil
+		}
+		left -= t.returned()
+	}
+	switch {
+	case left == 0:
+		return points.OriginalClosed, nil
+	case cmd.Amount > left:
+		return points.AmountOverOriginal, nil
+	}
+	a, reason, err := b.accountBehind(sale, out)
+	if err != nil || !reason.Approved() {
+		return reason, err
+	}
+	out.Amount = cmd.Amount
+	return b.giveBackSale(a, rec, t, cmd.Amount, out)
+}
+
+// giveBackSale returns amount of what a redemption or capture took, with the lots
+// it had, the latest-expiring first, and notes the pieces.
+//
+//	clearing(acquirer)  -amount
+//	member              +amount
+//	member              -lapsed   what came back too late, where the programme
+//	breakage            +lapsed   gives no grace
+func (b *Book) giveBackSale(a *account, rec *Record, t *transaction, amount points.Amount, out *Outcome) (points.Reason, error) {
+	reason, err := b.postHouse(counterpart(&rec.Outcome), -amount, out)
+	if err != nil || !reason.Approved() {
+		return reason, err
+	}
+	var pieces []giving
+	for _, i := range latestFirst(&rec.Outcome) {
+		move := uint32(i) //nolint:gosec // an index into at most maxMoves.
+		part := min(-rec.Outcome.Lots[i].Amount, amount)
+		if t != nil {
+			part = min(-rec.Outcome.Lots[i].Amount-t.returnedOf(move), amount)
+		}
+		if part > 0 {
+			pieces = append(pieces, giving{b.position + 1, move, part})
+			amount -= part
+		}
+	}
+	rules, total, lapsed := b.rulesOf(rec.Outcome.Program), points.Amount(0), points.Amount(0)
+	for _, piece := range pieces {
+		gone, reason := b.giveBack(a, rec.Outcome.Lots[piece.move].Lot, piece.amount, false, rules, out)
+		if !reason.Approved() {
+			return reason, nil
+		}
+		total += piece.amount
+		lapsed += gone
+	}
+	b.change(a)
+	if reason := b.post(a.key, total, a.free+a.held+lapsed, out); !reason.Approved() {
+		return reason, nil
+	}
+	if reason, err := b.postLapsed(a, lapsed, out); err != nil || !reason.Approved() {
+		return reason, err
+	}
+	t, err = b.changeTransaction(rec.Outcome.Position)
+	if err != nil {
+		return 0, err
+	}
+	t.givings = append(t.givings, pieces...)
+	return points.Approved, nil
+}
+
+// counterpart is the account on the other side of a redemption or capture.
+func counterpart(sale *Outcome) AccountKey {
+	for i := range sale.Postings {
+		if p := &sale.Postings[i]; p.Amount > 0 && p.Account.Kind != MemberAccount {
+			return p.Account
+		}
+	}
+	return AccountKey{}
+}
+
+// latestFirst lists the moves by which a redemption or capture took points, in
+// the order in which they come back. What a final capture gave back follows
+// after these moves and is none of them.
+func latestFirst(sale *Outcome) []int {
+	var order []int
+	for i, taken := 0, points.Amount(0); i < len(sale.Lots) && taken < sale.Amount; i++ {
+		order = append(order, i)
+		taken -= sale.Lots[i].Amount
+	}
+	slices.SortFunc(order, func(i, j int) int {
+		return cmp.Or(
+			cmp.Compare(sale.Lots[j].Lot.expiryRank(), sale.Lots[i].Lot.expiryRank()),
+			cmp.Compare(j, i),
+		)
+	})
+	return order
+}
+
+// undoPostings books the opposite of everything that rec booked. What members
+// have to give and no longer have becomes their debt where the programme allows
+// it, else it is left in suspense with the issuer for an operator to look at.
+func (b *Book) undoPostings(rec *Record, out *Outcome) (points.Reason, error) {
+	done := &rec.Outcome
+	for i := range done.Postings {
+		p := &done.Postings[i]
+		if p.Account.Kind == MemberAccount || p.Account.Kind == DebtAccount {
+			continue
+		}
+		if reason, err := b.postHouse(p.Account, -p.Amount, out); err != nil || !reason.Approved() {
+			return reason, err
+		}
+	}
+	for i := range done.Postings {
+		p := &done.Postings[i]
+		if p.Account.Kind != MemberAccount || memberBefore(done.Postings[:i], p.Account) {
+			continue
+		}
+		if reason, err := b.undoMember(p.Account, done, out); err != nil || !reason.Approved() {
+			return reason, err
+		}
+	}
+	for i := range done.Postings {
+		p := &done.Postings[i]
+		if p.Account.Kind != DebtAccount {
+			continue
+		}
+		if reason, err := b.undoDebt(p.Account, p.Amount, out); err != nil || !reason.Approved() {
+			return reason, err
+		}
+	}
+	return points.Approved, nil
+}
+
+func memberBefore(postings []Posting, key AccountKey) bool {
+	return slices.ContainsFunc(postings, func(p Posting) bool { return p.Account == key })
+}
+
+// undoMember takes back what one member got, and gives back what it gave.
+func (b *Book) undoMember(key AccountKey, done *Outcome, out *Outcome) (points.Reason, error) {
+	a, err := b.needAccount(key)
+	if err != nil {
+		return 0, err
+	}
+	var got, gave points.Amount
+	for _, move := range done.Lots {
+		if move.Account == key && !move.Held {
+			got += max(0, move.Amount)
+			gave += max(0, -move.Amount)
+		}
+	}
+	if reason, err := b.claim(a, done.Lots, got, out); err != nil || !reason.Approved() {
+		return reason, err
+	}
+	rules := b.rulesOf(key.Program)
+	var lapsed points.Amount
+	for _, move := range done.Lots {
+		if move.Account != key || move.Held || move.Amount > 0 {
+			continue
+		}
+		gone, reason := b.giveBack(a, move.Lot, -move.Amount, false, rules, out)
+		if !reason.Approved() {
+			return reason, nil
+		}
+		lapsed += gone
+	}
+	if gave > 0 {
+		if reason := b.post(key, gave, a.free+a.held+lapsed, out); !reason.Approved() {
+			return reason, nil
+		}
+	}
+	if err := b.reopenAccount(a); err != nil {
+		return 0, err
+	}
+	return b.postLapsed(a, lapsed, out)
+}
+
+// claim takes amount back from a member: from the lots that moves gave, from
+// others, as a debt, at the issuer's expense.
+func (b *Book) claim(a *account, moves []LotMove, amount points.Amount, out *Outcome) (points.Reason, error) {
+	if amount == 0 {
+		return points.Approved, nil
+	}
+	got := b.takeBack(a, moves, amount, out)
+	if reason := b.postMember(a, -got, out); !reason.Approved() {
+		return reason, nil
+	}
+	if b.rulesOf(a.key.Program).Debt {
+		return b.postDebt(a, got-amount, out), nil
+	}
+	return b.postHouse(b.issuersAccount(SuspenseAccount, a.key.Program), got-amount, out)
+}
+
+// undoDebt undoes a repayment (amount > 0) or the making of a debt (amount < 0);
+// what has been repaid of it since comes back as points.
+func (b *Book) undoDebt(key AccountKey, amount points.Amount, out *Outcome) (points.Reason, error) {
+	key.Kind = MemberAccount
+	a, err := b.needAccount(key)
+	if err != nil {
+		return 0, err
+	}
+	if amount > 0 {
+		return b.postDebt(a, -amount, out), nil
+	}
+	lot, reason := b.earnedLot(&Command{}, b.live.Programs[key.Program], Adjusted)
+	if !reason.Approved() {
+		return reason, nil
+	}
+	return b.credit(a, lot, -amount, out), nil
+}
+
+// reopenAccount opens a closed account that points came back to.
+func (b *Book) reopenAccount(a *account) error {
+	if a.status != Closed {
+		return nil
+	}
+	m, err := b.findMember(points.MemberID(a.key.Party))
+	if err != nil {
+		return err
+	}
+	if m == nil {
+		return fmt.Errorf("the member %d of an account is gone", a.key.Party)
+	}
+	b.change(a)
+	a.status = Active
+	b.listProgram(m, a.key.Program)
+	return nil
+}
+
+// uncapture returns what a capture took to its hold, and what the capture gave
+// back as far as it is still there; when the hold's time is over it returns to
+// the account. Rehold says that the rest is reserved again.
+func (b *Book) uncapture(a *account, rec *Record, t *transaction, rehold bool, out *Outcome) (points.Reason, error) {
+	h, err := b.needHold(rec.Outcome.Original)
+	if err != nil {
+		return 0, err
+	}
+	left := rec.Outcome.Amount
+	if t != nil {
+		left -= t.returned()
+	}
+	if h.due < b.date || h.state == holdExpired {
+		reason, err := b.giveBackSale(a, rec, t, left, out)
+		if err == nil && reason.Approved() {
+			b.touch(h)
+			h.captured -= left
+		}
+		return reason, err
+	}
+	if reason, err := b.postHouse(counterpart(&rec.Outcome), -left, out); err != nil || !reason.Approved() {
+		return reason, err
+	}
+	if reason := b.moveHeld(a, left); !reason.Approved() {
+		return reason, nil
+	}
+	if reason := b.postMember(a, left, out); !reason.Approved() {
+		return reason, nil
+	}
+	b.touch(h)
+	b.reopen(h, a)
+	h.captured -= left
+	h.left += left
+	for _, i := range latestFirst(&rec.Outcome) {
+		move := &rec.Outcome.Lots[i]
+		part := -move.Amount
+		if t != nil {
+			part -= t.returnedOf(uint32(i)) //nolint:gosec // an index into at most maxMoves.
+		}
+		if part > 0 {
+			h.lots = insertLot(h.lots, move.Lot, part)
+			out.Lots = append(out.Lots, LotMove{Account: a.key, Lot: move.Lot, Amount: part})
+		}
+	}
+	if rehold {
+		return b.rehold(h, a, rec, out), nil
+	}
+	return points.Approved, nil
+}
+
+// rehold reserves again what rec gave back from h, as far as it is still there.
+func (b *Book) rehold(h *hold, a *account, rec *Record, out *Outcome) points.Reason {
+	var sum points.Amount
+	for _, move := range rec.Outcome.Lots {
+		if !move.Held || move.Amount < 0 {
+			continue
+		}
+		got := b.takeLot(a, move.Lot, move.Amount, true, out)
+		if got > 0 {
+			h.lots = insertLot(h.lots, move.Lot, got)
+			h.left += got
+			sum += got
+		}
+	}
+	if sum > 0 && h.placed == b.date {
+		a.countRedeemed(b.date, sum, 0)
+	}
+	return b.moveHeld(a, sum)
+}

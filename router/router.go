@@ -70,7 +70,8 @@ func NewTable(registry *book.Registry) *Table {
 }
 
 // Acceptor is who brings a request: the terminal (nil for a partner system that
-// has none registered), its merchant and the merchant's acquirer.
+// has none registered), its merchant (nil for a message of a partner system that
+// names none) and the merchant's acquirer.
 type Acceptor struct {
 	Terminal *book.Terminal
 	Merchant *book.Merchant
@@ -121,16 +122,17 @@ func (t *Table) Partner(id points.AcquirerID, merchant points.MerchantID, termin
 	return acceptor, points.Approved
 }
 
-// Acquirer checks that an acquirer is known and active.
-func (t *Table) Acquirer(id points.AcquirerID) points.Reason {
+// System finds the acceptor behind a message of an acquirer's own system that
+// names no merchant: the acquirer must be known and active (58).
+func (t *Table) System(id points.AcquirerID) (Acceptor, points.Reason) {
 	acquirer, ok := t.registry.Acquirers[id]
 	switch {
 	case !ok:
-		return points.ForeignIdentity
+		return Acceptor{}, points.ForeignIdentity
 	case acquirer.Status != book.Active:
-		return points.AcquirerSuspended
+		return Acceptor{}, points.AcquirerSuspended
 	}
-	return points.Approved
+	return Acceptor{Acquirer: acquirer}, points.Approved
 }
 
 // Program returns a programme of the table.

@@ -1,0 +1,48 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/cobra/doc"
+
+	"github.com/lianfen/lianfen/switch/dialect"
+)
+
+// newDocs writes the documents that the program knows best. It is for the
+// Makefile.
+func newDocs() *cobra.Command {
+	var frames string
+	cmd := &cobra.Command{
+		Use:    "docs DIR",
+		Short:  "Write protocol.md and cli/ into a folder",
+		Hidden: true,
+		Args:   exactly(1, "the folder"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			pages := filepath.Join(args[0], "cli")
+			if err := os.MkdirAll(pages, 0o750); err != nil {
+				return fmt.Errorf("docs: %w", err)
+			}
+			protocol, err := os.Create(filepath.Join(args[0], "protocol.md"))
+			if err != nil {
+				return fmt.Errorf("docs: %w", err)
+			}
+			if err := dialect.Protocol(protocol, os.DirFS(frames)); err != nil {
+				return fmt.Errorf("docs: %w", err)
+			}
+			if err := protocol.Close(); err != nil {
+				return fmt.Errorf("docs: %w", err)
+			}
+			root := cmd.Root()
+			root.DisableAutoGenTag = true
+			if err := doc.GenMarkdownTree(root, pages); err != nil {
+				return fmt.Errorf("docs: %w", err)
+			}
+			return nil
+		},
+	}
+	cmd.Flags().StringVar(&frames, "frames", "testdata/frames", "the golden frames that serve as examples")
+	return cmd
+}

@@ -1,0 +1,172 @@
+package main
+
+import (
+	"github.com/spf13/cobra"
+
+	"github.com/lianfen/lianfen/internal/app"
+	"github.com/lianfen/lianfen/ledger/book"
+	"github.com/lianfen/lianfen/points"
+)
+
+// One command for each kind of entry: it creates the entry, or changes the one
+// with the same identity. A file of many is `admin load`.
+
+func (a *admin) issuer() *cobra.Command {
+	var e book.Issuer
+	cmd := a.entry("issuer", "an issuer", `--id 10000001 --name "Harbour Air" --name-zh 海港航空`, func() app.Directory {
+		return app.Directory{Issuers: []book.Issuer{e}}
+	})
+	cmd.Flags().Uint64Var((*uint64)(&e.ID), "id", 0, "institution number, up to 11 digits")
+	nameFlags(cmd, &e.Name, &e.NameZH)
+	statusFlag(cmd, &e.Status)
+	cmd.Flags().StringVar(&e.Link, "link", "", "name of the link to its own host; empty: its ledger is hosted here")
+	require(cmd, "id", "name")
+	return cmd
+}
+
+func (a *admin) acquirer() *cobra.Command {
+	var e book.Acquirer
+	cmd := a.entry("acquirer", "an acquirer", `--id 20000001 --name "East Acquiring"`, func() app.Directory {
+		return app.Directory{Acquirers: []book.Acquirer{e}}
+	})
+	cmd.Flags().Uint64Var((*uint64)(&e.ID), "id", 0, "institution number, up to 11 digits")
+	nameFlags(cmd, &e.Name, &e.NameZH)
+	statusFlag(cmd, &e.Status)
+	require(cmd, "id", "name")
+	return cmd
+}
+
+func (a *admin) program() *cobra.Command {
+	var e book.Program
+	cmd := a.entry("program", "a programme with its rules", `--id 901 --issuer 10000001 --name "Harbour Miles" --valid-months 24 --open-on-earn`, func() app.Directory {
+		return app.Directory{Programs: []book.Program{e}}
+	})
+	f, r := cmd.Flags(), &e.Rules
+	f.Uint16Var((*uint16)(&e.ID), "id", 0, "code, 900 to 998 (DE49)")
+	f.Uint64Var((*uint64)(&e.Issuer), "issuer", 0, "institution number of its issuer")
+	nameFlags(cmd, &e.Name, &e.NameZH)
+	statusFlag(cmd, &e.Status)
+	f.Uint8Var(&e.Scale, "scale", 0, "decimals that a person sees, 0 to 4")
+	f.BoolVar(&e.Alliance, "alliance", false, "alliance points (DE60.7 065) rather than the issuer's own (048)")
+	f.Uint16Var(&r.ValidMonths, "valid-months", 0, "months that points live; 0: for ever")
+	f.BoolVar(&r.ExpiryAtMonth, "expiry-at-month", false, "round the expiry up to the end of its month")
+	f.Uint16Var(&r.PendingDays, "pending-days", 0, "days before earned points can be spent")
+	f.Uint16Var(&r.GraceDays, "grace-days", 30, "days that refunded points live when they have lapsed meanwhile")
+	f.Uint16Var(&r.HoldDays, "hold-days", 0, "days that a pre-authorisation lives; 0: 30")
+	f.Int64Var((*int64)(&r.MinRedeem), "min-redeem", 0, "least that can be redeemed at once")
+	f.Int64Var((*int64)(&r.MaxAmount), "max-amount", 0, "most per transaction; 0: no limit")
+	f.Int64Var((*int64)(&r.MaxRedeemDay), "max-redeem-day", 0, "most that a member redeems on one business date; 0: no limit")
+	f.Uint32Var(&r.MaxRedeemCnt, "max-redeem-count", 0, "redemptions of a member on one business date; 0: no limit")
+	f.BoolVar(&r.OpenOnEarn, "open-on-earn", false, "the first earn opens a member's account")
+	f.BoolVar(&r.Debt, "debt", false, "undoing an earn may leave a debt")
+	f.BoolVar(&r.Transfer, "transfer", false, "members may give points to each other")
+	f.Int64Var((*int64)(&r.TransferMax), "transfer-max", 0, "most per transfer; 0: no limit")
+	f.Int64Var((*int64)(&r.TransferDay), "transfer-day", 0, "most that a member gives on one business date; 0: no limit")
+	require(cmd, "id", "issuer", "name")
+	return cmd
+}
+
+func (a *admin) merchant() *cobra.Command {
+	var e book.Merchant
+	var programs []uint
+	cmd := a.entry("merchant", "a merchant", `--id M00000000000001 --acquirer 20000001 --name "Pier Cafe" --program 901 --program 903`, func() app.Directory {
+		for _, id := range programs {
+			e.Programs = append(e.Programs, points.ProgramID(min(id, uint(^points.ProgramID(0)))))
+		}
+		return app.Directory{Merchants: []book.Merchant{e}}
+	})
+	cmd.Flags().TextVar(&e.ID, "id", points.MerchantID{}, "card acceptor identification, up to 15 characters (DE42)")
+	cmd.Flags().Uint64Var((*uint64)(&e.Acquirer), "acquirer", 0, "institution number of its acquirer")
+	nameFlags(cmd, &e.Name, &e.NameZH)
+	cmd.Flags().Uint16Var(&e.MCC, "mcc", 0, "merchant category code")
+	cmd.Flags().UintSliceVar(&programs, "program", nil, "programme that it takes, the first choice first; may be repeated")
+	statusFlag(cmd, &e.Status)
+	require(cmd, "id", "acquirer", "name", "program")
+	return cmd
+}
+
+func (a *admin) terminal() *cobra.Command {
+	var e book.Terminal
+	cmd := a.entry("terminal", "a terminal", `--id T0000001 --merchant M00000000000001`, func() app.Directory {
+		return app.Directory{Terminals: []book.Terminal{e}}
+	})
+	cmd.Flags().TextVar(&e.ID, "id", points.TerminalID{}, "terminal identification, up to 8 characters (DE41)")
+	cmd.Flags().TextVar(&e.Merchant, "merchant", points.MerchantID{}, "its merchant (DE42)")
+	statusFlag(cmd, &e.Status)
+	require(cmd, "id", "merchant")
+	return cmd
+}
+
+func (a *admin) route() *cobra.Command {
+	var e book.Route
+	cmd := a.entry("route", "a route for the cards that begin with a prefix", `--prefix 622202`, func() app.Directory {
+		return app.Directory{Routes: []book.Route{e}}
+	})
+	cmd.Flags().StringVar(&e.Prefix, "prefix", "", "first digits of the card, 1 to 11")
+	cmd.Flags().Uint64Var((*uint64)(&e.Issuer), "issuer", 0, "issuer; 0: the programme's own")
+	cmd.Flags().Uint16Var((*uint16)(&e.Only), "program", 0, "for this programme only; 0: any")
+	require(cmd, "prefix")
+	return cmd
+}
+
+func (a *admin) member() *cobra.Command {
+	var e app.Member
+	var programs []uint
+	var cards []string
+	cmd := a.entry("member", "a member, with programmes to join and cards", `--id 1001 --program 901 --card 6222020000000000017`, func() app.Directory {
+		for _, id := range programs {
+			e.Programs = append(e.Programs, points.ProgramID(min(id, uint(^points.ProgramID(0)))))
+		}
+		for _, number := range cards {
+			e.Cards = append(e.Cards, app.Card{Number: app.CardNumber(number)})
+		}
+		return app.Directory{Members: []app.Member{e}}
+	})
+	cmd.Flags().Uint64Var((*uint64)(&e.ID), "id", 0, "member number")
+	cmd.Flags().StringVar(&e.Ref, "ref", "", "the issuer's own reference; no personal data")
+	cmd.Flags().UintSliceVar(&programs, "program", nil, "programme to join; may be repeated")
+	cmd.Flags().StringSliceVar(&cards, "card", nil, "card number; may be repeated")
+	statusFlag(cmd, &e.Status)
+	require(cmd, "id")
+	return cmd
+}
+
+func (a *admin) card() *cobra.Command {
+	var c app.Card
+	var member uint64
+	cmd := &cobra.Command{
+		Use: "card", Short: "Give a member a card, or change a card's status", Args: cobra.NoArgs,
+		Example: `  lianfen admin card --number 6222020000000000017 --member 1001 --status lost`,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			client, err := a.client()
+			if err != nil {
+				return err
+			}
+			who, err := client.Accounts(cmd.Context(), app.Holder{Member: points.MemberID(member)})
+			if err != nil {
+				return err
+			}
+			return a.put(cmd, app.Directory{Members: []app.Member{{Member: book.Member{ID: who.Member, Status: who.Status}, Cards: []app.Card{c}}}})
+		},
+	}
+	cmd.Flags().StringVar((*string)(&c.Number), "number", "", "card number")
+	cmd.Flags().Uint64Var(&member, "member", 0, "member number")
+	cmd.Flags().Uint32Var(&c.Expiry, "expiry", 0, "last month of use, YYMM; 0: none")
+	statusFlag(cmd, &c.Status)
+	require(cmd, "number", "member")
+	return cmd
+}
+
+// entry is the command that puts one entry.
+func (a *admin) entry(name, what, example string, directory func() app.Directory) *cobra.Command {
+	return &cobra.Command{
+		Use: name, Short: "Create " + what + ", or change it", Args: cobra.NoArgs,
+		Example: "  lianfen admin " + name + " " + example,
+		RunE:    func(cmd *cobra.Command, _ []string) error { return a.put(cmd, directory()) },
+	}
+}
+
+func nameFlags(cmd *cobra.Command, name, chinese *string) {
+	cmd.Flags().StringVar(name, "name", "", "name")
+	cmd.Flags().StringVar(chinese, "name-zh", "", "name in Chinese")
+}

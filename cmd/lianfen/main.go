@@ -1,0 +1,127 @@
+// Command lianfen is the points-clearing switch and everything an operator, a
+// merchant's integrator or an auditor does with it.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"syscall"
+
+	"github.com/spf13/cobra"
+)
+
+// version is set by the linker; a build without it tells the module's own.
+var version = "" //nolint:gochecknoglobals // the linker writes it.
+
+// Exit statuses; docs/operations.md tells what to do at each.
+const (
+	exitOK    = 0
+	exitFault = 1 // what was asked did not work
+	exitUsage = 2 // it was not understood
+	exitStore = 3 // the store or its journal cannot be trusted: the runbook
+)
+
+func main() {
+	os.Exit(run(os.Args[1:]))
+}
+
+// run carries out one command line and returns the exit status.
+func run(args []string) int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	root := newRoot()
+	root.SetArgs(args)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return exitOK
+	}
+	if coded, ok := errors.AsType[*statusError](err); ok {
+		if coded.err != nil {
+			_, _ = fmt.Fprintln(root.ErrOrStderr(), "lianfen:", coded.err)
+		}
+		return coded.status
+	}
+	_, _ = fmt.Fprintln(root.ErrOrStderr(), "lianfen:", err)
+	return exitFault
+}
+
+// statusError carries the exit status of a failure. Without an error, what there
+// is to say has been said.
+type statusError struct {
+	status int
+	err    error
+}
+
+// Error says what failed.
+func (e *statusError) Error() string {
+	if e.err == nil {
+		return fmt.Sprintf("exit status %d", e.status)
+	}
+	return e.err.Error()
+}
+
+// Unwrap returns what failed.
+func (e *statusError) Unwrap() error { return e.err }
+
+func usage(format string, args ...any) error {
+	return &statusError{exitUsage, fmt.Errorf(format, args...)}
+}
+
+func newRoot() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "lianfen",
+		Short: "A points-clearing switch: terminals and partners on one side, issuers on the other",
+		Long: `lianfen (联分) clears loyalty points between merchants and issuers: ISO 8583 in,
+a double-entry ledger behind it, one journal that loses nothing.
+
+Start with: lianfen demo`,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Args:          cobra.NoArgs,
+		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return usage("%w; see: %s --help", err, cmd.CommandPath())
+	})
+	root.AddCommand(newDemo(), newInit(), newServe(), newAdmin(), newPOS(), newDecode(), newVersion(), newDocs())
+	return root
+}
+
+func newVersion() *cobra.Command {
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "version",
+		Short: "Tell which build this is",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if asJSON {
+				return writeJSON(cmd.OutOrStdout(), map[string]string{"version": versionOf(), "go": goVersion()})
+			}
+			_, err := fmt.Fprintf(cmd.OutOrStdout(), "lianfen %s (%s)\n", versionOf(), goVersion())
+			return err
+		},
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return cmd
+}
+
+func versionOf() string {
+	if version != "" {
+		return version
+	}
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
+		return info.Main.Version
+	}
+	return "devel"
+}
+
+func goVersion() string {
+	if info, ok := debug.ReadBuildInfo(); ok {
+		return info.GoVersion
+	}
+	return "unknown"
+}

@@ -1,0 +1,436 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/lianfen/lianfen/internal/sim"
+	"github.com/lianfen/lianfen/points"
+)
+
+// pos is what the terminal's commands share.
+type pos struct {
+	address  string
+	terminal string
+	merchant string
+	script   string
+	replay   string
+	receipts string
+	loop     int
+	retry    time.Duration
+	stan     uint32
+	asJSON   bool
+}
+
+func newPOS() *cobra.Command {
+	p := new(pos)
+	cmd := &cobra.Command{
+		Use:   "pos",
+		Short: "Be a terminal: send one message, or play a script",
+		Long: `Be a terminal of the pos dialect. A command sends one message and explains the
+answer; it exits 0 when the answer approves. --script plays a file of steps and
+exits 0 when every answer is the expected one.
+
+Receipts (--receipts) hold frames as sent, with the card in clear: they are for
+test cards.`,
+		Example: `  lianfen pos redeem --card 6222020000000000017 --program 901 --amount 300
+  lianfen pos void --card 6222020000000000017 --program 901 --amount 300 --rrn 000000000042
+  lianfen pos --script day.yaml
+  lianfen pos --script load.yaml --loop 1000 --retry 1m --receipts receipts.jsonl
+  lianfen pos --replay receipts.jsonl`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			switch {
+			case p.script != "":
+				return p.play(cmd)
+			case p.replay != "":
+				return p.again(cmd)
+			}
+			return cmd.Help()
+		},
+	}
+	f := cmd.PersistentFlags()
+	f.StringVar(&p.address, "addr", "127.0.0.1:8583", "address of the switch's pos listener")
+	f.StringVar(&p.terminal, "terminal", "T0000001", "terminal identification (DE41)")
+	f.StringVar(&p.merchant, "merchant", "M00000000000001", "merchant identification (DE42)")
+	f.DurationVar(&p.retry, "retry", 0, "try again for so long, with the same bytes, when the switch cannot be reached")
+	f.Uint32Var(&p.stan, "stan", 0, "trace number (DE11) of the first message; 0: told by the time of day")
+	f.BoolVar(&p.asJSON, "json", false, "print JSON")
+	cmd.Flags().StringVar(&p.script, "script", "", "play this file")
+	cmd.Flags().IntVar(&p.loop, "loop", 1, "play it so many times")
+	cmd.Flags().StringVar(&p.receipts, "receipts", "", "append every answered request to this file")
+	cmd.Flags().StringVar(&p.replay, "replay", "", "send the requests of a receipts file again: each must get the same answer, byte for byte")
+	cmd.MarkFlagsMutuallyExclusive("script", "replay")
+	cmd.AddCommand(
+		p.command("sign-on", "Sign on; the answer tells the batch", points.SignOn, nil),
+		p.command("sign-off", "Sign off", points.SignOff, nil),
+		p.command("echo", "Ask whether the switch is there", points.Echo, nil),
+		p.command("balance", "Ask for a balance 积分查询", points.Balance, []string{"card"}, "program"),
+		p.command("redeem", "Redeem points 积分消费", points.Redeem, []string{"card", "amount"}, "program", "partial"),
+		p.command("earn", "Credit points 积分累积", points.Earn, []string{"card", "amount"}, "program"),
+		p.command("void", "Cancel a sale of today 撤销", points.Void, []string{"card", "amount", "rrn"}, "program", "auth"),
+		p.command("refund", "Give back part or all of a sale 退货", points.Refund, []string{"card", "amount", "rrn"}, "program"),
+		p.command("pre-auth", "Reserve points 预授权", points.PreAuth, []string{"card", "amount"}, "program"),
+		p.command("completion", "Capture what was reserved 预授权完成", points.Completion, []string{"card", "amount", "rrn", "auth"}, "program"),
+		p.command("pre-auth-void", "Give back what was reserved 预授权撤销", points.PreAuthVoid, []string{"card", "amount", "rrn", "auth"}, "program"),
+		p.command("transfer", "Give points to another member 转赠", points.Transfer, []string{"card", "to", "amount"}, "program"),
+		p.command("reversal", "Undo the redemption with --original-stan, whose answer was lost 冲正", points.Reversal, []string{"card", "amount", "original-stan"}, "program"),
+	)
+	return cmd
+}
+
+// message is what a one-shot command fills in.
+type message struct {
+	card, to, rrn, auth string
+	program             uint16
+	amount              int64
+	partial             bool
+	originalSTAN        uint32
+	batch               uint32
+}
+
+// command is a one-shot: it signs on for the batch number, sends one message and
+// explains the answer.
+func (p *pos) command(name, short string, function points.Function, required []string, optional ...string) *cobra.Command {
+	var m message
+	cmd := &cobra.Command{
+		Use: name, Short: short, Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return p.once(cmd, function, &m) },
+	}
+	f := cmd.Flags()
+	for _, flag := range append(append([]string{}, required...), optional...) {
+		switch flag {
+		case "card":
+			f.StringVar(&m.card, flag, "", "card number")
+		case "to":
+			f.StringVar(&m.to, flag, "", "card of the member who receives")
+		case "rrn":
+			f.StringVar(&m.rrn, flag, "", "retrieval reference number of the original (DE37)")
+		case "auth":
+			f.StringVar(&m.auth, flag, "", "authorisation code of the original (DE38)")
+		case "program":
+			f.Uint16Var(&m.program, flag, 0, "programme code (DE49); 0: the merchant's first that the member has")
+		case "amount":
+			f.Int64Var(&m.amount, flag, 0, "points, in the programme's smallest unit")
+		case "partial":
+			f.BoolVar(&m.partial, flag, false, "take what there is; the rest is paid another way")
+		case "original-stan":
+			f.Uint32Var(&m.originalSTAN, flag, 0, "trace number of the request to undo")
+		}
+	}
+	require(cmd, required...)
+	return cmd
+}
+
+func (p *pos) once(cmd *cobra.Command, function points.Function, m *message) (err error) {
+	who, err := sim.ParseIdentity(p.terminal, p.merchant)
+	if err != nil {
+		return usage("%w", err)
+	}
+	t := sim.NewTerminal(p.address, who, p.firstSTAN(), now)
+	defer func() { err = errors.Join(err, t.HangUp()) }()
+	if function != points.SignOn {
+		// The batch is part of every request's identity.
+		signOn := t.Next(points.SignOn)
+		sim.Dress(&signOn)
+		if receipt, err := t.Send(cmd.Context(), &signOn); err != nil {
+			return err
+		} else if !receipt.Response.Reason.Approved() {
+			return p.explain(cmd, receipt)
+		}
+	}
+	req, err := m.request(t, function)
+	if err != nil {
+		return usage("%w", err)
+	}
+	receipt, err := t.Send(cmd.Context(), &req)
+	if err != nil {
+		return err
+	}
+	return p.explain(cmd, receipt)
+}
+
+// firstSTAN is the trace number before the first. Without one it is told by the
+// time of day in tenths of a second, so that two commands do not share one.
+func (p *pos) firstSTAN() points.STAN {
+	const tenths = int64(100 * time.Millisecond / time.Microsecond)
+	if p.stan != 0 {
+		return points.STAN(p.stan - 1)
+	}
+	return points.STAN(int64(now()) / tenths % 999_000) //nolint:gosec // below a million.
+}
+
+func (m *message) request(t *sim.Terminal, function points.Function) (req points.Request, err error) {
+	req = t.Next(function)
+	sim.Dress(&req)
+	if function == points.Reversal {
+		req.Function, req.Reversed, req.STAN = points.Reversal, points.Redeem, points.STAN(m.originalSTAN)
+		req.Answer = [2]byte{'9', '8'}
+	}
+	req.Program, req.Amount, req.PartialOK = points.ProgramID(m.program), points.Amount(m.amount), m.partial
+	if m.card != "" {
+		if req.PAN, err = points.ParsePAN(m.card); err != nil {
+			return req, fmt.Errorf("--card: %w", err)
+		}
+	}
+	if m.to != "" {
+		if req.TargetPAN, err = points.ParsePAN(m.to); err != nil {
+			return req, fmt.Errorf("--to: %w", err)
+		}
+	}
+	if m.rrn != "" {
+		position, err := points.ParseRRN(m.rrn)
+		if err != nil {
+			return req, fmt.Errorf("--rrn: %w", err)
+		}
+		req.RRN = position.RRN()
+		req.Original = points.Original{Present: true, Batch: t.Batch, Date: req.LocalDate}
+		req.AuthCode = position.AuthCode()
+	}
+	if m.auth != "" {
+		if len(m.auth) != len(req.AuthCode) {
+			return req, fmt.Errorf("--auth: %d characters, want %d", len(m.auth), len(req.AuthCode))
+		}
+		copy(req.AuthCode[:], m.auth)
+	}
+	return req, nil
+}
+
+// answer is an answer for machines.
+type answer struct {
+	Function  points.Function `json:"function"`
+	STAN      string          `json:"stan"`
+	Code      string          `json:"code"`
+	Meaning   string          `json:"meaning"`
+	MeaningZH string          `json:"meaning_zh"`
+	RRN       string          `json:"rrn,omitempty"`
+	AuthCode  string          `json:"auth_code,omitempty"`
+	Amount    points.Amount   `json:"amount,omitempty"`
+	Batch     uint32          `json:"batch,omitempty"`
+	Balances  []balance       `json:"balances,omitempty"`
+}
+
+type balance struct {
+	Program points.ProgramID `json:"program"`
+	Kind    string           `json:"kind"`
+	Amount  points.Amount    `json:"amount"`
+}
+
+func answerOf(r *sim.Receipt) answer {
+	resp := &r.Response
+	a := answer{
+		Function: r.Request.Function, STAN: r.Request.STAN.String(), Code: resp.Reason.DE39(), Meaning: resp.Reason.English(),
+		MeaningZH: resp.Reason.Chinese(), AuthCode: string(bytes.Trim(resp.AuthCode[:], "\x00")), Amount: resp.Amount, Batch: resp.Batch,
+	}
+	if resp.Position != 0 {
+		rrn := resp.Position.RRN()
+		a.RRN = string(rrn[:])
+	}
+	for _, b := range resp.Balances[:resp.NBalances] {
+		kind := "available"
+		if b.Kind == points.LedgerBalance {
+			kind = "ledger"
+		}
+		a.Balances = append(a.Balances, balance{b.Program, kind, b.Amount})
+	}
+	return a
+}
+
+// explain prints an answer; a decline is exit status 1.
+func (p *pos) explain(cmd *cobra.Command, r *sim.Receipt) error {
+	a := answerOf(r)
+	var err error
+	if p.asJSON {
+		err = writeJSON(cmd.OutOrStdout(), a)
+	} else {
+		var t table
+		t.row("request", fmt.Sprintf("%v, STAN %s", a.Function, a.STAN))
+		t.row("answer", a.Code+"  "+a.Meaning+"  "+a.MeaningZH)
+		if a.RRN != "" {
+			t.row("RRN", a.RRN)
+		}
+		if a.AuthCode != "" {
+			t.row("authorisation code", a.AuthCode)
+		}
+		if a.Batch != 0 {
+			t.row("batch", a.Batch)
+		}
+		for _, b := range a.Balances {
+			t.row(fmt.Sprintf("programme %d %s", b.Program, b.Kind), b.Amount)
+		}
+		err = t.write(cmd.OutOrStdout())
+	}
+	if err == nil && !r.Response.Reason.Approved() {
+		return &statusError{status: exitFault}
+	}
+	return err
+}
+
+func (p *pos) play(cmd *cobra.Command) (err error) {
+	file, err := os.Open(p.script)
+	if err != nil {
+		return fmt.Errorf("script: %w", err)
+	}
+	script, err := sim.ReadScript(file)
+	if err := errors.Join(err, file.Close()); err != nil {
+		return fmt.Errorf("%s: %w", p.script, err)
+	}
+	player := sim.Player{Address: p.address, Clock: now, Retry: p.retry, FirstSTAN: p.firstSTAN()}
+	defer func() { err = errors.Join(err, player.HangUp()) }()
+	if p.receipts != "" {
+		keeper, err := os.OpenFile(p.receipts, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+		if err != nil {
+			return fmt.Errorf("receipts: %w", err)
+		}
+		defer func() { err = errors.Join(err, keeper.Close()) }()
+		player.Keep = func(r *sim.Receipt) error { return writeReceipt(keeper, r) }
+	}
+	return playScript(cmd.Context(), cmd.OutOrStdout(), &player, script, p.loop, p.asJSON)
+}
+
+func playScript(ctx context.Context, w io.Writer, player *sim.Player, script *sim.Script, loop int, asJSON bool) error {
+	steps, wrong := 0, 0
+	var results []sim.Result
+	for round := range loop {
+		w2, err := player.Play(ctx, script, func(r sim.Result) error {
+			steps++
+			if asJSON {
+				results = append(results, r)
+				return nil
+			}
+			if loop > 1 && r.Wrong == "" {
+				return nil // Only what differs is worth a line.
+			}
+			return printResult(w, r)
+		})
+		if err != nil {
+			return fmt.Errorf("round %d: %w", round+1, err)
+		}
+		wrong += w2
+	}
+	if asJSON {
+		if err := writeJSON(w, map[string]any{"steps": results, "wrong": wrong}); err != nil {
+			return err
+		}
+	} else if _, err := fmt.Fprintf(w, "%d steps, %d not as expected.\n", steps, wrong); err != nil {
+		return fmt.Errorf("print: %w", err)
+	}
+	if wrong > 0 {
+		return &statusError{status: exitFault}
+	}
+	return nil
+}
+
+// printResult prints one step as it comes, in fixed columns.
+func printResult(w io.Writer, r sim.Result) error {
+	if r.Note != "" {
+		if _, err := fmt.Fprintf(w, "\n  %s\n", r.Note); err != nil {
+			return fmt.Errorf("print: %w", err)
+		}
+	}
+	mark := "ok"
+	if r.Wrong != "" {
+		mark = "WRONG: " + r.Wrong
+	}
+	available := ""
+	if r.Available != nil {
+		available = fmt.Sprint(*r.Available)
+	}
+	amount := ""
+	if r.Program != 0 || r.Amount != 0 {
+		amount = fmt.Sprintf("%d of %d", r.Amount, r.Program)
+	}
+	_, err := fmt.Fprintf(w, "  %3d  %-8s  %-24s  %-19s  %12s  %-6s  %-12s  %-2s  %9s  %s\n",
+		r.Step, r.Terminal, r.What, r.Card, amount, r.STAN, r.RRN, r.Code, available, mark)
+	if err != nil {
+		return fmt.Errorf("print: %w", err)
+	}
+	return nil
+}
+
+// keptReceipt is a line of a receipts file.
+type keptReceipt struct {
+	Terminal points.TerminalID `json:"terminal"`
+	Merchant points.MerchantID `json:"merchant"`
+	Function points.Function   `json:"function"`
+	STAN     string            `json:"stan"`
+	Code     string            `json:"code"`
+	Sent     string            `json:"sent"` // frames in hexadecimal, without their length
+	Got      string            `json:"got"`
+}
+
+func writeReceipt(w io.Writer, r *sim.Receipt) error {
+	line, err := json.Marshal(keptReceipt{
+		r.Request.Terminal, r.Request.Merchant, r.Request.Function, r.Request.STAN.String(), r.Response.Reason.DE39(),
+		hex.EncodeToString(r.Sent), hex.EncodeToString(r.Got),
+	})
+	if err != nil {
+		return fmt.Errorf("receipt: %w", err)
+	}
+	if _, err := w.Write(append(line, '\n')); err != nil {
+		return fmt.Errorf("receipt: %w", err)
+	}
+	return nil
+}
+
+// again sends every request of a receipts file once more. A switch that lost
+// none of them and did none twice gives each answer again, byte for byte.
+// Sign-ons, sign-offs and echoes are left out: they are not remembered.
+func (p *pos) again(cmd *cobra.Command) (err error) {
+	file, err := os.Open(p.replay)
+	if err != nil {
+		return fmt.Errorf("receipts: %w", err)
+	}
+	defer func() { err = errors.Join(err, file.Close()) }()
+	t := sim.NewTerminal(p.address, sim.Identity{}, 0, now)
+	defer func() { err = errors.Join(err, t.HangUp()) }()
+	same, other := 0, 0
+	lines := bufio.NewScanner(file)
+	lines.Buffer(nil, 64<<10)
+	for n := 1; lines.Scan(); n++ {
+		var kept keptReceipt
+		if err := json.Unmarshal(lines.Bytes(), &kept); err != nil {
+			return fmt.Errorf("%s:%d: %w", p.replay, n, err)
+		}
+		switch kept.Function {
+		case points.SignOn, points.SignOff, points.Echo:
+			continue
+		}
+		sent, err := hex.DecodeString(kept.Sent)
+		if err != nil {
+			return fmt.Errorf("%s:%d: %w", p.replay, n, err)
+		}
+		got, err := t.Raw(cmd.Context(), sent)
+		if err != nil {
+			return fmt.Errorf("%s:%d: %w", p.replay, n, err)
+		}
+		if hex.EncodeToString(got) == kept.Got {
+			same++
+			continue
+		}
+		other++
+		if _, err := fmt.Fprintf(cmd.OutOrStdout(), "%s:%d: STAN %s: another answer than the first time\n", p.replay, n, kept.STAN); err != nil {
+			return fmt.Errorf("print: %w", err)
+		}
+	}
+	if err := lines.Err(); err != nil {
+		return fmt.Errorf("%s: %w", p.replay, err)
+	}
+	if _, err := fmt.Fprintf(cmd.OutOrStdout(), "%d requests answered as the first time, %d differently.\n", same, other); err != nil {
+		return fmt.Errorf("print: %w", err)
+	}
+	if other > 0 {
+		return &statusError{status: exitFault}
+	}
+	return nil
+}

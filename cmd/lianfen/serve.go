@@ -1,0 +1,144 @@
+package main
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/schollz/progressbar/v3"
+	"github.com/spf13/cobra"
+
+	"github.com/lianfen/lianfen/certs"
+	"github.com/lianfen/lianfen/internal/app"
+	"github.com/lianfen/lianfen/internal/config"
+	"github.com/lianfen/lianfen/internal/store"
+	"github.com/lianfen/lianfen/ledger"
+	"github.com/lianfen/lianfen/points"
+)
+
+func newInit() *cobra.Command {
+	return &cobra.Command{
+		Use:   "init DIR",
+		Short: "Prepare a folder: a commented configuration, a card key, an empty store",
+		Example: `  lianfen init ./switch
+  lianfen serve --config ./switch/lianfen.yaml`,
+		Args: exactly(1, "the folder to prepare"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := prepare(args[0]); err != nil {
+				return err
+			}
+			_, err := fmt.Fprintf(cmd.OutOrStdout(), "Prepared %s. Keep %s safe and secret: without it no card can be recognised.\nNext: lianfen serve --config %s\n",
+				args[0], filepath.Join(args[0], config.Default().CardKey), filepath.Join(args[0], config.FileName))
+			return err
+		},
+	}
+}
+
+// prepare makes dir with everything that serve needs. What is there already is
+// never overwritten: then nothing is changed.
+func prepare(dir string) error {
+	defaults := config.Default()
+	for _, name := range []string{config.FileName, defaults.CardKey, defaults.Data} {
+		if _, err := os.Lstat(filepath.Join(dir, name)); err == nil {
+			return fmt.Errorf("init: %s is there already; nothing was changed", filepath.Join(dir, name))
+		}
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("init: %w", err)
+	}
+	if err := certs.WriteCardKey(filepath.Join(dir, defaults.CardKey), rand.Reader); err != nil {
+		return err
+	}
+	if err := store.Create(store.Options{Dir: filepath.Join(dir, defaults.Data)}); err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(dir, config.FileName), config.Template(dir), 0o600); err != nil {
+		return fmt.Errorf("init: %w", err)
+	}
+	return nil
+}
+
+func newServe() *cobra.Command {
+	var file string
+	var sets []string
+	cmd := &cobra.Command{
+		Use:   "serve",
+		Short: "Run the switch until it is told to stop",
+		Long: `Run the switch. SIGTERM or interrupt: take no more connections, answer what is in
+flight, write a checkpoint, stop. A kill loses nothing that was answered.`,
+		Example: `  lianfen serve --config ./switch/lianfen.yaml
+  lianfen serve --config ./switch/lianfen.yaml --set log.level=debug`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := config.Load(file, os.Environ(), sets)
+			if err != nil {
+				return usage("%w", err)
+			}
+			log := newLog(cmd.ErrOrStderr(), c.Log)
+			a, err := app.New(cmd.Context(), app.Options{Config: c, Version: versionOf(), Log: log, Clock: now, Progress: recoveryBar(cmd.ErrOrStderr())})
+			if err != nil {
+				return serveError(err)
+			}
+			return serveError(a.Run(cmd.Context()))
+		},
+	}
+	addConfigFlags(cmd, &file, &sets)
+	return cmd
+}
+
+// serveError gives a damaged store its own exit status.
+func serveError(err error) error {
+	_, damage := errors.AsType[*ledger.DamageError](err)
+	if damage || errors.Is(err, ledger.ErrBehindAnchor) || errors.Is(err, store.ErrNoAnchor) {
+		return &statusError{exitStore, err}
+	}
+	return err
+}
+
+func addConfigFlags(cmd *cobra.Command, file *string, sets *[]string) {
+	cmd.Flags().StringVar(file, "config", config.FileName, "configuration file")
+	cmd.Flags().StringArrayVar(sets, "set", nil, "set a key over the file, such as ledger.queue=1000; may be repeated")
+	_ = cmd.MarkFlagFilename("config", "yaml") // Only completion would miss it.
+}
+
+// now is the clock of the process's doors.
+func now() points.Timestamp { return points.TimestampOf(time.Now()) } //nolint:forbidigo // here time enters.
+
+func newLog(w io.Writer, c config.Log) *slog.Logger {
+	options := &slog.HandlerOptions{Level: c.Level}
+	if c.Format == config.LogJSON {
+		return slog.New(slog.NewJSONHandler(w, options))
+	}
+	return slog.New(slog.NewTextHandler(w, options))
+}
+
+// recoveryBar shows how a recovery gets on, once it has more than a moment's work.
+func recoveryBar(w io.Writer) func(done, total uint64) {
+	const worthIt = 100_000
+	var bar *progressbar.ProgressBar
+	return func(done, total uint64) {
+		if total < worthIt {
+			return
+		}
+		if bar == nil {
+			bar = progressbar.NewOptions64(int64(total), progressbar.OptionSetWriter(w), progressbar.OptionSetDescription("recovering the journal"), //nolint:gosec // positions fit.
+				progressbar.OptionShowCount(), progressbar.OptionShowIts(), progressbar.OptionThrottle(200*time.Millisecond), progressbar.OptionClearOnFinish())
+		}
+		_ = bar.Set64(int64(done)) //nolint:gosec // as above; a bar that cannot be drawn stops nothing.
+	}
+}
+
+// exactly wants n arguments and says which.
+func exactly(n int, what string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) != n {
+			return usage("%d arguments, want %d: %s; see: %s --help", len(args), n, what, cmd.CommandPath())
+		}
+		return nil
+	}
+}

@@ -1,0 +1,234 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/lianfen/lianfen/certs"
+	"github.com/lianfen/lianfen/internal/config"
+	"github.com/lianfen/lianfen/internal/store"
+	"github.com/lianfen/lianfen/ledger"
+	"github.com/lianfen/lianfen/points"
+	"github.com/lianfen/lianfen/router"
+	pointswitch "github.com/lianfen/lianfen/switch"
+	"github.com/lianfen/lianfen/switch/dialect"
+	"github.com/lianfen/lianfen/switch/link"
+)
+
+// Options of a process, beside its configuration.
+type Options struct {
+	Config  config.Config
+	Version string
+	Log     *slog.Logger
+	Clock   points.Clock
+	// Progress hears how recovery gets on; nil: nobody listens.
+	Progress func(done, total uint64)
+}
+
+// App is the process. Make one with [New], then [App.Run] it.
+type App struct {
+	opts      Options
+	log       *slog.Logger
+	zone      *time.Location
+	registry  *prometheus.Registry
+	key       *certs.CardKey
+	ledger    *ledger.Ledger
+	router    *router.Router
+	listeners []listener
+	admin     net.Listener
+	web       net.Listener
+	ready     readiness
+}
+
+// listener is one open ISO 8583 door.
+type listener struct {
+	name   string
+	server *link.Server
+}
+
+// New opens everything that a process needs, in dependency order: key, store and
+// ledger (which recovers), router, switch, doors. Nothing is served before Run.
+// When it fails, what it had opened is closed again.
+func New(ctx context.Context, opts Options) (_ *App, err error) {
+	a := &App{opts: opts, log: opts.Log, registry: prometheus.NewRegistry(), router: new(router.Router)}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, a.abandon(ctx))
+		}
+	}()
+	a.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	if a.zone, err = opts.Config.Location(); err != nil {
+		return nil, err
+	}
+	if a.key, err = certs.ReadCardKey(opts.Config.CardKey); err != nil {
+		return nil, err
+	}
+	if err := a.openLedger(ctx); err != nil {
+		return nil, err
+	}
+	if err := a.refresh(ctx); err != nil {
+		return nil, err
+	}
+	if err := a.openSwitch(ctx); err != nil {
+		return nil, err
+	}
+	if a.admin, err = listenAdmin(ctx, opts.Config.Admin.Socket); err != nil {
+		return nil, err
+	}
+	if a.web, err = new(net.ListenConfig).Listen(ctx, "tcp", opts.Config.HTTP.Address); err != nil {
+		return nil, fmt.Errorf("http: listen on %s: %w", opts.Config.HTTP.Address, err)
+	}
+	return a, nil
+}
+
+func (a *App) openLedger(ctx context.Context) error {
+	c := &a.opts.Config
+	db, err := store.Open(store.Options{Dir: c.Data, BlockCacheMB: c.Ledger.BlockCacheMB, Log: a.log, Registerer: a.registry})
+	if err != nil {
+		return err
+	}
+	now := a.opts.Clock()
+	a.ledger, err = ledger.Open(ctx, ledger.Options{
+		Store: db, Accounts: c.Ledger.CacheAccounts, Queue: c.Ledger.Queue, GroupMax: c.Ledger.GroupMax,
+		GroupsInFlight: c.Ledger.GroupsInFlight, CheckpointEvery: c.Ledger.CheckpointEvery, CheckpointInterval: c.Ledger.CheckpointInterval,
+		Genesis: points.DateOf(now.Time().In(a.zone)), GenesisAt: now, TraceDays: uint8(c.Ledger.TraceDays), //nolint:gosec // 2 to 31.
+		Progress: a.opts.Progress, Log: a.log, Registerer: a.registry,
+	})
+	if err != nil {
+		return errors.Join(err, db.Close())
+	}
+	return nil
+}
+
+func (a *App) openSwitch(ctx context.Context) error {
+	c := &a.opts.Config
+	sw, err := pointswitch.New(pointswitch.Options{
+		Ledger: a.ledger, Router: a.router, CardKey: a.key, Clock: a.opts.Clock, Location: a.zone,
+		FreshnessAhead: c.Switch.FreshnessAhead, FreshnessBehind: c.Switch.FreshnessBehind,
+		BadFrames: c.Switch.BadFramesPerMinute, LogEvery: c.Log.Sample, Log: a.log, Registerer: a.registry,
+	})
+	if err != nil {
+		return err
+	}
+	for _, l := range c.Listeners {
+		spoken, err := dialect.ByName(string(l.Dialect))
+		if err != nil {
+			return err
+		}
+		door := points.DoorTerminal
+		if l.Dialect == config.DialectHost {
+			door = points.DoorHost
+		}
+		metrics, err := link.NewMetrics(a.registry, l.Name)
+		if err != nil {
+			return err
+		}
+		server, err := link.Listen(ctx, l.Address, link.Options{
+			MaxFrame: l.MaxFrame, MaxInFlight: l.MaxInFlight, MaxConnections: l.MaxConnections, Idle: l.IdleTimeout, Metrics: metrics, Log: a.log,
+		}, sw.Listener(l.Name, spoken, door))
+		if err != nil {
+			return fmt.Errorf("listener %s: %w", l.Name, err)
+		}
+		a.listeners = append(a.listeners, listener{l.Name, server})
+	}
+	return nil
+}
+
+// Address returns the address of the listener called name, nil when there is none.
+func (a *App) Address(name string) net.Addr {
+	for _, l := range a.listeners {
+		if l.name == name {
+			return l.server.Addr()
+		}
+	}
+	return nil
+}
+
+// HTTPAddress returns the address of the metrics and health door.
+func (a *App) HTTPAddress() net.Addr { return a.web.Addr() }
+
+// Run serves until ctx ends, then drains: no new connections or frames, what is
+// in flight is answered, the ledger writes a checkpoint and closes. It returns
+// nil after an orderly stop, and the fault that stopped it otherwise.
+func (a *App) Run(ctx context.Context) error {
+	group, ctx := errgroup.WithContext(ctx)
+	servers := []*http.Server{a.serveHTTP(group, a.admin, a.adminHandler()), a.serveHTTP(group, a.web, a.webHandler())}
+	for _, l := range a.listeners {
+		group.Go(func() error {
+			if err := l.server.Serve(ctx); err != nil {
+				return fmt.Errorf("listener %s: %w", l.name, err)
+			}
+			return nil
+		})
+		a.log.Info("listening", slog.String("listener", l.name), slog.String("address", l.server.Addr().String()))
+	}
+	a.log.Info("serving", slog.String("version", a.opts.Version), slog.String("http", a.web.Addr().String()), slog.String("admin", a.admin.Addr().String()))
+	a.ready.set(true)
+	group.Go(func() error {
+		select {
+		case <-a.ledger.Failed():
+			return a.ledger.Err()
+		case <-ctx.Done():
+			return nil
+		}
+	})
+	<-ctx.Done()
+	a.ready.set(false)
+	a.log.Info("draining", slog.Duration("for_at_most", a.opts.Config.Switch.DrainTimeout))
+	stopCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), a.opts.Config.Switch.DrainTimeout)
+	defer cancel()
+	stopErr := a.stop(stopCtx, servers)
+	err := errors.Join(group.Wait(), stopErr)
+	if err == nil {
+		a.log.Info("stopped", slog.Uint64("position", uint64(a.ledger.Durable())))
+	}
+	return err
+}
+
+// stop closes the doors, then what is behind them.
+func (a *App) stop(ctx context.Context, servers []*http.Server) error {
+	var drains errgroup.Group
+	for _, l := range a.listeners {
+		drains.Go(func() error {
+			if err := l.server.Shutdown(ctx); err != nil {
+				return fmt.Errorf("listener %s: drain: %w", l.name, err)
+			}
+			return nil
+		})
+	}
+	errs := []error{drains.Wait()}
+	for _, server := range servers {
+		if err := server.Shutdown(ctx); err != nil {
+			errs = append(errs, fmt.Errorf("http: drain: %w", err))
+		}
+	}
+	return errors.Join(append(errs, a.ledger.Close(ctx))...)
+}
+
+// abandon closes what New had opened before it failed.
+func (a *App) abandon(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), a.opts.Config.Switch.DrainTimeout)
+	defer cancel()
+	var errs []error
+	for _, l := range a.listeners {
+		errs = append(errs, l.server.Shutdown(ctx))
+	}
+	for _, l := range []net.Listener{a.admin, a.web} {
+		if l != nil {
+			errs = append(errs, l.Close())
+		}
+	}
+	if a.ledger != nil {
+		errs = append(errs, a.ledger.Close(ctx))
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,107 @@
+package app
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+
+	"github.com/lianfen/lianfen/points"
+)
+
+// Client speaks to the admin socket of a running process.
+type Client struct {
+	socket string
+	http   *http.Client
+}
+
+// NewClient makes a client of the socket at path. Nothing is dialled before the
+// first call.
+func NewClient(path string) *Client {
+	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "unix", path)
+	}
+	return &Client{socket: path, http: &http.Client{Transport: &http.Transport{DialContext: dial}}}
+}
+
+// Status asks how the process is.
+func (c *Client) Status(ctx context.Context) (s Status, err error) {
+	return s, c.call(ctx, http.MethodGet, "status", nil, &s)
+}
+
+// Directory lists the reference data.
+func (c *Client) Directory(ctx context.Context) (d Directory, err error) {
+	return d, c.call(ctx, http.MethodGet, "directory", nil, &d)
+}
+
+// Load puts a directory.
+func (c *Client) Load(ctx context.Context, d Directory) (l Loaded, err error) {
+	return l, c.call(ctx, http.MethodPost, "directory", d, &l)
+}
+
+// Accounts shows what a member has.
+func (c *Client) Accounts(ctx context.Context, who Holder) (a Accounts, err error) {
+	return a, c.call(ctx, http.MethodPost, "accounts", who, &a)
+}
+
+// Adjust corrects a balance.
+func (c *Client) Adjust(ctx context.Context, adj Adjustment) (d Done, err error) {
+	return d, c.call(ctx, http.MethodPost, "adjust", adj, &d)
+}
+
+// CutOver ends the business date.
+func (c *Client) CutOver(ctx context.Context, cut CutOver) (d Done, err error) {
+	return d, c.call(ctx, http.MethodPost, "cutover", cut, &d)
+}
+
+// Record shows the journal record with this RRN.
+func (c *Client) Record(ctx context.Context, rrn string) (r Record, err error) {
+	return r, c.call(ctx, http.MethodPost, "record", Lookup{rrn}, &r)
+}
+
+// Totals shows the trial balance.
+func (c *Client) Totals(ctx context.Context) (t []Total, err error) {
+	return t, c.call(ctx, http.MethodGet, "totals", nil, &t)
+}
+
+// Verify proves the journal against the state that serves.
+func (c *Client) Verify(ctx context.Context) (v Verified, err error) {
+	return v, c.call(ctx, http.MethodPost, "verify", nothing{}, &v)
+}
+
+// call sends in and reads out. A problem document becomes an error with its reason.
+func (c *Client) call(ctx context.Context, method, path string, in, out any) (err error) {
+	var body io.Reader
+	if in != nil {
+		text, err := json.Marshal(in)
+		if err != nil {
+			return fmt.Errorf("admin %s: %w", path, err)
+		}
+		body = bytes.NewReader(text)
+	}
+	request, err := http.NewRequestWithContext(ctx, method, "http://admin/v1/"+path, body)
+	if err != nil {
+		return fmt.Errorf("admin %s: %w", path, err)
+	}
+	response, err := c.http.Do(request)
+	if err != nil {
+		return fmt.Errorf("admin socket %s: is lianfen serve running with this configuration? %w", c.socket, err)
+	}
+	defer func() { err = errors.Join(err, response.Body.Close()) }()
+	decoder := json.NewDecoder(response.Body)
+	if response.StatusCode != http.StatusOK {
+		var p problem
+		if err := decoder.Decode(&p); err != nil {
+			return fmt.Errorf("admin %s: status %d: %w", path, response.StatusCode, err)
+		}
+		return points.Errorf(p.Reason, "%s", p.Detail)
+	}
+	if err := decoder.Decode(out); err != nil {
+		return fmt.Errorf("admin %s: read the answer: %w", path, err)
+	}
+	return nil
+}

@@ -1,0 +1,70 @@
+package app
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"golang.org/x/sync/errgroup"
+)
+
+// Bounds of what an HTTP peer may take.
+const (
+	headerTimeout = 5 * time.Second
+	requestTime   = 5 * time.Minute // a verification of a large journal takes its time
+	maxHeader     = 16 << 10
+	maxBody       = 64 << 20
+)
+
+// readiness is whether requests are taken.
+type readiness struct {
+	yes atomic.Bool
+}
+
+func (r *readiness) set(yes bool) { r.yes.Store(yes) }
+
+// webHandler serves /metrics, /healthz (the process lives and its ledger has not
+// failed) and /readyz (it takes requests).
+func (a *App) webHandler() http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", promhttp.HandlerFor(a.registry, promhttp.HandlerOpts{}))
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
+		if err := a.ledger.Err(); err != nil {
+			http.Error(w, "the ledger has stopped at a fault", http.StatusServiceUnavailable)
+			return
+		}
+		plain(w, "ok\n")
+	})
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
+		if !a.ready.yes.Load() || a.ledger.Err() != nil {
+			http.Error(w, "not ready", http.StatusServiceUnavailable)
+			return
+		}
+		plain(w, "ready\n")
+	})
+	return mux
+}
+
+func plain(w http.ResponseWriter, text string) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	_, _ = fmt.Fprint(w, text) // The peer has gone; there is nobody to tell.
+}
+
+// serveHTTP serves handler on ln until it is shut down.
+func (a *App) serveHTTP(group *errgroup.Group, ln net.Listener, handler http.Handler) *http.Server {
+	server := &http.Server{
+		Handler: http.MaxBytesHandler(handler, maxBody), ReadHeaderTimeout: headerTimeout, ReadTimeout: requestTime,
+		WriteTimeout: requestTime, IdleTimeout: time.Minute, MaxHeaderBytes: maxHeader,
+	}
+	group.Go(func() error {
+		if err := server.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
+			return fmt.Errorf("http on %s: %w", ln.Addr(), err)
+		}
+		return nil
+	})
+	return server
+}

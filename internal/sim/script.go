@@ -1,0 +1,403 @@
+package sim
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"syscall"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/lianfen/lianfen/points"
+)
+
+// Script is a day, or a part of one, as terminals live it. Its file is YAML:
+//
+//	terminals:
+//	  - {id: T0000001, merchant: M00000000000001}
+//	cards:
+//	  ann: "6222021234567890"
+//	steps:
+//	  - {send: sign_on}
+//	  - {send: redeem, card: ann, program: 901, amount: 300, as: lunch, expect: {code: "00", available: 700}}
+//	  - {send: void, of: lunch}
+type Script struct {
+	Terminals []ScriptTerminal  `yaml:"terminals"`
+	Cards     map[string]string `yaml:"cards"` // name -> number
+	Steps     []Step            `yaml:"steps"`
+}
+
+// ScriptTerminal is a terminal of a script. The first is used by steps that name none.
+type ScriptTerminal struct {
+	ID       string `yaml:"id"`
+	Merchant string `yaml:"merchant"`
+}
+
+// Step is one thing that happens.
+type Step struct {
+	Note     string `yaml:"note"`     // for people
+	Terminal string `yaml:"terminal"` // id
+	Merchant string `yaml:"merchant"` // instead of the terminal's own
+
+	// What is sent: a function by name, an earlier step's bytes once more, or
+	// bytes in hexadecimal.
+	Send   string `yaml:"send"`
+	Repeat string `yaml:"repeat"`
+	Raw    string `yaml:"raw"`
+
+	Card    string `yaml:"card"` // name or number
+	To      string `yaml:"to"`   // transfer: who receives
+	Expiry  uint32 `yaml:"expiry"`
+	Program uint16 `yaml:"program"`
+	Amount  *int64 `yaml:"amount"`
+	Partial bool   `yaml:"partial"` // the terminal can take part in points
+	STAN    uint32 `yaml:"stan"`    // instead of the next
+	As      string `yaml:"as"`      // name for later steps
+	Of      string `yaml:"of"`      // the earlier step that this one is about
+	Lose    bool   `yaml:"lose"`    // the answer is lost on its way: hang up
+
+	Expect Expectation `yaml:"expect"`
+}
+
+// Expectation is what a step must come to. What is left out is not looked at,
+// but for the code: without one, the request must be approved.
+type Expectation struct {
+	Code      string `yaml:"code"`      // DE39
+	Available *int64 `yaml:"available"` // spendable balance in the answer
+	Amount    *int64 `yaml:"amount"`    // DE4 of the answer
+	Same      bool   `yaml:"same"`      // the answer to a repeat: byte for byte the first one
+	Closed    bool   `yaml:"closed"`    // no answer: the connection is closed
+}
+
+// ReadScript reads a script; an unknown key is an error.
+func ReadScript(r io.Reader) (*Script, error) {
+	decoder := yaml.NewDecoder(r)
+	decoder.KnownFields(true)
+	script := new(Script)
+	if err := decoder.Decode(script); err != nil {
+		return nil, fmt.Errorf("script: %w", err)
+	}
+	if len(script.Terminals) == 0 || len(script.Steps) == 0 {
+		return nil, errors.New("script: at least one terminal and one step are needed")
+	}
+	return script, nil
+}
+
+// Result is what a step came to.
+type Result struct {
+	Step      int           `json:"step"` // from 1
+	Note      string        `json:"note,omitempty"`
+	Terminal  string        `json:"terminal"`
+	What      string        `json:"what"`
+	Card      string        `json:"card,omitempty"` // masked
+	Program   uint16        `json:"program,omitempty"`
+	Amount    int64         `json:"amount,omitempty"`
+	STAN      string        `json:"stan,omitempty"`
+	RRN       string        `json:"rrn,omitempty"`
+	Code      string        `json:"code,omitempty"` // DE39
+	Meaning   string        `json:"meaning,omitempty"`
+	MeaningZH string        `json:"meaning_zh,omitempty"`
+	Available *int64        `json:"available,omitempty"`
+	Took      time.Duration `json:"took_ns"`
+	Wrong     string        `json:"wrong,omitempty"` // how it differs from what was expected
+}
+
+// Player runs scripts against a switch.
+type Player struct {
+	Address string
+	Clock   points.Clock
+	// Retry is for how long a terminal that cannot reach the switch, or loses it
+	// before the answer, tries again with the same bytes; 0: not at all.
+	Retry time.Duration
+	// FirstSTAN is the trace number before each terminal's first.
+	FirstSTAN points.STAN
+	// Keep hears of every answered request, for whoever wants to check it later.
+	Keep func(*Receipt) error
+
+	terminals map[string]*Terminal
+	receipts  map[string]*Receipt
+}
+
+// Play runs the steps in order and tells each result as it comes. It goes on
+// after a step that differs; wrong is how many did. An error is a script that
+// cannot be played, or a switch that cannot be reached.
+func (p *Player) Play(ctx context.Context, script *Script, tell func(Result) error) (wrong int, err error) {
+	if err := p.prepare(script); err != nil {
+		return 0, err
+	}
+	for i := range script.Steps {
+		result, err := p.step(ctx, script, &script.Steps[i])
+		if err != nil {
+			return wrong, fmt.Errorf("step %d: %w", i+1, err)
+		}
+		result.Step = i + 1
+		if result.Wrong != "" {
+			wrong++
+		}
+		if err := tell(result); err != nil {
+			return wrong, err
+		}
+	}
+	return wrong, nil
+}
+
+// HangUp closes all connections.
+func (p *Player) HangUp() error {
+	var errs []error
+	for _, t := range p.terminals {
+		errs = append(errs, t.HangUp())
+	}
+	return errors.Join(errs...)
+}
+
+// prepare makes the terminals that are not there yet, so that scripts played one
+// after the other go on counting.
+func (p *Player) prepare(script *Script) error {
+	if p.terminals == nil {
+		p.terminals, p.receipts = map[string]*Terminal{}, map[string]*Receipt{}
+	}
+	for _, s := range script.Terminals {
+		if _, ok := p.terminals[s.ID]; ok {
+			continue
+		}
+		who, err := ParseIdentity(s.ID, s.Merchant)
+		if err != nil {
+			return err
+		}
+		p.terminals[s.ID] = NewTerminal(p.Address, who, p.FirstSTAN, p.Clock)
+	}
+	return nil
+}
+
+// ParseIdentity reads a terminal and its merchant.
+func ParseIdentity(terminal, merchant string) (who Identity, err error) {
+	if who.Terminal, err = points.ParseTerminalID(terminal); err != nil {
+		return who, err
+	}
+	who.Merchant, err = points.ParseMerchantID(merchant)
+	return who, err
+}
+
+func (p *Player) step(ctx context.Context, script *Script, s *Step) (Result, error) {
+	id := s.Terminal
+	if id == "" {
+		id = script.Terminals[0].ID
+	}
+	t, ok := p.terminals[id]
+	if !ok {
+		who, err := ParseIdentity(id, cmp.Or(s.Merchant, script.Terminals[0].Merchant))
+		if err != nil {
+			return Result{}, err
+		}
+		t = NewTerminal(p.Address, who, p.FirstSTAN, p.Clock)
+		p.terminals[id] = t
+	}
+	receipt, first, what, err := p.prepareStep(script, s, t)
+	if err != nil {
+		return Result{}, err
+	}
+	result := Result{Note: s.Note, Terminal: id, What: what, STAN: stanOf(receipt), Amount: int64(receipt.Request.Amount), Program: uint16(receipt.Request.Program)}
+	if !receipt.Request.PAN.IsZero() {
+		result.Card = receipt.Request.PAN.Masked()
+	}
+	began := p.Clock()
+	answered, err := p.deliver(ctx, t, receipt, s.Raw != "" || s.Expect.Closed)
+	result.Took = p.Clock().Sub(began)
+	if err != nil && !s.Expect.Closed {
+		return result, err
+	}
+	if s.As != "" && answered != nil {
+		p.receipts[s.As] = answered
+	}
+	if s.Lose {
+		if err := t.HangUp(); err != nil {
+			return result, err
+		}
+		result.What += ", answer lost"
+	}
+	result.fill(answered)
+	result.Wrong = s.Expect.differs(answered, first, err)
+	if answered != nil && p.Keep != nil && s.Raw == "" {
+		return result, p.Keep(answered)
+	}
+	return result, nil
+}
+
+// prepareStep makes the request of a step. first is the receipt that a repeat
+// repeats.
+func (p *Player) prepareStep(script *Script, s *Step, t *Terminal) (receipt, first *Receipt, what string, err error) {
+	switch {
+	case s.Raw != "":
+		body, err := hex.DecodeString(strings.ReplaceAll(s.Raw, " ", ""))
+		return &Receipt{Sent: body}, nil, fmt.Sprintf("%d raw bytes", len(body)), err
+	case s.Repeat != "":
+		first, ok := p.receipts[s.Repeat]
+		if !ok {
+			return nil, nil, "", fmt.Errorf("repeat: no earlier step is called %q", s.Repeat)
+		}
+		return first, first, "repeat of " + s.Repeat, nil
+	}
+	var function points.Function
+	if err := function.UnmarshalText([]byte(s.Send)); err != nil {
+		return nil, nil, "", err
+	}
+	req, err := p.request(script, s, t, function)
+	if err != nil {
+		return nil, nil, "", err
+	}
+	frame, err := t.frame(&req)
+	what = function.String()
+	if s.Of != "" {
+		what += " of " + s.Of
+	}
+	return &Receipt{Request: req, Sent: frame}, nil, what, err
+}
+
+// frame completes req and writes it.
+func (t *Terminal) frame(req *points.Request) ([]byte, error) {
+	if err := t.dialect.Complete(req); err != nil {
+		return nil, fmt.Errorf("%v: %w", req.Function, err)
+	}
+	frame, err := t.dialect.AppendRequest(nil, req)
+	if err != nil {
+		return nil, fmt.Errorf("%v: %w", req.Function, err)
+	}
+	return frame, nil
+}
+
+func (p *Player) request(script *Script, s *Step, t *Terminal, function points.Function) (points.Request, error) {
+	var req points.Request
+	if s.Of != "" {
+		earlier, ok := p.receipts[s.Of]
+		if !ok {
+			return req, fmt.Errorf("of: no earlier step is called %q", s.Of)
+		}
+		req = t.About(function, earlier)
+	} else {
+		req = t.Next(function)
+		Dress(&req)
+	}
+	var err error
+	if s.Card != "" {
+		if req.PAN, err = points.ParsePAN(cmp.Or(script.Cards[s.Card], s.Card)); err != nil {
+			return req, err
+		}
+	}
+	if s.To != "" {
+		if req.TargetPAN, err = points.ParsePAN(cmp.Or(script.Cards[s.To], s.To)); err != nil {
+			return req, err
+		}
+	}
+	if s.Merchant != "" {
+		if req.Merchant, err = points.ParseMerchantID(s.Merchant); err != nil {
+			return req, err
+		}
+	}
+	if s.Amount != nil {
+		req.Amount = points.Amount(*s.Amount)
+	}
+	if s.Program != 0 {
+		req.Program = points.ProgramID(s.Program)
+	}
+	if s.STAN != 0 {
+		req.STAN = points.STAN(s.STAN)
+	}
+	if s.Expiry != 0 {
+		req.Expiry = s.Expiry
+	}
+	req.PartialOK = s.Partial
+	return req, nil
+}
+
+// Dress fills in what a terminal adds to a function by itself: the operator of a
+// sign-on, the product code of a points sale.
+func Dress(req *points.Request) {
+	switch req.Function {
+	case points.SignOn, points.SignOff:
+		copy(req.Operator[:], "001")
+	case points.Redeem, points.Earn:
+		copy(req.Product[:], strings.Repeat(" ", len(req.Product)))
+		copy(req.Product[:], "POINTS")
+	}
+}
+
+// retryPause is how long a terminal waits before it tries again.
+const retryPause = 100 * time.Millisecond
+
+// deliver sends a prepared request until it is answered, for as long as Retry says.
+func (p *Player) deliver(ctx context.Context, t *Terminal, receipt *Receipt, once bool) (*Receipt, error) {
+	until := p.Clock().Add(p.Retry)
+	for {
+		answered, err := t.Resend(ctx, receipt)
+		if err == nil || once || p.Clock() >= until {
+			return answered, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, fmt.Errorf("terminal %v: %w", t.Terminal, ctx.Err())
+		case <-time.After(retryPause):
+		}
+	}
+}
+
+func (r *Result) fill(answered *Receipt) {
+	if answered == nil {
+		r.Meaning, r.MeaningZH = "No answer: the connection was closed.", "无应答:连接已关闭"
+		return
+	}
+	resp := &answered.Response
+	r.Code, r.Meaning, r.MeaningZH = resp.Reason.DE39(), resp.Reason.English(), resp.Reason.Chinese()
+	if resp.Position != 0 {
+		rrn := resp.Position.RRN()
+		r.RRN = string(rrn[:])
+	}
+	if resp.NBalances > 0 {
+		available := int64(resp.Balances[0].Amount)
+		r.Available = &available
+	}
+}
+
+// differs says how an answer differs from what was expected, "" when it does not.
+func (e *Expectation) differs(answered, first *Receipt, err error) string {
+	if e.Closed {
+		if answered != nil {
+			return "an answer came; the connection should have been closed"
+		}
+		if !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) && !errors.Is(err, syscall.ECONNRESET) {
+			return fmt.Sprintf("the connection should have been closed, but: %v", err)
+		}
+		return ""
+	}
+	resp := &answered.Response
+	if want := cmp.Or(e.Code, points.Approved.DE39()); resp.Reason.DE39() != want {
+		return fmt.Sprintf("code %s, expected %s", resp.Reason.DE39(), want)
+	}
+	if e.Amount != nil && int64(resp.Amount) != *e.Amount {
+		return fmt.Sprintf("amount %d, expected %d", resp.Amount, *e.Amount)
+	}
+	if e.Available != nil {
+		switch {
+		case resp.NBalances == 0:
+			return fmt.Sprintf("no balance, expected %d", *e.Available)
+		case int64(resp.Balances[0].Amount) != *e.Available:
+			return fmt.Sprintf("balance %d, expected %d", resp.Balances[0].Amount, *e.Available)
+		}
+	}
+	if e.Same && !bytes.Equal(answered.Got, first.Got) {
+		return "the repeat was answered differently"
+	}
+	return ""
+}
+
+func stanOf(r *Receipt) string {
+	if !r.Request.Has(11) {
+		return ""
+	}
+	return r.Request.STAN.String()
+}

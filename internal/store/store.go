@@ -1,0 +1,330 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/objstorage/objstorageprovider"
+	"github.com/cockroachdb/pebble/v2/sstable"
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// Prefix is the first byte of a key: whose it is.
+type Prefix byte
+
+// Prefixes; see the package comment.
+const (
+	Journal    Prefix = 'j'
+	State      Prefix = 's'
+	Checkpoint Prefix = 't'
+	created    Prefix = 'z'
+)
+
+// ExitStoreFault is the status with which the process ends when the store can no
+// longer write.
+const ExitStoreFault = 70
+
+// Errors of Open.
+var (
+	// ErrNotFound says that there is no store in the folder.
+	ErrNotFound = errors.New("store: no store here")
+	// ErrExists says that there is one already.
+	ErrExists = errors.New("store: there is a store here already")
+)
+
+// Options of a store.
+type Options struct {
+	Dir          string
+	FS           vfs.FS // nil: the machine's file system
+	BlockCacheMB int    // MiB of memory for blocks read back; 0: 64
+	ReadOnly     bool
+	Log          *slog.Logger          // nil: silent
+	Registerer   prometheus.Registerer // nil: no metrics
+	// Exit ends the process after a fatal error and must not return; nil: os.Exit.
+	Exit func(code int)
+}
+
+// Store is an open store. It is safe for concurrent use.
+type Store struct {
+	db   *pebble.DB
+	fs   vfs.FS
+	dir  string
+	opts Options
+}
+
+// Create makes a new, empty store in opts.Dir, and closes it again. The first
+// key is written, flushed and read back before anybody relies on the store:
+// until a store has its first table, a rotten byte in its log can make Pebble
+// open it empty without an error.
+func Create(opts Options) (err error) {
+	opts = opts.complete()
+	exists, err := opts.exists()
+	if err != nil {
+		return err
+	}
+	if exists {
+		return fmt.Errorf("%w: %s", ErrExists, opts.Dir)
+	}
+	if err := opts.FS.MkdirAll(opts.Dir, 0o700); err != nil {
+		return fmt.Errorf("store: make %s: %w", opts.Dir, err)
+	}
+	db, err := pebble.Open(opts.dbDir(), opts.pebble())
+	if err != nil {
+		return fmt.Errorf("store: create in %s: %w", opts.Dir, err)
+	}
+	if err := errors.Join(db.Set([]byte{byte(created)}, []byte{1}, pebble.Sync), db.Flush(), db.Close()); err != nil {
+		return fmt.Errorf("store: write the first key in %s: %w", opts.Dir, err)
+	}
+	return writeAnchor(opts, Mark{})
+}
+
+// Open opens the store that [Create] made.
+func Open(opts Options) (*Store, error) {
+	opts = opts.complete()
+	exists, err := opts.exists()
+	if err != nil {
+		return nil, err
+	}
+	if !exists {
+		return nil, fmt.Errorf("%w: %s", ErrNotFound, opts.Dir)
+	}
+	db, err := pebble.Open(opts.dbDir(), opts.pebble())
+	if err != nil {
+		return nil, fmt.Errorf("store: open %s: %w", opts.Dir, err)
+	}
+	s := &Store{db: db, fs: opts.FS, dir: opts.Dir, opts: opts}
+	if _, ok, err := s.Get(nil, created, nil); err != nil || !ok {
+		return nil, errors.Join(fmt.Errorf("store: %s has lost its first key: its files are damaged; restore from a backup", opts.Dir), err, db.Close())
+	}
+	if opts.Registerer != nil {
+		if err := opts.Registerer.Register(collector{db}); err != nil {
+			return nil, errors.Join(fmt.Errorf("store: register metrics: %w", err), db.Close())
+		}
+	}
+	return s, nil
+}
+
+func (o Options) complete() Options {
+	if o.FS == nil {
+		o.FS = vfs.Default
+	}
+	if o.BlockCacheMB == 0 {
+		o.BlockCacheMB = 64
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Exit == nil {
+		o.Exit = os.Exit //nolint:forbidigo // the one place where a store that cannot write ends the process.
+	}
+	return o
+}
+
+func (o Options) dbDir() string { return filepath.Join(o.Dir, "db") }
+
+func (o Options) exists() (bool, error) {
+	_, err := o.FS.Stat(o.dbDir())
+	switch {
+	case err == nil:
+		return true, nil
+	case errors.Is(err, fs.ErrNotExist):
+		return false, nil
+	default:
+		return false, fmt.Errorf("store: look into %s: %w", o.Dir, err)
+	}
+}
+
+const mib = 1 << 20
+
+// pebble returns the options of a store that is written in sequence (the
+// journal) and by ingest (the state): large memtables, few compactions.
+func (o Options) pebble() *pebble.Options {
+	cache := pebble.NewCache(int64(o.BlockCacheMB) * mib)
+	defer cache.Unref() // The store holds its own reference.
+	bridge := logger{log: o.Log, exit: o.Exit}
+	opts := &pebble.Options{
+		FS:                          o.FS,
+		Cache:                       cache,
+		ReadOnly:                    o.ReadOnly,
+		FormatMajorVersion:          pebble.FormatNewest,
+		MemTableSize:                32 * mib,
+		MemTableStopWritesThreshold: 4,
+		L0CompactionThreshold:       4,
+		L0StopWritesThreshold:       32,
+		BytesPerSync:                mib,
+		WALBytesPerSync:             mib,
+		Logger:                      bridge,
+		EventListener:               bridge.events(),
+	}
+	if o.ReadOnly {
+		opts.ErrorIfNotExists = true
+	}
+	return opts
+}
+
+// key puts prefix in front.
+func key(prefix Prefix, rest []byte) []byte {
+	return append([]byte{byte(prefix)}, rest...)
+}
+
+// Get appends the value of a key to dst; ok is false when there is none.
+func (s *Store) Get(dst []byte, prefix Prefix, rest []byte) (value []byte, ok bool, err error) {
+	found, closer, err := s.db.Get(key(prefix, rest))
+	if errors.Is(err, pebble.ErrNotFound) {
+		return dst, false, nil
+	}
+	if err != nil {
+		return dst, false, fmt.Errorf("store: get %c%x: %w", prefix, rest, err)
+	}
+	value = append(dst, found...)
+	if err := closer.Close(); err != nil {
+		return dst, false, fmt.Errorf("store: get %c%x: %w", prefix, rest, err)
+	}
+	return value, true, nil
+}
+
+// AtOrBefore appends the value of the greatest key at or before rest under prefix,
+// and returns the key without its prefix; ok is false when there is none.
+func (s *Store) AtOrBefore(dst []byte, prefix Prefix, rest []byte) (found, value []byte, ok bool, err error) {
+	iter, err := s.db.NewIter(&pebble.IterOptions{LowerBound: key(prefix, nil), UpperBound: append(key(prefix, rest), 0)})
+	if err != nil {
+		return nil, dst, false, fmt.Errorf("store: seek %c%x: %w", prefix, rest, err)
+	}
+	if iter.Last() {
+		found = append(found, iter.Key()[1:]...)
+		value = append(dst, iter.Value()...)
+		ok = true
+	}
+	if err := errors.Join(iter.Error(), iter.Close()); err != nil {
+		return nil, dst, false, fmt.Errorf("store: seek %c%x: %w", prefix, rest, err)
+	}
+	return found, value, ok, nil
+}
+
+// Scan calls visit with every key under prefix from start on, ascending, without
+// the prefix, as they were when it began; key and value are valid during the
+// call only. It stops when visit returns false or an error, or ctx ends.
+func (s *Store) Scan(ctx context.Context, prefix Prefix, start []byte, visit func(rest, value []byte) (more bool, err error)) (err error) {
+	iter, err := s.db.NewIterWithContext(ctx, &pebble.IterOptions{LowerBound: key(prefix, start), UpperBound: key(prefix+1, nil)})
+	if err != nil {
+		return fmt.Errorf("store: scan %c%x: %w", prefix, start, err)
+	}
+	defer func() { err = errors.Join(err, iter.Close()) }()
+	for valid := iter.First(); valid; valid = iter.Next() {
+		if err := ctx.Err(); err != nil {
+			return fmt.Errorf("store: scan %c: %w", prefix, err)
+		}
+		more, err := visit(iter.Key()[1:], iter.Value())
+		if err != nil || !more {
+			return err
+		}
+	}
+	if err := iter.Error(); err != nil {
+		return fmt.Errorf("store: scan %c: %w", prefix, err)
+	}
+	return nil
+}
+
+// Batch is one atomic write on its way to the disk.
+type Batch struct {
+	batch *pebble.Batch
+}
+
+// Start hands one key and value over to be written: it can be read at once, and
+// survives a crash once [Batch.Wait] has returned nil. Batches become durable in
+// the order of their Starts.
+func (s *Store) Start(prefix Prefix, rest, value []byte) (*Batch, error) {
+	batch := s.db.NewBatchWithSize(len(value) + len(rest) + 64)
+	if err := batch.Set(key(prefix, rest), value, nil); err != nil {
+		return nil, fmt.Errorf("store: write %c%x: %w", prefix, rest, err)
+	}
+	if err := s.db.ApplyNoSyncWait(batch, pebble.Sync); err != nil {
+		return nil, fmt.Errorf("store: write %c%x: %w", prefix, rest, err)
+	}
+	return &Batch{batch}, nil
+}
+
+// Wait returns when the batch is on disk, or the error that kept it from there.
+// It is called once.
+func (b *Batch) Wait() error {
+	if err := b.batch.SyncWait(); err != nil {
+		return fmt.Errorf("store: sync: %w", err)
+	}
+	if err := b.batch.Close(); err != nil {
+		return fmt.Errorf("store: close batch: %w", err)
+	}
+	return nil
+}
+
+// Pair is a key with its prefix in front and its value; an empty value deletes the key.
+type Pair struct {
+	Key, Value []byte
+}
+
+// Ingest puts pairs, ascending by key without repetition, into the store: all of
+// them at once, durably, without passing the log. It may take long.
+func (s *Store) Ingest(ctx context.Context, pairs []Pair) error {
+	if len(pairs) == 0 {
+		return nil
+	}
+	path := filepath.Join(s.opts.dbDir(), "ingest.tmp")
+	if err := s.writeTable(path, pairs); err != nil {
+		return errors.Join(err, s.fs.Remove(path))
+	}
+	if err := s.db.Ingest(ctx, []string{path}); err != nil {
+		return fmt.Errorf("store: ingest %d keys: %w", len(pairs), err)
+	}
+	return nil
+}
+
+func (s *Store) writeTable(path string, pairs []Pair) (err error) {
+	file, err := s.fs.Create(path, vfs.WriteCategoryUnspecified)
+	if err != nil {
+		return fmt.Errorf("store: create a table: %w", err)
+	}
+	w := sstable.NewWriter(objstorageprovider.NewFileWritable(file), sstable.WriterOptions{TableFormat: s.db.TableFormat()})
+	for _, pair := range pairs {
+		if len(pair.Value) == 0 {
+			err = w.Delete(pair.Key)
+		} else {
+			err = w.Set(pair.Key, pair.Value)
+		}
+		if err != nil {
+			return errors.Join(fmt.Errorf("store: write a table: %w", err), w.Close())
+		}
+	}
+	if err := w.Close(); err != nil {
+		return fmt.Errorf("store: finish a table: %w", err)
+	}
+	return nil
+}
+
+// Backup writes a copy of the store, with everything started so far, into the
+// new folder dir on the same file system; unchanged files are shared, not copied.
+func (s *Store) Backup(dir string) error {
+	if err := s.fs.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("store: make %s: %w", dir, err)
+	}
+	if err := s.db.Checkpoint(Options{Dir: dir}.dbDir(), pebble.WithFlushedWAL()); err != nil {
+		return fmt.Errorf("store: back up to %s: %w", dir, err)
+	}
+	return nil
+}
+
+// Close closes the store. Whatever was started and not waited for may be lost.
+func (s *Store) Close() error {
+	if s.opts.Registerer != nil {
+		s.opts.Registerer.Unregister(collector{s.db})
+	}
+	if err := s.db.Close(); err != nil {
+		return fmt.Errorf("store: close %s: %w", s.dir, err)
+	}
+	return nil
+}

@@ -1,0 +1,227 @@
+package ledger
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/lianfen/lianfen/internal/store"
+	"github.com/lianfen/lianfen/ledger/book"
+	"github.com/lianfen/lianfen/points"
+)
+
+// drainPerGroup is how many entities of a running checkpoint are serialised
+// between two groups: about a millisecond's work.
+const drainPerGroup = 2_000
+
+// apply is the applying goroutine: the only one that touches the book.
+func (l *Ledger) apply() {
+	defer close(l.committing)
+	defer close(l.sealed)
+	ticker := time.NewTicker(l.opts.CheckpointInterval)
+	defer ticker.Stop()
+	l.checkpoint.tick = ticker.C
+	for {
+		g, ok := l.nextGroup()
+		if !ok {
+			return
+		}
+		if g != nil {
+			if err := l.applyGroup(g); err != nil {
+				l.fail(err)
+				return
+			}
+			l.committing <- g // Never blocks: there is room for all groups.
+		}
+		if err := l.stepCheckpoint(); err != nil {
+			l.fail(err)
+			return
+		}
+	}
+}
+
+// nextGroup waits for work and takes what there is. It returns no group when it
+// is time to look after the checkpoint, and false when the ledger is closed and
+// everything was done, the last checkpoint included.
+func (l *Ledger) nextGroup() (*group, bool) {
+	var g *group
+	select { // A fault elsewhere stops here; else wait for one of the groups.
+	case <-l.failed:
+		return nil, false
+	case g = <-l.free:
+	}
+	for {
+		waiting, closing := l.take(g)
+		if len(g.items) > 0 {
+			if waiting {
+				l.rouse()
+			}
+			return g, true
+		}
+		if closing {
+			l.free <- g
+			return nil, l.lastCheckpoint()
+		}
+		if l.checkpoint.draining {
+			l.free <- g
+			return nil, true
+		}
+		select {
+		case <-l.wake:
+		case <-l.checkpoint.tick:
+			l.checkpoint.due = true
+			l.free <- g
+			return nil, true
+		case err := <-l.ended:
+			l.ended <- err // For stepCheckpoint; there is room, as one checkpoint is away at a time.
+			l.free <- g
+			return nil, true
+		case <-l.failed:
+			return nil, false
+		}
+	}
+}
+
+// take moves up to GroupMax items from the queue into g.
+func (l *Ledger) take(g *group) (waiting, closing bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	n := min(len(l.queue), l.opts.GroupMax)
+	g.items = append(g.items[:0], l.queue[:n]...)
+	rest := copy(l.queue, l.queue[n:])
+	clear(l.queue[rest:])
+	l.queue = l.queue[:rest]
+	return rest > 0, l.closing
+}
+
+// applyGroup carries out the items of g and starts to write its block.
+func (l *Ledger) applyGroup(g *group) error {
+	g.began = time.Now() //nolint:forbidigo // for the commit latency metric only.
+	g.first, g.last, g.batch = l.position+1, l.position, nil
+	g.value = beginBlock(g.value, l.chain)
+	g.offsets = g.offsets[:0]
+	l.current = g
+	for len(g.outcomes) < len(g.items) {
+		g.outcomes = append(g.outcomes, book.Outcome{})
+	}
+	for i := range g.items {
+		it, out := &g.items[i], &g.outcomes[i]
+		if it.look != nil {
+			it.look(l.book)
+			continue
+		}
+		next := l.position + 1
+		if err := l.book.Apply(next, it.cmd, out); err != nil {
+			return fmt.Errorf("ledger: %w", err)
+		}
+		if out.Replayed || out.Position == 0 {
+			continue
+		}
+		g.offsets = append(g.offsets, len(g.value))
+		g.value = book.AppendRecord(g.value, it.cmd, out)
+		l.position = next
+	}
+	l.current = nil
+	g.last = l.position
+	if len(g.offsets) == 0 {
+		return nil
+	}
+	g.value, g.hash = endBlock(g.value, g.first, len(g.offsets))
+	l.chain = g.hash
+	l.checkpoint.records += len(g.offsets)
+	batch, err := l.store.Start(store.Journal, blockKey(g.first), g.value)
+	if err != nil {
+		return fmt.Errorf("ledger: write positions %d to %d: %w", g.first, g.last, err)
+	}
+	g.batch = batch
+	return nil
+}
+
+// commit is the committing goroutine: it waits for each group to be on disk, in
+// order, and answers. After a fault it answers nobody, and gives no group back.
+func (l *Ledger) commit() {
+	for g := range l.committing {
+		if l.halted() {
+			continue
+		}
+		if g.batch != nil {
+			if err := g.batch.Wait(); err != nil {
+				l.fail(fmt.Errorf("ledger: positions %d to %d are not durable: %w", g.first, g.last, err))
+				continue
+			}
+			l.advance(g)
+		}
+		l.release(g)
+		l.free <- g
+	}
+}
+
+// release answers the items of a durable group.
+func (l *Ledger) release(g *group) {
+	for i := range g.items {
+		it := &g.items[i]
+		if it.look != nil {
+			it.seen()
+		} else {
+			it.done(&g.outcomes[i])
+		}
+	}
+	clear(g.items)
+	g.items = g.items[:0]
+}
+
+// advance notes that everything up to the end of g is durable.
+func (l *Ledger) advance(g *group) {
+	l.durable.Store(uint64(g.last))
+	mark := &l.durableMark
+	mark.Lock()
+	mark.Position, mark.Hash = uint64(g.last), g.hash
+	close(mark.advanced)
+	mark.advanced = make(chan struct{})
+	mark.Unlock()
+	l.metrics.committed(g)
+}
+
+// untilDurable waits until position is durable; false when the ledger failed.
+func (l *Ledger) untilDurable(position points.Position) bool {
+	for {
+		mark := &l.durableMark
+		mark.Lock()
+		reached, advanced := mark.Position >= uint64(position), mark.advanced
+		mark.Unlock()
+		if reached {
+			return true
+		}
+		select {
+		case <-advanced:
+		case <-l.failed:
+			return false
+		}
+	}
+}
+
+// keepAnchor is the goroutine that notes how far the journal is acknowledged. A
+// failing anchor stops the ledger: without it a loss could pass unseen.
+func (l *Ledger) keepAnchor() {
+	ticker := time.NewTicker(anchorInterval)
+	defer ticker.Stop()
+	for {
+		closed := false
+		select {
+		case <-ticker.C:
+		case <-l.closed:
+			closed = true
+		}
+		l.durableMark.Lock()
+		mark := l.durableMark.Mark
+		l.durableMark.Unlock()
+		if mark.Position != l.anchor.Mark().Position {
+			if err := l.anchor.Set(mark); err != nil {
+				l.fail(fmt.Errorf("ledger: %w", err))
+				return
+			}
+		}
+		if closed {
+			return
+		}
+	}
+}

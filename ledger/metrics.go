@@ -1,0 +1,57 @@
+package ledger
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/lianfen/lianfen/points"
+)
+
+type metrics struct {
+	batch      prometheus.Histogram
+	latency    prometheus.Histogram
+	position   prometheus.Gauge
+	checkpoint prometheus.Gauge
+	overloaded prometheus.Counter
+	bytes      prometheus.Counter
+}
+
+func newMetrics(registerer prometheus.Registerer) (*metrics, error) {
+	m := &metrics{
+		batch: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "lianfen_ledger_group_records", Help: "Journal records written by one group commit.", Buckets: prometheus.ExponentialBuckets(1, 2, 14),
+		}),
+		latency: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "lianfen_ledger_commit_seconds", Help: "Time from applying a group to its being on disk.", Buckets: prometheus.ExponentialBuckets(50e-6, 2, 16),
+		}),
+		position:   prometheus.NewGauge(prometheus.GaugeOpts{Name: "lianfen_ledger_position", Help: "Last journal position that is on disk."}),
+		checkpoint: prometheus.NewGauge(prometheus.GaugeOpts{Name: "lianfen_ledger_checkpoint_position", Help: "Journal position of the last checkpoint; what lies between is replayed at a start."}),
+		overloaded: prometheus.NewCounter(prometheus.CounterOpts{Name: "lianfen_ledger_overloaded_total", Help: "Commands refused because the queue was full."}),
+		bytes:      prometheus.NewCounter(prometheus.CounterOpts{Name: "lianfen_ledger_block_bytes_total", Help: "Bytes of journal blocks."}),
+	}
+	if registerer == nil {
+		return m, nil
+	}
+	for _, c := range []prometheus.Collector{m.batch, m.latency, m.position, m.checkpoint, m.overloaded, m.bytes} {
+		if err := registerer.Register(c); err != nil {
+			return nil, fmt.Errorf("ledger: register metrics: %w", err)
+		}
+	}
+	return m, nil
+}
+
+func (m *metrics) committed(g *group) {
+	m.batch.Observe(float64(len(g.offsets)))
+	m.latency.Observe(time.Since(g.began).Seconds()) //nolint:forbidigo // a metric, not a decision.
+	m.position.Set(float64(g.last))
+	m.bytes.Add(float64(len(g.value)))
+}
+
+func (m *metrics) recovered(position points.Position, checkpoint uint64) {
+	m.position.Set(float64(position))
+	m.checkpointed(checkpoint)
+}
+
+func (m *metrics) checkpointed(position uint64) { m.checkpoint.Set(float64(position)) }

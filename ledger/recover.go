@@ -1,0 +1,254 @@
+package ledger
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"log/slog"
+
+	"github.com/lianfen/lianfen/internal/store"
+	"github.com/lianfen/lianfen/ledger/book"
+	"github.com/lianfen/lianfen/points"
+)
+
+// recover brings the book to where the journal ends: the last checkpoint, the
+// keys that are remembered from before it, the records after it. It follows the
+// hash chain and holds the result against the anchor.
+func (l *Ledger) recover(ctx context.Context) error {
+	anchor, err := l.store.Anchor()
+	if err != nil {
+		return err
+	}
+	l.anchor = anchor
+	mark, err := readCheckpoint(l.store)
+	if err != nil {
+		return err
+	}
+	l.book = book.New(book.Options{Accounts: l.opts.Accounts}, source{l})
+	if err := l.book.Err(); err != nil {
+		return fmt.Errorf("ledger: %w", err)
+	}
+	if uint64(l.book.Position()) != mark.Position {
+		return damaged(l.book.Position(), "the checkpoint's state is of position %d, its mark of %d", l.book.Position(), mark.Position)
+	}
+	end, err := lastPosition(l.store)
+	if err != nil {
+		return err
+	}
+	// The blocks in which the checkpoint and the anchor stand are always read, so
+	// that what these two noted is held against the chain.
+	from := max(min(l.book.TraceFloor(), points.Position(mark.Position), points.Position(anchor.Mark().Position)), 1)
+	l.checked = from
+	if err := l.replay(ctx, from, mark, end); err != nil {
+		return err
+	}
+	if held := anchor.Mark(); held.Position > uint64(l.position) {
+		return fmt.Errorf("%w: the journal ends at position %d, but was acknowledged up to %d; the end of the store's log is damaged: keep the files and restore from a backup (docs/operations.md)",
+			ErrBehindAnchor, l.position, held.Position)
+	}
+	l.durable.Store(uint64(l.position))
+	l.durableMark.Mark = store.Mark{Position: uint64(l.position), Hash: l.chain}
+	l.metrics.recovered(l.position, mark.Position)
+	if l.position > 0 {
+		l.log.Info("journal recovered", slog.Uint64("position", uint64(l.position)), slog.Uint64("checkpoint", mark.Position), slog.String("date", l.book.Date().String()))
+	}
+	return nil
+}
+
+// replay reads the journal from the block with position from on: keys up to the
+// checkpoint, whole records after it.
+func (l *Ledger) replay(ctx context.Context, from points.Position, checkpoint store.Mark, end points.Position) error {
+	held := l.anchor.Mark()
+	var rec book.Record
+	total, done := uint64(end-min(from-1, end)), uint64(0)
+	err := blocks(ctx, l.store, from, func(b *block) error {
+		if err := b.visit(&rec, func(rec *book.Record) error { return l.again(rec, checkpoint) }); err != nil {
+			return err
+		}
+		if err := b.agrees(checkpoint, "checkpoint"); err != nil {
+			return err
+		}
+		if err := b.agrees(held, "anchor"); err != nil {
+			return err
+		}
+		l.position, l.chain = b.last(), b.hash
+		done = uint64(l.position - min(from-1, l.position))
+		l.opts.Progress(done, total)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	if uint64(l.position) < checkpoint.Position {
+		return damaged(l.position+1, "the journal ends there, but the checkpoint is of position %d", checkpoint.Position)
+	}
+	return nil
+}
+
+// agrees holds a block against a mark: one that lies in it is of its last
+// position and has its hash. by says who noted it.
+func (b *block) agrees(mark store.Mark, by string) error {
+	if position := points.Position(mark.Position); position < b.first || position > b.last() {
+		return nil
+	}
+	if points.Position(mark.Position) != b.last() || b.hash != mark.Hash {
+		return damaged(b.first, "the block of positions %d to %d is not the one that the %s notes at %d", b.first, b.last(), by, mark.Position)
+	}
+	return nil
+}
+
+// again takes in one record of the journal.
+func (l *Ledger) again(rec *book.Record, checkpoint store.Mark) error {
+	if uint64(rec.Outcome.Position) > checkpoint.Position {
+		l.checkpoint.records++
+		return l.book.Replay(rec)
+	}
+	if rec.Outcome.Position >= l.book.TraceFloor() {
+		l.book.Remember(rec)
+	}
+	return nil
+}
+
+func readCheckpoint(s *store.Store) (store.Mark, error) {
+	value, ok, err := s.Get(nil, store.Checkpoint, nil)
+	if err != nil || !ok {
+		return store.Mark{}, err
+	}
+	mark, ok := decodeMark(value)
+	if !ok {
+		return store.Mark{}, damaged(0, "the checkpoint's mark has %d bytes", len(value))
+	}
+	return mark, nil
+}
+
+// lastPosition is the end of the journal in the store.
+func lastPosition(s *store.Store) (points.Position, error) {
+	key, value, ok, err := s.AtOrBefore(nil, store.Journal, blockKey(^points.Position(0)))
+	if err != nil || !ok {
+		return 0, err
+	}
+	b, err := readBlock(key, value)
+	if err != nil {
+		return 0, err
+	}
+	return b.last(), nil
+}
+
+// blocks reads the journal from the block that holds position from to the end.
+// Each is checked: its own hash, that it begins where the one before ends, and
+// that it names that one's hash; for the first, the one before is read for this.
+// A journal that does not reach from has no blocks to visit; only one that ends
+// or begins elsewhere than it should is damaged.
+func blocks(ctx context.Context, s *store.Store, from points.Position, visit func(*block) error) error {
+	key, _, ok, err := s.AtOrBefore(nil, store.Journal, blockKey(from))
+	if err != nil {
+		return err
+	}
+	if !ok {
+		key = blockKey(0)
+	}
+	next, chain, began := from, hash{}, false
+	return s.Scan(ctx, store.Journal, key, func(key, value []byte) (bool, error) {
+		b, err := readBlock(key, value)
+		if err != nil {
+			return false, err
+		}
+		if !began {
+			if b.last() < from { // The journal ends before from, or the block with from is missing.
+				next, chain, began = b.last()+1, b.hash, true
+				return true, nil
+			}
+			if next, chain, err = before(s, &b, from); err != nil {
+				return false, err
+			}
+			began = true
+		}
+		if err := b.follows(next, chain); err != nil {
+			return false, err
+		}
+		next, chain = b.last()+1, b.hash
+		return true, visit(&b)
+	})
+}
+
+// before returns where the first block of a scan has to begin, and the hash that
+// it has to name.
+func before(s *store.Store, b *block, from points.Position) (points.Position, hash, error) {
+	if b.first > from {
+		return 0, hash{}, damaged(from, "the journal has no block there; the next one begins at %d", b.first)
+	}
+	if b.first == 1 {
+		return 1, hash{}, nil
+	}
+	key, value, ok, err := s.AtOrBefore(nil, store.Journal, blockKey(b.first-1))
+	if err != nil {
+		return 0, hash{}, err
+	}
+	if !ok {
+		return 0, hash{}, damaged(b.first-1, "the journal has no block there; the next one begins at %d", b.first)
+	}
+	previous, err := readBlock(key, value)
+	if err != nil {
+		return 0, hash{}, err
+	}
+	return previous.last() + 1, previous.hash, nil
+}
+
+// follows checks the chain: b has to begin at next and to name the hash chain.
+func (b *block) follows(next points.Position, chain hash) error {
+	if b.first != next {
+		return damaged(next, "the block there is missing; the next one begins at %d", b.first)
+	}
+	if b.prev != chain {
+		return damaged(b.first, "the block does not follow the one before: the hash chain is broken")
+	}
+	return nil
+}
+
+// source is the ledger as the book's Source. It is used by the applying
+// goroutine, and by recovery before that.
+type source struct {
+	l *Ledger
+}
+
+// State reads a checkpointed entity.
+func (s source) State(key []byte) ([]byte, bool, error) {
+	return s.l.store.Get(nil, store.State, key)
+}
+
+// Record reads a record: of the group being built from its buffer, any other
+// from the store, where it stands once its group was started. A block that this
+// process has neither written nor followed the chain through is checked against
+// its hash each time.
+func (s source) Record(position points.Position, rec *book.Record) error {
+	if g := s.l.current; g != nil && position >= g.first {
+		i := position - g.first
+		if i >= points.Position(len(g.offsets)) {
+			return fmt.Errorf("ledger: position %d: %w", position, errNoSuchRecord)
+		}
+		return record(g.value[g.offsets[i]:], position, position, rec)
+	}
+	return readRecord(s.l.store, position, rec, position < s.l.checked)
+}
+
+// readRecord finds the block with position and decodes the one record. The
+// block's hash is compared when check is set.
+func readRecord(s *store.Store, position points.Position, rec *book.Record, check bool) error {
+	key, value, ok, err := s.AtOrBefore(nil, store.Journal, blockKey(position))
+	if err != nil {
+		return err
+	}
+	if !ok {
+		return fmt.Errorf("ledger: position %d: %w", position, errNoSuchRecord)
+	}
+	if check {
+		if _, err := readBlock(key, value); err != nil {
+			return err
+		}
+	}
+	if len(key) != 8 || len(value) < recordsAt+hashSize {
+		return damaged(position, "a block of %d bytes, want at least %d", len(value), recordsAt+hashSize)
+	}
+	first := points.Position(binary.BigEndian.Uint64(key))
+	return record(value[recordsAt:len(value)-hashSize], first, position, rec)
+}

@@ -126,6 +126,9 @@ func (d *demo) day(ctx context.Context, a *app.App, client *app.Client) error {
 		return err
 	}
 	d.report.Directory = loaded.Entries
+	if directory, err = client.Directory(ctx); err != nil {
+		return err
+	}
 	if err := d.show("Participants", directoryTable(directory)); err != nil {
 		return err
 	}

@@ -281,6 +281,8 @@ func (p *Player) request(script *Script, s *Step, t *Terminal, function points.F
 		req = t.About(function, earlier)
 	} else {
 		req = t.Next(function)
+	}
+	if function != points.Reversal {
 		Dress(&req)
 	}
 	var err error
@@ -316,11 +318,13 @@ func (p *Player) request(script *Script, s *Step, t *Terminal, function points.F
 }
 
 // Dress fills in what a terminal adds to a function by itself: the operator of a
-// sign-on, the product code of a points sale.
+// sign-on, the card organisation of a refund, the product code of a points sale.
 func Dress(req *points.Request) {
 	switch req.Function {
 	case points.SignOn, points.SignOff:
 		copy(req.Operator[:], "001")
+	case points.Refund:
+		copy(req.Operator[:], "000") // the card organisation: none
 	case points.Redeem, points.Earn:
 		copy(req.Product[:], strings.Repeat(" ", len(req.Product)))
 		copy(req.Product[:], "POINTS")

@@ -75,14 +75,29 @@ func Create(opts Options) (err error) {
 	if err := opts.FS.MkdirAll(opts.Dir, 0o700); err != nil {
 		return fmt.Errorf("store: make %s: %w", opts.Dir, err)
 	}
-	db, err := pebble.Open(opts.dbDir(), opts.pebble())
+	if err := syncDir(opts.FS, filepath.Dir(opts.Dir)); err != nil {
+		return err
+	}
+	if err := writeAnchor(opts, Mark{}); err != nil {
+		return err
+	}
+	// Pebble's files come last and under another name: what a crash leaves half
+	// made is not taken for a store.
+	path := opts.dbDir() + ".new"
+	if err := opts.FS.RemoveAll(path); err != nil {
+		return fmt.Errorf("store: clear %s: %w", path, err)
+	}
+	db, err := pebble.Open(path, opts.pebble())
 	if err != nil {
 		return fmt.Errorf("store: create in %s: %w", opts.Dir, err)
 	}
 	if err := errors.Join(db.Set([]byte{byte(created)}, []byte{1}, pebble.Sync), db.Flush(), db.Close()); err != nil {
 		return fmt.Errorf("store: write the first key in %s: %w", opts.Dir, err)
 	}
-	return writeAnchor(opts, Mark{})
+	if err := opts.FS.Rename(path, opts.dbDir()); err != nil {
+		return fmt.Errorf("store: put the new store in place: %w", err)
+	}
+	return syncDir(opts.FS, opts.Dir)
 }
 
 // Open opens the store that [Create] made.
@@ -146,12 +161,10 @@ const mib = 1 << 20
 // pebble returns the options of a store that is written in sequence (the
 // journal) and by ingest (the state): large memtables, few compactions.
 func (o Options) pebble() *pebble.Options {
-	cache := pebble.NewCache(int64(o.BlockCacheMB) * mib)
-	defer cache.Unref() // The store holds its own reference.
 	bridge := logger{log: o.Log, exit: o.Exit}
 	opts := &pebble.Options{
 		FS:                          o.FS,
-		Cache:                       cache,
+		CacheSize:                   int64(o.BlockCacheMB) * mib,
 		ReadOnly:                    o.ReadOnly,
 		FormatMajorVersion:          pebble.FormatNewest,
 		MemTableSize:                32 * mib,
@@ -221,7 +234,11 @@ func (s *Store) Scan(ctx context.Context, prefix Prefix, start []byte, visit fun
 		if err := ctx.Err(); err != nil {
 			return fmt.Errorf("store: scan %c: %w", prefix, err)
 		}
-		more, err := visit(iter.Key()[1:], iter.Value())
+		value, err := iter.ValueAndErr()
+		if err != nil {
+			return fmt.Errorf("store: scan %c%x: %w", prefix, iter.Key()[1:], err)
+		}
+		more, err := visit(iter.Key()[1:], value)
 		if err != nil || !more {
 			return err
 		}

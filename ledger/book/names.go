@@ -11,11 +11,20 @@ var statusNames = [...]string{Active: "active", Suspended: "suspended", Lost: "l
 // String returns the name used in files and in JSON.
 func (s Status) String() string { return nameAt(statusNames[:], uint8(s), "status") }
 
-// MarshalText renders the name.
-func (s Status) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+// MarshalText renders the name; nothing for a status that is not said.
+func (s Status) MarshalText() ([]byte, error) {
+	if s == 0 {
+		return nil, nil
+	}
+	return []byte(s.String()), nil
+}
 
-// UnmarshalText reads a name.
+// UnmarshalText reads a name, or nothing.
 func (s *Status) UnmarshalText(text []byte) error {
+	if len(text) == 0 {
+		*s = 0
+		return nil
+	}
 	at, err := nameIndex(statusNames[:], text, "status")
 	*s = Status(at)
 	return err
@@ -32,6 +41,13 @@ func (k AccountKind) String() string { return nameAt(accountKindNames[:], uint8(
 // MarshalText renders the name.
 func (k AccountKind) MarshalText() ([]byte, error) { return []byte(k.String()), nil }
 
+// UnmarshalText reads a name.
+func (k *AccountKind) UnmarshalText(text []byte) error {
+	at, err := nameIndex(accountKindNames[:], text, "account")
+	*k = AccountKind(at)
+	return err
+}
+
 var kindNames = [kindCount]string{
 	KindPut: "put", KindOpen: "open", KindFreeze: "freeze", KindClose: "close", KindSignOn: "sign_on", KindBalance: "balance",
 	KindEarn: "earn", KindRedeem: "redeem", KindHold: "hold", KindIncrement: "increment", KindCapture: "capture",
@@ -45,6 +61,13 @@ func (k Kind) String() string { return nameAt(kindNames[:], uint8(k), "kind") }
 
 // MarshalText renders the name.
 func (k Kind) MarshalText() ([]byte, error) { return []byte(k.String()), nil }
+
+// UnmarshalText reads a name.
+func (k *Kind) UnmarshalText(text []byte) error {
+	at, err := nameIndex(kindNames[:], text, "kind")
+	*k = Kind(at)
+	return err
+}
 
 func nameAt(names []string, at uint8, what string) string {
 	if int(at) >= len(names) || names[at] == "" {

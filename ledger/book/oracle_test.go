@@ -709,7 +709,7 @@ func (o *oracle) refund(d *deed) points.Reason {
 		return points.OriginalDiffers
 	case !r.Approved():
 		return r
-	case sale.reversed || sale.voided != nil || sale.left() == 0:
+	case sale.reversed || sale.voided != nil:
 		return points.OriginalClosed
 	case n > sale.left():
 		return points.AmountOverOriginal

@@ -166,10 +166,7 @@ func (b *Book) refund(cmd *Command, out *Outcome) (points.Reason, error) {
 		}
 		left -= t.returned()
 	}
-	switch {
-	case left == 0:
-		return points.OriginalClosed, nil
-	case cmd.Amount > left:
+	if cmd.Amount > left {
 		return points.AmountOverOriginal, nil
 	}
 	a, reason, err := b.accountBehind(sale, out)

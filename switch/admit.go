@@ -1,0 +1,90 @@
+package pointswitch
+
+import (
+	"time"
+
+	"github.com/lianfen/lianfen/points"
+	"github.com/lianfen/lianfen/router"
+)
+
+// admit is the ordered list of checks before the ledger is asked (messages.md
+// 10.3). It does no I/O. Refusals here leave no trace in the journal: who sent
+// the message is not established. Amount, card, limits and points are the
+// ledger's to check, in one place and in journal order. What was found of the
+// acceptor is returned with a refusal too, so that the answer can name it.
+func (s *Switch) admit(table *router.Table, req *points.Request) (router.Acceptor, points.Reason) {
+	acceptor, reason := s.acceptor(table, req)
+	if reason.Approved() {
+		reason = s.fresh(req)
+	}
+	if reason.Approved() {
+		reason = offered(req.Function)
+	}
+	return acceptor, reason
+}
+
+// acceptor establishes who speaks. A terminal is found by DE41 and must belong
+// to DE42; a partner system is its DE32, which signs on, echoes and reverses
+// without naming a merchant.
+func (s *Switch) acceptor(table *router.Table, req *points.Request) (router.Acceptor, points.Reason) {
+	if req.Door == points.DoorTerminal {
+		return table.Terminal(req.Terminal, req.Merchant)
+	}
+	if req.Class == points.ClassNetwork || !req.Has(42) {
+		return table.System(req.Acquirer)
+	}
+	return table.Partner(req.Acquirer, req.Merchant, req.Terminal)
+}
+
+// fresh checks the transmission time, where there is one (DE7, UTC, without a
+// year: the year that brings it nearest to now is taken). Together with the
+// ledger's memory of keys, which reaches further back, it keeps out replays.
+//
+// A reversal is never too old: its sender repeats it under the same time until
+// it is answered, however long the line was down, and sent twice it does nothing.
+func (s *Switch) fresh(req *points.Request) points.Reason {
+	if !req.Has(7) || req.Function == points.Reversal {
+		return points.Approved
+	}
+	now := req.At.Time()
+	sent, ok := transmitted(req.Transmission, now)
+	if !ok || sent.Sub(now) > s.opts.FreshnessAhead || now.Sub(sent) > s.opts.FreshnessBehind {
+		return points.NotFresh
+	}
+	return points.Approved
+}
+
+// transmitted reads MMDDhhmmss as the instant of that name nearest to now.
+func transmitted(mmddhhmmss uint64, now time.Time) (time.Time, bool) {
+	month, day := mmddhhmmss/1e8%100, mmddhhmmss/1e6%100
+	hour, minute, second := mmddhhmmss/1e4%100, mmddhhmmss/100%100, mmddhhmmss%100
+	var nearest time.Time
+	found := false
+	for year := now.Year() - 1; year <= now.Year()+1; year++ {
+		t := time.Date(year, time.Month(month), int(day), int(hour), int(minute), int(second), 0, time.UTC) //nolint:gosec // two digits each.
+		if uint64(t.Month()) != month || uint64(t.Day()) != day {                                           //nolint:gosec // above zero.
+			continue // 29 February of another year.
+		}
+		if !found || t.Sub(now).Abs() < nearest.Sub(now).Abs() {
+			nearest, found = t, true
+		}
+	}
+	return nearest, found
+}
+
+// offered tells the functions that are answered: 12 for what is no function, 40
+// for one that is not offered here.
+func offered(f points.Function) points.Reason {
+	switch f {
+	case points.SignOn, points.SignOff, points.Echo, points.CutOverNotice,
+		points.Balance, points.Redeem, points.Earn, points.EarnConfirm, points.Void, points.Refund,
+		points.PreAuth, points.PreAuthVoid, points.Completion, points.CompletionAdvice, points.CompletionVoid,
+		points.OfflineRedeem, points.OfflineEarn, points.Transfer, points.Reversal:
+		return points.Approved
+	case points.CashierSignOn, points.Download, points.KeyChange, points.SwapQuote, points.Swap,
+		points.BatchClose, points.BatchUpload, points.BatchUploadEnd:
+		return points.FunctionDisabled
+	default:
+		return points.UnknownFunction
+	}
+}

@@ -1,0 +1,136 @@
+package pointswitch
+
+import (
+	"encoding/binary"
+
+	"github.com/lianfen/lianfen/ledger/book"
+	"github.com/lianfen/lianfen/points"
+	"github.com/lianfen/lianfen/router"
+)
+
+// command turns an admitted request into what the ledger is asked to do, and
+// decides which issuer it is for. It is refused where there is no route.
+func (s *Switch) command(x *exchange, acceptor router.Acceptor) points.Reason {
+	req, cmd := &x.req, &x.cmd
+	cmd.Kind = kindOf(req.Function)
+	cmd.Function, cmd.At = req.Function, req.At
+	cmd.Key = traceKey(req, acceptor, req.Class)
+	cmd.Acquirer = acceptor.Acquirer.ID
+	if acceptor.Merchant != nil {
+		cmd.Merchant = acceptor.Merchant.ID
+	}
+	if acceptor.Terminal != nil {
+		cmd.Terminal = acceptor.Terminal.ID
+	}
+	cmd.Amount = req.Amount
+	cmd.Program = program(x.table, req, acceptor)
+	cmd.PartialOK = req.PartialOK && req.Function == points.Redeem
+	s.opts.CardKey.Token(&cmd.Card, req.PAN)
+	s.opts.CardKey.Token(&cmd.ToCard, req.TargetPAN)
+
+	switch req.Function {
+	case points.Completion, points.CompletionAdvice:
+		cmd.Final = true // A terminal completes a pre-authorisation once.
+		s.original(x, acceptor)
+	case points.Void, points.Refund, points.PreAuthVoid, points.CompletionVoid:
+		s.original(x, acceptor)
+	case points.Reversal:
+		s.reverse(x, acceptor)
+	default:
+		return hosted(x)
+	}
+	return points.Approved // The original says whose it is.
+}
+
+// kindOf is what a function does to the book.
+func kindOf(f points.Function) book.Kind {
+	switch f {
+	case points.Balance:
+		return book.KindBalance
+	case points.Redeem, points.OfflineRedeem:
+		return book.KindRedeem
+	case points.Earn, points.OfflineEarn:
+		return book.KindEarn
+	case points.PreAuth:
+		return book.KindHold
+	case points.PreAuthVoid:
+		return book.KindRelease
+	case points.Completion, points.CompletionAdvice:
+		return book.KindCapture
+	case points.Void, points.CompletionVoid:
+		return book.KindVoid
+	case points.Refund:
+		return book.KindRefund
+	case points.Transfer:
+		return book.KindTransfer
+	case points.Reversal:
+		return book.KindReverse
+	case points.SignOn:
+		return book.KindSignOn
+	default:
+		return 0 // not offered; the book refuses it
+	}
+}
+
+// traceKey is the identity of the request of class class that req's sender sent
+// under req's numbers (messages.md 10.1).
+func traceKey(req *points.Request, acceptor router.Acceptor, class points.Class) points.TraceKey {
+	key := points.TraceKey{Acquirer: acceptor.Acquirer.ID, STAN: req.STAN, Class: class, Door: req.Door}
+	if req.Door == points.DoorTerminal {
+		key.Source, key.When = req.Terminal, uint64(req.Batch)
+		return key
+	}
+	binary.BigEndian.PutUint64(key.Source[:], uint64(req.Forwarder))
+	key.When = req.Transmission
+	return key
+}
+
+// Account types of DE60.7.
+const (
+	issuerPoints   = 48
+	alliancePoints = 65
+)
+
+func narrows(accountType uint16) bool {
+	return accountType == issuerPoints || accountType == alliancePoints
+}
+
+// program is the programme that the request names (DE49), else the first of the
+// kind that DE60.7 asks for in the merchant's order, else 0: the ledger takes
+// the first in that order in which the member has an account. Where there is an
+// original, it decides, and DE60.7 is not looked at (messages.md 10.10).
+func program(table *router.Table, req *points.Request, acceptor router.Acceptor) points.ProgramID {
+	switch req.Function {
+	case points.Redeem, points.Earn, points.PreAuth, points.OfflineRedeem, points.OfflineEarn, points.Transfer:
+	default:
+		return req.Program
+	}
+	if req.Program != 0 || !narrows(req.AccountType) {
+		return req.Program
+	}
+	for _, id := range acceptor.Merchant.Programs {
+		if program, ok := table.Program(id); ok && program.Alliance == (req.AccountType == alliancePoints) {
+			return id
+		}
+	}
+	return 0
+}
+
+// hosted checks that the issuer of the request keeps its ledger here. What the
+// ledger refuses by itself it is left to refuse: the amount, because that comes
+// before the route (messages.md 10.3), and programmes and issuers that are closed,
+// because then a repeat of what was approved before still gets its first answer.
+func hosted(x *exchange) points.Reason {
+	if x.req.Function != points.Balance && (x.req.Amount <= 0 || x.req.Amount > points.MaxAmount) {
+		return points.Approved
+	}
+	destination, reason := x.table.Route(x.req.PAN, x.cmd.Program)
+	switch {
+	case reason == points.NoRoute:
+		return reason
+	case destination.Link != "":
+		x.resp.Issuer = destination.Issuer
+		return points.LineDown // No link to an issuer's own host is up.
+	}
+	return points.Approved
+}

@@ -1,0 +1,83 @@
+package pointswitch
+
+import (
+	"github.com/lianfen/lianfen/ledger/book"
+	"github.com/lianfen/lianfen/points"
+	"github.com/lianfen/lianfen/router"
+	"github.com/lianfen/lianfen/switch/link"
+)
+
+// exchange is one request on its way and its answer. It is taken from a pool,
+// filled by the connection's reading goroutine, handed to the ledger, finished
+// by the ledger's commit goroutine and put back: at any time it has one owner.
+type exchange struct {
+	s       *Switch
+	session *session
+	conn    *link.Conn
+	table   *router.Table // the reference data that the request sees from beginning to end
+
+	req      points.Request
+	resp     points.Response
+	cmd      book.Command
+	fault    error // of a malformed frame
+	replayed bool
+
+	// Bound once, when the exchange is made, so that no request makes closures.
+	settled func(*book.Outcome)
+	append  func(dst []byte) []byte
+}
+
+func (s *Switch) newExchange() *exchange {
+	x := &exchange{s: s}
+	x.settled = x.settle
+	x.append = x.appendResponse
+	return x
+}
+
+// newRequest takes a clean exchange from the pool.
+func (s *Switch) newRequest(session *session, c *link.Conn) *exchange {
+	x, ok := s.requests.Get().(*exchange)
+	if !ok {
+		x = s.newExchange()
+	}
+	x.session, x.conn = session, c
+	return x
+}
+
+// release gives the exchange back to the pool; x must not be used afterwards.
+func (x *exchange) release() {
+	x.session, x.conn, x.table, x.fault, x.replayed = nil, nil, nil, nil, false
+	x.req, x.resp, x.cmd = points.Request{}, points.Response{}, book.Command{}
+	x.s.requests.Put(x)
+}
+
+// answer finishes the request with reason, and the exchange with it.
+func (x *exchange) answer(reason points.Reason) {
+	x.resp.Reason = reason
+	if x.resp.LocalTime == 0 && x.resp.LocalDate == 0 {
+		x.stampLocal(x.req.At)
+	}
+	x.conn.Reply(x.append)
+	x.s.metrics.answered(x)
+	x.s.logAnswer(x)
+	x.release()
+}
+
+// drop finishes the request without an answer, and the exchange with it.
+func (x *exchange) drop(reason points.Reason) {
+	x.resp.Reason = reason
+	x.conn.Drop()
+	x.s.metrics.unanswered.Inc()
+	x.s.logAnswer(x)
+	x.release()
+}
+
+func (x *exchange) appendResponse(dst []byte) []byte {
+	return x.session.listener.dialect.AppendResponse(dst, &x.req, &x.resp)
+}
+
+// settle is called by the ledger when the outcome is durable.
+func (x *exchange) settle(out *book.Outcome) {
+	x.fill(out)
+	x.answer(out.Reason)
+}

@@ -1,0 +1,453 @@
+package pointswitch_test
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/hex"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/datadriven"
+	"github.com/stretchr/testify/require"
+
+	"github.com/lianfen/lianfen/ledger/book"
+	"github.com/lianfen/lianfen/points"
+	"github.com/lianfen/lianfen/switch/dialect"
+)
+
+// Stories of terminals and partners, from bytes on a socket to bytes on a socket.
+// Beside every answer stands what the journal and the accounts did. Whatever is
+// refused changes no account; whatever is refused at the door leaves no trace.
+//
+//	send FUNCTION [as=NAME] ...      a request; see story.request for its arguments
+//	again NAME [conn=2]              the same bytes once more
+//	reverse NAME [as=NAME] ...       the reversal of a request that was sent
+//	raw [host]                       a frame in hexadecimal
+//	card NAME status=STATUS          an operator changes a card
+//	program N status=STATUS          ... a programme
+//	give member=N program=N amount=N ... a balance
+//	wait DURATION, cutover DATE      time passes
+//	restart                          the house is stopped and started again
+func TestFlows(t *testing.T) {
+	datadriven.Walk(t, "testdata/flows", func(t *testing.T, path string) {
+		s := newStory(t)
+		datadriven.RunTest(t, path, func(t *testing.T, td *datadriven.TestData) string {
+			s.t, s.h.t = t, t
+			return s.act(td)
+		})
+		s.h.verify()
+		s.h.stop()
+		requireNoSecrets(t, s.h.log.text())
+	})
+}
+
+// requireNoSecrets requires that a log names no card and no PIN block that was used.
+func requireNoSecrets(t *testing.T, log string) {
+	t.Helper()
+	require.Contains(t, log, `"msg":"request"`)
+	require.Contains(t, log, `"card":"6222`, "cards are in the log, masked")
+	for name, digits := range cards() {
+		require.NotContains(t, log, digits, "card %s in clear", name)
+	}
+	folded := strings.ToLower(log)
+	require.NotContains(t, folded, strings.ToLower(hex.EncodeToString([]byte(pinBlock))), "a PIN block")
+	require.NotContains(t, log, pinBlock)
+	require.NotContains(t, log, base64.StdEncoding.EncodeToString([]byte(pinBlock)))
+}
+
+// story is a house, its peers and what they sent.
+type story struct {
+	t     testing.TB
+	h     *house
+	pos   *dialect.Dialect
+	host  *dialect.Dialect
+	peers map[string]*peer
+	sent  map[string]*sent
+	stan  points.STAN
+}
+
+// sent is a request that was sent, with its answer.
+type sent struct {
+	dialect *dialect.Dialect
+	req     points.Request
+	frame   []byte
+	answer  []byte
+	resp    points.Response
+}
+
+func newStory(t testing.TB) *story {
+	s := &story{
+		t: t, h: newHouse(t), pos: dialect.Pos(), host: dialect.Host(),
+		peers: make(map[string]*peer), sent: make(map[string]*sent),
+	}
+	s.h.furnish()
+	return s
+}
+
+func (s *story) act(td *datadriven.TestData) string {
+	switch td.Cmd {
+	case "send":
+		return s.send(td)
+	case "again":
+		return s.again(td)
+	case "reverse":
+		return s.reverse(td)
+	case "card":
+		return s.changeCard(td)
+	case "program":
+		return s.changeProgram(td)
+	case "give":
+		var member points.MemberID
+		var program points.ProgramID
+		var amount points.Amount
+		td.ScanArgs(s.t, "member", &member)
+		td.ScanArgs(s.t, "program", &program)
+		td.ScanArgs(s.t, "amount", &amount)
+		s.h.do(book.Command{Kind: book.KindAdjust, Member: member, Program: program, Amount: amount, Operator: "anna", Second: "bo"})
+		return s.accounts()
+	case "accounts":
+		return s.accounts()
+	case "wait":
+		d, err := time.ParseDuration(td.CmdArgs[0].Key)
+		require.NoError(s.t, err)
+		s.h.wait(d)
+		return s.h.clock().String() + "\n"
+	case "cutover":
+		date, err := points.ParseBusinessDate(td.CmdArgs[0].Key)
+		require.NoError(s.t, err)
+		s.h.do(book.Command{Kind: book.KindCutOver, Date: date})
+		return ""
+	case "restart":
+		s.restart()
+		return ""
+	default:
+		td.Fatalf(s.t, "unknown command %s", td.Cmd)
+		return ""
+	}
+}
+
+func (s *story) restart() {
+	s.h.stop()
+	clear(s.peers)
+	s.h.start()
+}
+
+func statusOf(t testing.TB, name string) book.Status {
+	known := map[string]book.Status{
+		"active": book.Active, "suspended": book.Suspended, "lost": book.Lost, "stolen": book.Stolen, "closed": book.Closed,
+	}
+	status, ok := known[name]
+	require.True(t, ok, "status %s", name)
+	return status
+}
+
+func (s *story) changeCard(td *datadriven.TestData) string {
+	var status string
+	td.ScanArgs(s.t, "status", &status)
+	var token points.CardToken
+	s.h.cardKey.Token(&token, parsePAN(s.t, cards()[td.CmdArgs[0].Key]))
+	var card book.Card
+	s.h.view(func(b *book.Book) {
+		found, ok, err := b.Card(token)
+		require.NoError(s.t, err)
+		require.True(s.t, ok)
+		card = found
+	})
+	card.Status = statusOf(s.t, status)
+	s.h.put(book.Entry{Card: &card})
+	return ""
+}
+
+func (s *story) changeProgram(td *datadriven.TestData) string {
+	var status string
+	td.ScanArgs(s.t, "status", &status)
+	id, err := strconv.ParseUint(td.CmdArgs[0].Key, 10, 16)
+	require.NoError(s.t, err)
+	program, ok := s.h.router.Table().Program(points.ProgramID(id))
+	require.True(s.t, ok)
+	changed := *program
+	changed.Status = statusOf(s.t, status)
+	s.h.put(book.Entry{Program: &changed})
+	return ""
+}
+
+func (s *story) accounts() string {
+	var out strings.Builder
+	for _, a := range s.h.standings() {
+		fmt.Fprintf(&out, "member %d  %d  %6d free  %4d held\n", a.member, a.program, a.free, a.held)
+	}
+	return out.String()
+}
+
+func (s *story) send(td *datadriven.TestData) string {
+	req := s.request(td)
+	d := s.speaks(td)
+	require.NoError(s.t, d.Complete(&req), "%s", td.Pos)
+	frame, err := d.AppendRequest(nil, &req)
+	require.NoError(s.t, err, "%s", td.Pos)
+	if td.HasArg("spoil") {
+		var from, to string
+		td.ScanArgs(s.t, "spoil", &from, &to)
+		at := bytes.LastIndex(frame, []byte(from))
+		require.Positive(s.t, at, "%s: %q in the frame", td.Pos, from)
+		copy(frame[at:], to)
+	}
+	name := "last"
+	td.MaybeScanArgs(s.t, "as", &name)
+	x := &sent{dialect: d, req: req, frame: frame}
+	s.sent[name] = x
+	return s.exchange(td, x)
+}
+
+// speaks tells which dialect a command is in.
+func (s *story) speaks(td *datadriven.TestData) *dialect.Dialect {
+	if td.HasArg("host") {
+		return s.host
+	}
+	return s.pos
+}
+
+// again sends the bytes of an earlier request and requires the bytes of its
+// answer, unless the story says that it differs.
+func (s *story) again(td *datadriven.TestData) string {
+	first, ok := s.sent[td.CmdArgs[0].Key]
+	require.True(s.t, ok, "%s", td.Pos)
+	x := &sent{dialect: first.dialect, req: first.req, frame: first.frame}
+	out := s.exchange(td, x)
+	if bytes.Equal(first.answer, x.answer) {
+		return "the same bytes\n" + out
+	}
+	return "another answer\n" + out
+}
+
+// reverse reverses an earlier request.
+func (s *story) reverse(td *datadriven.TestData) string {
+	first, ok := s.sent[td.CmdArgs[0].Key]
+	require.True(s.t, ok, "%s", td.Pos)
+	req := first.req
+	req.Function, req.Reversed = points.Reversal, first.req.Function
+	req.Envelope.MTI = 0
+	copy(req.Answer[:], "98")
+	if first.dialect == s.host {
+		req.Original = s.named90(&first.req)
+		req.Transmission = s.stampNow()
+		s.stan++
+		req.STAN = 900_000 + s.stan
+		if td.HasArg("merchantless") {
+			req = without(req, 41, 42)
+		}
+	}
+	if td.HasArg("repeat") {
+		req.Repeat = true
+	}
+	require.NoError(s.t, first.dialect.Complete(&req), "%s", td.Pos)
+	frame, err := first.dialect.AppendRequest(nil, &req)
+	require.NoError(s.t, err, "%s", td.Pos)
+	name := "reversal"
+	td.MaybeScanArgs(s.t, "as", &name)
+	x := &sent{dialect: first.dialect, req: req, frame: frame}
+	s.sent[name] = x
+	return s.exchange(td, x)
+}
+
+// without returns req without the data elements for terminal and merchant.
+func without(req points.Request, _ ...int) points.Request {
+	bare := points.Request{
+		Function: req.Function, Reversed: req.Reversed, Door: req.Door, PAN: req.PAN, Processing: req.Processing, Amount: req.Amount,
+		Transmission: req.Transmission, STAN: req.STAN, Acquirer: req.Acquirer, Forwarder: req.Forwarder, Original: req.Original, Program: req.Program,
+	}
+	if req.Has(25) {
+		bare.Condition = req.Condition
+		bare.Mark(25)
+	}
+	return bare
+}
+
+func (s *story) stampNow() uint64 {
+	return stampOf(s.h.clock().Time())
+}
+
+func stampOf(at time.Time) uint64 {
+	n, _ := strconv.ParseUint(at.UTC().Format("0102150405"), 10, 64)
+	return n
+}
+
+// named90 is DE90 for a request of a partner.
+func (s *story) named90(req *points.Request) points.Original {
+	return points.Original{
+		Present: true, MTI: req.Envelope.MTI, STAN: req.STAN, Transmission: req.Transmission,
+		Acquirer: req.Acquirer, Forwarder: req.Forwarder,
+	}
+}
+
+// exchange sends a request and tells what came of it: the answer, the reason as
+// it was logged, and what journal and accounts did.
+func (s *story) exchange(td *datadriven.TestData, x *sent) string {
+	before, from := s.h.standings(), s.h.ledger.Durable()
+	x.answer = s.carry(td, x)
+	var out strings.Builder
+	entry := s.h.log.next(s.t)
+	var echo points.Request
+	require.NoError(s.t, x.dialect.DecodeResponse(x.answer, &echo, &x.resp))
+	require.Equal(s.t, entry["de39"], x.resp.Reason.DE39(), "the log says another code than the answer")
+	s.requireEcho(x, &echo)
+	fmt.Fprintf(&out, "%04d %s %s%s", echo.Envelope.MTI, entry["de39"], entry["reason"], describeAnswer(x, &echo))
+	if entry["repeat"] == true {
+		out.WriteString("  repeat")
+	}
+	out.WriteByte('\n')
+	describeBalances(&out, &x.resp)
+	after, to := s.h.standings(), s.h.ledger.Durable()
+	fmt.Fprintf(&out, "  journal +%d", to-from)
+	moved := movements(before, after)
+	fmt.Fprintf(&out, "%s\n", moved)
+	var reason points.Reason
+	require.NoError(s.t, reason.UnmarshalText([]byte(entry["reason"].(string))))
+	if !reason.Approved() {
+		require.Equal(s.t, before, after, "%s: refused, and yet points moved", td.Pos)
+		require.Zero(s.t, x.resp.NBalances)
+		require.Zero(s.t, x.resp.AuthCode)
+		require.Zero(s.t, x.resp.Used)
+	}
+	if leavesNoTrace(reason) || entry["repeat"] == true {
+		require.Equal(s.t, from, to, "%s: refused at the door, and yet in the journal", td.Pos)
+		require.Equal(s.t, before, after)
+	}
+	return out.String()
+}
+
+// leavesNoTrace lists the reasons of the door (messages.md 10.2): the journal
+// knows nothing of them.
+func leavesNoTrace(reason points.Reason) bool {
+	return slices.Contains([]points.Reason{
+		points.FormatError, points.UnknownTerminal, points.UnknownMerchant, points.ForeignIdentity, points.TerminalBlocked,
+		points.MerchantBlocked, points.AcquirerSuspended, points.NotFresh, points.UnknownFunction, points.FunctionDisabled, points.DuplicateOther,
+		points.NoRoute, points.LineDown, points.Overloaded, points.Draining,
+	}, reason)
+}
+
+// carry sends a frame on the connection that the command names and returns the answer.
+func (s *story) carry(td *datadriven.TestData, x *sent) []byte {
+	name := x.dialect.Name()
+	var number int
+	if td.MaybeScanArgs(s.t, "conn", &number); number != 0 {
+		name = fmt.Sprint(name, number)
+	}
+	p := s.peers[name]
+	if p == nil {
+		server := s.h.pos
+		if x.dialect == s.host {
+			server = s.h.host
+		}
+		p = dial(s.t, server)
+		s.peers[name] = p
+	}
+	p.t = s.t
+	p.send(x.frame)
+	answer := p.receive()
+	require.NotNil(s.t, answer, "%s: no answer", td.Pos)
+	return answer
+}
+
+// requireEcho holds an answer to what the sender matches on.
+func (s *story) requireEcho(x *sent, echo *points.Request) {
+	s.t.Helper()
+	require.Equal(s.t, dialect.AnswerTo(x.req.Envelope.MTI), echo.Envelope.MTI)
+	require.Equal(s.t, x.req.STAN, echo.STAN)
+	require.Equal(s.t, x.req.Terminal, echo.Terminal)
+	require.Equal(s.t, x.req.Merchant, echo.Merchant)
+	require.Equal(s.t, x.req.Has(64), echo.Has(64))
+	if x.resp.Reason == points.FormatError {
+		return // What was spoiled is not echoed.
+	}
+	require.Equal(s.t, x.req.Processing, echo.Processing)
+	if x.resp.Reason != points.ApprovedPartly {
+		require.Equal(s.t, x.req.Amount, echo.Amount)
+	}
+	if x.dialect == s.host {
+		require.Equal(s.t, x.req.Transmission, echo.Transmission)
+		if x.req.Has(37) {
+			require.Equal(s.t, x.req.RRN, echo.RRN)
+		}
+		return
+	}
+	require.Equal(s.t, x.req.Envelope.Header, echo.Envelope.Header)
+	require.NotZero(s.t, x.resp.LocalDate, "DE13 sets the terminal's clock")
+}
+
+func describeAnswer(x *sent, echo *points.Request) string {
+	var out strings.Builder
+	r := &x.resp
+	if r.Position != 0 {
+		fmt.Fprintf(&out, "  rrn %d", r.Position)
+	}
+	if r.AuthCode != [6]byte{} {
+		fmt.Fprintf(&out, " auth %s", r.AuthCode)
+	}
+	if r.Date != 0 {
+		fmt.Fprintf(&out, " date %04d", r.Date)
+	}
+	if r.Amount != x.req.Amount {
+		fmt.Fprintf(&out, " amount %d", r.Amount)
+	}
+	if r.Used != 0 || r.SelfPaid != 0 {
+		fmt.Fprintf(&out, " used %d to pay %d", r.Used, r.SelfPaid)
+	}
+	if r.Issuer != 0 {
+		fmt.Fprintf(&out, " issuer %d", r.Issuer)
+	}
+	if r.Acquirer == 0 {
+		out.WriteString(" no acquirer")
+	}
+	if echo.Program != x.req.Program {
+		fmt.Fprintf(&out, " program %d", echo.Program)
+	}
+	if x.req.Function == points.SignOn && x.dialect.Name() == "pos" {
+		fmt.Fprintf(&out, " batch %d clock %04d %06d", echo.Batch, r.LocalDate, r.LocalTime)
+	}
+	if r.Field != 0 {
+		fmt.Fprintf(&out, " field %d", r.Field)
+	}
+	if r.Detail != "" {
+		fmt.Fprintf(&out, " %q", r.Detail)
+	}
+	return out.String()
+}
+
+func describeBalances(out *strings.Builder, resp *points.Response) {
+	if resp.NBalances == 0 {
+		return
+	}
+	out.WriteString(" ")
+	for _, b := range resp.Balances[:resp.NBalances] {
+		kind := "available"
+		if b.Kind == points.LedgerBalance {
+			kind = "ledger"
+		}
+		fmt.Fprintf(out, " %d %s %d", b.Program, kind, b.Amount)
+	}
+	out.WriteByte('\n')
+}
+
+// movements tells how accounts changed.
+func movements(before, after []standing) string {
+	was := make(map[[2]uint64]standing)
+	for _, a := range before {
+		was[[2]uint64{uint64(a.member), uint64(a.program)}] = a
+	}
+	var out strings.Builder
+	for _, a := range after {
+		w := was[[2]uint64{uint64(a.member), uint64(a.program)}]
+		if a.free != w.free {
+			fmt.Fprintf(&out, "; member %d %d free %d -> %d", a.member, a.program, w.free, a.free)
+		}
+		if a.held != w.held {
+			fmt.Fprintf(&out, "; member %d %d held %d -> %d", a.member, a.program, w.held, a.held)
+		}
+	}
+	return out.String()
+}

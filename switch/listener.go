@@ -1,0 +1,151 @@
+package pointswitch
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"github.com/lianfen/lianfen/points"
+	"github.com/lianfen/lianfen/switch/dialect"
+	"github.com/lianfen/lianfen/switch/link"
+)
+
+// badFrameWindow is the time within which malformed frames are counted together.
+const badFrameWindow = time.Minute
+
+// errBadFrames is why a connection is closed whose frames cannot be read.
+var errBadFrames = errors.New("switch: too many malformed frames within a minute")
+
+// errForeignFraming is why a connection is closed that does not speak the dialect.
+var errForeignFraming = errors.New("switch: the frame is not of this dialect")
+
+// Listener is the switch as one listener sees it: a dialect and a name. It is
+// the handler of the listener's connections.
+type Listener struct {
+	s       *Switch
+	name    string
+	dialect *dialect.Dialect
+	door    points.Door
+}
+
+var _ link.Handler = (*Listener)(nil)
+
+// Listener returns a handler for connections that speak d. name is for logs.
+func (s *Switch) Listener(name string, d *dialect.Dialect, door points.Door) *Listener {
+	return &Listener{s: s, name: name, dialect: d, door: door}
+}
+
+// session is what the switch remembers of a connection. Only the connection's
+// reading goroutine touches it.
+type session struct {
+	listener *Listener
+	bad      []points.Timestamp // when the last Options.BadFrames malformed frames came, as a ring
+	badCount int                // malformed frames so far
+	ended    bool               // the connection is being closed: nothing more is carried out
+}
+
+// Open gives the connection its session.
+func (l *Listener) Open(c *link.Conn) { c.Session = &session{listener: l} }
+
+// Frames answers the frames of one read. The clock is read once for all of them.
+// Frames behind one that ends the connection are dropped without effect.
+func (l *Listener) Frames(c *link.Conn, frames [][]byte) {
+	session, ok := c.Session.(*session)
+	if !ok {
+		panic("switch: a connection without a session") //nolint:forbidigo // Open sets it before any frame.
+	}
+	now := l.s.opts.Clock()
+	for _, frame := range frames {
+		if session.ended {
+			l.s.metrics.unanswered.Inc()
+			c.Drop()
+			continue
+		}
+		l.s.handle(session, c, frame, now)
+	}
+}
+
+// Closed logs why a connection ended, unless it ended as connections do.
+func (l *Listener) Closed(c *link.Conn, reason error) {
+	level := slog.LevelWarn
+	if errors.Is(reason, link.ErrPeerClosed) || errors.Is(reason, link.ErrIdle) || errors.Is(reason, link.ErrShutdown) {
+		level = slog.LevelDebug
+	}
+	l.s.opts.Log.LogAttrs(context.Background(), level, "connection closed", slog.String("listener", l.name), slog.Uint64("conn", c.ID()),
+		slog.String("peer", c.RemoteAddr().String()), slog.String("cause", reason.Error()))
+}
+
+// handle takes one frame from bytes to the ledger, or straight to its answer.
+func (s *Switch) handle(session *session, c *link.Conn, frame []byte, now points.Timestamp) {
+	x := s.newRequest(session, c)
+	err := session.listener.dialect.Decode(frame, &x.req)
+	x.req.At, x.req.Door = now, session.listener.door
+	if err != nil {
+		s.malformed(x, err)
+		return
+	}
+	x.table = s.opts.Router.Table()
+	acceptor, reason := s.admit(x.table, &x.req)
+	if acceptor.Acquirer != nil {
+		x.resp.Acquirer = acceptor.Acquirer.ID
+	}
+	if !reason.Approved() {
+		x.answer(reason)
+		return
+	}
+	if s.network(x, acceptor) {
+		return
+	}
+	if reason := s.command(x, acceptor); !reason.Approved() {
+		x.answer(reason)
+		return
+	}
+	s.opts.Ledger.Submit(&x.cmd, x.settled)
+}
+
+// malformed treats a frame that could not be read (messages.md 10.4). What can be
+// answered is answered 30, and a terminal loses its connection at the n-th within
+// a minute; a partner's link, which carries others' traffic, stays. What cannot be
+// answered costs a terminal its connection at once, and a partner at the n-th.
+func (s *Switch) malformed(x *exchange, err error) {
+	wrong, ok := errors.AsType[*dialect.FormatError](err)
+	if !ok {
+		wrong = &dialect.FormatError{Reason: err.Error(), Fatal: true}
+	}
+	session, c, at := x.session, x.conn, x.req.At
+	terminal := session.listener.door == points.DoorTerminal
+	x.fault = wrong
+	x.resp.Field = uint8(wrong.Field) //nolint:gosec // a data element, 0 to 128.
+	if !wrong.Fatal {
+		x.answer(points.FormatError)
+		if terminal && session.countBad(at, s.opts.BadFrames) {
+			session.end(c, errBadFrames)
+		}
+		return
+	}
+	x.drop(points.FormatError)
+	switch {
+	case terminal:
+		session.end(c, errForeignFraming)
+	case session.countBad(at, s.opts.BadFrames):
+		session.end(c, errBadFrames)
+	}
+}
+
+// countBad counts a malformed frame and reports whether it is the limit-th, or
+// more, within the minute that ends with it.
+func (s *session) countBad(at points.Timestamp, limit int) bool {
+	if s.bad == nil {
+		s.bad = make([]points.Timestamp, limit)
+	}
+	s.bad[s.badCount%limit] = at
+	s.badCount++
+	return s.badCount >= limit && at.Sub(s.bad[s.badCount%limit]) <= badFrameWindow
+}
+
+// end closes the connection once what is in flight is answered.
+func (s *session) end(c *link.Conn, reason error) {
+	s.ended = true
+	c.CloseAfterFlush(reason)
+}

@@ -1,0 +1,80 @@
+package pointswitch
+
+import (
+	"fmt"
+	"sync/atomic"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/lianfen/lianfen/points"
+)
+
+// metrics counts answers. Labels are the functions and reasons of package
+// points: bounded, and never a card, a terminal or a merchant.
+type metrics struct {
+	requests   *prometheus.CounterVec
+	latency    prometheus.Histogram
+	unanswered prometheus.Counter
+	malformed  *prometheus.CounterVec
+	repeats    prometheus.Counter
+
+	// Counters that were used before, by function and reason, so that the path
+	// of an authorisation looks up no label.
+	known [256][256]atomic.Pointer[prometheus.Counter]
+}
+
+func newMetrics(registerer prometheus.Registerer) (*metrics, error) {
+	m := &metrics{
+		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "lianfen_requests_total", Help: "Requests answered, by function and reason.",
+		}, []string{"function", "reason"}),
+		latency: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "lianfen_request_seconds", Help: "Time from reading a frame to handing its answer to the connection.",
+			Buckets: prometheus.ExponentialBuckets(50e-6, 2, 18),
+		}),
+		unanswered: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "lianfen_frames_unanswered_total", Help: "Frames that could not be read far enough to be answered, and those behind one that ended its connection.",
+		}),
+		malformed: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "lianfen_frames_malformed_total", Help: "Frames answered 30, by data element at fault (0: none can be named).",
+		}, []string{"field"}),
+		repeats: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "lianfen_requests_repeated_total", Help: "Requests that were answered as they were the first time.",
+		}),
+	}
+	if registerer == nil {
+		return m, nil
+	}
+	for _, c := range []prometheus.Collector{m.requests, m.latency, m.unanswered, m.malformed, m.repeats} {
+		if err := registerer.Register(c); err != nil {
+			return nil, fmt.Errorf("switch: register metrics: %w", err)
+		}
+	}
+	return m, nil
+}
+
+// answered counts a finished exchange.
+func (m *metrics) answered(x *exchange) {
+	m.counter(x.req.Function, x.resp.Reason).Inc()
+	m.latency.Observe(x.s.opts.Clock().Sub(x.req.At).Seconds())
+	if x.fault != nil {
+		m.malformed.WithLabelValues(fmt.Sprint(x.resp.Field)).Inc()
+	}
+	if x.replayed {
+		m.repeats.Inc()
+	}
+}
+
+func (m *metrics) counter(f points.Function, r points.Reason) prometheus.Counter {
+	slot := &m.known[f][r]
+	if known := slot.Load(); known != nil {
+		return *known
+	}
+	name := f.String()
+	if f == 0 {
+		name = "unknown"
+	}
+	counter := m.requests.WithLabelValues(name, r.String())
+	slot.Store(&counter)
+	return counter
+}

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"strings"
 
@@ -55,9 +54,9 @@ func ReadCardKey(path string) (*CardKey, error) {
 		return nil, fmt.Errorf("card key: %w", err)
 	}
 	if open := info.Mode().Perm() & 0o077; open != 0 {
-		return nil, fmt.Errorf("card key %s: mode %v lets others read it; run: chmod 600 %s", path, fs.FileMode(info.Mode().Perm()), path)
+		return nil, fmt.Errorf("card key %s: mode %v lets others read it; run: chmod 600 %s", path, info.Mode().Perm(), path)
 	}
-	text, err := os.ReadFile(path) //nolint:gosec // the operator names the file.
+	text, err := os.ReadFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("card key: %w", err)
 	}
@@ -94,7 +93,7 @@ func (k *CardKey) Token(dst *points.CardToken, pan points.PAN) {
 	for i := n; i < len(digits); i++ {
 		digits[i] = '0' + 0xF
 	}
-	dst[0] = byte(n)
+	dst[0] = byte(n) //nolint:gosec // at most 19 digits.
 	for i := tokenDigitsAt; i < tokenZerosAt; i++ {
 		j := 2 * (i - tokenDigitsAt)
 		dst[i] = (digits[j]-'0')<<4 | (digits[j+1] - '0')

@@ -88,7 +88,7 @@ func (a *admin) load() *cobra.Command {
 	return &cobra.Command{
 		Use: "load FILE", Short: "Create or change everything that a file lists: participants, terminals, members, cards",
 		Example: `  lianfen admin load directory.yaml`,
-		Args:    exactly(1, "the file"),
+		Args:    one("the file"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			file, err := os.Open(args[0])
 			if err != nil {
@@ -277,7 +277,7 @@ func (a *admin) cutOver() *cobra.Command {
 
 func (a *admin) show() *cobra.Command {
 	return &cobra.Command{
-		Use: "show RRN", Short: "Show one journal record with its postings", Args: exactly(1, "the retrieval reference number, 12 characters"),
+		Use: "show RRN", Short: "Show one journal record with its postings", Args: one("the retrieval reference number, 12 characters"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			client, err := a.client()
 			if err != nil {

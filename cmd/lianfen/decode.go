@@ -22,7 +22,7 @@ func newDecode() *cobra.Command {
 		Example: `  lianfen decode 6000030000603100310000080000200000c0001600000154303030303030314d3030303030303030303030303031001100000001001000033030 31
   lianfen decode frame.bin
   xxd -p frame.bin | lianfen decode -`,
-		Args: exactly(1, "hexadecimal digits, a file of them or of bytes, or - for standard input"),
+		Args: one("hexadecimal digits, a file of them or of bytes, or - for standard input"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			frame, err := frameOf(cmd.InOrStdin(), args[0])
 			if err != nil {
@@ -65,7 +65,7 @@ func frameOf(in io.Reader, arg string) ([]byte, error) {
 	if arg == "-" {
 		content, err = io.ReadAll(io.LimitReader(in, 4*dialect.MaxFrame))
 	} else {
-		content, err = os.ReadFile(arg) //nolint:gosec // the operator names the file.
+		content, err = os.ReadFile(arg)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("decode: not hexadecimal digits, and not a file: %w", err)

@@ -19,7 +19,7 @@ func newDocs() *cobra.Command {
 		Use:    "docs DIR",
 		Short:  "Write protocol.md and cli/ into a folder",
 		Hidden: true,
-		Args:   exactly(1, "the folder"),
+		Args:   one("the folder"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			pages := filepath.Join(args[0], "cli")
 			if err := os.MkdirAll(pages, 0o750); err != nil {

@@ -96,7 +96,6 @@ type message struct {
 	amount              int64
 	partial             bool
 	originalSTAN        uint32
-	batch               uint32
 }
 
 // command is a one-shot: it signs on for the batch number, sends one message and
@@ -402,8 +401,7 @@ func (p *pos) again(cmd *cobra.Command) (err error) {
 		if err := json.Unmarshal(lines.Bytes(), &kept); err != nil {
 			return fmt.Errorf("%s:%d: %w", p.replay, n, err)
 		}
-		switch kept.Function {
-		case points.SignOn, points.SignOff, points.Echo:
+		if f := kept.Function; f == points.SignOn || f == points.SignOff || f == points.Echo {
 			continue
 		}
 		sent, err := hex.DecodeString(kept.Sent)

@@ -27,7 +27,7 @@ func newInit() *cobra.Command {
 		Short: "Prepare a folder: a commented configuration, a card key, an empty store",
 		Example: `  lianfen init ./switch
   lianfen serve --config ./switch/lianfen.yaml`,
-		Args: exactly(1, "the folder to prepare"),
+		Args: one("the folder to prepare"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := prepare(args[0]); err != nil {
 				return err
@@ -107,7 +107,7 @@ func addConfigFlags(cmd *cobra.Command, file *string, sets *[]string) {
 }
 
 // now is the clock of the process's doors.
-func now() points.Timestamp { return points.TimestampOf(time.Now()) } //nolint:forbidigo // here time enters.
+func now() points.Timestamp { return points.TimestampOf(time.Now()) } // Here time enters.
 
 func newLog(w io.Writer, c config.Log) *slog.Logger {
 	options := &slog.HandlerOptions{Level: c.Level}
@@ -133,11 +133,11 @@ func recoveryBar(w io.Writer) func(done, total uint64) {
 	}
 }
 
-// exactly wants n arguments and says which.
-func exactly(n int, what string) cobra.PositionalArgs {
+// one wants one argument and says which.
+func one(what string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
-		if len(args) != n {
-			return usage("%d arguments, want %d: %s; see: %s --help", len(args), n, what, cmd.CommandPath())
+		if len(args) != 1 {
+			return usage("%d arguments, want one: %s; see: %s --help", len(args), what, cmd.CommandPath())
 		}
 		return nil
 	}

@@ -328,6 +328,7 @@ func Dress(req *points.Request) {
 	case points.Redeem, points.Earn:
 		copy(req.Product[:], strings.Repeat(" ", len(req.Product)))
 		copy(req.Product[:], "POINTS")
+	default:
 	}
 }
 

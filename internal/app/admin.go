@@ -344,10 +344,11 @@ func (a *App) cutOver(ctx context.Context, c CutOver) (Done, error) {
 		Kind: book.KindCutOver, At: a.opts.Clock(), Date: c.Date, TraceDays: uint8(a.opts.Config.Ledger.TraceDays), //nolint:gosec // 2 to 31.
 		Operator: c.Operator, Second: c.Second,
 	})
-	if err == nil {
-		a.log.Info("cut-over", slog.String("date", c.Date.String()), slog.String("operator", c.Operator), slog.String("second", c.Second))
+	if err != nil {
+		return Done{}, err
 	}
-	return done, err
+	a.log.Info("cut-over", slog.String("date", c.Date.String()), slog.String("operator", c.Operator), slog.String("second", c.Second))
+	return done, a.night(ctx)
 }
 
 // do carries out an operator's command and turns a decline into an error.

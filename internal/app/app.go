@@ -181,6 +181,7 @@ func (a *App) Run(ctx context.Context) error {
 			return nil
 		}
 	})
+	group.Go(func() error { return a.finishNight(ctx) })
 	<-ctx.Done()
 	a.ready.set(false)
 	a.log.Info("draining", slog.Duration("for_at_most", a.opts.Config.Switch.DrainTimeout))

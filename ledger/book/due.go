@@ -18,6 +18,9 @@ const (
 	defaultBatch = 1000
 	maxBatch     = 4096
 	maxBatchLots = 1 << 13
+	// looksPerEntry bounds the visits that find nothing, so that a batch never
+	// holds up traffic for long.
+	looksPerEntry = 16
 )
 
 // registration is a due entry that the current command will write down if it is
@@ -66,12 +69,13 @@ func (b *Book) findPage(kind int, date points.BusinessDate, index uint32) (*page
 // workThrough visits what falls due before date, earliest first, until limit
 // entries had something due.
 func (b *Book) workThrough(kind int, before points.BusinessDate, limit uint32, out *Outcome, visit func(who due, date points.BusinessDate) (bool, error)) error {
-	for visited := uint32(0); len(b.dueDates[kind]) > 0; {
+	looked := uint32(0)
+	for visited := uint32(0); len(b.dueDates[kind]) > 0; looked++ {
 		at := &b.dueDates[kind][0]
 		if at.date >= before {
 			return nil
 		}
-		if visited >= limit || len(out.Lots) >= maxBatchLots {
+		if visited >= limit || looked >= looksPerEntry*limit || len(out.Lots) >= maxBatchLots {
 			out.More = true
 			return nil
 		}
@@ -96,6 +100,25 @@ func (b *Book) workThrough(kind int, before points.BusinessDate, limit uint32, o
 		}
 	}
 	return nil
+}
+
+// Due tells which batches have work on the business date that runs: holds,
+// pending lots, lapsed lots. It may name one whose work is all done by hand.
+func (b *Book) Due() (kinds []Kind) {
+	for _, list := range [...]struct {
+		at     int
+		before points.BusinessDate
+		kind   Kind
+	}{
+		{dueHolds, b.date, KindExpireHolds},
+		{dueVest, b.date.AddDays(1), KindVestLots},
+		{dueExpiry, b.date, KindExpireLots},
+	} {
+		if dates := b.dueDates[list.at]; b.date != 0 && len(dates) > 0 && dates[0].date < list.before {
+			kinds = append(kinds, list.kind)
+		}
+	}
+	return kinds
 }
 
 // batch checks a command that works through a due list.

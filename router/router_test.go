@@ -128,6 +128,51 @@ func TestAcceptors(t *testing.T) {
 			require.Equal(t, c.want, reason)
 		})
 	}
+	for name, c := range map[string]struct {
+		acquirer points.AcquirerID
+		want     points.Reason
+	}{
+		"known":     {10, points.Approved},
+		"unknown":   {99, points.ForeignIdentity},
+		"unnamed":   {0, points.ForeignIdentity},
+		"suspended": {11, points.AcquirerSuspended},
+	} {
+		t.Run("system "+name, func(t *testing.T) {
+			acceptor, reason := table.System(c.acquirer)
+			require.Equal(t, c.want, reason)
+			require.Nil(t, acceptor.Merchant)
+			require.Equal(t, c.want.Approved(), acceptor.Acquirer != nil)
+		})
+	}
+}
+
+// Whoever is found is found whole: terminal, merchant and acquirer of one another.
+func TestAcceptorIsWhole(t *testing.T) {
+	table := router.NewTable(registry(t))
+	acceptor, reason := table.Terminal(terminal(t, "T1"), merchant(t, "M1"))
+	require.Equal(t, points.Approved, reason)
+	require.Equal(t, terminal(t, "T1"), acceptor.Terminal.ID)
+	require.Equal(t, merchant(t, "M1"), acceptor.Merchant.ID)
+	require.Equal(t, points.AcquirerID(10), acceptor.Acquirer.ID)
+	acceptor, reason = table.Partner(10, merchant(t, "M1"), terminal(t, "OWN7"))
+	require.Equal(t, points.Approved, reason)
+	require.Nil(t, acceptor.Terminal, "a partner's own terminal is not registered")
+	require.Equal(t, points.AcquirerID(10), acceptor.Acquirer.ID)
+}
+
+// Prefixes that no card number has send nothing astray, and the longest routes.
+func TestPrefixes(t *testing.T) {
+	table := router.NewTable(&book.Registry{
+		Issuers: map[points.IssuerID]*book.Issuer{1: {ID: 1, Status: book.Active}, 2: {ID: 2, Status: book.Active}},
+		Routes: []*book.Route{
+			{Prefix: "", Issuer: 2}, {Prefix: "6x", Issuer: 2}, {Prefix: "622202123456", Issuer: 2}, {Prefix: "62220212345", Issuer: 1}, {Prefix: "0622", Issuer: 2},
+		},
+	})
+	for digits, want := range map[string]points.IssuerID{"6222021234567890": 1, "62220212345": 1, "6222021234": 0, "0622000000000000": 2, "622": 0} {
+		got, reason := table.Route(pan(t, digits), 0)
+		require.Equal(t, want, got.Issuer, digits)
+		require.Equal(t, want != 0, reason.Approved(), digits)
+	}
 }
 
 // A refresh that comes late does not bring back an older world.

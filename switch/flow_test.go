@@ -26,10 +26,10 @@ import (
 //	send FUNCTION [as=NAME] ...      a request; see story.request for its arguments
 //	again NAME [conn=2]              the same bytes once more
 //	reverse NAME [as=NAME] ...       the reversal of a request that was sent
-//	raw [host]                       a frame in hexadecimal
 //	card NAME status=STATUS          an operator changes a card
 //	program N status=STATUS          ... a programme
 //	give member=N program=N amount=N ... a balance
+//	accounts                         what all members have
 //	wait DURATION, cutover DATE      time passes
 //	restart                          the house is stopped and started again
 func TestFlows(t *testing.T) {
@@ -189,6 +189,9 @@ func (s *story) send(td *datadriven.TestData) string {
 	require.NoError(s.t, d.Complete(&req), "%s", td.Pos)
 	frame, err := d.AppendRequest(nil, &req)
 	require.NoError(s.t, err, "%s", td.Pos)
+	if td.HasArg("drop") {
+		frame = s.dropping(td, d, &req)
+	}
 	if td.HasArg("spoil") {
 		var from, to string
 		td.ScanArgs(s.t, "spoil", &from, &to)
@@ -201,6 +204,44 @@ func (s *story) send(td *datadriven.TestData) string {
 	x := &sent{dialect: d, req: req, frame: frame}
 	s.sent[name] = x
 	return s.exchange(td, x)
+}
+
+// dropping writes req without one of its data elements, which AppendRequest
+// would not do for a request that says its function.
+func (s *story) dropping(td *datadriven.TestData, d *dialect.Dialect, req *points.Request) []byte {
+	var de int
+	td.ScanArgs(s.t, "drop", &de)
+	bare := points.Request{
+		Envelope: req.Envelope, PAN: req.PAN, Processing: req.Processing, Amount: req.Amount, Transmission: req.Transmission,
+		STAN: req.STAN, EntryMode: req.EntryMode, Condition: req.Condition, Acquirer: req.Acquirer, Terminal: req.Terminal,
+		Merchant: req.Merchant, Program: req.Program, Kind: req.Kind, Batch: req.Batch,
+	}
+	for _, mark := range []int{3, 25} {
+		if mark != de && req.Has(mark) {
+			bare.Mark(mark)
+		}
+	}
+	switch de {
+	case 2:
+		bare.PAN = points.PAN{}
+	case 3:
+	case 4:
+		bare.Amount = 0
+	case 7:
+		bare.Transmission = 0
+	case 11:
+		bare.STAN = 0
+	case 41:
+		bare.Terminal = points.TerminalID{}
+	case 42:
+		bare.Merchant = points.MerchantID{}
+	default:
+		td.Fatalf(s.t, "drop %d", de)
+	}
+	frame, err := d.AppendRequest(nil, &bare)
+	require.NoError(s.t, err, "%s", td.Pos)
+	*req = bare
+	return frame
 }
 
 // speaks tells which dialect a command is in.
@@ -224,47 +265,60 @@ func (s *story) again(td *datadriven.TestData) string {
 	return "another answer\n" + out
 }
 
-// reverse reverses an earlier request.
+// reverse reverses an earlier request, a partner's by DE90.
+//
+//	merchantless   without terminal and merchant
+//	by38           by DE38 and the card, without DE90
+//	host           in the partner's name, whoever sent the original
+//	card=NAME      with another card
+//	mti=0, when=0  DE90 does not say the message type, the transmission time
+//	acquirer=N     DE90 says another acquirer
 func (s *story) reverse(td *datadriven.TestData) string {
 	first, ok := s.sent[td.CmdArgs[0].Key]
 	require.True(s.t, ok, "%s", td.Pos)
-	req := first.req
+	req, d := first.req, first.dialect
 	req.Function, req.Reversed = points.Reversal, first.req.Function
 	req.Envelope.MTI = 0
 	copy(req.Answer[:], "98")
-	if first.dialect == s.host {
-		req.Original = s.named90(&first.req)
-		req.Transmission = s.stampNow()
-		s.stan++
-		req.STAN = 900_000 + s.stan
-		if td.HasArg("merchantless") {
-			req = without(req, 41, 42)
-		}
+	if d == s.host || td.HasArg("host") {
+		d = s.host
+		req = s.hostReversal(td, first)
 	}
-	if td.HasArg("repeat") {
-		req.Repeat = true
+	if name := ""; td.MaybeScanArgs(s.t, "card", &name) {
+		req.PAN = parsePAN(s.t, cards()[name])
 	}
-	require.NoError(s.t, first.dialect.Complete(&req), "%s", td.Pos)
-	frame, err := first.dialect.AppendRequest(nil, &req)
+	require.NoError(s.t, d.Complete(&req), "%s", td.Pos)
+	frame, err := d.AppendRequest(nil, &req)
 	require.NoError(s.t, err, "%s", td.Pos)
 	name := "reversal"
 	td.MaybeScanArgs(s.t, "as", &name)
-	x := &sent{dialect: first.dialect, req: req, frame: frame}
+	x := &sent{dialect: d, req: req, frame: frame}
 	s.sent[name] = x
 	return s.exchange(td, x)
 }
 
-// without returns req without the data elements for terminal and merchant.
-func without(req points.Request, _ ...int) points.Request {
-	bare := points.Request{
-		Function: req.Function, Reversed: req.Reversed, Door: req.Door, PAN: req.PAN, Processing: req.Processing, Amount: req.Amount,
-		Transmission: req.Transmission, STAN: req.STAN, Acquirer: req.Acquirer, Forwarder: req.Forwarder, Original: req.Original, Program: req.Program,
+func (s *story) hostReversal(td *datadriven.TestData, first *sent) points.Request {
+	s.stan++
+	req := points.Request{
+		Function: points.Reversal, Reversed: first.req.Function, PAN: first.req.PAN, Amount: first.req.Amount, Program: first.req.Program,
+		Transmission: s.stampNow(), STAN: 900_000 + s.stan, Acquirer: partner,
 	}
-	if req.Has(25) {
-		bare.Condition = req.Condition
-		bare.Mark(25)
+	if first.dialect == s.host && first.req.Has(25) {
+		req.Condition = first.req.Condition
+		req.Mark(25)
 	}
-	return bare
+	if !td.HasArg("merchantless") {
+		req.Terminal, req.Merchant = parseTerminal(s.t, "OWN1"), parseMerchant(s.t, "MALL")
+	}
+	if td.HasArg("by38") {
+		req.AuthCode = first.resp.AuthCode
+		return req
+	}
+	req.Original = s.named90(&first.req)
+	td.MaybeScanArgs(s.t, "mti", &req.Original.MTI)
+	td.MaybeScanArgs(s.t, "when", &req.Original.Transmission)
+	td.MaybeScanArgs(s.t, "acquirer", &req.Original.Acquirer)
+	return req
 }
 
 func (s *story) stampNow() uint64 {
@@ -296,6 +350,9 @@ func (s *story) exchange(td *datadriven.TestData, x *sent) string {
 	require.Equal(s.t, entry["de39"], x.resp.Reason.DE39(), "the log says another code than the answer")
 	s.requireEcho(x, &echo)
 	fmt.Fprintf(&out, "%04d %s %s%s", echo.Envelope.MTI, entry["de39"], entry["reason"], describeAnswer(x, &echo))
+	if field, ok := entry["field"]; ok {
+		fmt.Fprintf(&out, "  field %v: %v", field, entry["error"])
+	}
 	if entry["repeat"] == true {
 		out.WriteString("  repeat")
 	}
@@ -343,7 +400,7 @@ func (s *story) carry(td *datadriven.TestData, x *sent) []byte {
 		if x.dialect == s.host {
 			server = s.h.host
 		}
-		p = dial(s.t, server)
+		p = s.h.dial(server)
 		s.peers[name] = p
 	}
 	p.t = s.t
@@ -410,7 +467,7 @@ func describeAnswer(x *sent, echo *points.Request) string {
 		fmt.Fprintf(&out, " batch %d clock %04d %06d", echo.Batch, r.LocalDate, r.LocalTime)
 	}
 	if r.Field != 0 {
-		fmt.Fprintf(&out, " field %d", r.Field)
+		fmt.Fprintf(&out, " DE44 names field %d", r.Field)
 	}
 	if r.Detail != "" {
 		fmt.Fprintf(&out, " %q", r.Detail)

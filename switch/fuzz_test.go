@@ -28,14 +28,14 @@ func FuzzFrames(f *testing.F) {
 		if host {
 			server = h.host
 		}
-		p := dial(t, server)
+		p := h.dial(server)
 		// A connection that the switch has closed already does not take it all.
 		_, _ = p.conn.Write(stream)
 		if err := p.conn.(*net.TCPConn).CloseWrite(); err == nil {
 			for p.receive() != nil {
 			}
 		}
-		require.NoError(t, p.conn.Close())
+		h.leave()
 		drain(h.log)
 		h.view(func(b *book.Book) { require.NoError(t, b.Audit()) })
 	})

@@ -62,6 +62,7 @@ type house struct {
 	pos      *link.Server
 	host     *link.Server
 	serving  sync.WaitGroup
+	peers    []*peer
 	open     bool
 	options  func(*pointswitch.Options) // changes the switch's options; may be nil
 }
@@ -125,6 +126,7 @@ func (h *house) stop() {
 		return
 	}
 	h.open = false
+	h.leave() // A listener that shuts down waits a while for peers to go.
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	require.NoError(h.t, h.pos.Shutdown(ctx))
@@ -214,12 +216,23 @@ type peer struct {
 	conn net.Conn
 }
 
-func dial(t testing.TB, server *link.Server) *peer {
-	t.Helper()
+// dial connects to one of the house's listeners, until the house stops.
+func (h *house) dial(server *link.Server) *peer {
+	h.t.Helper()
 	conn, err := net.Dial("tcp", server.Addr().String())
-	require.NoError(t, err)
-	t.Cleanup(func() { _ = conn.Close() })
-	return &peer{t, conn}
+	require.NoError(h.t, err)
+	h.peers = append(h.peers, &peer{h.t, conn})
+	return h.peers[len(h.peers)-1]
+}
+
+// leave closes what was dialled; a connection that a test has closed already is as good.
+func (h *house) leave() {
+	for _, p := range h.peers {
+		if err := p.conn.Close(); err != nil {
+			require.ErrorIs(h.t, err, net.ErrClosed)
+		}
+	}
+	h.peers = nil
 }
 
 // send writes frames in one write.

@@ -93,9 +93,9 @@ func TestConnectionPolicy(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := furnished(t)
-			d, p := dialect.Pos(), dial(t, h.pos)
+			d, p := dialect.Pos(), h.dial(h.pos)
 			if c.host {
-				d, p = dialect.Host(), dial(t, h.host)
+				d, p = dialect.Host(), h.dial(h.host)
 			}
 			for i, step := range c.steps {
 				h.wait(step.after)
@@ -139,7 +139,7 @@ func TestNothingBehindTheEnd(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			h := furnished(t)
 			before := h.standings()
-			p := dial(t, h.pos)
+			p := h.dial(h.pos)
 			p.send(c.frames...)
 			for _, want := range c.codes {
 				require.Equal(t, want, codeOf(t, dialect.Pos(), p.receive()))
@@ -158,7 +158,7 @@ func TestNothingBehindTheEnd(t *testing.T) {
 // third within a minute.
 func TestPartnerLinkWithUnreadableFrames(t *testing.T) {
 	h := furnished(t)
-	p := dial(t, h.host)
+	p := h.dial(h.host)
 	p.send([]byte("no message"), []byte("0210"), partnerFrame(t, h, 1))
 	require.Equal(t, "00", codeOf(t, dialect.Host(), p.receive()))
 	p.send([]byte("no message"))
@@ -184,7 +184,7 @@ func TestBrokenFraming(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			h := furnished(t)
 			before, from := h.standings(), h.ledger.Durable()
-			p := dial(t, h.pos)
+			p := h.dial(h.pos)
 			_, err := p.conn.Write(stream)
 			require.NoError(t, err)
 			require.NoError(t, p.conn.(*net.TCPConn).CloseWrite())
@@ -222,12 +222,12 @@ func TestGarbage(t *testing.T) {
 				frame[i] = byte(rng.Uint32())
 			}
 		}
-		p := dial(t, server)
+		p := h.dial(server)
 		p.send(frame)
 		require.NoError(t, p.conn.(*net.TCPConn).CloseWrite())
 		for p.receive() != nil {
 		}
-		require.NoError(t, p.conn.Close())
+		h.leave()
 	}
 	h.verify()
 	h.stop()
@@ -239,7 +239,7 @@ func TestGarbage(t *testing.T) {
 func TestRepeatInFlight(t *testing.T) {
 	h := furnished(t)
 	from := h.ledger.Durable()
-	p := dial(t, h.pos)
+	p := h.dial(h.pos)
 	frame := redeemFrame(t, 1)
 	p.send(frame, frame, frame)
 	first := p.receive()
@@ -256,12 +256,12 @@ func TestRepeatInFlight(t *testing.T) {
 func TestPeerGoneBeforeItsAnswer(t *testing.T) {
 	h := furnished(t)
 	for stan := range points.STAN(50) {
-		p := dial(t, h.pos)
+		p := h.dial(h.pos)
 		p.send(redeemFrame(t, stan+1))
 		require.NoError(t, p.conn.(*net.TCPConn).SetLinger(0))
-		require.NoError(t, p.conn.Close())
+		h.leave()
 	}
-	again := dial(t, h.pos)
+	again := h.dial(h.pos)
 	for stan := range points.STAN(50) {
 		again.send(redeemFrame(t, stan+1))
 		require.Equal(t, "00", codeOf(t, dialect.Pos(), again.receive()))
@@ -277,7 +277,7 @@ func TestDraining(t *testing.T) {
 	from := h.ledger.Durable()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	p := dial(t, h.pos)
+	p := h.dial(h.pos)
 	p.send(redeemFrame(t, 1))
 	require.Equal(t, "00", codeOf(t, dialect.Pos(), p.receive()))
 	require.NoError(t, h.ledger.Close(ctx))
@@ -322,7 +322,7 @@ func TestLabelsAreBounded(t *testing.T) {
 		known[r.String()] = true
 	}
 	h := furnished(t)
-	p := dial(t, h.pos)
+	p := h.dial(h.pos)
 	for kind := range 100 { // DE60.1, of which few mean anything
 		frame := redeemFrame(t, points.STAN(kind+1))
 		at := len(frame) - 6 // DE60 is last: kind, batch, network code in eleven digits

@@ -22,7 +22,8 @@ const pinBlock = "\x5b\xa6\xcd\x53\x74\xca\x73\x66"
 //	by38=NAME      host: the original by DE38 and the card alone
 //	by61=NAME      pos: the original by DE61 alone
 //	sent=DURATION  host: DE7 lies so far from now
-//	spoil=(A,B)    the frame has B where it should have A
+//	spoil=(A,B)    the frame has B where it has A last
+//	drop=N         the frame lacks DE N
 func (s *story) request(td *datadriven.TestData) points.Request {
 	var req points.Request
 	require.NoError(s.t, req.Function.UnmarshalText([]byte(td.CmdArgs[0].Key)), "%s", td.Pos)
@@ -60,7 +61,7 @@ func (s *story) argument(req *points.Request, td *datadriven.TestData, key strin
 		value = values[0]
 	}
 	switch key {
-	case "host", "conn", "as", "spoil":
+	case "host", "conn", "as", "spoil", "drop":
 	case "terminal":
 		req.Terminal = parseTerminal(s.t, value)
 	case "merchant":
@@ -89,6 +90,8 @@ func (s *story) argument(req *points.Request, td *datadriven.TestData, key strin
 		req.PartialOK = true
 	case "mac":
 		req.Mark(64)
+	case "repeat": // MTI xxx1
+		req.Repeat = true
 	case "pin":
 		copy(req.PIN[:], pinBlock)
 		req.PINLen, req.Security = 8, 2600000000000000
@@ -96,6 +99,10 @@ func (s *story) argument(req *points.Request, td *datadriven.TestData, key strin
 		d, err := time.ParseDuration(value)
 		require.NoError(s.t, err)
 		req.Transmission = stampOf(s.h.clock().Time().Add(d))
+	case "blanks": // DE37 and 38 are there and say nothing
+		copy(req.RRN[:], "000000000000")
+		copy(req.AuthCode[:], "      ")
+		req.Mark(38)
 	case "of", "by38", "by61", "by37":
 		s.name(req, td, key, value)
 	case "target":

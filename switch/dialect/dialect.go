@@ -1,7 +1,9 @@
 package dialect
 
 import (
+	"fmt"
 	"slices"
+	"sync"
 
 	"github.com/moov-io/iso8583"
 
@@ -25,9 +27,17 @@ type Dialect struct {
 	raw    *iso8583.MessageSpec
 	hex    *iso8583.MessageSpec // host: for a hexadecimal bitmap; pos: the same as raw
 
+	rawPlan *plan // raw, compiled
+	hexPlan *plan // hex, compiled
+
 	rules    []rule
 	requests [lastElement + 1]requestElement
+	late     elementSet               // of requests, those that are read when the function is known
+	echoes   []int                    // elements that an answer gives back as they came
 	answers  map[string]points.Reason // DE39 -> what it means
+	codes    [base36 * base36]points.Reason
+
+	messages, drafts sync.Pool // of *message and *draft, so that no frame needs new ones
 }
 
 // Pos returns the terminals' dialect.
@@ -40,13 +50,13 @@ func PosRight() *Dialect { return newPos("pos-right", true) }
 
 func newPos(name string, rightEntryMode bool) *Dialect {
 	spec := posSpec(rightEntryMode)
-	d := &Dialect{name: name, packed: true, raw: spec, hex: spec, rules: posRules(), answers: meanings()}
+	d := &Dialect{name: name, packed: true, raw: spec, hex: spec, rules: posRules()}
 	return d.complete()
 }
 
 // Host returns the dialect of partners and issuers.
 func Host() *Dialect {
-	d := &Dialect{name: "host", raw: hostSpec(false), hex: hostSpec(true), rules: hostRules(), answers: meanings()}
+	d := &Dialect{name: "host", raw: hostSpec(false), hex: hostSpec(true), rules: hostRules()}
 	return d.complete()
 }
 
@@ -55,7 +65,47 @@ func (d *Dialect) complete() *Dialect {
 		slices.Sort(d.rules[i].required)
 	}
 	d.requests = requestElements(d)
+	d.echoes = d.echoed()
+	d.answers = meanings()
+	for code, reason := range d.answers {
+		d.codes[codeIndex([]byte(code))] = reason
+	}
+	if err := d.compile(); err != nil {
+		panic(fmt.Sprintf("dialect %s: %v", d.name, err)) //nolint:forbidigo // a table of ours, not input.
+	}
 	return d
+}
+
+// compile makes the plans and holds the other tables against them: what a request's
+// element is read into, or an answer echoes, must be an element of the spec.
+func (d *Dialect) compile() (err error) {
+	if d.rawPlan, err = compile(d.raw); err != nil {
+		return err
+	}
+	if d.hexPlan, err = compile(d.hex); err != nil {
+		return err
+	}
+	if d.rawPlan.hexMap || d.hexPlan.hexMap == d.packed {
+		return fmt.Errorf("the bitmaps of %s and %s are mixed up", d.raw.Name, d.hex.Name)
+	}
+	for de := range d.requests {
+		e := &d.requests[de]
+		if e.read == nil {
+			continue
+		}
+		if d.rawPlan.steps[de].layout == 0 || d.hexPlan.steps[de].layout == 0 {
+			return fmt.Errorf("DE%d has a meaning and is not in the spec", de)
+		}
+		if e.late {
+			d.late.add(de)
+		}
+	}
+	for _, de := range d.echoes {
+		if d.requests[de].write == nil {
+			return fmt.Errorf("DE%d is echoed and has no meaning", de)
+		}
+	}
+	return nil
 }
 
 // ByName returns the dialect called name: "pos", "pos-right" or "host".
@@ -83,6 +133,14 @@ func (d *Dialect) spec(hexMap bool) *iso8583.MessageSpec {
 	return d.raw
 }
 
+// plan returns the compiled form of what spec returns.
+func (d *Dialect) plan(hexMap bool) *plan {
+	if hexMap {
+		return d.hexPlan
+	}
+	return d.rawPlan
+}
+
 // preamble is how many bytes stand before the message type.
 func (d *Dialect) preamble() int {
 	if d.packed {
@@ -99,6 +157,7 @@ func (d *Dialect) MTI(frame []byte) (mti uint16, ok bool) {
 	if err != nil {
 		return 0, false
 	}
+	defer d.close(m)
 	return m.envelope.MTI, true
 }
 

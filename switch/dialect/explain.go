@@ -86,6 +86,7 @@ func (d *Dialect) Explain(frame []byte) (Explanation, error) {
 	if err != nil {
 		return e.failed(err)
 	}
+	defer d.close(m)
 	if d.packed {
 		e.TPDU = hexOf(m.envelope.TPDU[:])
 		e.Header = hexOf(m.envelope.Header[:])

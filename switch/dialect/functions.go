@@ -137,20 +137,20 @@ func (d *Dialect) ruleFor(r *points.Request) *rule {
 }
 
 // selectors are the data elements without which a message of class cannot be
-// told from others of its class.
-func (d *Dialect) selectors(class points.Class) []int {
+// told from others of its class; 0 is none.
+func (d *Dialect) selectors(class points.Class) [3]int {
 	financial := class == points.ClassAuthorisation || class == points.ClassFinancial || class == points.ClassReversal
 	switch {
 	case d.packed && financial:
-		return []int{3, 25, 60}
+		return [3]int{3, 25, 60}
 	case d.packed:
-		return []int{60}
+		return [3]int{60}
 	case financial:
-		return []int{3}
+		return [3]int{3}
 	case class == points.ClassNetwork:
-		return []int{70}
+		return [3]int{70}
 	default:
-		return nil
+		return [3]int{}
 	}
 }
 

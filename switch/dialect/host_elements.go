@@ -33,11 +33,11 @@ func onlyClose(e requestElement) requestElement {
 			}
 			return read(r, value)
 		},
-		write: func(r *points.Request) ([]byte, bool) {
+		write: func(dst []byte, r *points.Request) ([]byte, bool) {
 			if r.Function != points.BatchClose {
-				return nil, false
+				return dst, false
 			}
-			return write(r)
+			return write(dst, r)
 		},
 		late: true,
 	}
@@ -78,13 +78,13 @@ func readOriginal90(r *points.Request, value []byte) string {
 	return ""
 }
 
-func writeOriginal90(r *points.Request) ([]byte, bool) {
+func writeOriginal90(dst []byte, r *points.Request) ([]byte, bool) {
 	o := &r.Original
-	value := decimal(uint64(o.MTI), 4)
-	value = append(value, decimal(uint64(o.STAN), 6)...)
-	value = append(value, decimal(o.Transmission, 10)...)
-	value = append(value, decimal(uint64(o.Acquirer), 11)...)
-	return append(value, decimal(uint64(o.Forwarder), 11)...), o.Present
+	dst = appendDecimal(dst, uint64(o.MTI), 4)
+	dst = appendDecimal(dst, uint64(o.STAN), 6)
+	dst = appendDecimal(dst, o.Transmission, 10)
+	dst = appendDecimal(dst, uint64(o.Acquirer), 11)
+	return appendDecimal(dst, uint64(o.Forwarder), 11), o.Present
 }
 
 // readReplacement95 refuses a reversal of a part. Taken for a reversal of the
@@ -107,9 +107,9 @@ func readTarget103(r *points.Request, value []byte) string {
 	return wrong
 }
 
-func writeTarget103(r *points.Request) ([]byte, bool) {
+func writeTarget103(dst []byte, r *points.Request) ([]byte, bool) {
 	if r.Function != points.Transfer {
-		return nil, false
+		return dst, false
 	}
-	return r.TargetPAN.AppendDigits(nil), !r.TargetPAN.IsZero()
+	return r.TargetPAN.AppendDigits(dst), !r.TargetPAN.IsZero()
 }

@@ -1,8 +1,6 @@
 package dialect
 
 import (
-	"bytes"
-
 	"github.com/lianfen/lianfen/points"
 )
 
@@ -11,7 +9,7 @@ func posElements(t *[lastElement + 1]requestElement) {
 	// DE26 says how long a PIN may be; the switch has no use for it.
 	t[26] = requestElement{
 		read:  func(*points.Request, []byte) string { return "" },
-		write: func(r *points.Request) ([]byte, bool) { return []byte("06"), r.PINLen > 0 },
+		write: func(dst []byte, r *points.Request) ([]byte, bool) { return append(dst, "06"...), r.PINLen > 0 },
 	}
 	t[48] = requestElement{read: readTotals48, write: writeTotals48, late: true}
 	t[60] = requestElement{read: readBatch60, write: writeBatch60}
@@ -24,8 +22,8 @@ func posElements(t *[lastElement + 1]requestElement) {
 			copy(r.Operator[:], value)
 			return ""
 		},
-		write: func(r *points.Request) ([]byte, bool) {
-			return bytes.Clone(r.Operator[:]), !isBlank(r.Operator[:])
+		write: func(dst []byte, r *points.Request) ([]byte, bool) {
+			return append(dst, r.Operator[:]...), !isBlank(r.Operator[:])
 		},
 	}
 }
@@ -72,18 +70,24 @@ func readBatch60(r *points.Request, value []byte) string {
 	return ""
 }
 
-func writeBatch60(r *points.Request) ([]byte, bool) {
-	value := decimal(uint64(r.Kind), 2)
-	value = append(value, decimal(uint64(r.Batch), 6)...)
-	value = append(value, decimal(uint64(r.NetworkCode), 3)...)
+func writeBatch60(dst []byte, r *points.Request) ([]byte, bool) {
+	dst = appendHead60(dst, r.Kind, r.Batch, r.NetworkCode)
 	if r.PartialOK || r.AccountType != 0 {
-		value = append(value, '0', '0', '0')
+		partial := byte('0')
 		if r.PartialOK {
-			value[13] = '1'
+			partial = '1'
 		}
-		value = append(value, decimal(uint64(r.AccountType), 3)...)
+		dst = append(dst, '0', '0', partial)
+		dst = appendDecimal(dst, uint64(r.AccountType), 3)
 	}
-	return value, true
+	return dst, true
+}
+
+// appendHead60 appends the first three parts of DE60, all that an answer has.
+func appendHead60(dst []byte, kind uint8, batch uint32, network uint16) []byte {
+	dst = appendDecimal(dst, uint64(kind), 2)
+	dst = appendDecimal(dst, uint64(batch), 6)
+	return appendDecimal(dst, uint64(network), 3)
 }
 
 // DE61: batch 6, STAN 6, date 4, authorisation mode 2, authorising institution
@@ -112,10 +116,10 @@ func readOriginal61(r *points.Request, value []byte) string {
 	return ""
 }
 
-func writeOriginal61(r *points.Request) ([]byte, bool) {
-	value := decimal(uint64(r.Original.Batch), 6)
-	value = append(value, decimal(uint64(r.Original.STAN), 6)...)
-	return append(value, decimal(uint64(r.Original.Date), 4)...), r.Original.Present
+func writeOriginal61(dst []byte, r *points.Request) ([]byte, bool) {
+	dst = appendDecimal(dst, uint64(r.Original.Batch), 6)
+	dst = appendDecimal(dst, uint64(r.Original.STAN), 6)
+	return appendDecimal(dst, uint64(r.Original.Date), 4), r.Original.Present
 }
 
 // totals48 is the length of DE48 in a batch close: debit amount 12 and count 3,
@@ -161,23 +165,23 @@ func parseTotals(value []byte) points.Totals {
 	}
 }
 
-func writeTotals48(r *points.Request) ([]byte, bool) {
+func writeTotals48(dst []byte, r *points.Request) ([]byte, bool) {
 	switch r.Function {
 	case points.BatchClose:
-		return totalsDigits(r.Totals, '0'), true
+		return appendTotals(dst, &r.Totals, '0'), true
 	case points.BatchUploadEnd:
-		return decimal(uint64(r.Totals.DebitCount), 4), true
+		return appendDecimal(dst, uint64(r.Totals.DebitCount), 4), true
 	default:
-		return nil, false
+		return dst, false
 	}
 }
 
-func totalsDigits(t points.Totals, result byte) []byte {
-	value := amountDigits(t.DebitAmount, 12)
-	value = append(value, decimal(uint64(t.DebitCount), 3)...)
-	value = append(value, amountDigits(t.CreditAmount, 12)...)
-	value = append(value, decimal(uint64(t.CreditCount), 3)...)
-	value = append(value, result)
-	value = append(value, bytes.Repeat([]byte{'0'}, 30)...) // foreign cards: none
-	return append(value, result)
+func appendTotals(dst []byte, t *points.Totals, result byte) []byte {
+	dst = appendAmount(dst, t.DebitAmount, 12)
+	dst = appendDecimal(dst, uint64(t.DebitCount), 3)
+	dst = appendAmount(dst, t.CreditAmount, 12)
+	dst = appendDecimal(dst, uint64(t.CreditCount), 3)
+	dst = append(dst, result)
+	dst = append(dst, "000000000000000000000000000000"...) // foreign cards: none
+	return append(dst, result)
 }

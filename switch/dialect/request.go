@@ -26,8 +26,8 @@ func commonElements(t *[lastElement + 1]requestElement) {
 			r.PAN, wrong = parseCard(value)
 			return wrong
 		},
-		write: func(r *points.Request) ([]byte, bool) {
-			return r.PAN.AppendDigits(nil), !r.PAN.IsZero()
+		write: func(dst []byte, r *points.Request) ([]byte, bool) {
+			return r.PAN.AppendDigits(dst), !r.PAN.IsZero()
 		},
 	}
 	t[3] = numeric(6, func(r *points.Request) *uint32 { return &r.Processing }, nil)
@@ -74,8 +74,8 @@ func pinBlock(size uint8) requestElement {
 			r.PINLen = size
 			return ""
 		},
-		write: func(r *points.Request) ([]byte, bool) {
-			return bytes.Clone(r.PIN[:size]), r.PINLen == size
+		write: func(dst []byte, r *points.Request) ([]byte, bool) {
+			return append(dst, r.PIN[:size]...), r.PINLen == size
 		},
 	}
 }
@@ -104,12 +104,12 @@ func readPrivate62(r *points.Request, value []byte) string {
 	return ""
 }
 
-func writePrivate62(r *points.Request) ([]byte, bool) {
+func writePrivate62(dst []byte, r *points.Request) ([]byte, bool) {
 	if r.Function == points.Transfer && r.Door == points.DoorTerminal {
-		return r.TargetPAN.AppendDigits(nil), !r.TargetPAN.IsZero()
+		return r.TargetPAN.AppendDigits(dst), !r.TargetPAN.IsZero()
 	}
 	product := bytes.TrimRight(r.Product[:], "\x00")
-	return bytes.Clone(product), len(product) > 0 && carriesProduct(r)
+	return append(dst, product...), len(product) > 0 && carriesProduct(r)
 }
 
 func carriesProduct(r *points.Request) bool {
@@ -139,18 +139,34 @@ func (d *Dialect) leftOut(r *points.Request, de int) bool {
 // req holds what could be read.
 func (d *Dialect) Decode(frame []byte, req *points.Request) error {
 	req.Reset()
-	m, err := d.open(frame)
-	if err != nil {
-		return err
+	m, wrong := d.open(frame)
+	if wrong != nil {
+		return wrong
 	}
+	defer d.close(m)
+	if wrong := d.begin(m, req); wrong != nil {
+		return wrong
+	}
+	if wrong := d.interpret(m, req, d.readFields(m)); wrong != nil {
+		return wrong
+	}
+	return nil
+}
+
+// begin tells req what stands before the fields, and refuses an answer.
+func (d *Dialect) begin(m *message, req *points.Request) *FormatError {
 	req.Envelope, req.Door = m.envelope, d.door()
-	mti := m.envelope.MTI
-	if IsAnswer(mti) {
+	if mti := m.envelope.MTI; IsAnswer(mti) {
 		return fatal("message type %04d is an answer, and answers are not answered", mti)
 	}
-	first := d.readFields(m)
+	return nil
+}
+
+// interpret fills req with what the fields of m say, first being what is wrong with
+// them, and returns the first fault of all.
+func (d *Dialect) interpret(m *message, req *points.Request, first *FormatError) *FormatError {
 	first = earlier(first, d.understand(m, req, false))
-	if mti > 999 {
+	if mti := m.envelope.MTI; mti > 999 {
 		// Another version of the standard: its fields mean something else.
 		first = earlier(first, fault(0, "message type %04d, want a version digit of 0", mti))
 	}
@@ -159,10 +175,7 @@ func (d *Dialect) Decode(frame []byte, req *points.Request) error {
 	if first == nil {
 		first = d.incomplete(u, req)
 	}
-	if first != nil {
-		return first
-	}
-	return nil
+	return first
 }
 
 func (d *Dialect) door() points.Door {
@@ -176,9 +189,9 @@ func (d *Dialect) door() points.Door {
 // marks those that made sense.
 func (d *Dialect) understand(m *message, req *points.Request, late bool) *FormatError {
 	var first *FormatError
-	for de := 2; de <= lastElement; de++ {
+	for de := m.read.next(1); de != 0; de = m.read.next(de) {
 		e := &d.requests[de]
-		if m.values[de] == nil || e.late != late {
+		if e.late != late {
 			continue
 		}
 		if e.read != nil {
@@ -197,7 +210,7 @@ func (d *Dialect) understand(m *message, req *points.Request, late bool) *Format
 func (d *Dialect) incomplete(u *rule, req *points.Request) *FormatError {
 	if u == nil {
 		for _, de := range d.selectors(req.Class) {
-			if !req.Has(de) {
+			if de != 0 && !req.Has(de) {
 				return fault(de, "missing; without it the function of a %04d is not known", req.Envelope.MTI)
 			}
 		}
@@ -220,6 +233,7 @@ func (d *Dialect) Complete(req *points.Request) error {
 	if err != nil {
 		return err
 	}
+	defer d.discard(f)
 	for de := 2; de <= lastElement; de++ {
 		if f.values[de] != nil {
 			req.Mark(de)
@@ -234,9 +248,16 @@ func (d *Dialect) Complete(req *points.Request) error {
 // completed a copy of req as [Dialect.Complete] does. What it writes, Decode
 // accepts. Tracks are not written: the card goes in DE2.
 func (d *Dialect) AppendRequest(dst []byte, req *points.Request) ([]byte, error) {
-	whole := *req
-	f, err := d.draftRequest(&whole, nil)
-	if err != nil {
+	return d.appendRequest(dst, req, nil)
+}
+
+// appendRequest is AppendRequest with the DE48 of a batch upload, which req has no
+// room for; nil for every other function.
+func (d *Dialect) appendRequest(dst []byte, req *points.Request, upload []byte) ([]byte, error) {
+	f := d.blank(points.Envelope{})
+	defer d.discard(f)
+	f.whole = *req
+	if err := d.fillDraft(f, &f.whole, upload); err != nil {
 		return dst, err
 	}
 	longer, err := d.append(dst, f)
@@ -246,34 +267,45 @@ func (d *Dialect) AppendRequest(dst []byte, req *points.Request) ([]byte, error)
 	return longer, nil
 }
 
-// draftRequest completes req and writes its elements. upload is the DE48 of a
-// batch upload, which req has no room for; nil for every other function.
+// draftRequest completes req and returns a draft of it, which the caller discards.
 func (d *Dialect) draftRequest(req *points.Request, upload []byte) (*draft, error) {
-	u, err := d.fillSelectors(req)
-	if err != nil {
+	f := d.blank(points.Envelope{})
+	if err := d.fillDraft(f, req, upload); err != nil {
+		d.discard(f)
 		return nil, err
 	}
-	f := &draft{envelope: req.Envelope}
-	var scratch points.Request
+	return f, nil
+}
+
+// fillDraft completes req and writes its elements into f.
+func (d *Dialect) fillDraft(f *draft, req *points.Request, upload []byte) error {
+	u, err := d.fillSelectors(req)
+	if err != nil {
+		return err
+	}
+	f.envelope = req.Envelope
+	scratch := &f.scratch
+	scratch.Reset()
 	scratch.Function, scratch.Class, scratch.Door, scratch.PINLen = req.Function, req.Class, req.Door, req.PINLen
 	for de := 2; de <= lastElement; de++ {
 		e := &d.requests[de]
 		if e.write == nil || d.leftOut(req, de) {
 			continue
 		}
-		value, there := e.write(req)
+		longer, there := e.write(f.text, req)
+		value := longer[len(f.text):]
 		if len(value) == 0 || (!there && !req.Has(de) && (u == nil || !slices.Contains(u.required, de))) {
 			continue
 		}
-		if wrong := e.read(&scratch, value); wrong != "" {
-			return nil, fault(de, "%s", wrong)
+		if wrong := e.read(scratch, value); wrong != "" {
+			return fault(de, "%s", wrong)
 		}
 		// A part that does not fit its place pushes the others along; read back
 		// and written again it comes out otherwise.
-		if again, _ := e.write(&scratch); !bytes.Equal(again, value) {
-			return nil, fault(de, "a part of it is too large for its place")
+		if again, _ := e.write(longer, scratch); !bytes.Equal(again[len(longer):], value) {
+			return fault(de, "a part of it is too large for its place")
 		}
-		f.put(de, value)
+		f.keep(de, longer)
 		scratch.Mark(de)
 	}
 	if upload != nil {
@@ -281,14 +313,14 @@ func (d *Dialect) draftRequest(req *points.Request, upload []byte) (*draft, erro
 		scratch.Mark(48)
 	}
 	if req.MAC != [8]byte{} || req.Has(64) || req.Has(128) {
-		f.put(d.macElement(f), bytes.Clone(req.MAC[:]))
+		f.keep(d.macElement(f), append(f.text, req.MAC[:]...))
 	}
 	if u != nil {
-		if de, or := u.missing(&scratch); de != 0 {
-			return nil, fault(de, "missing; a %s must carry it%s", req.Function, or)
+		if de, or := u.missing(scratch); de != 0 {
+			return fault(de, "missing; a %s must carry it%s", req.Function, or)
 		}
 	}
-	return f, nil
+	return nil
 }
 
 // fillSelectors gives req the values that tell its function.

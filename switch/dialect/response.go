@@ -2,7 +2,6 @@ package dialect
 
 import (
 	"bytes"
-	"fmt"
 
 	"github.com/lianfen/lianfen/points"
 )
@@ -26,14 +25,21 @@ func (d *Dialect) AppendResponse(dst []byte, req *points.Request, resp *points.R
 }
 
 func (d *Dialect) appendAnswer(dst []byte, req *points.Request, resp *points.Response, echo48 []byte) ([]byte, error) {
-	f := &draft{envelope: req.Envelope}
+	f := d.blank(req.Envelope)
+	defer d.discard(f)
+	d.draftAnswer(f, req, resp, echo48)
+	return d.append(dst, f)
+}
+
+// draftAnswer writes the elements of an answer into f, which has the request's envelope.
+func (d *Dialect) draftAnswer(f *draft, req *points.Request, resp *points.Response, echo48 []byte) {
 	f.envelope.MTI = AnswerTo(req.Envelope.MTI)
 	if d.packed {
 		t := &f.envelope.TPDU
 		t[1], t[2], t[3], t[4] = t[3], t[4], t[1], t[2]
 	}
 	d.echo(f, req)
-	d.common(f, req, resp)
+	common(f, req, resp)
 	if d.packed {
 		posAnswer(f, req, resp)
 	} else {
@@ -43,9 +49,9 @@ func (d *Dialect) appendAnswer(dst []byte, req *points.Request, resp *points.Res
 		f.put(48, echo48)
 	}
 	if req.Has(64) || req.Has(128) {
-		f.put(d.macElement(f), make([]byte, 8))
+		var unsigned [8]byte
+		f.keep(d.macElement(f), append(f.text, unsigned[:]...))
 	}
-	return d.append(dst, f)
 }
 
 // echoed lists the elements that an answer gives back as they came.
@@ -57,39 +63,35 @@ func (d *Dialect) echoed() []int {
 }
 
 func (d *Dialect) echo(f *draft, req *points.Request) {
-	for _, de := range d.echoed() {
+	for _, de := range d.echoes {
 		if !req.Has(de) {
 			continue
 		}
-		value, _ := d.requests[de].write(req)
-		f.put(de, value)
+		longer, _ := d.requests[de].write(f.text, req)
+		f.keep(de, longer)
 	}
 }
 
 // common writes what both dialects answer alike.
-func (d *Dialect) common(f *draft, req *points.Request, resp *points.Response) {
+func common(f *draft, req *points.Request, resp *points.Response) {
 	if req.Has(4) && resp.Reason == points.ApprovedPartly {
-		f.put(4, boundedDigits(resp.Amount, 12))
+		f.keep(4, appendBounded(f.text, resp.Amount, 12))
 	}
 	if resp.Date != 0 {
-		f.put(15, decimal(uint64(resp.Date.MMDD()), 4))
+		f.keep(15, appendDecimal(f.text, uint64(resp.Date.MMDD()), 4))
 	}
 	if !req.Has(32) && resp.Acquirer != 0 {
-		f.put(32, institutionDigits(resp.Acquirer))
+		f.keep(32, appendInstitution(f.text, resp.Acquirer))
 	}
-	f.put(39, []byte(answerCode(req, resp)))
+	f.keep(39, append(f.text, answerCode(req, resp)...))
 	if !resp.Reason.Approved() {
 		return
 	}
 	if !isBlank(resp.AuthCode[:]) {
-		f.put(38, bytes.Clone(resp.AuthCode[:]))
+		f.keep(38, append(f.text, resp.AuthCode[:]...))
 	}
-	if balances := balanceDigits(resp); len(balances) > 0 {
-		f.put(54, balances)
-	}
-	if used := usedDigits(resp); used != nil {
-		f.put(62, used)
-	}
+	f.keep(54, appendBalances(f.text, resp))
+	f.keep(62, appendUsed(f.text, resp))
 }
 
 // answerCode is DE39. A batch that does not balance is not refused: the answer is 00
@@ -102,23 +104,25 @@ func answerCode(req *points.Request, resp *points.Response) string {
 	return resp.Reason.DE39()
 }
 
-// boundedDigits renders an amount of ours, cut to what width digits hold.
-func boundedDigits(a points.Amount, width int) []byte {
-	digits := decimal(uint64(max(a, 0)), width)
-	if len(digits) > width {
-		return bytes.Repeat([]byte{'9'}, width)
+// appendBounded appends an amount of ours, cut to what width digits hold.
+func appendBounded(dst []byte, a points.Amount, width int) []byte {
+	longer := appendDecimal(dst, uint64(max(a, 0)), width)
+	if len(longer)-len(dst) <= width {
+		return longer
 	}
-	return digits
+	longer = longer[:len(dst)+width]
+	for i := len(dst); i < len(longer); i++ {
+		longer[i] = '9'
+	}
+	return longer
 }
 
 // balanceSize is an entry of DE54: account type 2, amount type 2, currency 3, C
 // or D, amount 12.
 const balanceSize = 20
 
-func balanceDigits(resp *points.Response) []byte {
-	n := min(int(resp.NBalances), len(resp.Balances))
-	value := make([]byte, 0, n*balanceSize)
-	for _, b := range resp.Balances[:n] {
+func appendBalances(dst []byte, resp *points.Response) []byte {
+	for _, b := range resp.Balances[:min(int(resp.NBalances), len(resp.Balances))] {
 		sign, magnitude := byte('C'), b.Amount
 		if magnitude < 0 {
 			sign = 'D'
@@ -128,54 +132,68 @@ func balanceDigits(resp *points.Response) []byte {
 				magnitude = points.MaxAmount
 			}
 		}
-		value = append(value, '0', '0')
-		value = append(value, decimal(uint64(b.Kind), 2)...)
-		value = append(value, programDigits(b.Program)...)
-		value = append(value, sign)
-		value = append(value, boundedDigits(magnitude, 12)...)
+		dst = append(dst, '0', '0')
+		dst = appendDecimal(dst, uint64(b.Kind), 2)
+		dst = appendProgram(dst, b.Program)
+		dst = append(dst, sign)
+		dst = appendBounded(dst, magnitude, 12)
 	}
-	return value
+	return dst
 }
 
 // used62 is DE62 of a points answer: points used 10, amount paid otherwise 12.
 const used62 = 22
 
-func usedDigits(resp *points.Response) []byte {
+func appendUsed(dst []byte, resp *points.Response) []byte {
 	const mostUsed points.Amount = 9_999_999_999
 	if (resp.Used == 0 && resp.SelfPaid == 0) || resp.Used < 0 || resp.Used > mostUsed {
-		return nil
+		return dst
 	}
-	return append(boundedDigits(resp.Used, 10), boundedDigits(resp.SelfPaid, 12)...)
+	return appendBounded(appendBounded(dst, resp.Used, 10), resp.SelfPaid, 12)
 }
 
 // posAnswer writes what dialect pos adds: the clock, the RRN, the two
 // institutions, the batch.
 func posAnswer(f *draft, req *points.Request, resp *points.Response) {
 	if resp.LocalDate != 0 && checkDay(uint64(resp.LocalDate)) == "" && checkClock(uint64(resp.LocalTime)) == "" {
-		f.put(12, decimal(uint64(resp.LocalTime), 6))
-		f.put(13, decimal(uint64(resp.LocalDate), 4))
+		f.keep(12, appendDecimal(f.text, uint64(resp.LocalTime), 6))
+		f.keep(13, appendDecimal(f.text, uint64(resp.LocalDate), 4))
 	}
 	if resp.Position != 0 {
 		rrn := resp.Position.RRN()
-		f.put(37, rrn[:])
+		f.keep(37, append(f.text, rrn[:]...))
 	}
 	if resp.Issuer != 0 && resp.Issuer <= points.MaxInstitution && resp.Acquirer <= points.MaxInstitution {
-		f.put(44, fmt.Appendf(nil, "%-11s%-11s", institutionDigits(resp.Issuer), institutionDigits(resp.Acquirer)))
+		f.keep(44, appendPart44(appendPart44(f.text, resp.Issuer), resp.Acquirer))
 	}
 	if req.Has(60) {
-		echoed := *req
-		echoed.PartialOK, echoed.AccountType = false, 0 // an answer has the first three parts
+		batch := req.Batch
 		if req.Function == points.SignOn && resp.Reason.Approved() && resp.Batch != 0 && resp.Batch <= maxBatch {
-			echoed.Batch = resp.Batch
+			batch = resp.Batch
 		}
-		f.values[60], _ = writeBatch60(&echoed)
+		f.keep(60, appendHead60(f.text, req.Kind, batch, req.NetworkCode))
 	}
-	if (req.Function == points.BatchClose || req.Function == points.BatchUploadEnd) && req.Has(48) {
-		f.values[48], _ = writeTotals48(req)
-		if req.Function == points.BatchClose {
-			f.values[48] = totalsDigits(req.Totals, totalsResult(resp.Reason))
-		}
+	if !req.Has(48) {
+		return
 	}
+	switch req.Function {
+	case points.BatchClose:
+		f.keep(48, appendTotals(f.text, &req.Totals, totalsResult(resp.Reason)))
+	case points.BatchUploadEnd:
+		f.keep(48, appendDecimal(f.text, uint64(req.Totals.DebitCount), 4))
+	default:
+	}
+}
+
+// size44 is an institution in DE44 of pos, blanks behind.
+const size44 = 11
+
+func appendPart44[T unsigned](dst []byte, id T) []byte {
+	longer := appendInstitution(dst, id)
+	for len(longer)-len(dst) < size44 {
+		longer = append(longer, ' ')
+	}
+	return longer
 }
 
 // maxBatch is the largest batch number, six digits.
@@ -205,39 +223,40 @@ const maxDetail = 25
 // hostAnswer writes what dialect host adds: the detail, our RRN, the issuer, the
 // programme that was used.
 func hostAnswer(f *draft, req *points.Request, resp *points.Response) {
-	detail := resp.Detail
-	if detail == "" && resp.Field != 0 {
-		detail = fmt.Sprintf("%s%03d", faultTag, resp.Field)
-	}
-	if detail != "" {
-		f.put(44, printable(detail, maxDetail))
+	switch {
+	case resp.Detail != "":
+		f.keep(44, appendPrintable(f.text, resp.Detail, maxDetail))
+	case resp.Field != 0:
+		f.keep(44, appendDecimal(append(f.text, faultTag...), uint64(resp.Field), 3))
 	}
 	if resp.Program != 0 && resp.Program <= 999 && req.Program == 0 && req.Function != 0 && req.Class != points.ClassNetwork {
-		f.put(49, programDigits(resp.Program))
+		f.keep(49, appendProgram(f.text, resp.Program))
 	}
 	if resp.Position != 0 {
 		rrn := resp.Position.RRN()
-		f.put(63, append([]byte(positionTag), rrn[:]...))
+		f.keep(63, append(append(f.text, positionTag...), rrn[:]...))
 	}
 	// Only where the request named one: DE100 alone would widen the bitmap and move
 	// the MAC of a peer that knows 64 bits.
 	if req.Has(100) && resp.Issuer != 0 && resp.Issuer <= points.MaxInstitution {
-		f.put(100, institutionDigits(resp.Issuer))
+		f.keep(100, appendInstitution(f.text, resp.Issuer))
 	}
 	if req.Function == points.BatchClose {
-		f.put(66, []byte{totalsResult(resp.Reason)})
+		f.keep(66, append(f.text, totalsResult(resp.Reason)))
 	}
 }
 
-// printable cuts text to limit bytes and puts a blank for what ASCII does not print.
-func printable(text string, limit int) []byte {
-	out := []byte(text[:min(len(text), limit)])
-	for i, c := range out {
+// appendPrintable appends limit bytes of text at most, with a blank for what ASCII
+// does not print.
+func appendPrintable(dst []byte, text string, limit int) []byte {
+	for i := range min(len(text), limit) {
+		c := text[i]
 		if c < ' ' || c > '~' {
-			out[i] = ' '
+			c = ' '
 		}
+		dst = append(dst, c)
 	}
-	return out
+	return dst
 }
 
 // MACSpan returns the stretch of a frame that its MAC covers: from the message
@@ -248,10 +267,11 @@ func (d *Dialect) MACSpan(frame []byte) (from, to int, ok bool) {
 	if err != nil {
 		return 0, 0, false
 	}
+	defer d.close(m)
 	if err := d.readFields(m); err != nil {
 		return 0, 0, false
 	}
-	for _, de := range []int{128, 64} {
+	for _, de := range [...]int{128, 64} {
 		if m.values[de] != nil {
 			return d.preamble(), m.spans[de].from, true
 		}
@@ -268,33 +288,45 @@ func (d *Dialect) MACSpan(frame []byte) (from, to int, ok bool) {
 func (d *Dialect) DecodeResponse(frame []byte, req *points.Request, resp *points.Response) error {
 	req.Reset()
 	*resp = points.Response{}
-	m, err := d.open(frame)
-	if err != nil {
-		return err
+	m, wrong := d.open(frame)
+	if wrong != nil {
+		return wrong
 	}
+	defer d.close(m)
+	if wrong := d.beginAnswer(m, req); wrong != nil {
+		return wrong
+	}
+	if wrong := d.interpretAnswer(m, req, resp, d.readFields(m)); wrong != nil {
+		return wrong
+	}
+	return nil
+}
+
+// beginAnswer tells req what stands before the fields, and refuses a request.
+func (d *Dialect) beginAnswer(m *message, req *points.Request) *FormatError {
 	req.Envelope, req.Door = m.envelope, d.door()
 	mti := m.envelope.MTI
 	if !IsAnswer(mti) {
 		return fatal("message type %04d is a request, want an answer", mti)
 	}
 	req.Class = points.Class(mti / 100 % 10)
-	first := d.readFields(m)
-	for _, de := range d.matched() {
+	return nil
+}
+
+// interpretAnswer fills req and resp with what the fields of m say, first being what
+// is wrong with them, and returns the first fault of all.
+func (d *Dialect) interpretAnswer(m *message, req *points.Request, resp *points.Response, first *FormatError) *FormatError {
+	for _, de := range d.echoes {
+		first = earlier(first, d.understandEcho(m, req, de))
+	}
+	for _, de := range [...]int{37, 64, 128} {
 		first = earlier(first, d.understandEcho(m, req, de))
 	}
 	first = earlier(first, d.readAnswer(m, resp))
 	if first == nil && m.values[39] == nil {
 		first = fault(39, "missing; an answer must carry it")
 	}
-	if first != nil {
-		return first
-	}
-	return nil
-}
-
-// matched lists the elements of an answer that find its request.
-func (d *Dialect) matched() []int {
-	return append(d.echoed(), 37, 64, 128)
+	return first
 }
 
 func (d *Dialect) understandEcho(m *message, req *points.Request, de int) *FormatError {
@@ -374,7 +406,7 @@ func (d *Dialect) readTimes(m *message, resp *points.Response) *FormatError {
 		}
 		resp.LocalTime = uint32(number(v[12])) //nolint:gosec // six digits.
 	}
-	for _, de := range []int{13, 15} {
+	for _, de := range [...]int{13, 15} {
 		if v[de] == nil {
 			continue
 		}
@@ -423,11 +455,13 @@ func readBalances(value []byte, resp *points.Response) (wrong string) {
 
 func readPosAnswer(m *message, resp *points.Response) {
 	v := &m.values
-	if position, err := points.ParseRRN(v[37]); err == nil {
-		resp.Position = position
+	if v[37] != nil {
+		if position, err := points.ParseRRN(v[37]); err == nil {
+			resp.Position = position
+		}
 	}
 	resp.Issuer = points.IssuerID(part44(v[44], 0))
-	if acquirer := part44(v[44], 11); acquirer != 0 {
+	if acquirer := part44(v[44], size44); acquirer != 0 {
 		resp.Acquirer = points.AcquirerID(acquirer)
 	}
 	if len(v[60]) >= shortest60 {
@@ -440,7 +474,7 @@ func part44(value []byte, from int) uint64 {
 	if len(value) <= from {
 		return 0
 	}
-	digits := bytes.TrimSpace(value[from:min(len(value), from+11)])
+	digits := bytes.TrimSpace(value[from:min(len(value), from+size44)])
 	if classN.check(digits) != nil {
 		return 0
 	}
@@ -449,11 +483,10 @@ func part44(value []byte, from int) uint64 {
 
 func readHostAnswer(m *message, resp *points.Response) {
 	v := &m.values
-	resp.Detail = string(v[44])
-	if number44, ok := bytes.CutPrefix(v[44], []byte(faultTag)); ok && len(number44) == 3 && classN.check(number44) == nil {
-		if de := number(number44); de <= lastElement {
-			resp.Field, resp.Detail = uint8(de), ""
-		}
+	if de, ok := fault44(v[44]); ok {
+		resp.Field = de
+	} else {
+		resp.Detail = string(v[44])
 	}
 	if rrn, ok := bytes.CutPrefix(v[63], []byte(positionTag)); ok {
 		if position, err := points.ParseRRN(rrn); err == nil {
@@ -463,6 +496,15 @@ func readHostAnswer(m *message, resp *points.Response) {
 	if v[100] != nil {
 		resp.Issuer = points.IssuerID(number(v[100]))
 	}
+}
+
+// fault44 reads the number of the element at fault in DE44 of host.
+func fault44(detail []byte) (de uint8, ok bool) {
+	digits, tagged := bytes.CutPrefix(detail, []byte(faultTag))
+	if !tagged || len(digits) != 3 || !classN.holds(digits) || number(digits) > lastElement {
+		return 0, false
+	}
+	return uint8(number(digits)), true
 }
 
 // meanings turns the table of reasons round: for each DE39 the reason that an
@@ -494,8 +536,33 @@ func meanings() map[string]points.Reason {
 
 // meaning returns the reason of an answer code; one that nobody knows declines.
 func (d *Dialect) meaning(code []byte) points.Reason {
-	if reason, ok := d.answers[string(code)]; ok {
+	if reason := d.codes[codeIndex(code)]; reason != 0 {
 		return reason
 	}
 	return points.DoNotHonour
+}
+
+// base36 counts the characters that answer codes are made of.
+const base36 = 36
+
+// codeIndex is the place of an answer code in [Dialect.codes]: two characters, digits
+// or capitals, as a number of base 36. Any other code gets the place of ZZ, which no
+// table has.
+func codeIndex(code []byte) int {
+	const nowhere = base36*base36 - 1
+	if len(code) != 2 {
+		return nowhere
+	}
+	index := 0
+	for _, c := range code {
+		switch {
+		case c >= '0' && c <= '9':
+			index = index*base36 + int(c-'0')
+		case c >= 'A' && c <= 'Z':
+			index = index*base36 + int(c-'A') + 10
+		default:
+			return nowhere
+		}
+	}
+	return index
 }

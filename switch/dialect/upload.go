@@ -32,6 +32,7 @@ func (d *Dialect) DecodeUpload(frame []byte) ([]UploadItem, error) {
 	if err != nil {
 		return nil, err
 	}
+	defer d.close(m)
 	if err := d.readFields(m); err != nil {
 		return nil, err
 	}
@@ -74,14 +75,14 @@ func parseUpload(value []byte) (items []UploadItem, wrong string) {
 }
 
 func uploadDigits(items []UploadItem) []byte {
-	value := decimal(uint64(len(items)), 2)
+	value := appendDecimal(nil, uint64(len(items)), 2)
 	for i := range items {
 		item := &items[i]
-		value = append(value, decimal(uint64(item.Kind), 2)...)
-		value = append(value, decimal(uint64(item.STAN), 6)...)
+		value = appendDecimal(value, uint64(item.Kind), 2)
+		value = appendDecimal(value, uint64(item.STAN), 6)
 		value = append(value, bytes.Repeat([]byte{'0'}, uploadCardSize-item.PAN.Len())...)
 		value = item.PAN.AppendDigits(value)
-		value = append(value, amountDigits(item.Amount, 12)...)
+		value = appendAmount(value, item.Amount, 12)
 	}
 	return value
 }
@@ -96,24 +97,18 @@ func (d *Dialect) AppendUpload(dst []byte, req *points.Request, items []UploadIt
 	if _, wrong := parseUpload(value); wrong != "" {
 		return dst, fault(48, "%s", wrong)
 	}
-	whole := *req
-	f, err := d.draftRequest(&whole, value)
-	if err != nil {
-		return dst, err
-	}
-	longer, err := d.append(dst, f)
-	if err != nil {
-		return dst, err
-	}
-	return longer, nil
+	return d.appendRequest(dst, req, value)
 }
 
 // AppendUploadResponse is [Dialect.AppendResponse] for a batch upload: the answer
 // gives DE48 back as frame, the request's, has it.
 func (d *Dialect) AppendUploadResponse(dst, frame []byte, req *points.Request, resp *points.Response) []byte {
 	var echo []byte
-	if m, err := d.open(frame); err == nil && d.readFields(m) == nil {
-		echo = m.values[48]
+	if m, err := d.open(frame); err == nil {
+		defer d.close(m)
+		if d.readFields(m) == nil {
+			echo = m.values[48]
+		}
 	}
 	dst, _ = d.appendAnswer(dst, req, resp, echo) // as in AppendResponse
 	return dst

@@ -13,8 +13,8 @@ type requestElement struct {
 	// read stores a value that the field table has passed, and returns what is
 	// wrong with it, "" for nothing.
 	read func(r *points.Request, value []byte) string
-	// write returns the value for the wire; there is false when r has nothing to say.
-	write func(r *points.Request) (value []byte, there bool)
+	// write appends the value for the wire to dst; there is false when r has nothing to say.
+	write func(dst []byte, r *points.Request) (longer []byte, there bool)
 	// late elements mean different things in different functions; they are read
 	// when the function is known.
 	late bool
@@ -37,9 +37,9 @@ func numeric[T unsigned](width int, at func(*points.Request) *T, check func(uint
 			*at(r) = T(n)
 			return ""
 		},
-		write: func(r *points.Request) ([]byte, bool) {
+		write: func(dst []byte, r *points.Request) ([]byte, bool) {
 			n := uint64(*at(r))
-			return decimal(n, width), n != 0
+			return appendDecimal(dst, n, width), n != 0
 		},
 	}
 }
@@ -51,19 +51,19 @@ func amount(width int, at func(*points.Request) *points.Amount) requestElement {
 			*at(r) = points.Amount(number(value)) //nolint:gosec // at most 16 digits.
 			return ""
 		},
-		write: func(r *points.Request) ([]byte, bool) {
-			return amountDigits(*at(r), width), *at(r) != 0
+		write: func(dst []byte, r *points.Request) ([]byte, bool) {
+			return appendAmount(dst, *at(r), width), *at(r) != 0
 		},
 	}
 }
 
-// amountDigits renders an amount that goes on the wire without a sign. A negative
-// one keeps its sign, and the encoder refuses it.
-func amountDigits(a points.Amount, width int) []byte {
+// appendAmount appends an amount that goes on the wire without a sign. A negative
+// one keeps its sign, and the element does not hold it.
+func appendAmount(dst []byte, a points.Amount, width int) []byte {
 	if a < 0 {
-		return strconv.AppendInt(nil, int64(a), 10)
+		return strconv.AppendInt(dst, int64(a), 10)
 	}
-	return decimal(uint64(a), width)
+	return appendDecimal(dst, uint64(a), width)
 }
 
 // text is an element copied as it is.
@@ -73,14 +73,20 @@ func text(at func(*points.Request) []byte) requestElement {
 			copy(at(r), value)
 			return ""
 		},
-		write: func(r *points.Request) ([]byte, bool) {
-			value := bytes.Clone(at(r))
-			return value, !isBlank(value)
+		write: func(dst []byte, r *points.Request) ([]byte, bool) {
+			return append(dst, at(r)...), !isBlank(at(r))
 		},
 	}
 }
 
-func isBlank(b []byte) bool { return len(bytes.Trim(b, " \x00")) == 0 }
+func isBlank(b []byte) bool {
+	for _, c := range b {
+		if c != ' ' && c != 0 {
+			return false
+		}
+	}
+	return true
+}
 
 // institution is the number of an acquirer, forwarder or issuer, 1 to 11 digits.
 // It is written in eight digits at least, the width of institution numbers in
@@ -91,8 +97,8 @@ func institution[T unsigned](at func(*points.Request) *T) requestElement {
 			*at(r) = T(number(value))
 			return ""
 		},
-		write: func(r *points.Request) ([]byte, bool) {
-			return institutionDigits(*at(r)), *at(r) != 0
+		write: func(dst []byte, r *points.Request) ([]byte, bool) {
+			return appendInstitution(dst, *at(r)), *at(r) != 0
 		},
 	}
 }
@@ -100,7 +106,9 @@ func institution[T unsigned](at func(*points.Request) *T) requestElement {
 // institutionWidth is how many digits an institution's number has at least.
 const institutionWidth = 8
 
-func institutionDigits[T unsigned](id T) []byte { return decimal(uint64(id), institutionWidth) }
+func appendInstitution[T unsigned](dst []byte, id T) []byte {
+	return appendDecimal(dst, uint64(id), institutionWidth)
+}
 
 // program is DE49 or DE50: a programme's code. Money, 156, is no programme.
 func program(at func(*points.Request) *points.ProgramID) requestElement {
@@ -112,8 +120,8 @@ func program(at func(*points.Request) *points.ProgramID) requestElement {
 			}
 			return wrong
 		},
-		write: func(r *points.Request) ([]byte, bool) {
-			return programDigits(*at(r)), *at(r) != 0
+		write: func(dst []byte, r *points.Request) ([]byte, bool) {
+			return appendProgram(dst, *at(r)), *at(r) != 0
 		},
 	}
 }
@@ -133,11 +141,11 @@ func parseProgram(value []byte) (id points.ProgramID, wrong string) {
 	}
 }
 
-func programDigits(id points.ProgramID) []byte {
+func appendProgram(dst []byte, id points.ProgramID) []byte {
 	if id == 0 {
 		id = points.Renminbi
 	}
-	return decimal(uint64(id), 3)
+	return appendDecimal(dst, uint64(id), 3)
 }
 
 // Checks of dates and times. A year is not on the wire, so that 29 February is

@@ -21,6 +21,7 @@ LINT := bin/golangci-lint-$(LINT_VERSION)
 FUZZTIME ?= 30s
 FUZZ ?= $(LIGHT)
 BENCH ?= .
+KILLS ?= 50
 
 # The packages whose tests do not import the store. Assigned to a variable before
 # use: an assignment fails where an argument would hide that the listing failed.
@@ -76,6 +77,10 @@ fuzz: ## Fuzz each target for FUZZTIME (30s); FUZZ=./ledger chooses packages.
 .PHONY: bench
 bench: ## Run the benchmarks; BENCH=Decode chooses.
 	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem ./...
+
+.PHONY: soak
+soak: ## Kill the switch under load KILLS (50) times; nothing answered may be missing or doubled.
+	$(GO) test ./cmd/lianfen -run TestKill -v -timeout 30m -kills=$(KILLS)
 
 .PHONY: race
 race: ## Run all tests with the race detector; needs a C compiler.

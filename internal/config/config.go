@@ -126,7 +126,7 @@ func Default() Config {
 			CheckpointEvery:    1_000_000,
 			CheckpointInterval: time.Minute,
 			CacheAccounts:      1_000_000,
-			TraceDays:          2,
+			TraceDays:          8,
 			BlockCacheMB:       64,
 		},
 		Switch: Switch{

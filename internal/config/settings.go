@@ -105,7 +105,8 @@ func (l *Ledger) settings() []setting {
 			"Longest time between two checkpoints while anything changes."),
 		number("ledger.cache_accounts", &l.CacheAccounts, 1, 1_000_000_000, "Accounts kept in memory; the others are read from the store when they are needed."),
 		number("ledger.trace_days", &l.TraceDays, minTraceDays, 31,
-			"Business dates, today's included, whose requests are remembered, so that a repeat gets the first answer again."),
+			"Business dates, today's included, whose requests are remembered, so that a repeat gets the first answer again "+
+				"and a late reversal finds its original. About 60 bytes of memory each."),
 		number("ledger.block_cache_mb", &l.BlockCacheMB, 1, 1<<20, "Memory for blocks read back from the store, in MiB."),
 	}
 }

@@ -100,7 +100,8 @@ func Fences() []Fence {
 	const pebble = "github.com/cockroachdb/pebble"
 	return []Fence{
 		{
-			Path: pebble, In: []string{"internal/store"},
+			// The ledger's benchmarks measure against a bare Pebble.
+			Path: pebble, In: []string{"internal/store"}, Tests: []string{"ledger"},
 			Why: "one door to the store, so that options, key prefixes and failure handling have one owner",
 		},
 		{
@@ -116,7 +117,7 @@ func Fences() []Fence {
 			Why: "what a command is called is no business of the packages that do its work",
 		},
 		{
-			Path: "net/http", In: []string{"api", "portal", "internal/app"},
+			Path: "net/http", In: []string{"api", "portal", "internal/app"}, Tests: []string{"cmd/lianfen"},
 			Why: "HTTP has three doors",
 		},
 	}

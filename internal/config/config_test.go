@@ -257,7 +257,7 @@ func TestProblems(t *testing.T) {
 		},
 		{
 			name: "accepted for longer than it is remembered",
-			file: "switch:\n  freshness_behind: 48h\n",
+			file: "switch:\n  freshness_behind: 48h\nledger:\n  trace_days: 2\n",
 			want: []string{`lianfen.yaml:2: switch.freshness_behind: "48h", expected at most 24h, the time that ledger.trace_days 2 is certain to cover`},
 		},
 		{

@@ -143,13 +143,34 @@ func (n *night) told() []answer {
 	return n.answered[:len(n.answered):len(n.answered)]
 }
 
+// gatedDisk is a disk that can be cloned at any moment. MemFS locks for reading
+// within a lock for reading where it gives a file a new use, and a clone that
+// waits between the two waits for ever: gate keeps clones out of there.
+type gatedDisk struct {
+	*vfs.MemFS
+	gate sync.RWMutex
+}
+
+// ReuseForWrite implements vfs.FS.
+func (d *gatedDisk) ReuseForWrite(oldname, newname string, category vfs.DiskWriteCategory) (vfs.File, error) {
+	d.gate.RLock()
+	defer d.gate.RUnlock()
+	return d.MemFS.ReuseForWrite(oldname, newname, category)
+}
+
+func (d *gatedDisk) clone(cfg vfs.CrashCloneCfg) *gatedDisk {
+	d.gate.Lock()
+	defer d.gate.Unlock()
+	return &gatedDisk{MemFS: d.CrashClone(cfg)}
+}
+
 // powerCut takes what the disk holds at one moment, and what was answered by then.
 type powerCut struct {
 	night *night
-	disk  *vfs.MemFS
+	disk  *gatedDisk
 	rng   *rand.Rand
 	once  sync.Once
-	left  *vfs.MemFS
+	left  *gatedDisk
 	told  []answer
 	done  chan struct{}
 }
@@ -157,7 +178,7 @@ type powerCut struct {
 func (p *powerCut) now() {
 	p.once.Do(func() {
 		p.told = p.night.told() // First: what is answered later may be lost.
-		p.left = p.disk.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: p.rng.IntN(101), RNG: p.rng})
+		p.left = p.disk.clone(vfs.CrashCloneCfg{UnsyncedDataPercent: p.rng.IntN(101), RNG: p.rng})
 		close(p.done)
 	})
 }
@@ -181,7 +202,7 @@ func TestPowerCutLosesNothingThatWasAnswered(t *testing.T) {
 
 func cutPower(t *testing.T, seed uint64) (told, unanswered, checkpoints int) {
 	rng := rand.New(rand.NewPCG(seed, 1<<32))
-	disk := vfs.NewCrashableMem()
+	disk := &gatedDisk{MemFS: vfs.NewCrashableMem()}
 	cut := &powerCut{night: newNight(seed, 1+rng.IntN(6)), disk: disk, rng: rng, done: make(chan struct{})}
 	// Either in the middle of the n-th write to the disk, or after the n-th answer.
 	armed, atWrite, atAnswer := atomic.Bool{}, atomic.Int64{}, atomic.Int64{}

@@ -11,7 +11,9 @@
 //     before it. After a fault nobody is answered any more;
 //   - J2: positions are dense from 1, each block names the hash of the one before;
 //   - J3: recovery gives the state that answered, or refuses and says where the
-//     journal is damaged. It never skips a record;
+//     journal is damaged. It never skips a record. Every block that it relies on
+//     is held against its own hash, the block before it, and what the checkpoint
+//     and the anchor noted; an older block is when a command or a reader needs it;
 //   - J4: a reader is only told what is durable ([Ledger.View] waits for it);
 //   - J5: everything is bounded: commands waiting (Options.Queue), commands in a
 //     group (GroupMax), groups between applying and durable (GroupsInFlight).
@@ -32,6 +34,11 @@
 // applied. commit waits for the sync, in order, and answers. checkpoint puts the
 // changed state away behind the journal; anchor notes ten times a second how far
 // the journal is acknowledged. [Ledger.Close] stops all four and waits for them.
+//
+// After a fault of any of them apply takes no more, commit lets what comes go
+// unanswered, and no checkpoint is put away: all end by themselves, and Close
+// still waits for them. A log that cannot be written does not come that far: the
+// store ends the process.
 //
 // # Block
 //

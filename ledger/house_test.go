@@ -41,9 +41,14 @@ type house struct {
 func build(tb testing.TB, fs vfs.FS, opts ledger.Options) *house {
 	tb.Helper()
 	h := &house{tb: tb, fs: fs, db: store.Options{Dir: folder, FS: fs, BlockCacheMB: 1}, opts: opts}
-	require.NoError(tb, store.Create(h.db))
-	h.open()
+	h.create()
 	return h
+}
+
+func (h *house) create() {
+	h.tb.Helper()
+	require.NoError(h.tb, store.Create(h.db))
+	h.open()
 }
 
 // at is the same house over another file system: what a crash has left, say.
@@ -77,6 +82,13 @@ func (h *house) tryOpen() error {
 func (h *house) close() {
 	h.tb.Helper()
 	require.NoError(h.tb, h.ledger.Close(context.Background()))
+}
+
+func (h *house) verify() ledger.Report {
+	h.tb.Helper()
+	report, err := h.ledger.Verify(context.Background(), func(uint64, uint64) {})
+	require.NoError(h.tb, err)
+	return report
 }
 
 // do carries out a command and waits for its outcome.

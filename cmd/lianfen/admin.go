@@ -2,7 +2,9 @@ package main
 
 import (
 	"fmt"
+	"maps"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -74,8 +76,8 @@ func (a *admin) status() *cobra.Command {
 				t.row("ready", s.Ready)
 				t.row("business date", s.Date)
 				t.row("journal position", s.Position)
-				for name, address := range s.Listeners {
-					t.row("listener "+name, address)
+				for _, name := range slices.Sorted(maps.Keys(s.Listeners)) {
+					t.row("listener "+name, s.Listeners[name])
 				}
 				t.row("metrics and health", s.HTTP)
 				return t.write(cmd.OutOrStdout())
@@ -238,7 +240,7 @@ func (a *admin) adjust() *cobra.Command {
 	cmd.Flags().StringVar(&adj.Operator, "operator", "", "who asks")
 	cmd.Flags().StringVar(&adj.Second, "second", "", "who approves")
 	cmd.Flags().StringVar(&adj.Note, "note", "", "why")
-	require(cmd, "program", "amount", "operator", "second", "note")
+	requireFlags(cmd, "program", "amount", "operator", "second", "note")
 	return cmd
 }
 
@@ -271,7 +273,7 @@ func (a *admin) cutOver() *cobra.Command {
 	cmd.Flags().StringVar(&date, "date", "", "the date that begins; the next day when left out")
 	cmd.Flags().StringVar(&cut.Operator, "operator", "", "who asks")
 	cmd.Flags().StringVar(&cut.Second, "second", "", "who approves")
-	require(cmd, "operator", "second")
+	requireFlags(cmd, "operator", "second")
 	return cmd
 }
 
@@ -299,9 +301,18 @@ func recordTable(r app.Record) *table {
 	t.row("outcome", fmt.Sprintf("%v (%s): %s", r.Reason, r.Reason.DE39(), r.Reason.English()))
 	t.row("posted", r.Posted)
 	t.row("business date", r.Date)
-	t.row("terminal", fmt.Sprintf("%v of merchant %v, STAN %s", r.Terminal, r.Merchant, r.STAN))
-	t.row("card", fmt.Sprintf("%s of member %d", r.Card, r.Member))
-	t.row("amount", fmt.Sprintf("%d in programme %d", r.Amount, r.Program))
+	if r.STAN != "" { // An operator's command came from no terminal.
+		t.row("terminal", fmt.Sprintf("%v of merchant %v, STAN %s", r.Terminal, r.Merchant, r.STAN))
+	}
+	if r.Member != 0 {
+		t.row("member", r.Member)
+	}
+	if r.Card != "" {
+		t.row("card", r.Card)
+	}
+	if r.Program != 0 {
+		t.row("amount", fmt.Sprintf("%d in programme %d", r.Amount, r.Program))
+	}
 	if r.Original != "" {
 		t.row("about", "RRN "+r.Original)
 	}
@@ -362,7 +373,7 @@ func (a *admin) verify() *cobra.Command {
 	}
 }
 
-func require(cmd *cobra.Command, flags ...string) {
+func requireFlags(cmd *cobra.Command, flags ...string) {
 	for _, name := range flags {
 		if err := cmd.MarkFlagRequired(name); err != nil {
 			panic("lianfen: " + err.Error()) //nolint:forbidigo // a flag that is not there: our own slip, seen by the first test.

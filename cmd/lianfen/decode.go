@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"strings"
 
@@ -68,6 +69,10 @@ func frameOf(in io.Reader, arg string) ([]byte, error) {
 		content, err = os.ReadFile(arg)
 	}
 	if err != nil {
+		// Without the argument: digits with a slip in them may hold a card.
+		if path, ok := errors.AsType[*fs.PathError](err); ok {
+			err = path.Err
+		}
 		return nil, fmt.Errorf("decode: not hexadecimal digits, and not a file: %w", err)
 	}
 	if frame, ok := fromHex(string(content)); ok {

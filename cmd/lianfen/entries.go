@@ -20,7 +20,7 @@ func (a *admin) issuer() *cobra.Command {
 	nameFlags(cmd, &e.Name, &e.NameZH)
 	statusFlag(cmd, &e.Status)
 	cmd.Flags().StringVar(&e.Link, "link", "", "name of the link to its own host; empty: its ledger is hosted here")
-	require(cmd, "id", "name")
+	requireFlags(cmd, "id", "name")
 	return cmd
 }
 
@@ -32,7 +32,7 @@ func (a *admin) acquirer() *cobra.Command {
 	cmd.Flags().Uint64Var((*uint64)(&e.ID), "id", 0, "institution number, up to 11 digits")
 	nameFlags(cmd, &e.Name, &e.NameZH)
 	statusFlag(cmd, &e.Status)
-	require(cmd, "id", "name")
+	requireFlags(cmd, "id", "name")
 	return cmd
 }
 
@@ -62,7 +62,7 @@ func (a *admin) program() *cobra.Command {
 	f.BoolVar(&r.Transfer, "transfer", false, "members may give points to each other")
 	f.Int64Var((*int64)(&r.TransferMax), "transfer-max", 0, "most per transfer; 0: no limit")
 	f.Int64Var((*int64)(&r.TransferDay), "transfer-day", 0, "most that a member gives on one business date; 0: no limit")
-	require(cmd, "id", "issuer", "name")
+	requireFlags(cmd, "id", "issuer", "name")
 	return cmd
 }
 
@@ -81,7 +81,7 @@ func (a *admin) merchant() *cobra.Command {
 	cmd.Flags().Uint16Var(&e.MCC, "mcc", 0, "merchant category code")
 	cmd.Flags().UintSliceVar(&programs, "program", nil, "programme that it takes, the first choice first; may be repeated")
 	statusFlag(cmd, &e.Status)
-	require(cmd, "id", "acquirer", "name", "program")
+	requireFlags(cmd, "id", "acquirer", "name", "program")
 	return cmd
 }
 
@@ -93,7 +93,7 @@ func (a *admin) terminal() *cobra.Command {
 	cmd.Flags().TextVar(&e.ID, "id", points.TerminalID{}, "terminal identification, up to 8 characters (DE41)")
 	cmd.Flags().TextVar(&e.Merchant, "merchant", points.MerchantID{}, "its merchant (DE42)")
 	statusFlag(cmd, &e.Status)
-	require(cmd, "id", "merchant")
+	requireFlags(cmd, "id", "merchant")
 	return cmd
 }
 
@@ -105,7 +105,7 @@ func (a *admin) route() *cobra.Command {
 	cmd.Flags().StringVar(&e.Prefix, "prefix", "", "first digits of the card, 1 to 11")
 	cmd.Flags().Uint64Var((*uint64)(&e.Issuer), "issuer", 0, "issuer; 0: the programme's own")
 	cmd.Flags().Uint16Var((*uint16)(&e.Only), "program", 0, "for this programme only; 0: any")
-	require(cmd, "prefix")
+	requireFlags(cmd, "prefix")
 	return cmd
 }
 
@@ -127,7 +127,7 @@ func (a *admin) member() *cobra.Command {
 	cmd.Flags().UintSliceVar(&programs, "program", nil, "programme to join; may be repeated")
 	cmd.Flags().StringSliceVar(&cards, "card", nil, "card number; may be repeated")
 	statusFlag(cmd, &e.Status)
-	require(cmd, "id")
+	requireFlags(cmd, "id")
 	return cmd
 }
 
@@ -153,7 +153,7 @@ func (a *admin) card() *cobra.Command {
 	cmd.Flags().Uint64Var(&member, "member", 0, "member number")
 	cmd.Flags().Uint32Var(&c.Expiry, "expiry", 0, "last month of use, YYMM; 0: none")
 	statusFlag(cmd, &c.Status)
-	require(cmd, "number", "member")
+	requireFlags(cmd, "number", "member")
 	return cmd
 }
 

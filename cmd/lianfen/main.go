@@ -35,6 +35,8 @@ func run(args []string) int {
 	defer stop()
 	root := newRoot()
 	root.SetArgs(args)
+	began := false
+	tellBegin(root, &began)
 	err := root.ExecuteContext(ctx)
 	if err == nil {
 		return exitOK
@@ -46,7 +48,24 @@ func run(args []string) int {
 		return coded.status
 	}
 	_, _ = fmt.Fprintln(root.ErrOrStderr(), "lianfen:", err)
+	if !began {
+		return exitUsage
+	}
 	return exitFault
+}
+
+// tellBegin sets began once cmd or a command below it runs. What fails before,
+// an unknown command or a flag that is missing, is the command line's fault.
+func tellBegin(cmd *cobra.Command, began *bool) {
+	if runE := cmd.RunE; runE != nil {
+		cmd.RunE = func(cmd *cobra.Command, args []string) error {
+			*began = true
+			return runE(cmd, args)
+		}
+	}
+	for _, child := range cmd.Commands() {
+		tellBegin(child, began)
+	}
 }
 
 // statusError carries the exit status of a failure. Without an error, what there
@@ -87,7 +106,7 @@ Start with: lianfen demo`,
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usage("%w; see: %s --help", err, cmd.CommandPath())
 	})
-	root.AddCommand(newDemo(), newInit(), newServe(), newAdmin(), newPOS(), newDecode(), newVersion(), newDocs())
+	root.AddCommand(newDemo(), newInit(), newServe(), newAdmin(), newLedger(), newPOS(), newDecode(), newVersion(), newDocs())
 	return root
 }
 

@@ -127,7 +127,7 @@ func (p *pos) command(name, short string, function points.Function, required []s
 			f.Uint32Var(&m.originalSTAN, flag, 0, "trace number of the request to undo")
 		}
 	}
-	require(cmd, required...)
+	requireFlags(cmd, required...)
 	return cmd
 }
 
@@ -160,13 +160,15 @@ func (p *pos) once(cmd *cobra.Command, function points.Function, m *message) (er
 }
 
 // firstSTAN is the trace number before the first. Without one it is told by the
-// time of day in tenths of a second, so that two commands do not share one.
+// time in milliseconds: a terminal does less than one thing a millisecond, so a
+// command that starts later begins behind every number of the one before. Numbers
+// come again after a quarter of an hour; --stan is for whoever minds.
 func (p *pos) firstSTAN() points.STAN {
-	const tenths = int64(100 * time.Millisecond / time.Microsecond)
+	const period = 999_000
 	if p.stan != 0 {
 		return points.STAN(p.stan - 1)
 	}
-	return points.STAN(int64(now()) / tenths % 999_000) //nolint:gosec // below a million.
+	return points.STAN(now().Time().UnixMilli() % period) //nolint:gosec // below a million.
 }
 
 func (m *message) request(t *sim.Terminal, function points.Function) (req points.Request, err error) {

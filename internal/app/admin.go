@@ -11,16 +11,21 @@ import (
 	"net/http"
 	"os"
 
+	"github.com/lianfen/lianfen/certs"
 	"github.com/lianfen/lianfen/ledger/book"
 	"github.com/lianfen/lianfen/points"
 	"github.com/lianfen/lianfen/router"
 )
 
 // listenAdmin opens the unix socket of the operators. A socket that a killed
-// process left behind is taken over; one that answers is not.
+// process left behind is taken over; one that answers is not, nor is a file that
+// is no socket.
 func listenAdmin(ctx context.Context, path string) (net.Listener, error) {
 	if conn, err := new(net.Dialer).DialContext(ctx, "unix", path); err == nil {
 		return nil, errors.Join(fmt.Errorf("admin socket %s: another process serves it", path), conn.Close())
+	}
+	if info, err := os.Lstat(path); err == nil && info.Mode().Type() != fs.ModeSocket {
+		return nil, fmt.Errorf("admin socket %s: there is a file that is no socket; admin.socket names another, or it goes away", path)
 	}
 	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("admin socket: %w", err)
@@ -48,6 +53,14 @@ func (a *App) adminHandler() http.Handler {
 	handle(mux, "POST /v1/record", a.record)
 	handle(mux, "GET /v1/totals", a.totals)
 	handle(mux, "POST /v1/verify", a.verify)
+	handle(mux, "POST /v1/backup", a.backup)
+	mux.HandleFunc("POST /v1/prove", a.prove)
+	mux.HandleFunc("POST /v1/export", a.export)
+	handle(mux, "POST /v1/statement", a.statement)
+	handle(mux, "POST /v1/find", a.find)
+	handle(mux, "POST /v1/detail", a.detail)
+	handle(mux, "GET /v1/index", a.indexed)
+	handle(mux, "POST /v1/index/rebuild", a.reindex)
 	return mux
 }
 
@@ -70,16 +83,22 @@ func handle[In, Out any](mux *http.ServeMux, pattern string, f func(context.Cont
 		if err == nil {
 			out, err = f(r.Context(), in)
 		}
-		w.Header().Set("Content-Type", "application/json")
-		var body any = out
 		if err != nil {
-			reason := points.ReasonOf(err)
-			w.Header().Set("Content-Type", "application/problem+json")
-			w.WriteHeader(reason.HTTPStatus())
-			body = problem{Type: "about:blank", Title: reason.English(), Status: reason.HTTPStatus(), Detail: err.Error(), Reason: reason}
+			refuse(w, err)
+			return
 		}
-		_ = json.NewEncoder(w).Encode(body) // The peer has gone; there is nobody to tell.
+		w.Header().Set("Content-Type", "application/json")
+		_ = json.NewEncoder(w).Encode(out) // The peer has gone; there is nobody to tell.
 	})
+}
+
+// refuse answers with the problem document of err.
+func refuse(w http.ResponseWriter, err error) {
+	reason := points.ReasonOf(err)
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(reason.HTTPStatus())
+	p := problem{Type: "about:blank", Title: reason.English(), Status: reason.HTTPStatus(), Detail: err.Error(), Reason: reason}
+	_ = json.NewEncoder(w).Encode(p) // The peer has gone; there is nobody to tell.
 }
 
 func decodeBody(r *http.Request, in any) error {
@@ -90,6 +109,9 @@ func decodeBody(r *http.Request, in any) error {
 	decoder.DisallowUnknownFields()
 	if err := decoder.Decode(in); err != nil {
 		return points.Errorf(points.FormatError, "request body: %w", err)
+	}
+	if decoder.More() {
+		return points.Errorf(points.FormatError, "request body: there is more behind its end")
 	}
 	return nil
 }
@@ -378,9 +400,9 @@ type Record struct {
 	Reason   points.Reason       `json:"reason"`
 	Posted   string              `json:"posted"`
 	Date     points.BusinessDate `json:"business_date"`
-	Terminal points.TerminalID   `json:"terminal"`
-	Merchant points.MerchantID   `json:"merchant"`
-	STAN     string              `json:"stan"`
+	Terminal points.TerminalID   `json:"terminal,omitzero"`
+	Merchant points.MerchantID   `json:"merchant,omitzero"`
+	STAN     string              `json:"stan,omitempty"`
 	Card     string              `json:"card,omitempty"`
 	Member   points.MemberID     `json:"member,omitempty"`
 	Program  points.ProgramID    `json:"program,omitempty"`
@@ -410,16 +432,24 @@ func (a *App) record(_ context.Context, l Lookup) (Record, error) {
 	return a.recordOf(&rec), nil
 }
 
-func (a *App) recordOf(rec *book.Record) Record {
+func (a *App) recordOf(rec *book.Record) Record { return recordFor(a.key, rec) }
+
+// recordFor shows a record; without a key no card.
+func recordFor(key *certs.CardKey, rec *book.Record) Record {
 	cmd, out := &rec.Command, &rec.Outcome
 	rrn, code := out.Position.RRN(), out.Position.AuthCode()
 	r := Record{
 		RRN: string(rrn[:]), AuthCode: string(code[:]), Kind: cmd.Kind, Function: cmd.Function, Reason: out.Reason, Posted: out.Posted.String(),
-		Date: out.Date, Terminal: cmd.Terminal, Merchant: cmd.Merchant, STAN: cmd.Key.STAN.String(), Member: out.Member, Program: out.Program,
+		Date: out.Date, Terminal: cmd.Terminal, Merchant: cmd.Merchant, Member: out.Member, Program: out.Program,
 		Amount: out.Amount, Postings: []Posting{},
 	}
-	if pan, ok := a.key.PAN(cmd.Card); ok {
-		r.Card = pan.Masked()
+	if cmd.Key.STAN != 0 {
+		r.STAN = cmd.Key.STAN.String()
+	}
+	if key != nil {
+		if pan, ok := key.PAN(cmd.Card); ok {
+			r.Card = pan.Masked()
+		}
 	}
 	if out.Original != 0 {
 		original := out.Original.RRN()

@@ -36,17 +36,18 @@ type Options struct {
 
 // App is the process. Make one with [New], then [App.Run] it.
 type App struct {
-	opts      Options
-	log       *slog.Logger
-	zone      *time.Location
-	registry  *prometheus.Registry
-	key       *certs.CardKey
-	ledger    *ledger.Ledger
-	router    *router.Router
-	listeners []listener
-	admin     net.Listener
-	web       net.Listener
-	ready     readiness
+	opts       Options
+	log        *slog.Logger
+	zone       *time.Location
+	registry   *prometheus.Registry
+	key        *certs.CardKey
+	ledger     *ledger.Ledger
+	projection *ledger.Projection
+	router     *router.Router
+	listeners  []listener
+	admin      net.Listener
+	web        net.Listener
+	ready      readiness
 }
 
 // listener is one open ISO 8583 door.
@@ -73,6 +74,9 @@ func New(ctx context.Context, opts Options) (_ *App, err error) {
 		return nil, err
 	}
 	if err := a.openLedger(ctx); err != nil {
+		return nil, err
+	}
+	if a.projection, err = ledger.OpenProjection(ctx, a.ledger, ledger.ProjectionOptions{Log: a.log, Registerer: a.registry}); err != nil {
 		return nil, err
 	}
 	if err := a.refresh(ctx); err != nil {
@@ -212,6 +216,7 @@ func (a *App) stop(ctx context.Context, servers []*http.Server) error {
 			errs = append(errs, fmt.Errorf("http: drain: %w", err))
 		}
 	}
+	a.projection.Close()
 	return errors.Join(append(errs, a.ledger.Close(ctx))...)
 }
 
@@ -227,6 +232,9 @@ func (a *App) abandon(ctx context.Context) error {
 		if l != nil {
 			errs = append(errs, l.Close())
 		}
+	}
+	if a.projection != nil {
+		a.projection.Close()
 	}
 	if a.ledger != nil {
 		errs = append(errs, a.ledger.Close(ctx))

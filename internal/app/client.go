@@ -73,35 +73,69 @@ func (c *Client) Verify(ctx context.Context) (v Verified, err error) {
 	return v, c.call(ctx, http.MethodPost, "verify", nothing{}, &v)
 }
 
+// Statement lists what happened to a member's points.
+func (c *Client) Statement(ctx context.Context, q StatementQuery) (s Statement, err error) {
+	return s, c.call(ctx, http.MethodPost, "statement", q, &s)
+}
+
+// Find lists the journal records that q asks for.
+func (c *Client) Find(ctx context.Context, q FindQuery) (f Found, err error) {
+	return f, c.call(ctx, http.MethodPost, "find", q, &f)
+}
+
+// Detail tells all that the journal knows of the record with this RRN.
+func (c *Client) Detail(ctx context.Context, rrn string) (d Detail, err error) {
+	return d, c.call(ctx, http.MethodPost, "detail", Lookup{rrn}, &d)
+}
+
+// Indexed tells how far the index of statements and searches has come.
+func (c *Client) Indexed(ctx context.Context) (i Indexed, err error) {
+	return i, c.call(ctx, http.MethodGet, "index", nil, &i)
+}
+
+// Reindex drops that index; it is then made again from the journal.
+func (c *Client) Reindex(ctx context.Context) (i Indexed, err error) {
+	return i, c.call(ctx, http.MethodPost, "index/rebuild", nothing{}, &i)
+}
+
 // call sends in and reads out. A problem document becomes an error with its reason.
 func (c *Client) call(ctx context.Context, method, path string, in, out any) (err error) {
+	response, err := c.send(ctx, method, path, in)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, response.Body.Close()) }()
+	if err := json.NewDecoder(response.Body).Decode(out); err != nil {
+		return fmt.Errorf("admin %s: read the answer: %w", path, err)
+	}
+	return nil
+}
+
+// send sends in and returns the answer, whose body is the caller's to close. A
+// problem document becomes an error with its reason.
+func (c *Client) send(ctx context.Context, method, path string, in any) (*http.Response, error) {
 	var body io.Reader
 	if in != nil {
 		text, err := json.Marshal(in)
 		if err != nil {
-			return fmt.Errorf("admin %s: %w", path, err)
+			return nil, fmt.Errorf("admin %s: %w", path, err)
 		}
 		body = bytes.NewReader(text)
 	}
 	request, err := http.NewRequestWithContext(ctx, method, "http://admin/v1/"+path, body)
 	if err != nil {
-		return fmt.Errorf("admin %s: %w", path, err)
+		return nil, fmt.Errorf("admin %s: %w", path, err)
 	}
 	response, err := c.http.Do(request)
 	if err != nil {
-		return fmt.Errorf("admin socket %s: is lianfen serve running with this configuration? %w", c.socket, err)
+		return nil, fmt.Errorf("admin socket %s: is lianfen serve running with this configuration? %w", c.socket, err)
 	}
-	defer func() { err = errors.Join(err, response.Body.Close()) }()
-	decoder := json.NewDecoder(response.Body)
-	if response.StatusCode != http.StatusOK {
-		var p problem
-		if err := decoder.Decode(&p); err != nil {
-			return fmt.Errorf("admin %s: status %d: %w", path, response.StatusCode, err)
-		}
-		return points.Errorf(p.Reason, "%s", p.Detail)
+	if response.StatusCode == http.StatusOK {
+		return response, nil
 	}
-	if err := decoder.Decode(out); err != nil {
-		return fmt.Errorf("admin %s: read the answer: %w", path, err)
+	var p problem
+	if err := json.NewDecoder(response.Body).Decode(&p); err != nil {
+		return nil, errors.Join(fmt.Errorf("admin %s: status %d: %w", path, response.StatusCode, err), response.Body.Close())
 	}
-	return nil
+	return nil, errors.Join(points.Errorf(p.Reason, "%s", p.Detail), response.Body.Close())
 }

@@ -63,9 +63,13 @@ func (n *CardNumber) UnmarshalJSON(text []byte) error {
 // ReadDirectory reads a directory in YAML (or JSON, which is YAML too). An
 // unknown key is an error.
 func ReadDirectory(r io.Reader) (Directory, error) {
-	var tree any
-	if err := yaml.NewDecoder(r).Decode(&tree); err != nil && !errors.Is(err, io.EOF) {
+	var tree, more any
+	document := yaml.NewDecoder(r)
+	if err := document.Decode(&tree); err != nil && !errors.Is(err, io.EOF) {
 		return Directory{}, fmt.Errorf("directory: %w", err)
+	}
+	if err := document.Decode(&more); !errors.Is(err, io.EOF) {
+		return Directory{}, errors.Join(errors.New("directory: one document is read, and there is more behind it"), err)
 	}
 	text, err := json.Marshal(tree)
 	if err != nil {

@@ -58,6 +58,7 @@ type Step struct {
 	Amount  *int64 `yaml:"amount"`
 	Partial bool   `yaml:"partial"` // the terminal can take part in points
 	STAN    uint32 `yaml:"stan"`    // instead of the next
+	Under   string `yaml:"under"`   // the earlier step whose trace number this one takes
 	As      string `yaml:"as"`      // name for later steps
 	Of      string `yaml:"of"`      // the earlier step that this one is about
 	Lose    bool   `yaml:"lose"`    // the answer is lost on its way: hang up
@@ -86,7 +87,34 @@ func ReadScript(r io.Reader) (*Script, error) {
 	if len(script.Terminals) == 0 || len(script.Steps) == 0 {
 		return nil, errors.New("script: at least one terminal and one step are needed")
 	}
+	for i := range script.Steps {
+		if err := script.Steps[i].check(); err != nil {
+			return nil, fmt.Errorf("script: step %d: %w", i+1, err)
+		}
+	}
 	return script, nil
+}
+
+// check refuses a step that does not say one thing to send, or that compares with
+// an answer that there is not.
+func (s *Step) check() error {
+	sends := 0
+	for _, what := range []string{s.Send, s.Repeat, s.Raw} {
+		if what != "" {
+			sends++
+		}
+	}
+	if sends != 1 {
+		return fmt.Errorf("%d of send, repeat and raw are given, want one", sends)
+	}
+	if s.Expect.Same && s.Repeat == "" {
+		return errors.New("expect: same compares the answer to a repeat, and this is none")
+	}
+	if s.Send != "" {
+		var function points.Function
+		return function.UnmarshalText([]byte(s.Send))
+	}
+	return nil
 }
 
 // Result is what a step came to.
@@ -309,6 +337,13 @@ func (p *Player) request(script *Script, s *Step, t *Terminal, function points.F
 	}
 	if s.STAN != 0 {
 		req.STAN = points.STAN(s.STAN)
+	}
+	if s.Under != "" {
+		earlier, ok := p.receipts[s.Under]
+		if !ok {
+			return req, fmt.Errorf("under: no earlier step is called %q", s.Under)
+		}
+		req.STAN = earlier.Request.STAN
 	}
 	if s.Expiry != 0 {
 		req.Expiry = s.Expiry

@@ -131,24 +131,26 @@ func (t *Terminal) roundTrip(ctx context.Context, body []byte) ([]byte, error) {
 		}
 		t.conn = conn
 	}
-	stop := context.AfterFunc(ctx, func() { _ = t.conn.SetDeadline(time.Unix(1, 0)) })
-	defer stop()
-	if err := t.conn.SetDeadline(t.clock().Time().Add(answerTimeout)); err != nil {
+	conn := t.conn
+	if err := conn.SetDeadline(t.clock().Time().Add(answerTimeout)); err != nil {
 		return nil, err
 	}
+	// Behind the deadline of the answer, which would undo this one.
+	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
+	defer stop()
 	if len(body) > dialect.MaxFrame {
 		return nil, fmt.Errorf("a frame of %d bytes, at most %d can be sent", len(body), dialect.MaxFrame)
 	}
 	frame := append(binary.BigEndian.AppendUint16(nil, uint16(len(body))), body...) //nolint:gosec // at most MaxFrame.
-	if _, err := t.conn.Write(frame); err != nil {
+	if _, err := conn.Write(frame); err != nil {
 		return nil, err
 	}
 	var length [2]byte
-	if _, err := io.ReadFull(t.conn, length[:]); err != nil {
+	if _, err := io.ReadFull(conn, length[:]); err != nil {
 		return nil, err
 	}
 	got := make([]byte, binary.BigEndian.Uint16(length[:]))
-	if _, err := io.ReadFull(t.conn, got); err != nil {
+	if _, err := io.ReadFull(conn, got); err != nil {
 		return nil, err
 	}
 	return got, nil

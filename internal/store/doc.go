@@ -14,6 +14,7 @@
 //
 // One byte of prefix, one owner each:
 //
+//	i  ledger  the projection: what is found by whom, and how far it has come
 //	j  ledger  journal blocks, by first position (8 bytes, big-endian)
 //	s  ledger  state of the book, by the book's own keys
 //	t  ledger  the checkpoint that the state is of

@@ -21,6 +21,7 @@ type Prefix byte
 
 // Prefixes; see the package comment.
 const (
+	Index      Prefix = 'i'
 	Journal    Prefix = 'j'
 	State      Prefix = 's'
 	Checkpoint Prefix = 't'
@@ -210,6 +211,7 @@ func (s *Store) AtOrBefore(dst []byte, prefix Prefix, rest []byte) (found, value
 	if err != nil {
 		return nil, dst, false, fmt.Errorf("store: seek %c%x: %w", prefix, rest, err)
 	}
+	value = dst
 	if iter.Last() {
 		found = append(found, iter.Key()[1:]...)
 		value = append(dst, iter.Value()...)
@@ -256,8 +258,15 @@ type Batch struct {
 
 // Start hands one key and value over to be written: it can be read at once, and
 // survives a crash once [Batch.Wait] has returned nil. Batches become durable in
-// the order of their Starts.
+// the order of their Starts. A log that cannot be written ends the process
+// (Options.Exit).
 func (s *Store) Start(prefix Prefix, rest, value []byte) (*Batch, error) {
+	// Pebble panics when its log takes no more writes, and leaves its locks held.
+	defer func() {
+		if cause := recover(); cause != nil {
+			logger{log: s.opts.Log, exit: s.opts.Exit}.Fatalf("write %c%x: %v", prefix, rest, cause)
+		}
+	}()
 	batch := s.db.NewBatchWithSize(len(value) + len(rest) + 64)
 	if err := batch.Set(key(prefix, rest), value, nil); err != nil {
 		return nil, fmt.Errorf("store: write %c%x: %w", prefix, rest, err)

@@ -1,0 +1,126 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/spf13/cobra"
+	"github.com/stretchr/testify/require"
+)
+
+// The README's own commands do what it says, in its order, as they stand; only the
+// addresses are free ones and the daemon runs beside.
+func TestReadme(t *testing.T) {
+	text, err := os.ReadFile("../../README.md")
+	require.NoError(t, err)
+	directory, err := filepath.Abs(dayDirectory)
+	require.NoError(t, err)
+	t.Chdir(t.TempDir())
+	require.NoError(t, os.MkdirAll("internal/sim/day", 0o700))
+	content, err := os.ReadFile(directory)
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile("internal/sim/day/directory.yaml", content, 0o600))
+	var d *daemon
+	var pos, web string
+	ran := 0
+	for _, words := range commandLines(string(text)) {
+		switch {
+		case words[0] == "curl":
+			body := string(page(t, strings.Replace(words[len(words)-4], "http://127.0.0.1:8580", web, 1)))
+			require.Contains(t, body, words[len(words)-1])
+		case words[0] != "bin/lianfen":
+			require.Contains(t, []string{"make"}, words[0], "a command that this test does not know")
+		case words[1] == "serve":
+			require.Equal(t, []string{"bin/lianfen", "serve", "--config", "./switch/lianfen.yaml"}, words)
+			d = startDaemon(t, "switch")
+			s := d.ready(t)
+			pos, web = s.Listeners["pos"], "http://"+s.HTTP
+			ran++
+		default:
+			args := words[1:]
+			if args[0] == "pos" {
+				args = append(args, "--addr", pos)
+			}
+			stdout, stderr, status := lianfen(t, args...)
+			require.Zero(t, status, "%v: %s%s", words, stdout, stderr)
+			ran++
+		}
+	}
+	require.GreaterOrEqual(t, ran, 7)
+	stdout, _, _ := lianfen(t, "admin", "balance", "--config", "switch/lianfen.yaml", "--member", "1001")
+	require.Regexp(t, `1001 +901 +Harbour Miles +380 +0 +0 `, stdout)
+	d.terminate(t)
+}
+
+// commandLines are the words of each line in the sh blocks of a document, without
+// comments.
+func commandLines(text string) [][]string {
+	var all [][]string
+	for _, block := range regexp.MustCompile("(?s)```sh\n(.*?)```").FindAllStringSubmatch(text, -1) {
+		for line := range strings.Lines(block[1]) {
+			line, _, _ = strings.Cut(line, " #")
+			if words := strings.Fields(line); len(words) > 0 {
+				all = append(all, words)
+			}
+		}
+	}
+	return all
+}
+
+// Every command that a document or an example shows is there, with the flags that
+// are shown.
+func TestCommandsShown(t *testing.T) {
+	root := newRoot()
+	root.InitDefaultCompletionCmd() // It is added when a command line is carried out.
+	shown := 0
+	check := func(where, line string) {
+		words := strings.Fields(line)
+		for len(words) > 0 && words[0] != "lianfen" && words[0] != "bin/lianfen" {
+			words = words[1:] // Behind a pipe.
+		}
+		require.NotEmpty(t, words, "%s: %s", where, line)
+		shown++
+		cmd, rest, err := root.Find(words[1:])
+		require.NoError(t, err, "%s: %s", where, line)
+		for _, word := range rest {
+			if name, long := strings.CutPrefix(word, "--"); long {
+				name, _, _ = strings.Cut(name, "=")
+				require.True(t, name == "help" || cmd.Flag(name) != nil || cmd.InheritedFlags().Lookup(name) != nil, "%s: %s: no flag %s", where, line, name)
+			}
+		}
+		if cmd.HasSubCommands() && len(rest) > 0 {
+			require.True(t, strings.HasPrefix(rest[0], "-"), "%s: %s: no command %s", where, line, rest[0])
+		}
+	}
+	for _, path := range []string{"../../README.md", "../../docs/operations.md"} {
+		text, err := os.ReadFile(path)
+		require.NoError(t, err)
+		for _, words := range commandLines(string(text)) {
+			if strings.HasSuffix(words[0], "lianfen") {
+				check(path, strings.Join(words, " "))
+			}
+		}
+		for _, code := range regexp.MustCompile("`(lianfen [^`]+)`").FindAllStringSubmatch(string(text), -1) {
+			check(path, code[1])
+		}
+	}
+	everyCommand(root, func(cmd *cobra.Command) {
+		for line := range strings.Lines(cmd.Example) {
+			if strings.TrimSpace(line) != "" {
+				check(cmd.CommandPath(), strings.TrimSpace(line))
+			}
+		}
+	})
+	require.Greater(t, shown, 30)
+}
+
+// everyCommand visits a command and all below it.
+func everyCommand(cmd *cobra.Command, visit func(*cobra.Command)) {
+	visit(cmd)
+	for _, child := range cmd.Commands() {
+		everyCommand(child, visit)
+	}
+}

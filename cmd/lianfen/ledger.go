@@ -1,0 +1,571 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/schollz/progressbar/v3"
+	"github.com/spf13/cobra"
+
+	"github.com/lianfen/lianfen/internal/app"
+	"github.com/lianfen/lianfen/internal/config"
+	"github.com/lianfen/lianfen/ledger/book"
+	"github.com/lianfen/lianfen/points"
+)
+
+func newLedger() *cobra.Command {
+	l := new(admin)
+	cmd := &cobra.Command{
+		Use:   "ledger",
+		Short: "Look into the ledger: balances, statements, records",
+		Args:  cobra.NoArgs,
+		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	cmd.PersistentFlags().StringVar(&l.file, "config", config.FileName, "configuration file of the running switch; it names the socket")
+	cmd.PersistentFlags().StringVar(&l.socket, "socket", "", "admin socket, instead of the configuration's")
+	cmd.PersistentFlags().BoolVar(&l.asJSON, "json", false, "print JSON")
+	cmd.AddCommand(l.ledgerBalance(), l.ledgerStatement(), l.ledgerShow(), l.ledgerFind(), l.ledgerReindex())
+	cmd.AddCommand(ledgerFiles(l)...)
+	return cmd
+}
+
+func (a *admin) ledgerBalance() *cobra.Command {
+	var who app.Holder
+	var program uint16
+	cmd := &cobra.Command{
+		Use: "balance", Short: "Show what a member has, lot by lot", Args: cobra.NoArgs,
+		Example: `  lianfen ledger balance --card 6222020000000000017 --program 901`,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			client, err := a.client()
+			if err != nil {
+				return err
+			}
+			accounts, err := client.Accounts(cmd.Context(), who)
+			if err != nil {
+				return err
+			}
+			if program != 0 {
+				accounts.Accounts = only(accounts.Accounts, points.ProgramID(program))
+			}
+			return a.print(cmd, accounts, func() error {
+				if len(accounts.Accounts) == 0 {
+					return say(cmd, "Member %d has no account there.", accounts.Member)
+				}
+				return balanceSheet(accounts).write(cmd.OutOrStdout())
+			})
+		},
+	}
+	holderFlags(cmd, &who)
+	cmd.Flags().Uint16Var(&program, "program", 0, "only this programme")
+	return cmd
+}
+
+// only leaves the accounts in one programme.
+func only(accounts []app.Account, program points.ProgramID) []app.Account {
+	left := []app.Account{}
+	for _, account := range accounts {
+		if account.Program == program {
+			left = append(left, account)
+		}
+	}
+	return left
+}
+
+func balanceSheet(accounts app.Accounts) *sheet {
+	s := newSheet("MEMBER", "PROGRAMME", "NAME", ">USABLE", ">FREE", ">HELD", ">DEBT", ">LOT", "USABLE FROM", "UNTIL")
+	for _, account := range accounts.Accounts {
+		s.row(accounts.Member, account.Program, account.Name, account.Usable, account.Free, account.Held, account.Debt, "", "", "")
+		for _, lot := range account.Lots {
+			s.row("", "", "", "", "", "", "", lot.Amount, dateOr(lot.ActiveOn, "now"), dateOr(lot.ExpiresOn, "for ever"))
+		}
+	}
+	return s
+}
+
+func dateOr(date points.BusinessDate, otherwise string) string {
+	if date == 0 {
+		return otherwise
+	}
+	return date.String()
+}
+
+func (a *admin) ledgerStatement() *cobra.Command {
+	var q app.StatementQuery
+	var program uint16
+	var dates period
+	lang := english
+	cmd := &cobra.Command{
+		Use: "statement", Short: "Show what happened to a member's points, newest first", Args: cobra.NoArgs,
+		Example: "  lianfen ledger statement --card 6222020000000000017 --from 2026-03-01 --limit 20\n" +
+			"  lianfen ledger statement --member 1001 --program 901 --lang zh",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			said, ok := languages()[lang]
+			if !ok {
+				return usage("--lang %q: want en or zh", lang)
+			}
+			if err := dates.into(&q.Range); err != nil {
+				return err
+			}
+			client, err := a.client()
+			if err != nil {
+				return err
+			}
+			q.Program = points.ProgramID(program)
+			s, err := client.Statement(cmd.Context(), q)
+			if err != nil {
+				return err
+			}
+			return a.print(cmd, s, func() error { return printStatement(cmd, s, said) })
+		},
+	}
+	holderFlags(cmd, &q.Holder)
+	cmd.Flags().Uint16Var(&program, "program", 0, "only this programme")
+	cmd.Flags().BoolVar(&q.All, "all", false, "what moved nothing too: declines, enquiries, changes of the member")
+	cmd.Flags().StringVar(&lang, "lang", english, "language of the table: en or zh")
+	rangeFlags(cmd, &q.Range, &dates)
+	return cmd
+}
+
+// period is a range of business dates as somebody typed it.
+type period struct {
+	from, to, on string
+}
+
+// into reads the dates into r.
+func (p *period) into(r *app.Range) error {
+	if p.on != "" {
+		if p.from != "" || p.to != "" {
+			return usage("--date is one day: leave --from and --to out")
+		}
+		p.from, p.to = p.on, p.on
+	}
+	for _, side := range []struct {
+		flag, text string
+		date       *points.BusinessDate
+	}{{"from", p.from, &r.From}, {"to", p.to, &r.To}} {
+		if side.text == "" {
+			continue
+		}
+		date, err := points.ParseBusinessDate(side.text)
+		if err != nil {
+			return usage("--%s: %w", side.flag, err)
+		}
+		*side.date = date
+	}
+	return nil
+}
+
+func rangeFlags(cmd *cobra.Command, r *app.Range, dates *period) {
+	cmd.Flags().StringVar(&dates.from, "from", "", "first business date, such as 2026-03-01")
+	cmd.Flags().StringVar(&dates.to, "to", "", "last business date")
+	cmd.Flags().IntVar(&r.Limit, "limit", 50, "at most so many lines, 1 to 1000")
+	cmd.Flags().BoolVar(&r.OldestFirst, "oldest-first", false, "begin with the oldest")
+	cmd.Flags().StringVar(&r.Next, "next", "", "go on at this RRN, which the page before named")
+}
+
+func (a *admin) ledgerShow() *cobra.Command {
+	return &cobra.Command{
+		Use: "show RRN", Short: "Show one journal record: outcome, postings, lots, balances afterwards",
+		Example: `  lianfen ledger show 000000000042`, Args: one("the retrieval reference number, 12 characters"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			client, err := a.client()
+			if err != nil {
+				return err
+			}
+			d, err := client.Detail(cmd.Context(), args[0])
+			if err != nil {
+				return err
+			}
+			return a.print(cmd, d, func() error { return detailTable(d).write(cmd.OutOrStdout()) })
+		},
+	}
+}
+
+func detailTable(d app.Detail) *table {
+	t := new(table)
+	t.row("RRN", fmt.Sprintf("%s, authorisation code %s", d.RRN, d.AuthCode))
+	t.row("what", languages()[english].what(d.Kind, d.Function))
+	t.row("outcome", fmt.Sprintf("%v (DE39 %s): %s", d.Reason, d.DE39, d.English))
+	t.row("posted", d.Posted)
+	t.row("business date", d.Date)
+	if d.Terminal != (points.TerminalID{}) {
+		t.row("terminal", fmt.Sprintf("%v of merchant %v, STAN %s", d.Terminal, d.Merchant, d.STAN))
+	}
+	if d.Card != "" {
+		t.row("card", d.Card)
+	}
+	if d.Member != 0 {
+		t.row("member", d.Member)
+	}
+	if d.Program != 0 {
+		t.row("amount", fmt.Sprintf("%d in programme %d", d.Amount, d.Program))
+		t.row("afterwards", fmt.Sprintf("free %d, not yet or no longer usable %d, held %d, debt %d", d.Free, d.Pending, d.Held, d.Debt))
+	}
+	if d.Original != "" {
+		t.row("about", "RRN "+d.Original)
+	}
+	if d.Operator != "" {
+		t.row("asked by", fmt.Sprintf("%s, approved by %s: %s", d.Operator, d.Second, d.Note))
+	}
+	for _, p := range d.Postings {
+		t.row("posting", fmt.Sprintf("%v %d: %+d, then %d", p.Account, p.Party, p.Amount, p.After))
+	}
+	for _, m := range d.Lots {
+		held := ""
+		if m.Held {
+			held = ", between free and held"
+		}
+		t.row("lot", fmt.Sprintf("%v %d: %+d of those until %s%s", m.Account, m.Party, m.Amount, dateOr(m.ExpiresOn, "for ever"), held))
+	}
+	return t
+}
+
+func (a *admin) ledgerFind() *cobra.Command {
+	var q app.FindQuery
+	var dates period
+	var stan uint32
+	cmd := &cobra.Command{
+		Use: "find", Short: "Find journal records by card, terminal and STAN, member, or business date; declines too", Args: cobra.NoArgs,
+		Example: "  lianfen ledger find --terminal T0000001 --stan 17\n  lianfen ledger find --card 6222020000000000017 --date 2026-03-01",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := dates.into(&q.Range); err != nil {
+				return err
+			}
+			if cmd.Flags().Changed("stan") {
+				if q.Terminal == (points.TerminalID{}) {
+					return usage("--stan counts the messages of a terminal: name it with --terminal")
+				}
+				q.STAN = (*points.STAN)(&stan)
+			}
+			client, err := a.client()
+			if err != nil {
+				return err
+			}
+			f, err := client.Find(cmd.Context(), q)
+			if err != nil {
+				return err
+			}
+			return a.print(cmd, f, func() error { return printFound(cmd, f) })
+		},
+	}
+	cmd.Flags().StringVar((*string)(&q.Card), "card", "", "card number")
+	cmd.Flags().Uint64Var((*uint64)(&q.Member), "member", 0, "member number")
+	cmd.Flags().TextVar(&q.Terminal, "terminal", points.TerminalID{}, "terminal identification (DE41)")
+	cmd.Flags().Uint32Var(&stan, "stan", 0, "system trace audit number (DE11), with --terminal")
+	cmd.Flags().StringVar(&dates.on, "date", "", "one business date, such as 2026-03-01")
+	rangeFlags(cmd, &q.Range, &dates)
+	cmd.MarkFlagsMutuallyExclusive("card", "member", "terminal")
+	cmd.MarkFlagsOneRequired("card", "member", "terminal", "date", "from", "to")
+	return cmd
+}
+
+func printFound(cmd *cobra.Command, f app.Found) error {
+	if len(f.Records) == 0 {
+		return say(cmd, "No such record%s.", behind(f.Reach))
+	}
+	said := languages()[english]
+	s := newSheet("RRN", "DATE", "POSTED", "WHAT", "MERCHANT", "TERMINAL", "STAN", "CARD", "PROGRAMME", ">AMOUNT", "OUTCOME")
+	for _, r := range f.Records {
+		s.row(r.RRN, r.Date, clockTime(r.Posted), said.what(r.Kind, r.Function), r.Merchant, r.Terminal, r.STAN, r.Card, number(r.Program), r.Amount, r.Reason)
+	}
+	if err := s.write(cmd.OutOrStdout()); err != nil {
+		return err
+	}
+	return printReach(cmd, f.Reach, said)
+}
+
+// number is a programme's code, nothing for none.
+func number(program points.ProgramID) string {
+	if program == 0 {
+		return ""
+	}
+	return fmt.Sprint(uint16(program))
+}
+
+// clockTime shortens a posting time to the second.
+func clockTime(posted string) string {
+	at, err := time.Parse(time.RFC3339Nano, posted)
+	if err != nil {
+		return posted // As it came: better than nothing.
+	}
+	return at.Format("01-02 15:04:05Z")
+}
+
+// behind tells, in the middle of a sentence, that an answer may lack the newest.
+func behind(r app.Reach) string {
+	if r.AsOf >= r.Position {
+		return ""
+	}
+	return fmt.Sprintf(" up to position %d of %d, which is how far the index has come", r.AsOf, r.Position)
+}
+
+func (a *admin) ledgerReindex() *cobra.Command {
+	return &cobra.Command{
+		Use: "reindex", Short: "Drop the index of statements and searches, and make it again from the journal", Args: cobra.NoArgs,
+		Long: `Drop the index of statements and searches, and make it again from the journal.
+
+The switch goes on serving. Statements and searches say how far they are complete
+meanwhile. The work goes on when this command is interrupted.`,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			client, err := a.client()
+			if err != nil {
+				return err
+			}
+			began := now()
+			at, err := client.Reindex(cmd.Context())
+			if err != nil {
+				return err
+			}
+			total := at.Position
+			bar := progressbar.NewOptions64(int64(total), progressbar.OptionSetWriter(cmd.ErrOrStderr()), progressbar.OptionSetDescription("indexing the journal"), //nolint:gosec // positions fit.
+				progressbar.OptionShowCount(), progressbar.OptionShowIts(), progressbar.OptionSetItsString("records"), progressbar.OptionThrottle(200*time.Millisecond), progressbar.OptionClearOnFinish())
+			tick := time.NewTicker(100 * time.Millisecond)
+			defer tick.Stop()
+			for at.AsOf < total {
+				_ = bar.Set64(int64(at.AsOf)) //nolint:gosec // as above; a bar that cannot be drawn stops nothing.
+				select {
+				case <-cmd.Context().Done():
+					return fmt.Errorf("reindex: no longer watching, the switch goes on: %w", cmd.Context().Err())
+				case <-tick.C:
+				}
+				if at, err = client.Indexed(cmd.Context()); err != nil {
+					return err
+				}
+			}
+			_ = bar.Finish() // As above.
+			took := max(now().Sub(began), time.Microsecond)
+			done := reindexed{Records: uint64(total), Seconds: took.Seconds(), PerSecond: float64(total) / took.Seconds()}
+			return a.print(cmd, done, func() error {
+				return say(cmd, "%d of %d records are in the index again: %.0f a second.", at.AsOf, at.Position, done.PerSecond)
+			})
+		},
+	}
+}
+
+// reindexed is what a rebuild of the index took.
+type reindexed struct {
+	Records   uint64  `json:"records"`
+	Seconds   float64 `json:"seconds"`
+	PerSecond float64 `json:"per_second"`
+}
+
+func say(cmd *cobra.Command, format string, args ...any) error {
+	return sayTo(cmd.OutOrStdout(), format, args...)
+}
+
+func sayTo(w io.Writer, format string, args ...any) error {
+	if _, err := fmt.Fprintf(w, format+"\n", args...); err != nil {
+		return fmt.Errorf("print: %w", err)
+	}
+	return nil
+}
+
+// english and chinese name the languages of a statement.
+const (
+	english = "en"
+	chinese = "zh"
+)
+
+// language is the words of a statement.
+type language struct {
+	heads     []string
+	none      string // member
+	more      string // RRN
+	behind    string // position, of position
+	functions map[points.Function]string
+	kinds     map[book.Kind]string
+	reason    func(points.Reason) string
+	name      func(app.StatementUnit) string
+}
+
+// what names what a record did: as it was asked at the door, else as the command
+// that it is.
+func (l *language) what(kind book.Kind, function points.Function) string {
+	if name, ok := l.functions[function]; ok {
+		return name
+	}
+	if name, ok := l.kinds[kind]; ok {
+		return name
+	}
+	if function != 0 {
+		return strings.ReplaceAll(function.String(), "_", " ")
+	}
+	return strings.ReplaceAll(kind.String(), "_", " ")
+}
+
+// languages are those that a statement can be read in.
+func languages() map[string]*language {
+	return map[string]*language{
+		english: {
+			heads:  []string{"RRN", "DATE", "POSTED", "PROGRAMME", "WHAT", "MERCHANT", "TERMINAL", ">AMOUNT", ">RESERVED", ">BALANCE", ">FREE", ">HELD", "OUTCOME"},
+			none:   "Nothing has happened to the points of member %d in that time.",
+			more:   "There is more: go on with --next %s",
+			behind: "Complete up to position %d of %d: the index is still catching up.",
+			reason: points.Reason.English,
+			name:   func(u app.StatementUnit) string { return u.Name },
+		},
+		chinese: {
+			heads:     []string{"参考号", "业务日期", "入账时间", "积分计划", "交易", "商户", "终端", ">积分变动", ">预留", ">余额", ">可用", ">冻结", "结果"},
+			none:      "会员 %d 在此期间没有积分变动。",
+			more:      "还有更多：--next %s",
+			behind:    "数据截至第 %d 笔，共 %d 笔：索引仍在更新。",
+			functions: functionsInChinese(),
+			kinds:     kindsInChinese(),
+			reason:    points.Reason.Chinese,
+			name: func(u app.StatementUnit) string {
+				if u.NameZH != "" {
+					return u.NameZH
+				}
+				return u.Name
+			},
+		},
+	}
+}
+
+func functionsInChinese() map[points.Function]string {
+	return map[points.Function]string{
+		points.SignOn: "签到", points.SignOff: "签退", points.CashierSignOn: "收银员签到", points.Balance: "积分查询", points.Redeem: "积分消费",
+		points.Earn: "积分累积", points.EarnConfirm: "累积确认", points.Void: "撤销", points.Refund: "退货", points.PreAuth: "预授权",
+		points.PreAuthVoid: "预授权撤销", points.Completion: "预授权完成", points.CompletionAdvice: "预授权完成通知", points.CompletionVoid: "预授权完成撤销",
+		points.OfflineRedeem: "离线消费", points.OfflineEarn: "离线累积", points.Transfer: "转赠", points.SwapQuote: "积分互换询价", points.Swap: "积分互换",
+		points.Reversal: "冲正", points.BatchClose: "批结算", points.BatchUpload: "批上送", points.BatchUploadEnd: "批上送结束",
+	}
+}
+
+func kindsInChinese() map[book.Kind]string {
+	return map[book.Kind]string{
+		book.KindPut: "资料变更", book.KindOpen: "开户", book.KindFreeze: "账户冻结", book.KindClose: "销户", book.KindSignOn: "签到",
+		book.KindBalance: "积分查询", book.KindEarn: "积分累积", book.KindRedeem: "积分消费", book.KindHold: "预授权", book.KindIncrement: "追加预授权",
+		book.KindCapture: "预授权完成", book.KindRelease: "预授权撤销", book.KindExpireHolds: "预授权到期", book.KindVoid: "撤销", book.KindRefund: "退货",
+		book.KindReverse: "冲正", book.KindTransfer: "转赠", book.KindAdjust: "调账", book.KindReinstate: "过期恢复", book.KindExpireLots: "过期",
+		book.KindVestLots: "积分生效", book.KindCutOver: "日切", book.KindSettle: "清算", book.KindGroup: "组合交易",
+	}
+}
+
+func printStatement(cmd *cobra.Command, s app.Statement, l *language) error {
+	if len(s.Lines) == 0 {
+		if err := say(cmd, l.none, s.Member); err != nil {
+			return err
+		}
+		return printReach(cmd, s.Reach, l)
+	}
+	units := make(map[points.ProgramID]app.StatementUnit, len(s.Programs))
+	for _, u := range s.Programs {
+		units[u.Program] = u
+	}
+	table := newSheet(l.heads...)
+	for i := range s.Lines {
+		line := &s.Lines[i]
+		unit := units[line.Program]
+		scale := int(unit.Scale)
+		outcome := ""
+		if !line.Reason.Approved() {
+			outcome = l.reason(line.Reason)
+		}
+		table.row(line.RRN, line.Date, clockTime(line.Posted), strings.TrimSpace(number(line.Program)+" "+l.name(unit)), l.what(line.Kind, line.Function),
+			line.Merchant, line.Terminal, signed(line.Amount, scale), signed(line.Reserved, scale),
+			after(line.Balance, scale), after(line.Free, scale), after(line.Held, scale), outcome)
+	}
+	if err := table.write(cmd.OutOrStdout()); err != nil {
+		return err
+	}
+	return printReach(cmd, s.Reach, l)
+}
+
+func signed(amount points.Amount, scale int) string {
+	switch {
+	case amount == 0:
+		return ""
+	case amount > 0:
+		return "+" + amount.Decimal(scale)
+	default:
+		return amount.Decimal(scale)
+	}
+}
+
+// after is a balance, nothing where the record does not tell.
+func after(balance *points.Amount, scale int) string {
+	if balance == nil {
+		return ""
+	}
+	return balance.Decimal(scale)
+}
+
+func printReach(cmd *cobra.Command, r app.Reach, l *language) error {
+	if r.Next != "" {
+		if err := say(cmd, l.more, r.Next); err != nil {
+			return err
+		}
+	}
+	if r.AsOf < r.Position {
+		return say(cmd, l.behind, r.AsOf, r.Position)
+	}
+	return nil
+}
+
+// sheet prints rows under a head in columns that line up, also where characters
+// are two columns wide. A head that begins with > is of a column of figures, which
+// stand to the right.
+type sheet struct {
+	right []bool
+	rows  [][]string
+}
+
+func newSheet(heads ...string) *sheet {
+	s := &sheet{rows: [][]string{nil}}
+	for _, head := range heads {
+		name, right := strings.CutPrefix(head, ">")
+		s.right = append(s.right, right)
+		s.rows[0] = append(s.rows[0], name)
+	}
+	return s
+}
+
+func (s *sheet) row(cells ...any) {
+	row := make([]string, len(cells))
+	for i, cell := range cells {
+		row[i] = fmt.Sprint(cell)
+	}
+	s.rows = append(s.rows, row)
+}
+
+func (s *sheet) write(w io.Writer) error {
+	widths := make([]int, len(s.right))
+	for _, row := range s.rows {
+		for i, cell := range row {
+			widths[i] = max(widths[i], width(cell))
+		}
+	}
+	for _, row := range s.rows {
+		var line strings.Builder
+		for i, cell := range row {
+			padding := strings.Repeat(" ", widths[i]-width(cell))
+			line.WriteString("  ")
+			if s.right[i] {
+				line.WriteString(padding + cell)
+			} else {
+				line.WriteString(cell + padding)
+			}
+		}
+		if err := sayTo(w, "%s", strings.TrimRight(line.String(), " ")); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// width is how many columns of a terminal a text takes: Chinese characters, and
+// the full forms of others, take two (Unicode, East Asian Width W and F).
+func width(text string) int {
+	columns := 0
+	for _, r := range text {
+		columns++
+		if (r >= 0x1100 && r <= 0x115f) || (r >= 0x2e80 && r <= 0xa4cf) || (r >= 0xac00 && r <= 0xd7a3) ||
+			(r >= 0xf900 && r <= 0xfaff) || (r >= 0xfe30 && r <= 0xfe6f) || (r >= 0xff00 && r <= 0xff60) || (r >= 0xffe0 && r <= 0xffe6) || (r >= 0x20000 && r <= 0x3fffd) {
+			columns++
+		}
+	}
+	return columns
+}

@@ -1,0 +1,315 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"github.com/schollz/progressbar/v3"
+	"github.com/spf13/cobra"
+
+	"github.com/lianfen/lianfen/internal/app"
+	"github.com/lianfen/lianfen/ledger"
+	"github.com/lianfen/lianfen/points"
+)
+
+// ledgerFiles are the commands of the ledger group that deal with whole journals.
+func ledgerFiles(a *admin) []*cobra.Command {
+	return []*cobra.Command{a.ledgerVerify(), a.ledgerBackup(), a.ledgerRestore(), a.ledgerExport()}
+}
+
+// rest is where a command finds a store that nobody serves.
+type rest struct {
+	offline bool
+	data    string
+}
+
+func (r *rest) flags(cmd *cobra.Command) {
+	cmd.Flags().BoolVar(&r.offline, "offline", false, "read the store itself, which no process serves, instead of asking the switch")
+	cmd.Flags().StringVar(&r.data, "data", "", "with --offline: folder of the store")
+	_ = cmd.MarkFlagDirname("data") // Only completion would miss it.
+}
+
+func (r *rest) check() error {
+	if r.offline != (r.data != "") {
+		return usage("--offline and --data go together")
+	}
+	return nil
+}
+
+func (a *admin) ledgerVerify() *cobra.Command {
+	var at rest
+	cmd := &cobra.Command{
+		Use: "verify", Short: "Prove the journal from its first record on, and the state against it", Args: cobra.NoArgs,
+		Long: `Prove the ledger: every block's seal and the chain (I8), every record by itself (I1,
+I11, I12), every outcome by carrying the command out again (I9; with I4 to I7 and I10
+where that is what differs), the checkpoint's state entity by entity, the audit of
+the whole book, and the digest. Ask the running switch, or --offline a store that is
+not served.
+
+The first breach is named: invariant, position, RRN, what was found and what was
+expected; the exit status is 3 then.`,
+		Example: `  lianfen ledger verify
+  lianfen ledger verify --offline --data /backup/2026-11-24`,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := at.check(); err != nil {
+				return err
+			}
+			var proof app.Proof
+			began := time.Now() // For people to read.
+			bar := newBar(cmd.ErrOrStderr(), "verifying")
+			err := a.prove(cmd, at, bar.set, &proof)
+			bar.end()
+			if err != nil {
+				return ledgerError(err)
+			}
+			return a.print(cmd, proof, func() error { return writeProof(cmd.OutOrStdout(), proof, time.Since(began)) })
+		},
+	}
+	at.flags(cmd)
+	return cmd
+}
+
+func (a *admin) prove(cmd *cobra.Command, at rest, progress func(done, total uint64), proof *app.Proof) (err error) {
+	if at.offline {
+		*proof, err = app.VerifyOffline(cmd.Context(), at.data, progress)
+		return err
+	}
+	client, err := a.client()
+	if err != nil {
+		return err
+	}
+	*proof, err = client.Prove(cmd.Context(), progress)
+	return err
+}
+
+func writeProof(w io.Writer, p app.Proof, took time.Duration) error {
+	state := "no checkpoint yet"
+	if p.Checkpoint != 0 {
+		state = fmt.Sprintf("entity by entity the replay's, at position %d", p.Checkpoint)
+	}
+	var t table
+	t.row("records", fmt.Sprintf("%d in %d blocks; %.0f a second", p.Records, p.Blocks, float64(p.Records)/max(took.Seconds(), 1e-6)))
+	t.row("chain", fmt.Sprintf("unbroken to position %d, posted %s on business date %v", p.Position, p.Posted, p.Date))
+	t.row("outcomes", "every one the same again")
+	t.row("checkpoint", state)
+	t.row("invariants", "I1 to I12 hold")
+	t.row("digest", p.Digest)
+	return t.write(w)
+}
+
+// ledgerError gives a ledger that cannot be trusted its own exit status.
+func ledgerError(err error) error {
+	if _, broken := errors.AsType[*ledger.BreachError](err); broken {
+		return &statusError{exitStore, err}
+	}
+	return serveError(err)
+}
+
+func (a *admin) ledgerBackup() *cobra.Command {
+	return &cobra.Command{
+		Use: "backup DIR", Short: "Copy the store into a new folder, while the switch serves", Args: one("the new folder"),
+		Long: `Copy the store of the running switch into a new folder: a store of its own, with an
+anchor at the end of its journal. On the same file system unchanged files are shared,
+so that it costs little; copy the folder to another machine afterwards. The card key
+is not in it: keep that apart.`,
+		Example: `  lianfen ledger backup /backup/2026-11-24`,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			dir, err := filepath.Abs(args[0])
+			if err != nil {
+				return fmt.Errorf("backup: %w", err)
+			}
+			client, err := a.client()
+			if err != nil {
+				return err
+			}
+			b, err := client.Backup(cmd.Context(), dir)
+			if err != nil {
+				return err
+			}
+			return a.print(cmd, b, func() error {
+				_, err := fmt.Fprintf(cmd.OutOrStdout(), "%s holds the journal up to position %d, posted %s on business date %v: %d bytes in %d ms.\n"+
+					"The card key is not in it: without that no card is recognised. Keep a copy of it apart.\nNext: lianfen ledger verify --offline --data %s\n",
+					b.Dir, b.Position, b.Posted, b.Date, b.Bytes, b.Millis, b.Dir)
+				return err
+			})
+		},
+	}
+}
+
+func (a *admin) ledgerRestore() *cobra.Command {
+	var from, data, position, at string
+	cmd := &cobra.Command{
+		Use: "restore", Short: "Make a store from a backup, whole or up to a position or a time", Args: cobra.NoArgs,
+		Long: `Make a new store from the journal of a backup (or of any store that is not served),
+whole, or up to a record, or up to the last record posted at or before a time. The
+state is not copied but made again: every record is carried out once more and has to
+give the outcome that it gave. The backup is only read.`,
+		Example: `  lianfen ledger restore --from /backup/2026-11-24 --data /var/lib/lianfen/store
+  lianfen ledger restore --from /backup/2026-11-24 --data ./before --to-time 2026-11-24T15:04:05+08:00
+  lianfen ledger restore --from /backup/2026-11-24 --data ./before --to-position 000000001234`,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			until, err := parseUntil(position, at)
+			if err != nil {
+				return err
+			}
+			copying, proving := newBar(cmd.ErrOrStderr(), "copying the journal"), newBar(cmd.ErrOrStderr(), "proving it")
+			r, err := app.Restore(cmd.Context(), app.Restoring{From: filepath.Clean(from), Data: filepath.Clean(data), Until: until, Copied: copying.set, Proved: proving.set})
+			copying.end()
+			proving.end()
+			if err != nil {
+				return ledgerError(err)
+			}
+			return a.print(cmd, r, func() error {
+				_, err := fmt.Fprintf(cmd.OutOrStdout(), "%s ends at position %d, posted %s on business date %v.\nEvery record gave its outcome again; state digest %s.\n",
+					r.Data, r.Position, r.Posted, r.Date, r.Digest)
+				return err
+			})
+		},
+	}
+	cmd.Flags().StringVar(&from, "from", "", "folder of the backup")
+	cmd.Flags().StringVar(&data, "data", "", "folder of the store to make; it must not be there")
+	cmd.Flags().StringVar(&position, "to-position", "", "last record to take: its position, or its RRN")
+	cmd.Flags().StringVar(&at, "to-time", "", "take what was posted at or before this time (RFC 3339)")
+	cmd.MarkFlagsMutuallyExclusive("to-position", "to-time")
+	requireFlags(cmd, "from", "data")
+	return cmd
+}
+
+// parseUntil reads where a restore ends. A position of 12 characters is an RRN.
+func parseUntil(position, at string) (until ledger.Until, err error) {
+	switch {
+	case len(position) == 12:
+		if until.Position, err = points.ParseRRN(position); err != nil {
+			return until, usage("--to-position: %w", err)
+		}
+	case position != "":
+		n, err := strconv.ParseUint(position, 10, 63)
+		if err != nil || n == 0 {
+			return until, usage("--to-position %q is neither a position, from 1, nor an RRN", position)
+		}
+		until.Position = points.Position(n)
+	case at != "":
+		t, err := time.Parse(time.RFC3339Nano, at)
+		if err != nil {
+			return until, usage("--to-time %q is not like 2026-11-24T15:04:05+08:00", at)
+		}
+		until.Time = points.TimestampOf(t)
+	}
+	return until, nil
+}
+
+func (a *admin) ledgerExport() *cobra.Command {
+	var at rest
+	var from, to, format, output, cardKey string
+	cmd := &cobra.Command{
+		Use: "export", Short: "Write out the records of some business dates", Args: cobra.NoArgs,
+		Long: `Write out the records of the business dates --from to --to, both included:
+
+  jsonl    one JSON object a line, every record, declines too
+  csv      one posting a line, under a line of column names; credit is positive
+  hledger  a plain-text accounting journal: a commodity for each programme, accounts
+           programme:kind:party, credit positive; when it begins with the first
+           record, the balance after each posting is asserted
+
+Cards are masked; offline they are left out unless --card-key names the key.`,
+		Example: `  lianfen ledger export --from 2026-11-24 --to 2026-11-24 --format csv --output day.csv
+  lianfen ledger export --from 2026-11-01 --to 2026-11-30 --format hledger --output november.journal`,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			e := app.Exporting{Format: app.ExportFormat(format)}
+			var err error
+			if e.From, err = points.ParseBusinessDate(from); err != nil {
+				return usage("--from: %w", err)
+			}
+			if e.To, err = points.ParseBusinessDate(to); err != nil {
+				return usage("--to: %w", err)
+			}
+			if err := at.check(); err != nil {
+				return err
+			}
+			var records uint64
+			err = writeWhole(cmd.OutOrStdout(), output, func(w io.Writer) (err error) {
+				if at.offline {
+					records, err = app.ExportOffline(cmd.Context(), at.data, cardKey, e, w)
+					return err
+				}
+				client, err := a.client()
+				if err != nil {
+					return err
+				}
+				records, err = client.Export(cmd.Context(), e, w)
+				return err
+			})
+			if err != nil {
+				return ledgerError(err)
+			}
+			_, err = fmt.Fprintf(cmd.ErrOrStderr(), "%d records of %v to %v.\n", records, e.From, e.To)
+			return err
+		},
+	}
+	cmd.Flags().StringVar(&from, "from", "", "first business date")
+	cmd.Flags().StringVar(&to, "to", "", "last business date")
+	cmd.Flags().StringVar(&format, "format", string(app.ExportJSONL), "jsonl, csv or hledger")
+	cmd.Flags().StringVar(&output, "output", "", "file to write; the terminal when left out")
+	cmd.Flags().StringVar(&cardKey, "card-key", "", "with --offline: file of the card key, to show cards masked")
+	at.flags(cmd)
+	requireFlags(cmd, "from", "to")
+	return cmd
+}
+
+// writeWhole writes to the file at path, which appears when all of it is written,
+// or to standard output when there is no path.
+func writeWhole(stdout io.Writer, path string, write func(io.Writer) error) error {
+	if path == "" {
+		return write(stdout)
+	}
+	file, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*") // Mode 0600.
+	if err != nil {
+		return fmt.Errorf("output: %w", err)
+	}
+	if err := errors.Join(write(file), file.Sync(), file.Close()); err != nil {
+		return errors.Join(err, os.Remove(file.Name()))
+	}
+	if err := os.Rename(file.Name(), path); err != nil {
+		return fmt.Errorf("output: %w", err)
+	}
+	return nil
+}
+
+// bar shows how a long work gets on, once its size is known.
+type bar struct {
+	w    io.Writer
+	what string
+	bar  *progressbar.ProgressBar
+}
+
+func newBar(w io.Writer, what string) *bar { return &bar{w: w, what: what} }
+
+// set draws the bar; a total of 0 is one that is not known: then it only turns.
+// What is done in a moment has no bar.
+func (b *bar) set(done, total uint64) {
+	const moment = 10_000
+	if b.bar == nil && max(done, total) < moment {
+		return
+	}
+	size := int64(-1)
+	if total != 0 {
+		size = int64(total) //nolint:gosec // positions fit.
+	}
+	if b.bar == nil {
+		b.bar = progressbar.NewOptions64(size, progressbar.OptionSetWriter(b.w), progressbar.OptionSetDescription(b.what), progressbar.OptionShowCount(),
+			progressbar.OptionShowIts(), progressbar.OptionSetItsString("records"), progressbar.OptionThrottle(200*time.Millisecond), progressbar.OptionClearOnFinish())
+	}
+	_ = b.bar.Set64(int64(done)) //nolint:gosec // as above; a bar that cannot be drawn stops nothing.
+}
+
+// end takes the bar away.
+func (b *bar) end() {
+	if b.bar != nil {
+		_ = b.bar.Clear() // As above.
+	}
+}

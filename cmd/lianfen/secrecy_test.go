@@ -1,0 +1,199 @@
+package main
+
+import (
+	"bytes"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/lianfen/lianfen/internal/sim"
+)
+
+// dayFiles are the demonstration's day and its directory, as files.
+const (
+	dayScript    = "../../internal/sim/day/day.yaml"
+	dayDirectory = "../../internal/sim/day/directory.yaml"
+	goldenFrames = "../../testdata/frames"
+)
+
+// No card number leaves the switch in clear: not in the log at its most talkative,
+// not in metrics, in no operator's command, and not in a file of the store, after a
+// day and after every golden frame, broken ones among them.
+func TestNoCardInClear(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "s")
+	require.NoError(t, prepare(dir))
+	d := startDaemon(t, dir, "log.level=debug", "switch.bad_frames_per_minute=1000")
+	s := d.ready(t)
+	var said bytes.Buffer
+	tell := func(want int, args ...string) {
+		stdout, stderr, status := lianfen(t, args...)
+		require.Equal(t, want, status, "%v: %s%s", args, stdout, stderr)
+		said.WriteString(stdout + stderr)
+	}
+	configuration := filepath.Join(dir, "lianfen.yaml")
+	tell(exitOK, "admin", "load", "--config", configuration, dayDirectory)
+	tell(exitOK, "pos", "--addr", s.Listeners["pos"], "--script", dayScript)
+	tell(exitOK, "pos", "--addr", s.Listeners["pos"], "--script", dayScript, "--json", "--loop", "0")
+	sendGolden(t, s.Listeners["pos"], "pos")
+	sendGolden(t, s.Listeners["host"], "host")
+	for _, card := range cardsOfTheDay(t) {
+		stdout, stderr, _ := lianfen(t, "admin", "balance", "--config", configuration, "--card", card)
+		said.WriteString(stdout + stderr)
+	}
+	for position := 1; position <= int(d.position(t)); position++ {
+		tell(exitOK, "admin", "show", "--config", configuration, "--json", fmt.Sprintf("%012d", position))
+	}
+	tell(exitOK, "admin", "list", "--config", configuration, "--json")
+	tell(exitOK, "admin", "totals", "--config", configuration)
+	said.Write(page(t, "http://"+s.HTTP+"/metrics"))
+	// What stands in the write-ahead log of a process that was killed is there too.
+	lives := filesOf(t, dir)
+	d.terminate(t)
+	require.Contains(t, d.stderr.String(), "level=INFO msg=request", "the log says nothing")
+	require.Contains(t, said.String(), "622202*********0017", "nothing that was said is about a card")
+	require.Contains(t, string(bytes.Join(values(lives), nil)), "622202*********0017", "the store's files do not show what was written")
+
+	lives["the log"], lives["what was said"] = d.stderr.Bytes(), said.Bytes()
+	for name, content := range filesOf(t, dir) {
+		lives[name+", after the end"] = content
+	}
+	for _, card := range append(cardsOfTheDay(t), "6222021234567890123", "6222021234567890") {
+		for name, content := range lives {
+			require.Empty(t, appears(content, card), "%s stands in %s", card, name)
+		}
+	}
+}
+
+// What the demonstration prints and keeps has no card in clear either.
+func TestDemoShowsNoCard(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "d")
+	people, stderr, status := lianfen(t, "demo", "--data", dir)
+	require.Zero(t, status, people+stderr)
+	machines, stderr, status := lianfen(t, "demo", "--json")
+	require.Zero(t, status, machines+stderr)
+	kept := filesOf(t, dir)
+	require.Contains(t, string(kept["lianfen.log"]), "622202*********0017")
+	kept["tables"], kept["json"] = []byte(people), []byte(machines)
+	for _, card := range cardsOfTheDay(t) {
+		for name, content := range kept {
+			require.Empty(t, appears(content, card), "%s stands in %s", card, name)
+		}
+	}
+}
+
+// The search finds a card however it is written.
+func TestAppears(t *testing.T) {
+	const card = "6222020000000000017"
+	require.Empty(t, appears([]byte("622202*********0017"), card))
+	require.NotEmpty(t, appears([]byte("card 6222020000000000017."), card))
+	for _, octets := range []string{"006222020000000000017F00", "000622202000000000001700"} {
+		content, err := hex.DecodeString(octets)
+		require.NoError(t, err)
+		require.NotEmpty(t, appears(content, card), octets)
+	}
+}
+
+// appears tells how digits stand in content, as text or as binary-coded decimals at
+// either alignment; "" when they do not.
+func appears(content []byte, digits string) string {
+	if bytes.Contains(content, []byte(digits)) {
+		return "as text"
+	}
+	if bytes.Contains(content, bcd(digits)) {
+		return "as binary-coded decimals, aligned to the left"
+	}
+	// An odd number of digits leaves half an octet that may be anything, at one
+	// end or the other; the octets between are looked for.
+	if len(digits)%2 == 1 && bytes.Contains(content, bcd(digits[1:])) {
+		return "as binary-coded decimals, aligned to the right"
+	}
+	return ""
+}
+
+func bcd(digits string) []byte {
+	out := make([]byte, 0, len(digits)/2)
+	for i := 0; i+1 < len(digits); i += 2 {
+		out = append(out, (digits[i]-'0')<<4|(digits[i+1]-'0'))
+	}
+	return out
+}
+
+// cardsOfTheDay are all card numbers of the day and its directory.
+func cardsOfTheDay(t *testing.T) []string {
+	t.Helper()
+	var all []string
+	seen := map[string]bool{}
+	for _, path := range []string{dayScript, dayDirectory} {
+		text, err := os.ReadFile(path)
+		require.NoError(t, err)
+		for _, number := range regexp.MustCompile(`"\d{13,19}"`).FindAllString(string(text), -1) {
+			if number = strings.Trim(number, `"`); !seen[number] {
+				seen[number] = true
+				all = append(all, number)
+			}
+		}
+	}
+	require.GreaterOrEqual(t, len(all), 9)
+	return all
+}
+
+// sendGolden sends every golden frame of a dialect once, and reads what comes back
+// or that the connection is closed.
+func sendGolden(t *testing.T, address, dialect string) {
+	t.Helper()
+	terminal := sim.NewTerminal(address, sim.Identity{}, 0, now)
+	frames := goldenOf(t, dialect)
+	require.Greater(t, len(frames), 20)
+	answered := 0
+	for _, g := range frames {
+		if _, err := terminal.Raw(t.Context(), g.frame); err == nil {
+			answered++
+		} else {
+			require.ErrorIs(t, err, io.EOF, "%s", g.name)
+		}
+	}
+	require.Greater(t, answered, len(frames)/2)
+	require.NoError(t, terminal.HangUp())
+}
+
+func page(t *testing.T, url string) []byte {
+	t.Helper()
+	response, err := http.Get(url)
+	require.NoError(t, err)
+	body, err := io.ReadAll(response.Body)
+	require.NoError(t, err)
+	require.NoError(t, response.Body.Close())
+	require.Equal(t, http.StatusOK, response.StatusCode)
+	return body
+}
+
+// filesOf reads every regular file below dir.
+func filesOf(t *testing.T, dir string) map[string][]byte {
+	t.Helper()
+	files := map[string][]byte{}
+	require.NoError(t, fs.WalkDir(os.DirFS(dir), ".", func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || !entry.Type().IsRegular() {
+			return err
+		}
+		files[path], err = os.ReadFile(filepath.Join(dir, path))
+		return err
+	}))
+	return files
+}
+
+func values(files map[string][]byte) [][]byte {
+	all := make([][]byte, 0, len(files))
+	for _, content := range files {
+		all = append(all, content)
+	}
+	return all
+}

@@ -1,0 +1,271 @@
+package app
+
+import (
+	"context"
+	"log/slog"
+
+	"github.com/lianfen/lianfen/ledger"
+	"github.com/lianfen/lianfen/ledger/book"
+	"github.com/lianfen/lianfen/points"
+)
+
+// Range is which business dates and which part of the answer are wanted: at most
+// Limit lines, newest first unless OldestFirst is set, from the record that Next
+// of the page before names. What is left out is open.
+type Range struct {
+	From        points.BusinessDate `json:"from,omitempty"`
+	To          points.BusinessDate `json:"to,omitempty"`
+	Limit       int                 `json:"limit,omitempty"`
+	OldestFirst bool                `json:"oldest_first,omitempty"`
+	Next        string              `json:"next,omitempty"` // RRN
+}
+
+func (r *Range) dates() ledger.Dates { return ledger.Dates{From: r.From, To: r.To} }
+
+func (r *Range) page() (ledger.Page, error) {
+	page := ledger.Page{Limit: r.Limit, Oldest: r.OldestFirst}
+	if r.Next == "" {
+		return page, nil
+	}
+	var err error
+	page.From, err = points.ParseRRN(r.Next)
+	return page, err
+}
+
+// Reach is how far an answer reaches. While AsOf is below Position the index of
+// statements and searches is still behind the journal: what came later is not in
+// the answer.
+type Reach struct {
+	AsOf     points.Position `json:"as_of"`
+	Position points.Position `json:"position"`
+	Next     string          `json:"next,omitempty"` // RRN at which the next page begins
+}
+
+func reachOf(e ledger.Extent) Reach {
+	r := Reach{AsOf: e.AsOf, Position: e.Durable}
+	if e.Next != 0 {
+		r.Next = rrnOf(e.Next)
+	}
+	return r
+}
+
+func rrnOf(p points.Position) string {
+	rrn := p.RRN()
+	return string(rrn[:])
+}
+
+// StatementQuery asks what happened to a member's points. All includes what moved
+// nothing: declines and enquiries.
+type StatementQuery struct {
+	Holder
+	Program points.ProgramID `json:"program,omitempty"`
+	All     bool             `json:"all,omitempty"`
+	Range
+}
+
+// Statement is what happened to a member's points.
+type Statement struct {
+	Member   points.MemberID `json:"member"`
+	Card     string          `json:"card,omitempty"` // masked
+	Programs []StatementUnit `json:"programs"`
+	Lines    []StatementLine `json:"lines"`
+	Reach
+}
+
+// StatementUnit is a programme that a statement has lines of.
+type StatementUnit struct {
+	Program points.ProgramID `json:"program"`
+	Name    string           `json:"name"`
+	NameZH  string           `json:"name_zh,omitempty"`
+	Scale   uint8            `json:"scale"` // decimals that a person sees
+}
+
+// StatementLine is what one journal record did to the points. Amounts are in the
+// smallest unit, above zero when the member gained. Reserved went from free into
+// holds; below zero it came back. Balances are those afterwards; null where the
+// record does not tell.
+type StatementLine struct {
+	RRN      string              `json:"rrn"`
+	Date     points.BusinessDate `json:"business_date"`
+	Posted   string              `json:"posted"`
+	Kind     book.Kind           `json:"kind"`
+	Function points.Function     `json:"function,omitempty"`
+	Reason   points.Reason       `json:"reason"`
+	Program  points.ProgramID    `json:"program,omitempty"`
+	Merchant points.MerchantID   `json:"merchant,omitzero"`
+	Terminal points.TerminalID   `json:"terminal,omitzero"`
+	STAN     string              `json:"stan,omitempty"`
+	Card     string              `json:"card,omitempty"` // masked
+	Original string              `json:"original,omitempty"`
+	Amount   points.Amount       `json:"amount"`
+	Reserved points.Amount       `json:"reserved,omitempty"`
+	Balance  *points.Amount      `json:"balance"`
+	Free     *points.Amount      `json:"free"`
+	Held     *points.Amount      `json:"held"`
+	Debt     *points.Amount      `json:"debt"`
+}
+
+func (a *App) statement(ctx context.Context, q StatementQuery) (Statement, error) {
+	s := Statement{Member: q.Member, Programs: []StatementUnit{}, Lines: []StatementLine{}}
+	page, err := q.page()
+	if err != nil {
+		return s, err
+	}
+	if q.Card != "" {
+		pan, err := points.ParsePAN(string(q.Card))
+		if err != nil {
+			return s, err
+		}
+		if s.Member, err = a.projection.Owner(a.token(pan)); err != nil {
+			return s, err
+		}
+		s.Card = pan.Masked()
+	}
+	got, err := a.projection.Statement(ctx, ledger.StatementQuery{Member: s.Member, Program: q.Program, Dates: q.dates(), All: q.All, Page: page})
+	if err != nil {
+		return s, err
+	}
+	s.Reach = reachOf(got.Extent)
+	seen := make(map[points.ProgramID]bool)
+	for i := range got.Lines {
+		line := &got.Lines[i]
+		s.Lines = append(s.Lines, a.lineOf(line))
+		if program, ok := a.router.Table().Program(line.Program); ok && !seen[line.Program] {
+			seen[line.Program] = true
+			s.Programs = append(s.Programs, StatementUnit{program.ID, program.Name, program.NameZH, program.Scale})
+		}
+	}
+	return s, nil
+}
+
+func (a *App) lineOf(l *ledger.Line) StatementLine {
+	line := StatementLine{
+		RRN: rrnOf(l.Position), Date: l.Date, Posted: l.Posted.String(), Kind: l.Kind, Function: l.Function, Reason: l.Reason, Program: l.Program,
+		Merchant: l.Merchant, Terminal: l.Terminal, STAN: l.STAN.String(), Amount: l.Amount, Reserved: l.Reserved,
+	}
+	if l.Terminal == (points.TerminalID{}) {
+		line.STAN = "" // Nobody counted.
+	}
+	if pan, ok := a.key.PAN(l.Card); ok {
+		line.Card = pan.Masked()
+	}
+	if l.Original != 0 {
+		line.Original = rrnOf(l.Original)
+	}
+	if l.Balanced {
+		line.Balance = &l.Balance
+	}
+	if l.Parts {
+		line.Free, line.Held, line.Debt = &l.Free, &l.Held, &l.Debt
+	}
+	return line
+}
+
+// FindQuery asks for journal records by card, by terminal (and STAN, six digits),
+// by member, or by business date alone.
+type FindQuery struct {
+	Holder
+	Terminal points.TerminalID `json:"terminal,omitzero"`
+	STAN     *points.STAN      `json:"stan,omitempty"`
+	Range
+}
+
+// Found is the records that were looked for.
+type Found struct {
+	Records []Record `json:"records"`
+	Reach
+}
+
+func (a *App) find(ctx context.Context, q FindQuery) (Found, error) {
+	f := Found{Records: []Record{}}
+	page, err := q.page()
+	if err != nil {
+		return f, err
+	}
+	query := ledger.FindQuery{Terminal: q.Terminal, STAN: q.STAN, Member: q.Member, Dates: q.dates(), Page: page}
+	if q.Card != "" {
+		pan, err := points.ParsePAN(string(q.Card))
+		if err != nil {
+			return f, err
+		}
+		query.Card = a.token(pan)
+	}
+	got, err := a.projection.Find(ctx, query)
+	if err != nil {
+		return f, err
+	}
+	f.Reach = reachOf(got.Extent)
+	for i := range got.Records {
+		f.Records = append(f.Records, a.recordOf(&got.Records[i]))
+	}
+	return f, nil
+}
+
+// Detail is all that the journal tells of one record: beside what [Record] has,
+// what the lots gave and received, the balances afterwards, and who asked.
+type Detail struct {
+	Record
+	Lots     []LotMove     `json:"lots"`
+	Free     points.Amount `json:"free"`
+	Pending  points.Amount `json:"pending"`
+	Held     points.Amount `json:"held"`
+	Debt     points.Amount `json:"debt"`
+	DE39     string        `json:"de39"`
+	English  string        `json:"english"`
+	Chinese  string        `json:"chinese"`
+	Operator string        `json:"operator,omitempty"`
+	Second   string        `json:"second,omitempty"`
+	Note     string        `json:"note,omitempty"`
+}
+
+// LotMove is what one lot gave (below zero) or received. Held marks a move
+// between free and held, seen from the free side.
+type LotMove struct {
+	Account   book.AccountKind    `json:"account"`
+	Program   points.ProgramID    `json:"program"`
+	Party     uint64              `json:"party"`
+	Amount    points.Amount       `json:"amount"`
+	ActiveOn  points.BusinessDate `json:"active_on"`
+	ExpiresOn points.BusinessDate `json:"expires_on"`
+	Held      bool                `json:"held,omitempty"`
+}
+
+func (a *App) detail(_ context.Context, l Lookup) (Detail, error) {
+	position, err := points.ParseRRN(l.RRN)
+	if err != nil {
+		return Detail{}, err
+	}
+	rec, err := a.ledger.Record(position)
+	if err != nil {
+		return Detail{}, err
+	}
+	cmd, out := &rec.Command, &rec.Outcome
+	d := Detail{
+		Record: a.recordOf(&rec), Lots: []LotMove{}, Free: out.Free, Pending: out.Pending, Held: out.Held, Debt: out.Debt,
+		DE39: out.Reason.DE39(), English: out.Reason.English(), Chinese: out.Reason.Chinese(),
+		Operator: cmd.Operator, Second: cmd.Second, Note: cmd.Note,
+	}
+	for _, m := range out.Lots {
+		d.Lots = append(d.Lots, LotMove{m.Account.Kind, m.Account.Program, m.Account.Party, m.Amount, m.Lot.ActiveOn, m.Lot.ExpiresOn, m.Held})
+	}
+	return d, nil
+}
+
+// Indexed is how far the index of statements and searches has come.
+type Indexed struct {
+	AsOf     points.Position `json:"as_of"`
+	Position points.Position `json:"position"` // the end of the journal
+}
+
+func (a *App) indexed(context.Context, nothing) (Indexed, error) {
+	return Indexed{a.projection.AsOf(), a.ledger.Durable()}, a.projection.Err()
+}
+
+// reindex drops the index and lets it be made again behind the answer.
+func (a *App) reindex(ctx context.Context, _ nothing) (Indexed, error) {
+	if err := a.projection.Rebuild(ctx); err != nil {
+		return Indexed{}, err
+	}
+	a.log.Info("index of statements and searches dropped; it is made again", slog.Uint64("of", uint64(a.ledger.Durable())))
+	return a.indexed(ctx, nothing{})
+}

@@ -1,0 +1,451 @@
+package ledger
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/binary"
+	"errors"
+	"slices"
+
+	"github.com/lianfen/lianfen/internal/store"
+	"github.com/lianfen/lianfen/ledger/book"
+	"github.com/lianfen/lianfen/points"
+)
+
+// Bounds of a page.
+const (
+	DefaultPageLimit = 50
+	MaxPageLimit     = 1_000
+)
+
+// Page is which part of an answer is wanted: at most Limit lines (0: 50; at most
+// 1,000; the lines of one record stay together), newest first unless Oldest is
+// set, beginning at position From where the page before said Next.
+type Page struct {
+	Limit  int
+	Oldest bool
+	From   points.Position
+}
+
+// Dates is a range of business dates, both included; 0 leaves a side open.
+type Dates struct {
+	From, To points.BusinessDate
+}
+
+// Extent is how far an answer reaches.
+type Extent struct {
+	AsOf    points.Position // it is complete up to here
+	Durable points.Position // the end of the journal when it was asked for
+	Next    points.Position // where the next page begins; 0: there is none
+}
+
+// StatementQuery asks what happened to a member's points.
+type StatementQuery struct {
+	Member  points.MemberID
+	Program points.ProgramID // 0: all
+	Dates   Dates
+	// All includes what moved nothing: declines, enquiries, changes of reference data.
+	All  bool
+	Page Page
+}
+
+// Line is what one journal record did to a member's points in one programme.
+type Line struct {
+	Position points.Position
+	Kind     book.Kind
+	Function points.Function
+	Reason   points.Reason
+	Posted   points.Timestamp
+	Date     points.BusinessDate
+	Program  points.ProgramID // 0: the record is not about one
+	Merchant points.MerchantID
+	Terminal points.TerminalID
+	STAN     points.STAN
+	Card     points.CardToken
+	Original points.Position
+
+	// Amount is what the member gained or lost; free, pending and held points
+	// together. Reserved is what went from free into holds, below zero: came back.
+	Amount, Reserved points.Amount
+	// Balance is what the member has afterwards in the programme, of the same three.
+	Balance points.Amount
+	// Free, Pending, Held and Debt are its parts, where Parts is set.
+	Free, Pending, Held, Debt points.Amount
+	// Balanced and Parts tell whether the record says so much: about others than
+	// the member that it is chiefly about, a record has no parts, and no balance
+	// either where only holds or dates of use have changed.
+	Balanced, Parts bool
+}
+
+// Statement is the answer to a [StatementQuery].
+type Statement struct {
+	Lines []Line
+	Extent
+}
+
+// Statement lists what happened to a member's points. It reads the index and the
+// journal beside the writer. A member that nobody has heard of has no lines.
+func (p *Projection) Statement(ctx context.Context, q StatementQuery) (Statement, error) {
+	var s Statement
+	if q.Member == 0 {
+		return s, points.Errorf(points.FormatError, "ledger: a statement needs a member")
+	}
+	limit, err := q.Page.limit()
+	if err != nil {
+		return s, err
+	}
+	var rec book.Record
+	var lines []Line
+	s.Extent, err = p.look(ctx, q.Dates, q.Page, func(low, high points.Position) (next points.Position, err error) {
+		head := append([]byte{memberKey}, uint64Bytes(uint64(q.Member))...)
+		err = p.walk(ctx, head, low, high, q.Page.Oldest, func(position points.Position, how []byte) (bool, error) {
+			if !q.All && how[0] == quiet {
+				return true, nil
+			}
+			if err := readRecord(p.ledger.store, position, &rec, true); err != nil {
+				return false, err
+			}
+			lines = linesOf(lines[:0], &rec, &q)
+			if len(lines) > 0 && len(s.Lines)+len(lines) > limit && len(s.Lines) > 0 {
+				next = position
+				return false, nil
+			}
+			s.Lines = append(s.Lines, lines...)
+			return true, nil
+		})
+		return next, err
+	})
+	return s, err
+}
+
+// linesOf appends the lines of a record: one per programme in which the member's
+// points moved, ascending; else, if q asks for all, one.
+func linesOf(lines []Line, rec *book.Record, q *StatementQuery) []Line {
+	at := func(program points.ProgramID) *Line {
+		i := slices.IndexFunc(lines, func(l Line) bool { return l.Program == program })
+		if i < 0 {
+			lines = append(lines, lineOf(rec, q.Member, program))
+			i = len(lines) - 1
+		}
+		return &lines[i]
+	}
+	for _, posting := range rec.Outcome.Postings {
+		member, ok := memberOf(posting.Account)
+		if !ok || member != q.Member || (q.Program != 0 && posting.Account.Program != q.Program) {
+			continue
+		}
+		if line := at(posting.Account.Program); posting.Account.Kind == book.MemberAccount {
+			line.Amount += posting.Amount
+			line.Balance, line.Balanced = posting.After, true
+		}
+	}
+	for _, move := range rec.Outcome.Lots {
+		member, ok := memberOf(move.Account)
+		if !ok || member != q.Member || (q.Program != 0 && move.Account.Program != q.Program) {
+			continue
+		}
+		if line := at(move.Account.Program); move.Held {
+			line.Reserved -= move.Amount
+		}
+	}
+	if len(lines) == 0 && q.All {
+		line := lineOf(rec, q.Member, 0)
+		if rec.Outcome.Member == q.Member {
+			line = lineOf(rec, q.Member, rec.Outcome.Program)
+		}
+		if q.Program == 0 || line.Program == q.Program {
+			lines = append(lines, line)
+		}
+	}
+	slices.SortFunc(lines, func(a, b Line) int { return cmp.Compare(a.Program, b.Program) })
+	return lines
+}
+
+// lineOf is a line without amounts, and with the balances that the outcome gives.
+func lineOf(rec *book.Record, member points.MemberID, program points.ProgramID) Line {
+	cmd, out := &rec.Command, &rec.Outcome
+	line := Line{
+		Position: out.Position, Kind: cmd.Kind, Function: cmd.Function, Reason: out.Reason, Posted: out.Posted, Date: out.Date, Program: program,
+		Merchant: cmd.Merchant, Terminal: cmd.Terminal, STAN: cmd.Key.STAN, Card: cmd.Card, Original: out.Original,
+	}
+	if out.Member == member && out.Program == program && program != 0 && tellsBalances(rec) {
+		line.Free, line.Pending, line.Held, line.Debt = out.Free, out.Pending, out.Held, out.Debt
+		line.Balance = out.Free + out.Pending + out.Held
+		line.Balanced, line.Parts = true, true
+	}
+	return line
+}
+
+// tellsBalances reports whether the zeros of an outcome's balances mean zero.
+func tellsBalances(rec *book.Record) bool {
+	switch rec.Command.Kind {
+	case book.KindPut, book.KindOpen, book.KindFreeze, book.KindClose, book.KindSignOn:
+		return false
+	default:
+		return rec.Outcome.Reason != points.UnknownAccount
+	}
+}
+
+// FindQuery asks for records by what they name: a card, a terminal (with STAN
+// set, of that one message number), or a member; with none of them, all records
+// of Dates.
+type FindQuery struct {
+	Card     points.CardToken
+	Terminal points.TerminalID
+	STAN     *points.STAN
+	Member   points.MemberID
+	Dates    Dates
+	Page     Page
+}
+
+// Found is the answer to a [FindQuery].
+type Found struct {
+	Records []book.Record
+	Extent
+}
+
+// Find lists journal records, declines too. It reads beside the writer.
+func (p *Projection) Find(ctx context.Context, q FindQuery) (Found, error) {
+	var found Found
+	if err := q.check(); err != nil {
+		return found, err
+	}
+	limit, err := q.Page.limit()
+	if err != nil {
+		return found, err
+	}
+	found.Extent, err = p.look(ctx, q.Dates, q.Page, func(low, high points.Position) (next points.Position, err error) {
+		positions, err := p.positions(ctx, &q, low, high, limit+1)
+		if err != nil {
+			return 0, err
+		}
+		if len(positions) > limit {
+			next, positions = positions[limit], positions[:limit]
+		}
+		found.Records = make([]book.Record, len(positions))
+		for i, position := range positions {
+			if err := readRecord(p.ledger.store, position, &found.Records[i], true); err != nil {
+				return 0, err
+			}
+		}
+		return next, nil
+	})
+	return found, err
+}
+
+// check refuses what cannot be looked for.
+func (q *FindQuery) check() error {
+	named := 0
+	for _, set := range [...]bool{!q.Card.IsZero(), q.Terminal != points.TerminalID{}, q.Member != 0} {
+		if set {
+			named++
+		}
+	}
+	switch {
+	case named > 1:
+		return points.Errorf(points.FormatError, "ledger: find by a card, a terminal or a member, not by several of them")
+	case named == 0 && q.Dates == Dates{}:
+		return points.Errorf(points.FormatError, "ledger: find needs a card, a terminal, a member or a date")
+	case q.STAN != nil && q.Terminal == points.TerminalID{}:
+		return points.Errorf(points.FormatError, "ledger: a STAN is found at a terminal: name one")
+	}
+	return nil
+}
+
+// positions are the first limit of the positions from low to high that q wants.
+func (p *Projection) positions(ctx context.Context, q *FindQuery, low, high points.Position, limit int) ([]points.Position, error) {
+	var head []byte
+	switch {
+	case !q.Card.IsZero():
+		head = append([]byte{cardKey}, q.Card[:]...)
+	case q.Member != 0:
+		head = append([]byte{memberKey}, uint64Bytes(uint64(q.Member))...)
+	case q.STAN != nil:
+		head = binary.BigEndian.AppendUint32(append([]byte{terminalKey}, q.Terminal[:]...), uint32(*q.STAN))
+	case q.Terminal != points.TerminalID{}:
+		return p.atTerminal(ctx, q, low, high, limit)
+	default:
+		return neighbours(low, high, q.Page.Oldest, limit), nil
+	}
+	var positions []points.Position
+	err := p.walk(ctx, head, low, high, q.Page.Oldest, func(position points.Position, _ []byte) (bool, error) {
+		positions = append(positions, position)
+		return len(positions) < limit, nil
+	})
+	return positions, err
+}
+
+// neighbours are the first limit of all positions from low to high.
+func neighbours(low, high points.Position, oldest bool, limit int) (positions []points.Position) {
+	for ; low <= high && len(positions) < limit; low, high = step(low, high, oldest) {
+		if oldest {
+			positions = append(positions, low)
+		} else {
+			positions = append(positions, high)
+		}
+	}
+	return positions
+}
+
+func step(low, high points.Position, oldest bool) (points.Position, points.Position) {
+	if oldest {
+		return low + 1, high
+	}
+	return low, high - 1
+}
+
+// atTerminal looks through all keys of a terminal, which stand in the order of
+// its message numbers, and keeps the first limit positions.
+func (p *Projection) atTerminal(ctx context.Context, q *FindQuery, low, high points.Position, limit int) ([]points.Position, error) {
+	order := func(a, b points.Position) int { return cmp.Compare(b, a) }
+	if q.Page.Oldest {
+		order = func(a, b points.Position) int { return cmp.Compare(a, b) }
+	}
+	var kept []points.Position
+	head := append([]byte{terminalKey}, q.Terminal[:]...)
+	err := p.ledger.store.Scan(ctx, store.Index, head, func(key, _ []byte) (bool, error) {
+		if !bytes.HasPrefix(key, head) {
+			return false, nil
+		}
+		position, err := positionAt(key, len(head)+4)
+		if err != nil || position < low || position > high {
+			return true, err
+		}
+		if i, _ := slices.BinarySearchFunc(kept, position, order); i < limit {
+			kept = slices.Insert(kept, i, position)
+			kept = kept[:min(len(kept), limit)]
+		}
+		return true, nil
+	})
+	return kept, err
+}
+
+// Owner is the member that a card belongs to, as far as the index has come.
+func (p *Projection) Owner(token points.CardToken) (points.MemberID, error) {
+	var member points.MemberID
+	err := p.whileStanding(func() error {
+		value, ok, err := p.ledger.store.Get(nil, store.Index, append([]byte{ownerKey}, token[:]...))
+		switch {
+		case err != nil:
+			return err
+		case !ok:
+			return points.Errorf(points.UnknownCard, "ledger: %s", points.UnknownCard.English())
+		case len(value) != 8:
+			return errBadIndex
+		}
+		member = points.MemberID(binary.BigEndian.Uint64(value))
+		return nil
+	})
+	return member, err
+}
+
+// errBadIndex says that the index holds what was never written there.
+var errBadIndex = errors.New("ledger: the index is damaged; make it again with: lianfen ledger reindex")
+
+// whileStanding keeps the store open and the index undropped during do.
+func (p *Projection) whileStanding(do func() error) error {
+	if err := p.Err(); err != nil {
+		return err
+	}
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	return p.whileOpen(do)
+}
+
+// look calls query with the positions that dates and page leave, and tells how
+// far the answer reaches.
+func (p *Projection) look(ctx context.Context, dates Dates, page Page, query func(low, high points.Position) (next points.Position, err error)) (Extent, error) {
+	var extent Extent
+	err := p.whileStanding(func() error {
+		extent.AsOf, extent.Durable = p.AsOf(), p.ledger.Durable()
+		low, high, err := p.between(ctx, dates, extent.AsOf)
+		if err != nil {
+			return err
+		}
+		if page.From != 0 {
+			if page.Oldest {
+				low = max(low, page.From)
+			} else {
+				high = min(high, page.From)
+			}
+		}
+		if low <= high {
+			extent.Next, err = query(low, high)
+		}
+		return err
+	})
+	return extent, err
+}
+
+// between are the positions of the dates, up to asOf.
+func (p *Projection) between(ctx context.Context, dates Dates, asOf points.Position) (low, high points.Position, err error) {
+	low, high = 1, asOf
+	if dates.From != 0 {
+		if low, err = p.firstOf(ctx, dates.From, asOf); err != nil {
+			return 0, 0, err
+		}
+	}
+	if dates.To != 0 {
+		after, err := p.firstOf(ctx, dates.To+1, asOf)
+		if err != nil {
+			return 0, 0, err
+		}
+		high = after - 1
+	}
+	return low, high, nil
+}
+
+// firstOf is the first position of a business date at or after date, asOf+1 when
+// there is none.
+func (p *Projection) firstOf(ctx context.Context, date points.BusinessDate, asOf points.Position) (points.Position, error) {
+	first := asOf + 1
+	start := append([]byte{dateKey}, uint64Bytes(uint64(date))[4:]...)
+	err := p.ledger.store.Scan(ctx, store.Index, start, func(key, value []byte) (bool, error) {
+		if key[0] != dateKey {
+			return false, nil
+		}
+		if len(value) != 8 {
+			return false, errBadIndex
+		}
+		first = min(first, points.Position(binary.BigEndian.Uint64(value)))
+		return false, nil
+	})
+	return first, err
+}
+
+// walk visits the positions from low to high under the keys that begin with head.
+func (p *Projection) walk(ctx context.Context, head []byte, low, high points.Position, oldest bool, visit func(points.Position, []byte) (bool, error)) error {
+	from, to := append(slices.Clone(head), uint64Bytes(uint64(low))...), append(slices.Clone(head), uint64Bytes(uint64(high))...)
+	each := func(key, value []byte) (bool, error) {
+		if bytes.Compare(key, to) > 0 {
+			return false, nil
+		}
+		position, err := positionAt(key, len(head))
+		if err != nil || len(value) != 1 {
+			return false, errors.Join(err, errBadIndex)
+		}
+		return visit(position, value)
+	}
+	if oldest {
+		return p.ledger.store.Scan(ctx, store.Index, from, each)
+	}
+	return p.ledger.store.ScanBack(ctx, store.Index, from, to, each)
+}
+
+func positionAt(key []byte, at int) (points.Position, error) {
+	if len(key) != at+8 {
+		return 0, errBadIndex
+	}
+	return points.Position(binary.BigEndian.Uint64(key[at:])), nil
+}
+
+func (p Page) limit() (int, error) {
+	switch {
+	case p.Limit == 0:
+		return DefaultPageLimit, nil
+	case p.Limit < 0 || p.Limit > MaxPageLimit:
+		return 0, points.Errorf(points.FormatError, "ledger: %d lines on a page, want 1 to %d", p.Limit, MaxPageLimit)
+	}
+	return p.Limit, nil
+}

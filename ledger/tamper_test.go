@@ -1,0 +1,63 @@
+package ledger
+
+import (
+	"context"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/lianfen/lianfen/internal/store"
+	"github.com/lianfen/lianfen/ledger/book"
+)
+
+// Tamper rewrites the journal of s as a forger would who knows the format: change
+// sees every record and may change it, all blocks are sealed and chained again,
+// and the checkpoint's mark and the anchor follow. So the chain is intact, and
+// only who understands the records can tell.
+func Tamper(tb testing.TB, s *store.Store, change func(*book.Record)) {
+	tb.Helper()
+	mark, err := readCheckpoint(s)
+	require.NoError(tb, err)
+	var (
+		rec    book.Record
+		chain  hash
+		forged []store.Pair
+		last   store.Mark
+	)
+	err = blocks(context.Background(), s, 1, func(b *block) error {
+		value := beginBlock(nil, chain)
+		if err := b.visit(&rec, func(rec *book.Record) error {
+			change(rec)
+			value = book.AppendRecord(value, &rec.Command, &rec.Outcome)
+			return nil
+		}); err != nil {
+			return err
+		}
+		value, chain = endBlock(value, b.first, b.count)
+		forged = append(forged, store.Pair{Key: blockKey(b.first), Value: value})
+		last = store.Mark{Position: uint64(b.last()), Hash: chain}
+		if last.Position == mark.Position {
+			mark.Hash = chain
+		}
+		return nil
+	})
+	require.NoError(tb, err)
+	for _, pair := range forged {
+		Overwrite(tb, s, store.Journal, pair.Key, pair.Value)
+	}
+	Overwrite(tb, s, store.Checkpoint, nil, encodeMark(mark))
+	require.NoError(tb, s.ResetAnchor(last))
+}
+
+// Overwrite puts a value into the store behind the ledger's back.
+func Overwrite(tb testing.TB, s *store.Store, prefix store.Prefix, key, value []byte) {
+	tb.Helper()
+	batch, err := s.Start(prefix, key, value)
+	require.NoError(tb, err)
+	require.NoError(tb, batch.Wait())
+}
+
+// End is the mark of the journal's last block.
+func End(s *store.Store) (store.Mark, error) {
+	return endOf(s)
+}

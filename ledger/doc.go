@@ -40,6 +40,10 @@
 // still waits for them. A log that cannot be written does not come that far: the
 // store ends the process.
 //
+// A [Projection] has a goroutine more, which reads the durable journal and writes
+// what statements and searches look up; [Projection.Close] stops it, before
+// [Ledger.Close].
+//
 // # Block
 //
 //	key    first position, 8 bytes big-endian

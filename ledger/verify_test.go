@@ -244,26 +244,37 @@ func BenchmarkVerify(b *testing.B) {
 	require.NoError(b, db.Close())
 }
 
-// While it serves, verify holds the state in the store against the replay too.
+// While it serves, verify holds the state in the store against the replay too, to
+// its last entity.
 func TestVerifyLooksIntoTheStoreOfAServingLedger(t *testing.T) {
 	s := tell(t)
 	defer s.close()
-	opts := s.db
-	opts.FS = s.fs.CrashClone(vfs.CrashCloneCfg{})
-	db, err := store.Open(opts)
-	require.NoError(t, err)
-	served, err := ledger.Open(context.Background(), ledger.Options{Store: db})
-	require.NoError(t, err)
-	report, err := served.Verify(context.Background(), noProgress)
-	require.NoError(t, err)
-	require.Equal(t, s.checkpoint, report.Checkpoint)
-	member := binary.BigEndian.AppendUint64([]byte{byte(store.State), 3}, 2)
-	require.NoError(t, db.Ingest(context.Background(), []store.Pair{{Key: member}}))
-	_, err = served.Verify(context.Background(), noProgress)
-	breach := new(ledger.BreachError)
-	require.ErrorAs(t, err, &breach)
-	require.Equal(t, "I9", breach.Invariant)
-	require.NoError(t, served.Close(context.Background()))
+	for name, key := range map[string][]byte{
+		"a member":                      {3, 0, 0, 0, 0, 0, 0, 0, 2},
+		"the last entry, of 14, of all": {8, 0, 0, 0, 13},
+	} {
+		t.Run(name, func(t *testing.T) {
+			opts := s.db
+			opts.FS = s.fs.CrashClone(vfs.CrashCloneCfg{})
+			db, err := store.Open(opts)
+			require.NoError(t, err)
+			served, err := ledger.Open(context.Background(), ledger.Options{Store: db})
+			require.NoError(t, err)
+			report, err := served.Verify(context.Background(), noProgress)
+			require.NoError(t, err)
+			require.Equal(t, s.checkpoint, report.Checkpoint)
+			_, ok, err := db.Get(nil, store.State, key)
+			require.NoError(t, err)
+			require.True(t, ok)
+			require.NoError(t, db.Ingest(context.Background(), []store.Pair{{Key: append([]byte{byte(store.State)}, key...)}}))
+			_, err = served.Verify(context.Background(), noProgress)
+			breach := new(ledger.BreachError)
+			require.ErrorAs(t, err, &breach)
+			require.Equal(t, "I9", breach.Invariant)
+			require.Equal(t, s.checkpoint, breach.Position)
+			require.NoError(t, served.Close(context.Background()))
+		})
+	}
 }
 
 func remove(t *testing.T, db *store.Store, block []byte) {

@@ -168,7 +168,7 @@ func (p *pos) firstSTAN() points.STAN {
 	if p.stan != 0 {
 		return points.STAN(p.stan - 1)
 	}
-	return points.STAN(now().Time().UnixMilli() % period) //nolint:gosec // below a million.
+	return points.STAN(now().Time().UnixMilli() % period)
 }
 
 func (m *message) request(t *sim.Terminal, function points.Function) (req points.Request, err error) {

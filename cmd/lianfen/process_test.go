@@ -80,7 +80,8 @@ func (d *daemon) terminate(t *testing.T) {
 func (d *daemon) kill(t *testing.T) {
 	t.Helper()
 	require.NoError(t, d.cmd.Process.Kill())
-	<-d.done
+	var exit *exec.ExitError
+	require.ErrorAs(t, <-d.done, &exit, "it had ended before")
 }
 
 // freeAddress is an address that nobody listens on, for a daemon that has to come

@@ -41,10 +41,11 @@ func (a *App) night(ctx context.Context) error {
 }
 
 // finishNight does at a start what a stop in the middle of a night left undone.
+// When the process is stopped meanwhile the next start goes on; a fault of the
+// ledger is told by whoever watches it.
 func (a *App) finishNight(ctx context.Context) error {
-	err := a.night(ctx)
-	if ctx.Err() != nil || errors.Is(err, ledger.ErrFailed) {
-		return nil // Stopping; or the fault is told by whoever watches the ledger.
+	if err := a.night(ctx); err != nil && ctx.Err() == nil && !errors.Is(err, ledger.ErrFailed) {
+		return err
 	}
-	return err
+	return nil
 }

@@ -87,6 +87,7 @@ func TestExpectations(t *testing.T) {
 			resp.Position = points.Position(1000 + n) // Another each time.
 		case 90:
 			return false
+		default: // Approved as it stands.
 		}
 		return true
 	})

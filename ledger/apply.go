@@ -59,7 +59,8 @@ func (l *Ledger) nextGroup() (*group, bool) {
 		}
 		if closing {
 			l.free <- g
-			return nil, l.lastCheckpoint()
+			l.lastCheckpoint()
+			return nil, false
 		}
 		if l.checkpoint.draining {
 			l.free <- g

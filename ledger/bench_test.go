@@ -33,7 +33,7 @@ func share(b *testing.B, clients int, do func(client int, number uint64)) {
 		all.Go(func() {
 			for {
 				number := next.Add(1) - 1
-				if number >= uint64(b.N) { //nolint:gosec // not negative.
+				if number >= uint64(b.N) {
 					return
 				}
 				do(client, number)
@@ -78,7 +78,7 @@ func BenchmarkRedeem(b *testing.B) {
 					declined.Add(1)
 				}
 			})
-			serial += uint64(b.N) //nolint:gosec // not negative.
+			serial += uint64(b.N)
 			require.Zero(b, declined.Load())
 		})
 	}
@@ -110,7 +110,7 @@ func BenchmarkReadModifyWrite(b *testing.B) {
 					faults.Add(1)
 				}
 			})
-			serial += uint64(b.N) //nolint:gosec // not negative.
+			serial += uint64(b.N)
 			require.Zero(b, faults.Load())
 		})
 	}

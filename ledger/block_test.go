@@ -16,7 +16,7 @@ func sampleBlock(first points.Position, count int) (key, value []byte, seal hash
 	value = beginBlock(nil, hash{1, 2, 3})
 	for i := range count {
 		cmd := book.Command{Kind: book.KindRedeem, Amount: points.Amount(i + 1), At: 1_772_366_400_000_000, Operator: "teller"}
-		out := book.Outcome{Reason: points.Approved, Position: first + points.Position(i), Posted: cmd.At, Amount: cmd.Amount} //nolint:gosec // small.
+		out := book.Outcome{Reason: points.Approved, Position: first + points.Position(i), Posted: cmd.At, Amount: cmd.Amount}
 		value = book.AppendRecord(value, &cmd, &out)
 	}
 	value, seal = endBlock(value, first, count)

@@ -106,9 +106,8 @@ func (c *checkpointing) keep(prefix store.Prefix, key, value []byte) {
 	c.pairs = append(c.pairs, store.Pair{Key: c.arena[start:middle:middle], Value: c.arena[middle:len(c.arena):len(c.arena)]})
 }
 
-// lastCheckpoint writes what has changed before the ledger closes. Its result is
-// nextGroup's: false, there is nothing more to do.
-func (l *Ledger) lastCheckpoint() bool {
+// lastCheckpoint writes what has changed before the ledger closes.
+func (l *Ledger) lastCheckpoint() {
 	c := &l.checkpoint
 	for c.away || c.draining || c.records > 0 {
 		switch {
@@ -118,11 +117,11 @@ func (l *Ledger) lastCheckpoint() bool {
 				c.away = false
 				if err != nil {
 					l.fail(err)
-					return false
+					return
 				}
 				l.book.EndCheckpoint(true)
 			case <-l.failed:
-				return false
+				return
 			}
 		case c.draining:
 			l.drain(drainPerGroup)
@@ -130,7 +129,6 @@ func (l *Ledger) lastCheckpoint() bool {
 			l.beginCheckpoint()
 		}
 	}
-	return false
 }
 
 // putAway is the checkpointing goroutine.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -140,7 +141,7 @@ func (n *night) hear(cmd book.Command, out *book.Outcome) {
 func (n *night) told() []answer {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return n.answered[:len(n.answered):len(n.answered)]
+	return slices.Clip(n.answered)
 }
 
 // gatedDisk is a disk that can be cloned at any moment. MemFS locks for reading

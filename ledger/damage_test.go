@@ -238,8 +238,8 @@ func TestAnchorSeesALostEnd(t *testing.T) {
 		require.NoError(t, a.Close())
 	})
 	all := lost.blocks()
-	for i := len(all) - 1; i >= 0; i-- {
-		lost.write(stored{all[i].key, nil})
+	for _, block := range slices.Backward(all) {
+		lost.write(stored{block.key, nil})
 		require.ErrorIs(t, lost.tryOpen(), ledger.ErrBehindAnchor)
 	}
 	lost.inStore(func(s *store.Store) { require.NoError(t, s.ResetAnchor(store.Mark{})) })

@@ -155,7 +155,7 @@ func TestFullQueueRefuses(t *testing.T) {
 		require.Equal(t, points.Overloaded, out.Reason)
 		require.Zero(t, out.Position)
 	}
-	require.EqualValues(t, 2, h.metric("lianfen_ledger_overloaded_total"))
+	require.Equal(t, 2, int(h.metric("lianfen_ledger_overloaded_total")))
 	err := h.ledger.View(context.Background(), func(*book.Book) error { return nil })
 	require.Equal(t, points.Overloaded, points.ReasonOf(err))
 	release()

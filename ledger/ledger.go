@@ -171,7 +171,9 @@ func (o Options) complete() Options {
 		value    *int
 		standard int
 	}{
-		{&o.Queue, DefaultQueue}, {&o.GroupMax, DefaultGroupMax}, {&o.GroupsInFlight, DefaultGroupsInFlight},
+		{&o.Queue, DefaultQueue},
+		{&o.GroupMax, DefaultGroupMax},
+		{&o.GroupsInFlight, DefaultGroupsInFlight},
 		{&o.CheckpointEvery, DefaultCheckpointEvery},
 	} {
 		if *bound.value <= 0 {

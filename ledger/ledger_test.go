@@ -160,7 +160,7 @@ func TestRecoveryTellsItsProgressAndReadersSeeAll(t *testing.T) {
 		require.Greater(t, steps[i].done, steps[i-1].done)
 	}
 	require.Equal(t, step{uint64(end), uint64(end)}, steps[len(steps)-1])
-	require.EqualValues(t, end, h.metric("lianfen_ledger_position"))
+	require.Equal(t, end, points.Position(h.metric("lianfen_ledger_position")))
 
 	for _, r := range []struct{ from, to, first, last points.Position }{
 		{0, end + 9, 1, end}, {3, 3, 3, 3}, {end - 4, end - 2, end - 4, end - 2}, {end + 1, end + 5, 1, 0}, {5, 4, 1, 0},

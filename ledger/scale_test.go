@@ -49,7 +49,7 @@ func TestManyAccounts(t *testing.T) {
 	for _, among := range []int{min(*scaleCached, *scaleAccounts), *scaleAccounts} {
 		began = time.Now()
 		const traffic = 20_000
-		earn(h, traffic, func() points.MemberID { return points.MemberID(1 + random.IntN(among)) }) //nolint:gosec // above zero.
+		earn(h, traffic, func() points.MemberID { return points.MemberID(1 + random.IntN(among)) })
 		took := time.Since(began)
 		t.Logf("%d earns among %d accounts: %.0f/s, resident %d MiB", traffic, among, traffic/took.Seconds(), resident(t))
 	}

@@ -105,7 +105,7 @@ func hostOriginal(req *points.Request, class points.Class) points.TraceKey {
 		forwarder = req.Forwarder
 	}
 	if req.Original.MTI != 0 {
-		class = points.Class(req.Original.MTI / 100 % 10) //nolint:gosec // one digit.
+		class = points.Class(req.Original.MTI / 100 % 10)
 	}
 	key := points.TraceKey{
 		Acquirer: req.Acquirer, STAN: req.Original.STAN, When: req.Original.Transmission,

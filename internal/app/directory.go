@@ -49,8 +49,7 @@ type Card struct {
 // tokenizer. It is not for logs: print a [points.PAN] instead.
 type CardNumber string
 
-// UnmarshalJSON reads a string, or a number for files that do not quote it. A
-// number with a leading zero has to be quoted.
+// UnmarshalJSON reads a string, or a number for files that do not quote it.
 func (n *CardNumber) UnmarshalJSON(text []byte) error {
 	digits := strings.Trim(string(text), `"`)
 	if _, err := points.ParsePAN(digits); err != nil {
@@ -63,9 +62,14 @@ func (n *CardNumber) UnmarshalJSON(text []byte) error {
 // ReadDirectory reads a directory in YAML (or JSON, which is YAML too). An
 // unknown key is an error.
 func ReadDirectory(r io.Reader) (Directory, error) {
+	var root yaml.Node
 	var tree, more any
 	document := yaml.NewDecoder(r)
-	if err := document.Decode(&tree); err != nil && !errors.Is(err, io.EOF) {
+	if err := document.Decode(&root); err != nil && !errors.Is(err, io.EOF) {
+		return Directory{}, fmt.Errorf("directory: %w", err)
+	}
+	keepDigits(&root)
+	if err := root.Decode(&tree); err != nil && !root.IsZero() {
 		return Directory{}, fmt.Errorf("directory: %w", err)
 	}
 	if err := document.Decode(&more); !errors.Is(err, io.EOF) {
@@ -82,6 +86,17 @@ func ReadDirectory(r io.Reader) (Directory, error) {
 		return Directory{}, fmt.Errorf("directory: %w", err)
 	}
 	return d, nil
+}
+
+// keepDigits turns whole numbers with a leading zero into text: YAML would read
+// them as octal, and a card number as another one.
+func keepDigits(node *yaml.Node) {
+	if node.Kind == yaml.ScalarNode && node.Tag == "!!int" && len(node.Value) > 1 && node.Value[0] == '0' {
+		node.Tag = "!!str"
+	}
+	for _, child := range node.Content {
+		keepDigits(child)
+	}
 }
 
 // named is a command with the words that tell an operator which entry it is.

@@ -17,6 +17,7 @@ func TestReadDirectory(t *testing.T) {
 	for _, c := range []struct{ name, text, wrong string }{
 		{"nothing", "", ""},
 		{"quoted card", `members: [{id: 1, cards: [{number: "6222020000000000017"}]}]`, ""},
+		{"card with a leading zero that is not quoted", `members: [{id: 1, cards: [{number: 0222020000000000017}]}]`, ""},
 		{"card that is not quoted", `members: [{id: 1, cards: [{number: 6222020000000000017}]}]`, ""},
 		{"card above the signed numbers", `members: [{id: 1, cards: [{number: 9555100000000000031}]}]`, ""},
 		{"JSON", `{"members":[{"id":1,"cards":[{"number":"6222020000000000017"}]}]}`, ""},

@@ -134,7 +134,7 @@ func (a *Anchor) Set(mark Mark) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	turn := a.turn + 1
-	if _, err := a.file.WriteAt(encodeSlot(turn, mark), int64((turn-1)%2)*slotDistance); err != nil { //nolint:gosec // 0 or 1.
+	if _, err := a.file.WriteAt(encodeSlot(turn, mark), int64((turn-1)%2)*slotDistance); err != nil {
 		return fmt.Errorf("store: write the anchor: %w", err)
 	}
 	if err := a.file.SyncData(); err != nil {

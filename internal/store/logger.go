@@ -16,10 +16,12 @@ type logger struct {
 
 var _ pebble.Logger = logger{}
 
+// Infof is for debugging.
 func (l logger) Infof(format string, args ...any) {
 	l.log.Debug("store", slog.String("says", fmt.Sprintf(format, args...)))
 }
 
+// Errorf is for now.
 func (l logger) Errorf(format string, args ...any) {
 	l.log.Error("store", slog.String("says", fmt.Sprintf(format, args...)))
 }

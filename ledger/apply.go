@@ -6,12 +6,16 @@ import (
 
 	"github.com/lianfen/lianfen/internal/store"
 	"github.com/lianfen/lianfen/ledger/book"
-	"github.com/lianfen/lianfen/points"
 )
 
-// drainPerGroup is how many entities of a running checkpoint are serialised
-// between two groups: about a millisecond's work.
-const drainPerGroup = 2_000
+// A running checkpoint is serialised between two groups: in proportion to what
+// the group did, so that small groups are not made to wait for it, and at least
+// as fast as commands change entities.
+const (
+	drainPerItem = 2     // entities for each command of the group
+	drainLeast   = 64    // entities, some 50 µs
+	drainIdle    = 1_000 // entities while nobody waits, under 1 ms
+)
 
 // apply is the applying goroutine: the only one that touches the book.
 func (l *Ledger) apply() {
@@ -25,14 +29,16 @@ func (l *Ledger) apply() {
 		if !ok {
 			return
 		}
+		drain := drainIdle
 		if g != nil {
+			drain = max(drainLeast, drainPerItem*len(g.items))
 			if err := l.applyGroup(g); err != nil {
 				l.fail(err)
 				return
 			}
 			l.committing <- g // Never blocks: there is room for all groups.
 		}
-		if err := l.stepCheckpoint(); err != nil {
+		if err := l.stepCheckpoint(drain); err != nil {
 			l.fail(err)
 			return
 		}
@@ -86,28 +92,24 @@ func (l *Ledger) nextGroup() (*group, bool) {
 func (l *Ledger) take(g *group) (waiting, closing bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	n := min(len(l.queue), l.opts.GroupMax)
-	g.items = append(g.items[:0], l.queue[:n]...)
-	rest := copy(l.queue, l.queue[n:])
-	clear(l.queue[rest:])
-	l.queue = l.queue[:rest]
-	return rest > 0, l.closing
+	g.items = l.queue.take(g.items[:0], l.opts.GroupMax)
+	return l.queue.count > 0, l.closing
 }
 
 // applyGroup carries out the items of g and starts to write its block.
 func (l *Ledger) applyGroup(g *group) error {
 	g.began = time.Now() //nolint:forbidigo // for the commit latency metric only.
 	g.first, g.last, g.batch = l.position+1, l.position, nil
-	g.value = beginBlock(g.value, l.chain)
-	g.offsets = g.offsets[:0]
-	l.current = g
+	block := l.recent.blank()
+	block.first, block.value, block.offsets = g.first, beginBlock(block.value, l.chain), block.offsets[:0]
+	l.current = &block
 	for len(g.outcomes) < len(g.items) {
 		g.outcomes = append(g.outcomes, book.Outcome{})
 	}
 	for i := range g.items {
 		it, out := &g.items[i], &g.outcomes[i]
 		if it.look != nil {
-			it.look(l.book)
+			it.look.run(l.book)
 			continue
 		}
 		next := l.position + 1
@@ -117,23 +119,32 @@ func (l *Ledger) applyGroup(g *group) error {
 		if out.Replayed || out.Position == 0 {
 			continue
 		}
-		g.offsets = append(g.offsets, len(g.value))
-		g.value = book.AppendRecord(g.value, it.cmd, out)
+		block.offsets = append(block.offsets, len(block.value))
+		block.value = book.AppendRecord(block.value, it.cmd, out)
 		l.position = next
 	}
 	l.current = nil
-	g.last = l.position
-	if len(g.offsets) == 0 {
+	return l.seal(g, block)
+}
+
+// seal ends the block of g and starts to write it, unless it is empty.
+func (l *Ledger) seal(g *group, block indexed) error {
+	count := len(block.offsets)
+	if count == 0 {
+		l.recent.reuse(block)
 		return nil
 	}
-	g.value, g.hash = endBlock(g.value, g.first, len(g.offsets))
+	block.value, g.hash = endBlock(block.value, block.first, count)
+	g.last, g.size = l.position, len(block.value)
 	l.chain = g.hash
-	l.checkpoint.records += len(g.offsets)
-	batch, err := l.store.Start(store.Journal, blockKey(g.first), g.value)
+	l.checkpoint.records += count
+	batch, err := l.store.Start(store.Journal, blockKey(block.first), block.value)
 	if err != nil {
 		return fmt.Errorf("ledger: write positions %d to %d: %w", g.first, g.last, err)
 	}
 	g.batch = batch
+	l.metrics.applied(l.position)
+	l.recent.keep(block)
 	return nil
 }
 
@@ -161,7 +172,7 @@ func (l *Ledger) release(g *group) {
 	for i := range g.items {
 		it := &g.items[i]
 		if it.look != nil {
-			it.seen()
+			close(it.look.seen)
 		} else {
 			it.done(&g.outcomes[i])
 		}
@@ -180,24 +191,6 @@ func (l *Ledger) advance(g *group) {
 	mark.advanced = make(chan struct{})
 	mark.Unlock()
 	l.metrics.committed(g)
-}
-
-// untilDurable waits until position is durable; false when the ledger failed.
-func (l *Ledger) untilDurable(position points.Position) bool {
-	for {
-		mark := &l.durableMark
-		mark.Lock()
-		reached, advanced := mark.Position >= uint64(position), mark.advanced
-		mark.Unlock()
-		if reached {
-			return true
-		}
-		select {
-		case <-advanced:
-		case <-l.failed:
-			return false
-		}
-	}
 }
 
 // keepAnchor is the goroutine that notes how far the journal is acknowledged. A

@@ -37,8 +37,9 @@ type sealedCheckpoint struct {
 	pairs []store.Pair
 }
 
-// stepCheckpoint does a bounded part of what a checkpoint needs.
-func (l *Ledger) stepCheckpoint() error {
+// stepCheckpoint does a bounded part of what a checkpoint needs: it serialises
+// at most drain entities.
+func (l *Ledger) stepCheckpoint(drain int) error {
 	c := &l.checkpoint
 	select {
 	case err := <-l.ended:
@@ -58,7 +59,7 @@ func (l *Ledger) stepCheckpoint() error {
 	case c.away:
 		return nil
 	case c.draining:
-		l.drain(drainPerGroup)
+		l.drain(drain)
 	case c.records >= l.opts.CheckpointEvery, c.due && c.records > 0:
 		l.beginCheckpoint()
 	default:
@@ -124,7 +125,7 @@ func (l *Ledger) lastCheckpoint() {
 				return
 			}
 		case c.draining:
-			l.drain(drainPerGroup)
+			l.drain(drainIdle)
 		default:
 			l.beginCheckpoint()
 		}
@@ -134,8 +135,8 @@ func (l *Ledger) lastCheckpoint() {
 // putAway is the checkpointing goroutine.
 func (l *Ledger) putAway() {
 	for sealed := range l.sealed {
-		if !l.untilDurable(points.Position(sealed.mark.Position)) {
-			continue
+		if l.untilDurable(context.Background(), points.Position(sealed.mark.Position)) != nil {
+			continue // The ledger has failed, and whoever waits for this knows.
 		}
 		slices.SortFunc(sealed.pairs, func(a, b store.Pair) int { return bytes.Compare(a.Key, b.Key) })
 		if err := l.store.Ingest(context.Background(), sealed.pairs); err != nil {

@@ -63,22 +63,13 @@ var (
 	ErrBehindAnchor = errors.New("ledger: acknowledged records are missing")
 )
 
-// item waits in the queue: a command with whom to tell, or a look at the book.
-type item struct {
-	cmd  *book.Command
-	done func(*book.Outcome)
-	look func(*book.Book)
-	seen func()
-}
-
 // group is what is applied together, written as one block and synced once.
 type group struct {
 	items    []item
 	outcomes []book.Outcome // of items, their slices used again
-	value    []byte         // the block
-	offsets  []int          // of the records in value
 	first    points.Position
-	last     points.Position
+	last     points.Position // first-1: the group wrote nothing
+	size     int             // of its block, in bytes
 	hash     hash
 	batch    *store.Batch // nil: the group wrote nothing
 	began    time.Time
@@ -93,15 +84,17 @@ type Ledger struct {
 	metrics *metrics
 
 	mu      sync.Mutex // guards queue, closing, shut
-	queue   []item
+	queue   queue
 	closing bool
 	shut    bool           // no reader comes in any more
-	readers sync.WaitGroup // in Record, Scan and Verify; Close waits for them
+	readers sync.WaitGroup // who read beside the writer; Close waits for them
 	wake    chan struct{}  // capacity 1: something waits, or the ledger closes
 
 	// Of the applying goroutine.
 	book       *book.Book
-	current    *group // being built: its records are not in the store yet
+	current    *indexed // the block being built; it is not in the store yet
+	recent     recent
+	past       past
 	position   points.Position
 	chain      hash
 	checked    points.Position // the blocks from the one that holds it on have proved their hash
@@ -135,12 +128,8 @@ type Ledger struct {
 // operator has to act; docs/operations.md says how.
 func Open(ctx context.Context, opts Options) (*Ledger, error) {
 	opts = opts.complete()
-	m, err := newMetrics(opts.Registerer)
-	if err != nil {
-		return nil, err
-	}
 	l := &Ledger{
-		opts: opts, log: opts.Log, store: opts.Store, metrics: m,
+		opts: opts, log: opts.Log, store: opts.Store, queue: queue{ring: make([]item, opts.Queue)},
 		wake:       make(chan struct{}, 1),
 		free:       make(chan *group, opts.GroupsInFlight+1),
 		committing: make(chan *group, opts.GroupsInFlight+1),
@@ -153,7 +142,12 @@ func Open(ctx context.Context, opts Options) (*Ledger, error) {
 	for range cap(l.free) {
 		l.free <- &group{}
 	}
+	var err error
+	if l.metrics, err = newMetrics(opts.Registerer, l); err != nil {
+		return nil, err
+	}
 	if err := l.recover(ctx); err != nil {
+		l.metrics.unregister()
 		return nil, errors.Join(err, l.closeAnchor())
 	}
 	empty := l.position == 0
@@ -211,84 +205,6 @@ func (l *Ledger) genesis(ctx context.Context) error {
 		return fmt.Errorf("ledger: the first record is refused: %v", out.Reason)
 	}
 	return nil
-}
-
-// Submit puts cmd into the queue and returns. done is called exactly once: on
-// the committing goroutine, in journal order, when the outcome is durable; or at
-// once, on the calling goroutine, with Overloaded when the queue is full and
-// Draining when the ledger is closing (Position 0: nothing happened). cmd belongs
-// to the ledger until then; the outcome is valid during the call, which must be
-// short. After a fault done is never called ([Ledger.Failed]).
-func (l *Ledger) Submit(cmd *book.Command, done func(*book.Outcome)) {
-	if reason := l.enqueue(item{cmd: cmd, done: done}); !reason.Approved() {
-		done(&book.Outcome{Reason: reason})
-	}
-}
-
-func (l *Ledger) enqueue(it item) points.Reason {
-	l.mu.Lock()
-	switch {
-	case l.halted():
-		l.mu.Unlock()
-		return points.Approved // Taken and never answered, like all that wait.
-	case l.closing:
-		l.mu.Unlock()
-		return points.Draining
-	case len(l.queue) >= l.opts.Queue:
-		l.mu.Unlock()
-		l.metrics.overloaded.Inc()
-		return points.Overloaded
-	}
-	l.queue = append(l.queue, it)
-	first := len(l.queue) == 1
-	l.mu.Unlock()
-	if first {
-		l.rouse()
-	}
-	return points.Approved
-}
-
-func (l *Ledger) rouse() {
-	select {
-	case l.wake <- struct{}{}:
-	default: // It is on its way.
-	}
-}
-
-// Do submits cmd and waits for its outcome, which the caller may keep. An error
-// means that the outcome is not known: ctx ended, or the ledger failed.
-func (l *Ledger) Do(ctx context.Context, cmd *book.Command) (book.Outcome, error) {
-	answers := make(chan book.Outcome, 1)
-	l.Submit(cmd, func(out *book.Outcome) { answers <- out.Clone() })
-	select {
-	case out := <-answers:
-		return out, nil
-	case <-l.failed:
-		return book.Outcome{}, l.Err()
-	case <-ctx.Done():
-		return book.Outcome{}, fmt.Errorf("ledger: waiting for an outcome: %w", ctx.Err())
-	}
-}
-
-// View calls look with the book, between two commands, on the applying
-// goroutine, and returns when all that look has seen is durable. look must be
-// short and keep nothing of the book. For operators, not for the path of an
-// authorisation.
-func (l *Ledger) View(ctx context.Context, look func(*book.Book) error) error {
-	result := make(chan error, 1)
-	seen := make(chan struct{})
-	it := item{look: func(b *book.Book) { result <- look(b) }, seen: func() { close(seen) }}
-	if reason := l.enqueue(it); !reason.Approved() {
-		return points.Errorf(reason, "ledger: view: %v", reason)
-	}
-	select {
-	case <-seen:
-		return <-result
-	case <-l.failed:
-		return l.Err()
-	case <-ctx.Done():
-		return fmt.Errorf("ledger: waiting for a view: %w", ctx.Err())
-	}
 }
 
 // Durable is the last position that is on disk.
@@ -355,6 +271,7 @@ func (l *Ledger) stop(ctx context.Context) error {
 		l.shut = true
 		l.mu.Unlock()
 		l.readers.Wait()
+		l.metrics.unregister()
 		close(finished)
 	}()
 	select {

@@ -216,19 +216,22 @@ func (s source) State(key []byte) ([]byte, bool, error) {
 	return s.l.store.Get(nil, store.State, key)
 }
 
-// Record reads a record: of the group being built from its buffer, any other
-// from the store, where it stands once its group was started. A block that this
-// process has neither written nor followed the chain through is checked against
-// its hash each time.
+// Record reads a record: from the block being built, from those written last, or
+// from the store. A block that this process has neither written nor followed the
+// chain through is checked against its hash when it is read.
 func (s source) Record(position points.Position, rec *book.Record) error {
-	if g := s.l.current; g != nil && position >= g.first {
-		i := position - g.first
-		if i >= points.Position(len(g.offsets)) {
-			return fmt.Errorf("ledger: position %d: %w", position, errNoSuchRecord)
-		}
-		return record(g.value[g.offsets[i]:], position, position, rec)
+	l := s.l
+	if l.current != nil && position >= l.current.first {
+		return l.current.record(position, rec)
 	}
-	return readRecord(s.l.store, position, rec, position < s.l.checked)
+	if x := l.recent.find(position); x != nil {
+		return x.record(position, rec)
+	}
+	x, err := l.past.find(l.store, position, position < l.checked)
+	if err != nil {
+		return err
+	}
+	return x.record(position, rec)
 }
 
 // readRecord finds the block with position and decodes the one record. The

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 
 	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/bloom"
 	"github.com/cockroachdb/pebble/v2/objstorage/objstorageprovider"
 	"github.com/cockroachdb/pebble/v2/sstable"
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -54,10 +55,11 @@ type Options struct {
 
 // Store is an open store. It is safe for concurrent use.
 type Store struct {
-	db   *pebble.DB
-	fs   vfs.FS
-	dir  string
-	opts Options
+	db     *pebble.DB
+	tables sstable.WriterOptions // of the tables that are ingested
+	fs     vfs.FS
+	dir    string
+	opts   Options
 }
 
 // Create makes a new, empty store in opts.Dir, and closes it again. The first
@@ -111,11 +113,12 @@ func Open(opts Options) (*Store, error) {
 	if !exists {
 		return nil, fmt.Errorf("%w: %s", ErrNotFound, opts.Dir)
 	}
-	db, err := pebble.Open(opts.dbDir(), opts.pebble())
+	options := opts.pebble()
+	db, err := pebble.Open(opts.dbDir(), options)
 	if err != nil {
 		return nil, fmt.Errorf("store: open %s: %w", opts.Dir, err)
 	}
-	s := &Store{db: db, fs: opts.FS, dir: opts.Dir, opts: opts}
+	s := &Store{db: db, tables: options.MakeWriterOptions(0, db.TableFormat()), fs: opts.FS, dir: opts.Dir, opts: opts}
 	if _, ok, err := s.Get(nil, created, nil); err != nil || !ok {
 		return nil, errors.Join(fmt.Errorf("store: %s has lost its first key: its files are damaged; restore from a backup", opts.Dir), err, db.Close())
 	}
@@ -159,6 +162,10 @@ func (o Options) exists() (bool, error) {
 
 const mib = 1 << 20
 
+// bitsPerKey of the tables' Bloom filters: an account that is read back is found
+// in one table, and the later checkpoints that do not have it cost no read.
+const bitsPerKey = 10
+
 // pebble returns the options of a store that is written in sequence (the
 // journal) and by ingest (the state): large memtables, few compactions.
 func (o Options) pebble() *pebble.Options {
@@ -179,6 +186,13 @@ func (o Options) pebble() *pebble.Options {
 	}
 	if o.ReadOnly {
 		opts.ErrorIfNotExists = true
+	}
+	for level := range opts.Levels {
+		opts.Levels[level].FilterPolicy = bloom.FilterPolicy(bitsPerKey)
+	}
+	opts.EnsureDefaults()
+	if o.FS == vfs.Default {
+		opts.WithFSDefaults() // Watches for slow calls; without it nobody hears of a slow disk.
 	}
 	return opts
 }
@@ -315,7 +329,7 @@ func (s *Store) writeTable(path string, pairs []Pair) (err error) {
 	if err != nil {
 		return fmt.Errorf("store: create a table: %w", err)
 	}
-	w := sstable.NewWriter(objstorageprovider.NewFileWritable(file), sstable.WriterOptions{TableFormat: s.db.TableFormat()})
+	w := sstable.NewWriter(objstorageprovider.NewFileWritable(file), s.tables)
 	for _, pair := range pairs {
 		if len(pair.Value) == 0 {
 			err = w.Delete(pair.Key)

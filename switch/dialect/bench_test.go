@@ -148,10 +148,17 @@ func TestRedeemAllocatesNothing(t *testing.T) {
 	if raceEnabled {
 		t.Skip("under the race detector sync.Pool drops what it is given, at random")
 	}
-	for _, d := range []*Dialect{Pos(), Host()} {
+	for _, form := range []struct {
+		d      *Dialect
+		hexMap bool
+	}{{Pos(), false}, {PosRight(), false}, {Host(), false}, {Host(), true}} {
+		d := form.d
 		frame, resp := redemption(t, d)
 		var req, echo points.Request
 		var got points.Response
+		require.NoError(t, d.Decode(frame, &req))
+		req.Envelope.HexMap = form.hexMap
+		frame = written(t, d, &req)
 		answer := make([]byte, 0, MaxFrame)
 		forward := make([]byte, 0, MaxFrame)
 		var wrong error

@@ -32,10 +32,10 @@ type Dialect struct {
 
 	rules    []rule
 	requests [lastElement + 1]requestElement
-	late     elementSet               // of requests, those that are read when the function is known
-	echoes   []int                    // elements that an answer gives back as they came
-	answers  map[string]points.Reason // DE39 -> what it means
-	codes    [base36 * base36]points.Reason
+	late     elementSet                     // of requests, those that are read when the function is known
+	echoes   []int                          // elements that an answer gives back as they came
+	answers  map[string]points.Reason       // DE39 -> what it means
+	codes    [base36 * base36]points.Reason // answers again, by codeIndex; 0 is unknown
 
 	messages, drafts sync.Pool // of *message and *draft, so that no frame needs new ones
 }
@@ -67,17 +67,15 @@ func (d *Dialect) complete() *Dialect {
 	d.requests = requestElements(d)
 	d.echoes = d.echoed()
 	d.answers = meanings()
-	for code, reason := range d.answers {
-		d.codes[codeIndex([]byte(code))] = reason
-	}
 	if err := d.compile(); err != nil {
 		panic(fmt.Sprintf("dialect %s: %v", d.name, err)) //nolint:forbidigo // a table of ours, not input.
 	}
 	return d
 }
 
-// compile makes the plans and holds the other tables against them: what a request's
-// element is read into, or an answer echoes, must be an element of the spec.
+// compile makes the plans and the tables that go with them, and holds the others
+// against them: what a request's element is read into, or an answer echoes, must be
+// an element of the spec.
 func (d *Dialect) compile() (err error) {
 	if d.rawPlan, err = compile(d.raw); err != nil {
 		return err
@@ -104,6 +102,13 @@ func (d *Dialect) compile() (err error) {
 		if d.requests[de].write == nil {
 			return fmt.Errorf("DE%d is echoed and has no meaning", de)
 		}
+	}
+	for code, reason := range d.answers {
+		at := codeIndex([]byte(code))
+		if at == noCode {
+			return fmt.Errorf("answer code %q is not two digits or capitals", code)
+		}
+		d.codes[at] = reason
 	}
 	return nil
 }

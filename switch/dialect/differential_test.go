@@ -167,16 +167,17 @@ func spoil(t *rapid.T, r *points.Request) {
 	}
 }
 
-// Every element of both dialects, alone in a frame, is read and written alike: with
-// every length that its prefix can say, and with every byte at both of its ends.
+// Every element of both dialects, alone, is read and written alike: with every length
+// that its prefix can say, and with every byte at both of its ends.
 func TestElementsAgreeWithMoov(t *testing.T) {
-	for _, d := range []*Dialect{Pos(), PosRight(), Host()} {
-		for _, p := range []*plan{d.rawPlan, d.hexPlan} {
-			for de := 2; de <= lastElement; de++ {
-				if s := &p.steps[de]; s.layout != 0 {
-					requireLengthsAgree(t, d.spec(p.hexMap).Fields[de], s)
-					requireContentAgrees(t, d.spec(p.hexMap).Fields[de], s)
-				}
+	for _, spec := range []*iso8583.MessageSpec{posSpec(false), hostSpec(false), hostSpec(true)} {
+		p, err := compile(spec)
+		require.NoError(t, err)
+		for de := 2; de <= lastElement; de++ {
+			if s := &p.steps[de]; s.layout != 0 {
+				requireLengthsAgree(t, spec.Fields[de], s)
+				requireContentAgrees(t, spec.Fields[de], s)
+				requireWritingAgrees(t, spec.Fields[de], s)
 			}
 		}
 	}
@@ -251,6 +252,37 @@ func requireElementAgrees(t *testing.T, described field.Field, s *step, data []b
 	require.NoError(t, err)
 	if again, ok := s.encode(nil, got); !ok || !bytes.Equal(wire, again) {
 		require.FailNow(t, "the plan writes otherwise", "%s: want %X, got %X", described.Spec().Description, wire, again)
+	}
+}
+
+// requireWritingAgrees writes values of every length around the bounds, with every
+// byte at both ends and in the middle.
+func requireWritingAgrees(t *testing.T, described field.Field, s *step) {
+	for _, n := range []int{0, 1, 2, 3, s.limit - 1, s.limit, s.limit + 1} {
+		value := bytes.Repeat([]byte{'1'}, n)
+		requireWritten(t, described, s, value)
+		for _, at := range []int{0, n / 2, n - 1} {
+			for b := range 256 {
+				if at >= 0 && at < n {
+					value[at] = byte(b)
+					requireWritten(t, described, s, value)
+				}
+			}
+		}
+	}
+}
+
+func requireWritten(t *testing.T, described field.Field, s *step, value []byte) {
+	want, err := pack(described, value)
+	got, ok := s.encode([]byte("before"), value)
+	if err != nil {
+		want = nil
+		if refusal := s.refusal(value); ok || refusal.Error() != err.Error() {
+			require.FailNow(t, "the plan does not refuse", "%s: want %v, got %v", described.Spec().Description, err, refusal)
+		}
+	}
+	if ok != (err == nil) || string(got) != "before"+string(want) {
+		require.FailNow(t, "the plan writes otherwise", "%s: want %X, got %X", described.Spec().Description, want, got)
 	}
 }
 

@@ -76,19 +76,29 @@ var alphabets = func() (table [256]uint16) {
 
 // holds reports whether every character of value is of the class.
 func (c class) holds(value []byte) bool {
-	if c == classXN {
+	switch c {
+	case classB:
+		return true
+	case classN:
+		outside := false
+		for _, b := range value {
+			outside = outside || b-'0' > 9
+		}
+		return !outside
+	case classXN:
 		for i, b := range value {
 			if !c.allows(i, b) {
 				return false
 			}
 		}
 		return true
+	default:
+		common := ^uint16(0)
+		for _, b := range value {
+			common &= alphabets[b]
+		}
+		return common&(1<<c) != 0
 	}
-	common := ^uint16(0)
-	for _, b := range value {
-		common &= alphabets[b]
-	}
-	return common&(1<<c) != 0
 }
 
 // check refuses a value with a character outside the class. It names the place,

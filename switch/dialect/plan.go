@@ -1,6 +1,7 @@
 package dialect
 
 import (
+	"encoding/binary"
 	"fmt"
 	"math"
 
@@ -24,6 +25,7 @@ type step struct {
 	layout layout
 	class  class
 	left   bool   // digitPairs: an odd unit's padding is on the right
+	bias   byte   // digitPairs: brings what is past the class's last nibble to 128
 	prefix layout // of the length: digitPairs or oneByte; 0 is a fixed length
 	digits uint8  // of the length
 	unit   int    // what the length counts for one unit
@@ -139,7 +141,12 @@ func (s *step) compileEncoder() error {
 	switch enc := s.spec.Enc.(type) {
 	case packed:
 		s.layout, s.class, s.left = digitPairs, enc.class, enc.left
-		if s.class != classN && s.class != classZ {
+		switch s.class {
+		case classN:
+			s.bias = 0x80 - 10
+		case classZ:
+			s.bias = 0x80 - 16
+		default:
 			return fmt.Errorf("class %s in packed decimal, want n or z", s.class)
 		}
 	case characters:
@@ -256,11 +263,11 @@ func (s *step) decodeLength(data []byte) (units, read int, ok bool) {
 // decodePairs spells packed decimal out. Its padding nibble must be zero.
 func (s *step) decodePairs(wire, text []byte, units int) (value []byte, ok bool) {
 	text = text[:2*len(wire)]
-	over := byte(0) // bit 4 of a nibble above 9, six added
+	over := uint16(0) // bits 4 and 12: six more than a nibble above 9
 	for i, b := range wire {
-		high, low := b>>4, b&0x0F
-		text[2*i], text[2*i+1] = '0'+high, '0'+low
-		over |= (high + 6) | (low + 6)
+		pair := uint16(b>>4)<<8 | uint16(b&0x0F)
+		binary.BigEndian.PutUint16(text[2*i:], pair|'0'<<8|'0') // '0' has no bits of a nibble
+		over |= pair + 0x0606
 	}
 	value, pad := text[:units], byte('0')
 	switch {
@@ -268,9 +275,9 @@ func (s *step) decodePairs(wire, text []byte, units int) (value []byte, ok bool)
 	case s.left:
 		pad = text[units]
 	default:
-		pad, value = text[0], text[1:]
+		pad, value = text[0], text[1:units+1]
 	}
-	return value, pad == '0' && (s.class == classZ || over&0x10 == 0)
+	return value, pad == '0' && (s.class == classZ || over&0x1010 == 0)
 }
 
 func decodeHex(wire, text []byte) (value []byte, ok bool) {
@@ -289,31 +296,51 @@ func decodeHex(wire, text []byte) (value []byte, ok bool) {
 // and dst as it was, when the element does not hold value; refusal says why.
 func (s *step) encode(dst, value []byte) (longer []byte, ok bool) {
 	n := len(value)
-	if n < 1 || n > s.limit || (s.prefix == 0 && n != s.limit) || !s.class.holds(value) {
+	if n < 1 || n > s.limit || (s.prefix == 0 && n != s.limit) {
 		return dst, false
 	}
-	dst = s.encodeLength(dst, n*s.unit)
+	longer = dst
+	if s.prefix != 0 {
+		longer = s.encodeLength(dst, n*s.unit)
+	}
 	switch s.layout {
 	case digitPairs:
-		if n%2 == 1 && !s.left {
-			dst = append(dst, value[0]-'0')
-			value = value[1:]
-		}
-		for ; len(value) >= 2; value = value[2:] {
-			dst = append(dst, (value[0]-'0')<<4|(value[1]-'0'))
-		}
-		if len(value) == 1 {
-			dst = append(dst, (value[0]-'0')<<4)
-		}
+		longer, ok = s.encodePairs(longer, value)
 	case hexPairs:
-		dst = appendHex(dst, value)
+		longer, ok = appendHex(longer, value), true
 	default:
-		dst = append(dst, value...)
+		longer, ok = append(longer, value...), s.class.holds(value)
 	}
-	return dst, true
+	if !ok {
+		return dst, false
+	}
+	return longer, true
 }
 
-// encodeLength appends n, which fits the digits of the length.
+// encodePairs appends value as packed decimal. ok is false when a character of it is
+// not of class n or z, whichever the step has.
+func (s *step) encodePairs(dst, value []byte) (longer []byte, ok bool) {
+	over := byte(0)
+	if len(value)%2 == 1 && !s.left {
+		first := value[0] - '0'
+		over |= first | (first + s.bias)
+		dst = append(dst, first)
+		value = value[1:]
+	}
+	for ; len(value) >= 2; value = value[2:] {
+		high, low := value[0]-'0', value[1]-'0'
+		over |= high | (high + s.bias) | low | (low + s.bias)
+		dst = append(dst, high<<4|low)
+	}
+	if len(value) == 1 {
+		last := value[0] - '0'
+		over |= last | (last + s.bias)
+		dst = append(dst, last<<4)
+	}
+	return dst, over&0x80 == 0
+}
+
+// encodeLength appends n, which fits the digits of the length there is.
 func (s *step) encodeLength(dst []byte, n int) []byte {
 	hundreds, tens, ones := byte(n/100), byte(n/10%10), byte(n%10) //nolint:gosec // below 1,000, see compilePrefix.
 	switch {

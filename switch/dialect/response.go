@@ -504,7 +504,7 @@ func fault44(detail []byte) (de uint8, ok bool) {
 	if !tagged || len(digits) != 3 || !classN.holds(digits) || number(digits) > lastElement {
 		return 0, false
 	}
-	return uint8(number(digits)), true
+	return uint8(number(digits)), true //nolint:gosec // at most 128, checked above.
 }
 
 // meanings turns the table of reasons round: for each DE39 the reason that an
@@ -542,16 +542,16 @@ func (d *Dialect) meaning(code []byte) points.Reason {
 	return points.DoNotHonour
 }
 
-// base36 counts the characters that answer codes are made of.
-const base36 = 36
+const (
+	base36 = 36                // the characters that answer codes are made of
+	noCode = base36*base36 - 1 // ZZ, which no table of answers has
+)
 
-// codeIndex is the place of an answer code in [Dialect.codes]: two characters, digits
-// or capitals, as a number of base 36. Any other code gets the place of ZZ, which no
-// table has.
+// codeIndex is the place of an answer code in the dialect's codes: two characters,
+// digits or capitals, as a number of base 36; noCode for any other.
 func codeIndex(code []byte) int {
-	const nowhere = base36*base36 - 1
 	if len(code) != 2 {
-		return nowhere
+		return noCode
 	}
 	index := 0
 	for _, c := range code {
@@ -561,7 +561,7 @@ func codeIndex(code []byte) int {
 		case c >= 'A' && c <= 'Z':
 			index = index*base36 + int(c-'A') + 10
 		default:
-			return nowhere
+			return noCode
 		}
 	}
 	return index

@@ -3,7 +3,9 @@ package ledger_test
 import (
 	"encoding/binary"
 	"errors"
+	"flag"
 	"fmt"
+	"os"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
@@ -18,7 +20,7 @@ import (
 	"github.com/lianfen/lianfen/points"
 )
 
-const benchMembers = 100_000
+var benchAccounts = flag.Uint64("bench-accounts", 100_000, "benchmarks: how many accounts there are")
 
 var benchClients = []int{1, 64, 1024}
 
@@ -53,14 +55,7 @@ func BenchmarkRedeem(b *testing.B) {
 	h.db.Dir, h.db.FS = filepath.Join(b.TempDir(), folder), fs
 	h.create()
 	h.furnish(1)
-	h.enrol(2, benchMembers)
-	var funded sync.WaitGroup
-	funded.Add(benchMembers - 1)
-	for id := points.MemberID(2); id <= benchMembers; id++ {
-		cmd := command(book.KindEarn, 8, uint64(id), id, 1_000_000)
-		h.ledger.Submit(&cmd, func(*book.Outcome) { funded.Done() })
-	}
-	funded.Wait()
+	fund(h, points.MemberID(*benchAccounts))
 	serial := uint64(0) // Of all runs: no key is used twice.
 	for _, clients := range benchClients {
 		b.Run(fmt.Sprintf("clients=%d", clients), func(b *testing.B) {
@@ -71,7 +66,7 @@ func BenchmarkRedeem(b *testing.B) {
 			var declined atomic.Int64
 			base := serial
 			share(b, clients, func(client int, number uint64) {
-				member := points.MemberID(2 + (number*7919)%(benchMembers-1))
+				member := points.MemberID(2 + (number*7919)%(*benchAccounts-1))
 				cmd := command(book.KindRedeem, 1, base+number, member, 1)
 				h.ledger.Submit(&cmd, func(out *book.Outcome) { answers[client] <- out.Reason })
 				if reason := <-answers[client]; !reason.Approved() {
@@ -83,6 +78,39 @@ func BenchmarkRedeem(b *testing.B) {
 		})
 	}
 	h.close()
+}
+
+// fund enters members 2 to last, with a million points each.
+func fund(h *house, last points.MemberID) {
+	h.tb.Helper()
+	const chunk = 20_000
+	for first := points.MemberID(2); first <= last; first += chunk {
+		end := min(first+chunk-1, last)
+		h.enrol(first, end)
+		var funded sync.WaitGroup
+		for id := first; id <= end; id++ {
+			cmd := command(book.KindEarn, 8, uint64(id), id, 1_000_000)
+			funded.Add(1)
+			h.ledger.Submit(&cmd, func(*book.Outcome) { funded.Done() })
+		}
+		funded.Wait()
+	}
+}
+
+// BenchmarkSync is the floor: one append to a file and one sync of it.
+func BenchmarkSync(b *testing.B) {
+	file, err := os.Create(filepath.Join(b.TempDir(), "log"))
+	require.NoError(b, err)
+	record := make([]byte, 300)
+	for b.Loop() {
+		if _, err := file.Write(record); err != nil {
+			b.Fatal(err)
+		}
+		if err := file.Sync(); err != nil {
+			b.Fatal(err)
+		}
+	}
+	require.NoError(b, file.Close())
 }
 
 // BenchmarkReadModifyWrite is what a ledger without a journal does: each transfer
@@ -101,7 +129,7 @@ func BenchmarkReadModifyWrite(b *testing.B) {
 			var faults atomic.Int64
 			base := serial
 			share(b, clients, func(_ int, number uint64) {
-				member := (number * 7919) % benchMembers
+				member := (number * 7919) % *benchAccounts
 				lock := &locks[member%uint64(len(locks))]
 				lock.Lock()
 				err := transfer(db, member, member%64, base+number)

@@ -62,7 +62,7 @@ func transmitted(mmddhhmmss uint64, now time.Time) (time.Time, bool) {
 	found := false
 	for year := now.Year() - 1; year <= now.Year()+1; year++ {
 		t := time.Date(year, time.Month(month), int(day), int(hour), int(minute), int(second), 0, time.UTC)
-		if uint64(t.Month()) != month || uint64(t.Day()) != day {                                           //nolint:gosec // above zero.
+		if uint64(t.Month()) != month || uint64(t.Day()) != day { //nolint:gosec // above zero.
 			continue // 29 February of another year.
 		}
 		if !found || t.Sub(now).Abs() < nearest.Sub(now).Abs() {

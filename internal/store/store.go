@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"syscall"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/bloom"
@@ -39,6 +40,8 @@ var (
 	ErrNotFound = errors.New("store: no store here")
 	// ErrExists says that there is one already.
 	ErrExists = errors.New("store: there is a store here already")
+	// ErrInUse says that another process has it open.
+	ErrInUse = errors.New("store: another process has this store open")
 )
 
 // Options of a store.
@@ -115,6 +118,9 @@ func Open(opts Options) (*Store, error) {
 	}
 	options := opts.pebble()
 	db, err := pebble.Open(opts.dbDir(), options)
+	if errors.Is(err, syscall.EAGAIN) { // Its lock file is held.
+		return nil, fmt.Errorf("%w: %s", ErrInUse, opts.Dir)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("store: open %s: %w", opts.Dir, err)
 	}

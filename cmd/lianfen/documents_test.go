@@ -34,8 +34,8 @@ func TestReadme(t *testing.T) {
 		case words[0] != "bin/lianfen":
 			require.Contains(t, []string{"make"}, words[0], "a command that this test does not know")
 		case words[1] == "serve":
-			require.Equal(t, []string{"bin/lianfen", "serve", "--config", "./switch/lianfen.yaml"}, words)
-			d = startDaemon(t, "switch")
+			require.Equal(t, []string{"bin/lianfen", "serve", "--config", "./my-switch/lianfen.yaml"}, words)
+			d = startDaemon(t, "my-switch")
 			s := d.ready(t)
 			pos, web = s.Listeners["pos"], "http://"+s.HTTP
 			ran++
@@ -50,7 +50,7 @@ func TestReadme(t *testing.T) {
 		}
 	}
 	require.GreaterOrEqual(t, ran, 7)
-	stdout, _, _ := lianfen(t, "admin", "balance", "--config", "switch/lianfen.yaml", "--member", "1001")
+	stdout, _, _ := lianfen(t, "admin", "balance", "--config", "my-switch/lianfen.yaml", "--member", "1001")
 	require.Regexp(t, `1001 +901 +Harbour Miles +380 +0 +0 `, stdout)
 	d.terminate(t)
 }

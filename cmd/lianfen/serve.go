@@ -25,8 +25,8 @@ func newInit() *cobra.Command {
 	return &cobra.Command{
 		Use:   "init DIR",
 		Short: "Prepare a folder: a commented configuration, a card key, an empty store",
-		Example: `  lianfen init ./switch
-  lianfen serve --config ./switch/lianfen.yaml`,
+		Example: `  lianfen init ./my-switch
+  lianfen serve --config ./my-switch/lianfen.yaml`,
 		Args: one("the folder to prepare"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := prepare(args[0]); err != nil {
@@ -71,8 +71,8 @@ func newServe() *cobra.Command {
 		Short: "Run the switch until it is told to stop",
 		Long: `Run the switch. SIGTERM or interrupt: take no more connections, answer what is in
 flight, write a checkpoint, stop. A kill loses nothing that was answered.`,
-		Example: `  lianfen serve --config ./switch/lianfen.yaml
-  lianfen serve --config ./switch/lianfen.yaml --set log.level=debug`,
+		Example: `  lianfen serve --config ./my-switch/lianfen.yaml
+  lianfen serve --config ./my-switch/lianfen.yaml --set log.level=debug`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := config.Load(file, os.Environ(), sets)

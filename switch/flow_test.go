@@ -271,6 +271,8 @@ func (s *story) again(td *datadriven.TestData) string {
 //	by38           by DE38 and the card, without DE90
 //	host           in the partner's name, whoever sent the original
 //	card=NAME      with another card
+//	amount=N       with another amount
+//	claims=WORD    as if the original had been of another function
 //	mti=0, when=0  DE90 does not say the message type, the transmission time
 //	acquirer=N     DE90 says another acquirer
 func (s *story) reverse(td *datadriven.TestData) string {
@@ -286,6 +288,15 @@ func (s *story) reverse(td *datadriven.TestData) string {
 	}
 	if name := ""; td.MaybeScanArgs(s.t, "card", &name) {
 		req.PAN = parsePAN(s.t, cards()[name])
+	}
+	amount, claim := int64(req.Amount), ""
+	td.MaybeScanArgs(s.t, "amount", &amount)
+	req.Amount = points.Amount(amount)
+	if td.MaybeScanArgs(s.t, "claims", &claim); claim != "" {
+		require.NoError(s.t, req.Reversed.UnmarshalText([]byte(claim)), "%s", td.Pos)
+		req.Processing, req.Condition, req.Kind = 0, 0, 0
+		req.Unmark(3)
+		req.Unmark(25)
 	}
 	require.NoError(s.t, d.Complete(&req), "%s", td.Pos)
 	frame, err := d.AppendRequest(nil, &req)

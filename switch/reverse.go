@@ -48,7 +48,7 @@ func (s *Switch) original(x *exchange, acceptor router.Acceptor) {
 // found again is sent on without: 25, because 00 would promise that it is gone.
 func (s *Switch) reverse(x *exchange, acceptor router.Acceptor) {
 	req, cmd := &x.req, &x.cmd
-	cmd.Amount = 0 // All that is left of it.
+	cmd.Reverses = req.Reversed
 	switch {
 	case req.Door == points.DoorTerminal:
 		cmd.OriginalKey = traceKey(req, acceptor, classOf(req.Reversed))

@@ -103,6 +103,10 @@ type Command struct {
 	Entry Entry     // put
 	Group []Command // group: its members, themselves no groups
 
+	// Reverses is the function that a reversal says its target had; another one is
+	// refused. 0: not said.
+	Reverses points.Function
+
 	// Against is the account on the other side of an earn, redemption, capture or
 	// adjustment: 0 is clearing with the acquirer, for an adjustment the issued account.
 	Against AccountKind

@@ -194,6 +194,9 @@ func (o *oracle) do(cmd book.Command) (points.Reason, int) {
 		a, c := first.cmd, cmd
 		if a.Kind != c.Kind || a.Card != c.Card || a.Program != c.Program || a.Amount != c.Amount || a.OriginalKey != c.OriginalKey ||
 			a.ToMember != c.ToMember || a.ActiveOn != c.ActiveOn || a.ExpiresOn != c.ExpiresOn || a.Date != c.Date || a.Origin != c.Origin {
+			if a.Kind == book.KindReverse && c.Kind == book.KindReverse && !first.reason.Approved() {
+				return o.judge(cmd) // anew
+			}
 			return points.DuplicateOther, 0
 		}
 		if first.reason.Approved() && first.reversed {
@@ -201,6 +204,10 @@ func (o *oracle) do(cmd book.Command) (points.Reason, int) {
 		}
 		return first.reason, first.amount
 	}
+	return o.judge(cmd)
+}
+
+func (o *oracle) judge(cmd book.Command) (points.Reason, int) {
 	d := &deed{cmd: cmd, date: o.date, program: cmd.Program, member: points.MemberID(cmd.Card[15])}
 	if o.tombs[cmd.Key] {
 		d.reason = points.ReversedBefore
@@ -665,7 +672,7 @@ func (o *oracle) claim(d *deed, program points.ProgramID, member points.MemberID
 
 func (o *oracle) uncapture(d, sale *deed, again bool) {
 	h, n := sale.hold, sale.left()
-	if h.due < o.date || h.state == "expired" {
+	if h.due < o.date || h.state == "expired" || h.deed.reversed {
 		o.returnLatest(d, sale, n)
 		h.captured -= n
 		return
@@ -786,6 +793,9 @@ func (o *oracle) reverse(d *deed) points.Reason {
 			}
 		}
 	case book.KindRefund:
+		if first.original.reversed {
+			break
+		}
 		d.amount = first.amount
 		o.house[book.ClearingAccount][first.program] += first.amount
 		o.house[book.BreakageAccount][first.program] -= first.lapsed

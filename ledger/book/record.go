@@ -65,8 +65,9 @@ const (
 	hasEntry
 	hasGroup
 	hasAgainst
+	hasReverses
 
-	commandMask = hasAgainst<<1 - 1
+	commandMask = hasReverses<<1 - 1
 )
 
 // AppendRecord appends the journal record of cmd and out to dst. Out.Replayed is
@@ -144,6 +145,7 @@ func (c *Command) mask() uint64 {
 	set(hasEntry, c.Entry != Entry{})
 	set(hasGroup, len(c.Group) > 0)
 	set(hasAgainst, c.Against != 0)
+	set(hasReverses, c.Reverses != 0)
 	return m
 }
 
@@ -263,6 +265,9 @@ func appendRareFields(dst []byte, c *Command, m uint64) []byte {
 	if m&hasAgainst != 0 {
 		dst = append(dst, byte(c.Against))
 	}
+	if m&hasReverses != 0 {
+		dst = append(dst, byte(c.Reverses))
+	}
 	return dst
 }
 
@@ -369,6 +374,9 @@ func decodeRareFields(r *reader, c *Command, m uint64) {
 	}
 	if m&hasAgainst != 0 {
 		c.Against = AccountKind(r.byte())
+	}
+	if m&hasReverses != 0 {
+		c.Reverses = points.Function(r.byte())
 	}
 }
 

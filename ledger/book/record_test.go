@@ -200,7 +200,7 @@ func (g *generator) wild(date points.BusinessDate) book.Command {
 		case 8:
 			cmd.Freeze = book.Freeze(g.pick(5))
 		case 9:
-			cmd.Against = book.AccountKind(g.pick(12))
+			cmd.Against, cmd.Reverses = book.AccountKind(g.pick(12)), points.Function(g.pick(9))
 		case 10:
 			cmd.Limit = uint32(g.pick(3))
 		case 11:

@@ -36,6 +36,9 @@ func (b *Book) reverse(cmd *Command, out *Outcome) (points.Reason, error) {
 	if !reversible(&rec.Command) {
 		return points.NotPermitted, nil
 	}
+	if cmd.Reverses != 0 && rec.Command.Function != 0 && cmd.Reverses != rec.Command.Function {
+		return points.OriginalDiffers, nil
+	}
 	reason, err := b.sameTransaction(cmd, position, rec.Outcome.Member, rec.Outcome.Program)
 	if err != nil || !reason.Approved() {
 		return reason, err
@@ -84,10 +87,7 @@ func (b *Book) reverseKnown(rec *Record, t *transaction, out *Outcome) (reason p
 	case KindVoid:
 		reason, err = b.reverseVoid(rec, out)
 	case KindRefund:
-		out.Amount = rec.Outcome.Amount
-		if reason, err = b.undoPostings(rec, out); err == nil && reason.Approved() {
-			err = b.forgetGivings(rec.Outcome.Original, position)
-		}
+		reason, err = b.reverseRefund(rec, out)
 	default:
 		return 0, fmt.Errorf("kind %d cannot be reversed", rec.Command.Kind)
 	}
@@ -99,6 +99,20 @@ func (b *Book) reverseKnown(rec *Record, t *transaction, out *Outcome) (reason p
 	}
 	t.reversed = b.position + 1
 	return points.Approved, nil
+}
+
+// reverseRefund takes back what a refund gave, unless its sale was reversed since:
+// then nothing of the sale stands, and what was given back stays given back.
+func (b *Book) reverseRefund(rec *Record, out *Outcome) (points.Reason, error) {
+	sale, err := b.findTransaction(rec.Outcome.Original)
+	if err != nil || (sale != nil && sale.reversed != 0) {
+		return points.Approved, err
+	}
+	out.Amount = rec.Outcome.Amount
+	if reason, err := b.undoPostings(rec, out); err != nil || !reason.Approved() {
+		return reason, err
+	}
+	return points.Approved, b.forgetGivings(rec.Outcome.Original, rec.Outcome.Position)
 }
 
 // reversible reports whether a command's kind can be reversed; a group when all

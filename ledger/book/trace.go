@@ -121,6 +121,11 @@ func (b *Book) recall(cmd *Command, out *Outcome) (done bool, err error) {
 		return false, err
 	}
 	if !b.sameContent(&rec.Command, cmd) {
+		if cmd.Kind == KindReverse && rec.Command.Kind == KindReverse && !rec.Outcome.Reason.Approved() {
+			// Its sender repeats a reversal until it is approved. One that was wrong
+			// must not stand in the way of the right one.
+			return false, nil
+		}
 		out.Reason = points.DuplicateOther
 		return true, nil
 	}
@@ -148,7 +153,7 @@ func (b *Book) recall(cmd *Command, out *Outcome) (done bool, err error) {
 // (messages.md 10.1). What only describes how it was asked does not count.
 func (b *Book) sameContent(x, y *Command) bool {
 	if x.Kind != y.Kind || x.Function != y.Function || x.Card != y.Card || x.Member != y.Member ||
-		x.Program != y.Program || x.Amount != y.Amount || x.Against != y.Against {
+		x.Program != y.Program || x.Amount != y.Amount || x.Against != y.Against || x.Reverses != y.Reverses {
 		return false
 	}
 	if x.Original != y.Original || x.OriginalKey != y.OriginalKey || x.ToCard != y.ToCard || x.ToMember != y.ToMember {

@@ -395,7 +395,12 @@ func (b *Book) uncapture(a *account, rec *Record, t *transaction, rehold bool, o
 	if t != nil {
 		left -= t.returned()
 	}
-	if h.due < b.date || h.state == holdExpired {
+	placed, err := b.findTransaction(h.position)
+	if err != nil {
+		return 0, err
+	}
+	// A hold that was reversed must not reserve anything again.
+	if h.due < b.date || h.state == holdExpired || (placed != nil && placed.reversed != 0) {
 		reason, err := b.giveBackSale(a, rec, t, left, out)
 		if err == nil && reason.Approved() {
 			b.touch(h)

@@ -59,6 +59,8 @@ func TestCardKeyFile(t *testing.T) {
 	first.Token(&a, pan)
 	second.Token(&b, pan)
 	require.Equal(t, a, b)
+	require.Equal(t, first.CheckValue(), second.CheckValue())
+	require.NotEqual(t, first.CheckValue(), certs.NewCardKey([32]byte{1}).CheckValue())
 
 	require.NoError(t, os.Chmod(path, 0o644))
 	_, err = certs.ReadCardKey(path)

@@ -54,7 +54,19 @@ func Restore(ctx context.Context, from, to *store.Store, until Until, progress f
 	if err := r.reached(total); err != nil {
 		return store.Mark{}, err
 	}
+	if err := copyKeyCheck(ctx, from, to); err != nil {
+		return store.Mark{}, err
+	}
 	return r.end, to.ResetAnchor(r.end)
+}
+
+// copyKeyCheck lets the new store know the card key that its cards are under.
+func copyKeyCheck(ctx context.Context, from, to *store.Store) error {
+	value, ok, err := from.Get(nil, store.KeyCheck, nil)
+	if err != nil || !ok {
+		return err
+	}
+	return to.Ingest(ctx, []store.Pair{{Key: []byte{byte(store.KeyCheck)}, Value: value}})
 }
 
 // restoration is one run of [Restore].

@@ -171,3 +171,22 @@ func TestBackupWhileTrading(t *testing.T) {
 	require.NoError(t, db.Close())
 	h.close()
 }
+
+// A restored store still knows the card key that its cards are under.
+func TestRestoreKeepsTheKeyCheck(t *testing.T) {
+	s := tell(t)
+	check := []byte{1, 2, 3}
+	db := s.copied(t, func(copied *store.Store) {
+		require.NoError(t, copied.Ingest(context.Background(), []store.Pair{{Key: []byte{byte(store.KeyCheck)}, Value: check}}))
+	})
+	h, _, err := restored(t, db, ledger.Until{})
+	require.NoError(t, err)
+	to, err := store.Open(h.db)
+	require.NoError(t, err)
+	got, ok, err := to.Get(nil, store.KeyCheck, nil)
+	require.NoError(t, err)
+	require.True(t, ok)
+	require.Equal(t, check, got)
+	require.NoError(t, to.Close())
+	s.close()
+}

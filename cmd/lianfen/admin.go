@@ -382,6 +382,5 @@ func requireFlags(cmd *cobra.Command, flags ...string) {
 }
 
 func statusFlag(cmd *cobra.Command, status *book.Status) {
-	*status = book.Active
-	cmd.Flags().TextVar(status, "status", book.Active, "active, suspended or closed (cards also lost, stolen, dormant)")
+	cmd.Flags().TextVar(status, "status", book.Status(0), "active, suspended or closed, of a card also lost, stolen or dormant; left out, it stays as it is")
 }

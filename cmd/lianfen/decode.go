@@ -20,7 +20,7 @@ func newDecode() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "decode HEX|FILE|-",
 		Short: "Explain a frame field by field; card numbers, tracks and PINs are masked",
-		Example: `  lianfen decode 6000030000603100310000080000200000c0001600000154303030303030314d3030303030303030303030303031001100000001001000033030 31
+		Example: `  lianfen decode 600003000060310031123408200000000000C0001054303030303030314D30303030303030303030303030310011000001243010
   lianfen decode frame.bin
   xxd -p frame.bin | lianfen decode -`,
 		Args: one("hexadecimal digits, a file of them or of bytes, or - for standard input"),

@@ -94,7 +94,7 @@ flight, write a checkpoint, stop. A kill loses nothing that was answered.`,
 // serveError gives a damaged store its own exit status.
 func serveError(err error) error {
 	_, damage := errors.AsType[*ledger.DamageError](err)
-	if damage || errors.Is(err, ledger.ErrBehindAnchor) || errors.Is(err, store.ErrNoAnchor) {
+	if damage || errors.Is(err, ledger.ErrBehindAnchor) || errors.Is(err, store.ErrNoAnchor) || errors.Is(err, app.ErrOtherKey) {
 		return &statusError{exitStore, err}
 	}
 	return err

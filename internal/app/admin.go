@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"slices"
 
 	"github.com/lianfen/lianfen/certs"
 	"github.com/lianfen/lianfen/ledger/book"
@@ -181,6 +182,18 @@ func (a *App) load(ctx context.Context, d Directory) (Loaded, error) {
 	if err != nil {
 		return Loaded{}, err
 	}
+	err = a.ledger.View(ctx, func(b *book.Book) error {
+		for i := range commands {
+			if err := commands[i].keep(b); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return Loaded{}, err
+	}
+	commands = slices.DeleteFunc(commands, func(n named) bool { return n.done })
 	done := 0
 	for ; err == nil && done < len(commands); done += min(loadChunk, len(commands)-done) {
 		err = a.loadSome(ctx, commands[done:min(done+loadChunk, len(commands))])

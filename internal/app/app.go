@@ -1,6 +1,7 @@
 package app
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -100,6 +101,9 @@ func (a *App) openLedger(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := a.checkKey(db); err != nil {
+		return errors.Join(err, db.Close())
+	}
 	now := a.opts.Clock()
 	a.ledger, err = ledger.Open(ctx, ledger.Options{
 		Store: db, Accounts: c.Ledger.CacheAccounts, Queue: c.Ledger.Queue, GroupMax: c.Ledger.GroupMax,
@@ -111,6 +115,31 @@ func (a *App) openLedger(ctx context.Context) error {
 		return errors.Join(err, db.Close())
 	}
 	return nil
+}
+
+// ErrOtherKey says that the card key is not the one that the store's cards are
+// under: every card would be declined, and loading them again would double them.
+var ErrOtherKey = errors.New("app: this is not the card key of this store; put the right card.key back")
+
+// checkKey holds the card key against the store's check value, which the first
+// start writes.
+func (a *App) checkKey(db *store.Store) error {
+	value := a.key.CheckValue()
+	known, ok, err := db.Get(nil, store.KeyCheck, nil)
+	if err != nil {
+		return err
+	}
+	if ok {
+		if !bytes.Equal(known, value[:]) {
+			return fmt.Errorf("%w (%s)", ErrOtherKey, a.opts.Config.CardKey)
+		}
+		return nil
+	}
+	batch, err := db.Start(store.KeyCheck, nil, value[:])
+	if err != nil {
+		return err
+	}
+	return batch.Wait()
 }
 
 func (a *App) openSwitch(ctx context.Context) error {

@@ -2,6 +2,7 @@ package app
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -19,7 +20,7 @@ import (
 // Directory is a set of participants, terminals, members and cards, as a file
 // holds it and the admin socket takes it. Entries are put in the order of the
 // fields, so that what an entry refers to may stand in the same directory. An
-// entry without a status is active.
+// entry without a status keeps the one it has, and is active when it is new.
 type Directory struct {
 	Issuers   []book.Issuer   `json:"issuers,omitempty"`
 	Acquirers []book.Acquirer `json:"acquirers,omitempty"`
@@ -101,18 +102,58 @@ func keepDigits(node *yaml.Node) {
 
 // named is a command with the words that tell an operator which entry it is.
 type named struct {
-	what string
-	cmd  book.Command
+	what   string
+	cmd    book.Command
+	status *book.Status // of a put entry; 0: it stays as it is
+	done   bool         // nothing is left to do
+}
+
+// keep fills in what an entry leaves out and b knows: a lost card does not become
+// active again because somebody changed its expiry. A new entry is active; an
+// account that is open needs no opening, also where its member could not open one.
+func (n *named) keep(b *book.Book) error {
+	e, registry := &n.cmd.Entry, b.Registry()
+	var known book.Status
+	switch {
+	case e.Issuer != nil && registry.Issuers[e.Issuer.ID] != nil:
+		known = registry.Issuers[e.Issuer.ID].Status
+	case e.Acquirer != nil && registry.Acquirers[e.Acquirer.ID] != nil:
+		known = registry.Acquirers[e.Acquirer.ID].Status
+	case e.Program != nil && registry.Programs[e.Program.ID] != nil:
+		known = registry.Programs[e.Program.ID].Status
+	case e.Merchant != nil && registry.Merchants[e.Merchant.ID] != nil:
+		known = registry.Merchants[e.Merchant.ID].Status
+	case e.Terminal != nil && registry.Terminals[e.Terminal.ID] != nil:
+		known = registry.Terminals[e.Terminal.ID].Status
+		e.Terminal.Batch = cmp.Or(e.Terminal.Batch, registry.Terminals[e.Terminal.ID].Batch)
+	case n.cmd.Kind == book.KindOpen:
+		_, ok, err := b.Account(book.AccountKey{Kind: book.MemberAccount, Program: n.cmd.Program, Party: uint64(n.cmd.Member)})
+		n.done = ok
+		return err
+	case e.Member != nil:
+		member, _, err := b.Member(e.Member.ID)
+		if err != nil {
+			return err
+		}
+		known = member.Status
+	case e.Card != nil:
+		card, _, err := b.Card(e.Card.Token)
+		if err != nil {
+			return err
+		}
+		known = card.Status
+	}
+	if n.status != nil {
+		*n.status = cmp.Or(*n.status, known, book.Active)
+	}
+	return nil
 }
 
 // commands turns the directory into commands, in order.
 func (d *Directory) commands(tokenize func(points.PAN) points.CardToken) ([]named, error) {
 	var all []named
 	put := func(what string, status *book.Status, entry book.Entry) {
-		if *status == 0 {
-			*status = book.Active
-		}
-		all = append(all, named{what, book.Command{Kind: book.KindPut, Entry: entry}})
+		all = append(all, named{what, book.Command{Kind: book.KindPut, Entry: entry}, status, false})
 	}
 	for i := range d.Issuers {
 		e := &d.Issuers[i]
@@ -132,9 +173,6 @@ func (d *Directory) commands(tokenize func(points.PAN) points.CardToken) ([]name
 	}
 	for i := range d.Terminals {
 		e := &d.Terminals[i]
-		if e.Batch == 0 {
-			e.Batch = 1
-		}
 		put(fmt.Sprintf("terminal %s", e.ID), &e.Status, book.Entry{Terminal: e})
 	}
 	for i := range d.Routes {
@@ -148,6 +186,7 @@ func (d *Directory) commands(tokenize func(points.PAN) points.CardToken) ([]name
 			all = append(all, named{
 				fmt.Sprintf("member %d in programme %d", e.ID, program),
 				book.Command{Kind: book.KindOpen, Member: e.ID, Program: program},
+				nil, false,
 			})
 		}
 		for _, c := range e.Cards {

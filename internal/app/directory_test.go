@@ -102,3 +102,21 @@ func TestCardOfTwoMembers(t *testing.T) {
 	require.Equal(t, points.MemberID(1), accounts.Member)
 	r.stop(t)
 }
+
+// What an entry leaves out stays as it is: a suspended terminal is not put back to
+// work by being written down again, nor a lost card.
+func TestLoadKeepsWhatItDoesNotSay(t *testing.T) {
+	h := newHouse(t)
+	r := h.start(t)
+	r.load(t, smallTown)
+	r.load(t, `
+terminals: [{id: T1, merchant: M1, status: suspended}]
+members: [{id: 1, cards: [{number: "6222020000000000017", status: lost}]}]`)
+	r.load(t, `
+terminals: [{id: T1, merchant: M1}]
+members: [{id: 1, cards: [{number: "6222020000000000017", expiry: 3012}]}]`)
+	require.Equal(t, points.TerminalBlocked.DE39(), send(t, r.terminal(t, "T1"), points.SignOn, "", 0).Response.Reason.DE39())
+	r.load(t, `terminals: [{id: T1, merchant: M1, status: active}]`)
+	require.Equal(t, points.CardLost.DE39(), send(t, r.terminal(t, "T1"), points.Balance, "6222020000000000017", 0).Response.Reason.DE39())
+	r.stop(t)
+}

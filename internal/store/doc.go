@@ -16,6 +16,7 @@
 //
 //	i  ledger  the projection: what is found by whom, and how far it has come
 //	j  ledger  journal blocks, by first position (8 bytes, big-endian)
+//	k  app     check value of the card key that the store's cards are under
 //	s  ledger  state of the book, by the book's own keys
 //	t  ledger  the checkpoint that the state is of
 //	z  store   written once at creation

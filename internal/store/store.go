@@ -25,6 +25,7 @@ type Prefix byte
 const (
 	Index      Prefix = 'i'
 	Journal    Prefix = 'j'
+	KeyCheck   Prefix = 'k'
 	State      Prefix = 's'
 	Checkpoint Prefix = 't'
 	created    Prefix = 'z'

@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/binary"
 	"fmt"
 	"log/slog"
@@ -24,7 +25,7 @@ func (l *Ledger) recover(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	l.book = book.New(book.Options{Accounts: l.opts.Accounts}, source{l})
+	l.book = book.New(book.Options{Accounts: l.opts.Accounts, Seed: unguessable()}, source{l})
 	if err := l.book.Err(); err != nil {
 		return fmt.Errorf("ledger: %w", err)
 	}
@@ -95,6 +96,13 @@ func (b *block) agrees(mark store.Mark, by string) error {
 		return damaged(b.first, "the block of positions %d to %d is not the one that the %s notes at %d", b.first, b.last(), by, mark.Position)
 	}
 	return nil
+}
+
+// unguessable is a number that nobody outside this process can know.
+func unguessable() uint64 {
+	var random [8]byte
+	_, _ = rand.Read(random[:]) // Never fails.
+	return binary.LittleEndian.Uint64(random[:])
 }
 
 // again takes in one record of the journal.

@@ -21,6 +21,7 @@ import (
 
 var (
 	scaleAccounts = flag.Int("accounts", 20_000, "TestManyAccounts: how many accounts there are")
+	scaleBlocks   = flag.Int("blocks", 64, "TestManyAccounts: MiB of memory for blocks of the store")
 	scaleCached   = flag.Int("cached", 1_000, "TestManyAccounts: how many of them are kept in memory")
 )
 
@@ -29,7 +30,7 @@ var (
 // reports what that costs.
 func TestManyAccounts(t *testing.T) {
 	dir := t.TempDir()
-	db := store.Options{Dir: dir}
+	db := store.Options{Dir: dir, BlockCacheMB: *scaleBlocks}
 	require.NoError(t, store.Create(db))
 	h := &house{tb: t, db: db, opts: ledger.Options{Accounts: *scaleCached, CheckpointEvery: 200_000, CheckpointInterval: time.Second}}
 	h.open()
@@ -38,6 +39,9 @@ func TestManyAccounts(t *testing.T) {
 	const chunk = 5_000
 	for first := 2; first <= *scaleAccounts; first += chunk {
 		h.enrol(points.MemberID(first), points.MemberID(min(first+chunk-1, *scaleAccounts)))
+		if done := first + chunk - 2; done%1_000_000 == 0 {
+			t.Logf("%d accounts after %v, resident %d MiB", done, time.Since(began).Round(time.Second), resident(t))
+		}
 	}
 	t.Logf("enrolled %d accounts in %v, resident %d MiB", *scaleAccounts, time.Since(began).Round(time.Millisecond), resident(t))
 	h.close()

@@ -376,7 +376,8 @@ func (a *App) cutOver(ctx context.Context, c CutOver) (Done, error) {
 		c.Date = status.Date.AddDays(1)
 	}
 	done, err := a.do(ctx, "cut-over to "+c.Date.String(), &book.Command{
-		Kind: book.KindCutOver, At: a.opts.Clock(), Date: c.Date, TraceDays: uint8(a.opts.Config.Ledger.TraceDays), //nolint:gosec // 2 to 31.
+		Kind: book.KindCutOver, At: a.opts.Clock(), Date: c.Date,
+		TraceDays: uint8(a.opts.Config.Ledger.TraceDays), Limit: uint32(a.opts.Config.Ledger.TraceKeys), //nolint:gosec // 2 to 31; 1 to 2^32-1.
 		Operator: c.Operator, Second: c.Second,
 	})
 	if err != nil {

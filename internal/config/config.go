@@ -76,6 +76,7 @@ type Ledger struct {
 	CheckpointInterval time.Duration // the longest time between two checkpoints
 	CacheAccounts      int           // accounts kept in memory
 	TraceDays          int           // business dates whose TraceKeys are remembered
+	TraceKeys          int           // at most so many of them
 	BlockCacheMB       int           // store's block cache, MiB
 }
 
@@ -127,6 +128,7 @@ func Default() Config {
 			CheckpointInterval: time.Minute,
 			CacheAccounts:      1_000_000,
 			TraceDays:          8,
+			TraceKeys:          50_000_000,
 			BlockCacheMB:       64,
 		},
 		Switch: Switch{

@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"log/slog"
+	"math"
 	"net"
 	"net/netip"
 	"regexp"
@@ -106,7 +107,10 @@ func (l *Ledger) settings() []setting {
 		number("ledger.cache_accounts", &l.CacheAccounts, 1, 1_000_000_000, "Accounts kept in memory; the others are read from the store when they are needed."),
 		number("ledger.trace_days", &l.TraceDays, minTraceDays, 31,
 			"Business dates, today's included, whose requests are remembered, so that a repeat gets the first answer again "+
-				"and a late reversal finds its original. About 60 bytes of memory each."),
+				"and a late reversal finds its original."),
+		number("ledger.trace_keys", &l.TraceKeys, 1, math.MaxUint32,
+			"At a cut-over the first of these dates are forgotten while there are more requests than this; never today and the date before. "+
+				"About 20 bytes of memory each."),
 		number("ledger.block_cache_mb", &l.BlockCacheMB, 1, 1<<20, "Memory for blocks read back from the store, in MiB."),
 	}
 }

@@ -36,6 +36,7 @@ func another() map[string]string {
 		"ledger.checkpoint_interval":    "7s",
 		"ledger.cache_accounts":         "7",
 		"ledger.trace_days":             "7",
+		"ledger.trace_keys":             "7",
 		"ledger.block_cache_mb":         "7",
 		"switch.freshness_ahead":        "7s",
 		"switch.freshness_behind":       "7s",

@@ -103,7 +103,7 @@ func (b *Book) subject(cmd *Command, way Freeze, out *Outcome) (s subject, reaso
 		return s, reason, nil
 	}
 	out.Program, out.Issuer = s.program.ID, s.program.Issuer
-	s.account, err = b.findAccount(AccountKey{MemberAccount, program, uint64(s.member.ID)})
+	s.account, err = b.accountIn(s.member, program)
 	if err != nil {
 		return s, 0, err
 	}
@@ -126,10 +126,10 @@ func (b *Book) subject(cmd *Command, way Freeze, out *Outcome) (s subject, reaso
 // holder finds the member behind a card, or the one named, and checks both. way
 // 0 is for commands that give back or only look: they work on a card or member
 // that may not spend.
-func (b *Book) holder(token points.CardToken, id points.MemberID, way Freeze) (*member, points.Reason, error) {
+func (b *Book) holder(token points.CardToken, id points.MemberID, way Freeze) (m *member, reason points.Reason, err error) {
 	if !token.IsZero() {
-		c, err := b.findCard(token)
-		if err != nil {
+		var c *card
+		if c, err = b.findCard(token); err != nil {
 			return nil, 0, err
 		}
 		if c == nil || (id != 0 && id != c.Member) {
@@ -138,11 +138,12 @@ func (b *Book) holder(token points.CardToken, id points.MemberID, way Freeze) (*
 		if reason := c.usable(b.date); way != 0 && !reason.Approved() {
 			return nil, reason, nil
 		}
-		id = c.Member
+		m, err = b.ownerOf(c)
 	} else if id == 0 {
 		return nil, points.UnknownCard, nil
+	} else {
+		m, err = b.findMember(id)
 	}
-	m, err := b.findMember(id)
 	if err != nil {
 		return nil, 0, err
 	}

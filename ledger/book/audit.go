@@ -32,7 +32,8 @@ func (b *Book) Audit() error {
 
 func (b *Book) auditAccounts() error {
 	var sums [programs][SuspenseAccount + 1]points.Amount
-	for key, a := range b.accounts.byKey {
+	err := b.accounts.each(func(a *account) error {
+		key := a.key
 		var free points.Amount
 		for i := range a.lots {
 			if a.lots[i].amount <= 0 {
@@ -51,6 +52,10 @@ func (b *Book) auditAccounts() error {
 		}
 		sums[programIndex(key.Program)][MemberAccount] += a.free + a.held
 		sums[programIndex(key.Program)][DebtAccount] -= a.debt
+		return nil
+	})
+	if err != nil {
+		return err
 	}
 	for key, a := range b.house {
 		sums[programIndex(key.Program)][key.Kind] += a.free
@@ -74,26 +79,50 @@ func (b *Book) auditHolds() error {
 		left  points.Amount
 	}
 	found := make(map[AccountKey]live)
-	for position, h := range b.holds.byKey {
+	err := b.holds.each(func(h *hold) error {
 		var left points.Amount
 		for _, l := range h.lots {
 			left += l.amount
 		}
 		if left != h.left || h.left < 0 || h.captured < 0 || h.captured+h.left > h.reserved {
-			return fmt.Errorf("book: I4: hold %d of account %v: reserved %d, captured %d, left %d, lots %d", position, h.account, h.reserved, h.captured, h.left, left)
+			return fmt.Errorf("book: I4: hold %d of account %v: reserved %d, captured %d, left %d, lots %d", h.position, h.account, h.reserved, h.captured, h.left, left)
 		}
 		if (h.state == holdOpen) != (h.left > 0) {
-			return fmt.Errorf("book: I4: hold %d of account %v is in state %d with %d left", position, h.account, h.state, h.left)
+			return fmt.Errorf("book: I4: hold %d of account %v is in state %d with %d left", h.position, h.account, h.state, h.left)
 		}
 		if h.state == holdOpen {
 			sum := found[h.account]
 			found[h.account] = live{sum.count + 1, sum.left + h.left}
 		}
+		return nil
+	})
+	if err != nil {
+		return err
 	}
-	for key, a := range b.accounts.byKey {
-		sum := found[key]
+	return b.accounts.each(func(a *account) error {
+		sum := found[a.key]
 		if sum.count > a.holds || (sum.count == a.holds && sum.left != a.held) || sum.left > a.held {
-			return fmt.Errorf("book: I4: account %v holds %d in %d holds, its holds are %d in %d", key, a.held, a.holds, sum.left, sum.count)
+			return fmt.Errorf("book: I4: account %v holds %d in %d holds, its holds are %d in %d", a.key, a.held, a.holds, sum.left, sum.count)
+		}
+		return nil
+	})
+}
+
+// auditKeys counts the keys of each date.
+func (b *Book) auditKeys() error {
+	counts := make([]uint64, len(b.generations))
+	b.keys.each(func(number uint64) {
+		position := b.positionOf(number)
+		for i := len(counts) - 1; i >= 0; i-- {
+			if position >= b.generations[i].first {
+				counts[i]++
+				return
+			}
+		}
+	})
+	for i, count := range counts {
+		if g := &b.generations[i]; count != g.keys {
+			return fmt.Errorf("book: I7: %d keys are remembered with the date from %d, which has %d", count, g.first, g.keys)
 		}
 	}
 	return nil
@@ -105,11 +134,9 @@ func (b *Book) auditDates() error {
 		if g.first > b.position+1 || (i > 0 && g.first <= b.generations[i-1].first) {
 			return fmt.Errorf("book: I12: business dates begin at %d after %d", g.first, b.position)
 		}
-		for key, position := range g.keys {
-			if position < g.first || position > b.position || (i+1 < len(b.generations) && position >= b.generations[i+1].first) {
-				return fmt.Errorf("book: I7: key %v at %d is remembered with the date from %d", key, position, g.first)
-			}
-		}
+	}
+	if err := b.auditKeys(); err != nil {
+		return err
 	}
 	for kind := range b.dueDates {
 		for i, at := range b.dueDates[kind] {

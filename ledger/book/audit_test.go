@@ -59,7 +59,7 @@ func TestAuditNamesTheBrokenInvariant(t *testing.T) {
 		{"I4", "captured over reserved", func(_ *Book, _ *account, h *hold) { h.captured = 1 }},
 		{"I4", "an open hold of nothing", func(_ *Book, _ *account, h *hold) { h.left, h.lots = 0, nil }},
 		{"I4", "a hold's lots", func(_ *Book, _ *account, h *hold) { h.lots[0].amount++ }},
-		{"I7", "a key of another date", func(b *Book, _ *account, _ *hold) { b.current().keys[points.TraceKey{STAN: 9}] = 1 }},
+		{"I7", "a key of another date", func(b *Book, _ *account, _ *hold) { b.keys.insert(hashKey(0, &points.TraceKey{STAN: 9}), numberOf(1)) }},
 		{"I11", "due lists", func(b *Book, _ *account, _ *hold) { b.dueDates[dueExpiry][0].date = 20260601 }},
 		{"I12", "dates", func(b *Book, _ *account, _ *hold) { b.generations = append(b.generations, newGeneration(99)) }},
 	} {
@@ -81,7 +81,7 @@ func TestDigestSeesEveryChange(t *testing.T) {
 		"hold":     func(_ *Book, _ *account, h *hold) { h.due++ },
 		"date":     func(b *Book, _ *account, _ *hold) { b.date++ },
 		"posted":   func(b *Book, _ *account, _ *hold) { b.posted++ },
-		"key":      func(b *Book, _ *account, _ *hold) { b.current().add(points.TraceKey{STAN: 77}, 5) },
+		"key":      func(b *Book, _ *account, _ *hold) { b.current().count(&points.TraceKey{STAN: 77}, 5) },
 		"tomb":     func(b *Book, _ *account, _ *hold) { b.current().bury(points.TraceKey{STAN: 77}, 5) },
 		"due":      func(b *Book, _ *account, _ *hold) { b.dueDates[dueHolds][0].done++ },
 	} {

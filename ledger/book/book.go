@@ -15,6 +15,9 @@ type Options struct {
 	// cards, holds, transactions and due pages are each held to the same number.
 	// What has changed since the last durable checkpoint stays whatever it says.
 	Accounts int
+	// Seed goes into the hashes by which things are found in memory. Whoever chooses
+	// keys must not know it, or could choose them so that finding them is slow.
+	Seed uint64
 }
 
 // Book is the state of a ledger. It is used by one goroutine.
@@ -27,7 +30,9 @@ type Book struct {
 	date     points.BusinessDate
 	totals   totals
 
+	seed        uint64
 	generations []generation // ascending, at least one
+	keys        index        // to the positions at which the keys of all generations were used
 	dueDates    [dueKinds][]bucket
 
 	live       Registry // changed in place; what is handed out is a copy
@@ -37,13 +42,13 @@ type Book struct {
 	resumed    bool   // the book began from a checkpoint: there may be more in the store than in memory
 	byIdentity map[identity]*reference
 
-	accounts     cache[AccountKey, *account]
+	accounts     cache[AccountKey, account, *account]
 	house        map[AccountKey]*account // few, never let go
-	members      cache[points.MemberID, *member]
-	cards        cache[points.CardToken, *card]
-	holds        cache[points.Position, *hold]
-	transactions cache[points.Position, *transaction]
-	pages        cache[pageKey, *page]
+	members      cache[points.MemberID, member, *member]
+	cards        cache[points.CardToken, card, *card]
+	holds        cache[points.Position, hold, *hold]
+	transactions cache[points.Position, transaction, *transaction]
+	pages        cache[pageKey, page, *page]
 
 	dirty      []entity // changed since the last BeginCheckpoint
 	sum        sum      // of the hashes of all entities that are neither dirty nor frozen
@@ -56,8 +61,9 @@ type Book struct {
 	shown *account // whose balances the outcome of the current command gives
 	count uint32   // commands applied by this process, to tell before-images apart
 
-	rec          Record // read back from the journal; valid until the next read
-	second       Record // likewise, where a command needs two
+	read         points.Position // whose record rec is; 0: none
+	rec          Record          // read back from the journal; valid until the next read
+	second       Record          // likewise, where a command needs two
 	replayed     Outcome
 	keyScratch   []byte
 	valueScratch []byte
@@ -121,18 +127,29 @@ func (t *totals) decode(r *reader) {
 // New returns the book that source holds: the one last checkpointed, or an empty
 // one. What is wrong with the store is told by [Book.Err] and by the first Apply.
 func New(opts Options, source Source) *Book {
+	seed, limit := opts.Seed, opts.Accounts
+	ofPosition := func(p points.Position) uint64 { return mix(seed, uint64(p), 0) }
 	b := &Book{
-		source:       source,
-		generations:  []generation{newGeneration(1)},
-		byIdentity:   make(map[identity]*reference),
-		accounts:     newCache[AccountKey, *account](opts.Accounts),
-		house:        make(map[AccountKey]*account),
-		members:      newCache[points.MemberID, *member](opts.Accounts),
-		cards:        newCache[points.CardToken, *card](opts.Accounts),
-		holds:        newCache[points.Position, *hold](opts.Accounts),
-		transactions: newCache[points.Position, *transaction](opts.Accounts),
-		pages:        newCache[pageKey, *page](opts.Accounts),
+		source:      source,
+		seed:        seed,
+		generations: []generation{newGeneration(1)},
+		keys:        newIndex(),
+		byIdentity:  make(map[identity]*reference),
+		house:       make(map[AccountKey]*account),
+		accounts: newCache[AccountKey, account](limit, func(k AccountKey) uint64 {
+			return mix(seed, k.Party, uint64(k.Program)<<8|uint64(k.Kind))
+		}),
+		members: newCache[points.MemberID, member](limit, func(id points.MemberID) uint64 { return mix(seed, uint64(id), 0) }),
+		cards: newCache[points.CardToken, card](limit, func(t points.CardToken) uint64 {
+			return mix(seed, binary.LittleEndian.Uint64(t[:8]), binary.LittleEndian.Uint64(t[8:]))
+		}),
+		holds:        newCache[points.Position, hold](limit, ofPosition),
+		transactions: newCache[points.Position, transaction](limit, ofPosition),
+		pages: newCache[pageKey, page](limit, func(k pageKey) uint64 {
+			return mix(seed, uint64(k.date)<<8|uint64(k.kind), uint64(k.index))
+		}),
 	}
+	b.keys.alive = func(number uint64) bool { return b.positionOf(number) >= b.TraceFloor() }
 	b.live = emptyRegistry()
 	b.fault = b.open()
 	return b
@@ -240,7 +257,7 @@ func (b *Book) apply(cmd *Command, out *Outcome) error {
 	out.Position = b.position
 	b.posted = max(cmd.At, b.posted+1) // I11
 	out.Posted = b.posted
-	b.current().remember(cmd, out)
+	b.remember(b.current(), cmd, out)
 	b.trim()
 	return nil
 }
@@ -330,12 +347,17 @@ func (b *Book) trim() {
 
 // record reads a journal record; it stays valid until the next call.
 func (b *Book) record(position points.Position) (*Record, error) {
+	if b.read == position {
+		return &b.rec, nil
+	}
+	b.read = 0
 	if err := b.source.Record(position, &b.rec); err != nil {
 		return nil, fmt.Errorf("read journal record %d: %w", position, err)
 	}
 	if b.rec.Outcome.Position != position {
 		return nil, fmt.Errorf("journal record %d says that it is %d", position, b.rec.Outcome.Position)
 	}
+	b.read = position
 	return &b.rec, nil
 }
 

@@ -15,15 +15,15 @@ type condition uint8
 const (
 	clean condition = iota
 	dirty
-	gone // was new and its command was declined: never existed
 )
 
 // node is what every entity carries for the cache and the checkpoint.
 type node struct {
-	condition condition
-	seen      bool   // used since the hand last passed
-	counted   bool   // its hash is in the book's sum
+	slot      uint32 // number of its place in the cache; 0: not in one
 	epoch     uint32 // of the checkpoint that serialised it (clean; 0: read from the store) or in which it changed (dirty)
+	condition condition
+	seen      bool // used since the hand last passed
+	counted   bool // its hash is in the book's sum
 }
 
 func (n *node) base() *node { return n }
@@ -42,54 +42,94 @@ type readable interface {
 }
 
 // stored is an entity that is kept in a [cache].
-type stored[K comparable] interface {
+type stored[K comparable, V any] interface {
+	*V
 	entity
 	id() K
-	comparable
 }
+
+// chunkSize is how many entities are allocated together.
+const chunkSize = 64
 
 // cache keeps entities in memory, those used lately when there are more than
 // limit. Only what is durable in the store is ever let go, so what is kept never
-// changes an outcome.
-type cache[K comparable, E stored[K]] struct {
-	limit int // 0: keep all
-	byKey map[K]E
-	ring  []E // every entity, in no order; the clock's hand goes round it
-	hand  int
+// changes an outcome. Entities stay where they are while they are in it, and a
+// place that is left is empty until another one takes it: who keeps a pointer
+// looks at the identity of what stands there.
+type cache[K comparable, V any, E stored[K, V]] struct {
+	limit  int // 0: keep all
+	count  int
+	hash   func(K) uint64
+	index  index // to slots
+	chunks []*[chunkSize]V
+	free   []uint32 // slots below top that nobody has
+	top    uint32   // highest slot ever taken; slots count from 1
+	hand   uint32   // the clock's
 }
 
-func newCache[K comparable, E stored[K]](limit int) cache[K, E] {
-	return cache[K, E]{limit: limit, byKey: make(map[K]E)}
+func newCache[K comparable, V any, E stored[K, V]](limit int, hash func(K) uint64) cache[K, V, E] {
+	return cache[K, V, E]{limit: limit, hash: hash, index: newIndex()}
 }
 
-func (c *cache[K, E]) find(key K) (e E, ok bool) {
-	e, ok = c.byKey[key]
-	if ok {
-		e.base().seen = true
+func (c *cache[K, V, E]) at(slot uint32) E {
+	return &c.chunks[(slot-1)/chunkSize][(slot-1)%chunkSize]
+}
+
+func (c *cache[K, V, E]) find(key K) (E, bool) {
+	for cursor := c.index.seek(c.hash(key)); ; {
+		slot := cursor.next()
+		if slot == 0 {
+			return nil, false
+		}
+		if e := c.at(uint32(slot)); e.id() == key { //nolint:gosec // it was put down by add.
+			e.base().seen = true
+			return e, true
+		}
 	}
-	return e, ok
 }
 
-func (c *cache[K, E]) add(e E) {
-	e.base().seen = true
-	c.byKey[e.id()] = e
-	if c.limit > 0 {
-		c.ring = append(c.ring, e)
+// add puts value into the cache and returns where it is.
+func (c *cache[K, V, E]) add(value V) E {
+	var slot uint32
+	if last := len(c.free) - 1; last >= 0 {
+		slot = c.free[last]
+		c.free = c.free[:last]
+	} else {
+		c.top++
+		slot = c.top
+		if int(slot-1)/chunkSize == len(c.chunks) {
+			c.chunks = append(c.chunks, new([chunkSize]V))
+		}
 	}
+	e := c.at(slot)
+	*e = value
+	n := e.base()
+	n.slot, n.seen = slot, true
+	c.count++
+	c.index.insert(c.hash(e.id()), uint64(slot))
+	return e
 }
 
-// remove takes back an entity that was added by the command now being declined.
-func (c *cache[K, E]) remove(e E) {
-	delete(c.byKey, e.id())
-	if last := len(c.ring) - 1; last >= 0 {
-		for i := last; i >= 0; i-- {
-			if c.ring[i] == e {
-				c.ring[i] = c.ring[last]
-				c.ring = c.ring[:last]
-				return
+// remove empties the place of an entity.
+func (c *cache[K, V, E]) remove(e E) {
+	slot := e.base().slot
+	c.index.remove(c.hash(e.id()), uint64(slot))
+	var none V
+	*e = none
+	c.free = append(c.free, slot)
+	c.count--
+}
+
+// each calls visit with every entity in memory, in no order that means anything.
+func (c *cache[K, V, E]) each(visit func(E) error) error {
+	for slot := uint32(1); slot <= c.top; slot++ {
+		if e := c.at(slot); e.base().slot != 0 {
+			if err := visit(e); err != nil {
+				return err
 			}
 		}
 	}
+	return nil
 }
 
 // sweep is how many entities trim looks at: the cost of one command stays
@@ -97,29 +137,19 @@ func (c *cache[K, E]) remove(e E) {
 const sweep = 8
 
 // trim lets go of entities over the limit that are durable as of checkpoint epoch.
-func (c *cache[K, E]) trim(epoch uint32) {
-	for range sweep {
-		if c.limit == 0 || len(c.ring) <= c.limit {
-			return
-		}
-		if c.hand >= len(c.ring) {
-			c.hand = 0
-		}
-		e := c.ring[c.hand]
-		n := e.base()
-		switch {
+func (c *cache[K, V, E]) trim(epoch uint32) {
+	if c.limit == 0 {
+		return
+	}
+	for looks := sweep; looks > 0 && c.count > c.limit; looks-- {
+		c.hand = c.hand%c.top + 1
+		e := c.at(c.hand)
+		switch n := e.base(); {
+		case n.slot == 0:
 		case n.seen:
 			n.seen = false
-			c.hand++
-		case n.condition != clean || n.epoch > epoch:
-			c.hand++
-		default:
-			last := len(c.ring) - 1
-			c.ring[c.hand] = c.ring[last]
-			var none E
-			c.ring[last] = none
-			c.ring = c.ring[:last]
-			delete(c.byKey, e.id())
+		case n.condition == clean && n.epoch <= epoch:
+			c.remove(e)
 		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"math/bits"
+	"slices"
 )
 
 // A checkpoint is taken while commands go on. BeginCheckpoint freezes the set of
@@ -67,7 +68,6 @@ func (b *Book) hash(e entity) (h sum, key, value []byte) {
 func (b *Book) touch(e entity) {
 	n := e.base()
 	switch {
-	case n.condition == gone:
 	case n.condition == clean:
 		if n.counted {
 			h, _, _ := b.hash(e)
@@ -89,6 +89,16 @@ func (b *Book) create(e entity) {
 	n.condition = dirty
 	n.epoch = b.epoch
 	b.dirty = append(b.dirty, e)
+}
+
+// forget takes e, which the current command has created, off the list of changes.
+func (b *Book) forget(e entity) {
+	for i, other := range slices.Backward(b.dirty) {
+		if other == e {
+			b.dirty = slices.Delete(b.dirty, i, i+1)
+			return
+		}
+	}
 }
 
 func (b *Book) isFrozen(n *node) bool {

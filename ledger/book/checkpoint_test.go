@@ -83,7 +83,7 @@ func TestCheckpointsChangeNothing(t *testing.T) {
 			for range 300 {
 				cmd := g.next(plain.book.Date())
 				if cmd.Kind == book.KindCutOver {
-					cmd.TraceDays = uint8(rng.IntN(4))
+					cmd.TraceDays, cmd.Limit = uint8(rng.IntN(4)), uint32(rng.IntN(100))
 				}
 				want, got := plain.do(cmd), small.do(cmd)
 				require.Equal(t, book.AppendRecord(nil, &cmd, want), book.AppendRecord(nil, &cmd, got))
@@ -149,4 +149,26 @@ func TestCheckpointHoldsWhatChanged(t *testing.T) {
 	require.Equal(t, 1, count())
 	d.must(at("T1", 2, book.Command{Kind: book.KindRedeem, Card: cardOf(1), Program: air, Amount: 30}))
 	require.Equal(t, 3, count()) // the member's account, clearing, meta
+}
+
+// An account that a declined command had opened leaves nothing behind, also where
+// another account takes its place in memory: the digest is that of what there is.
+func TestDeclinedAccountsLeaveNoTrace(t *testing.T) {
+	d := newDesk(t, book.Options{})
+	d.furnish(1, kindRules, kindRules)
+	for _, id := range []points.MemberID{2, 3} {
+		d.put(book.Entry{Member: &book.Member{ID: id, Status: book.Active}})
+	}
+	d.do(book.Command{Kind: book.KindGroup, Group: []book.Command{
+		{Kind: book.KindOpen, Member: 2, Program: air},
+		{Kind: book.KindOpen, Member: 99, Program: air},
+	}})
+	require.Equal(t, points.UnknownMember, d.out.Reason)
+	d.must(book.Command{Kind: book.KindOpen, Member: 3, Program: air})
+	before := d.book.Digest()
+	d.store.checkpoint(d.book)
+	require.Equal(t, before, d.book.Digest())
+	_, ok, err := d.book.Account(book.AccountKey{Kind: book.MemberAccount, Program: air, Party: 2})
+	require.NoError(t, err)
+	require.False(t, ok)
 }

@@ -94,7 +94,7 @@ type Command struct {
 	Freeze    Freeze
 	Date      points.BusinessDate // cut-over: the date that begins; expire, vest: the date it is for
 	TraceDays uint8               // cut-over: how many dates keep their keys; 0 is two
-	Limit     uint32              // batches: at most so many accounts or holds
+	Limit     uint32              // batches: at most so many accounts or holds; cut-over: at most so many keys where TraceDays would keep more, 0 any number
 
 	Operator string // who asked, on operator commands
 	Second   string // who approved

@@ -62,8 +62,7 @@ func (b *Book) findPage(kind int, date points.BusinessDate, index uint32) (*page
 	if _, err := b.load(p); err != nil {
 		return nil, err
 	}
-	b.pages.add(p)
-	return p, nil
+	return b.pages.add(*p), nil
 }
 
 // workThrough visits what falls due before date, earliest first, until limit
@@ -261,8 +260,10 @@ func (b *Book) cutOver(cmd *Command, out *Outcome) (points.Reason, error) {
 		b.generations = b.generations[:len(b.generations)-1] // genesis: nothing came before
 	}
 	b.generations = append(b.generations, newGeneration(b.position+1))
-	if surplus := len(b.generations) - keep; surplus > 0 {
-		b.generations = slices.Delete(b.generations, 0, surplus)
+	surplus := max(0, len(b.generations)-keep)
+	if cmd.Limit > 0 {
+		surplus = max(surplus, b.tooMany(uint64(cmd.Limit)))
 	}
+	b.generations = slices.Delete(b.generations, 0, surplus)
 	return points.Approved, nil
 }

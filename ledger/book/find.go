@@ -18,8 +18,38 @@ func (b *Book) findAccount(key AccountKey) (*account, error) {
 	if ok, err := b.load(a); !ok || err != nil {
 		return nil, err
 	}
-	b.accounts.add(a)
-	return a, nil
+	return b.addAccount(a), nil
+}
+
+func (b *Book) addAccount(a *account) *account {
+	a = b.accounts.add(*a)
+	if len(a.lots) <= len(a.inline) {
+		a.lots = append(a.inline[:0], a.lots...)
+	}
+	return a
+}
+
+// accountIn finds the account of a member in a programme. The one that was used last is at hand.
+func (b *Book) accountIn(m *member, program points.ProgramID) (*account, error) {
+	key := AccountKey{MemberAccount, program, uint64(m.ID)}
+	if a := m.last; a != nil && a.key == key {
+		a.seen = true
+		return a, nil
+	}
+	a, err := b.findAccount(key)
+	m.last = a
+	return a, err
+}
+
+// ownerOf finds the member that a card belongs to.
+func (b *Book) ownerOf(c *card) (*member, error) {
+	if m := c.owner; m != nil && m.ID == c.Member {
+		m.seen = true
+		return m, nil
+	}
+	m, err := b.findMember(c.Member)
+	c.owner = m
+	return m, err
 }
 
 // houseAccount finds one of the house's accounts, opening it at its first use.
@@ -47,8 +77,7 @@ func (b *Book) findMember(id points.MemberID) (*member, error) {
 	if ok, err := b.load(m); !ok || err != nil {
 		return nil, err
 	}
-	b.members.add(m)
-	return m, nil
+	return b.members.add(*m), nil
 }
 
 func (b *Book) findCard(token points.CardToken) (*card, error) {
@@ -59,8 +88,7 @@ func (b *Book) findCard(token points.CardToken) (*card, error) {
 	if ok, err := b.load(c); !ok || err != nil {
 		return nil, err
 	}
-	b.cards.add(c)
-	return c, nil
+	return b.cards.add(*c), nil
 }
 
 func (b *Book) findHold(position points.Position) (*hold, error) {
@@ -71,8 +99,7 @@ func (b *Book) findHold(position points.Position) (*hold, error) {
 	if ok, err := b.load(h); !ok || err != nil {
 		return nil, err
 	}
-	b.holds.add(h)
-	return h, nil
+	return b.holds.add(*h), nil
 }
 
 func (b *Book) findTransaction(position points.Position) (*transaction, error) {
@@ -83,8 +110,7 @@ func (b *Book) findTransaction(position points.Position) (*transaction, error) {
 	if ok, err := b.load(t); !ok || err != nil {
 		return nil, err
 	}
-	b.transactions.add(t)
-	return t, nil
+	return b.transactions.add(*t), nil
 }
 
 // changeTransaction returns what has happened to a transaction, about to change.
@@ -95,9 +121,8 @@ func (b *Book) changeTransaction(position points.Position) (*transaction, error)
 		return nil, err
 	}
 	if t == nil {
-		t = &transaction{position: position}
+		t = b.transactions.add(transaction{position: position})
 		b.create(t)
-		b.transactions.add(t)
 		return t, nil
 	}
 	b.touch(t)
@@ -106,9 +131,8 @@ func (b *Book) changeTransaction(position points.Position) (*transaction, error)
 
 // newAccount opens a member's account; unopen takes it back.
 func (b *Book) newAccount(m *member, program points.ProgramID) *account {
-	a := &account{key: AccountKey{MemberAccount, program, uint64(m.ID)}, status: Active}
+	a := b.addAccount(&account{key: AccountKey{MemberAccount, program, uint64(m.ID)}, status: Active})
 	b.create(a)
-	b.accounts.add(a)
 	b.listProgram(m, program)
 	b.totals.accounts[programIndex(program)]++
 	b.undo.opened = append(b.undo.opened, a)
@@ -117,8 +141,6 @@ func (b *Book) newAccount(m *member, program points.ProgramID) *account {
 }
 
 func (b *Book) unopen(a *account) {
-	a.condition = gone
-	b.accounts.remove(a)
 	if m, ok := b.members.find(points.MemberID(a.key.Party)); ok {
 		b.unlistProgram(m, a.key.Program)
 	}
@@ -126,6 +148,8 @@ func (b *Book) unopen(a *account) {
 	if b.shown == a {
 		b.shown = nil
 	}
+	b.forget(a)
+	b.accounts.remove(a)
 }
 
 func (b *Book) listProgram(m *member, program points.ProgramID) {

@@ -29,24 +29,23 @@ func (b *Book) hold(cmd *Command, out *Outcome) (points.Reason, error) {
 	if reason := b.moveHeld(s.account, cmd.Amount); !reason.Approved() {
 		return reason, nil
 	}
-	h := &hold{
+	h := b.holds.add(hold{
 		position: b.position + 1, account: s.account.key,
 		acquirer: cmd.Acquirer, merchant: cmd.Merchant, terminal: cmd.Terminal,
 		placed: b.date, due: b.date.AddDays(days), state: holdOpen,
 		reserved: cmd.Amount, left: cmd.Amount, lots: slices.Clone(b.taken),
-	}
+	})
 	s.account.holds++
 	b.create(h)
-	b.holds.add(h)
 	b.fresh = append(b.fresh, registration{dueHolds, h.due, due{party: uint64(h.position)}})
 	return points.Approved, nil
 }
 
 // holdOf finds the hold that a command names and checks that it is the one meant.
 func (b *Book) holdOf(cmd *Command, out *Outcome) (*hold, points.Reason, error) {
-	position, ok := b.target(cmd)
-	if !ok {
-		return nil, points.UnknownOriginal, nil
+	position, ok, err := b.target(cmd)
+	if !ok || err != nil {
+		return nil, points.UnknownOriginal, err
 	}
 	h, err := b.findHold(position)
 	if err != nil {

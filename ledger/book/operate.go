@@ -173,9 +173,9 @@ func (b *Book) reinstate(cmd *Command, out *Outcome) (points.Reason, error) {
 	if err != nil || !reason.Approved() {
 		return reason, err
 	}
-	position, ok := b.target(cmd)
-	if !ok {
-		return points.UnknownOriginal, nil
+	position, ok, err := b.target(cmd)
+	if !ok || err != nil {
+		return points.UnknownOriginal, err
 	}
 	rec, err := b.record(position)
 	if err != nil {

@@ -240,9 +240,7 @@ func (b *Book) putMember(v *Member) (points.Reason, error) {
 		return 0, err
 	}
 	if m == nil {
-		m = &member{Member: *v}
-		b.create(m)
-		b.members.add(m)
+		b.create(b.members.add(member{Member: *v}))
 		return points.Approved, nil
 	}
 	b.touch(m)
@@ -267,9 +265,7 @@ func (b *Book) putCard(v *Card) (points.Reason, error) {
 		return 0, err
 	}
 	if c == nil {
-		c = &card{Card: *v}
-		b.create(c)
-		b.cards.add(c)
+		b.create(b.cards.add(card{Card: *v}))
 		return points.Approved, nil
 	}
 	if c.Member != v.Member {

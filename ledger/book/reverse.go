@@ -18,7 +18,10 @@ func (b *Book) reverse(cmd *Command, out *Outcome) (points.Reason, error) {
 	if reason := b.opened(); !reason.Approved() {
 		return reason, nil
 	}
-	position, ok := b.target(cmd)
+	position, ok, err := b.target(cmd)
+	if err != nil {
+		return 0, err
+	}
 	if !ok {
 		if cmd.Original != 0 || cmd.OriginalKey == (points.TraceKey{}) || cmd.OriginalKey == cmd.Key {
 			return points.UnknownOriginal, nil

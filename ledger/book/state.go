@@ -52,6 +52,7 @@ type account struct {
 	imaged uint32 // sequence of the command that last took its before-image
 	status Status
 	freeze Freeze
+	inline [1]lot // where lots are while there is no more than one
 }
 
 func (a *account) id() AccountKey { return a.key }
@@ -114,6 +115,7 @@ type member struct {
 	node
 	Member
 	programs []points.ProgramID // ascending
+	last     *account           // that was used last, if it is still there
 }
 
 func (m *member) id() points.MemberID { return m.ID }
@@ -148,6 +150,7 @@ func (m *member) decodeValue(r *reader) {
 type card struct {
 	node
 	Card
+	owner *member // when last used, if it is still there
 }
 
 func (c *card) id() points.CardToken { return c.Token }

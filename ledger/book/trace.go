@@ -13,11 +13,12 @@ import (
 // either side of the cut is not cleared again).
 const defaultTraceDays = 2
 
-// generation is the keys of one business date. Whole dates are forgotten at
-// cut-over, so nothing is ever looked for in order to be deleted.
+// generation is what is remembered of one business date's keys. Whole dates are
+// forgotten at cut-over: what lies before the first generation counts for nothing,
+// and leaves the index when its room is needed.
 type generation struct {
 	first points.Position // first position of the date
-	keys  map[points.TraceKey]points.Position
+	keys  uint64          // how many were put down on the date
 	// tombs are originals that were reversed before they came, by the position of
 	// the reversal.
 	tombs map[points.TraceKey]points.Position
@@ -25,16 +26,7 @@ type generation struct {
 }
 
 func newGeneration(first points.Position) generation {
-	return generation{
-		first: first,
-		keys:  make(map[points.TraceKey]points.Position),
-		tombs: make(map[points.TraceKey]points.Position),
-	}
-}
-
-func (g *generation) add(key points.TraceKey, position points.Position) {
-	g.keys[key] = position
-	g.count(&key, uint64(position))
+	return generation{first: first, tombs: make(map[points.TraceKey]points.Position)}
 }
 
 func (g *generation) bury(key points.TraceKey, position points.Position) {
@@ -45,30 +37,59 @@ func (g *generation) bury(key points.TraceKey, position points.Position) {
 // count adds a key to the sum that goes into the digest. Keys come by the
 // million and the sum is there to find faults, so it is mixed, not hashed.
 func (g *generation) count(key *points.TraceKey, position uint64) {
-	h := position*0x9e3779b97f4a7c15 + uint64(key.Class)<<8 + uint64(key.Door)
-	for _, word := range [...]uint64{uint64(key.Acquirer), binary.LittleEndian.Uint64(key.Source[:]), key.When, uint64(key.STAN)} {
-		hi, lo := bits.Mul64(h^word, 0xd6e8feb86659fd93)
-		h = hi ^ lo + 0x2545f4914f6cdd1d
-	}
+	h := hashKey(0, key) ^ position*0x9e3779b97f4a7c15
 	g.sum[0] += h
 	g.sum[1] += bits.RotateLeft64(h, 29) * 0xff51afd7ed558ccd
 }
 
 func (g *generation) appendDigest(dst []byte) []byte {
-	dst = binary.AppendUvarint(dst, uint64(len(g.keys)))
+	dst = binary.AppendUvarint(dst, g.keys)
 	dst = binary.AppendUvarint(dst, uint64(len(g.tombs)))
 	dst = binary.LittleEndian.AppendUint64(dst, g.sum[0])
 	return binary.LittleEndian.AppendUint64(dst, g.sum[1])
 }
 
-// lookUp finds the position at which key was first used.
-func (b *Book) lookUp(key points.TraceKey) (points.Position, bool) {
-	for _, g := range slices.Backward(b.generations) {
-		if position, ok := g.keys[key]; ok {
-			return position, true
+// hashKey gives keys that differ in the last bits of the STAN only, as those of
+// one sender's messages do, hashes that lead to neighbouring slots of the index:
+// the next message then finds in the processor's cache what the last one brought.
+func hashKey(seed uint64, key *points.TraceKey) uint64 {
+	const neighbours = 8
+	who := mix(seed, binary.LittleEndian.Uint64(key.Source[:]), uint64(key.Acquirer)<<16|uint64(key.Class)<<8|uint64(key.Door))
+	return mix(seed, key.When^who, uint64(key.STAN/neighbours)) ^ uint64(key.STAN%neighbours)<<8
+}
+
+// numberOf is the number that stands for a position in the index.
+func numberOf(p points.Position) uint64 { return uint64(p)%numberMask + 1 }
+
+// positionOf is the position that number stands for: of those that do, the last
+// one that was applied.
+func (b *Book) positionOf(number uint64) points.Position {
+	return b.position - points.Position((uint64(b.position)%numberMask+numberMask-(number-1))%numberMask)
+}
+
+// lookUp finds the position at which key was last put down, 0 when it is not
+// remembered: a key is put down once, only that of a declined reversal may come
+// again (see recall). The index has only a part of its hash, so the record is read to
+// see whether it is this key's.
+func (b *Book) lookUp(key *points.TraceKey) (points.Position, error) {
+	found, floor := points.Position(0), b.TraceFloor()
+	for cursor := b.keys.seek(hashKey(b.seed, key)); ; {
+		number := cursor.next()
+		if number == 0 {
+			return found, nil
+		}
+		position := b.positionOf(number)
+		if position < floor || position <= found {
+			continue
+		}
+		rec, err := b.record(position)
+		if err != nil {
+			return 0, err
+		}
+		if rec.Command.Key == *key {
+			found = position
 		}
 	}
-	return 0, false
 }
 
 // buried reports whether key was reversed before it came.
@@ -84,6 +105,19 @@ func (b *Book) buried(key points.TraceKey) bool {
 	return false
 }
 
+// tooMany is how many of the first dates would have to be forgotten for at most
+// limit keys to stay. The date that runs and the one before are never among them.
+func (b *Book) tooMany(limit uint64) (dates int) {
+	kept := uint64(0)
+	for i := range b.generations {
+		kept += b.generations[i].keys
+	}
+	for ; kept > limit && dates < len(b.generations)-defaultTraceDays; dates++ {
+		kept -= b.generations[dates].keys
+	}
+	return dates
+}
+
 // current is the generation of the date that runs.
 func (b *Book) current() *generation { return &b.generations[len(b.generations)-1] }
 
@@ -92,15 +126,18 @@ func (b *Book) current() *generation { return &b.generations[len(b.generations)-
 func (b *Book) Remember(rec *Record) {
 	for i := len(b.generations) - 1; i >= 0; i-- {
 		if g := &b.generations[i]; rec.Outcome.Position >= g.first {
-			g.remember(&rec.Command, &rec.Outcome)
+			b.remember(g, &rec.Command, &rec.Outcome)
 			return
 		}
 	}
 }
 
-func (g *generation) remember(cmd *Command, out *Outcome) {
+// remember puts down what g keeps of a command.
+func (b *Book) remember(g *generation, cmd *Command, out *Outcome) {
 	if cmd.Key != (points.TraceKey{}) {
-		g.add(cmd.Key, out.Position)
+		b.keys.insert(hashKey(b.seed, &cmd.Key), numberOf(out.Position))
+		g.count(&cmd.Key, uint64(out.Position))
+		g.keys++
 	}
 	if cmd.Kind == KindReverse && out.Reason.Approved() && out.Original == 0 {
 		g.bury(cmd.OriginalKey, out.Position)
@@ -112,9 +149,9 @@ func (b *Book) TraceFloor() points.Position { return b.generations[0].first }
 
 // recall answers a repeat. done is false when the key is new.
 func (b *Book) recall(cmd *Command, out *Outcome) (done bool, err error) {
-	position, known := b.lookUp(cmd.Key)
-	if !known {
-		return false, nil
+	position, err := b.lookUp(&cmd.Key)
+	if position == 0 || err != nil {
+		return false, err
 	}
 	rec, err := b.record(position)
 	if err != nil {

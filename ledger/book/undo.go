@@ -10,14 +10,15 @@ import (
 
 // target is the position of the transaction that a command names: directly, else
 // by key. ok is false when there is none.
-func (b *Book) target(cmd *Command) (position points.Position, ok bool) {
+func (b *Book) target(cmd *Command) (position points.Position, ok bool, err error) {
 	if cmd.Original != 0 {
-		return cmd.Original, cmd.Original <= b.position
+		return cmd.Original, cmd.Original <= b.position, nil
 	}
 	if cmd.OriginalKey == (points.TraceKey{}) {
-		return 0, false
+		return 0, false, nil
 	}
-	return b.lookUp(cmd.OriginalKey)
+	position, err = b.lookUp(&cmd.OriginalKey)
+	return position, position != 0, err
 }
 
 // sameTransaction checks what the command says about its original: card or
@@ -54,9 +55,9 @@ func (b *Book) original(cmd *Command, out *Outcome, kinds ...Kind) (*Record, *tr
 	if reason := b.opened(); !reason.Approved() {
 		return nil, nil, reason, nil
 	}
-	position, ok := b.target(cmd)
-	if !ok {
-		return nil, nil, points.UnknownOriginal, nil
+	position, ok, err := b.target(cmd)
+	if !ok || err != nil {
+		return nil, nil, points.UnknownOriginal, err
 	}
 	rec, err := b.record(position)
 	if err != nil {

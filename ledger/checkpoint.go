@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/lianfen/lianfen/internal/store"
+	"github.com/lianfen/lianfen/ledger/book"
 	"github.com/lianfen/lianfen/points"
 )
 
@@ -29,6 +30,13 @@ type checkpointing struct {
 	mark     store.Mark
 	pairs    []store.Pair
 	arena    []byte
+	waiting  []expectation
+}
+
+// expectation is of a reader who waits for the state of a position to be put away.
+type expectation struct {
+	position points.Position
+	met      chan struct{}
 }
 
 // sealedCheckpoint is one on its way to the store.
@@ -43,11 +51,9 @@ func (l *Ledger) stepCheckpoint(drain int) error {
 	c := &l.checkpoint
 	select {
 	case err := <-l.ended:
-		c.away = false
-		if err != nil {
+		if err := l.endCheckpoint(err); err != nil {
 			return err
 		}
-		l.book.EndCheckpoint(true)
 	default:
 	}
 	select { // Under load nobody waits for work, and the clock is seen here.
@@ -66,6 +72,51 @@ func (l *Ledger) stepCheckpoint(drain int) error {
 		c.due = false
 	}
 	return nil
+}
+
+// endCheckpoint takes a checkpoint back that was put away, or err says why not.
+func (l *Ledger) endCheckpoint(err error) error {
+	c := &l.checkpoint
+	c.away = false
+	if err != nil {
+		return err
+	}
+	l.book.EndCheckpoint(true)
+	c.waiting = slices.DeleteFunc(c.waiting, func(e expectation) bool {
+		met := uint64(e.position) <= c.mark.Position
+		if met {
+			close(e.met)
+		}
+		return met
+	})
+	return nil
+}
+
+// putAwayNow asks for a checkpoint and returns when there is one of the position
+// that the ledger had reached, or of a later one. The writer does not wait for it.
+func (l *Ledger) putAwayNow(ctx context.Context) error {
+	met := make(chan struct{})
+	err := l.View(ctx, func(*book.Book) error {
+		c := &l.checkpoint
+		if c.records == 0 && !c.draining && !c.away {
+			close(met)
+			return nil
+		}
+		c.due = true
+		c.waiting = append(c.waiting, expectation{l.position, met})
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	select {
+	case <-met:
+		return nil
+	case <-l.failed:
+		return l.Err()
+	case <-ctx.Done():
+		return fmt.Errorf("ledger: waiting for a checkpoint: %w", ctx.Err())
+	}
 }
 
 func (l *Ledger) beginCheckpoint() {
@@ -115,12 +166,10 @@ func (l *Ledger) lastCheckpoint() {
 		case c.away:
 			select {
 			case err := <-l.ended:
-				c.away = false
-				if err != nil {
+				if err := l.endCheckpoint(err); err != nil {
 					l.fail(err)
 					return
 				}
-				l.book.EndCheckpoint(true)
 			case <-l.failed:
 				return
 			}

@@ -72,8 +72,6 @@ func noProgress(uint64, uint64) {}
 // What nobody has touched is in order, live and offline, and both say the same.
 func TestVerifyFindsNothingInAnHonestStore(t *testing.T) {
 	s := tell(t)
-	live, err := s.ledger.Verify(context.Background(), noProgress)
-	require.NoError(t, err)
 	db := s.copied(t, func(*store.Store) {})
 	var seen []uint64
 	offline, err := ledger.VerifyStore(context.Background(), db, func(done, total uint64) {
@@ -81,13 +79,43 @@ func TestVerifyFindsNothingInAnHonestStore(t *testing.T) {
 		seen = append(seen, done)
 	})
 	require.NoError(t, err)
-	require.Equal(t, live, offline)
 	require.Equal(t, s.last, offline.Position)
 	require.Equal(t, uint64(s.last), offline.Records)
 	require.Equal(t, s.checkpoint, offline.Checkpoint)
 	require.Equal(t, points.BusinessDate(20260302), offline.Date)
 	require.IsNonDecreasing(t, seen)
 	require.Equal(t, uint64(s.last), seen[len(seen)-1])
+
+	live, err := s.ledger.Verify(context.Background(), noProgress)
+	require.NoError(t, err)
+	require.Equal(t, s.last, live.Checkpoint)
+	live.Checkpoint = offline.Checkpoint
+	require.Equal(t, offline, live)
+	s.close()
+}
+
+// Verify goes on beside the writer, and each time proves all that was written when
+// it began, the state of the moment included.
+func TestVerifyWhileItServes(t *testing.T) {
+	s := tell(t)
+	const bursts = 5
+	stan := uint64(1_000)
+	for range bursts {
+		answered := make(chan points.Reason, 500)
+		for range cap(answered) {
+			stan++
+			cmd := command(book.KindEarn, 0, stan, 2, 1)
+			s.ledger.Submit(&cmd, func(out *book.Outcome) { answered <- out.Reason })
+		}
+		before := s.ledger.Durable()
+		report, err := s.ledger.Verify(context.Background(), noProgress)
+		require.NoError(t, err)
+		require.GreaterOrEqual(t, report.Checkpoint, before)
+		require.GreaterOrEqual(t, report.Position, report.Checkpoint)
+		for range cap(answered) {
+			require.Equal(t, points.Approved, <-answered)
+		}
+	}
 	s.close()
 }
 
@@ -262,7 +290,8 @@ func TestVerifyLooksIntoTheStoreOfAServingLedger(t *testing.T) {
 			require.NoError(t, err)
 			report, err := served.Verify(context.Background(), noProgress)
 			require.NoError(t, err)
-			require.Equal(t, s.checkpoint, report.Checkpoint)
+			require.Equal(t, report.Position, report.Checkpoint)
+			require.Greater(t, report.Checkpoint, s.checkpoint)
 			_, ok, err := db.Get(nil, store.State, key)
 			require.NoError(t, err)
 			require.True(t, ok)
@@ -271,7 +300,7 @@ func TestVerifyLooksIntoTheStoreOfAServingLedger(t *testing.T) {
 			breach := new(ledger.BreachError)
 			require.ErrorAs(t, err, &breach)
 			require.Equal(t, "I9", breach.Invariant)
-			require.Equal(t, s.checkpoint, breach.Position)
+			require.Equal(t, report.Checkpoint, breach.Position)
 			require.NoError(t, served.Close(context.Background()))
 		})
 	}

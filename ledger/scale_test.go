@@ -32,7 +32,7 @@ func TestManyAccounts(t *testing.T) {
 	dir := t.TempDir()
 	db := store.Options{Dir: dir, BlockCacheMB: *scaleBlocks}
 	require.NoError(t, store.Create(db))
-	h := &house{tb: t, db: db, opts: ledger.Options{Accounts: *scaleCached, CheckpointEvery: 200_000, CheckpointInterval: time.Second}}
+	h := &house{tb: t, db: db, opts: ledger.Options{Accounts: *scaleCached}}
 	h.open()
 	h.furnish(1)
 	began := time.Now()

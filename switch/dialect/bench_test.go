@@ -1,13 +1,8 @@
 package dialect
 
 import (
-	"fmt"
 	"testing"
 
-	"github.com/moov-io/iso8583"
-	"github.com/moov-io/iso8583/encoding"
-	"github.com/moov-io/iso8583/field"
-	"github.com/moov-io/iso8583/prefix"
 	"github.com/stretchr/testify/require"
 
 	"github.com/lianfen/lianfen/points"
@@ -15,10 +10,13 @@ import (
 
 func BenchmarkRedeemPos(b *testing.B) {
 	benchmarkRedeem(b, Pos())
-	b.Run("stock", benchmarkStock)
+	b.Run("stock", func(b *testing.B) { benchmarkStock(b, Pos()) })
 }
 
-func BenchmarkRedeemHost(b *testing.B) { benchmarkRedeem(b, Host()) }
+func BenchmarkRedeemHost(b *testing.B) {
+	benchmarkRedeem(b, Host())
+	b.Run("stock", func(b *testing.B) { benchmarkStock(b, Host()) })
+}
 
 // benchmarkRedeem is the server's step of one redemption, read the request and write
 // the answer, by the plan and by moov walking the same spec.
@@ -65,81 +63,44 @@ func redemption(t testing.TB, d *Dialect) ([]byte, points.Response) {
 	return written(t, d, &r), resp
 }
 
-// stockSpec is the fields of a redemption and its answer as moov's own BCD encoder
-// and prefixes describe them.
-func stockSpec() *iso8583.MessageSpec {
-	spec := &iso8583.MessageSpec{Name: "stock", Fields: map[int]field.Field{
-		1: field.NewBitmap(&field.Spec{Length: 8, Enc: encoding.Binary, Pref: prefix.Binary.Fixed}),
-	}}
-	add := func(de, n int, enc encoding.Encoder, length prefix.Prefixer) {
-		spec.Fields[de] = field.NewString(&field.Spec{Length: n, Enc: enc, Pref: length})
-	}
-	for de, n := range map[int]int{0: 4, 3: 6, 4: 12, 11: 6, 12: 6, 13: 4, 15: 4, 22: 3, 25: 2} {
-		add(de, n, encoding.BCD, prefix.BCD.Fixed)
-	}
-	for de, n := range map[int]int{37: 12, 38: 6, 39: 2, 41: 8, 42: 15, 49: 3} {
-		add(de, n, encoding.ASCII, prefix.ASCII.Fixed)
-	}
-	add(2, 19, encoding.BCD, prefix.BCD.LL)
-	add(32, 11, encoding.BCD, prefix.BCD.LL)
-	add(44, 25, encoding.ASCII, prefix.BCD.LL)
-	add(54, 120, encoding.ASCII, prefix.BCD.LLL)
-	add(60, 40, encoding.BCD, prefix.BCD.LLL)
-	add(62, 512, encoding.Binary, prefix.BCD.LLL)
-	add(64, 8, encoding.Binary, prefix.Binary.Fixed)
-	return spec
-}
-
-// benchmarkStock is the same step as moov's user writes it: unpack, read, build, pack.
-func benchmarkStock(b *testing.B) {
-	d := Pos()
+// benchmarkStock is the same step as moov's user writes it.
+func benchmarkStock(b *testing.B, d *Dialect) {
 	frame, resp := redemption(b, d)
-	m, wrong := d.open(frame)
-	require.Nil(b, wrong)
-	require.Nil(b, d.readFields(m))
-	spec := stockSpec()
-	asked := iso8583.NewMessage(spec)
-	asked.MTI("0200")
-	for de := m.read.next(1); de != 0; de = m.read.next(de) {
-		require.NoError(b, asked.BinaryField(de, m.values[de]))
-	}
-	request, err := asked.Pack()
+	stock, err := NewBaseline(d, frame, &resp)
 	require.NoError(b, err)
-	var req points.Request
-	require.NoError(b, d.Decode(frame, &req))
-	m, wrong = d.open(d.AppendResponse(nil, &req, &resp))
-	require.Nil(b, wrong)
-	require.Nil(b, d.readFields(m))
 	b.ReportAllocs()
 	for b.Loop() {
-		if err := stockStep(spec, request, m); err != nil {
+		if err := stock.Step(); err != nil {
 			b.Fatal(err)
 		}
 	}
 }
 
-// stockStep reads request with moov and builds the answer that m is.
-func stockStep(spec *iso8583.MessageSpec, request []byte, m *message) error {
-	asked, answer := iso8583.NewMessage(spec), iso8583.NewMessage(spec)
-	if err := asked.Unpack(request); err != nil {
-		return fmt.Errorf("stock: unpack: %w", err)
-	}
-	answer.MTI("0210")
-	for de := m.read.next(1); de != 0; de = m.read.next(de) {
-		value := m.values[de]
-		if asked.GetField(de) != nil {
-			echoed, err := asked.GetBytes(de)
-			if err != nil {
-				return fmt.Errorf("stock: DE%d: %w", de, err)
-			}
-			value = echoed
+// The baseline reads and writes what the plan does, apart from TPDU and header,
+// which moov does not know, and DE22, which it writes right aligned: otherwise the
+// two could not be compared.
+func TestBaselineIsTheSameExchange(t *testing.T) {
+	for _, d := range []*Dialect{PosRight(), Host()} {
+		frame, resp := redemption(t, d)
+		stock, err := NewBaseline(d, frame, &resp)
+		require.NoError(t, err)
+		require.NoError(t, stock.Step())
+		var req points.Request
+		require.NoError(t, d.Decode(frame, &req))
+		answered, mti, err := d.elementsOf(d.AppendResponse(nil, &req, &resp))
+		require.NoError(t, err)
+		require.Equal(t, "0210", stock.mti)
+		require.Equal(t, uint16(210), mti)
+		require.Equal(t, answered, stock.answer)
+		require.Greater(t, len(answered), 10)
+		if !d.packed {
+			require.Equal(t, string(frame), string(stock.request))
+		} else {
+			require.Len(t, stock.request, len(frame)-d.preamble())
 		}
-		if err := answer.BinaryField(de, value); err != nil {
-			return fmt.Errorf("stock: DE%d: %w", de, err)
-		}
+		stock.request = stock.request[:len(stock.request)-1]
+		require.ErrorContains(t, stock.Step(), "baseline: unpack")
 	}
-	_, err := answer.Pack()
-	return err
 }
 
 // Reading a redemption and answering it allocates nothing, in either dialect and in

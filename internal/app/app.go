@@ -31,6 +31,10 @@ type Options struct {
 	Version string
 	Log     *slog.Logger
 	Clock   points.Clock
+	// Volatile keeps what is written in memory: the switch starts on a copy of its
+	// store and all that it answered is gone at its end. It is there to measure what
+	// the disk costs, and no configuration can ask for it.
+	Volatile bool
 	// Progress hears how recovery gets on; nil: nobody listens.
 	Progress func(done, total uint64)
 }
@@ -97,7 +101,9 @@ func New(ctx context.Context, opts Options) (_ *App, err error) {
 
 func (a *App) openLedger(ctx context.Context) error {
 	c := &a.opts.Config
-	db, err := store.Open(store.Options{Dir: c.Data, BlockCacheMB: c.Ledger.BlockCacheMB, Log: a.log, Registerer: a.registry})
+	db, err := store.Open(store.Options{
+		Dir: c.Data, BlockCacheMB: c.Ledger.BlockCacheMB, Volatile: a.opts.Volatile, Log: a.log, Registerer: a.registry,
+	})
 	if err != nil {
 		return err
 	}

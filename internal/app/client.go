@@ -9,6 +9,8 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strconv"
+	"strings"
 
 	"github.com/lianfen/lianfen/points"
 )
@@ -26,6 +28,36 @@ func NewClient(path string) *Client {
 		return new(net.Dialer).DialContext(ctx, "unix", path)
 	}
 	return &Client{socket: path, http: &http.Client{Transport: &http.Transport{DialContext: dial}}}
+}
+
+// Figures reads the metrics that a process serves on its HTTP address, such as
+// 127.0.0.1:8580: value by name, labels included.
+func Figures(ctx context.Context, address string) (figures map[string]float64, err error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+"/metrics", nil)
+	if err != nil {
+		return nil, fmt.Errorf("metrics of %s: %w", address, err)
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return nil, fmt.Errorf("metrics of %s: %w", address, err)
+	}
+	defer func() { err = errors.Join(err, response.Body.Close()) }()
+	text, err := io.ReadAll(response.Body)
+	if err != nil || response.StatusCode != http.StatusOK {
+		return nil, fmt.Errorf("metrics of %s: %s: %w", address, response.Status, err)
+	}
+	figures = map[string]float64{}
+	for line := range strings.Lines(string(text)) {
+		line = strings.TrimSpace(line)
+		at := strings.LastIndexByte(line, ' ')
+		if at < 0 || strings.HasPrefix(line, "#") {
+			continue
+		}
+		if figures[line[:at]], err = strconv.ParseFloat(line[at+1:], 64); err != nil {
+			return nil, fmt.Errorf("metrics of %s: %q: %w", address, line, err)
+		}
+	}
+	return figures, nil
 }
 
 // Status asks how the process is.

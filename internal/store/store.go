@@ -51,8 +51,11 @@ type Options struct {
 	FS           vfs.FS // nil: the machine's file system
 	BlockCacheMB int    // MiB of memory for blocks read back; 0: 64
 	ReadOnly     bool
-	Log          *slog.Logger          // nil: silent
-	Registerer   prometheus.Registerer // nil: no metrics
+	// Volatile opens a copy of the store in memory: nothing that is written
+	// reaches the disk, or is there at the next opening. For measurements.
+	Volatile   bool
+	Log        *slog.Logger          // nil: silent
+	Registerer prometheus.Registerer // nil: no metrics
 	// Exit ends the process after a fatal error and must not return; nil: os.Exit.
 	Exit func(code int)
 }
@@ -116,6 +119,13 @@ func Open(opts Options) (*Store, error) {
 	}
 	if !exists {
 		return nil, fmt.Errorf("%w: %s", ErrNotFound, opts.Dir)
+	}
+	if opts.Volatile {
+		memory := vfs.NewMem()
+		if _, err := vfs.Clone(opts.FS, memory, opts.Dir, opts.Dir); err != nil {
+			return nil, fmt.Errorf("store: copy %s into memory: %w", opts.Dir, err)
+		}
+		opts.FS = memory
 	}
 	options := opts.pebble()
 	db, err := pebble.Open(opts.dbDir(), options)

@@ -1,0 +1,335 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/lianfen/lianfen/internal/app"
+	"github.com/lianfen/lianfen/internal/bench"
+	"github.com/lianfen/lianfen/internal/config"
+)
+
+func newBench() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "bench",
+		Short: "Measure the switch beside its floors, and say what falls short",
+		Long: `Measure the switch, and in the same run what it is held against: an echo of the same
+frames, the disk's own flush, the same switch with nothing made durable, a stock
+codec, a ledger without a journal. Each target is a line that passes or falls short;
+the exit status is 0 only if all pass. docs/performance.md explains the figures.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	cmd.AddCommand(newBenchAuth(), newBenchCodec(), newBenchEcho(), newBenchGenerate(), newBenchReflect(), newBenchForget())
+	return cmd
+}
+
+// benchFlags are the flags of all measurements. What is not set on the command line
+// has one value for a full run and one for a quick run.
+type benchFlags struct {
+	quick, asJSON bool
+	duration      time.Duration
+	rounds        int
+	dir           string
+}
+
+func (f *benchFlags) add(cmd *cobra.Command, duration time.Duration) {
+	cmd.Flags().BoolVar(&f.quick, "quick", false, "short and small, to see that it works; its figures mean little")
+	cmd.Flags().BoolVar(&f.asJSON, "json", false, "print JSON")
+	cmd.Flags().DurationVar(&f.duration, "duration", duration, "time measured in each round of each line")
+	cmd.Flags().IntVar(&f.rounds, "rounds", 3, "rounds, whose medians are compared")
+}
+
+// quicken gives the flags that the command line did not set their values of a quick
+// run.
+func (f *benchFlags) quicken(cmd *cobra.Command, values map[string]string) error {
+	if !f.quick {
+		return nil
+	}
+	for name, value := range values {
+		if cmd.Flags().Changed(name) {
+			continue
+		}
+		if err := cmd.Flags().Set(name, value); err != nil {
+			return fmt.Errorf("bench: --%s: %w", name, err)
+		}
+	}
+	return nil
+}
+
+func (f *benchFlags) valid() error {
+	if f.duration < 10*time.Millisecond || f.duration > time.Hour || f.rounds < 1 || f.rounds > 100 {
+		return usage("--duration is 10ms to 1h, --rounds 1 to 100")
+	}
+	return nil
+}
+
+func newBenchAuth() *cobra.Command {
+	var flags benchFlags
+	var opts bench.AuthOptions
+	cmd := &cobra.Command{
+		Use:   "auth",
+		Short: "Measure authorisations over TCP, durable, and look every answer up in the journal",
+		Long: `Start a switch on a new store, one on a copy of it that makes nothing durable, an
+echo and a load generator, each as a process of its own, and measure redemptions:
+as many as go, on a single hot account, from many terminals with one request in
+flight each, at a fixed rate from the time that each was due, and a recovery after
+kill -9. Afterwards every approved answer has to be in the journal exactly once.`,
+		Example: `  lianfen bench auth
+  lianfen bench auth --quick
+  lianfen bench auth --accounts 100000 --duration 3s --recovery 500000 --json`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			quick := map[string]string{"duration": "300ms", "accounts": "10000", "recovery": "50000", "terminals": "64"}
+			if err := errors.Join(flags.quicken(cmd, quick), flags.valid(), validLoad(&opts)); err != nil {
+				return err
+			}
+			return measure(cmd, &flags, func(ctx context.Context, progress bench.Progress) (*bench.Report, error) {
+				if err := completeAuth(&opts, &flags, progress); err != nil {
+					return nil, err
+				}
+				return bench.Auth(ctx, opts)
+			})
+		},
+	}
+	flags.add(cmd, 10*time.Second)
+	addLoadFlags(cmd, &opts)
+	cmd.Flags().Uint64Var(&opts.Accounts, "accounts", 1_000_000, "members, each with a card and an account")
+	cmd.Flags().BoolVar(&opts.Hot, "hot", true, "measure a single hot account too")
+	cmd.Flags().Uint64Var(&opts.Recovery, "recovery", 10_000_000, "journal records behind the last checkpoint when the switch is killed; 0: no kill")
+	cmd.Flags().StringVar(&opts.Dir, "dir", "", "folder, on the disk to be measured, for the temporary store (default: the system's)")
+	cmd.Flags().BoolVar(&opts.Keep, "keep", false, "keep the temporary folder with store and logs")
+	return cmd
+}
+
+func addLoadFlags(cmd *cobra.Command, opts *bench.AuthOptions) {
+	cmd.Flags().StringVar(&opts.Dialect, "dialect", "pos", "dialect of the frames: pos or host")
+	cmd.Flags().IntVar(&opts.Conns, "conns", 16, "connections")
+	cmd.Flags().IntVar(&opts.Depth, "depth", 128, "requests in flight on each connection")
+	cmd.Flags().IntVar(&opts.Terminals, "terminals", 512, "connections with one request in flight each")
+	cmd.Flags().Float64Var(&opts.Rate, "rate", 0, "requests a second of the open loop; 0: half of what the closed loop reached")
+}
+
+func validLoad(opts *bench.AuthOptions) error {
+	switch {
+	case opts.Dialect != string(config.DialectPOS) && opts.Dialect != string(config.DialectHost):
+		return usage("--dialect is pos or host, not %q", opts.Dialect)
+	case opts.Conns < 1 || opts.Terminals < 1 || opts.Conns > 5_000 || opts.Terminals > 5_000:
+		return usage("--conns and --terminals are 1 to 5000")
+	case opts.Depth < 1 || opts.Depth > 4_096:
+		return usage("--depth is 1 to 4096")
+	case opts.Rate < 0:
+		return usage("--rate is above 0, or 0")
+	}
+	return nil
+}
+
+// completeAuth fills in what is not a flag.
+func completeAuth(opts *bench.AuthOptions, flags *benchFlags, progress bench.Progress) error {
+	if opts.Accounts < 1 || opts.Accounts > bench.MaxAccounts {
+		return usage("--accounts is 1 to %d", bench.MaxAccounts)
+	}
+	path, err := os.Executable()
+	if err != nil {
+		return fmt.Errorf("bench: find this program: %w", err)
+	}
+	opts.Program = bench.Program{Path: path, Name: os.Args[0]}
+	opts.Clock, opts.Progress, opts.Duration, opts.Rounds = time.Now, progress, flags.duration, flags.rounds
+	return nil
+}
+
+func newBenchEcho() *cobra.Command {
+	var flags benchFlags
+	var opts bench.AuthOptions
+	cmd := &cobra.Command{
+		Use:   "echo",
+		Short: "Measure the floor alone: the same frames over TCP, sent back unread",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			opts.Accounts = 1_000
+			if err := errors.Join(flags.quicken(cmd, map[string]string{"duration": "300ms", "terminals": "64"}), flags.valid(), validLoad(&opts)); err != nil {
+				return err
+			}
+			return measure(cmd, &flags, func(ctx context.Context, progress bench.Progress) (*bench.Report, error) {
+				if err := completeAuth(&opts, &flags, progress); err != nil {
+					return nil, err
+				}
+				return bench.Echo(ctx, opts)
+			})
+		},
+	}
+	flags.add(cmd, 5*time.Second)
+	addLoadFlags(cmd, &opts)
+	return cmd
+}
+
+func newBenchCodec() *cobra.Command {
+	var flags benchFlags
+	var spoken string
+	cmd := &cobra.Command{
+		Use:   "codec",
+		Short: "Measure reading a request and writing its answer, beside stock moov",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := errors.Join(flags.quicken(cmd, map[string]string{"duration": "50ms"}), flags.valid()); err != nil {
+				return err
+			}
+			opts := bench.CodecOptions{Dialects: []string{spoken}, Duration: flags.duration, Rounds: flags.rounds, Clock: time.Now}
+			switch spoken {
+			case "":
+				opts.Dialects = []string{string(config.DialectPOS), string(config.DialectHost)}
+			case string(config.DialectPOS), string(config.DialectHost):
+			default:
+				return usage("--dialect is pos or host, not %q", spoken)
+			}
+			return measure(cmd, &flags, func(ctx context.Context, progress bench.Progress) (*bench.Report, error) {
+				opts.Progress = progress
+				return bench.Codec(ctx, opts)
+			})
+		},
+	}
+	flags.add(cmd, time.Second)
+	cmd.Flags().StringVar(&spoken, "dialect", "", "pos or host (default: both)")
+	return cmd
+}
+
+// newBenchGenerate is the load generator, as a process of its own.
+func newBenchGenerate() *cobra.Command {
+	return &cobra.Command{
+		Use: "generate", Short: "Send the load that standard input describes", Hidden: true, Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			var load bench.Load
+			if err := json.NewDecoder(cmd.InOrStdin()).Decode(&load); err != nil {
+				return usage("standard input is not the load that lianfen bench auth describes: %w", err)
+			}
+			seen, err := bench.Generate(cmd.Context(), load, time.Now)
+			if err != nil {
+				return err
+			}
+			return writeJSON(cmd.OutOrStdout(), seen)
+		},
+	}
+}
+
+// newBenchReflect is the echo, as a process of its own.
+func newBenchReflect() *cobra.Command {
+	return &cobra.Command{
+		Use: "reflect", Short: "Send frames back on the listening socket that was inherited", Hidden: true, Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			file := os.NewFile(bench.InheritedFD, "listener")
+			ln, err := net.FileListener(file)
+			if err != nil {
+				return usage("there is no listening socket as file descriptor %d; this is for lianfen bench: %w", bench.InheritedFD, err)
+			}
+			return errors.Join(file.Close(), bench.Reflect(cmd.Context(), ln))
+		},
+	}
+}
+
+// newBenchForget is the switch with nothing made durable. It is not a flag of serve,
+// so that nobody runs one by mistake.
+func newBenchForget() *cobra.Command {
+	var file string
+	var sets []string
+	cmd := &cobra.Command{
+		Use: "forget", Short: "Serve a copy of the store in memory; all that is answered is forgotten", Hidden: true, Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := config.Load(file, os.Environ(), sets)
+			if err != nil {
+				return usage("%w", err)
+			}
+			a, err := app.New(cmd.Context(), app.Options{Config: c, Version: versionOf(), Log: newLog(cmd.ErrOrStderr(), c.Log), Clock: now, Volatile: true})
+			if err != nil {
+				return serveError(err)
+			}
+			return serveError(a.Run(cmd.Context()))
+		},
+	}
+	addConfigFlags(cmd, &file, &sets)
+	return cmd
+}
+
+// measure runs a measurement, prints its report, and fails when a check does.
+func measure(cmd *cobra.Command, flags *benchFlags, run func(context.Context, bench.Progress) (*bench.Report, error)) error {
+	began := time.Now()
+	progress := func(what string, about time.Duration) {
+		_, _ = fmt.Fprintf(cmd.ErrOrStderr(), "%6.1fs  %s (about %s)\n", time.Since(began).Seconds(), what, about.Round(100*time.Millisecond)) // Progress only.
+	}
+	report, err := run(cmd.Context(), progress)
+	if err != nil {
+		return err
+	}
+	if flags.asJSON {
+		err = writeJSON(cmd.OutOrStdout(), report)
+	} else {
+		err = printBench(cmd.OutOrStdout(), report)
+	}
+	if failed := report.Failed(); err == nil && failed > 0 {
+		err = fmt.Errorf("bench %s: %d of %d checks fall short", report.Command, failed, len(report.Checks))
+	}
+	return err
+}
+
+// printBench prints a report for people.
+func printBench(w io.Writer, r *bench.Report) error {
+	if _, err := fmt.Fprintf(w, "\n%s, %d cores, %s, %s. Medians; times in microseconds.\n\n", r.Machine.CPU, r.Machine.Cores, r.Machine.System, r.Machine.Go); err != nil {
+		return fmt.Errorf("print: %w", err)
+	}
+	measured := new(table)
+	measured.row("MEASURED", "PER SECOND", "P50", "P90", "P99", "P99.9", "MAX", "CPU", "CPU GENERATOR", "ROUNDS")
+	for _, m := range r.Measurements {
+		l := m.Latency
+		measured.row(m.Name, figure(m.PerSecond), figure(l.P50), figure(l.P90), figure(l.P99), figure(l.P999), figure(l.Max), figure(m.ServerCPU), figure(m.GeneratorCPU), m.Rounds)
+	}
+	if err := measured.write(w); err != nil {
+		return err
+	}
+	checks := new(table)
+	checks.row("CHECK", "VALUE", "UNIT", "TARGET", "")
+	for _, c := range r.Checks {
+		verdict := "pass"
+		if !c.Pass {
+			verdict = "FALLS SHORT"
+		}
+		checks.row(c.Name, figure(c.Value), c.Unit, c.Target, verdict)
+	}
+	notes := "\n"
+	if len(r.Checks) > 0 {
+		if _, err := fmt.Fprintln(w); err != nil {
+			return fmt.Errorf("print: %w", err)
+		}
+		if err := checks.write(w); err != nil {
+			return err
+		}
+	}
+	for _, note := range r.Notes {
+		notes += note + "\n"
+	}
+	if r.Kept != "" {
+		notes += "Store and logs are in " + r.Kept + "\n"
+	}
+	if _, err := io.WriteString(w, notes); err != nil {
+		return fmt.Errorf("print: %w", err)
+	}
+	return nil
+}
+
+// figure shows a number with as many decimals as mean something.
+func figure(v float64) string {
+	switch {
+	case v == 0:
+		return "-"
+	case v >= 100:
+		return fmt.Sprintf("%.0f", v)
+	default:
+		return fmt.Sprintf("%.3g", v)
+	}
+}

@@ -1,0 +1,193 @@
+package bench
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"github.com/lianfen/lianfen/certs"
+	"github.com/lianfen/lianfen/internal/app"
+	"github.com/lianfen/lianfen/internal/config"
+	"github.com/lianfen/lianfen/internal/store"
+	"github.com/lianfen/lianfen/ledger"
+	"github.com/lianfen/lianfen/points"
+)
+
+// house is a folder with a furnished store, and the switches that serve it.
+type house struct {
+	opts AuthOptions
+	dir  string
+	end  points.Position // of the journal, as it was furnished
+	runs int             // of the generator
+	next series
+	base time.Time
+}
+
+// newHouse prepares dir: card key, configuration, store, world.
+func newHouse(ctx context.Context, dir string, opts AuthOptions) (*house, error) {
+	h := &house{opts: opts, dir: dir, next: 1, base: opts.Clock()}
+	defaults := config.Default()
+	keyFile := filepath.Join(dir, defaults.CardKey)
+	if err := certs.WriteCardKey(keyFile, rand.Reader); err != nil {
+		return nil, err
+	}
+	key, err := certs.ReadCardKey(keyFile)
+	if err != nil {
+		return nil, err
+	}
+	if err := os.WriteFile(h.config(), config.Template(dir), 0o600); err != nil {
+		return nil, fmt.Errorf("bench: %w", err)
+	}
+	data := filepath.Join(dir, defaults.Data)
+	if err := store.Create(store.Options{Dir: data}); err != nil {
+		return nil, err
+	}
+	h.end, err = furnish(ctx, data, key, max(opts.Conns, opts.Terminals), opts.Accounts, opts.Clock)
+	return h, err
+}
+
+func (h *house) config() string { return filepath.Join(h.dir, config.FileName) }
+
+// daemon is a serving switch.
+type daemon struct {
+	*Child
+	client  *app.Client
+	address string // of the listener of the run's dialect
+	http    string
+	opening time.Duration // from the start of the process until it was ready
+}
+
+// serve starts a switch of this house, as command and args, and waits until it is
+// ready.
+func (h *house) serve(ctx context.Context, name string, command []string, sets ...string) (*daemon, error) {
+	socket := filepath.Join(h.dir, name+".sock")
+	args := append([]string{}, command...)
+	args = append(args, "--config", h.config())
+	for _, set := range append([]string{
+		"admin.socket=" + socket, "listeners.pos.address=127.0.0.1:0", "listeners.host.address=127.0.0.1:0", "http.address=127.0.0.1:0",
+		"log.level=warn", "log.sample=1000000",
+		"ledger.cache_accounts=" + strconv.FormatUint(h.opts.Accounts+spareAccounts, 10),
+		// A generator keeps its depth to itself; the bound of the switch is not what is measured.
+		"listeners.pos.max_in_flight=" + strconv.Itoa(max(256, h.opts.Depth)), "listeners.host.max_in_flight=" + strconv.Itoa(max(256, h.opts.Depth)),
+	}, sets...) {
+		args = append(args, "--set", set)
+	}
+	began := h.opts.Clock()
+	child, err := h.opts.Program.start(name, filepath.Join(h.dir, name+".log"), nil, args...)
+	if err != nil {
+		return nil, err
+	}
+	d := &daemon{Child: child, client: app.NewClient(socket)}
+	status, err := d.ready(ctx)
+	if err != nil {
+		return nil, errors.Join(err, d.kill())
+	}
+	d.opening = h.opts.Clock().Sub(began)
+	d.address, d.http = status.Listeners[h.opts.Dialect], status.HTTP
+	return d, nil
+}
+
+// ready waits until the switch takes requests.
+func (d *daemon) ready(ctx context.Context) (app.Status, error) {
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		if status, err := d.client.Status(ctx); err == nil && status.Ready {
+			return status, nil
+		}
+		select {
+		case <-d.ended():
+			return app.Status{}, d.failure()
+		case <-ctx.Done():
+			return app.Status{}, fmt.Errorf("bench: %s is not ready: %w", d.name, ctx.Err())
+		case <-tick.C:
+		}
+	}
+}
+
+// echo starts an echo. It inherits the listening socket, so that connections are
+// taken from the first moment on.
+func (h *house) echo(ctx context.Context) (*daemon, error) {
+	ln, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, fmt.Errorf("bench: echo: %w", err)
+	}
+	defer func() { _ = ln.Close() }() // The child has its own.
+	tcp, ok := ln.(*net.TCPListener)
+	if !ok {
+		return nil, fmt.Errorf("bench: echo: a listener of type %T", ln)
+	}
+	file, err := tcp.File()
+	if err != nil {
+		return nil, fmt.Errorf("bench: echo: %w", err)
+	}
+	defer func() { _ = file.Close() }() // As above.
+	child, err := h.opts.Program.start("echo", filepath.Join(h.dir, "echo.log"), file, "bench", "reflect")
+	if err != nil {
+		return nil, err
+	}
+	return &daemon{Child: child, address: ln.Addr().String()}, nil
+}
+
+// generate sends load to d and returns what the generator saw; anything that was
+// declined or not answered is an error.
+func (h *house) generate(ctx context.Context, d *daemon, load Load) (Loaded, error) {
+	load.Address, load.Dialect, load.Accounts, load.Server = d.address, h.opts.Dialect, h.opts.Accounts, d.PID()
+	load.WarmUp = h.opts.Duration / 5
+	if load.Duration == 0 {
+		load.Duration = h.opts.Duration
+	}
+	load.First, load.Base = h.next, h.base
+	h.runs++
+	load.Seed = uint64(h.runs) //nolint:gosec // counts from 1.
+	if load.Answers != "" {
+		load.Answers = filepath.Join(h.dir, fmt.Sprintf("answers-%03d", h.runs))
+	}
+	var seen Loaded
+	if err := h.opts.Program.ask(ctx, "generator", load, &seen, "bench", "generate"); err != nil {
+		select {
+		case <-d.ended():
+			err = errors.Join(err, d.failure())
+		default:
+		}
+		return seen, err
+	}
+	h.next = seen.Next
+	if len(seen.Declined) > 0 || seen.Unanswered > 0 {
+		return seen, fmt.Errorf("bench: %s: declined, by DE39: %v; %d unanswered", d.name, seen.Declined, seen.Unanswered)
+	}
+	if seen.Answered == 0 {
+		return seen, fmt.Errorf("bench: %s answered nothing", d.name)
+	}
+	return seen, nil
+}
+
+// check holds all answers against the journal, which nobody serves any more.
+func (h *house) check(ctx context.Context) (t Tally, err error) {
+	answers := newAnswers(h.opts.Dialect == string(config.DialectHost))
+	files, err := filepath.Glob(filepath.Join(h.dir, "answers-*"))
+	if err != nil {
+		return t, fmt.Errorf("bench: %w", err)
+	}
+	for _, file := range files {
+		if err := answers.add(file); err != nil {
+			return t, err
+		}
+	}
+	db, err := store.Open(store.Options{Dir: filepath.Join(h.dir, config.Default().Data), ReadOnly: true})
+	if err != nil {
+		return t, err
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+	archive, err := ledger.OpenArchive(db)
+	if err != nil {
+		return t, err
+	}
+	return CheckJournal(ctx, archive, h.end+1, answers)
+}

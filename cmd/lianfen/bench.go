@@ -28,7 +28,7 @@ the exit status is 0 only if all pass. docs/performance.md explains the figures.
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(newBenchAuth(), newBenchCodec(), newBenchEcho(), newBenchGenerate(), newBenchReflect(), newBenchForget())
+	cmd.AddCommand(newBenchAuth(), newBenchCodec(), newBenchLedger(), newBenchEcho(), newBenchGenerate(), newBenchReflect(), newBenchForget())
 	return cmd
 }
 
@@ -89,7 +89,7 @@ kill -9. Afterwards every approved answer has to be in the journal exactly once.
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			quick := map[string]string{"duration": "300ms", "accounts": "10000", "recovery": "50000", "terminals": "64"}
-			if err := errors.Join(flags.quicken(cmd, quick), flags.valid(), validLoad(&opts)); err != nil {
+			if err := errors.Join(flags.quicken(cmd, quick), flags.valid(), validLoad(&opts), validAccounts(opts.Accounts)); err != nil {
 				return err
 			}
 			return measure(cmd, &flags, func(ctx context.Context, progress bench.Progress) (*bench.Report, error) {
@@ -105,8 +105,7 @@ kill -9. Afterwards every approved answer has to be in the journal exactly once.
 	cmd.Flags().Uint64Var(&opts.Accounts, "accounts", 1_000_000, "members, each with a card and an account")
 	cmd.Flags().BoolVar(&opts.Hot, "hot", true, "measure a single hot account too")
 	cmd.Flags().Uint64Var(&opts.Recovery, "recovery", 10_000_000, "journal records behind the last checkpoint when the switch is killed; 0: no kill")
-	cmd.Flags().StringVar(&opts.Dir, "dir", "", "folder, on the disk to be measured, for the temporary store (default: the system's)")
-	cmd.Flags().BoolVar(&opts.Keep, "keep", false, "keep the temporary folder with store and logs")
+	addFolderFlags(cmd, &opts.Dir, &opts.Keep)
 	return cmd
 }
 
@@ -132,11 +131,15 @@ func validLoad(opts *bench.AuthOptions) error {
 	return nil
 }
 
-// completeAuth fills in what is not a flag.
-func completeAuth(opts *bench.AuthOptions, flags *benchFlags, progress bench.Progress) error {
-	if opts.Accounts < 1 || opts.Accounts > bench.MaxAccounts {
+func validAccounts(accounts uint64) error {
+	if accounts < 1 || accounts > bench.MaxAccounts {
 		return usage("--accounts is 1 to %d", bench.MaxAccounts)
 	}
+	return nil
+}
+
+// completeAuth fills in what is not a flag.
+func completeAuth(opts *bench.AuthOptions, flags *benchFlags, progress bench.Progress) error {
 	path, err := os.Executable()
 	if err != nil {
 		return fmt.Errorf("bench: find this program: %w", err)
@@ -169,6 +172,35 @@ func newBenchEcho() *cobra.Command {
 	flags.add(cmd, 5*time.Second)
 	addLoadFlags(cmd, &opts)
 	return cmd
+}
+
+func newBenchLedger() *cobra.Command {
+	var flags benchFlags
+	var opts bench.LedgerOptions
+	cmd := &cobra.Command{
+		Use:   "ledger",
+		Short: "Measure the ledger alone, durable, beside one without a journal and the disk's flush",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := errors.Join(flags.quicken(cmd, map[string]string{"duration": "200ms", "accounts": "10000"}), flags.valid(), validAccounts(opts.Accounts)); err != nil {
+				return err
+			}
+			return measure(cmd, &flags, func(ctx context.Context, progress bench.Progress) (*bench.Report, error) {
+				opts.Clock, opts.Progress, opts.Duration, opts.Rounds = time.Now, progress, flags.duration, flags.rounds
+				return bench.Ledger(ctx, opts)
+			})
+		},
+	}
+	flags.add(cmd, 5*time.Second)
+	cmd.Flags().Uint64Var(&opts.Accounts, "accounts", 1_000_000, "members, each with a card and an account")
+	addFolderFlags(cmd, &opts.Dir, &opts.Keep)
+	return cmd
+}
+
+func addFolderFlags(cmd *cobra.Command, dir *string, keep *bool) {
+	cmd.Flags().StringVar(dir, "dir", "", "folder, on the disk to be measured, for the temporary store (default: the system's)")
+	cmd.Flags().BoolVar(keep, "keep", false, "keep the temporary folder with store and logs")
+	_ = cmd.MarkFlagDirname("dir") // Only completion would miss it.
 }
 
 func newBenchCodec() *cobra.Command {

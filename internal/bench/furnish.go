@@ -31,24 +31,32 @@ func furnish(ctx context.Context, dir string, key *certs.CardKey, conns int, acc
 		return 0, errors.Join(err, db.Close())
 	}
 	defer func() { err = errors.Join(err, l.Close(context.WithoutCancel(ctx))) }()
+	if err := enter(ctx, l, key, conns, accounts, clock); err != nil {
+		return 0, err
+	}
+	return l.Durable(), nil
+}
+
+// enter puts the world into a ledger.
+func enter(ctx context.Context, l *ledger.Ledger, key *certs.CardKey, conns int, accounts uint64, clock Clock) error {
 	f := furnisher{ledger: l, at: points.TimestampOf(clock())}
 	if err := f.participants(ctx, conns); err != nil {
-		return 0, err
+		return err
 	}
 	for first := uint64(1); first <= accounts; first += furnishChunk / 3 {
 		var commands []book.Command
 		for member := first; member <= min(accounts, first+furnishChunk/3-1); member++ {
 			more, err := f.member(key, member)
 			if err != nil {
-				return 0, err
+				return err
 			}
 			commands = append(commands, more...)
 		}
 		if err := f.do(ctx, commands); err != nil {
-			return 0, err
+			return err
 		}
 	}
-	return l.Durable(), nil
+	return nil
 }
 
 // openLedger opens the ledger over db with all accounts in memory.

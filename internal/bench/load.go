@@ -36,9 +36,13 @@ type Load struct {
 	Duration time.Duration `json:"duration"`
 	Accounts uint64        `json:"accounts"` // members 1 to Accounts, at random
 	Hot      bool          `json:"hot,omitempty"`
-	Seed     uint64        `json:"seed"`
-	First    series        `json:"first_series"` // and those behind it
-	Base     time.Time     `json:"base"`         // that a partner's series count back from
+	// Walk sends one request for each member, in turn, and ends with the last: what
+	// is read from disk at its first use is in memory afterwards. Everything is
+	// measured; Duration bounds it.
+	Walk  bool      `json:"walk,omitempty"`
+	Seed  uint64    `json:"seed"`
+	First series    `json:"first_series"` // and those behind it
+	Base  time.Time `json:"base"`         // that a partner's series count back from
 	// Server is the process whose CPU is measured too; 0: none.
 	Server int `json:"server"`
 	// Answers is the file that identity and position of every approval go to; "":
@@ -74,6 +78,7 @@ type generator struct {
 	began   time.Time
 	from    time.Time // of the window that is measured
 	to      time.Time
+	took    time.Duration // what is measured; set by watch
 
 	mu       sync.Mutex // guards what follows
 	latency  *hdrhistogram.Histogram
@@ -104,26 +109,34 @@ func Generate(ctx context.Context, load Load, clock Clock) (Loaded, error) {
 		return Loaded{}, err
 	}
 	g.began = clock()
-	g.from = g.began.Add(load.WarmUp)
+	g.from = g.began
+	if !load.Walk {
+		g.from = g.from.Add(load.WarmUp)
+	}
 	g.to = g.from.Add(load.Duration)
-	var usage usage
-	group, ctx := errgroup.WithContext(ctx)
+	group, groupCtx := errgroup.WithContext(ctx)
+	var all sync.WaitGroup // the connections, for watch
+	all.Add(len(conns))
 	for _, c := range conns {
-		hangUp := context.AfterFunc(ctx, func() { _ = c.conn.Close() }) // Its reader tells of it.
+		hangUp := context.AfterFunc(groupCtx, func() { _ = c.conn.Close() }) // Its reader tells of it.
 		defer hangUp()
-		group.Go(c.receive)
+		group.Go(func() error {
+			defer all.Done()
+			return c.receive()
+		})
 	}
 	if load.Rate > 0 {
-		group.Go(func() error { return g.pace(ctx, conns) })
+		group.Go(func() error { return g.pace(groupCtx, conns) })
 	}
-	group.Go(func() error {
-		usage, err = g.watch(ctx)
+	var used usage
+	group.Go(func() (err error) {
+		used, err = g.watch(groupCtx, all.Wait)
 		return err
 	})
 	if err := group.Wait(); err != nil {
 		return Loaded{}, err
 	}
-	return g.result(conns, usage)
+	return g.result(conns, used)
 }
 
 // connect opens the connections, each with its own terminal, series and requests.
@@ -163,8 +176,9 @@ func slotsFor(depth int) int {
 	return slots
 }
 
-// watch reads the CPU time of both sides at both ends of the window.
-func (g *generator) watch(ctx context.Context) (usage, error) {
+// watch reads the CPU time of both sides at both ends of what is measured: of the
+// window, or of a walk, which ends when walked returns.
+func (g *generator) watch(ctx context.Context, walked func()) (usage, error) {
 	if err := until(ctx, g.from.Sub(g.clock())); err != nil {
 		return usage{}, err
 	}
@@ -172,8 +186,14 @@ func (g *generator) watch(ctx context.Context) (usage, error) {
 	if err != nil {
 		return usage{}, err
 	}
-	if err := until(ctx, g.to.Sub(g.clock())); err != nil {
-		return usage{}, err
+	if g.load.Walk {
+		walked()
+		g.took = g.clock().Sub(g.began)
+	} else {
+		if err := until(ctx, g.to.Sub(g.clock())); err != nil {
+			return usage{}, err
+		}
+		g.took = g.load.Duration
 	}
 	after, err := usageOf(g.load.Server)
 	return after.since(before), err
@@ -238,7 +258,7 @@ func (g *generator) record(latencies []int64, declined []string) error {
 
 func (g *generator) result(conns []*sender, used usage) (Loaded, error) {
 	result := Loaded{Declined: g.declined, Next: series(g.next.Load())}
-	result.PerSecond = float64(g.measured) / g.load.Duration.Seconds()
+	result.PerSecond = ratio(float64(g.measured), g.took.Seconds())
 	result.Latency = latencyOf(g.latency)
 	result.ServerCPU = ratio(float64(used.server.Microseconds()), float64(g.measured))
 	result.GeneratorCPU = ratio(float64(used.own.Microseconds()), float64(g.measured))
@@ -307,11 +327,12 @@ func (c *sender) add(due time.Time) (added bool, err error) {
 			return false, err
 		}
 	}
-	*at = slot{true, due, c.sent}
-	member := uint64(1)
-	if !c.g.load.Hot {
-		member += c.random.Uint64N(c.g.load.Accounts)
+	member, more := c.member()
+	if !more {
+		c.finished = true
+		return false, nil
 	}
+	*at = slot{true, due, c.sent}
 	c.form.stan.put(c.form.frame, c.sent%perSeries+1)
 	c.form.member.put(c.form.frame, member)
 	c.out = binary.BigEndian.AppendUint16(c.out, uint16(len(c.form.frame))) //nolint:gosec // at most dialect.MaxFrame.
@@ -322,6 +343,20 @@ func (c *sender) add(due time.Time) (added bool, err error) {
 	c.sent++
 	c.inFlight++
 	return true, nil
+}
+
+// member is whose points the next request is about; more is false at the end of a
+// walk.
+func (c *sender) member() (member uint64, more bool) {
+	switch {
+	case c.g.load.Hot:
+		return 1, true
+	case c.g.load.Walk:
+		member = c.sent*uint64(c.g.load.Conns) + uint64(c.number) + 1 //nolint:gosec // counts from 0.
+		return member, member <= c.g.load.Accounts
+	default:
+		return 1 + c.random.Uint64N(c.g.load.Accounts), true
+	}
 }
 
 // flush sends what add appended; mu is held.

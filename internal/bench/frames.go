@@ -2,6 +2,7 @@ package bench
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"time"
 
@@ -58,7 +59,8 @@ func (s series) when(d *dialect.Dialect, base time.Time) uint64 {
 	return transmission(base.Add(-time.Duration(s) * time.Second))
 }
 
-func spokenByPartners(d *dialect.Dialect) bool { return d.Name() == dialect.Host().Name() }
+// spokenByPartners tells dialect host from the terminals'.
+func spokenByPartners(d *dialect.Dialect) bool { return d.Name() == "host" }
 
 // transmission is MMDDhhmmss of an instant, in UTC (DE7).
 func transmission(t time.Time) uint64 {
@@ -221,7 +223,7 @@ type answerForm struct {
 	front      []byte // message type and bitmap, from byte frontAt on
 	frontAt    int
 	stan, when digits
-	rrn        int // of twelve characters; DE38 and DE39 follow
+	rrn, code  int // where DE37 (of dialect host: DE63) and DE39 stand
 }
 
 const (
@@ -232,7 +234,6 @@ const (
 // read reads an answer to a request of form.
 func (f *answerForm) read(form *requestForm, frame []byte) (answer, error) {
 	if f.learned && len(frame) == f.size && bytes.Equal(frame[f.frontAt:f.frontAt+len(f.front)], f.front) {
-		code := f.rrn + rrnSize + authCodeSize
 		position := uint64(0)
 		for _, b := range frame[f.rrn : f.rrn+rrnSize] {
 			if b < '0' || b > '9' {
@@ -240,7 +241,7 @@ func (f *answerForm) read(form *requestForm, frame []byte) (answer, error) {
 			}
 			position = position*10 + uint64(b-'0')
 		}
-		return answer{f.stan.read(frame), f.when.read(frame), [2]byte(frame[code:]), points.Position(position)}, nil
+		return answer{f.stan.read(frame), f.when.read(frame), [2]byte(frame[f.code:]), points.Position(position)}, nil
 	}
 	a, err := f.decode(frame)
 	if err == nil && !f.learned && string(a.code[:]) == points.Approved.DE39() {
@@ -272,9 +273,9 @@ func (f *answerForm) learn(form *requestForm, frame []byte) {
 		return
 	}
 	asked.PAN = echoed.PAN // form.frame may have gone on to another member.
-	write := func(stan points.STAN, when uint64, position points.Position) []byte {
+	write := func(stan points.STAN, when uint64, position points.Position, auth [6]byte) []byte {
 		asked, resp := asked, resp
-		asked.STAN, resp.Position = stan, position
+		asked.STAN, resp.Position, resp.AuthCode = stan, position, auth
 		if spokenByPartners(f.dialect) {
 			asked.Transmission = when
 		} else {
@@ -286,29 +287,30 @@ func (f *answerForm) learn(form *requestForm, frame []byte) {
 	if spokenByPartners(f.dialect) {
 		when = echoed.Transmission
 	}
-	if !bytes.Equal(write(echoed.STAN, when, resp.Position), frame) {
+	if !bytes.Equal(write(echoed.STAN, when, resp.Position, resp.AuthCode), frame) {
 		return
 	}
 	packed, one, two := !spokenByPartners(f.dialect), uint64(111111), uint64(222222)
 	if !packed {
 		one, two = 1111111111, 222222222
 	}
-	base := write(111111, one, 111111111111)
-	stan, err := locate(base, write(222222, one, 111111111111), 6, packed)
-	if err != nil {
+	const low, high points.Position = 111111111111, 222222222222
+	a, b := [6]byte([]byte("AAAAAA")), [6]byte([]byte("BBBBBB"))
+	base := write(111111, one, low, a)
+	stan, stanErr := locate(base, write(222222, one, low, a), 6, packed)
+	series, seriesErr := locate(base, write(111111, two, low, a), whenDigits(f.dialect), packed)
+	rrn, rrnErr := locate(base, write(111111, one, high, a), rrnSize, false)
+	auth, authErr := locate(base, write(111111, one, low, b), authCodeSize, false)
+	if errors.Join(stanErr, seriesErr, rrnErr, authErr) != nil {
 		return
 	}
-	series, err := locate(base, write(111111, two, 111111111111), whenDigits(f.dialect), packed)
-	if err != nil {
-		return
-	}
-	rrn, err := locate(base, write(111111, one, 222222222222), rrnSize, false)
-	if err != nil || string(base[rrn.at+rrnSize+authCodeSize:][:2]) != points.Approved.DE39() {
+	code := auth.at + authCodeSize // DE39 is the element behind DE38.
+	if string(base[code:code+2]) != points.Approved.DE39() {
 		return
 	}
 	f.frontAt = len(frame) - len(frontless(f.dialect, frame))
 	f.front = bytes.Clone(frame[f.frontAt : f.frontAt+frontSize(f.dialect)])
-	f.size, f.stan, f.when, f.rrn, f.learned = len(frame), stan, series, rrn.at, true
+	f.size, f.stan, f.when, f.rrn, f.code, f.learned = len(frame), stan, series, rrn.at, code, true
 }
 
 // frontless is a frame without what stands before its message type.

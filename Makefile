@@ -32,7 +32,7 @@ LIGHT = $$($(GO) list -test -f '{{.ImportPath}} {{.Deps}}' ./... | sed -n '/cock
 
 .PHONY: help
 help: ## Show this list.
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: build
 build: ## Build bin/lianfen.
@@ -80,6 +80,14 @@ fuzz: ## Fuzz each target for FUZZTIME (30s); FUZZ=./ledger chooses packages.
 .PHONY: bench
 bench: ## Run the benchmarks; BENCH=Decode chooses.
 	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem ./...
+
+.PHONY: bench-switch
+bench-switch: build ## Measure the switch beside its floors, with a million accounts: minutes.
+	$(BIN) bench auth
+
+.PHONY: bench-quick
+bench-quick: build ## The same in half a minute; to see that it works, not how fast it is.
+	$(BIN) bench auth --quick
 
 .PHONY: soak
 soak: ## Kill the switch under load KILLS (50) times; nothing answered may be missing or doubled.

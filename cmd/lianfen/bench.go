@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -38,7 +39,6 @@ type benchFlags struct {
 	quick, asJSON bool
 	duration      time.Duration
 	rounds        int
-	dir           string
 }
 
 func (f *benchFlags) add(cmd *cobra.Command, duration time.Duration) {
@@ -333,7 +333,7 @@ func printBench(w io.Writer, r *bench.Report) error {
 		}
 		checks.row(c.Name, figure(c.Value), c.Unit, c.Target, verdict)
 	}
-	notes := "\n"
+	var notes strings.Builder
 	if len(r.Checks) > 0 {
 		if _, err := fmt.Fprintln(w); err != nil {
 			return fmt.Errorf("print: %w", err)
@@ -343,12 +343,12 @@ func printBench(w io.Writer, r *bench.Report) error {
 		}
 	}
 	for _, note := range r.Notes {
-		notes += note + "\n"
+		notes.WriteString("\n" + note)
 	}
 	if r.Kept != "" {
-		notes += "Store and logs are in " + r.Kept + "\n"
+		notes.WriteString("\nStore and logs are in " + r.Kept)
 	}
-	if _, err := io.WriteString(w, notes); err != nil {
+	if _, err := fmt.Fprintln(w, notes.String()); err != nil {
 		return fmt.Errorf("print: %w", err)
 	}
 	return nil

@@ -18,6 +18,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/lianfen/lianfen/internal/app"
 	"github.com/lianfen/lianfen/internal/sim"
 	"github.com/lianfen/lianfen/points"
 )
@@ -262,4 +263,21 @@ func TestLoadBesideTraffic(t *testing.T) {
 	require.Positive(t, sent.Load())
 	require.Equal(t, points.Amount(sent.Load()), r.usable(t, 1))
 	r.stop(t)
+}
+
+// Figures reads what the metrics page says, labels included, and refuses what is
+// no such page.
+func TestFigures(t *testing.T) {
+	h := newHouse(t)
+	r := h.start(t)
+	r.load(t, smallTown)
+	status, err := r.client.Status(t.Context())
+	require.NoError(t, err)
+	figures, err := app.Figures(t.Context(), r.HTTPAddress().String())
+	require.NoError(t, err)
+	require.Equal(t, status.Position, points.Position(figures["lianfen_ledger_position"]))
+	require.Contains(t, figures, `lianfen_store_table_bytes_total{by="flush"}`)
+	r.stop(t)
+	_, err = app.Figures(t.Context(), r.HTTPAddress().String())
+	require.Error(t, err)
 }

@@ -33,15 +33,15 @@ type Child struct {
 // InheritedFD is the file descriptor under which a child finds what it inherits.
 const InheritedFD = 3
 
-// start starts a child that runs until it is stopped; its words go to the file log.
+// start starts a child that runs until it is stopped or ctx ends; its words go to the file log.
 // It inherits a file, where that is not nil, as [InheritedFD].
-func (p Program) start(name, log string, inherit *os.File, args ...string) (*Child, error) {
+func (p Program) start(ctx context.Context, name, log string, inherit *os.File, args ...string) (*Child, error) {
 	file, err := os.OpenFile(log, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("bench: log of %s: %w", name, err)
 	}
 	c := &Child{name: name, log: file, done: make(chan struct{})}
-	c.cmd = p.command(context.Background(), args)
+	c.cmd = p.command(ctx, args)
 	c.cmd.Stdout, c.cmd.Stderr = file, file
 	if inherit != nil {
 		c.cmd.ExtraFiles = []*os.File{inherit}

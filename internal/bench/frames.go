@@ -81,7 +81,7 @@ type digits struct {
 func (f digits) put(frame []byte, n uint64) {
 	if f.packed {
 		for i := f.at + f.count/2 - 1; i >= f.at; i-- {
-			frame[i] = byte(n/10%10<<4 | n%10)
+			frame[i] = byte(n/10%10<<4 | n%10) //nolint:gosec // two digits.
 			n /= 100
 		}
 		return

@@ -79,7 +79,7 @@ func (h *house) serve(ctx context.Context, name string, command []string, sets .
 		args = append(args, "--set", set)
 	}
 	began := h.opts.Clock()
-	child, err := h.opts.Program.start(name, filepath.Join(h.dir, name+".log"), nil, args...)
+	child, err := h.opts.Program.start(ctx, name, filepath.Join(h.dir, name+".log"), nil, args...)
 	if err != nil {
 		return nil, err
 	}
@@ -128,7 +128,7 @@ func (h *house) echo(ctx context.Context) (*daemon, error) {
 		return nil, fmt.Errorf("bench: echo: %w", err)
 	}
 	defer func() { _ = file.Close() }() // As above.
-	child, err := h.opts.Program.start("echo", filepath.Join(h.dir, "echo.log"), file, "bench", "reflect")
+	child, err := h.opts.Program.start(ctx, "echo", filepath.Join(h.dir, "echo.log"), file, "bench", "reflect")
 	if err != nil {
 		return nil, err
 	}

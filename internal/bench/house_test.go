@@ -78,9 +78,6 @@ func (c *counterpart) serve(conn net.Conn) error {
 	}
 }
 
-// once changes nothing.
-func once(int, *points.Request, *points.Response) int { return 1 }
-
 // approval is an approved redemption at position.
 func approval(position points.Position) points.Response {
 	resp := points.Response{

@@ -226,7 +226,7 @@ func (r *ledgerRun) redemptions(ctx context.Context, client int) func() error {
 		cmd = book.Command{
 			Kind: book.KindRedeem, Function: points.Redeem, At: points.TimestampOf(r.opts.Clock()),
 			Key: points.TraceKey{
-				Acquirer: worldAcquirer, Source: terminal, When: 1 + serial/perSeries, STAN: points.STAN(1 + serial%perSeries), //nolint:gosec // six digits.
+				Acquirer: worldAcquirer, Source: terminal, When: 1 + serial/perSeries, STAN: points.STAN(1 + serial%perSeries),
 				Class: points.ClassFinancial, Door: points.DoorTerminal,
 			},
 			Card: r.cards[r.pick(serial)], Program: worldProgram, Amount: 1, Acquirer: worldAcquirer, Merchant: merchant, Terminal: terminal,

@@ -318,7 +318,7 @@ func (c *sender) nextSeries() error {
 // add appends one request that was due at due to out; mu is held. added is false
 // when as many are in flight as may be.
 func (c *sender) add(due time.Time) (added bool, err error) {
-	at := &c.slots[c.sent&uint64(len(c.slots)-1)]
+	at := c.slot(c.sent)
 	if at.taken || c.inFlight == c.g.load.Depth {
 		return false, nil
 	}
@@ -537,6 +537,11 @@ func (c *sender) take(frame []byte) (due time.Time, code [2]byte, err error) {
 	return at.due, a.code, nil
 }
 
+// slot is the place of request index while it is in flight; mu is held.
+func (c *sender) slot(index uint64) *slot {
+	return &c.slots[index%uint64(len(c.slots))]
+}
+
 // find returns the slot of the request that a answers, nil when there is none.
 func (c *sender) find(a answer) *slot {
 	if a.stan == 0 {
@@ -549,7 +554,7 @@ func (c *sender) find(a answer) *slot {
 			continue
 		}
 		index := uint64(n)*perSeries + a.stan - 1 //nolint:gosec // counts from 0.
-		if at := &c.slots[index&uint64(len(c.slots)-1)]; at.taken && at.index == index {
+		if at := c.slot(index); at.taken && at.index == index {
 			return at
 		}
 	}

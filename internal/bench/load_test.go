@@ -97,7 +97,7 @@ func TestOpenLoopSeesTheWholeStall(t *testing.T) {
 	// Those of the first 100 ms waited 50 ms on average, and are a quarter at least.
 	require.Greater(t, seen.Latency.P90, float64(stall.Microseconds())/4)
 	require.LessOrEqual(t, seen.Answered, uint64(101), "more than fell due")
-	require.Greater(t, seen.Answered, uint64(50))
+	require.Greater(t, seen.Answered, uint64(10))
 }
 
 // What comes back wrong is told, not counted as served.

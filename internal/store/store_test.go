@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"path"
+	"path/filepath"
 	"slices"
 	"testing"
 
@@ -428,4 +429,47 @@ func TestAnchorSurvivesACrash(t *testing.T) {
 		}
 		require.True(t, slices.Contains(seen, 41) && slices.Contains(seen, 42), "reset %t: %v", reset, seen)
 	}
+}
+
+// A volatile store begins as the one on disk and leaves it as it was.
+func TestVolatile(t *testing.T) {
+	opts := store.Options{Dir: filepath.Join(t.TempDir(), "store"), BlockCacheMB: 1}
+	require.NoError(t, store.Create(opts))
+	write := func(opts store.Options, key, value string) *store.Store {
+		s, err := store.Open(opts)
+		require.NoError(t, err)
+		batch, err := s.Start(store.Journal, []byte(key), []byte(value))
+		require.NoError(t, err)
+		require.NoError(t, batch.Wait())
+		return s
+	}
+	require.NoError(t, write(opts, "a", "first").Close())
+	volatile := opts
+	volatile.Volatile = true
+	memory := write(volatile, "b", "second")
+	for key, want := range map[string]string{"a": "first", "b": "second"} {
+		value, ok, err := memory.Get(nil, store.Journal, []byte(key))
+		require.NoError(t, err)
+		require.True(t, ok)
+		require.Equal(t, want, string(value))
+	}
+	disk, err := store.Open(opts) // The copy does not hold its lock.
+	require.NoError(t, err)
+	_, ok, err := disk.Get(nil, store.Journal, []byte("b"))
+	require.NoError(t, err)
+	require.False(t, ok)
+	require.NoError(t, errors.Join(disk.Close(), memory.Close()))
+}
+
+// The baseline keeps what it is told, and takes no key twice.
+func TestBaseline(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "baseline")
+	b, err := store.OpenBaseline(dir)
+	require.NoError(t, err)
+	require.NoError(t, b.Transfer(1, 2, 3))
+	require.NoError(t, b.Transfer(1, 2, 4))
+	require.ErrorContains(t, b.Transfer(1, 2, 3), "key 3 is known")
+	require.NoError(t, b.Close())
+	_, err = store.OpenBaseline(dir)
+	require.Error(t, err, "an old one is measured as if it were new")
 }

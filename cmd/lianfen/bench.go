@@ -316,10 +316,10 @@ func printBench(w io.Writer, r *bench.Report) error {
 		return fmt.Errorf("print: %w", err)
 	}
 	measured := new(table)
-	measured.row("MEASURED", "PER SECOND", "P50", "P90", "P99", "P99.9", "MAX", "CPU", "CPU GENERATOR", "ROUNDS")
+	measured.row("MEASURED", "PER SECOND", "P50", "P90", "P99", "P99.9", "MAX", "CPU", "CPU GENERATOR", "GROUP", "ROUNDS")
 	for _, m := range r.Measurements {
 		l := m.Latency
-		measured.row(m.Name, figure(m.PerSecond), figure(l.P50), figure(l.P90), figure(l.P99), figure(l.P999), figure(l.Max), figure(m.ServerCPU), figure(m.GeneratorCPU), m.Rounds)
+		measured.row(m.Name, figure(m.PerSecond), figure(l.P50), figure(l.P90), figure(l.P99), figure(l.P999), figure(l.Max), figure(m.ServerCPU), figure(m.GeneratorCPU), figure(m.Group), m.Rounds)
 	}
 	if err := measured.write(w); err != nil {
 		return err

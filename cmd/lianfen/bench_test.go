@@ -40,6 +40,7 @@ func TestBenchAuth(t *testing.T) {
 			require.LessOrEqual(t, m.Latency.P50, m.Latency.P99, m.Name)
 			require.LessOrEqual(t, m.Latency.P99, m.Latency.Max, m.Name)
 			require.Equal(t, 3, m.Rounds, m.Name)
+			require.Equal(t, strings.HasPrefix(m.Name, "switch"), m.Group > 0, m.Name)
 		}
 		require.Equal(t, []string{
 			"echo of the same frames", "switch, durable", "switch, store off", "switch, durable, one hot account", "echo, terminals",

@@ -152,7 +152,7 @@ func (a *auth) start(ctx context.Context) (err error) {
 		return err
 	}
 	for _, d := range []*daemon{a.volatile, a.durable} {
-		seen, err := a.walk(ctx, d)
+		seen, err := a.walk(ctx, d, a.opts.Accounts)
 		if err != nil {
 			return err
 		}
@@ -166,10 +166,11 @@ func (a *auth) start(ctx context.Context) (err error) {
 // walkTime bounds a walk.
 const walkTime = time.Hour
 
-// walk lets d use each account once, so that it is in memory when it is measured.
-func (a *auth) walk(ctx context.Context, d *daemon) (Loaded, error) {
-	a.opts.Progress(fmt.Sprintf("%s: using each account once", d.name), time.Duration(a.opts.Accounts)*50*time.Microsecond) //nolint:gosec // at most MaxAccounts.
-	load := Load{Conns: a.opts.Conns, Depth: a.opts.Depth, Walk: true, Duration: walkTime}
+// walk lets d use each of the first accounts once, so that they are in memory when
+// they are measured.
+func (a *auth) walk(ctx context.Context, d *daemon, accounts uint64) (Loaded, error) {
+	a.opts.Progress(fmt.Sprintf("%s: using each of %d accounts once", d.name, accounts), time.Duration(accounts)*80*time.Microsecond) //nolint:gosec // at most MaxAccounts.
+	load := Load{Accounts: accounts, Conns: a.opts.Conns, Depth: a.opts.Depth, Walk: true, Duration: walkTime}
 	if d == a.durable {
 		load.Answers = answersToJournal
 	}
@@ -177,8 +178,8 @@ func (a *auth) walk(ctx context.Context, d *daemon) (Loaded, error) {
 	if err != nil {
 		return seen, err
 	}
-	if seen.Answered != a.opts.Accounts {
-		return seen, fmt.Errorf("bench: %d requests for %d accounts", seen.Answered, a.opts.Accounts)
+	if seen.Answered != accounts {
+		return seen, fmt.Errorf("bench: %d requests for %d accounts", seen.Answered, accounts)
 	}
 	if d == a.durable {
 		a.answered += seen.Answered
@@ -190,6 +191,10 @@ func (a *auth) walk(ctx context.Context, d *daemon) (Loaded, error) {
 // collected, in the process whose memory is measured: little, so that the size at
 // which it next collects tells what is alive.
 const collectAt = 5
+
+// memoryAccounts are as many as memory looks at: a heap that is collected all the
+// time grows slowly.
+const memoryAccounts = 200_000
 
 // memory takes what a cached account costs from a switch of its own. The first walk
 // brings the accounts into memory and adds as many keys and records as there are
@@ -204,10 +209,11 @@ func (a *auth) memory(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, d.kill()) }()
+	accounts := min(a.opts.Accounts, memoryAccounts)
 	var alive [3]float64
 	for i := range alive {
 		if i > 0 {
-			if _, err := a.walk(ctx, d); err != nil {
+			if _, err := a.walk(ctx, d, accounts); err != nil {
 				return err
 			}
 		}
@@ -217,7 +223,7 @@ func (a *auth) memory(ctx context.Context) (err error) {
 		}
 		alive[i] = figures["go_memstats_next_gc_bytes"] / (1 + collectAt/100.0)
 	}
-	bytes := ((alive[1] - alive[0]) - (alive[2] - alive[1])) / float64(a.opts.Accounts)
+	bytes := ((alive[1] - alive[0]) - (alive[2] - alive[1])) / float64(accounts)
 	a.check(atMost("memory for each cached account, with member and card", math.Round(bytes), "bytes", targetMemory))
 	return nil
 }
@@ -270,10 +276,19 @@ func (a *auth) measure(ctx context.Context, line string, round int, side *daemon
 	if side == a.durable {
 		load.Answers = answersToJournal
 	}
+	before, err := side.groups(ctx)
+	if err != nil {
+		return err
+	}
 	seen, err := a.house.generate(ctx, side, load)
 	if err != nil {
 		return err
 	}
+	after, err := side.groups(ctx)
+	if err != nil {
+		return err
+	}
+	seen.Group = ratio(after.records-before.records, after.count-before.count)
 	if side == a.durable {
 		a.answered += seen.Answered
 	}
@@ -391,6 +406,9 @@ func (a *auth) recovery(ctx context.Context) error {
 func (a *auth) journal(ctx context.Context) error {
 	if err := a.durable.stop(); err != nil {
 		return err
+	}
+	if words := a.durable.lastWords(); words != "" {
+		a.report.note("the durable switch warned; its last words: %s", words)
 	}
 	a.opts.Progress("looking up every answer in the journal", time.Duration(a.answered)*time.Microsecond) //nolint:gosec // millions.
 	t, err := a.house.check(ctx)

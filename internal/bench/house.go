@@ -111,6 +111,18 @@ func (d *daemon) ready(ctx context.Context) (app.Status, error) {
 	}
 }
 
+// groups is how many records a switch has written, and in how many groups.
+type groups struct{ records, count float64 }
+
+// groups reads them; an echo has none.
+func (d *daemon) groups(ctx context.Context) (groups, error) {
+	if d.http == "" {
+		return groups{}, nil
+	}
+	figures, err := app.Figures(ctx, d.http)
+	return groups{figures["lianfen_ledger_group_records_sum"], figures["lianfen_ledger_group_records_count"]}, err
+}
+
 // echo starts an echo. It inherits the listening socket, so that connections are
 // taken from the first moment on.
 func (h *house) echo(ctx context.Context) (*daemon, error) {
@@ -138,7 +150,10 @@ func (h *house) echo(ctx context.Context) (*daemon, error) {
 // generate sends load to d and returns what the generator saw; anything that was
 // declined or not answered is an error.
 func (h *house) generate(ctx context.Context, d *daemon, load Load) (Loaded, error) {
-	load.Address, load.Dialect, load.Accounts, load.Server = d.address, h.opts.Dialect, h.opts.Accounts, d.PID()
+	load.Address, load.Dialect, load.Server = d.address, h.opts.Dialect, d.PID()
+	if load.Accounts == 0 {
+		load.Accounts = h.opts.Accounts
+	}
 	load.WarmUp = h.opts.Duration / 5
 	if load.Duration == 0 {
 		load.Duration = h.opts.Duration

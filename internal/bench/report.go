@@ -52,7 +52,9 @@ type Measurement struct {
 	ServerCPU    float64 `json:"server_cpu_us"`
 	GeneratorCPU float64 `json:"generator_cpu_us"`
 	Allocations  float64 `json:"allocations,omitempty"`
-	Rounds       int     `json:"rounds"`
+	// Group is how many journal records a group commit wrote, on average.
+	Group  float64 `json:"group_records,omitempty"`
+	Rounds int     `json:"rounds"`
 }
 
 // Latency is how long requests took, in microseconds.
@@ -87,6 +89,7 @@ func median(name string, rounds []Measurement) Measurement {
 		ServerCPU:    of(func(m *Measurement) float64 { return m.ServerCPU }),
 		GeneratorCPU: of(func(m *Measurement) float64 { return m.GeneratorCPU }),
 		Allocations:  of(func(m *Measurement) float64 { return m.Allocations }),
+		Group:        of(func(m *Measurement) float64 { return m.Group }),
 		Rounds:       len(rounds),
 	}
 }

@@ -117,6 +117,7 @@ type Request struct {
 	PAN          PAN    // DE2, else from DE35 or DE36
 	Processing   uint32 // DE3, six digits
 	Amount       Amount // DE4
+	Actual       Amount // DE95 of a reversal: what stands of the original; 0: nothing
 	Transmission uint64 // DE7, MMDDhhmmss
 	STAN         STAN   // DE11
 	LocalTime    uint32 // DE12, hhmmss

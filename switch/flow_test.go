@@ -272,6 +272,7 @@ func (s *story) again(td *datadriven.TestData) string {
 //	host           in the partner's name, whoever sent the original
 //	card=NAME      with another card
 //	amount=N       with another amount
+//	actual=N       but for N, which stand (DE95)
 //	claims=WORD    as if the original had been of another function
 //	mti=0, when=0  DE90 does not say the message type, the transmission time
 //	acquirer=N     DE90 says another acquirer
@@ -289,6 +290,7 @@ func (s *story) reverse(td *datadriven.TestData) string {
 	if name := ""; td.MaybeScanArgs(s.t, "card", &name) {
 		req.PAN = parsePAN(s.t, cards()[name])
 	}
+	td.MaybeScanArgs(s.t, "actual", &req.Actual)
 	amount, claim := int64(req.Amount), ""
 	td.MaybeScanArgs(s.t, "amount", &amount)
 	req.Amount = points.Amount(amount)

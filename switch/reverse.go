@@ -41,14 +41,15 @@ func (s *Switch) original(x *exchange, acceptor router.Acceptor) {
 	}
 }
 
-// reverse names the request that a reversal undoes: a terminal repeats its STAN
+// reverse names the request that a reversal undoes, and what stands of it (DE95;
+// terminals have none and reverse the whole): a terminal repeats its STAN
 // and batch (messages.md 10.6), a partner names it in DE90, else by DE38 and card
 // (10.13). DE61 of a terminal's reversal names the original of the reversed
 // request and is not looked at. A partner's reversal that names nothing that can be
 // found again is sent on without: 25, because 00 would promise that it is gone.
 func (s *Switch) reverse(x *exchange, acceptor router.Acceptor) {
 	req, cmd := &x.req, &x.cmd
-	cmd.Reverses = req.Reversed
+	cmd.Reverses, cmd.Actual = req.Reversed, req.Actual
 	switch {
 	case req.Door == points.DoorTerminal:
 		cmd.OriginalKey = traceKey(req, acceptor, classOf(req.Reversed))

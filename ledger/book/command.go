@@ -107,6 +107,10 @@ type Command struct {
 	// refused. 0: not said.
 	Reverses points.Function
 
+	// Actual is what a reversal leaves standing of its original (DE95); 0: nothing,
+	// it is of the whole.
+	Actual points.Amount
+
 	// Against is the account on the other side of an earn, redemption, capture or
 	// adjustment: 0 is clearing with the acquirer, for an adjustment the issued account.
 	Against AccountKind

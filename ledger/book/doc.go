@@ -46,6 +46,9 @@
 //	                  │ └────── reversal of the hold ───────────────────> reversed
 //	                  └──────── last day over, ExpireHolds ─────────────> expired
 //
+// The reversal of a part of the hold makes it smaller and leaves it open while it
+// reserves anything; what a capture has taken stays taken.
+//
 // Back to open: the void or reversal of a capture, the reversal of a release,
 // while the hold's last day is not over. After it, captured points that come back
 // go to the account. A hold counts for the day's limits when it is placed, and
@@ -60,7 +63,12 @@
 //	    voided
 //
 // Reversal is final: what comes under the key afterwards is declined, also when
-// it comes for the first time (tombstone). A void needs the same business date,
+// it comes for the first time (tombstone). The reversal of a part
+// ([Command.Actual]) is one of the moves to partly returned: the actual amount
+// stands, what was refunded counts as given back, and a void, which is of the
+// whole, is too late. Its original keeps its first answer, as after a refund;
+// one that it overtakes is declined like any other, for nobody has granted the
+// actual amount. A void needs the same business date,
 // terminal and merchant; a refund does not. What is undone on the date of the
 // original does not count for that date's limits any more; refunds do.
 //
@@ -74,6 +82,8 @@
 //	void, refund, reversal
 //	             the opposite, with the original's lots, latest expiry first;
 //	             lapsed without grace: member -l    breakage +l
+//	reversal of a part
+//	             the same, with so much of them; of an earn what had repaid a debt last
 //	reversal of what gave points that are spent by now
 //	             member -there    then debt -missing where the programme keeps
 //	             debts, else suspense(issuer) -missing
@@ -90,8 +100,9 @@
 // # Rules worth knowing
 //
 // Before the first cut-over there is no business date, and whatever would book
-// points is declined (programme closed). A reversal is always of the whole: its
-// amount, where it has one, is that of the original. A reversal by key whose
+// points is declined (programme closed). The amount of a reversal, where it has
+// one, is that of the original, also when it is one of a part; a part can be
+// reversed of redemptions, captures, earns and holds. A reversal by key whose
 // original is older than the keys that are kept is one of an unknown original; by
 // position it finds it. A decline without a key is not written. An account of the
 // house exists while its balance is not zero. New points are refused by an account

@@ -50,6 +50,7 @@ type deed struct {
 	hold     *reserve
 	reheld   []point // final capture, release: what went back to free
 	reversed bool
+	parted   int // what reversals of a part have given or taken back
 	voided   *deed
 	voidOf   book.Kind
 }
@@ -193,7 +194,7 @@ func (o *oracle) do(cmd book.Command) (points.Reason, int) {
 	if first, ok := o.deeds[cmd.Key]; ok {
 		a, c := first.cmd, cmd
 		if a.Kind != c.Kind || a.Card != c.Card || a.Program != c.Program || a.Amount != c.Amount || a.OriginalKey != c.OriginalKey ||
-			a.ToMember != c.ToMember || a.ActiveOn != c.ActiveOn || a.ExpiresOn != c.ExpiresOn || a.Date != c.Date || a.Origin != c.Origin {
+			a.ToMember != c.ToMember || a.ActiveOn != c.ActiveOn || a.ExpiresOn != c.ExpiresOn || a.Date != c.Date || a.Origin != c.Origin || a.Actual != c.Actual {
 			if a.Kind == book.KindReverse && c.Kind == book.KindReverse && !first.reason.Approved() {
 				return o.judge(cmd) // anew
 			}
@@ -561,12 +562,7 @@ func (o *oracle) returnLatest(d, sale *deed, n int) {
 	pu := o.purse(sale)
 	o.house[book.ClearingAccount][sale.program] -= n
 	for range n {
-		best := -1
-		for i, p := range sale.took {
-			if !sale.back[i] && (best < 0 || !laterExpiry(sale.took[best], p)) {
-				best = i
-			}
-		}
+		best := sale.latest()
 		sale.back[best] = true
 		d.returned = append(d.returned, best)
 		p := sale.took[best]
@@ -580,6 +576,17 @@ func (o *oracle) returnLatest(d, sale *deed, n int) {
 		}
 	}
 	d.gaveTo = sale.member
+}
+
+// latest is the point not given back that expires last.
+func (d *deed) latest() int {
+	best := -1
+	for i, p := range d.took {
+		if !d.back[i] && (best < 0 || !laterExpiry(d.took[best], p)) {
+			best = i
+		}
+	}
+	return best
 }
 
 func laterExpiry(p, q point) bool {
@@ -613,7 +620,7 @@ func (o *oracle) void(d *deed) points.Reason {
 		return points.OriginalDiffers
 	case sale.date != o.date:
 		return points.OriginalClosed
-	case sale.reversed || sale.voided != nil || sale.left() < len(sale.took) && (sale.cmd.Kind == book.KindRedeem || sale.cmd.Kind == book.KindCapture):
+	case sale.reversed || sale.voided != nil || sale.parted > 0 || sale.left() < len(sale.took) && (sale.cmd.Kind == book.KindRedeem || sale.cmd.Kind == book.KindCapture):
 		return points.OriginalClosed
 	}
 	d.voidOf = sale.cmd.Kind
@@ -727,6 +734,9 @@ func (o *oracle) refund(d *deed) points.Reason {
 }
 
 func (o *oracle) reverse(d *deed) points.Reason {
+	if d.cmd.Actual < 0 {
+		return points.BadAmount
+	}
 	first, r := o.same(d)
 	if first == nil {
 		o.tombs[d.cmd.OriginalKey] = true
@@ -746,6 +756,12 @@ func (o *oracle) reverse(d *deed) points.Reason {
 	if d.cmd.Terminal != first.cmd.Terminal {
 		return points.OriginalDiffers
 	}
+	if n := int(d.cmd.Amount); n != 0 && n != int(first.cmd.Amount) && n != first.amount {
+		return points.OriginalDiffers
+	}
+	if d.cmd.Actual != 0 {
+		return o.reduce(d, first)
+	}
 	if first.reversed {
 		return points.Approved
 	}
@@ -754,14 +770,14 @@ func (o *oracle) reverse(d *deed) points.Reason {
 	switch first.cmd.Kind {
 	case book.KindEarn:
 		if first.voided == nil {
-			d.amount = first.amount
-			o.unearn(d, first)
+			d.amount = first.amount - first.parted
+			o.unearnSome(d, first, d.amount)
 		}
 	case book.KindRedeem:
 		if n := first.left(); first.voided == nil && n > 0 {
 			d.amount = n
 			o.returnLatest(d, first, n)
-			if first.date == o.date && n == first.amount {
+			if first.date == o.date && n == first.amount-first.parted {
 				o.uncount(pu, n, 1)
 			}
 		}
@@ -808,6 +824,89 @@ func (o *oracle) reverse(d *deed) points.Reason {
 	default:
 	}
 	return points.Approved
+}
+
+// reduce reverses first but for what the sender says stands.
+func (o *oracle) reduce(d, first *deed) points.Reason {
+	pu, keep, h := o.purse(first), int(d.cmd.Actual), first.hold
+	switch first.cmd.Kind {
+	case book.KindEarn, book.KindRedeem, book.KindCapture, book.KindHold:
+	default:
+		return points.NotPermitted
+	}
+	if keep > first.amount {
+		return points.AmountOverOriginal
+	}
+	if first.reversed || first.voided != nil {
+		return points.Approved
+	}
+	stands := first.amount - first.parted
+	if first.cmd.Kind == book.KindRedeem || first.cmd.Kind == book.KindCapture {
+		stands = first.left()
+	}
+	n := max(0, stands-keep)
+	switch {
+	case n == 0:
+	case first.cmd.Kind == book.KindEarn:
+		o.unearnSome(d, first, n)
+	case first.cmd.Kind == book.KindRedeem:
+		o.returnLatest(d, first, n)
+		if first.date == o.date {
+			o.uncount(pu, n, 0)
+		}
+	case first.cmd.Kind == book.KindHold:
+		if n = 0; h.state == "open" {
+			n = min(stands-keep, len(h.points))
+			o.shrink(d, h, n)
+		}
+	case first.cmd.Final || h.due < o.date || h.state == "expired" || h.deed.reversed:
+		o.returnLatest(d, first, n)
+		if h.placed == o.date {
+			o.uncount(pu, n, 0)
+		}
+		h.captured -= n
+	default:
+		o.house[book.ClearingAccount][first.program] -= n
+		for range n {
+			i := first.latest()
+			first.back[i] = true
+			h.points = append(h.points, first.took[i])
+		}
+		h.captured -= n
+		h.state = "open"
+	}
+	d.amount = n
+	first.parted += n
+	return points.Approved
+}
+
+// shrink gives back the n points of a hold that expire last.
+func (o *oracle) shrink(d *deed, h *reserve, n int) {
+	part := &reserve{deed: h.deed, placed: h.placed}
+	for range n {
+		last := 0
+		for i, p := range h.points {
+			if goesBefore(h.points[last], p) {
+				last = i
+			}
+		}
+		part.points = append(part.points, h.points[last])
+		h.points = slices.Delete(h.points, last, last+1)
+	}
+	o.giveRest(d, part, 1)
+	if len(h.points) == 0 {
+		h.state = "reversed"
+	}
+}
+
+// unearnSome takes back n of what an earn still gives: points first, and then the
+// debt that it repaid is owed again.
+func (o *oracle) unearnSome(d, sale *deed, n int) {
+	o.house[book.ClearingAccount][sale.program] += n
+	left := sale.gave[min(sale.parted, len(sale.gave)):]
+	left = left[:min(n, len(left))]
+	o.claim(d, sale.program, sale.gaveTo, left, len(left))
+	o.purse(sale).debt += n - len(left)
 }
 
 func (o *oracle) unincrement(d, first *deed) {

@@ -93,6 +93,10 @@ func (g *generator) fresh(date points.BusinessDate) book.Command {
 		cmd.Amount = amount / 2
 		cmd.Final = g.pick(2) == 0
 		g.name(&cmd)
+	case book.KindReverse:
+		if g.name(&cmd); g.pick(3) == 0 {
+			cmd.Actual = points.Amount(g.pick(45) - 1)
+		}
 	default:
 		g.name(&cmd)
 	}

@@ -66,8 +66,9 @@ const (
 	hasGroup
 	hasAgainst
 	hasReverses
+	hasActual
 
-	commandMask = hasReverses<<1 - 1
+	commandMask = hasActual<<1 - 1
 )
 
 // AppendRecord appends the journal record of cmd and out to dst. Out.Replayed is
@@ -146,6 +147,7 @@ func (c *Command) mask() uint64 {
 	set(hasGroup, len(c.Group) > 0)
 	set(hasAgainst, c.Against != 0)
 	set(hasReverses, c.Reverses != 0)
+	set(hasActual, c.Actual != 0)
 	return m
 }
 
@@ -268,6 +270,9 @@ func appendRareFields(dst []byte, c *Command, m uint64) []byte {
 	if m&hasReverses != 0 {
 		dst = append(dst, byte(c.Reverses))
 	}
+	if m&hasActual != 0 {
+		dst = appendAmount(dst, c.Actual)
+	}
 	return dst
 }
 
@@ -377,6 +382,9 @@ func decodeRareFields(r *reader, c *Command, m uint64) {
 	}
 	if m&hasReverses != 0 {
 		c.Reverses = points.Function(r.byte())
+	}
+	if m&hasActual != 0 {
+		c.Actual = r.amount()
 	}
 }
 

@@ -202,7 +202,7 @@ func (g *generator) wild(date points.BusinessDate) book.Command {
 		case 9:
 			cmd.Against, cmd.Reverses = book.AccountKind(g.pick(12)), points.Function(g.pick(9))
 		case 10:
-			cmd.Limit = uint32(g.pick(3))
+			cmd.Limit, cmd.Actual = uint32(g.pick(3)), points.Amount(numbers[g.pick(len(numbers))])
 		case 11:
 			cmd.Acquirer = points.AcquirerID(g.pick(2) * 2001)
 		case 12:

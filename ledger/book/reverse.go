@@ -18,6 +18,9 @@ func (b *Book) reverse(cmd *Command, out *Outcome) (points.Reason, error) {
 	if reason := b.opened(); !reason.Approved() {
 		return reason, nil
 	}
+	if cmd.Actual < 0 {
+		return points.BadAmount, nil
+	}
 	position, ok, err := b.target(cmd)
 	if err != nil {
 		return 0, err
@@ -55,6 +58,9 @@ func (b *Book) reverse(cmd *Command, out *Outcome) (points.Reason, error) {
 	if cmd.Amount != 0 && cmd.Amount != rec.Command.Amount && cmd.Amount != rec.Outcome.Amount {
 		return points.OriginalDiffers, nil
 	}
+	if cmd.Actual != 0 {
+		return b.reduce(rec, cmd.Actual, out)
+	}
 	t, err := b.findTransaction(position)
 	if err != nil || (t != nil && t.reversed != 0) {
 		return points.Approved, err
@@ -77,8 +83,8 @@ func (b *Book) reverseKnown(rec *Record, t *transaction, out *Outcome) (reason p
 	case KindEarn:
 		reason, err = points.Approved, nil
 		if t == nil || t.voided == 0 {
-			out.Amount = rec.Outcome.Amount
-			reason, err = b.undoPostings(rec, out)
+			out.Amount = rec.Outcome.Amount - t.reducedBy()
+			reason, err = b.unearn(rec, t.reducedBy(), out.Amount, out)
 		}
 	case KindTransfer, KindGroup:
 		out.Amount = rec.Outcome.Amount
@@ -150,13 +156,18 @@ func (b *Book) reverseSale(rec *Record, t *transaction, out *Outcome) (points.Re
 	}
 	a := b.shown
 	if rec.Command.Kind == KindCapture {
-		return b.uncapture(a, rec, t, true, out)
+		reason, err := b.uncapture(a, rec, t, true, out)
+		if err != nil || !reason.Approved() {
+			return reason, err
+		}
+		return points.Approved, b.reopenAccount(a)
 	}
+	reduced := t.reducedBy() // before t changes
 	reason, err := b.giveBackSale(a, rec, t, left, out)
 	if err != nil || !reason.Approved() {
 		return reason, err
 	}
-	if sale.Date == b.date && left == sale.Amount {
+	if sale.Date == b.date && left == sale.Amount-reduced {
 		a.countRedeemed(b.date, -left, -1)
 	}
 	return points.Approved, b.reopenAccount(a)
@@ -319,10 +330,15 @@ func (b *Book) unincrement(h *hold, a *account, rec *Record, out *Outcome) (poin
 			}
 		}
 	}
-	if reason, err := b.releaseHeld(&part, a, 0, out); err != nil || !reason.Approved() {
+	out.Amount = part.left
+	return b.shrink(h, a, &part, out)
+}
+
+// shrink gives part of what h reserves back to its account.
+func (b *Book) shrink(h *hold, a *account, part *hold, out *Outcome) (points.Reason, error) {
+	if reason, err := b.releaseHeld(part, a, 0, out); err != nil || !reason.Approved() {
 		return reason, err
 	}
-	out.Amount = part.left
 	b.touch(h)
 	h.reserved -= part.left
 	h.left -= part.left

@@ -250,6 +250,7 @@ type transaction struct {
 	reversed points.Position // by which command; 0: not
 	voided   points.Position
 	givings  []giving
+	reduced  points.Amount // by reversals of a part, in sum; those of a sale stand in givings too
 }
 
 func (t *transaction) id() points.Position { return t.position }
@@ -268,6 +269,9 @@ func (t *transaction) appendValue(dst []byte) []byte {
 		dst = binary.AppendUvarint(dst, uint64(g.move))
 		dst = appendAmount(dst, g.amount)
 	}
+	if t.reduced != 0 { // a later addition: what was never reversed in part is written as it always was
+		dst = appendAmount(dst, t.reduced)
+	}
 	return dst
 }
 
@@ -278,6 +282,11 @@ func (t *transaction) decodeValue(r *reader) {
 		g.amount = r.amount()
 		t.givings = append(t.givings, g)
 	}
+	if len(r.src) > 0 {
+		if t.reduced = r.amount(); t.reduced == 0 {
+			r.fail()
+		}
+	}
 }
 
 // returned is what has been given back, in sum.
@@ -286,6 +295,14 @@ func (t *transaction) returned() (sum points.Amount) {
 		sum += g.amount
 	}
 	return sum
+}
+
+// reducedBy is what reversals of a part have taken off; of no transaction, nothing.
+func (t *transaction) reducedBy() points.Amount {
+	if t == nil {
+		return 0
+	}
+	return t.reduced
 }
 
 // returnedOf is what has been given back of one move.

@@ -175,6 +175,8 @@ func (s *teller) command(t *testing.T, words []string) book.Command {
 			cmd.Original = points.Position(n)
 		case "code":
 			copy(cmd.AuthCode[:], value)
+		case "actual":
+			cmd.Actual = points.Amount(n)
 		case "final":
 			cmd.Final = true
 		case "partial":

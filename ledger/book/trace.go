@@ -190,7 +190,7 @@ func (b *Book) recall(cmd *Command, out *Outcome) (done bool, err error) {
 // (messages.md 10.1). What only describes how it was asked does not count.
 func (b *Book) sameContent(x, y *Command) bool {
 	if x.Kind != y.Kind || x.Function != y.Function || x.Card != y.Card || x.Member != y.Member ||
-		x.Program != y.Program || x.Amount != y.Amount || x.Against != y.Against || x.Reverses != y.Reverses {
+		x.Program != y.Program || x.Amount != y.Amount || x.Against != y.Against || x.Reverses != y.Reverses || x.Actual != y.Actual {
 		return false
 	}
 	if x.Original != y.Original || x.OriginalKey != y.OriginalKey || x.ToCard != y.ToCard || x.ToMember != y.ToMember {

@@ -95,7 +95,7 @@ func (b *Book) void(cmd *Command, out *Outcome) (points.Reason, error) {
 		return points.OriginalDiffers, nil
 	case sale.Date != b.date:
 		return points.OriginalClosed, nil
-	case t != nil && (t.reversed != 0 || t.voided != 0 || len(t.givings) > 0):
+	case t != nil && (t.reversed != 0 || t.voided != 0 || len(t.givings) > 0 || t.reduced > 0):
 		return points.OriginalClosed, nil
 	}
 	a, reason, err := b.accountBehind(sale, out)
@@ -190,18 +190,7 @@ func (b *Book) giveBackSale(a *account, rec *Record, t *transaction, amount poin
 	if err != nil || !reason.Approved() {
 		return reason, err
 	}
-	var pieces []giving
-	for _, i := range latestFirst(&rec.Outcome) {
-		move := uint32(i) //nolint:gosec // an index into at most maxMoves.
-		part := min(-rec.Outcome.Lots[i].Amount, amount)
-		if t != nil {
-			part = min(-rec.Outcome.Lots[i].Amount-t.returnedOf(move), amount)
-		}
-		if part > 0 {
-			pieces = append(pieces, giving{b.position + 1, move, part})
-			amount -= part
-		}
-	}
+	pieces := b.returnable(rec, t, amount)
 	rules, total, lapsed := b.rulesOf(rec.Outcome.Program), points.Amount(0), points.Amount(0)
 	for _, piece := range pieces {
 		gone, reason := b.giveBack(a, rec.Outcome.Lots[piece.move].Lot, piece.amount, false, rules, out)
@@ -224,6 +213,23 @@ func (b *Book) giveBackSale(a *account, rec *Record, t *transaction, amount poin
 	}
 	t.givings = append(t.givings, pieces...)
 	return points.Approved, nil
+}
+
+// returnable finds amount in what a redemption or capture took and nobody has
+// given back, the latest-expiring first.
+func (b *Book) returnable(rec *Record, t *transaction, amount points.Amount) (pieces []giving) {
+	for _, i := range latestFirst(&rec.Outcome) {
+		move := uint32(i) //nolint:gosec // an index into at most maxMoves.
+		part := min(-rec.Outcome.Lots[i].Amount, amount)
+		if t != nil {
+			part = min(-rec.Outcome.Lots[i].Amount-t.returnedOf(move), amount)
+		}
+		if part > 0 {
+			pieces = append(pieces, giving{b.position + 1, move, part})
+			amount -= part
+		}
+	}
+	return pieces
 }
 
 // counterpart is the account on the other side of a redemption or capture.
@@ -396,12 +402,11 @@ func (b *Book) uncapture(a *account, rec *Record, t *transaction, rehold bool, o
 	if t != nil {
 		left -= t.returned()
 	}
-	placed, err := b.findTransaction(h.position)
+	over, err := b.over(h)
 	if err != nil {
 		return 0, err
 	}
-	// A hold that was reversed must not reserve anything again.
-	if h.due < b.date || h.state == holdExpired || (placed != nil && placed.reversed != 0) {
+	if over {
 		reason, err := b.giveBackSale(a, rec, t, left, out)
 		if err == nil && reason.Approved() {
 			b.touch(h)
@@ -409,32 +414,49 @@ func (b *Book) uncapture(a *account, rec *Record, t *transaction, rehold bool, o
 		}
 		return reason, err
 	}
-	if reason, err := b.postHouse(counterpart(&rec.Outcome), -left, out); err != nil || !reason.Approved() {
+	reason, err := b.returnToHold(h, a, rec, b.returnable(rec, t, left), out)
+	if err != nil || !reason.Approved() {
 		return reason, err
 	}
-	if reason := b.moveHeld(a, left); !reason.Approved() {
+	if rehold {
+		return b.rehold(h, a, rec, out), nil
+	}
+	return points.Approved, nil
+}
+
+// over reports whether nothing can come back to h any more: its time is over, or
+// it was reversed and must not reserve anything again.
+func (b *Book) over(h *hold) (bool, error) {
+	placed, err := b.findTransaction(h.position)
+	if err != nil {
+		return false, err
+	}
+	return h.due < b.date || h.state == holdExpired || (placed != nil && placed.reversed != 0), nil
+}
+
+// returnToHold reserves again pieces of what a capture took from h.
+func (b *Book) returnToHold(h *hold, a *account, rec *Record, pieces []giving, out *Outcome) (points.Reason, error) {
+	var amount points.Amount
+	for _, piece := range pieces {
+		amount += piece.amount
+	}
+	if reason, err := b.postHouse(counterpart(&rec.Outcome), -amount, out); err != nil || !reason.Approved() {
+		return reason, err
+	}
+	if reason := b.moveHeld(a, amount); !reason.Approved() {
 		return reason, nil
 	}
-	if reason := b.postMember(a, left, out); !reason.Approved() {
+	if reason := b.postMember(a, amount, out); !reason.Approved() {
 		return reason, nil
 	}
 	b.touch(h)
 	b.reopen(h, a)
-	h.captured -= left
-	h.left += left
-	for _, i := range latestFirst(&rec.Outcome) {
-		move := &rec.Outcome.Lots[i]
-		part := -move.Amount
-		if t != nil {
-			part -= t.returnedOf(uint32(i)) //nolint:gosec // an index into at most maxMoves.
-		}
-		if part > 0 {
-			h.lots = insertLot(h.lots, move.Lot, part)
-			out.Lots = append(out.Lots, LotMove{Account: a.key, Lot: move.Lot, Amount: part})
-		}
-	}
-	if rehold {
-		return b.rehold(h, a, rec, out), nil
+	h.captured -= amount
+	h.left += amount
+	for _, piece := range pieces {
+		key := rec.Outcome.Lots[piece.move].Lot
+		h.lots = insertLot(h.lots, key, piece.amount)
+		out.Lots = append(out.Lots, LotMove{Account: a.key, Lot: key, Amount: piece.amount})
 	}
 	return points.Approved, nil
 }

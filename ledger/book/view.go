@@ -128,6 +128,7 @@ type TransactionView struct {
 	Returned points.Amount   // by void, refunds and reversal together
 	Voided   points.Position // by which command; 0: not
 	Reversed points.Position
+	Reduced  points.Amount // by reversals of a part
 }
 
 // Transaction tells what has happened to the transaction at position; a
@@ -138,7 +139,7 @@ func (b *Book) Transaction(position points.Position) (TransactionView, error) {
 	if t == nil || err != nil {
 		return TransactionView{Position: position}, err
 	}
-	return TransactionView{position, t.returned(), t.voided, t.reversed}, nil
+	return TransactionView{position, t.returned(), t.voided, t.reversed, t.reduced}, nil
 }
 
 // Total is one line of the trial balance.

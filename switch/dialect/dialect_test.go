@@ -590,6 +590,35 @@ func TestCardFromTracks(t *testing.T) {
 	}
 }
 
+// DE95 tells what a reversal leaves standing, and nothing else: what says more is
+// refused, since a reversal understood in half gives back points that were spent.
+func TestReplacementAmounts(t *testing.T) {
+	for _, c := range []struct {
+		function points.Function
+		value    string
+		actual   points.Amount
+		wrong    string
+	}{
+		{points.Reversal, "000000000000000000000000000000000000000000", 0, ""},
+		{points.Reversal, "000000000000000000000000C00000000D00000000", 0, ""},
+		{points.Reversal, "000000000120000000000000000000000000000000", 120, ""},
+		{points.Reversal, "000000000120000000000120C00000000C00000000", 120, ""},
+		{points.Reversal, "999999999999000000000000000000000000000000", points.MaxAmount, ""},
+		{points.Reversal, "000000000120000000000119000000000000000000", 0, "twelve digits"},
+		{points.Reversal, "000000000000000000000119000000000000000000", 0, "twelve digits"},
+		{points.Reversal, "0000000C0120000000000000000000000000000000", 0, "twelve digits"},
+		{points.Reversal, "000000000120000000000000D00000001000000000", 0, "fees"},
+		{points.Redeem, "000000000000000000000000000000000000000000", 0, ""},
+		{points.Redeem, "000000000120000000000000000000000000000000", 0, "only a reversal"},
+	} {
+		r := points.Request{Function: c.function}
+		wrong := readReplacement95(&r, []byte(c.value))
+		require.Equal(t, c.actual, r.Actual, c.value)
+		require.Contains(t, wrong, c.wrong, c.value)
+		require.Equal(t, c.wrong == "", wrong == "", c.value)
+	}
+}
+
 // Dates and times are of the calendar and the clock; a year is not told, so that
 // 29 February is a day.
 func TestDatesAndTimes(t *testing.T) {

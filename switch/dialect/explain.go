@@ -255,6 +255,8 @@ func (d *Dialect) explainParts(m *message, req *points.Request, de int) []Explai
 		return cutParts(value, []part60{{0, 3, "operator or card organisation", "操作员或卡组织"}})
 	case de == 90:
 		return cutParts(value, original90())
+	case de == 95:
+		return cutParts(value, replacement95())
 	default:
 		return nil
 	}

@@ -16,7 +16,7 @@ func hostElements(t *[lastElement + 1]requestElement) {
 	t[86] = onlyClose(amount(16, func(r *points.Request) *points.Amount { return &r.Totals.CreditAmount }))
 	t[88] = onlyClose(amount(16, func(r *points.Request) *points.Amount { return &r.Totals.DebitAmount }))
 	t[90] = requestElement{read: readOriginal90, write: writeOriginal90}
-	t[95] = requestElement{read: readReplacement95}
+	t[95] = requestElement{read: readReplacement95, write: writeReplacement95, late: true}
 	t[100] = institution(func(r *points.Request) *points.IssuerID { return &r.Issuer })
 	t[103] = requestElement{read: readTarget103, write: writeTarget103, late: true}
 	t[125] = pinBlock(16)
@@ -87,13 +87,40 @@ func writeOriginal90(dst []byte, r *points.Request) ([]byte, bool) {
 	return appendDecimal(dst, uint64(o.Forwarder), 11), o.Present
 }
 
-// readReplacement95 refuses a reversal of a part. Taken for a reversal of the
-// whole it would give points back that were spent.
-func readReplacement95(_ *points.Request, value []byte) string {
-	if len(bytes.Trim(value, "0CD ")) != 0 {
-		return "reversal of a part is not supported; leave it out or send zeros"
+// replacement95 is the layout of DE95: actual amount 12, the same for settlement
+// 12, fees 9 and 9 (a C or D and eight digits).
+func replacement95() []part60 {
+	return []part60{
+		{0, 12, "actual amount", "实际金额"},
+		{12, 24, "actual settlement amount", "实际清算金额"},
+		{24, 33, "transaction fee", "交易手续费"},
+		{33, 42, "settlement fee", "清算手续费"},
 	}
+}
+
+// readReplacement95 reads what a reversal leaves standing. Points have no second
+// currency and no fees to be replaced: what says otherwise is refused, since a
+// reversal that is understood in half gives back points that were spent.
+func readReplacement95(r *points.Request, value []byte) string {
+	actual, settled := value[:12], value[12:24]
+	switch {
+	case len(bytes.Trim(value, "0CD ")) == 0:
+		return ""
+	case r.Function != points.Reversal:
+		return "only a reversal has replacement amounts; leave it out or send zeros"
+	case !classN.holds(actual) || (!bytes.Equal(settled, actual) && len(bytes.Trim(settled, "0 ")) != 0):
+		return "want the actual amount in twelve digits, then the same again or zeros"
+	case len(bytes.Trim(value[24:], "0CD ")) != 0:
+		return "fees are not supported; send zeros"
+	}
+	r.Actual = points.Amount(number(actual)) //nolint:gosec // twelve digits.
 	return ""
+}
+
+func writeReplacement95(dst []byte, r *points.Request) ([]byte, bool) {
+	const settlementAndFees = "000000000000000000000000000000"
+	dst = appendAmount(dst, r.Actual, 12)
+	return append(dst, settlementAndFees...), r.Actual != 0
 }
 
 // readTarget103 reads who receives a transfer. In other functions DE103 is an

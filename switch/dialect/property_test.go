@@ -48,6 +48,9 @@ func drawRequest(t *rapid.T, d *Dialect) points.Request {
 	drawText(t, "answer", r.Answer[:])
 	drawText(t, "product", r.Product[:rapid.IntRange(1, 60).Draw(t, "product length")])
 	drawOriginal(t, d, u, &r)
+	if r.Function == points.Reversal && !d.packed {
+		r.Actual = points.Amount(rapid.Int64Range(0, int64(points.MaxAmount)).Draw(t, "actual"))
+	}
 	if u.target != mustLack {
 		r.Target = points.ProgramID(rapid.Uint16Range(900, 998).Draw(t, "target"))
 	}

@@ -107,7 +107,7 @@ const protocolAnswers = `
 | DE63, request, pos | operator 3 (sign-on, batch close), card organisation 3 (refund) |
 | DE63, answer, host | RRN and our twelve characters; DE37 is the acquirer's own |
 | DE90, host | message type 4, STAN 6, transmission time 10, acquirer 11, forwarder 11 |
-| DE95, host | zeros; a reversal of a part is refused with 30, never taken for one of the whole |
+| DE95, host | of a reversal: the actual amount 12, which stands, the same again or zeros 12, fees 18, zeros. All zeros, or no DE95: nothing stands. DE4 is the original's in both cases |
 
 Institutions are written in eight digits at least. DE49 and DE50 carry a programme's code, 900 to
 998; 156, money, names none.

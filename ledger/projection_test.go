@@ -37,7 +37,7 @@ func openBazaar(h *house, seed uint64) *bazaar {
 	b := &bazaar{house: h, rng: rand.New(rand.NewPCG(seed, 7)), date: genesis}
 	b.furnish(members)
 	b.put(book.Entry{Program: &book.Program{ID: inn, Issuer: issuer, Name: "Inn", Status: book.Active, Rules: book.ProgramRules{
-		ValidMonths: 1, Transfer: true, OpenOnEarn: true, Debt: true, PendingDays: 2, HoldDays: 3,
+		ValidMonths: 1, Transfer: true, OpenOnEarn: true, Debt: true, PendingDays: 2, HoldDays: 3, DecayPart: 1500, DecayEvery: 1,
 	}}})
 	b.put(book.Entry{Merchant: &book.Merchant{ID: merchant(), Acquirer: acquirer, Name: "Shop", Status: book.Active, Programs: []points.ProgramID{program, inn}}})
 	return b
@@ -51,7 +51,7 @@ func (b *bazaar) trade(n int) {
 		out := b.do(cmd)
 		if cmd.Kind == book.KindCutOver && out.Reason.Approved() {
 			b.date = cmd.Date
-			for _, kind := range []book.Kind{book.KindExpireHolds, book.KindVestLots, book.KindExpireLots} {
+			for _, kind := range []book.Kind{book.KindExpireHolds, book.KindVestLots, book.KindExpireLots, book.KindDecay} {
 				b.must(book.Command{Kind: kind, At: noon})
 			}
 		}

@@ -62,6 +62,9 @@ func (a *admin) program() *cobra.Command {
 	f.BoolVar(&r.Transfer, "transfer", false, "members may give points to each other")
 	f.Int64Var((*int64)(&r.TransferMax), "transfer-max", 0, "most per transfer; 0: no limit")
 	f.Int64Var((*int64)(&r.TransferDay), "transfer-day", 0, "most that a member gives on one business date; 0: no limit")
+	f.Uint16Var(&r.DecayPart, "decay-basis-points", 0, "what points lose at each decay, in units of 1/10000 of what is left; 0: nothing")
+	f.Uint16Var(&r.DecayAfter, "decay-after-months", 0, "months in which new points lose nothing")
+	f.Uint16Var(&r.DecayEvery, "decay-every-months", 0, "months from one decay to the next; at least 1 where points decay")
 	requireFlags(cmd, "id", "issuer", "name")
 	return cmd
 }

@@ -270,6 +270,7 @@ type Lot struct {
 	Amount    points.Amount       `json:"amount"`
 	ActiveOn  points.BusinessDate `json:"active_on"`
 	ExpiresOn points.BusinessDate `json:"expires_on"`
+	DecaysOn  points.BusinessDate `json:"decays_on,omitzero"` // when it next loses a part
 }
 
 func (a *App) accounts(ctx context.Context, who Holder) (Accounts, error) {
@@ -320,7 +321,7 @@ func accountOf(b *book.Book, member points.MemberID, program points.ProgramID) (
 		account.Name = entry.Name
 	}
 	for _, l := range view.Lots {
-		account.Lots = append(account.Lots, Lot{l.Amount, l.Key.ActiveOn, l.Key.ExpiresOn})
+		account.Lots = append(account.Lots, Lot{l.Amount, l.Key.ActiveOn, l.Key.ExpiresOn, l.Key.DecaysOn})
 	}
 	return account, nil
 }

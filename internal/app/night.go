@@ -15,7 +15,8 @@ import (
 const nightBatch = 1_000
 
 // night does what a new business date makes fall due: holds that lapsed are
-// released, pending points become active, lapsed points go to breakage. It works
+// released, pending points become active, lapsed points go to breakage, and so does
+// what points lose that decay. It works
 // in bounded batches, each a journal record, and goes on where it was stopped.
 func (a *App) night(ctx context.Context) error {
 	for {

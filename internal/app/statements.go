@@ -227,6 +227,7 @@ type LotMove struct {
 	Amount    points.Amount       `json:"amount"`
 	ActiveOn  points.BusinessDate `json:"active_on"`
 	ExpiresOn points.BusinessDate `json:"expires_on"`
+	DecaysOn  points.BusinessDate `json:"decays_on,omitzero"` // when the lot next loses a part
 	Held      bool                `json:"held,omitempty"`
 }
 
@@ -246,7 +247,7 @@ func (a *App) detail(_ context.Context, l Lookup) (Detail, error) {
 		Operator: cmd.Operator, Second: cmd.Second, Note: cmd.Note,
 	}
 	for _, m := range out.Lots {
-		d.Lots = append(d.Lots, LotMove{m.Account.Kind, m.Account.Program, m.Account.Party, m.Amount, m.Lot.ActiveOn, m.Lot.ExpiresOn, m.Held})
+		d.Lots = append(d.Lots, LotMove{m.Account.Kind, m.Account.Program, m.Account.Party, m.Amount, m.Lot.ActiveOn, m.Lot.ExpiresOn, m.Lot.DecaysOn, m.Held})
 	}
 	return d, nil
 }

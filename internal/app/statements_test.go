@@ -1,6 +1,7 @@
 package app_test
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -146,5 +147,32 @@ func TestReindex(t *testing.T) {
 	after, err := r.client.Statement(t.Context(), app.StatementQuery{Holder: app.Holder{Member: 1}, All: true})
 	require.NoError(t, err)
 	require.Equal(t, before, after)
+	r.stop(t)
+}
+
+// At cut-over points lose what their programme says, once; the statement names it
+// and the lot tells when it goes on.
+func TestPointsDecayInTheNight(t *testing.T) {
+	t.Parallel()
+	r := newHouse(t).start(t)
+	r.load(t, strings.Replace(smallTown, "valid_months: 12", "decay_basis_points: 1000, decay_every_months: 1", 1))
+	require.Equal(t, points.Approved, send(t, r.terminal(t, "T1"), points.Earn, firstCard, 505).Response.Reason)
+	status, err := r.client.Status(t.Context())
+	require.NoError(t, err)
+	first := status.Date.MonthEnd().AddDays(1)
+	for _, date := range []points.BusinessDate{first, first.AddDays(1)} {
+		_, err = r.client.CutOver(t.Context(), app.CutOver{Date: date, Operator: "li", Second: "wang"})
+		require.NoError(t, err)
+	}
+	accounts, err := r.client.Accounts(t.Context(), app.Holder{Card: firstCard})
+	require.NoError(t, err)
+	require.Equal(t, points.Amount(455), accounts.Accounts[0].Free)
+	require.Equal(t, []app.Lot{{Amount: 455, DecaysOn: first.AddMonths(1)}}, accounts.Accounts[0].Lots)
+	r.indexed(t)
+	s, err := r.client.Statement(t.Context(), app.StatementQuery{Holder: app.Holder{Card: firstCard}})
+	require.NoError(t, err)
+	require.Len(t, s.Lines, 2)
+	require.Equal(t, book.KindDecay, s.Lines[0].Kind)
+	require.Equal(t, points.Amount(-50), s.Lines[0].Amount)
 	r.stop(t)
 }

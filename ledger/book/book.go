@@ -80,6 +80,7 @@ type terms struct {
 	date    points.BusinessDate
 	expires points.BusinessDate
 	active  points.BusinessDate
+	decays  points.BusinessDate
 }
 
 // totals are the sums of all balances, per programme and kind.
@@ -321,6 +322,8 @@ func (b *Book) dispatch(cmd *Command, out *Outcome) (points.Reason, error) {
 		return b.settle(cmd, out)
 	case KindGroup:
 		return b.group(cmd, out)
+	case KindDecay:
+		return b.decay(cmd, out)
 	default:
 		return points.UnknownFunction, nil
 	}

@@ -244,6 +244,9 @@ func (b *Book) appendMeta(dst []byte) []byte {
 	dst = binary.AppendUvarint(dst, uint64(len(b.references)))
 	dst = b.totals.append(dst)
 	for kind := range b.dueDates {
+		if kind == dueDecay && len(b.dueDates[kind]) == 0 {
+			continue // a later addition: where nothing decays the entity is what it always was
+		}
 		dst = binary.AppendUvarint(dst, uint64(len(b.dueDates[kind])))
 		for _, at := range b.dueDates[kind] {
 			dst = binary.AppendUvarint(dst, uint64(at.date))
@@ -260,6 +263,7 @@ func (b *Book) loadMeta(value []byte) bool {
 	if r.byte() != stateVersion {
 		return false
 	}
+	var lanes [32]byte // of the sum, at the end
 	b.position = r.position()
 	b.posted = r.timestamp()
 	b.date = r.date()
@@ -271,11 +275,13 @@ func (b *Book) loadMeta(value []byte) bool {
 	b.toLoad = r.uint32()
 	b.totals.decode(&r)
 	for kind := range b.dueDates {
+		if kind == dueDecay && len(r.src) <= len(lanes) {
+			continue
+		}
 		for range r.count(1<<20, 3) {
 			b.dueDates[kind] = append(b.dueDates[kind], bucket{date: r.date(), added: r.uint32(), done: r.uint32()})
 		}
 	}
-	var lanes [32]byte
 	r.fixed(lanes[:])
 	for i := range b.sum {
 		b.sum[i] = binary.LittleEndian.Uint64(lanes[i*8:])

@@ -54,6 +54,9 @@ const (
 	KindSettle
 	// KindGroup carries out its members all or not at all.
 	KindGroup
+	// KindDecay takes from lots what they lose by their programme's rule on a
+	// business date, a bounded number of accounts at a time.
+	KindDecay
 
 	kindCount
 )
@@ -92,7 +95,7 @@ type Command struct {
 	ActiveOn  points.BusinessDate // earn, adjust: 0 by programme rule
 	ExpiresOn points.BusinessDate // earn, adjust, reinstate: 0 by programme rule
 	Freeze    Freeze
-	Date      points.BusinessDate // cut-over: the date that begins; expire, vest: the date it is for
+	Date      points.BusinessDate // cut-over: the date that begins; expire, vest, decay: the date it is for
 	TraceDays uint8               // cut-over: how many dates keep their keys; 0 is two
 	Limit     uint32              // batches: at most so many accounts or holds; cut-over: at most so many keys where TraceDays would keep more, 0 any number
 
@@ -223,6 +226,7 @@ type LotKey struct {
 	ExpiresOn points.BusinessDate // last day of use; 0 never
 	Origin    Origin
 	ActiveOn  points.BusinessDate // first day of use; 0 at once
+	DecaysOn  points.BusinessDate // when it next loses a part; 0 never
 }
 
 // Record is one journal record: a command, and what it did.

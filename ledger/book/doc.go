@@ -90,7 +90,8 @@
 //	transfer     member -a    member +a
 //	adjust       issued -a    member +a    (a of either sign)
 //	reinstate    breakage -a    member +a
-//	expiry       member -a    breakage +a
+//	expiry, decay
+//	             member -a    breakage +a
 //	settle       clearing(acquirer) -a    issued +a
 //
 // Accounts other than member, debt and clearing have the programme's issuer as
@@ -107,6 +108,11 @@
 // position it finds it. A decline without a key is not written. An account of the
 // house exists while its balance is not zero. New points are refused by an account
 // with 64 different lots; points that come back always find room.
+//
+// Decay is by a command only, as expiry is, and takes for every date that is over,
+// once: until it comes, the points can be spent whole. What is held, or was spent
+// and comes back, loses then what it would have lost meanwhile; in the days of
+// grace nothing decays. See decay.go.
 //
 // # Checkpoints
 //

@@ -102,7 +102,7 @@ func (b *Book) workThrough(kind int, before points.BusinessDate, limit uint32, o
 }
 
 // Due tells which batches have work on the business date that runs: holds,
-// pending lots, lapsed lots. It may name one whose work is all done by hand.
+// pending lots, lapsed lots, decaying lots. It may name one whose work is all done by hand.
 func (b *Book) Due() (kinds []Kind) {
 	for _, list := range [...]struct {
 		at     int
@@ -112,6 +112,7 @@ func (b *Book) Due() (kinds []Kind) {
 		{dueHolds, b.date, KindExpireHolds},
 		{dueVest, b.date.AddDays(1), KindVestLots},
 		{dueExpiry, b.date, KindExpireLots},
+		{dueDecay, b.date.AddDays(1), KindDecay},
 	} {
 		if dates := b.dueDates[list.at]; b.date != 0 && len(dates) > 0 && dates[0].date < list.before {
 			kinds = append(kinds, list.kind)

@@ -74,6 +74,12 @@ type ProgramRules struct {
 	Transfer      bool          `json:"transfer,omitempty"`         // members may give points to each other
 	TransferMax   points.Amount `json:"transfer_max,omitempty"`     // per transfer; 0: no limit
 	TransferDay   points.Amount `json:"transfer_day,omitempty"`     // given per member and business date; 0: no limit
+	// Points lose DecayPart of what is left of each lot, in units of 1/10000, on the
+	// first day of the month after DecayAfter months are over since they became
+	// active, and every DecayEvery months from then on. 0: they do not.
+	DecayPart  uint16 `json:"decay_basis_points,omitempty"`
+	DecayAfter uint16 `json:"decay_after_months,omitempty"`
+	DecayEvery uint16 `json:"decay_every_months,omitempty"`
 }
 
 // Merchant is a card acceptor (DE42).

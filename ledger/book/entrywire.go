@@ -112,8 +112,9 @@ const (
 	flagOpenOnEarn
 	flagDebt
 	flagTransfer
+	flagDecay // its three numbers follow behind the amounts
 
-	programFlags = flagTransfer<<1 - 1
+	programFlags = flagDecay<<1 - 1
 )
 
 func appendProgram(dst []byte, v *Program) []byte {
@@ -122,7 +123,7 @@ func appendProgram(dst []byte, v *Program) []byte {
 	for _, f := range [...]struct {
 		bit byte
 		set bool
-	}{{flagAlliance, v.Alliance}, {flagExpiryAtMonth, rules.ExpiryAtMonth}, {flagOpenOnEarn, rules.OpenOnEarn}, {flagDebt, rules.Debt}, {flagTransfer, rules.Transfer}} {
+	}{{flagAlliance, v.Alliance}, {flagExpiryAtMonth, rules.ExpiryAtMonth}, {flagOpenOnEarn, rules.OpenOnEarn}, {flagDebt, rules.Debt}, {flagTransfer, rules.Transfer}, {flagDecay, rules.DecayPart|rules.DecayAfter|rules.DecayEvery != 0}} {
 		if f.set {
 			flags |= f.bit
 		}
@@ -137,6 +138,11 @@ func appendProgram(dst []byte, v *Program) []byte {
 	dst = binary.AppendUvarint(dst, uint64(rules.MaxRedeemCnt))
 	for _, a := range [...]points.Amount{rules.MinRedeem, rules.MaxAmount, rules.MaxRedeemDay, rules.TransferMax, rules.TransferDay} {
 		dst = appendAmount(dst, a)
+	}
+	if flags&flagDecay != 0 {
+		for _, n := range [...]uint16{rules.DecayPart, rules.DecayAfter, rules.DecayEvery} {
+			dst = binary.AppendUvarint(dst, uint64(n))
+		}
 	}
 	return dst
 }
@@ -160,6 +166,11 @@ func decodeProgram(r *reader) *Program {
 	rules.MaxRedeemCnt = r.uint32()
 	for _, a := range [...]*points.Amount{&rules.MinRedeem, &rules.MaxAmount, &rules.MaxRedeemDay, &rules.TransferMax, &rules.TransferDay} {
 		*a = r.amount()
+	}
+	if flags&flagDecay != 0 {
+		for _, n := range [...]*uint16{&rules.DecayPart, &rules.DecayAfter, &rules.DecayEvery} {
+			*n = r.uint16()
+		}
 	}
 	return v
 }

@@ -9,11 +9,13 @@ import (
 )
 
 // compare is the order of consumption, total over lot keys: priority, then
-// earliest expiry with never last, then first day of use, then origin.
+// earliest expiry with never last, then the one that decays first, then first day
+// of use, then origin.
 func (k LotKey) compare(other LotKey) int {
 	return cmp.Or(
 		cmp.Compare(k.Priority, other.Priority),
 		cmp.Compare(k.expiryRank(), other.expiryRank()),
+		cmp.Compare(k.DecaysOn-1, other.DecaysOn-1), // 0, never, after every date
 		cmp.Compare(k.ActiveOn, other.ActiveOn),
 		cmp.Compare(k.Origin, other.Origin),
 	)
@@ -111,11 +113,23 @@ func (b *Book) takeFrom(a *account, i int, amount points.Amount, held bool, out 
 }
 
 // takeLot removes up to amount from the lot with key, whether it is usable or
-// not, and returns how much there was.
+// not, and returns how much there was. Where it has decayed since, it is the lot
+// that differs in that alone.
 func (b *Book) takeLot(a *account, key LotKey, amount points.Amount, held bool, out *Outcome) (got points.Amount) {
-	key = key.normal(b.date)
+	got = b.takeLike(a, amount, held, out, func(other LotKey) bool { return other.normal(b.date) == key.normal(b.date) })
+	if got < amount && key.DecaysOn != 0 {
+		got += b.takeLike(a, amount-got, held, out, func(other LotKey) bool {
+			other.DecaysOn = key.DecaysOn
+			return other.normal(b.date) == key.normal(b.date)
+		})
+	}
+	return got
+}
+
+// takeLike removes up to amount from the lots whose keys are like.
+func (b *Book) takeLike(a *account, amount points.Amount, held bool, out *Outcome, like func(LotKey) bool) (got points.Amount) {
 	for i := range a.lots {
-		if got < amount && a.lots[i].key.normal(b.date) == key {
+		if got < amount && like(a.lots[i].key) {
 			b.change(a)
 			part := min(amount-got, a.lots[i].amount)
 			b.takeFrom(a, i, part, held, out)
@@ -140,12 +154,13 @@ func (b *Book) give(a *account, key LotKey, amount points.Amount, held, bound bo
 	if _, fits := free.Add(a.held); !ok || !fits {
 		return points.BalanceOverflow
 	}
-	expiry, vest, known := key.ExpiresOn != 0, key.ActiveOn != 0, false
+	expiry, vest, decay, known := key.ExpiresOn != 0, key.ActiveOn != 0, key.DecaysOn != 0, false
 	for i := range a.lots {
 		other := a.lots[i].key
 		known = known || other == key
 		expiry = expiry && other.ExpiresOn != key.ExpiresOn
 		vest = vest && other.ActiveOn != key.ActiveOn
+		decay = decay && other.DecaysOn != key.DecaysOn
 	}
 	if bound && !known && len(a.lots) >= maxLots {
 		return points.TooManyLots
@@ -161,18 +176,21 @@ func (b *Book) give(a *account, key LotKey, amount points.Amount, held, bound bo
 	if vest {
 		b.fresh = append(b.fresh, registration{dueVest, key.ActiveOn, who})
 	}
+	if decay {
+		b.fresh = append(b.fresh, registration{dueDecay, key.DecaysOn, who})
+	}
 	return points.Approved
 }
 
 // giveBack returns points to a with the lot that they had (I6), or with the term
-// of grace when it has lapsed. Without grace they are lapsed, and the caller
+// of grace, in which they do not decay, when it has lapsed. Without grace they are lapsed, and the caller
 // books them to breakage.
 func (b *Book) giveBack(a *account, key LotKey, amount points.Amount, held bool, rules *ProgramRules, out *Outcome) (lapsed points.Amount, reason points.Reason) {
 	if key.lapsed(b.date) {
 		if rules.GraceDays == 0 {
 			return amount, points.Approved
 		}
-		key.ExpiresOn = b.date.AddDays(int(rules.GraceDays))
+		key.ExpiresOn, key.DecaysOn = b.date.AddDays(int(rules.GraceDays)), 0
 	}
 	return 0, b.give(a, key, amount, held, false, out)
 }

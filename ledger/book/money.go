@@ -72,7 +72,11 @@ func (b *Book) earnedLot(cmd *Command, program *Program, usual Origin) (LotKey, 
 	if key.ExpiresOn != 0 && key.ActiveOn > key.ExpiresOn {
 		return key, points.NotPermitted
 	}
-	return key.normal(b.date), points.Approved
+	key.DecaysOn = terms.decays
+	if cmd.ActiveOn != 0 {
+		key.DecaysOn = program.Rules.firstDecay(max(key.ActiveOn, b.date))
+	}
+	return key.normal(b.date).untilExpiry(), points.Approved
 }
 
 // termsOf works out the dates once per programme and day.
@@ -92,6 +96,7 @@ func (b *Book) termsOf(program *Program) *terms {
 			t.expires = t.expires.MonthEnd()
 		}
 	}
+	t.decays = rules.firstDecay(max(t.active, b.date))
 	return t
 }
 

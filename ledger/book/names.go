@@ -53,7 +53,7 @@ var kindNames = [kindCount]string{
 	KindEarn: "earn", KindRedeem: "redeem", KindHold: "hold", KindIncrement: "increment", KindCapture: "capture",
 	KindRelease: "release", KindExpireHolds: "expire_holds", KindVoid: "void", KindRefund: "refund", KindReverse: "reverse",
 	KindTransfer: "transfer", KindAdjust: "adjust", KindReinstate: "reinstate", KindExpireLots: "expire_lots",
-	KindVestLots: "vest_lots", KindCutOver: "cut_over", KindSettle: "settle", KindGroup: "group",
+	KindVestLots: "vest_lots", KindCutOver: "cut_over", KindSettle: "settle", KindGroup: "group", KindDecay: "decay",
 }
 
 // String returns the name used in tables and in JSON.

@@ -12,8 +12,8 @@ import (
 // is a thing of its own. It shares no code with the book, only its words.
 
 type point struct {
-	active, expires points.BusinessDate
-	origin          book.Origin
+	active, expires, decays points.BusinessDate
+	origin                  book.Origin
 }
 
 type purse struct {
@@ -112,6 +112,9 @@ func goesBefore(p, q point) bool {
 	if pe != qe {
 		return pe < qe
 	}
+	if p.decays != q.decays {
+		return q.decays == 0 || (p.decays != 0 && p.decays < q.decays)
+	}
 	if p.active != q.active {
 		return p.active < q.active
 	}
@@ -171,10 +174,75 @@ func (o *oracle) comeBack(program points.ProgramID, pu *purse, p point) bool {
 			o.house[book.BreakageAccount][program]++
 			return false
 		}
-		p.expires = o.date.AddDays(grace)
+		p.expires, p.decays = o.date.AddDays(grace), 0
 	}
 	o.receive(pu, p)
 	return true
+}
+
+// monthAfter is the first day of the month that comes n months after date's.
+func monthAfter(date points.BusinessDate, n int) points.BusinessDate {
+	months := int(date/10_000)*12 + int(date/100%100) - 1 + n
+	return points.BusinessDate(months/12*10_000 + (months%12+1)*100 + 1)
+}
+
+// ageing gives a point the date on which it first decays.
+func (o *oracle) ageing(program points.ProgramID, p point) point {
+	if r := o.rules[program]; r.DecayPart > 0 {
+		p.decays = monthAfter(max(p.active, o.date), int(r.DecayAfter)+1)
+	}
+	return mortal(p)
+}
+
+// mortal is a point that does not decay after it has expired.
+func mortal(p point) point {
+	if p.expires != 0 && p.decays > p.expires {
+		p.decays = 0
+	}
+	return p
+}
+
+// decay takes from what is alike, each kind of points for itself.
+func (o *oracle) decay(d *deed) points.Reason {
+	for key, pu := range o.purses {
+		rules := o.rules[key.program]
+		due := make(map[point]int)
+		var kept []point
+		for _, p := range pu.points {
+			if p.decays != 0 && p.decays <= o.date {
+				due[p]++
+			} else {
+				kept = append(kept, p)
+			}
+		}
+		for p, n := range due {
+			for p.decays != 0 && p.decays <= o.date {
+				gone := n * int(rules.DecayPart) / 10_000
+				n -= gone
+				d.amount += gone
+				o.house[book.BreakageAccount][key.program] += gone
+				p.decays = monthAfter(p.decays, int(rules.DecayEvery))
+				p = mortal(p)
+			}
+			for range n {
+				kept = append(kept, o.normal(p))
+			}
+		}
+		pu.points = kept
+	}
+	return points.Approved
+}
+
+// alike finds a point like want, else one that has only decayed since.
+func (o *oracle) alike(pu *purse, want point) (point, bool) {
+	want = o.normal(want)
+	if p, ok := pu.pick(func(p point) bool { return o.normal(p) == want }); ok {
+		return p, true
+	}
+	return pu.pick(func(p point) bool {
+		p.decays = want.decays
+		return want.decays != 0 && o.normal(p) == want
+	})
 }
 
 func (o *oracle) today(pu *purse) {
@@ -250,6 +318,8 @@ func (o *oracle) carryOut(d *deed) points.Reason {
 		return o.expireHolds(d)
 	case book.KindVestLots:
 		return o.vest(d)
+	case book.KindDecay:
+		return o.decay(d)
 	case book.KindCutOver:
 		o.date = d.cmd.Date
 		return points.Approved
@@ -273,6 +343,7 @@ func (o *oracle) earn(d *deed) points.Reason {
 	if p.expires != 0 && p.active > p.expires {
 		return points.NotPermitted
 	}
+	p = o.ageing(d.program, p)
 	d.amount = n
 	o.house[book.ClearingAccount][d.program] -= n
 	for range n {
@@ -473,7 +544,7 @@ func (o *oracle) giveRest(d *deed, h *reserve, captured int) {
 		p := h.first()
 		if o.comeBack(h.deed.program, pu, p) {
 			if o.lapsed(p) {
-				p.expires = o.date.AddDays(int(o.rules[h.deed.program].GraceDays))
+				p.expires, p.decays = o.date.AddDays(int(o.rules[h.deed.program].GraceDays)), 0
 			}
 			d.reheld = append(d.reheld, o.normal(p))
 		} else {
@@ -568,7 +639,7 @@ func (o *oracle) returnLatest(d, sale *deed, n int) {
 		p := sale.took[best]
 		if o.comeBack(sale.program, pu, p) {
 			if o.lapsed(p) {
-				p.expires = o.date.AddDays(int(o.rules[sale.program].GraceDays))
+				p.expires, p.decays = o.date.AddDays(int(o.rules[sale.program].GraceDays)), 0
 			}
 			d.gave = append(d.gave, o.normal(p))
 		} else {
@@ -653,11 +724,10 @@ func (o *oracle) unearn(d, sale *deed) {
 func (o *oracle) claim(d *deed, program points.ProgramID, member points.MemberID, gave []point, n int) {
 	pu, missing := o.purses[purseKey{program, member}], n
 	for _, want := range gave {
-		want = o.normal(want)
 		if missing == 0 {
 			break
 		}
-		if p, ok := pu.pick(func(p point) bool { return o.normal(p) == want }); ok {
+		if p, ok := o.alike(pu, want); ok {
 			d.took = append(d.took, p)
 			missing--
 		}
@@ -702,7 +772,8 @@ func (o *oracle) rehold(d *deed, h *reserve, released []point) {
 	pu := o.purse(h.deed)
 	for _, want := range released {
 		want = o.normal(want)
-		if _, ok := pu.pick(func(p point) bool { return o.normal(p) == want }); ok {
+		if p, ok := o.alike(pu, want); ok {
+			want.decays = p.decays
 			h.points = append(h.points, want)
 			if h.placed == o.date {
 				o.today(pu)
@@ -746,7 +817,7 @@ func (o *oracle) reverse(d *deed) points.Reason {
 		return points.Approved
 	}
 	switch first.cmd.Kind {
-	case book.KindReverse, book.KindCutOver, book.KindExpireHolds, book.KindExpireLots, book.KindVestLots:
+	case book.KindReverse, book.KindCutOver, book.KindExpireHolds, book.KindExpireLots, book.KindVestLots, book.KindDecay:
 		return points.NotPermitted
 	default:
 	}
@@ -972,7 +1043,7 @@ func (o *oracle) unvoid(d, first *deed) {
 			if pu.debt > 0 {
 				pu.debt--
 			} else {
-				o.receive(pu, point{origin: book.Adjusted})
+				o.receive(pu, o.ageing(sale.program, point{origin: book.Adjusted}))
 			}
 		}
 	default:

@@ -89,7 +89,7 @@ func against(named, usual AccountKind, acquirer points.AcquirerID, program *Prog
 	return key, points.Approved
 }
 
-// postLapsed books points that came back too late to be used.
+// postLapsed books points that are over: lapsed, decayed, or come back too late.
 //
 //	member    -lapsed
 //	breakage  +lapsed

@@ -18,8 +18,8 @@ import (
 var seeds = flag.Int("seeds", 40, "how many seeded command sequences to run")
 
 var (
-	strictRules = book.ProgramRules{HoldDays: 2, MinRedeem: 2, MaxRedeemDay: 120, MaxRedeemCnt: 12, Transfer: true, TransferDay: 60}
-	kindRules   = book.ProgramRules{HoldDays: 1, GraceDays: 3, Debt: true}
+	strictRules = book.ProgramRules{HoldDays: 2, MinRedeem: 2, MaxRedeemDay: 120, MaxRedeemCnt: 12, Transfer: true, TransferDay: 60, DecayPart: 3333, DecayEvery: 1}
+	kindRules   = book.ProgramRules{HoldDays: 1, GraceDays: 3, Debt: true, DecayPart: 500, DecayAfter: 1, DecayEvery: 2}
 )
 
 const people = points.MemberID(2)
@@ -36,7 +36,7 @@ type generator struct {
 var drawn = []book.Kind{
 	book.KindEarn, book.KindEarn, book.KindEarn, book.KindEarn, book.KindRedeem, book.KindRedeem, book.KindHold, book.KindHold, book.KindIncrement,
 	book.KindCapture, book.KindCapture, book.KindRelease, book.KindVoid, book.KindVoid, book.KindRefund, book.KindRefund, book.KindReverse,
-	book.KindReverse, book.KindReverse, book.KindTransfer, book.KindExpireLots, book.KindExpireHolds, book.KindVestLots, book.KindCutOver,
+	book.KindReverse, book.KindReverse, book.KindTransfer, book.KindExpireLots, book.KindExpireHolds, book.KindVestLots, book.KindDecay, book.KindCutOver,
 }
 
 func (g *generator) next(date points.BusinessDate) book.Command {
@@ -62,10 +62,14 @@ func (g *generator) fresh(date points.BusinessDate) book.Command {
 	cmd := at([]string{"T1", "T1", "T1", "T1", "T2"}[g.pick(5)], g.stan, book.Command{Kind: kind})
 	cmd.Key = keyOf("T1", g.stan, class) // one counter for both terminals, so that originals can be guessed
 	switch kind {
-	case book.KindExpireLots, book.KindExpireHolds, book.KindVestLots:
+	case book.KindExpireLots, book.KindExpireHolds, book.KindVestLots, book.KindDecay:
 		return book.Command{Kind: kind, Key: cmd.Key}
 	case book.KindCutOver:
-		return book.Command{Kind: kind, Key: cmd.Key, Date: date.AddDays(1 + g.pick(2)), TraceDays: 250}
+		days := 1 + g.pick(2)
+		if g.pick(4) == 0 {
+			days += g.pick(60)
+		}
+		return book.Command{Kind: kind, Key: cmd.Key, Date: date.AddDays(days), TraceDays: 250}
 	default:
 	}
 	cmd.Card = cardOf(1 + points.MemberID(g.pick(int(people))))

@@ -181,7 +181,7 @@ func (b *Book) validProgram(v *Program) points.Reason {
 			return points.BadAmount
 		}
 	}
-	if v.Rules.ValidMonths > maxMonths {
+	if v.Rules.ValidMonths > maxMonths || !v.Rules.validDecay() {
 		return points.FormatError
 	}
 	if _, ok := b.live.Issuers[v.Issuer]; !ok {

@@ -622,15 +622,33 @@ func decodeMoves(r *reader, o *Outcome) {
 	}
 }
 
+// lotDecays, in the byte of the origin, says that the date of the next decay
+// follows behind the others.
+const lotDecays = 0x80
+
 func appendLotKey(dst []byte, k LotKey) []byte {
-	dst = append(dst, k.Priority, byte(k.Origin))
+	origin := byte(k.Origin)
+	if k.DecaysOn != 0 {
+		origin |= lotDecays
+	}
+	dst = append(dst, k.Priority, origin)
 	dst = binary.AppendUvarint(dst, uint64(k.ExpiresOn))
-	return binary.AppendUvarint(dst, uint64(k.ActiveOn))
+	dst = binary.AppendUvarint(dst, uint64(k.ActiveOn))
+	if k.DecaysOn != 0 {
+		dst = binary.AppendUvarint(dst, uint64(k.DecaysOn))
+	}
+	return dst
 }
 
 func decodeLotKey(r *reader) LotKey {
-	k := LotKey{Priority: r.byte(), Origin: Origin(r.byte())}
+	k, origin := LotKey{Priority: r.byte()}, r.byte()
+	k.Origin = Origin(origin &^ lotDecays)
 	k.ExpiresOn, k.ActiveOn = r.date(), r.date()
+	if origin&lotDecays != 0 {
+		if k.DecaysOn = r.date(); k.DecaysOn == 0 {
+			r.fail()
+		}
+	}
 	return k
 }
 

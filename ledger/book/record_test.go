@@ -182,7 +182,7 @@ func (g *generator) wild(date points.BusinessDate) book.Command {
 	for range 1 + g.pick(3) {
 		switch g.pick(16) {
 		case 0:
-			cmd.Kind = book.Kind(g.pick(27))
+			cmd.Kind = book.Kind(g.pick(28))
 		case 1:
 			cmd.Amount = points.Amount(numbers[g.pick(len(numbers))])
 		case 2:

@@ -132,7 +132,7 @@ func reversible(cmd *Command) bool {
 		return true
 	case KindGroup:
 		return !slices.ContainsFunc(cmd.Group, func(member Command) bool { return member.Kind == KindOpen })
-	case KindPut, KindOpen, KindFreeze, KindClose, KindExpireHolds, KindReverse, KindAdjust, KindReinstate, KindExpireLots, KindVestLots, KindCutOver, KindSettle:
+	case KindPut, KindOpen, KindFreeze, KindClose, KindExpireHolds, KindReverse, KindAdjust, KindReinstate, KindExpireLots, KindVestLots, KindCutOver, KindSettle, KindDecay:
 		return false
 	default:
 		return false

@@ -339,6 +339,7 @@ const (
 	dueHolds = iota
 	dueExpiry
 	dueVest
+	dueDecay
 	dueKinds
 )
 

@@ -45,7 +45,7 @@ var kinds = map[string]book.Kind{
 	"release": book.KindRelease, "expire-holds": book.KindExpireHolds, "void": book.KindVoid, "refund": book.KindRefund,
 	"reverse": book.KindReverse, "transfer": book.KindTransfer, "adjust": book.KindAdjust, "reinstate": book.KindReinstate,
 	"expire-lots": book.KindExpireLots, "vest-lots": book.KindVestLots, "cut-over": book.KindCutOver, "settle": book.KindSettle,
-	"group": book.KindGroup,
+	"group": book.KindGroup, "decay": book.KindDecay,
 }
 
 func (s *teller) tell(t *testing.T, td *datadriven.TestData) string {
@@ -112,6 +112,12 @@ func rulesOf(t *testing.T, args []datadriven.CmdArg, program string) (r book.Pro
 				r.ExpiryAtMonth = true
 			case "pending":
 				r.PendingDays = uint16(n)
+			case "decay":
+				r.DecayPart = uint16(n)
+			case "decay-after":
+				r.DecayAfter = uint16(n)
+			case "decay-every":
+				r.DecayEvery = uint16(n)
 			case "grace":
 				r.GraceDays = uint16(n)
 			case "hold":
@@ -247,7 +253,9 @@ func (s *teller) entry(t *testing.T, cmd book.Command, words []string) book.Comm
 	case "put-acquirer":
 		cmd.Entry.Acquirer = &book.Acquirer{ID: points.AcquirerID(id), Name: values["name"], Status: status}
 	case "put-program":
-		cmd.Entry.Program = &book.Program{ID: points.ProgramID(id), Issuer: points.IssuerID(number("issuer")), Name: values["name"], Scale: uint8(number("scale")), Status: status}
+		cmd.Entry.Program = &book.Program{ID: points.ProgramID(id), Issuer: points.IssuerID(number("issuer")), Name: values["name"], Scale: uint8(number("scale")), Status: status, Rules: book.ProgramRules{
+			DecayPart: uint16(number("decay")), DecayAfter: uint16(number("decay-after")), DecayEvery: uint16(number("decay-every")),
+		}}
 	case "put-merchant":
 		m := &book.Merchant{ID: merchantID(values["id"]), Acquirer: points.AcquirerID(number("acquirer")), Name: values["name"], Status: status}
 		for program := range strings.SplitSeq(values["programs"], "+") {
@@ -317,6 +325,9 @@ func lotName(key book.LotKey) string {
 	text := fmt.Sprintf("%-8s until %-10v", origin, key.ExpiresOn)
 	if key.ActiveOn != 0 {
 		text += fmt.Sprintf(" from %v", key.ActiveOn)
+	}
+	if key.DecaysOn != 0 {
+		text += fmt.Sprintf(" decays on %v", key.DecaysOn)
 	}
 	return text
 }

@@ -468,12 +468,15 @@ func (b *Book) rehold(h *hold, a *account, rec *Record, out *Outcome) points.Rea
 		if !move.Held || move.Amount < 0 {
 			continue
 		}
+		b.taken = b.taken[:0]
 		got := b.takeLot(a, move.Lot, move.Amount, true, out)
-		if got > 0 {
-			h.lots = insertLot(h.lots, move.Lot, got)
-			h.left += got
-			sum += got
+		for _, taken := range b.taken {
+			key := move.Lot
+			key.DecaysOn = taken.key.DecaysOn // what has decayed since must not do so again for the same date
+			h.lots = insertLot(h.lots, key, taken.amount)
 		}
+		h.left += got
+		sum += got
 	}
 	if sum > 0 && h.placed == b.date {
 		a.countRedeemed(b.date, sum, 0)

@@ -65,6 +65,8 @@ func (a *admin) program() *cobra.Command {
 	f.Uint16Var(&r.DecayPart, "decay-basis-points", 0, "what points lose at each decay, in units of 1/10000 of what is left; 0: nothing")
 	f.Uint16Var(&r.DecayAfter, "decay-after-months", 0, "months in which new points lose nothing")
 	f.Uint16Var(&r.DecayEvery, "decay-every-months", 0, "months from one decay to the next; at least 1 where points decay")
+	f.Uint16Var((*uint16)(&r.Tier), "tier", 0, "programme of the same issuer whose points count for status: an earn gives as many of them; 0: none")
+	f.BoolVar(&r.Qualifying, "qualifying", false, "points that count for status: nobody can redeem, hold or transfer them")
 	requireFlags(cmd, "id", "issuer", "name")
 	return cmd
 }

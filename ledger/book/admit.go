@@ -184,7 +184,8 @@ func (c *card) usable(date points.BusinessDate) points.Reason {
 
 // chooseProgram returns the programme named, else the first in the merchant's
 // order in which the member has an open account, else (for an earn) the first
-// that opens accounts by itself. Without a merchant it is the member's first.
+// that opens accounts by itself. Without a merchant it is the member's first. It is
+// never one of tier-qualifying points, which have to be asked for.
 func (b *Book) chooseProgram(cmd *Command, m *member) (points.ProgramID, points.Reason) {
 	if cmd.Program != 0 {
 		return cmd.Program, points.Approved
@@ -194,13 +195,13 @@ func (b *Book) chooseProgram(cmd *Command, m *member) (points.ProgramID, points.
 		order = merchant.Programs
 	}
 	for _, program := range order {
-		if slices.Contains(m.programs, program) {
+		if slices.Contains(m.programs, program) && !b.live.Programs[program].Rules.Qualifying {
 			return program, points.Approved
 		}
 	}
 	if cmd.Kind == KindEarn {
 		for _, id := range order {
-			if program, ok := b.live.Programs[id]; ok && program.Rules.OpenOnEarn {
+			if program, ok := b.live.Programs[id]; ok && program.Rules.OpenOnEarn && !program.Rules.Qualifying {
 				return id, points.Approved
 			}
 		}

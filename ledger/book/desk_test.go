@@ -102,6 +102,7 @@ const (
 	acquirer = points.AcquirerID(2001)
 	air      = points.ProgramID(900)
 	inn      = points.ProgramID(901)
+	miles    = points.ProgramID(902) // a tier unit
 	day0     = points.BusinessDate(20260301)
 )
 
@@ -125,12 +126,18 @@ func cardOf(member points.MemberID) points.CardToken {
 	return points.CardToken{0xca, 15: byte(member)}
 }
 
+// milesRules are the terms of tier-qualifying points.
+var milesRules = book.ProgramRules{Qualifying: true, Debt: true, Transfer: true, DecayPart: 2000, DecayEvery: 1}
+
 // furnish enters participants, two programmes with the rules given and members
 // 1 to n with a card and both accounts.
 func (d *desk) furnish(members points.MemberID, airRules, innRules book.ProgramRules) {
 	d.tb.Helper()
 	d.put(book.Entry{Issuer: &book.Issuer{ID: issuer, Name: "Issuer", Status: book.Active}})
 	d.put(book.Entry{Acquirer: &book.Acquirer{ID: acquirer, Name: "Acquirer", Status: book.Active}})
+	if airRules.Tier == miles {
+		d.put(book.Entry{Program: &book.Program{ID: miles, Issuer: issuer, Name: "Miles", Status: book.Active, Rules: milesRules}})
+	}
 	d.put(book.Entry{Program: &book.Program{ID: air, Issuer: issuer, Name: "Air", Status: book.Active, Rules: airRules}})
 	d.put(book.Entry{Program: &book.Program{ID: inn, Issuer: issuer, Name: "Inn", Status: book.Active, Rules: innRules}})
 	d.put(book.Entry{Merchant: &book.Merchant{ID: merchantID("SHOP"), Acquirer: acquirer, Name: "Shop", Status: book.Active, Programs: []points.ProgramID{air, inn}}})

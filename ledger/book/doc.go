@@ -75,6 +75,7 @@
 // # Postings (credit +, debit -)
 //
 //	earn         clearing(acquirer) -a    debt +repaid    member +rest
+//	             where there is a tier unit, in it: issued -a    debt +repaid    member +rest
 //	redeem       member -a    clearing(acquirer) +a
 //	capture      member (held) -a    clearing(acquirer) +a
 //	hold, increment, release, expiry of holds

@@ -80,6 +80,11 @@ type ProgramRules struct {
 	DecayPart  uint16 `json:"decay_basis_points,omitempty"`
 	DecayAfter uint16 `json:"decay_after_months,omitempty"`
 	DecayEvery uint16 `json:"decay_every_months,omitempty"`
+	// Tier is the programme of the same issuer whose points count for a member's
+	// status: an earn here gives as many of them. 0: there is none.
+	Tier points.ProgramID `json:"tier,omitempty"`
+	// Qualifying points are such a unit: nobody can redeem, hold or transfer them.
+	Qualifying bool `json:"qualifying,omitempty"`
 }
 
 // Merchant is a card acceptor (DE42).

@@ -113,22 +113,25 @@ const (
 	flagDebt
 	flagTransfer
 	flagDecay // its three numbers follow behind the amounts
+	flagQualifying
+	flagTier // its programme follows behind them
 
-	programFlags = flagDecay<<1 - 1
+	programFlags = flagTier<<1 - 1
 )
 
 func appendProgram(dst []byte, v *Program) []byte {
 	rules := &v.Rules
-	var flags byte
+	var flags uint64
 	for _, f := range [...]struct {
-		bit byte
+		bit uint64
 		set bool
-	}{{flagAlliance, v.Alliance}, {flagExpiryAtMonth, rules.ExpiryAtMonth}, {flagOpenOnEarn, rules.OpenOnEarn}, {flagDebt, rules.Debt}, {flagTransfer, rules.Transfer}, {flagDecay, rules.DecayPart|rules.DecayAfter|rules.DecayEvery != 0}} {
+	}{{flagAlliance, v.Alliance}, {flagExpiryAtMonth, rules.ExpiryAtMonth}, {flagOpenOnEarn, rules.OpenOnEarn}, {flagDebt, rules.Debt}, {flagTransfer, rules.Transfer}, {flagDecay, rules.DecayPart|rules.DecayAfter|rules.DecayEvery != 0}, {flagQualifying, rules.Qualifying}, {flagTier, rules.Tier != 0}} {
 		if f.set {
 			flags |= f.bit
 		}
 	}
-	dst = append(dst, byte(v.Status), v.Scale, flags)
+	dst = append(dst, byte(v.Status), v.Scale)
+	dst = binary.AppendUvarint(dst, flags) // one byte without a tier
 	dst = binary.AppendUvarint(dst, uint64(v.ID))
 	dst = binary.AppendUvarint(dst, uint64(v.Issuer))
 	dst = appendText(appendText(dst, v.Name), v.NameZH)
@@ -144,12 +147,15 @@ func appendProgram(dst []byte, v *Program) []byte {
 			dst = binary.AppendUvarint(dst, uint64(n))
 		}
 	}
+	if flags&flagTier != 0 {
+		dst = binary.AppendUvarint(dst, uint64(rules.Tier))
+	}
 	return dst
 }
 
 func decodeProgram(r *reader) *Program {
 	v := &Program{Status: Status(r.byte()), Scale: r.byte()}
-	flags := r.byte()
+	flags := r.uvarint()
 	if flags > programFlags {
 		r.fail()
 	}
@@ -171,6 +177,10 @@ func decodeProgram(r *reader) *Program {
 		for _, n := range [...]*uint16{&rules.DecayPart, &rules.DecayAfter, &rules.DecayEvery} {
 			*n = r.uint16()
 		}
+	}
+	rules.Qualifying = flags&flagQualifying != 0
+	if flags&flagTier != 0 {
+		rules.Tier = r.program()
 	}
 	return v
 }

@@ -7,6 +7,8 @@ import "github.com/lianfen/lianfen/points"
 //	clearing(acquirer)  -amount
 //	debt                +repaid
 //	member              +rest
+//
+// Where the programme has a tier unit, the same record gives as much of it.
 func (b *Book) earn(cmd *Command, out *Outcome) (points.Reason, error) {
 	s, reason, err := b.admit(cmd, FreezeCredit, out)
 	if err != nil || !reason.Approved() {
@@ -30,7 +32,44 @@ func (b *Book) earn(cmd *Command, out *Outcome) (points.Reason, error) {
 	if reason, err = b.postHouse(other, -cmd.Amount, out); err != nil || !reason.Approved() {
 		return reason, err
 	}
-	return b.credit(s.account, key, cmd.Amount, out), nil
+	if reason := b.credit(s.account, key, cmd.Amount, out); !reason.Approved() || s.program.Rules.Tier == 0 {
+		return reason, nil
+	}
+	return b.qualify(cmd, s, out)
+}
+
+// qualify gives the member of an earn as many tier-qualifying points, in an
+// account that is opened where there is none. They are the issuer's own: no
+// acquirer settles them.
+//
+//	issued  -amount   in the tier unit
+//	debt    +repaid
+//	member  +rest
+func (b *Book) qualify(cmd *Command, s subject, out *Outcome) (points.Reason, error) {
+	unit, reason := b.programAt(points.MerchantID{}, s.program.Rules.Tier)
+	if !reason.Approved() {
+		return reason, nil
+	}
+	a, err := b.findAccount(AccountKey{MemberAccount, unit.ID, uint64(s.member.ID)})
+	switch {
+	case err != nil:
+		return 0, err
+	case a == nil:
+		a = b.newAccount(s.member, unit.ID)
+		b.shown = s.account // the outcome tells of what was earned
+	case a.status == Closed:
+		return points.AccountClosed, nil
+	case a.freeze&FreezeCredit != 0:
+		return points.AccountFrozen, nil
+	}
+	key, reason := b.earnedLot(&Command{Origin: cmd.Origin}, unit, Earned)
+	if !reason.Approved() {
+		return reason, nil
+	}
+	if reason, err := b.postHouse(b.issuersAccount(IssuedAccount, unit.ID), -cmd.Amount, out); err != nil || !reason.Approved() {
+		return reason, err
+	}
+	return b.credit(a, key, cmd.Amount, out), nil
 }
 
 // credit gives points to a member: a debt is repaid first.
@@ -132,8 +171,11 @@ func (b *Book) redeem(cmd *Command, out *Outcome) (points.Reason, error) {
 	return approval, nil
 }
 
-// mayRedeem checks minimum, limits and points, in this order.
+// mayRedeem checks kind of points, minimum, limits and points, in this order.
 func (b *Book) mayRedeem(s subject, amount points.Amount) points.Reason {
+	if s.program.Rules.Qualifying {
+		return points.NotPermitted
+	}
 	if amount < s.program.Rules.MinRedeem {
 		return points.BelowMinimum
 	}
@@ -208,7 +250,7 @@ func (b *Book) transfer(cmd *Command, out *Outcome) (points.Reason, error) {
 
 // recipient finds the account that a transfer goes to.
 func (b *Book) recipient(cmd *Command, s subject) (*account, points.Reason, error) {
-	if !s.program.Rules.Transfer {
+	if !s.program.Rules.Transfer || s.program.Rules.Qualifying {
 		return nil, points.NotPermitted, nil
 	}
 	m, reason, err := b.holder(cmd.ToCard, cmd.ToMember, FreezeCredit)

@@ -48,6 +48,7 @@ type deed struct {
 	lapsed   int   // of those, how many went to breakage
 	original *deed
 	hold     *reserve
+	tier     *deed   // what an earn, or what undoes it, does in the tier unit
 	reheld   []point // final capture, release: what went back to free
 	reversed bool
 	parted   int // what reversals of a part have given or taken back
@@ -71,6 +72,7 @@ type oracle struct {
 	house    map[book.AccountKind]map[points.ProgramID]int
 	deeds    map[points.TraceKey]*deed
 	tombs    map[points.TraceKey]bool
+	joined   map[points.MemberID]bool // who has an account of the tier unit
 	reserves []*reserve
 }
 
@@ -82,6 +84,7 @@ func newOracle(members points.MemberID, airRules, innRules book.ProgramRules) *o
 		house:  make(map[book.AccountKind]map[points.ProgramID]int),
 		deeds:  make(map[points.TraceKey]*deed),
 		tombs:  make(map[points.TraceKey]bool),
+		joined: make(map[points.MemberID]bool),
 	}
 	for _, kind := range []book.AccountKind{book.ClearingAccount, book.IssuedAccount, book.BreakageAccount, book.SuspenseAccount} {
 		o.house[kind] = make(map[points.ProgramID]int)
@@ -89,6 +92,12 @@ func newOracle(members points.MemberID, airRules, innRules book.ProgramRules) *o
 	for id := points.MemberID(1); id <= members; id++ {
 		o.purses[purseKey{air, id}] = &purse{}
 		o.purses[purseKey{inn, id}] = &purse{}
+	}
+	if airRules.Tier != 0 {
+		o.rules[airRules.Tier] = milesRules
+		for id := points.MemberID(1); id <= members; id++ {
+			o.purses[purseKey{airRules.Tier, id}] = &purse{}
+		}
 	}
 	return o
 }
@@ -329,7 +338,7 @@ func (o *oracle) carryOut(d *deed) points.Reason {
 }
 
 func (o *oracle) earn(d *deed) points.Reason {
-	n, pu := int(d.cmd.Amount), o.purse(d)
+	n := int(d.cmd.Amount)
 	if n <= 0 {
 		return points.BadAmount
 	}
@@ -343,10 +352,21 @@ func (o *oracle) earn(d *deed) points.Reason {
 	if p.expires != 0 && p.active > p.expires {
 		return points.NotPermitted
 	}
-	p = o.ageing(d.program, p)
 	d.amount = n
-	o.house[book.ClearingAccount][d.program] -= n
-	for range n {
+	o.credit(d, p)
+	if unit := o.rules[d.program].Tier; unit != 0 {
+		d.tier = &deed{cmd: d.cmd, program: unit, member: d.member, amount: n}
+		o.credit(d.tier, point{origin: p.origin})
+		o.joined[d.member] = true
+	}
+	return points.Approved
+}
+
+func (o *oracle) credit(d *deed, p point) {
+	pu := o.purse(d)
+	p = o.ageing(d.program, p)
+	o.house[o.giver(d.program)][d.program] -= d.amount
+	for range d.amount {
 		if pu.debt > 0 {
 			pu.debt--
 			d.repaid++
@@ -356,7 +376,14 @@ func (o *oracle) earn(d *deed) points.Reason {
 		o.receive(pu, p)
 	}
 	d.gaveTo = d.member
-	return points.Approved
+}
+
+// giver is where earned points come from.
+func (o *oracle) giver(program points.ProgramID) book.AccountKind {
+	if o.rules[program].Qualifying {
+		return book.IssuedAccount
+	}
+	return book.ClearingAccount
 }
 
 func (o *oracle) mayRedeem(d *deed, n int) points.Reason {
@@ -714,7 +741,11 @@ func (o *oracle) void(d *deed) points.Reason {
 }
 
 func (o *oracle) unearn(d, sale *deed) {
-	o.house[book.ClearingAccount][sale.program] += sale.amount
+	if sale.tier != nil {
+		d.tier = &deed{}
+		o.unearn(d.tier, sale.tier)
+	}
+	o.house[o.giver(sale.program)][sale.program] += sale.amount
 	o.claim(d, sale.program, sale.gaveTo, sale.gave, len(sale.gave))
 	o.purse(sale).debt += sale.repaid
 	d.borrowed += sale.repaid
@@ -973,7 +1004,11 @@ func (o *oracle) shrink(d *deed, h *reserve, n int) {
 // unearnSome takes back n of what an earn still gives: points first, and then the
 // debt that it repaid is owed again.
 func (o *oracle) unearnSome(d, sale *deed, n int) {
-	o.house[book.ClearingAccount][sale.program] += n
+	if sale.tier != nil {
+		o.unearnSome(&deed{}, sale.tier, n)
+		sale.tier.parted += n
+	}
+	o.house[o.giver(sale.program)][sale.program] += n
 	left := sale.gave[min(sale.parted, len(sale.gave)):]
 	left = left[:min(n, len(left))]
 	o.claim(d, sale.program, sale.gaveTo, left, len(left))
@@ -1035,18 +1070,27 @@ func (o *oracle) unvoid(d, first *deed) {
 			pu.redemptions++
 		}
 	case book.KindEarn:
-		o.house[book.ClearingAccount][sale.program] -= first.amount
-		for _, p := range first.took {
-			o.comeBack(sale.program, pu, p)
-		}
-		for range first.borrowed {
-			if pu.debt > 0 {
-				pu.debt--
-			} else {
-				o.receive(pu, o.ageing(sale.program, point{origin: book.Adjusted}))
-			}
-		}
+		o.earnAgain(first, sale)
 	default:
 	}
 	sale.voided = nil
+}
+
+// earnAgain gives what the void first took back of an earn.
+func (o *oracle) earnAgain(first, sale *deed) {
+	if sale.tier != nil {
+		o.earnAgain(first.tier, sale.tier)
+	}
+	pu := o.purse(sale)
+	o.house[o.giver(sale.program)][sale.program] -= sale.amount
+	for _, p := range first.took {
+		o.comeBack(sale.program, pu, p)
+	}
+	for range first.borrowed {
+		if pu.debt > 0 {
+			pu.debt--
+		} else {
+			o.receive(pu, o.ageing(sale.program, point{origin: book.Adjusted}))
+		}
+	}
 }

@@ -18,7 +18,7 @@ import (
 var seeds = flag.Int("seeds", 40, "how many seeded command sequences to run")
 
 var (
-	strictRules = book.ProgramRules{HoldDays: 2, MinRedeem: 2, MaxRedeemDay: 120, MaxRedeemCnt: 12, Transfer: true, TransferDay: 60, DecayPart: 3333, DecayEvery: 1}
+	strictRules = book.ProgramRules{HoldDays: 2, MinRedeem: 2, MaxRedeemDay: 120, MaxRedeemCnt: 12, Transfer: true, TransferDay: 60, DecayPart: 3333, DecayEvery: 1, Tier: miles}
 	kindRules   = book.ProgramRules{HoldDays: 1, GraceDays: 3, Debt: true, DecayPart: 500, DecayAfter: 1, DecayEvery: 2}
 )
 
@@ -150,7 +150,7 @@ func agree(t require.TestingT, d *desk, o *oracle) {
 	for key, pu := range o.purses {
 		view, ok, err := d.book.Account(book.AccountKey{Kind: book.MemberAccount, Program: key.program, Party: uint64(key.member)})
 		require.NoError(t, err)
-		require.True(t, ok)
+		require.Equal(t, key.program != miles || o.joined[key.member], ok, "account %v", key)
 		got, want := map[points.BusinessDate]int{}, map[points.BusinessDate]int{}
 		for _, l := range view.Lots {
 			got[l.Key.ExpiresOn] += int(l.Amount)
@@ -169,8 +169,8 @@ func agree(t require.TestingT, d *desk, o *oracle) {
 		}
 		require.Equal(t, heldPoints, int(view.Held), "held %v", key)
 	}
-	for _, kind := range []book.AccountKind{book.ClearingAccount, book.BreakageAccount, book.SuspenseAccount} {
-		for _, program := range []points.ProgramID{air, inn} {
+	for _, kind := range []book.AccountKind{book.ClearingAccount, book.BreakageAccount, book.SuspenseAccount, book.IssuedAccount} {
+		for program := range o.rules {
 			party := uint64(issuer)
 			if kind == book.ClearingAccount {
 				party = uint64(acquirer)

@@ -191,6 +191,32 @@ func (b *Book) validProgram(v *Program) points.Reason {
 	if ok && b.totals.accounts[programIndex(v.ID)] > 0 && (was.Issuer != v.Issuer || was.Scale != v.Scale) {
 		return points.NotPermitted
 	}
+	return b.validTier(v, was)
+}
+
+// validTier checks that a programme and its tier unit fit: one issuer, the same
+// decimals, no tier of a tier, and no way back to points that can be spent.
+func (b *Book) validTier(v, was *Program) points.Reason {
+	if was != nil && b.totals.accounts[programIndex(v.ID)] > 0 && was.Rules.Qualifying != v.Rules.Qualifying {
+		return points.NotPermitted
+	}
+	fits := func(of, unit *Program) bool {
+		return unit.Rules.Qualifying && !of.Rules.Qualifying && of.Issuer == unit.Issuer && of.Scale == unit.Scale
+	}
+	if v.Rules.Tier != 0 {
+		unit, ok := b.live.Programs[v.Rules.Tier]
+		switch {
+		case !ok:
+			return points.UnknownProgram
+		case unit.ID == v.ID || !fits(v, unit):
+			return points.NotPermitted
+		}
+	}
+	for _, of := range b.live.Programs { // in any order: it is about all of them
+		if of.ID != v.ID && of.Rules.Tier == v.ID && !fits(of, v) {
+			return points.NotPermitted
+		}
+	}
 	return points.Approved
 }
 

@@ -112,6 +112,8 @@ func rulesOf(t *testing.T, args []datadriven.CmdArg, program string) (r book.Pro
 				r.ExpiryAtMonth = true
 			case "pending":
 				r.PendingDays = uint16(n)
+			case "tier":
+				r.Tier = points.ProgramID(n)
 			case "decay":
 				r.DecayPart = uint16(n)
 			case "decay-after":
@@ -255,6 +257,7 @@ func (s *teller) entry(t *testing.T, cmd book.Command, words []string) book.Comm
 	case "put-program":
 		cmd.Entry.Program = &book.Program{ID: points.ProgramID(id), Issuer: points.IssuerID(number("issuer")), Name: values["name"], Scale: uint8(number("scale")), Status: status, Rules: book.ProgramRules{
 			DecayPart: uint16(number("decay")), DecayAfter: uint16(number("decay-after")), DecayEvery: uint16(number("decay-every")),
+			Tier: points.ProgramID(number("tier")), Qualifying: values["qualifying"] != "",
 		}}
 	case "put-merchant":
 		m := &book.Merchant{ID: merchantID(values["id"]), Acquirer: points.AcquirerID(number("acquirer")), Name: values["name"], Status: status}
@@ -335,7 +338,7 @@ func lotName(key book.LotKey) string {
 func (s *teller) accounts(t *testing.T) string {
 	var text strings.Builder
 	for id := points.MemberID(1); id <= s.members; id++ {
-		for _, program := range []points.ProgramID{air, inn} {
+		for _, program := range []points.ProgramID{air, inn, miles} {
 			view, ok, err := s.book.Account(book.AccountKey{Kind: book.MemberAccount, Program: program, Party: uint64(id)})
 			require.NoError(t, err)
 			if !ok || (view.Balance == 0 && view.Debt == 0) {

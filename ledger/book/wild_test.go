@@ -21,7 +21,7 @@ func (d *desk) snapshot(t testing.TB) string {
 		card, _, err := d.book.Card(cardOf(id))
 		require.NoError(t, err)
 		text += fmt.Sprintln(member, card)
-		for _, program := range []points.ProgramID{air, inn} {
+		for _, program := range []points.ProgramID{air, inn, miles} {
 			view, _, err := d.book.Account(book.AccountKey{Kind: book.MemberAccount, Program: program, Party: uint64(id)})
 			require.NoError(t, err)
 			text += fmt.Sprintln(view)

@@ -222,11 +222,11 @@ type LotMove struct {
 // LotKey is everything that tells two lots of one account apart; lots with equal
 // keys are one lot.
 type LotKey struct {
-	Priority  uint8
 	ExpiresOn points.BusinessDate // last day of use; 0 never
-	Origin    Origin
 	ActiveOn  points.BusinessDate // first day of use; 0 at once
 	DecaysOn  points.BusinessDate // when it next loses a part; 0 never
+	Priority  uint8
+	Origin    Origin
 }
 
 // Record is one journal record: a command, and what it did.

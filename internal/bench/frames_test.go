@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"bytes"
 	"testing"
 	"time"
 
@@ -86,6 +87,20 @@ func TestAnswersAreReadAsTheDialectDoes(t *testing.T) {
 		}
 		_, err = quick.read(form, []byte("nonsense"))
 		require.Error(t, err)
+
+		// As long as the first, but another message, or with other elements.
+		var req points.Request
+		require.NoError(t, d.Decode(form.frame, &req))
+		resp := approval(7)
+		frame := d.AppendResponse(nil, &req, &resp)
+		for at := range frontSize(d) {
+			other := bytes.Clone(frame)
+			other[quick.frontAt+at] ^= 1
+			want, wantErr := slow.decode(other)
+			got, gotErr := quick.read(form, other)
+			require.Equal(t, wantErr, gotErr, "%s: byte %d", d.Name(), at)
+			require.Equal(t, want, got)
+		}
 	}
 }
 

@@ -54,7 +54,8 @@ type auth struct {
 	durable, volatile, echo *daemon
 
 	rounds   map[string][]Measurement
-	answered uint64 // by the durable switch
+	answered uint64  // by the durable switch
+	behind   float64 // the largest part of a turn's records that was not in the index of statements at its end
 }
 
 // Lines of the report.
@@ -126,6 +127,7 @@ func (a *auth) run(ctx context.Context, dir string) error {
 	if err != nil {
 		return err
 	}
+	a.report.note("at the end of a turn of the durable switch, at most %.0f %% of its records were still to be put into the index of statements.", 100*a.behind)
 	answered := float64(a.answered - earlier)
 	a.check(atMost("written for each authorisation: log, flush, compaction, checkpoint", math.Round((after.store-before.store)/answered), "bytes", targetBytes))
 	a.report.note("the kernel counted %.0f bytes written for each authorisation, in whole pages (write_bytes).", float64(after.kernel-before.kernel)/answered)
@@ -276,7 +278,7 @@ func (a *auth) measure(ctx context.Context, line string, round int, side *daemon
 	if side == a.durable {
 		load.Answers = answersToJournal
 	}
-	before, err := side.groups(ctx)
+	before, err := side.rest(ctx)
 	if err != nil {
 		return err
 	}
@@ -284,13 +286,14 @@ func (a *auth) measure(ctx context.Context, line string, round int, side *daemon
 	if err != nil {
 		return err
 	}
-	after, err := side.groups(ctx)
+	after, err := side.progress(ctx)
 	if err != nil {
 		return err
 	}
-	seen.Group = ratio(after.records-before.records, after.count-before.count)
+	seen.Group = ratio(after.records-before.records, after.groups-before.groups)
 	if side == a.durable {
 		a.answered += seen.Answered
+		a.behind = max(a.behind, after.behind/float64(seen.Answered))
 	}
 	a.rounds[line] = append(a.rounds[line], seen.Measurement)
 	return nil
@@ -407,8 +410,8 @@ func (a *auth) journal(ctx context.Context) error {
 	if err := a.durable.stop(); err != nil {
 		return err
 	}
-	if words := a.durable.lastWords(); words != "" {
-		a.report.note("the durable switch warned; its last words: %s", words)
+	if count, last := a.durable.warnings(); count > 0 {
+		a.report.note("the durable switch warned %d times, at last: %s", count, last)
 	}
 	a.opts.Progress("looking up every answer in the journal", time.Duration(a.answered)*time.Microsecond) //nolint:gosec // millions.
 	t, err := a.house.check(ctx)

@@ -88,6 +88,22 @@ func (c *Child) lastWords() string {
 	return strings.TrimSpace(string(text[max(0, len(text)-most):]))
 }
 
+// warnings counts the warnings and errors in the child's log, and returns the last.
+func (c *Child) warnings() (count int, last string) {
+	text, err := os.ReadFile(c.log.Name())
+	if err != nil {
+		return 1, err.Error()
+	}
+	for line := range strings.Lines(string(text)) {
+		// A progress bar may stand on the same line, in front.
+		at := strings.LastIndex(line, "time=")
+		if at >= 0 && (strings.Contains(line[at:], " level=WARN ") || strings.Contains(line[at:], " level=ERROR ")) {
+			count, last = count+1, strings.TrimSpace(line[at:])
+		}
+	}
+	return count, last
+}
+
 // stopTime is how long a child may take to stop once it was asked to.
 const stopTime = time.Minute
 

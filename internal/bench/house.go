@@ -111,16 +111,39 @@ func (d *daemon) ready(ctx context.Context) (app.Status, error) {
 	}
 }
 
-// groups is how many records a switch has written, and in how many groups.
-type groups struct{ records, count float64 }
+// progress is how many records a switch has written, in how many groups, and how
+// many of them are not in the index of statements yet.
+type progress struct{ records, groups, behind float64 }
 
-// groups reads them; an echo has none.
-func (d *daemon) groups(ctx context.Context) (groups, error) {
+// progress reads it; an echo has none.
+func (d *daemon) progress(ctx context.Context) (progress, error) {
 	if d.http == "" {
-		return groups{}, nil
+		return progress{}, nil
 	}
 	figures, err := app.Figures(ctx, d.http)
-	return groups{figures["lianfen_ledger_group_records_sum"], figures["lianfen_ledger_group_records_count"]}, err
+	return progress{
+		figures["lianfen_ledger_group_records_sum"], figures["lianfen_ledger_group_records_count"], figures["lianfen_ledger_projection_lag_records"],
+	}, err
+}
+
+// rest waits until the index of statements has caught up, so that no line is slowed
+// by what the one before it left behind.
+func (d *daemon) rest(ctx context.Context) (progress, error) {
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		now, err := d.progress(ctx)
+		if err != nil || now.behind == 0 {
+			return now, err
+		}
+		select {
+		case <-tick.C:
+		case <-d.ended():
+			return now, d.failure()
+		case <-ctx.Done():
+			return now, fmt.Errorf("bench: %s: %w", d.name, ctx.Err())
+		}
+	}
 }
 
 // echo starts an echo. It inherits the listening socket, so that connections are

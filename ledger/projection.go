@@ -1,13 +1,17 @@
 package ledger
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -24,23 +28,33 @@ import (
 //
 // # Keys
 //
-// All stand under [store.Index]; numbers are big-endian.
+// All stand under [store.Index]; numbers are big-endian. A shelf is the records of
+// 2^ShelfBits positions.
 //
-//	h                             how far it has come: position, 8 | hash of the block, 32 | business date, 4
-//	c  token, 16 | position, 8    records that name the card
-//	d  date, 4                    first position of the business date, 8
-//	m  member, 8 | position, 8    records about the member: 1 its points moved, 2 they did not
-//	o  token, 16                  member that the card belongs to, 8
-//	t  terminal, 8 | STAN, 4 | position, 8    records of the terminal's message
+//	b  shelf, 4 | c  token, 16 | position, 8                records that name the card
+//	b  shelf, 4 | m  member, 8 | position, 8                records about the member: 1 its points moved, 2 they did not
+//	b  shelf, 4 | t  terminal, 8 | STAN, 4 | position, 8    records of the terminal's message
+//	d  date, 4     first position of the business date, 8
+//	h              how far it has come: ShelfBits, 1 | position, 8 | hash of the block, 32 | business date, 4
+//	o  token, 16   member that the card belongs to, 8
 //
-// The keys of some records and the mark h that counts them are one write, made
-// after those records are durable. A crash can lose the last such writes, and
-// they are made again. A mark that is not one of the journal's blocks, as after
+// Without shelves every write would fall among all the keys there are, and the
+// store would write them all again and again; so what is full is left alone, and a
+// query goes from shelf to shelf.
+//
+// # Writing
+//
+// Under light traffic the keys of some records are put down through the store's
+// log, at most Pace after those records are durable. When records come faster than
+// that is good for, the projection waits until there are many, sorts their keys and
+// has them taken in as one table: a tenth of the work and of the bytes. The mark h
+// that counts them is written with them or after them, never before. A crash can
+// lose the last writes, and they are made again. A mark that is not one of the journal's blocks, as after
 // the restore of an older journal, makes the projection begin anew.
 type Projection struct {
 	ledger *Ledger
 	log    *slog.Logger
-	batch  int
+	opts   ProjectionOptions
 
 	position atomic.Uint64 // of the mark, for everybody else
 	mu       sync.RWMutex  // held by queries for reading, while all keys are dropped for writing
@@ -50,27 +64,48 @@ type Projection struct {
 	fault    error         // set before ended is closed
 
 	// Of the goroutine.
-	mark  store.Mark
-	date  points.BusinessDate
+	mark    store.Mark
+	date    points.BusinessDate
+	shelved gathering // keys of the shelves
+	others  gathering // and all others
+}
+
+// gathering is pairs on their way to the store. They share one array, which is
+// used again for the next ones.
+type gathering struct {
 	pairs []store.Pair
 	arena []byte
 }
 
 // ProjectionOptions of a projection. A zero bound means its default.
 type ProjectionOptions struct {
-	// Batch is how many records are put into the index at a time; 1,000. The
+	// Batch is how many records are put down one by one at a time; 1,000. The
 	// records of one block stay together.
-	Batch      int
+	Batch int
+	// Bulk is how many records are worth a table of their own; 131,072.
+	Bulk int
+	// Pace is the time between two writes; 100 ms. With ten times that the
+	// projection waits for Bulk records to come together.
+	Pace time.Duration
+	// ShelfBits is the number of positions on one shelf as a power of two, 1 to 32;
+	// 20. An index with other shelves is made again.
+	ShelfBits  uint8
 	Log        *slog.Logger
 	Registerer prometheus.Registerer
 }
 
-// DefaultProjectionBatch is small enough for the writer's next block not to wait
-// noticeably behind one batch of keys.
-const DefaultProjectionBatch = 1_000
+// Defaults of [ProjectionOptions]. A batch is small enough for the writer's next
+// block not to wait noticeably behind its keys.
+const (
+	DefaultProjectionBatch = 1_000
+	DefaultProjectionBulk  = 1 << 17
+	DefaultProjectionPace  = 100 * time.Millisecond
+	DefaultShelfBits       = 20
+)
 
 // Kinds of keys; see [Projection].
 const (
+	shelfKey    = 'b'
 	headKey     = 'h'
 	cardKey     = 'c'
 	dateKey     = 'd'
@@ -94,10 +129,19 @@ func OpenProjection(ctx context.Context, l *Ledger, opts ProjectionOptions) (*Pr
 	if opts.Batch <= 0 {
 		opts.Batch = DefaultProjectionBatch
 	}
+	if opts.Bulk <= 0 {
+		opts.Bulk = DefaultProjectionBulk
+	}
+	if opts.Pace <= 0 {
+		opts.Pace = DefaultProjectionPace
+	}
+	if opts.ShelfBits == 0 {
+		opts.ShelfBits = DefaultShelfBits
+	}
 	if opts.Log == nil {
 		opts.Log = slog.New(slog.DiscardHandler)
 	}
-	p := &Projection{ledger: l, log: opts.Log, batch: opts.Batch, rebuilds: make(chan chan error), ended: make(chan struct{})}
+	p := &Projection{ledger: l, log: opts.Log, opts: opts, rebuilds: make(chan chan error), ended: make(chan struct{})}
 	if err := p.resume(); err != nil {
 		return nil, err
 	}
@@ -171,7 +215,7 @@ func (p *Projection) resume() error {
 	if err != nil || !ok {
 		return err
 	}
-	mark, date, ok := decodeHead(value)
+	mark, date, ok := p.decodeHead(value)
 	if ok {
 		if ok, err = l.holds(mark); err != nil {
 			return err
@@ -219,13 +263,10 @@ func (p *Projection) drop() error {
 // ledger goes on serving then is not decided here.
 func (p *Projection) run(ctx context.Context) {
 	defer close(p.ended)
-	atOnce := make(chan struct{})
-	close(atOnce)
-	for {
+	pace := time.NewTicker(p.opts.Pace)
+	defer pace.Stop()
+	for waited := 0; ; {
 		end, more := p.ledger.Advanced()
-		if uint64(end) > p.mark.Position {
-			more = atOnce
-		}
 		var err error
 		select {
 		case <-ctx.Done():
@@ -233,8 +274,14 @@ func (p *Projection) run(ctx context.Context) {
 		case dropped := <-p.rebuilds:
 			err = p.whileOpen(p.drop)
 			dropped <- err
-		case <-more:
-			err = p.whileOpen(func() error { return p.take(ctx, end) })
+		case <-when(uint64(end) == p.mark.Position, more):
+		case <-when(uint64(end) > p.mark.Position, pace.C):
+			lag := int(uint64(end) - p.mark.Position) //nolint:gosec // the mark is behind the end.
+			if waited++; lag > p.opts.Batch && lag < p.opts.Bulk && waited < patience {
+				continue
+			}
+			waited = 0
+			err = p.whileOpen(func() error { return p.catchUp(ctx, end) })
 		}
 		if ctx.Err() != nil || errors.Is(err, ErrClosed) {
 			return
@@ -247,6 +294,17 @@ func (p *Projection) run(ctx context.Context) {
 	}
 }
 
+// patience is how many times Pace the projection waits for many records.
+const patience = 10
+
+// when is the channel c if there is reason to listen to it.
+func when[T any](reason bool, c <-chan T) <-chan T {
+	if reason {
+		return c
+	}
+	return nil
+}
+
 // whileOpen keeps the store open during do.
 func (p *Projection) whileOpen(do func() error) error {
 	if err := p.ledger.enter(); err != nil {
@@ -256,11 +314,27 @@ func (p *Projection) whileOpen(do func() error) error {
 	return do()
 }
 
+// catchUp takes in everything up to end.
+func (p *Projection) catchUp(ctx context.Context, end points.Position) error {
+	for uint64(end) > p.mark.Position && ctx.Err() == nil {
+		if err := p.take(ctx, end); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // take puts the next blocks, up to end, into the index: about as many records as
-// a batch has.
+// a batch has, or as many as make a table where those are there.
 func (p *Projection) take(ctx context.Context, end points.Position) error {
+	limit := p.opts.Batch
+	bulk := uint64(end)-p.mark.Position > uint64(p.opts.Batch) //nolint:gosec // above zero.
+	if bulk {
+		limit = p.opts.Bulk
+	}
 	mark, count := p.mark, 0
-	p.pairs, p.arena = p.pairs[:0], p.arena[:0]
+	p.shelved.clear()
+	p.others.clear()
 	var rec book.Record
 	err := blocks(ctx, p.ledger.store, points.Position(mark.Position)+1, func(b *block) error {
 		if b.last() > end {
@@ -270,7 +344,7 @@ func (p *Projection) take(ctx context.Context, end points.Position) error {
 			return err
 		}
 		mark = store.Mark{Position: uint64(b.last()), Hash: b.hash}
-		if count += b.count; count >= p.batch {
+		if count += b.count; count >= limit {
 			return errEnough
 		}
 		return nil
@@ -279,18 +353,27 @@ func (p *Projection) take(ctx context.Context, end points.Position) error {
 		return err
 	}
 	if count == 0 {
-		if uint64(end) > mark.Position {
-			return damaged(points.Position(mark.Position)+1, "the journal has no block there, but is durable up to %d", end)
-		}
-		return nil
+		return damaged(points.Position(mark.Position)+1, "the journal has no block there, but is durable up to %d", end)
 	}
-	p.put(encodeHead(mark, p.date), headKey)
-	if err := p.ledger.store.Put(p.pairs); err != nil {
+	p.others.put(p.encodeHead(mark), []byte{headKey})
+	if err := p.write(ctx, bulk); err != nil {
 		return fmt.Errorf("ledger: index up to position %d: %w", mark.Position, err)
 	}
 	p.mark = mark
 	p.position.Store(mark.Position)
 	return nil
+}
+
+// write puts down what was gathered, the mark last. It is one of the others, and
+// those go through the store's log behind the shelves: they lie among older keys.
+func (p *Projection) write(ctx context.Context, bulk bool) error {
+	if !bulk {
+		return p.ledger.store.Put(append(p.shelved.pairs, p.others.pairs...))
+	}
+	if err := p.ledger.store.Ingest(ctx, p.shelved.sorted()); err != nil {
+		return err
+	}
+	return p.ledger.store.Put(p.others.pairs)
 }
 
 // add collects the keys of one record. A key that comes twice is no harm, and
@@ -300,7 +383,7 @@ func (p *Projection) add(rec *book.Record) error {
 	position := uint64(out.Position)
 	if out.Date != p.date {
 		p.date = out.Date
-		p.put(binary.BigEndian.AppendUint64(nil, position), dateKey, uint64Bytes(uint64(out.Date))[4:])
+		p.others.put(uint64Bytes(position), []byte{dateKey}, uint64Bytes(uint64(out.Date))[4:])
 	}
 	p.addCommand(cmd, position)
 	for i := range cmd.Group {
@@ -326,15 +409,14 @@ func (p *Projection) add(rec *book.Record) error {
 
 // addCommand collects the keys of what was asked: whom it names.
 func (p *Projection) addCommand(cmd *book.Command, position uint64) {
-	at := uint64Bytes(position)
-	for _, token := range [...]points.CardToken{cmd.Card, cmd.ToCard} {
+	for _, token := range [...]*points.CardToken{&cmd.Card, &cmd.ToCard} {
 		if !token.IsZero() {
-			p.put([]byte{listed}, cardKey, token[:], at)
+			p.file(cardKey, token[:], position, listed)
 		}
 	}
 	if entry := cmd.Entry.Card; entry != nil {
-		p.put([]byte{listed}, cardKey, entry.Token[:], at)
-		p.put(uint64Bytes(uint64(entry.Member)), ownerKey, entry.Token[:])
+		p.file(cardKey, entry.Token[:], position, listed)
+		p.others.put(uint64Bytes(uint64(entry.Member)), []byte{ownerKey}, entry.Token[:])
 		p.addMember(entry.Member, position, quiet)
 	}
 	if entry := cmd.Entry.Member; entry != nil {
@@ -343,27 +425,82 @@ func (p *Projection) addCommand(cmd *book.Command, position uint64) {
 	p.addMember(cmd.Member, position, quiet)
 	p.addMember(cmd.ToMember, position, quiet)
 	if cmd.Terminal != (points.TerminalID{}) {
-		p.put([]byte{listed}, terminalKey, cmd.Terminal[:], uint64Bytes(uint64(cmd.Key.STAN))[4:], at)
+		var message [len(cmd.Terminal) + 4]byte
+		copy(message[:], cmd.Terminal[:])
+		binary.BigEndian.PutUint32(message[len(cmd.Terminal):], uint32(cmd.Key.STAN))
+		p.file(terminalKey, message[:], position, listed)
 	}
 }
 
 func (p *Projection) addMember(member points.MemberID, position uint64, how byte) {
 	if member != 0 {
-		p.put([]byte{how}, memberKey, uint64Bytes(uint64(member)), uint64Bytes(position))
+		var id [8]byte
+		binary.BigEndian.PutUint64(id[:], uint64(member))
+		p.file(memberKey, id[:], position, how)
 	}
 }
 
-// put adds a pair to the batch. Keys share one array, which is used again for
-// the next batch.
-func (p *Projection) put(value []byte, kind byte, parts ...[]byte) {
-	start := len(p.arena)
-	p.arena = append(p.arena, byte(store.Index), kind)
+// file puts a record on its shelf, under what it is about.
+func (p *Projection) file(kind byte, id []byte, position uint64, how byte) {
+	g := &p.shelved
+	start := len(g.arena)
+	g.arena = binary.BigEndian.AppendUint32(append(g.arena, byte(store.Index), shelfKey), p.shelfOf(position))
+	g.arena = binary.BigEndian.AppendUint64(append(append(g.arena, kind), id...), position)
+	g.end(start, len(g.arena), how)
+}
+
+// put adds any other pair. The parts of its key follow the prefix of the index.
+func (g *gathering) put(value []byte, parts ...[]byte) {
+	start := len(g.arena)
+	g.arena = append(g.arena, byte(store.Index))
 	for _, part := range parts {
-		p.arena = append(p.arena, part...)
+		g.arena = append(g.arena, part...)
 	}
-	middle := len(p.arena)
-	p.arena = append(p.arena, value...)
-	p.pairs = append(p.pairs, store.Pair{Key: p.arena[start:middle:middle], Value: p.arena[middle:len(p.arena):len(p.arena)]})
+	g.end(start, len(g.arena), value...)
+}
+
+func (g *gathering) end(start, middle int, value ...byte) {
+	g.arena = append(g.arena, value...)
+	g.pairs = append(g.pairs, store.Pair{Key: g.arena[start:middle:middle], Value: g.arena[middle:len(g.arena):len(g.arena)]})
+}
+
+func (g *gathering) clear() { g.pairs, g.arena = g.pairs[:0], g.arena[:0] }
+
+// sorted is the pairs ascending by key; of a key that came more than once, the one
+// with the least value.
+func (g *gathering) sorted() []store.Pair {
+	// Comparing keys where they lie would cost a read of memory each time.
+	type start struct {
+		first, second uint64 // bytes of the key, behind what all keys of shelves begin with
+		at            uint32
+	}
+	const behind = len("ib")
+	starts := make([]start, len(g.pairs))
+	for i, pair := range g.pairs {
+		starts[i] = start{binary.BigEndian.Uint64(pair.Key[behind:]), binary.BigEndian.Uint64(pair.Key[behind+8:]), uint32(i)} //nolint:gosec // some for each record of a block.
+	}
+	slices.SortFunc(starts, func(a, b start) int {
+		if a.first != b.first {
+			return cmp.Compare(a.first, b.first)
+		}
+		if a.second != b.second {
+			return cmp.Compare(a.second, b.second)
+		}
+		x, y := &g.pairs[a.at], &g.pairs[b.at]
+		return cmp.Or(bytes.Compare(x.Key, y.Key), bytes.Compare(x.Value, y.Value))
+	})
+	sorted := make([]store.Pair, 0, len(starts))
+	for _, s := range starts {
+		pair := g.pairs[s.at]
+		if n := len(sorted); n == 0 || !bytes.Equal(sorted[n-1].Key, pair.Key) {
+			sorted = append(sorted, pair)
+		}
+	}
+	return sorted
+}
+
+func (p *Projection) shelfOf(position uint64) uint32 {
+	return uint32(position >> p.opts.ShelfBits) //nolint:gosec // good for 2^52 positions by default.
 }
 
 // memberOf is the member whose points or debt an account holds.
@@ -373,14 +510,14 @@ func memberOf(key book.AccountKey) (points.MemberID, bool) {
 
 func uint64Bytes(v uint64) []byte { return binary.BigEndian.AppendUint64(make([]byte, 0, 8), v) }
 
-func encodeHead(mark store.Mark, date points.BusinessDate) []byte {
-	return binary.BigEndian.AppendUint32(encodeMark(mark), uint32(date))
+func (p *Projection) encodeHead(mark store.Mark) []byte {
+	return binary.BigEndian.AppendUint32(append([]byte{p.opts.ShelfBits}, encodeMark(mark)...), uint32(p.date))
 }
 
-func decodeHead(value []byte) (mark store.Mark, date points.BusinessDate, ok bool) {
-	if len(value) != 8+hashSize+4 {
+func (p *Projection) decodeHead(value []byte) (mark store.Mark, date points.BusinessDate, ok bool) {
+	if len(value) != 1+8+hashSize+4 || value[0] != p.opts.ShelfBits {
 		return store.Mark{}, 0, false
 	}
-	mark, ok = decodeMark(value[:8+hashSize])
-	return mark, points.BusinessDate(binary.BigEndian.Uint32(value[8+hashSize:])), ok
+	mark, ok = decodeMark(value[1 : 1+8+hashSize])
+	return mark, points.BusinessDate(binary.BigEndian.Uint32(value[1+8+hashSize:])), ok
 }

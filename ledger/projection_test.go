@@ -306,6 +306,13 @@ func (h *house) agrees(p *ledger.Projection, limit int) {
 	}
 }
 
+// anyOptions are small batches and shelves, and tables for a few records.
+func (b *bazaar) anyOptions() ledger.ProjectionOptions {
+	return ledger.ProjectionOptions{
+		Batch: 1 + b.rng.IntN(20), Bulk: 1 + b.rng.IntN(60), Pace: time.Millisecond, ShelfBits: uint8(1 + b.rng.IntN(8)),
+	}
+}
+
 // The projection answers as a look at every record does: while it follows, after
 // a restart, and after it was dropped and made again.
 func TestProjectionAgreesWithTheJournal(t *testing.T) {
@@ -313,13 +320,14 @@ func TestProjectionAgreesWithTheJournal(t *testing.T) {
 	for seed := range seeds(t, 8) {
 		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
 			b := openBazaar(build(t, vfs.NewMem(), ledger.Options{GroupMax: 8, CheckpointEvery: 100}), seed)
-			p := b.project(ledger.ProjectionOptions{Batch: 1 + b.rng.IntN(40)})
+			opts := b.anyOptions()
+			p := b.project(opts)
 			b.trade(150)
 			b.agrees(p, 1+b.rng.IntN(60))
 			p.Close()
 			b.close()
 			b.open()
-			p = b.project(ledger.ProjectionOptions{})
+			p = b.project(opts)
 			b.trade(50)
 			b.agrees(p, 1+b.rng.IntN(60))
 			require.NoError(t, p.Rebuild(context.Background()))
@@ -341,7 +349,7 @@ func (h *house) mark() (position points.Position, value []byte) {
 	if !ok {
 		return 0, nil
 	}
-	return points.Position(binary.BigEndian.Uint64(value)), value
+	return points.Position(binary.BigEndian.Uint64(value[1:])), value
 }
 
 // plant writes a key of the index behind everybody's back.
@@ -361,7 +369,8 @@ func TestProjectionSurvivesPowerCuts(t *testing.T) {
 	for seed := range seeds(t, 24) {
 		disk := vfs.NewCrashableMem()
 		b := openBazaar(build(t, disk, ledger.Options{GroupMax: 8, CheckpointEvery: 60}), seed)
-		p := b.project(ledger.ProjectionOptions{Batch: 1 + b.rng.IntN(20)})
+		opts := b.anyOptions()
+		p := b.project(opts)
 		b.trade(1 + b.rng.IntN(80))
 		after := b.at(disk.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: b.rng.IntN(101), RNG: b.rng}))
 		p.Close()
@@ -376,7 +385,7 @@ func TestProjectionSurvivesPowerCuts(t *testing.T) {
 		if marked < after.ledger.Durable() {
 			behind++
 		}
-		p = after.project(ledger.ProjectionOptions{})
+		p = after.project(opts)
 		after.agrees(p, 200)
 		p.Close()
 		after.close()
@@ -394,6 +403,7 @@ func TestProjectionOfAnotherJournalIsMadeAgain(t *testing.T) {
 	p := b.project(ledger.ProjectionOptions{})
 	b.trade(20)
 	b.caughtUp(p)
+	b.trade(1) // Its sync takes along what the projection has put down.
 	older := b.at(disk.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: 100, RNG: b.rng}))
 	b.trade(20)
 	b.caughtUp(p)
@@ -405,9 +415,9 @@ func TestProjectionOfAnotherJournalIsMadeAgain(t *testing.T) {
 	other := slices.Clone(own)
 	other[20] ^= 1 // in the hash
 	beyond := slices.Clone(own)
-	binary.BigEndian.PutUint64(beyond, binary.BigEndian.Uint64(own)-1) // in the middle of nothing
-	lie := append([]byte("m"), binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(nil, 3), 1)...)
-	for name, mark := range map[string][]byte{"ahead": ahead, "another hash": other, "another position": beyond, "cut short": own[:20]} {
+	binary.BigEndian.PutUint64(beyond[1:], binary.BigEndian.Uint64(own[1:])-1) // in the middle of nothing
+	lie := append([]byte("b\x00\x00\x00\x00m"), binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(nil, 3), 1)...)
+	for name, mark := range map[string][]byte{"other shelves": append([]byte{own[0] - 1}, own[1:]...), "ahead": ahead, "another hash": other, "another position": beyond, "cut short": own[:20]} {
 		t.Run(name, func(t *testing.T) {
 			again := older.at(older.fs.(*vfs.MemFS).CrashClone(vfs.CrashCloneCfg{}))
 			again.tb = t

@@ -98,8 +98,7 @@ func (p *Projection) Statement(ctx context.Context, q StatementQuery) (Statement
 	var rec book.Record
 	var lines []Line
 	s.Extent, err = p.look(ctx, q.Dates, q.Page, func(low, high points.Position) (next points.Position, err error) {
-		head := append([]byte{memberKey}, uint64Bytes(uint64(q.Member))...)
-		err = p.walk(ctx, head, low, high, q.Page.Oldest, func(position points.Position, how []byte) (bool, error) {
+		err = p.walk(ctx, memberKey, uint64Bytes(uint64(q.Member)), low, high, q.Page.Oldest, func(position points.Position, how []byte) (bool, error) {
 			if !q.All && how[0] == quiet {
 				return true, nil
 			}
@@ -255,21 +254,22 @@ func (q *FindQuery) check() error {
 
 // positions are the first limit of the positions from low to high that q wants.
 func (p *Projection) positions(ctx context.Context, q *FindQuery, low, high points.Position, limit int) ([]points.Position, error) {
-	var head []byte
+	var kind byte
+	var id []byte
 	switch {
 	case !q.Card.IsZero():
-		head = append([]byte{cardKey}, q.Card[:]...)
+		kind, id = cardKey, q.Card[:]
 	case q.Member != 0:
-		head = append([]byte{memberKey}, uint64Bytes(uint64(q.Member))...)
+		kind, id = memberKey, uint64Bytes(uint64(q.Member))
 	case q.STAN != nil:
-		head = binary.BigEndian.AppendUint32(append([]byte{terminalKey}, q.Terminal[:]...), uint32(*q.STAN))
+		kind, id = terminalKey, binary.BigEndian.AppendUint32(slices.Clone(q.Terminal[:]), uint32(*q.STAN))
 	case q.Terminal != points.TerminalID{}:
 		return p.atTerminal(ctx, q, low, high, limit)
 	default:
 		return neighbours(low, high, q.Page.Oldest, limit), nil
 	}
 	var positions []points.Position
-	err := p.walk(ctx, head, low, high, q.Page.Oldest, func(position points.Position, _ []byte) (bool, error) {
+	err := p.walk(ctx, kind, id, low, high, q.Page.Oldest, func(position points.Position, _ []byte) (bool, error) {
 		positions = append(positions, position)
 		return len(positions) < limit, nil
 	})
@@ -296,29 +296,52 @@ func step(low, high points.Position, oldest bool) (points.Position, points.Posit
 }
 
 // atTerminal looks through all keys of a terminal, which stand in the order of
-// its message numbers, and keeps the first limit positions.
+// its message numbers on each shelf, and keeps the first limit positions.
 func (p *Projection) atTerminal(ctx context.Context, q *FindQuery, low, high points.Position, limit int) ([]points.Position, error) {
 	order := func(a, b points.Position) int { return cmp.Compare(b, a) }
 	if q.Page.Oldest {
 		order = func(a, b points.Position) int { return cmp.Compare(a, b) }
 	}
 	var kept []points.Position
-	head := append([]byte{terminalKey}, q.Terminal[:]...)
-	err := p.ledger.store.Scan(ctx, store.Index, head, func(key, _ []byte) (bool, error) {
-		if !bytes.HasPrefix(key, head) {
-			return false, nil
-		}
-		position, err := positionAt(key, len(head)+4)
-		if err != nil || position < low || position > high {
-			return true, err
-		}
-		if i, _ := slices.BinarySearchFunc(kept, position, order); i < limit {
-			kept = slices.Insert(kept, i, position)
-			kept = kept[:min(len(kept), limit)]
-		}
-		return true, nil
+	err := p.shelves(low, high, q.Page.Oldest, func(shelf uint32) (more bool, err error) {
+		head := append(shelfHead(shelf, terminalKey), q.Terminal[:]...)
+		err = p.ledger.store.Scan(ctx, store.Index, head, func(key, _ []byte) (bool, error) {
+			if !bytes.HasPrefix(key, head) {
+				return false, nil
+			}
+			position, err := positionAt(key, len(head)+4)
+			if err != nil || position < low || position > high {
+				return true, err
+			}
+			if i, _ := slices.BinarySearchFunc(kept, position, order); i < limit {
+				kept = slices.Insert(kept, i, position)
+				kept = kept[:min(len(kept), limit)]
+			}
+			return true, nil
+		})
+		return len(kept) < limit, err
 	})
 	return kept, err
+}
+
+// shelves calls visit with the shelves of the positions from low to high, one by
+// one while there is more to find.
+func (p *Projection) shelves(low, high points.Position, oldest bool, visit func(shelf uint32) (more bool, err error)) error {
+	first, last := p.shelfOf(uint64(low)), p.shelfOf(uint64(high))
+	for n := range last - first + 1 {
+		shelf := last - n
+		if oldest {
+			shelf = first + n
+		}
+		if more, err := visit(shelf); err != nil || !more {
+			return err
+		}
+	}
+	return nil
+}
+
+func shelfHead(shelf uint32, kind byte) []byte {
+	return append(binary.BigEndian.AppendUint32([]byte{shelfKey}, shelf), kind)
 }
 
 // Owner is the member that a card belongs to, as far as the index has come.
@@ -414,23 +437,30 @@ func (p *Projection) firstOf(ctx context.Context, date points.BusinessDate, asOf
 	return first, err
 }
 
-// walk visits the positions from low to high under the keys that begin with head.
-func (p *Projection) walk(ctx context.Context, head []byte, low, high points.Position, oldest bool, visit func(points.Position, []byte) (bool, error)) error {
-	from, to := append(slices.Clone(head), uint64Bytes(uint64(low))...), append(slices.Clone(head), uint64Bytes(uint64(high))...)
-	each := func(key, value []byte) (bool, error) {
-		if bytes.Compare(key, to) > 0 {
-			return false, nil
+// walk visits the positions from low to high that are filed under kind and id.
+func (p *Projection) walk(ctx context.Context, kind byte, id []byte, low, high points.Position, oldest bool, visit func(points.Position, []byte) (bool, error)) error {
+	return p.shelves(low, high, oldest, func(shelf uint32) (more bool, err error) {
+		head := append(shelfHead(shelf, kind), id...)
+		from, to := append(slices.Clone(head), uint64Bytes(uint64(low))...), append(slices.Clone(head), uint64Bytes(uint64(high))...)
+		more = true
+		each := func(key, value []byte) (bool, error) {
+			if bytes.Compare(key, to) > 0 {
+				return false, nil
+			}
+			position, err := positionAt(key, len(head))
+			if err != nil || len(value) != 1 {
+				return false, errors.Join(err, errBadIndex)
+			}
+			more, err = visit(position, value)
+			return more, err
 		}
-		position, err := positionAt(key, len(head))
-		if err != nil || len(value) != 1 {
-			return false, errors.Join(err, errBadIndex)
+		if oldest {
+			err = p.ledger.store.Scan(ctx, store.Index, from, each)
+		} else {
+			err = p.ledger.store.ScanBack(ctx, store.Index, from, to, each)
 		}
-		return visit(position, value)
-	}
-	if oldest {
-		return p.ledger.store.Scan(ctx, store.Index, from, each)
-	}
-	return p.ledger.store.ScanBack(ctx, store.Index, from, to, each)
+		return more, err
+	})
 }
 
 func positionAt(key []byte, at int) (points.Position, error) {

@@ -8,6 +8,8 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
+	"sync/atomic"
 	"syscall"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -67,6 +69,8 @@ type Store struct {
 	fs     vfs.FS
 	dir    string
 	opts   Options
+
+	ingests atomic.Uint64 // begun, to give each its own file
 }
 
 // Create makes a new, empty store in opts.Dir, and closes it again. The first
@@ -138,6 +142,11 @@ func Open(opts Options) (*Store, error) {
 	s := &Store{db: db, tables: options.MakeWriterOptions(0, db.TableFormat()), fs: opts.FS, dir: opts.Dir, opts: opts}
 	if _, ok, err := s.Get(nil, created, nil); err != nil || !ok {
 		return nil, errors.Join(fmt.Errorf("store: %s has lost its first key: its files are damaged; restore from a backup", opts.Dir), err, db.Close())
+	}
+	if !opts.ReadOnly {
+		if err := s.sweep(); err != nil {
+			return nil, errors.Join(err, db.Close())
+		}
 	}
 	if opts.Registerer != nil {
 		if err := opts.Registerer.Register(collector{db}); err != nil {
@@ -326,17 +335,41 @@ type Pair struct {
 }
 
 // Ingest puts pairs, ascending by key without repetition, into the store: all of
-// them at once, durably, without passing the log. It may take long.
+// them at once, durably, without passing the log. It may take long. Several may
+// go on at a time.
 func (s *Store) Ingest(ctx context.Context, pairs []Pair) error {
 	if len(pairs) == 0 {
 		return nil
 	}
-	path := filepath.Join(s.opts.dbDir(), "ingest.tmp")
+	path := filepath.Join(s.opts.dbDir(), fmt.Sprintf("%s%d%s", ingestBegin, s.ingests.Add(1), ingestEnd))
 	if err := s.writeTable(path, pairs); err != nil {
 		return errors.Join(err, s.fs.Remove(path))
 	}
 	if err := s.db.Ingest(ctx, []string{path}); err != nil {
 		return fmt.Errorf("store: ingest %d keys: %w", len(pairs), err)
+	}
+	return nil
+}
+
+// The names of tables on their way into the store.
+const (
+	ingestBegin = "ingest-"
+	ingestEnd   = ".tmp"
+)
+
+// sweep removes the tables that a crash has left on their way. Pebble does not
+// know them.
+func (s *Store) sweep() error {
+	names, err := s.fs.List(s.opts.dbDir())
+	if err != nil {
+		return fmt.Errorf("store: list %s: %w", s.opts.dbDir(), err)
+	}
+	for _, name := range names {
+		if strings.HasPrefix(name, ingestBegin) && strings.HasSuffix(name, ingestEnd) {
+			if err := s.fs.Remove(filepath.Join(s.opts.dbDir(), name)); err != nil {
+				return fmt.Errorf("store: remove what a crash has left: %w", err)
+			}
+		}
 	}
 	return nil
 }

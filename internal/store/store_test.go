@@ -8,6 +8,7 @@ import (
 	"path"
 	"path/filepath"
 	"slices"
+	"sync"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -166,6 +167,32 @@ func TestBatchesBecomeDurableInOrder(t *testing.T) {
 	require.Positive(t, partly, "no crash lost anything: nothing was proved")
 }
 
+// Ingests that go on at the same time do not get in each other's way.
+func TestIngestsGoOnTogether(t *testing.T) {
+	s := create(t, vfs.NewMem())
+	var all sync.WaitGroup
+	const writers, each = 4, 20
+	faults := make(chan error, writers*each)
+	for writer := range writers {
+		all.Go(func() {
+			for n := range each {
+				key := []byte{byte(store.State), byte(writer), byte(n)}
+				faults <- s.Ingest(context.Background(), []store.Pair{{Key: key, Value: key}})
+			}
+		})
+	}
+	all.Wait()
+	for range writers * each {
+		require.NoError(t, <-faults)
+	}
+	for writer := range byte(writers) {
+		for n := range byte(each) {
+			require.Equal(t, string([]byte{byte(store.State), writer, n}), get(t, s, store.State, string([]byte{writer, n})))
+		}
+	}
+	require.NoError(t, s.Close())
+}
+
 // An ingest is seen whole or not at all, deletes included, also after a crash in
 // the middle of it; and what came back from Ingest is there.
 func TestIngestIsAtomic(t *testing.T) {
@@ -195,6 +222,11 @@ func TestIngestIsAtomic(t *testing.T) {
 		}
 		require.NoError(t, s.Close())
 		s = open(t, left)
+		files, err := left.List(left.PathJoin("data", "db"))
+		require.NoError(t, err)
+		for _, name := range files {
+			require.NotContains(t, name, "ingest", "seed %d", seed)
+		}
 		switch get(t, s, store.Checkpoint, "") {
 		case "1":
 			require.GreaterOrEqual(t, countdown, 0, "seed %d: Ingest had returned", seed)

@@ -5,7 +5,6 @@ import (
 	"maps"
 	"os"
 	"slices"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -35,7 +34,11 @@ func newAdmin() *cobra.Command {
 	cmd.PersistentFlags().StringVar(&a.socket, "socket", "", "admin socket, instead of the configuration's")
 	cmd.PersistentFlags().BoolVar(&a.asJSON, "json", false, "print JSON")
 	cmd.AddCommand(a.status(), a.load(), a.list(), a.issuer(), a.acquirer(), a.program(), a.merchant(), a.terminal(), a.route(), a.member(), a.card(),
-		a.balance(), a.adjust(), a.cutOver(), a.show(), a.totals(), a.verify())
+		a.adjust(), a.cutOver(), a.totals())
+	for _, old := range []*cobra.Command{a.ledgerBalance(), a.ledgerShow(), a.ledgerVerify()} {
+		old.Deprecated, old.Hidden = "use: lianfen ledger "+old.Name(), true
+		cmd.AddCommand(old)
+	}
 	return cmd
 }
 
@@ -172,44 +175,10 @@ func directoryTable(d app.Directory) *table {
 	return t
 }
 
-func (a *admin) balance() *cobra.Command {
-	var who app.Holder
-	cmd := &cobra.Command{
-		Use: "balance", Short: "Show what a member has, lot by lot", Args: cobra.NoArgs,
-		Example: `  lianfen admin balance --card 6222020000000000017`,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			client, err := a.client()
-			if err != nil {
-				return err
-			}
-			accounts, err := client.Accounts(cmd.Context(), who)
-			if err != nil {
-				return err
-			}
-			return a.print(cmd, accounts, func() error { return accountsTable(accounts).write(cmd.OutOrStdout()) })
-		},
-	}
-	holderFlags(cmd, &who)
-	return cmd
-}
-
 func holderFlags(cmd *cobra.Command, who *app.Holder) {
 	cmd.Flags().StringVar((*string)(&who.Card), "card", "", "card number")
 	cmd.Flags().Uint64Var((*uint64)(&who.Member), "member", 0, "member number")
 	cmd.MarkFlagsOneRequired("card", "member")
-}
-
-func accountsTable(accounts app.Accounts) *table {
-	t := new(table)
-	t.row("MEMBER", "PROGRAMME", "NAME", "USABLE", "HELD", "DEBT", "LOTS")
-	for _, account := range accounts.Accounts {
-		lots := make([]string, 0, len(account.Lots))
-		for _, l := range account.Lots {
-			lots = append(lots, fmt.Sprintf("%d until %v", l.Amount, l.ExpiresOn))
-		}
-		t.row(accounts.Member, account.Program, account.Name, account.Usable, account.Held, account.Debt, strings.Join(lots, ", "))
-	}
-	return t
 }
 
 func (a *admin) adjust() *cobra.Command {
@@ -277,51 +246,6 @@ func (a *admin) cutOver() *cobra.Command {
 	return cmd
 }
 
-func (a *admin) show() *cobra.Command {
-	return &cobra.Command{
-		Use: "show RRN", Short: "Show one journal record with its postings", Args: one("the retrieval reference number, 12 characters"),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			client, err := a.client()
-			if err != nil {
-				return err
-			}
-			r, err := client.Record(cmd.Context(), args[0])
-			if err != nil {
-				return err
-			}
-			return a.print(cmd, r, func() error { return recordTable(r).write(cmd.OutOrStdout()) })
-		},
-	}
-}
-
-func recordTable(r app.Record) *table {
-	t := new(table)
-	t.row("RRN", r.RRN)
-	t.row("kind", r.Kind)
-	t.row("outcome", fmt.Sprintf("%v (%s): %s", r.Reason, r.Reason.DE39(), r.Reason.English()))
-	t.row("posted", r.Posted)
-	t.row("business date", r.Date)
-	if r.STAN != "" { // An operator's command came from no terminal.
-		t.row("terminal", fmt.Sprintf("%v of merchant %v, STAN %s", r.Terminal, r.Merchant, r.STAN))
-	}
-	if r.Member != 0 {
-		t.row("member", r.Member)
-	}
-	if r.Card != "" {
-		t.row("card", r.Card)
-	}
-	if r.Program != 0 {
-		t.row("amount", fmt.Sprintf("%d in programme %d", r.Amount, r.Program))
-	}
-	if r.Original != "" {
-		t.row("about", "RRN "+r.Original)
-	}
-	for _, p := range r.Postings {
-		t.row("posting", fmt.Sprintf("%v %d: %+d, then %d", p.Account, p.Party, p.Amount, p.After))
-	}
-	return t
-}
-
 func (a *admin) totals() *cobra.Command {
 	return &cobra.Command{
 		Use: "totals", Short: "Show the trial balance: it sums to zero in every programme", Args: cobra.NoArgs,
@@ -334,43 +258,34 @@ func (a *admin) totals() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.print(cmd, totals, func() error { return totalsTable(totals).write(cmd.OutOrStdout()) })
+			return a.print(cmd, totals, func() error {
+				if err := totalsTable(totals).write(cmd.OutOrStdout()); err != nil {
+					return err
+				}
+				return sayAsOf(cmd, totals.AsOf, totals.Date)
+			})
 		},
 	}
 }
 
-func totalsTable(totals []app.Total) *table {
+// sayAsOf tells after which record an answer is true.
+func sayAsOf(cmd *cobra.Command, position points.Position, date points.BusinessDate) error {
+	rrn := position.RRN()
+	return say(cmd, "As of RRN %s, business date %v.", rrn[:], date)
+}
+
+func totalsTable(totals app.Totals) *table {
 	t := new(table)
 	t.row("PROGRAMME", "ACCOUNTS", "BALANCE (credit positive)")
 	sums := map[points.ProgramID]points.Amount{}
-	for i, line := range totals {
+	for i, line := range totals.Lines {
 		t.row(line.Program, line.Account, line.Amount)
 		sums[line.Program] += line.Amount
-		if i == len(totals)-1 || totals[i+1].Program != line.Program {
+		if i == len(totals.Lines)-1 || totals.Lines[i+1].Program != line.Program {
 			t.row(line.Program, "sum", sums[line.Program])
 		}
 	}
 	return t
-}
-
-func (a *admin) verify() *cobra.Command {
-	return &cobra.Command{
-		Use: "verify", Short: "Prove the journal: replay it from the first record and compare with the state that serves", Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			client, err := a.client()
-			if err != nil {
-				return err
-			}
-			v, err := client.Verify(cmd.Context())
-			if err != nil {
-				return err
-			}
-			return a.print(cmd, v, func() error {
-				_, err := fmt.Fprintf(cmd.OutOrStdout(), "%d records in %d blocks: chain unbroken, every outcome the same again, state digest %s.\n", v.Records, v.Blocks, v.Digest[:16])
-				return err
-			})
-		},
-	}
 }
 
 func requireFlags(cmd *cobra.Command, flags ...string) {

@@ -53,7 +53,10 @@ func (a *admin) ledgerBalance() *cobra.Command {
 				if len(accounts.Accounts) == 0 {
 					return say(cmd, "Member %d has no account there.", accounts.Member)
 				}
-				return balanceSheet(accounts).write(cmd.OutOrStdout())
+				if err := balanceSheet(accounts).write(cmd.OutOrStdout()); err != nil {
+					return err
+				}
+				return sayAsOf(cmd, accounts.AsOf, accounts.Date)
 			})
 		},
 	}

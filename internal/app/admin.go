@@ -13,6 +13,7 @@ import (
 	"slices"
 
 	"github.com/lianfen/lianfen/certs"
+	"github.com/lianfen/lianfen/ledger"
 	"github.com/lianfen/lianfen/ledger/book"
 	"github.com/lianfen/lianfen/points"
 	"github.com/lianfen/lianfen/router"
@@ -129,15 +130,13 @@ type Status struct {
 	HTTP      string              `json:"http"`
 }
 
-func (a *App) status(ctx context.Context, _ nothing) (Status, error) {
+func (a *App) status(_ context.Context, _ nothing) (Status, error) {
 	s := Status{Version: a.opts.Version, Ready: a.ready.yes.Load(), Position: a.ledger.Durable(), HTTP: a.web.Addr().String(), Listeners: map[string]string{}}
 	for _, l := range a.listeners {
 		s.Listeners[l.name] = l.server.Addr().String()
 	}
-	err := a.ledger.View(ctx, func(b *book.Book) error {
-		s.Date = b.Date()
-		return nil
-	})
+	last, err := a.ledger.Record(s.Position)
+	s.Date = last.Outcome.Date
 	return s, err
 }
 
@@ -246,12 +245,14 @@ type Holder struct {
 	Member points.MemberID `json:"member,omitempty"`
 }
 
-// Accounts is what a member has.
+// Accounts is what a member has after the journal record at AsOf, which is durable.
 type Accounts struct {
-	Member   points.MemberID `json:"member"`
-	Status   book.Status     `json:"status"`
-	Card     string          `json:"card,omitempty"` // masked
-	Accounts []Account       `json:"accounts"`
+	AsOf     points.Position     `json:"as_of"`
+	Date     points.BusinessDate `json:"business_date"` // of AsOf
+	Member   points.MemberID     `json:"member"`
+	Status   book.Status         `json:"status"`
+	Card     string              `json:"card,omitempty"` // masked
+	Accounts []Account           `json:"accounts"`
 }
 
 // Account is what a member has in one programme.
@@ -272,57 +273,40 @@ type Lot struct {
 	ExpiresOn points.BusinessDate `json:"expires_on"`
 }
 
+// accounts reads beside the writer, which is not slowed.
 func (a *App) accounts(ctx context.Context, who Holder) (Accounts, error) {
 	var result Accounts
-	err := a.ledger.View(ctx, func(b *book.Book) error {
-		member := who.Member
-		if who.Card != "" {
-			pan, err := points.ParsePAN(string(who.Card))
-			if err != nil {
-				return err
-			}
-			card, ok, err := b.Card(a.token(pan))
-			if err != nil {
-				return err
-			}
-			if !ok {
-				return points.Errorf(points.UnknownCard, "card %v: %s", pan, points.UnknownCard.English())
-			}
-			member, result.Card = card.Member, card.Masked
-		}
-		view, ok, err := b.Member(member)
+	holder := ledger.Holder{Member: who.Member}
+	if who.Card != "" {
+		pan, err := points.ParsePAN(string(who.Card))
 		if err != nil {
-			return err
+			return result, err
 		}
-		if !ok {
-			return points.Errorf(points.UnknownMember, "member %d: %s", member, points.UnknownMember.English())
-		}
-		result.Member, result.Status = view.ID, view.Status
-		for _, program := range view.Programs {
-			account, err := accountOf(b, view.ID, program)
-			if err != nil {
-				return err
-			}
-			result.Accounts = append(result.Accounts, account)
-		}
-		return nil
-	})
-	return result, err
+		holder.Card, result.Card = a.token(pan), pan.Masked()
+	}
+	got, err := a.projection.Accounts(ctx, holder)
+	if err != nil && result.Card != "" {
+		err = points.Errorf(points.ReasonOf(err), "card %s: %w", result.Card, err)
+	}
+	if err != nil {
+		return result, err
+	}
+	result.Member, result.Status, result.AsOf, result.Date = got.Member.ID, got.Member.Status, got.AsOf, got.Date
+	for i := range got.Accounts {
+		result.Accounts = append(result.Accounts, a.accountOf(&got.Accounts[i]))
+	}
+	return result, nil
 }
 
-func accountOf(b *book.Book, member points.MemberID, program points.ProgramID) (Account, error) {
-	view, _, err := b.Account(book.AccountKey{Kind: book.MemberAccount, Program: program, Party: uint64(member)})
-	if err != nil {
-		return Account{}, err
-	}
-	account := Account{Program: program, Usable: view.Usable, Free: view.Free, Held: view.Held, Debt: view.Debt, Lots: []Lot{}}
-	if entry, ok := b.Registry().Programs[program]; ok {
-		account.Name = entry.Name
+func (a *App) accountOf(view *book.AccountView) Account {
+	account := Account{Program: view.Key.Program, Usable: view.Usable, Free: view.Free, Held: view.Held, Debt: view.Debt, Lots: []Lot{}}
+	if program, ok := a.router.Table().Program(account.Program); ok {
+		account.Name = program.Name
 	}
 	for _, l := range view.Lots {
 		account.Lots = append(account.Lots, Lot{l.Amount, l.Key.ActiveOn, l.Key.ExpiresOn})
 	}
-	return account, nil
+	return account
 }
 
 // Adjustment corrects a balance; two different people stand behind it.
@@ -474,6 +458,13 @@ func recordFor(key *certs.CardKey, rec *book.Record) Record {
 	return r
 }
 
+// Totals is the trial balance after the journal record at AsOf, which is durable.
+type Totals struct {
+	AsOf  points.Position     `json:"as_of"`
+	Date  points.BusinessDate `json:"business_date"` // of AsOf
+	Lines []Total             `json:"lines"`
+}
+
 // Total is one line of the trial balance: credit positive.
 type Total struct {
 	Program points.ProgramID `json:"program"`
@@ -481,15 +472,17 @@ type Total struct {
 	Amount  points.Amount    `json:"amount"`
 }
 
-func (a *App) totals(ctx context.Context, _ nothing) ([]Total, error) {
-	var totals []Total
-	err := a.ledger.View(ctx, func(b *book.Book) error {
-		for _, t := range b.Totals() {
-			totals = append(totals, Total{t.Program, t.Kind, t.Amount})
-		}
-		return nil
-	})
-	return totals, err
+// totals sums up beside the writer.
+func (a *App) totals(ctx context.Context, _ nothing) (Totals, error) {
+	trial, err := a.ledger.TrialBalance(ctx)
+	if err != nil {
+		return Totals{}, err
+	}
+	totals := Totals{AsOf: trial.Position, Date: trial.Date, Lines: []Total{}}
+	for _, t := range trial.Totals() {
+		totals.Lines = append(totals.Lines, Total{t.Program, t.Kind, t.Amount})
+	}
+	return totals, nil
 }
 
 // Verified is what a verification proved.

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"slices"
+	"time"
 
 	"github.com/lianfen/lianfen/certs"
 	"github.com/lianfen/lianfen/ledger"
@@ -43,27 +44,66 @@ func listenAdmin(ctx context.Context, path string) (net.Listener, error) {
 }
 
 // adminHandler is the operators' interface, in JSON. Every refusal is a problem
-// document (RFC 9457) with the reason's name beside.
-func (a *App) adminHandler() http.Handler {
+// document (RFC 9457) with the reason's name beside. What reads the whole journal
+// is given up once stopping has ended.
+func (a *App) adminHandler(stopping context.Context) http.Handler {
 	mux := http.NewServeMux()
-	handle(mux, "GET /v1/status", a.status)
-	handle(mux, "GET /v1/directory", a.directory)
-	handle(mux, "POST /v1/directory", a.load)
-	handle(mux, "POST /v1/accounts", a.accounts)
-	handle(mux, "POST /v1/adjust", a.adjust)
-	handle(mux, "POST /v1/cutover", a.cutOver)
-	handle(mux, "POST /v1/record", a.record)
-	handle(mux, "GET /v1/totals", a.totals)
-	handle(mux, "POST /v1/verify", a.verify)
-	handle(mux, "POST /v1/backup", a.backup)
-	mux.HandleFunc("POST /v1/prove", a.prove)
-	mux.HandleFunc("POST /v1/export", a.export)
-	handle(mux, "POST /v1/statement", a.statement)
-	handle(mux, "POST /v1/find", a.find)
-	handle(mux, "POST /v1/detail", a.detail)
-	handle(mux, "GET /v1/index", a.indexed)
-	handle(mux, "POST /v1/index/rebuild", a.reindex)
+	mux.HandleFunc("GET /v1/status", answer(a.status))
+	mux.HandleFunc("GET /v1/directory", answer(a.directory))
+	mux.HandleFunc("POST /v1/directory", bounded(maxDirectory, answer(a.load)))
+	mux.HandleFunc("POST /v1/accounts", answer(a.accounts))
+	mux.HandleFunc("POST /v1/adjust", answer(a.adjust))
+	mux.HandleFunc("POST /v1/cutover", answer(a.cutOver))
+	mux.HandleFunc("POST /v1/record", answer(a.record))
+	mux.HandleFunc("GET /v1/totals", lasting(stopping, answer(a.totals)))
+	mux.HandleFunc("POST /v1/verify", lasting(stopping, answer(a.verify)))
+	mux.HandleFunc("POST /v1/backup", lasting(stopping, answer(a.backup)))
+	mux.HandleFunc("POST /v1/prove", lasting(stopping, a.prove))
+	mux.HandleFunc("POST /v1/export", lasting(stopping, a.export))
+	mux.HandleFunc("POST /v1/statement", answer(a.statement))
+	mux.HandleFunc("POST /v1/find", answer(a.find))
+	mux.HandleFunc("POST /v1/detail", answer(a.detail))
+	mux.HandleFunc("GET /v1/index", answer(a.indexed))
+	mux.HandleFunc("POST /v1/index/rebuild", answer(a.reindex))
 	return mux
+}
+
+// bounded gives the bodies of one pattern a bound of their own.
+func bounded(limit int64, serve http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		serve(w, r.WithContext(context.WithValue(r.Context(), bodyLimit{}, limit)))
+	}
+}
+
+// bodyLimit is the key of a request's bound, where it is not maxBody.
+type bodyLimit struct{}
+
+// errStopping ends what lasts too long for a drain to wait for.
+var errStopping = errors.New("the switch is stopping; ask again when it serves")
+
+// lasting serves what may take longer than requestTime: the connection has no
+// deadline meanwhile. Its context ends when stopping does, so that a drain does
+// not wait for it.
+func lasting(stopping context.Context, serve http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		control := http.NewResponseController(w)
+		if err := errors.Join(control.SetReadDeadline(time.Time{}), control.SetWriteDeadline(time.Time{})); err != nil {
+			refuse(w, fmt.Errorf("answer without a deadline: %w", err))
+			return
+		}
+		ctx, cancel := context.WithCancelCause(r.Context())
+		defer cancel(nil)
+		defer context.AfterFunc(stopping, func() { cancel(errStopping) })()
+		serve(w, r.WithContext(ctx)) //nolint:contextcheck // it is the request's own, which stopping ends too.
+	}
+}
+
+// whyEnded says why what lasts ended early, and err when it did not.
+func whyEnded(ctx context.Context, err error) error {
+	if err != nil && errors.Is(context.Cause(ctx), errStopping) {
+		return points.Errorf(points.Draining, "%w", errStopping)
+	}
+	return err
 }
 
 // problem is an RFC 9457 problem document.
@@ -75,23 +115,22 @@ type problem struct {
 	Reason points.Reason `json:"reason"`
 }
 
-// handle answers pattern with what f makes of the request's body; for GET there
-// is none.
-func handle[In, Out any](mux *http.ServeMux, pattern string, f func(context.Context, In) (Out, error)) {
-	mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
+// answer answers with what f makes of the request's body; for GET there is none.
+func answer[In, Out any](f func(context.Context, In) (Out, error)) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
 		var in In
 		var out Out
-		err := decodeBody(r, &in)
+		err := decodeBody(w, r, &in)
 		if err == nil {
 			out, err = f(r.Context(), in)
 		}
 		if err != nil {
-			refuse(w, err)
+			refuse(w, whyEnded(r.Context(), err))
 			return
 		}
 		w.Header().Set("Content-Type", "application/json")
 		_ = json.NewEncoder(w).Encode(out) // The peer has gone; there is nobody to tell.
-	})
+	}
 }
 
 // refuse answers with the problem document of err.
@@ -103,11 +142,16 @@ func refuse(w http.ResponseWriter, err error) {
 	_ = json.NewEncoder(w).Encode(p) // The peer has gone; there is nobody to tell.
 }
 
-func decodeBody(r *http.Request, in any) error {
+// decodeBody reads a body of at most maxBody, or of what bounded says.
+func decodeBody(w http.ResponseWriter, r *http.Request, in any) error {
 	if r.Method != http.MethodPost {
 		return nil
 	}
-	decoder := json.NewDecoder(r.Body)
+	limit, ok := r.Context().Value(bodyLimit{}).(int64)
+	if !ok {
+		limit = maxBody
+	}
+	decoder := json.NewDecoder(http.MaxBytesReader(w, r.Body, limit))
 	decoder.DisallowUnknownFields()
 	if err := decoder.Decode(in); err != nil {
 		return points.Errorf(points.FormatError, "request body: %w", err)

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"os"
 	"slices"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -27,7 +28,7 @@ func newAdmin() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "admin",
 		Short: "Operate a running switch through its admin socket",
-		Args:  cobra.NoArgs,
+		Args:  none,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.PersistentFlags().StringVar(&a.file, "config", config.FileName, "configuration file of the running switch; it names the socket")
@@ -63,7 +64,7 @@ func (a *admin) print(cmd *cobra.Command, v any, people func() error) error {
 
 func (a *admin) status() *cobra.Command {
 	return &cobra.Command{
-		Use: "status", Short: "Tell how the switch is", Args: cobra.NoArgs,
+		Use: "status", Short: "Tell how the switch is", Args: none,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			client, err := a.client()
 			if err != nil {
@@ -78,6 +79,9 @@ func (a *admin) status() *cobra.Command {
 				t.row("version", s.Version)
 				t.row("ready", s.Ready)
 				t.row("business date", s.Date)
+				if s.Since != "" {
+					t.row("since", s.Since)
+				}
 				t.row("journal position", s.Position)
 				for _, name := range slices.Sorted(maps.Keys(s.Listeners)) {
 					t.row("listener "+name, s.Listeners[name])
@@ -122,14 +126,16 @@ func (a *admin) put(cmd *cobra.Command, d app.Directory) error {
 		return err
 	}
 	return a.print(cmd, loaded, func() error {
-		_, err := fmt.Fprintf(cmd.OutOrStdout(), "%d entries are in the journal.\n", loaded.Entries)
-		return err
+		if loaded.Entries == 1 {
+			return say(cmd, "1 entry is in the journal.")
+		}
+		return say(cmd, "%d entries are in the journal.", loaded.Entries)
 	})
 }
 
 func (a *admin) list() *cobra.Command {
 	return &cobra.Command{
-		Use: "list", Short: "List issuers, acquirers, programmes, merchants, terminals and routes", Args: cobra.NoArgs,
+		Use: "list", Short: "List issuers, acquirers, programmes, merchants, terminals and routes", Args: none,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			client, err := a.client()
 			if err != nil {
@@ -185,9 +191,15 @@ func (a *admin) adjust() *cobra.Command {
 	var adj app.Adjustment
 	var program uint16
 	cmd := &cobra.Command{
-		Use: "adjust", Short: "Correct a balance; a second person approves", Args: cobra.NoArgs,
+		Use: "adjust", Short: "Correct a balance; a second person approves", Args: none,
 		Example: `  lianfen admin adjust --member 1001 --program 901 --amount -50 --operator li --second wang --note "case 17"`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := checkCard("card", string(adj.Card)); err != nil {
+				return err
+			}
+			if err := checkAmount("amount", max(adj.Amount, -adj.Amount)); err != nil {
+				return usage("--amount %d: want 1 to %d of either sign, in the programme's smallest unit", adj.Amount, points.MaxAmount)
+			}
 			client, err := a.client()
 			if err != nil {
 				return err
@@ -216,8 +228,11 @@ func (a *admin) adjust() *cobra.Command {
 func (a *admin) cutOver() *cobra.Command {
 	var cut app.CutOver
 	var date string
+	var force bool
 	cmd := &cobra.Command{
-		Use: "cutover", Short: "End the business date now; a second person approves", Args: cobra.NoArgs,
+		Use: "cutover", Short: "End the business date now; a second person approves", Args: none,
+		Long: `End the business date now; a second person approves. A date that began less than an
+hour ago is only ended with --force: it was probably ended already.`,
 		Example: `  lianfen admin cutover --operator li --second wang`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			client, err := a.client()
@@ -228,6 +243,9 @@ func (a *admin) cutOver() *cobra.Command {
 				if cut.Date, err = points.ParseBusinessDate(date); err != nil {
 					return usage("--date: %w", err)
 				}
+			}
+			if err := endable(cmd, client, cut.Date, force); err != nil {
+				return err
 			}
 			done, err := client.CutOver(cmd.Context(), cut)
 			if err != nil {
@@ -240,15 +258,35 @@ func (a *admin) cutOver() *cobra.Command {
 		},
 	}
 	cmd.Flags().StringVar(&date, "date", "", "the date that begins; the next day when left out")
+	cmd.Flags().BoolVar(&force, "force", false, "end a business date that has only just begun")
 	cmd.Flags().StringVar(&cut.Operator, "operator", "", "who asks")
 	cmd.Flags().StringVar(&cut.Second, "second", "", "who approves")
 	requireFlags(cmd, "operator", "second")
 	return cmd
 }
 
+// endable refuses to begin a business date that is not a later one, and to end one
+// that has only just begun.
+func endable(cmd *cobra.Command, client *app.Client, next points.BusinessDate, force bool) error {
+	s, err := client.Status(cmd.Context())
+	if err != nil {
+		return err
+	}
+	if next != 0 && next <= s.Date {
+		return usage("--date %v: the business date is %v already; the next one has to be later", next, s.Date)
+	}
+	const soon = time.Hour
+	if began, err := time.Parse(time.RFC3339Nano, s.Since); err == nil && !force {
+		if ago := now().Time().Sub(began); ago < soon {
+			return fmt.Errorf("cut-over: business date %v began only %v ago, at %s; --force ends it all the same", s.Date, ago.Round(time.Second), s.Since)
+		}
+	}
+	return nil
+}
+
 func (a *admin) totals() *cobra.Command {
 	return &cobra.Command{
-		Use: "totals", Short: "Show the trial balance: it sums to zero in every programme", Args: cobra.NoArgs,
+		Use: "totals", Short: "Show the trial balance: it sums to zero in every programme", Args: none,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			client, err := a.client()
 			if err != nil {

@@ -47,7 +47,7 @@ func newDemo() *cobra.Command {
 acquirers, let terminals send a business day over TCP, close the day, prove the
 journal, and print what happened. The exit status is 0 only if every answer and
 every balance was as the script says.`,
-		Args: cobra.NoArgs,
+		Args: none,
 		RunE: func(cmd *cobra.Command, _ []string) (err error) {
 			dir := data
 			if dir == "" {

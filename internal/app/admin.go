@@ -170,6 +170,7 @@ type Status struct {
 	Ready     bool                `json:"ready"`
 	Position  points.Position     `json:"position"`
 	Date      points.BusinessDate `json:"business_date"`
+	Since     string              `json:"since,omitempty"` // when the date's cut-over was; empty: it is the journal's first
 	Listeners map[string]string   `json:"listeners"`
 	HTTP      string              `json:"http"`
 }
@@ -180,7 +181,16 @@ func (a *App) status(_ context.Context, _ nothing) (Status, error) {
 		s.Listeners[l.name] = l.server.Addr().String()
 	}
 	last, err := a.ledger.Record(s.Position)
+	if err != nil {
+		return s, err
+	}
 	s.Date = last.Outcome.Date
+	began, _, err := positionsOf(a.ledger, Exporting{From: s.Date, To: s.Date})
+	if err != nil || began == 1 {
+		return s, err
+	}
+	first, err := a.ledger.Record(began)
+	s.Since = localTime(first.Outcome.Posted, a.zone)
 	return s, err
 }
 
@@ -448,6 +458,7 @@ type Record struct {
 	Member   points.MemberID     `json:"member,omitempty"`
 	Program  points.ProgramID    `json:"program,omitempty"`
 	Amount   points.Amount       `json:"amount,omitempty"`
+	Asked    points.Amount       `json:"asked,omitempty"`    // of a decline
 	Original string              `json:"original,omitempty"` // RRN
 	Postings []Posting           `json:"postings"`
 }
@@ -473,7 +484,18 @@ func (a *App) record(_ context.Context, l Lookup) (Record, error) {
 	return a.recordOf(&rec), nil
 }
 
-func (a *App) recordOf(rec *book.Record) Record { return recordFor(a.key, rec) }
+// recordOf shows a record with the time of the switch's own zone.
+func (a *App) recordOf(rec *book.Record) Record {
+	r := recordFor(a.key, rec)
+	r.Posted = localTime(rec.Outcome.Posted, a.zone)
+	return r
+}
+
+// localTime is a posting time with the offset of its zone (RFC 3339), so that it
+// can be compared with the business date, which is of that zone.
+func localTime(at points.Timestamp, zone *time.Location) string {
+	return at.Time().In(zone).Format("2006-01-02T15:04:05.000000Z07:00")
+}
 
 // recordFor shows a record; without a key no card.
 func recordFor(key *certs.CardKey, rec *book.Record) Record {
@@ -483,6 +505,9 @@ func recordFor(key *certs.CardKey, rec *book.Record) Record {
 		RRN: string(rrn[:]), AuthCode: string(code[:]), Kind: cmd.Kind, Function: cmd.Function, Reason: out.Reason, Posted: out.Posted.String(),
 		Date: out.Date, Terminal: cmd.Terminal, Merchant: cmd.Merchant, Member: out.Member, Program: out.Program,
 		Amount: out.Amount, Postings: []Posting{},
+	}
+	if !out.Reason.Approved() {
+		r.Asked = cmd.Amount
 	}
 	if cmd.Key.STAN != 0 {
 		r.STAN = cmd.Key.STAN.String()

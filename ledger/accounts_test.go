@@ -64,7 +64,7 @@ func TestAccountsBesideTheWriter(t *testing.T) {
 					got.Card, want.Card = book.Card{}, book.Card{}
 					got, err = p.Accounts(t.Context(), ledger.Holder{Member: id})
 					require.NoError(t, err)
-					require.Equal(t, got.Accounts, want.Accounts)
+					require.Equal(t, want.Accounts, got.Accounts)
 				}
 				trial, err := h.ledger.TrialBalance(t.Context())
 				require.NoError(t, err)

@@ -34,6 +34,7 @@ type Standing struct {
 // readOnly makes a Source of a state.
 type readOnly struct{ Checkpointed }
 
+// Record fails: a state has none.
 func (readOnly) Record(position points.Position, _ *Record) error {
 	return fmt.Errorf("a state holds no record %d", position)
 }

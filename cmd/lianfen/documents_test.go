@@ -124,3 +124,50 @@ func everyCommand(cmd *cobra.Command, visit func(*cobra.Command)) {
 		everyCommand(child, visit)
 	}
 }
+
+// Every script in docs/scripts.md is played as it stands, and comes to what it says.
+func TestScriptsPage(t *testing.T) {
+	text, err := os.ReadFile("../../docs/scripts.md")
+	require.NoError(t, err)
+	directory, err := filepath.Abs(dayDirectory)
+	require.NoError(t, err)
+	t.Chdir(t.TempDir())
+	_, stderr, status := lianfen(t, "init", "switch")
+	require.Zero(t, status, stderr)
+	d := startDaemon(t, "switch")
+	pos := d.ready(t).Listeners["pos"]
+	_, stderr, status = lianfen(t, "admin", "load", "--config", "switch/lianfen.yaml", directory)
+	require.Zero(t, status, stderr)
+	blocks := regexp.MustCompile("(?s)```yaml\n(.*?)```").FindAllStringSubmatch(string(text), -1)
+	require.Len(t, blocks, 2)
+	shown := ""
+	for _, block := range blocks {
+		require.NoError(t, os.WriteFile("script.yaml", []byte(block[1]), 0o600))
+		stdout, stderr, status := lianfen(t, "pos", "--addr", pos, "--script", "script.yaml")
+		require.Zero(t, status, "%s%s", stdout, stderr)
+		shown += block[1]
+	}
+	// What the tables list is in the examples.
+	for _, key := range regexp.MustCompile("(?m)^\\| (`[a-z`, ]+) \\|").FindAllStringSubmatch(string(text), -1) {
+		for _, name := range regexp.MustCompile("`([a-z]+)`").FindAllStringSubmatch(key[1], -1) {
+			require.Contains(t, shown, name[1]+":", "no example of %s", name[1])
+		}
+	}
+	d.terminate(t)
+}
+
+// There is a man page for every command, and it is one that man can read.
+func TestManPages(t *testing.T) {
+	dir := t.TempDir()
+	_, stderr, status := lianfen(t, "docs", "--man", dir)
+	require.Zero(t, status, stderr)
+	everyCommand(newRoot(), func(cmd *cobra.Command) {
+		if !cmd.IsAvailableCommand() || cmd.Hidden {
+			return
+		}
+		page, err := os.ReadFile(filepath.Join(dir, strings.ReplaceAll(cmd.CommandPath(), " ", "-")+".1"))
+		require.NoError(t, err)
+		require.Contains(t, string(page), `.TH "LIANFEN" "1"`)
+		require.Contains(t, string(page), strings.Fields(cmd.Short)[0])
+	})
+}

@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -170,4 +171,56 @@ func TestManPages(t *testing.T) {
 		require.Contains(t, string(page), `.TH "LIANFEN" "1"`)
 		require.Contains(t, string(page), strings.Fields(cmd.Short)[0])
 	})
+}
+
+// Every example in a command's help is a command line that is understood: whatever
+// comes of it on this switch, it is not exit status 2.
+func TestExamplesAreUnderstood(t *testing.T) {
+	directory, err := filepath.Abs(dayDirectory)
+	require.NoError(t, err)
+	t.Chdir(t.TempDir())
+	_, stderr, status := lianfen(t, "init", "switch")
+	require.Zero(t, status, stderr)
+	d := startDaemon(t, "switch")
+	pos := d.ready(t).Listeners["pos"]
+	_, stderr, status = lianfen(t, "admin", "load", "--config", "switch/lianfen.yaml", directory)
+	require.Zero(t, status, stderr)
+	ran := 0
+	everyCommand(newRoot(), func(cmd *cobra.Command) {
+		for line := range strings.Lines(cmd.Example) {
+			words := quoted(line)
+			if len(words) < 2 || words[0] != "lianfen" || slices.Contains([]string{"serve", "init", "demo", "decode"}, words[1]) {
+				continue // The README's and other tests run these.
+			}
+			args := words[1:]
+			for i, arg := range args {
+				if strings.HasPrefix(arg, "/") {
+					args[i] = "." + arg // Nothing outside the test's folder.
+				}
+			}
+			switch args[0] {
+			case "pos":
+				args = append(args, "--addr", pos)
+			case "admin", "ledger":
+				args = append(args, "--config", "switch/lianfen.yaml")
+			}
+			_, stderr, status := lianfen(t, args...)
+			require.NotEqual(t, 2, status, "%s: %s", line, stderr)
+			ran++
+		}
+	})
+	require.Greater(t, ran, 25)
+	d.terminate(t)
+}
+
+// quoted are the words of a line, those in double quotes as one.
+func quoted(line string) (words []string) {
+	for i, part := range strings.Split(line, `"`) {
+		if i%2 == 1 {
+			words = append(words, part)
+			continue
+		}
+		words = append(words, strings.Fields(part)...)
+	}
+	return words
 }

@@ -170,12 +170,12 @@ type Status struct {
 	Ready     bool                `json:"ready"`
 	Position  points.Position     `json:"position"`
 	Date      points.BusinessDate `json:"business_date"`
-	Since     string              `json:"since,omitempty"` // when the date's cut-over was; empty: it is the journal's first
+	Since     string              `json:"since,omitempty"` // when the date's cut-over was; empty: it is the journal's first, or the index is behind
 	Listeners map[string]string   `json:"listeners"`
 	HTTP      string              `json:"http"`
 }
 
-func (a *App) status(_ context.Context, _ nothing) (Status, error) {
+func (a *App) status(ctx context.Context, _ nothing) (Status, error) {
 	s := Status{Version: a.opts.Version, Ready: a.ready.yes.Load(), Position: a.ledger.Durable(), HTTP: a.web.Addr().String(), Listeners: map[string]string{}}
 	for _, l := range a.listeners {
 		s.Listeners[l.name] = l.server.Addr().String()
@@ -185,8 +185,8 @@ func (a *App) status(_ context.Context, _ nothing) (Status, error) {
 		return s, err
 	}
 	s.Date = last.Outcome.Date
-	began, _, err := positionsOf(a.ledger, Exporting{From: s.Date, To: s.Date})
-	if err != nil || began == 1 {
+	began, ok, err := a.projection.Began(ctx, s.Date)
+	if err != nil || !ok || began == 1 {
 		return s, err
 	}
 	first, err := a.ledger.Record(began)

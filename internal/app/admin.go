@@ -185,6 +185,9 @@ func (a *App) status(ctx context.Context, _ nothing) (Status, error) {
 		return s, err
 	}
 	s.Date = last.Outcome.Date
+	if a.projection.Err() != nil {
+		return s, nil //nolint:nilerr // an index that has stopped says so where it is asked; the switch still tells how it is.
+	}
 	began, ok, err := a.projection.Began(ctx, s.Date)
 	if err != nil || !ok || began == 1 {
 		return s, err

@@ -105,6 +105,10 @@ race-light: ## The same for what does not import the store.
 docs: build ## Write docs/protocol.md and docs/cli from the program.
 	$(BIN) docs docs
 
+.PHONY: man
+man: build ## Write man pages into bin/man.
+	$(BIN) docs --man bin/man
+
 .PHONY: hooks
 hooks: ## Install a pre-commit hook that runs quick.
 	@hook=$$(git rev-parse --git-path hooks)/pre-commit; \

@@ -58,7 +58,7 @@ func TestFailingDiskStopsTheLedger(t *testing.T) {
 			return strings.HasSuffix(op.Path, "anchor") && op.Kind == errorfs.OpFileSyncData
 		},
 		"table of a checkpoint": func(op errorfs.Op) bool {
-			return strings.HasSuffix(op.Path, "ingest.tmp") && op.Kind == errorfs.OpFileWrite
+			return strings.HasSuffix(op.Path, ".tmp") && op.Kind == errorfs.OpFileWrite
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -46,7 +46,8 @@ import (
 //
 // Under light traffic the keys of some records are put down through the store's
 // log, at most Pace after those records are durable. When records come faster than
-// that is good for, the projection waits until there are many, sorts their keys and
+// that is good for, the projection waits until there are many, or until somebody
+// asks, sorts their keys and
 // has them taken in as one table: a tenth of the work and of the bytes. The mark h
 // that counts them is written with them or after them, never before. A crash can
 // lose the last writes, and they are made again. A mark that is not one of the journal's blocks, as after
@@ -58,6 +59,9 @@ type Projection struct {
 
 	position atomic.Uint64 // of the mark, for everybody else
 	mu       sync.RWMutex  // held by queries for reading, while all keys are dropped for writing
+	moved    chan struct{} // closed and replaced when position has changed; guarded by waiting
+	waiting  sync.Mutex
+	hurry    chan struct{} // capacity 1: somebody waits for what is durable
 	rebuilds chan chan error
 	stop     context.CancelFunc
 	ended    chan struct{} // closed when the goroutine has ended
@@ -141,7 +145,7 @@ func OpenProjection(ctx context.Context, l *Ledger, opts ProjectionOptions) (*Pr
 	if opts.Log == nil {
 		opts.Log = slog.New(slog.DiscardHandler)
 	}
-	p := &Projection{ledger: l, log: opts.Log, opts: opts, rebuilds: make(chan chan error), ended: make(chan struct{})}
+	p := &Projection{ledger: l, log: opts.Log, opts: opts, moved: make(chan struct{}), hurry: make(chan struct{}, 1), rebuilds: make(chan chan error), ended: make(chan struct{})}
 	if err := p.resume(); err != nil {
 		return nil, err
 	}
@@ -254,7 +258,7 @@ func (p *Projection) drop() error {
 		return fmt.Errorf("ledger: drop the index: %w", err)
 	}
 	p.mark, p.date = store.Mark{}, 0
-	p.position.Store(0)
+	p.advance()
 	return nil
 }
 
@@ -275,6 +279,9 @@ func (p *Projection) run(ctx context.Context) {
 			err = p.whileOpen(p.drop)
 			dropped <- err
 		case <-when(uint64(end) == p.mark.Position, more):
+		case <-p.hurry:
+			waited = 0
+			err = p.whileOpen(func() error { return p.catchUp(ctx, end) })
 		case <-when(uint64(end) > p.mark.Position, pace.C):
 			lag := int(uint64(end) - p.mark.Position) //nolint:gosec // the mark is behind the end.
 			if waited++; lag > p.opts.Batch && lag < p.opts.Bulk && waited < patience {
@@ -360,8 +367,44 @@ func (p *Projection) take(ctx context.Context, end points.Position) error {
 		return fmt.Errorf("ledger: index up to position %d: %w", mark.Position, err)
 	}
 	p.mark = mark
-	p.position.Store(mark.Position)
+	p.advance()
 	return nil
+}
+
+// advance tells everybody how far the index has come.
+func (p *Projection) advance() {
+	p.waiting.Lock()
+	defer p.waiting.Unlock()
+	p.position.Store(p.mark.Position)
+	close(p.moved)
+	p.moved = make(chan struct{})
+}
+
+// reach waits until what is durable now is in the index, so that who has an answer
+// finds it there. It does not wait for an index that is further behind than one
+// table, or that has stopped: then the answer says how far it goes.
+func (p *Projection) reach(ctx context.Context) {
+	target := p.ledger.Durable()
+	for {
+		p.waiting.Lock()
+		moved := p.moved
+		p.waiting.Unlock()
+		at := p.AsOf()
+		if at >= target || int(target-at) > p.opts.Bulk { //nolint:gosec // above zero.
+			return
+		}
+		select {
+		case p.hurry <- struct{}{}:
+		default: // It has been told.
+		}
+		select {
+		case <-moved:
+		case <-p.ended:
+			return
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 // write puts down what was gathered, the mark last. It is one of the others, and
@@ -477,7 +520,7 @@ func (g *gathering) sorted() []store.Pair {
 	const behind = len("ib")
 	starts := make([]start, len(g.pairs))
 	for i, pair := range g.pairs {
-		starts[i] = start{binary.BigEndian.Uint64(pair.Key[behind:]), binary.BigEndian.Uint64(pair.Key[behind+8:]), uint32(i)} //nolint:gosec // some for each record of a block.
+		starts[i] = start{binary.BigEndian.Uint64(pair.Key[behind:]), binary.BigEndian.Uint64(pair.Key[behind+8:]), uint32(i)}
 	}
 	slices.SortFunc(starts, func(a, b start) int {
 		if a.first != b.first {

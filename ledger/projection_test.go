@@ -300,7 +300,7 @@ func (h *house) agrees(p *ledger.Projection, limit int) {
 	}
 	for member := points.MemberID(1); member <= members; member++ {
 		h.balances(p, all, member, limit)
-		owner, err := p.Owner(card(member))
+		owner, err := p.Owner(context.Background(), card(member))
 		require.NoError(h.tb, err)
 		require.Equal(h.tb, member, owner)
 	}
@@ -501,11 +501,27 @@ func TestQueriesAreRefused(t *testing.T) {
 	}
 	_, err := p.Statement(context.Background(), ledger.StatementQuery{})
 	require.Equal(t, points.FormatError, points.ReasonOf(err))
-	_, err = p.Owner(card(9))
+	_, err = p.Owner(context.Background(), card(9))
 	require.Equal(t, points.UnknownCard, points.ReasonOf(err))
 	s, err := p.Statement(context.Background(), ledger.StatementQuery{Member: 99})
 	require.NoError(t, err)
 	require.Empty(t, s.Lines)
 	p.Close()
 	h.close()
+}
+
+// What was answered is in the answer to the next question, however seldom the
+// index is written.
+func TestProjectionKnowsWhatWasAnswered(t *testing.T) {
+	t.Parallel()
+	b := openBazaar(build(t, vfs.NewMem(), ledger.Options{}), 1)
+	p := b.project(ledger.ProjectionOptions{Pace: time.Hour})
+	for stan := range uint64(20) {
+		out := b.must(command(book.KindEarn, 0, 1_000+stan, 1, 1))
+		got, err := p.Statement(context.Background(), ledger.StatementQuery{Member: 1, Page: ledger.Page{Limit: 1}})
+		require.NoError(t, err)
+		require.Equal(t, out.Position, got.Lines[0].Position)
+	}
+	p.Close()
+	b.close()
 }

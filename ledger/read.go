@@ -3,7 +3,9 @@ package ledger
 import (
 	"context"
 	"errors"
+	"fmt"
 
+	"github.com/lianfen/lianfen/internal/store"
 	"github.com/lianfen/lianfen/ledger/book"
 	"github.com/lianfen/lianfen/points"
 )
@@ -48,4 +50,59 @@ func (l *Ledger) enter() error {
 	}
 	l.readers.Add(1)
 	return nil
+}
+
+// state is the checkpointed state in the store, read beside the writer.
+type state struct {
+	store *store.Store
+}
+
+// State reads a checkpointed entity.
+func (s state) State(key []byte) ([]byte, bool, error) {
+	return s.store.Get(nil, store.State, key)
+}
+
+// maxCheckpointsPassed is how many checkpoints may be put away while a reader
+// reads one; it begins again behind each.
+const maxCheckpointsPassed = 100
+
+// beside calls read with the position of the last checkpoint, whose state read
+// finds in the store, and with the position that is the answer's: durable (J4), and
+// at least the end of the journal when beside was called. A checkpoint is put away
+// all at once, so what was read is of one only if the same one is there afterwards;
+// else read is called again and forgets what it had.
+func (l *Ledger) beside(read func(checkpoint, end points.Position) error) error {
+	if err := l.enter(); err != nil {
+		return err
+	}
+	defer l.readers.Done()
+	for range maxCheckpointsPassed {
+		before, err := readCheckpoint(l.store)
+		if err != nil {
+			return err
+		}
+		// What a checkpoint is of has become durable before it, but maybe behind the call.
+		end := max(l.Durable(), points.Position(before.Position))
+		fault := read(points.Position(before.Position), end)
+		after, err := readCheckpoint(l.store)
+		if err != nil {
+			return err
+		}
+		if before == after {
+			return fault
+		}
+	}
+	return fmt.Errorf("ledger: %d checkpoints have passed while one was read", maxCheckpointsPassed)
+}
+
+// TrialBalance sums all accounts up to a durable position. It reads the last
+// checkpoint and every record behind it, beside the writer.
+func (l *Ledger) TrialBalance(ctx context.Context) (trial book.TrialBalance, err error) {
+	err = l.beside(func(checkpoint, end points.Position) error {
+		if trial, _, err = book.ReadTrialBalance(state{l.store}); err != nil {
+			return err
+		}
+		return scan(ctx, l.store, checkpoint+1, end, trial.Follow)
+	})
+	return trial, err
 }

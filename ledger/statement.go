@@ -345,8 +345,9 @@ func shelfHead(shelf uint32, kind byte) []byte {
 }
 
 // Owner is the member that a card belongs to, as far as the index has come.
-func (p *Projection) Owner(token points.CardToken) (points.MemberID, error) {
+func (p *Projection) Owner(ctx context.Context, token points.CardToken) (points.MemberID, error) {
 	var member points.MemberID
+	p.reach(ctx)
 	err := p.whileStanding(func() error {
 		value, ok, err := p.ledger.store.Get(nil, store.Index, append([]byte{ownerKey}, token[:]...))
 		switch {
@@ -380,6 +381,7 @@ func (p *Projection) whileStanding(do func() error) error {
 // far the answer reaches.
 func (p *Projection) look(ctx context.Context, dates Dates, page Page, query func(low, high points.Position) (next points.Position, err error)) (Extent, error) {
 	var extent Extent
+	p.reach(ctx)
 	err := p.whileStanding(func() error {
 		extent.AsOf, extent.Durable = p.AsOf(), p.ledger.Durable()
 		low, high, err := p.between(ctx, dates, extent.AsOf)
@@ -417,6 +419,23 @@ func (p *Projection) between(ctx context.Context, dates Dates, asOf points.Posit
 		high = after - 1
 	}
 	return low, high, nil
+}
+
+// Began is the position of the cut-over that began a business date; ok is false
+// where the index has not come that far, or there was no such date.
+func (p *Projection) Began(ctx context.Context, date points.BusinessDate) (position points.Position, ok bool, err error) {
+	err = p.whileStanding(func() error {
+		value, found, err := p.ledger.store.Get(nil, store.Index, append([]byte{dateKey}, uint64Bytes(uint64(date))[4:]...))
+		if err != nil || !found {
+			return err
+		}
+		if len(value) != 8 {
+			return errBadIndex
+		}
+		position, ok = points.Position(binary.BigEndian.Uint64(value)), true
+		return nil
+	})
+	return position, ok, err
 }
 
 // firstOf is the first position of a business date at or after date, asOf+1 when

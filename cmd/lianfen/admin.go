@@ -5,7 +5,7 @@ import (
 	"maps"
 	"os"
 	"slices"
-	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -28,14 +28,18 @@ func newAdmin() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "admin",
 		Short: "Operate a running switch through its admin socket",
-		Args:  cobra.NoArgs,
+		Args:  none,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.PersistentFlags().StringVar(&a.file, "config", config.FileName, "configuration file of the running switch; it names the socket")
 	cmd.PersistentFlags().StringVar(&a.socket, "socket", "", "admin socket, instead of the configuration's")
 	cmd.PersistentFlags().BoolVar(&a.asJSON, "json", false, "print JSON")
 	cmd.AddCommand(a.status(), a.load(), a.list(), a.issuer(), a.acquirer(), a.program(), a.merchant(), a.terminal(), a.route(), a.member(), a.card(),
-		a.balance(), a.adjust(), a.cutOver(), a.show(), a.totals(), a.verify())
+		a.adjust(), a.cutOver(), a.totals())
+	for _, old := range []*cobra.Command{a.ledgerBalance(), a.ledgerShow(), a.ledgerVerify()} {
+		old.Deprecated, old.Hidden = "use: lianfen ledger "+old.Name(), true
+		cmd.AddCommand(old)
+	}
 	return cmd
 }
 
@@ -60,7 +64,7 @@ func (a *admin) print(cmd *cobra.Command, v any, people func() error) error {
 
 func (a *admin) status() *cobra.Command {
 	return &cobra.Command{
-		Use: "status", Short: "Tell how the switch is", Args: cobra.NoArgs,
+		Use: "status", Short: "Tell how the switch is", Args: none,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			client, err := a.client()
 			if err != nil {
@@ -75,6 +79,9 @@ func (a *admin) status() *cobra.Command {
 				t.row("version", s.Version)
 				t.row("ready", s.Ready)
 				t.row("business date", s.Date)
+				if s.Since != "" {
+					t.row("since", s.Since)
+				}
 				t.row("journal position", s.Position)
 				for _, name := range slices.Sorted(maps.Keys(s.Listeners)) {
 					t.row("listener "+name, s.Listeners[name])
@@ -119,14 +126,16 @@ func (a *admin) put(cmd *cobra.Command, d app.Directory) error {
 		return err
 	}
 	return a.print(cmd, loaded, func() error {
-		_, err := fmt.Fprintf(cmd.OutOrStdout(), "%d entries are in the journal.\n", loaded.Entries)
-		return err
+		if loaded.Entries == 1 {
+			return say(cmd, "1 entry is in the journal.")
+		}
+		return say(cmd, "%d entries are in the journal.", loaded.Entries)
 	})
 }
 
 func (a *admin) list() *cobra.Command {
 	return &cobra.Command{
-		Use: "list", Short: "List issuers, acquirers, programmes, merchants, terminals and routes", Args: cobra.NoArgs,
+		Use: "list", Short: "List issuers, acquirers, programmes, merchants, terminals and routes", Args: none,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			client, err := a.client()
 			if err != nil {
@@ -172,53 +181,25 @@ func directoryTable(d app.Directory) *table {
 	return t
 }
 
-func (a *admin) balance() *cobra.Command {
-	var who app.Holder
-	cmd := &cobra.Command{
-		Use: "balance", Short: "Show what a member has, lot by lot", Args: cobra.NoArgs,
-		Example: `  lianfen admin balance --card 6222020000000000017`,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			client, err := a.client()
-			if err != nil {
-				return err
-			}
-			accounts, err := client.Accounts(cmd.Context(), who)
-			if err != nil {
-				return err
-			}
-			return a.print(cmd, accounts, func() error { return accountsTable(accounts).write(cmd.OutOrStdout()) })
-		},
-	}
-	holderFlags(cmd, &who)
-	return cmd
-}
-
 func holderFlags(cmd *cobra.Command, who *app.Holder) {
 	cmd.Flags().StringVar((*string)(&who.Card), "card", "", "card number")
 	cmd.Flags().Uint64Var((*uint64)(&who.Member), "member", 0, "member number")
 	cmd.MarkFlagsOneRequired("card", "member")
 }
 
-func accountsTable(accounts app.Accounts) *table {
-	t := new(table)
-	t.row("MEMBER", "PROGRAMME", "NAME", "USABLE", "HELD", "DEBT", "LOTS")
-	for _, account := range accounts.Accounts {
-		lots := make([]string, 0, len(account.Lots))
-		for _, l := range account.Lots {
-			lots = append(lots, fmt.Sprintf("%d until %v", l.Amount, l.ExpiresOn))
-		}
-		t.row(accounts.Member, account.Program, account.Name, account.Usable, account.Held, account.Debt, strings.Join(lots, ", "))
-	}
-	return t
-}
-
 func (a *admin) adjust() *cobra.Command {
 	var adj app.Adjustment
 	var program uint16
 	cmd := &cobra.Command{
-		Use: "adjust", Short: "Correct a balance; a second person approves", Args: cobra.NoArgs,
+		Use: "adjust", Short: "Correct a balance; a second person approves", Args: none,
 		Example: `  lianfen admin adjust --member 1001 --program 901 --amount -50 --operator li --second wang --note "case 17"`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := checkCard("card", string(adj.Card)); err != nil {
+				return err
+			}
+			if err := checkAmount("amount", max(adj.Amount, -adj.Amount)); err != nil {
+				return usage("--amount %d: want 1 to %d of either sign, in the programme's smallest unit", adj.Amount, points.MaxAmount)
+			}
 			client, err := a.client()
 			if err != nil {
 				return err
@@ -247,8 +228,11 @@ func (a *admin) adjust() *cobra.Command {
 func (a *admin) cutOver() *cobra.Command {
 	var cut app.CutOver
 	var date string
+	var force bool
 	cmd := &cobra.Command{
-		Use: "cutover", Short: "End the business date now; a second person approves", Args: cobra.NoArgs,
+		Use: "cutover", Short: "End the business date now; a second person approves", Args: none,
+		Long: `End the business date now; a second person approves. A date that began less than an
+hour ago is only ended with --force: it was probably ended already.`,
 		Example: `  lianfen admin cutover --operator li --second wang`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			client, err := a.client()
@@ -259,6 +243,9 @@ func (a *admin) cutOver() *cobra.Command {
 				if cut.Date, err = points.ParseBusinessDate(date); err != nil {
 					return usage("--date: %w", err)
 				}
+			}
+			if err := endable(cmd, client, cut.Date, force); err != nil {
+				return err
 			}
 			done, err := client.CutOver(cmd.Context(), cut)
 			if err != nil {
@@ -271,60 +258,35 @@ func (a *admin) cutOver() *cobra.Command {
 		},
 	}
 	cmd.Flags().StringVar(&date, "date", "", "the date that begins; the next day when left out")
+	cmd.Flags().BoolVar(&force, "force", false, "end a business date that has only just begun")
 	cmd.Flags().StringVar(&cut.Operator, "operator", "", "who asks")
 	cmd.Flags().StringVar(&cut.Second, "second", "", "who approves")
 	requireFlags(cmd, "operator", "second")
 	return cmd
 }
 
-func (a *admin) show() *cobra.Command {
-	return &cobra.Command{
-		Use: "show RRN", Short: "Show one journal record with its postings", Args: one("the retrieval reference number, 12 characters"),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			client, err := a.client()
-			if err != nil {
-				return err
-			}
-			r, err := client.Record(cmd.Context(), args[0])
-			if err != nil {
-				return err
-			}
-			return a.print(cmd, r, func() error { return recordTable(r).write(cmd.OutOrStdout()) })
-		},
+// endable refuses to begin a business date that is not a later one, and to end one
+// that has only just begun.
+func endable(cmd *cobra.Command, client *app.Client, next points.BusinessDate, force bool) error {
+	s, err := client.Status(cmd.Context())
+	if err != nil {
+		return err
 	}
-}
-
-func recordTable(r app.Record) *table {
-	t := new(table)
-	t.row("RRN", r.RRN)
-	t.row("kind", r.Kind)
-	t.row("outcome", fmt.Sprintf("%v (%s): %s", r.Reason, r.Reason.DE39(), r.Reason.English()))
-	t.row("posted", r.Posted)
-	t.row("business date", r.Date)
-	if r.STAN != "" { // An operator's command came from no terminal.
-		t.row("terminal", fmt.Sprintf("%v of merchant %v, STAN %s", r.Terminal, r.Merchant, r.STAN))
+	if next != 0 && next <= s.Date {
+		return usage("--date %v: the business date is %v already; the next one has to be later", next, s.Date)
 	}
-	if r.Member != 0 {
-		t.row("member", r.Member)
+	const soon = time.Hour
+	if began, err := time.Parse(time.RFC3339Nano, s.Since); err == nil && !force {
+		if ago := now().Time().Sub(began); ago < soon {
+			return fmt.Errorf("cut-over: business date %v began only %v ago, at %s; --force ends it all the same", s.Date, ago.Round(time.Second), s.Since)
+		}
 	}
-	if r.Card != "" {
-		t.row("card", r.Card)
-	}
-	if r.Program != 0 {
-		t.row("amount", fmt.Sprintf("%d in programme %d", r.Amount, r.Program))
-	}
-	if r.Original != "" {
-		t.row("about", "RRN "+r.Original)
-	}
-	for _, p := range r.Postings {
-		t.row("posting", fmt.Sprintf("%v %d: %+d, then %d", p.Account, p.Party, p.Amount, p.After))
-	}
-	return t
+	return nil
 }
 
 func (a *admin) totals() *cobra.Command {
 	return &cobra.Command{
-		Use: "totals", Short: "Show the trial balance: it sums to zero in every programme", Args: cobra.NoArgs,
+		Use: "totals", Short: "Show the trial balance: it sums to zero in every programme", Args: none,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			client, err := a.client()
 			if err != nil {
@@ -334,43 +296,34 @@ func (a *admin) totals() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.print(cmd, totals, func() error { return totalsTable(totals).write(cmd.OutOrStdout()) })
+			return a.print(cmd, totals, func() error {
+				if err := totalsTable(totals).write(cmd.OutOrStdout()); err != nil {
+					return err
+				}
+				return sayAsOf(cmd, totals.AsOf, totals.Date)
+			})
 		},
 	}
 }
 
-func totalsTable(totals []app.Total) *table {
+// sayAsOf tells after which record an answer is true.
+func sayAsOf(cmd *cobra.Command, position points.Position, date points.BusinessDate) error {
+	rrn := position.RRN()
+	return say(cmd, "As of RRN %s, business date %v.", rrn[:], date)
+}
+
+func totalsTable(totals app.Totals) *table {
 	t := new(table)
 	t.row("PROGRAMME", "ACCOUNTS", "BALANCE (credit positive)")
 	sums := map[points.ProgramID]points.Amount{}
-	for i, line := range totals {
+	for i, line := range totals.Lines {
 		t.row(line.Program, line.Account, line.Amount)
 		sums[line.Program] += line.Amount
-		if i == len(totals)-1 || totals[i+1].Program != line.Program {
+		if i == len(totals.Lines)-1 || totals.Lines[i+1].Program != line.Program {
 			t.row(line.Program, "sum", sums[line.Program])
 		}
 	}
 	return t
-}
-
-func (a *admin) verify() *cobra.Command {
-	return &cobra.Command{
-		Use: "verify", Short: "Prove the journal: replay it from the first record and compare with the state that serves", Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			client, err := a.client()
-			if err != nil {
-				return err
-			}
-			v, err := client.Verify(cmd.Context())
-			if err != nil {
-				return err
-			}
-			return a.print(cmd, v, func() error {
-				_, err := fmt.Fprintf(cmd.OutOrStdout(), "%d records in %d blocks: chain unbroken, every outcome the same again, state digest %s.\n", v.Records, v.Blocks, v.Digest[:16])
-				return err
-			})
-		},
-	}
 }
 
 func requireFlags(cmd *cobra.Command, flags ...string) {

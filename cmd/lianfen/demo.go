@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -23,7 +24,7 @@ type demoReport struct {
 	Steps     []sim.Result        `json:"steps"`
 	Before    []app.Accounts      `json:"balances_before"`
 	After     []app.Accounts      `json:"balances_after"`
-	Totals    []app.Total         `json:"totals"`
+	Totals    app.Totals          `json:"totals"`
 	Verified  app.Verified        `json:"verified"`
 	Date      points.BusinessDate `json:"new_business_date"`
 	Checks    []demoCheck         `json:"checks"`
@@ -46,7 +47,7 @@ func newDemo() *cobra.Command {
 acquirers, let terminals send a business day over TCP, close the day, prove the
 journal, and print what happened. The exit status is 0 only if every answer and
 every balance was as the script says.`,
-		Args: cobra.NoArgs,
+		Args: none,
 		RunE: func(cmd *cobra.Command, _ []string) (err error) {
 			dir := data
 			if dir == "" {
@@ -180,6 +181,19 @@ func (d *demo) balances(ctx context.Context, client *app.Client, title string) (
 	return all, d.show(title, t)
 }
 
+func accountsTable(accounts app.Accounts) *table {
+	t := new(table)
+	t.row("MEMBER", "PROGRAMME", "NAME", "USABLE", "HELD", "DEBT", "LOTS")
+	for _, account := range accounts.Accounts {
+		lots := make([]string, 0, len(account.Lots))
+		for _, l := range account.Lots {
+			lots = append(lots, fmt.Sprintf("%d until %v", l.Amount, l.ExpiresOn))
+		}
+		t.row(accounts.Member, account.Program, account.Name, account.Usable, account.Held, account.Debt, strings.Join(lots, ", "))
+	}
+	return t
+}
+
 // night closes the day and proves it.
 func (d *demo) night(ctx context.Context, client *app.Client) error {
 	before, err := client.Status(ctx)
@@ -209,7 +223,7 @@ func (d *demo) night(ctx context.Context, client *app.Client) error {
 // checkTotals holds the trial balance to zero in every programme.
 func (d *demo) checkTotals() {
 	sums := map[points.ProgramID]points.Amount{}
-	for _, t := range d.report.Totals {
+	for _, t := range d.report.Totals.Lines {
 		sums[t.Program] += t.Amount
 	}
 	zero := true

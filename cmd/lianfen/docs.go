@@ -14,13 +14,21 @@ import (
 // newDocs writes the documents that the program knows best. It is for the
 // Makefile.
 func newDocs() *cobra.Command {
-	var frames string
+	var frames, man string
 	cmd := &cobra.Command{
 		Use:    "docs DIR",
 		Short:  "Write protocol.md and cli/ into a folder",
 		Hidden: true,
-		Args:   one("the folder"),
+		Args: func(cmd *cobra.Command, args []string) error {
+			if man != "" {
+				return none(cmd, args)
+			}
+			return one("the folder")(cmd, args)
+		},
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if man != "" {
+				return manPages(cmd.Root(), man)
+			}
 			pages := filepath.Join(args[0], "cli")
 			if err := os.MkdirAll(pages, 0o750); err != nil {
 				return fmt.Errorf("docs: %w", err)
@@ -43,6 +51,21 @@ func newDocs() *cobra.Command {
 			return nil
 		},
 	}
+	cmd.Flags().StringVar(&man, "man", "", "write man pages into this folder instead")
 	cmd.Flags().StringVar(&frames, "frames", "testdata/frames", "the golden frames that serve as examples")
 	return cmd
+}
+
+// manPages writes a page of section 1 for every command. They are of today, or of
+// SOURCE_DATE_EPOCH.
+func manPages(root *cobra.Command, folder string) error {
+	if err := os.MkdirAll(folder, 0o750); err != nil {
+		return fmt.Errorf("docs: %w", err)
+	}
+	root.DisableAutoGenTag = true
+	header := &doc.GenManHeader{Title: "LIANFEN", Section: "1", Source: "lianfen " + versionOf(), Manual: "lianfen"}
+	if err := doc.GenManTree(root, header, folder); err != nil {
+		return fmt.Errorf("docs: %w", err)
+	}
+	return nil
 }

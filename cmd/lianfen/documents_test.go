@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -50,8 +51,8 @@ func TestReadme(t *testing.T) {
 		}
 	}
 	require.GreaterOrEqual(t, ran, 7)
-	stdout, _, _ := lianfen(t, "admin", "balance", "--config", "my-switch/lianfen.yaml", "--member", "1001")
-	require.Regexp(t, `1001 +901 +Harbour Miles +380 +0 +0 `, stdout)
+	stdout, _, _ := lianfen(t, "ledger", "balance", "--config", "my-switch/lianfen.yaml", "--member", "1001")
+	require.Regexp(t, `1001 +901 +Harbour Miles +380 +380 +0 +0`, stdout)
 	d.terminate(t)
 }
 
@@ -123,4 +124,103 @@ func everyCommand(cmd *cobra.Command, visit func(*cobra.Command)) {
 	for _, child := range cmd.Commands() {
 		everyCommand(child, visit)
 	}
+}
+
+// Every script in docs/scripts.md is played as it stands, and comes to what it says.
+func TestScriptsPage(t *testing.T) {
+	text, err := os.ReadFile("../../docs/scripts.md")
+	require.NoError(t, err)
+	directory, err := filepath.Abs(dayDirectory)
+	require.NoError(t, err)
+	t.Chdir(t.TempDir())
+	_, stderr, status := lianfen(t, "init", "switch")
+	require.Zero(t, status, stderr)
+	d := startDaemon(t, "switch")
+	pos := d.ready(t).Listeners["pos"]
+	_, stderr, status = lianfen(t, "admin", "load", "--config", "switch/lianfen.yaml", directory)
+	require.Zero(t, status, stderr)
+	blocks := regexp.MustCompile("(?s)```yaml\n(.*?)```").FindAllStringSubmatch(string(text), -1)
+	require.Len(t, blocks, 2)
+	shown := ""
+	for _, block := range blocks {
+		require.NoError(t, os.WriteFile("script.yaml", []byte(block[1]), 0o600))
+		stdout, stderr, status := lianfen(t, "pos", "--addr", pos, "--script", "script.yaml")
+		require.Zero(t, status, "%s%s", stdout, stderr)
+		shown += block[1]
+	}
+	// What the tables list is in the examples.
+	for _, key := range regexp.MustCompile("(?m)^\\| (`[a-z`, ]+) \\|").FindAllStringSubmatch(string(text), -1) {
+		for _, name := range regexp.MustCompile("`([a-z]+)`").FindAllStringSubmatch(key[1], -1) {
+			require.Contains(t, shown, name[1]+":", "no example of %s", name[1])
+		}
+	}
+	d.terminate(t)
+}
+
+// There is a man page for every command, and it is one that man can read.
+func TestManPages(t *testing.T) {
+	dir := t.TempDir()
+	_, stderr, status := lianfen(t, "docs", "--man", dir)
+	require.Zero(t, status, stderr)
+	everyCommand(newRoot(), func(cmd *cobra.Command) {
+		if !cmd.IsAvailableCommand() || cmd.Hidden {
+			return
+		}
+		page, err := os.ReadFile(filepath.Join(dir, strings.ReplaceAll(cmd.CommandPath(), " ", "-")+".1"))
+		require.NoError(t, err)
+		require.Contains(t, string(page), `.TH "LIANFEN" "1"`)
+		require.Contains(t, string(page), strings.Fields(cmd.Short)[0])
+	})
+}
+
+// Every example in a command's help is a command line that is understood: whatever
+// comes of it on this switch, it is not exit status 2.
+func TestExamplesAreUnderstood(t *testing.T) {
+	directory, err := filepath.Abs(dayDirectory)
+	require.NoError(t, err)
+	t.Chdir(t.TempDir())
+	_, stderr, status := lianfen(t, "init", "switch")
+	require.Zero(t, status, stderr)
+	d := startDaemon(t, "switch")
+	pos := d.ready(t).Listeners["pos"]
+	_, stderr, status = lianfen(t, "admin", "load", "--config", "switch/lianfen.yaml", directory)
+	require.Zero(t, status, stderr)
+	ran := 0
+	everyCommand(newRoot(), func(cmd *cobra.Command) {
+		for line := range strings.Lines(cmd.Example) {
+			words := quoted(line)
+			if len(words) < 2 || words[0] != "lianfen" || slices.Contains([]string{"serve", "init", "demo", "decode", "bench"}, words[1]) {
+				continue // The README's and other tests run these; a measurement takes minutes.
+			}
+			args := words[1:]
+			for i, arg := range args {
+				if strings.HasPrefix(arg, "/") {
+					args[i] = "." + arg // Nothing outside the test's folder.
+				}
+			}
+			switch args[0] {
+			case "pos":
+				args = append(args, "--addr", pos)
+			case "admin", "ledger":
+				args = append(args, "--config", "switch/lianfen.yaml")
+			}
+			_, stderr, status := lianfen(t, args...)
+			require.NotEqual(t, 2, status, "%s: %s", line, stderr)
+			ran++
+		}
+	})
+	require.Greater(t, ran, 25)
+	d.terminate(t)
+}
+
+// quoted are the words of a line, those in double quotes as one.
+func quoted(line string) (words []string) {
+	for i, part := range strings.Split(line, `"`) {
+		if i%2 == 1 {
+			words = append(words, part)
+			continue
+		}
+		words = append(words, strings.Fields(part)...)
+	}
+	return words
 }

@@ -140,9 +140,12 @@ func (a *admin) card() *cobra.Command {
 	var c app.Card
 	var member uint64
 	cmd := &cobra.Command{
-		Use: "card", Short: "Give a member a card, or change a card's status", Args: cobra.NoArgs,
+		Use: "card", Short: "Give a member a card, or change a card's status", Args: none,
 		Example: `  lianfen admin card --number 6222020000000000017 --member 1001 --status lost`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := checkCard("number", string(c.Number)); err != nil {
+				return err
+			}
 			client, err := a.client()
 			if err != nil {
 				return err
@@ -165,7 +168,7 @@ func (a *admin) card() *cobra.Command {
 // entry is the command that puts one entry.
 func (a *admin) entry(name, what, example string, directory func() app.Directory) *cobra.Command {
 	return &cobra.Command{
-		Use: name, Short: "Create " + what + ", or change it", Args: cobra.NoArgs,
+		Use: name, Short: "Create " + what + ", or change it", Args: none,
 		Example: "  lianfen admin " + name + " " + example,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return a.put(cmd, directory()) },
 	}

@@ -1,12 +1,15 @@
 package main
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
-	"github.com/schollz/progressbar/v3"
 	"github.com/spf13/cobra"
 
 	"github.com/lianfen/lianfen/internal/app"
@@ -20,7 +23,7 @@ func newLedger() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "ledger",
 		Short: "Look into the ledger: balances, statements, records",
-		Args:  cobra.NoArgs,
+		Args:  none,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.PersistentFlags().StringVar(&l.file, "config", config.FileName, "configuration file of the running switch; it names the socket")
@@ -35,9 +38,12 @@ func (a *admin) ledgerBalance() *cobra.Command {
 	var who app.Holder
 	var program uint16
 	cmd := &cobra.Command{
-		Use: "balance", Short: "Show what a member has, lot by lot", Args: cobra.NoArgs,
+		Use: "balance", Short: "Show what a member has, lot by lot", Args: none,
 		Example: `  lianfen ledger balance --card 6222020000000000017 --program 901`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := checkCard("card", string(who.Card)); err != nil {
+				return err
+			}
 			client, err := a.client()
 			if err != nil {
 				return err
@@ -53,7 +59,10 @@ func (a *admin) ledgerBalance() *cobra.Command {
 				if len(accounts.Accounts) == 0 {
 					return say(cmd, "Member %d has no account there.", accounts.Member)
 				}
-				return balanceSheet(accounts).write(cmd.OutOrStdout())
+				if err := balanceSheet(accounts).write(cmd.OutOrStdout()); err != nil {
+					return err
+				}
+				return sayAsOf(cmd, accounts.AsOf, accounts.Date)
 			})
 		},
 	}
@@ -97,13 +106,16 @@ func (a *admin) ledgerStatement() *cobra.Command {
 	var dates period
 	lang := english
 	cmd := &cobra.Command{
-		Use: "statement", Short: "Show what happened to a member's points, newest first", Args: cobra.NoArgs,
+		Use: "statement", Short: "Show what happened to a member's points, newest first", Args: none,
 		Example: "  lianfen ledger statement --card 6222020000000000017 --from 2026-03-01 --limit 20\n" +
 			"  lianfen ledger statement --member 1001 --program 901 --lang zh",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			said, ok := languages()[lang]
 			if !ok {
 				return usage("--lang %q: want en or zh", lang)
+			}
+			if err := checkCard("card", string(q.Card)); err != nil {
+				return err
 			}
 			if err := dates.into(&q.Range); err != nil {
 				return err
@@ -135,6 +147,7 @@ type period struct {
 
 // into reads the dates into r.
 func (p *period) into(r *app.Range) error {
+	r.Next = fullRRN(r.Next)
 	if p.on != "" {
 		if p.from != "" || p.to != "" {
 			return usage("--date is one day: leave --from and --to out")
@@ -168,13 +181,13 @@ func rangeFlags(cmd *cobra.Command, r *app.Range, dates *period) {
 func (a *admin) ledgerShow() *cobra.Command {
 	return &cobra.Command{
 		Use: "show RRN", Short: "Show one journal record: outcome, postings, lots, balances afterwards",
-		Example: `  lianfen ledger show 000000000042`, Args: one("the retrieval reference number, 12 characters"),
+		Example: `  lianfen ledger show 000000000042`, Args: one("the retrieval reference number (zeros in front may be left out)"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			client, err := a.client()
 			if err != nil {
 				return err
 			}
-			d, err := client.Detail(cmd.Context(), args[0])
+			d, err := client.Detail(cmd.Context(), fullRRN(args[0]))
 			if err != nil {
 				return err
 			}
@@ -203,8 +216,17 @@ func detailTable(d app.Detail) *table {
 		t.row("amount", fmt.Sprintf("%d in programme %d", d.Amount, d.Program))
 		t.row("afterwards", fmt.Sprintf("free %d, not yet or no longer usable %d, held %d, debt %d", d.Free, d.Pending, d.Held, d.Debt))
 	}
-	if d.Original != "" {
+	switch {
+	case d.Original != "":
 		t.row("about", "RRN "+d.Original)
+	case d.Kind == book.KindReverse && d.Reason.Approved():
+		t.row("about", "nothing: no such request was known; one that comes after all is refused")
+	}
+	if d.Asked != 0 {
+		t.row("asked for", d.Asked)
+	}
+	for _, what := range slices.Sorted(maps.Keys(d.Put)) {
+		t.row("put "+what, string(d.Put[what]))
 	}
 	if d.Operator != "" {
 		t.row("asked by", fmt.Sprintf("%s, approved by %s: %s", d.Operator, d.Second, d.Note))
@@ -225,19 +247,19 @@ func detailTable(d app.Detail) *table {
 func (a *admin) ledgerFind() *cobra.Command {
 	var q app.FindQuery
 	var dates period
-	var stan uint32
+	var stan points.STAN
 	cmd := &cobra.Command{
-		Use: "find", Short: "Find journal records by card, terminal and STAN, member, or business date; declines too", Args: cobra.NoArgs,
+		Use: "find", Short: "Find journal records by card, terminal and STAN, member, or business date; declines too", Args: none,
 		Example: "  lianfen ledger find --terminal T0000001 --stan 17\n  lianfen ledger find --card 6222020000000000017 --date 2026-03-01",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := dates.into(&q.Range); err != nil {
+			if err := errors.Join(dates.into(&q.Range), checkCard("card", string(q.Card))); err != nil {
 				return err
 			}
 			if cmd.Flags().Changed("stan") {
 				if q.Terminal == (points.TerminalID{}) {
 					return usage("--stan counts the messages of a terminal: name it with --terminal")
 				}
-				q.STAN = (*points.STAN)(&stan)
+				q.STAN = &stan
 			}
 			client, err := a.client()
 			if err != nil {
@@ -253,11 +275,11 @@ func (a *admin) ledgerFind() *cobra.Command {
 	cmd.Flags().StringVar((*string)(&q.Card), "card", "", "card number")
 	cmd.Flags().Uint64Var((*uint64)(&q.Member), "member", 0, "member number")
 	cmd.Flags().TextVar(&q.Terminal, "terminal", points.TerminalID{}, "terminal identification (DE41)")
-	cmd.Flags().Uint32Var(&stan, "stan", 0, "system trace audit number (DE11), with --terminal")
+	cmd.Flags().Var((*traceNumber)(&stan), "stan", "system trace audit number (DE11), with --terminal")
 	cmd.Flags().StringVar(&dates.on, "date", "", "one business date, such as 2026-03-01")
 	rangeFlags(cmd, &q.Range, &dates)
 	cmd.MarkFlagsMutuallyExclusive("card", "member", "terminal")
-	cmd.MarkFlagsOneRequired("card", "member", "terminal", "date", "from", "to")
+	cmd.MarkFlagsOneRequired("card", "member", "terminal", "stan", "date", "from", "to")
 	return cmd
 }
 
@@ -268,7 +290,7 @@ func printFound(cmd *cobra.Command, f app.Found) error {
 	said := languages()[english]
 	s := newSheet("RRN", "DATE", "POSTED", "WHAT", "MERCHANT", "TERMINAL", "STAN", "CARD", "PROGRAMME", ">AMOUNT", "OUTCOME")
 	for _, r := range f.Records {
-		s.row(r.RRN, r.Date, clockTime(r.Posted), said.what(r.Kind, r.Function), r.Merchant, r.Terminal, r.STAN, r.Card, number(r.Program), r.Amount, r.Reason)
+		s.row(r.RRN, r.Date, clockTime(r.Posted), said.what(r.Kind, r.Function), r.Merchant, r.Terminal, r.STAN, r.Card, number(r.Program), cmp.Or(r.Asked, r.Amount), r.Reason)
 	}
 	if err := s.write(cmd.OutOrStdout()); err != nil {
 		return err
@@ -290,7 +312,7 @@ func clockTime(posted string) string {
 	if err != nil {
 		return posted // As it came: better than nothing.
 	}
-	return at.Format("01-02 15:04:05Z")
+	return at.Format("01-02 15:04:05Z07:00")
 }
 
 // behind tells, in the middle of a sentence, that an answer may lack the newest.
@@ -303,7 +325,7 @@ func behind(r app.Reach) string {
 
 func (a *admin) ledgerReindex() *cobra.Command {
 	return &cobra.Command{
-		Use: "reindex", Short: "Drop the index of statements and searches, and make it again from the journal", Args: cobra.NoArgs,
+		Use: "reindex", Short: "Drop the index of statements and searches, and make it again from the journal", Args: none,
 		Long: `Drop the index of statements and searches, and make it again from the journal.
 
 The switch goes on serving. Statements and searches say how far they are complete
@@ -319,12 +341,12 @@ meanwhile. The work goes on when this command is interrupted.`,
 				return err
 			}
 			total := at.Position
-			bar := progressbar.NewOptions64(int64(total), progressbar.OptionSetWriter(cmd.ErrOrStderr()), progressbar.OptionSetDescription("indexing the journal"), //nolint:gosec // positions fit.
-				progressbar.OptionShowCount(), progressbar.OptionShowIts(), progressbar.OptionSetItsString("records"), progressbar.OptionThrottle(200*time.Millisecond), progressbar.OptionClearOnFinish())
+			bar := newBar(cmd.ErrOrStderr(), "indexing the journal")
+			defer bar.end()
 			tick := time.NewTicker(100 * time.Millisecond)
 			defer tick.Stop()
 			for at.AsOf < total {
-				_ = bar.Set64(int64(at.AsOf)) //nolint:gosec // as above; a bar that cannot be drawn stops nothing.
+				bar.set(uint64(at.AsOf), uint64(total))
 				select {
 				case <-cmd.Context().Done():
 					return fmt.Errorf("reindex: no longer watching, the switch goes on: %w", cmd.Context().Err())
@@ -334,7 +356,7 @@ meanwhile. The work goes on when this command is interrupted.`,
 					return err
 				}
 			}
-			_ = bar.Finish() // As above.
+			bar.end()
 			took := max(now().Sub(began), time.Microsecond)
 			done := reindexed{Records: uint64(total), Seconds: took.Seconds(), PerSecond: float64(total) / took.Seconds()}
 			return a.print(cmd, done, func() error {

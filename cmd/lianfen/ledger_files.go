@@ -44,7 +44,7 @@ func (r *rest) check() error {
 func (a *admin) ledgerVerify() *cobra.Command {
 	var at rest
 	cmd := &cobra.Command{
-		Use: "verify", Short: "Prove the journal from its first record on, and the state against it", Args: cobra.NoArgs,
+		Use: "verify", Short: "Prove the journal from its first record on, and the state against it", Args: none,
 		Long: `Prove the ledger: every block's seal and the chain (I8), every record by itself (I1,
 I11, I12), every outcome by carrying the command out again (I9; with I4 to I7 and I10
 where that is what differs), the checkpoint's state entity by entity, the audit of
@@ -144,7 +144,7 @@ is not in it: keep that apart.`,
 func (a *admin) ledgerRestore() *cobra.Command {
 	var from, data, position, at string
 	cmd := &cobra.Command{
-		Use: "restore", Short: "Make a store from a backup, whole or up to a position or a time", Args: cobra.NoArgs,
+		Use: "restore", Short: "Make a store from a backup, whole or up to a position or a time", Args: none,
 		Long: `Make a new store from the journal of a backup (or of any store that is not served),
 whole, or up to a record, or up to the last record posted at or before a time. The
 state is not copied but made again: every record is carried out once more and has to
@@ -207,7 +207,7 @@ func (a *admin) ledgerExport() *cobra.Command {
 	var at rest
 	var from, to, format, output, cardKey string
 	cmd := &cobra.Command{
-		Use: "export", Short: "Write out the records of some business dates", Args: cobra.NoArgs,
+		Use: "export", Short: "Write out the records of some business dates", Args: none,
 		Long: `Write out the records of the business dates --from to --to, both included:
 
   jsonl    one JSON object a line, every record, declines too
@@ -293,6 +293,9 @@ func newBar(w io.Writer, what string) *bar { return &bar{w: w, what: what} }
 // What is done in a moment has no bar.
 func (b *bar) set(done, total uint64) {
 	const moment = 10_000
+	if !drawn(b.w) {
+		return // A pipe or a file is told the result only.
+	}
 	if b.bar == nil && max(done, total) < moment {
 		return
 	}

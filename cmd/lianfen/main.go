@@ -58,6 +58,9 @@ func run(args []string) int {
 // an unknown command or a flag that is missing, is the command line's fault.
 func tellBegin(cmd *cobra.Command, began *bool) {
 	if runE := cmd.RunE; runE != nil {
+		if parent := cmd.Parent(); parent != nil && (parent.Name() == "admin" || parent.Name() == "ledger") {
+			runE = byOperator(runE)
+		}
 		cmd.RunE = func(cmd *cobra.Command, args []string) error {
 			*began = true
 			return runE(cmd, args)
@@ -98,15 +101,23 @@ func newRoot() *cobra.Command {
 a double-entry ledger behind it, one journal that loses nothing.
 
 Start with: lianfen demo`,
+		Version:       versionOf(),
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		Args:          cobra.NoArgs,
+		Args:          none,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
+	root.SetVersionTemplate("lianfen {{.Version}} (" + goVersion() + ")\n")
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		if words := cmd.Flags().Args(); cmd.HasSubCommands() && len(words) > 0 {
+			return none(cmd, words) // The flag belongs to a command that is misspelled.
+		}
 		return usage("%w; see: %s --help", err, cmd.CommandPath())
 	})
 	root.AddCommand(newDemo(), newInit(), newServe(), newAdmin(), newLedger(), newPOS(), newDecode(), newBench(), newVersion(), newDocs())
+	if err := completeValues(root); err != nil {
+		panic("lianfen: " + err.Error()) //nolint:forbidigo // two completions for one flag: our own slip, seen by the first test.
+	}
 	return root
 }
 
@@ -115,7 +126,7 @@ func newVersion() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "version",
 		Short: "Tell which build this is",
-		Args:  cobra.NoArgs,
+		Args:  none,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if asJSON {
 				return writeJSON(cmd.OutOrStdout(), map[string]string{"version": versionOf(), "go": goVersion()})

@@ -47,6 +47,7 @@ func TestScript(t *testing.T) {
 			"json":      jsonField,
 			"get":       get,
 			"terminate": terminate,
+			"damage":    damage,
 		},
 	})
 }
@@ -96,6 +97,25 @@ func terminate(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	for _, cmd := range ts.BackgroundCmds() {
 		ts.Check(cmd.Process.Signal(syscall.SIGTERM))
+	}
+}
+
+// damage makes the list of a store's files unreadable: damage DIR.
+func damage(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: damage DIR")
+	}
+	manifests, err := filepath.Glob(filepath.Join(ts.MkAbs(args[0]), "MANIFEST-*"))
+	ts.Check(err)
+	if len(manifests) == 0 {
+		ts.Fatalf("damage: no manifest in %s", args[0])
+	}
+	for _, path := range manifests {
+		content, err := os.ReadFile(path)
+		ts.Check(err)
+		content[len(content)/2] ^= 0xff
+		content[8] ^= 0xff
+		ts.Check(os.WriteFile(path, content, 0o600))
 	}
 }
 

@@ -28,7 +28,7 @@ type pos struct {
 	receipts string
 	loop     int
 	retry    time.Duration
-	stan     uint32
+	stan     points.STAN
 	asJSON   bool
 }
 
@@ -48,7 +48,7 @@ test cards.`,
   lianfen pos --script day.yaml
   lianfen pos --script load.yaml --loop 1000 --retry 1m --receipts receipts.jsonl
   lianfen pos --replay receipts.jsonl`,
-		Args: cobra.NoArgs,
+		Args: none,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			switch {
 			case p.script != "":
@@ -64,7 +64,7 @@ test cards.`,
 	f.StringVar(&p.terminal, "terminal", "T0000001", "terminal identification (DE41)")
 	f.StringVar(&p.merchant, "merchant", "M00000000000001", "merchant identification (DE42)")
 	f.DurationVar(&p.retry, "retry", 0, "try again for so long, with the same bytes, when the switch cannot be reached")
-	f.Uint32Var(&p.stan, "stan", 0, "trace number (DE11) of the first message; 0: told by the time of day")
+	f.Var((*traceNumber)(&p.stan), "stan", "trace number (DE11) of the message, of a script's first one; 0: told by the time of day")
 	f.BoolVar(&p.asJSON, "json", false, "print JSON")
 	cmd.Flags().StringVar(&p.script, "script", "", "play this file")
 	cmd.Flags().IntVar(&p.loop, "loop", 1, "play it so many times")
@@ -95,7 +95,7 @@ type message struct {
 	program             uint16
 	amount              int64
 	partial             bool
-	originalSTAN        uint32
+	originalSTAN        points.STAN
 }
 
 // command is a one-shot: it signs on for the batch number, sends one message and
@@ -103,7 +103,7 @@ type message struct {
 func (p *pos) command(name, short string, function points.Function, required []string, optional ...string) *cobra.Command {
 	var m message
 	cmd := &cobra.Command{
-		Use: name, Short: short, Args: cobra.NoArgs,
+		Use: name, Short: short, Args: none,
 		RunE: func(cmd *cobra.Command, _ []string) error { return p.once(cmd, function, &m) },
 	}
 	f := cmd.Flags()
@@ -124,7 +124,7 @@ func (p *pos) command(name, short string, function points.Function, required []s
 		case "partial":
 			f.BoolVar(&m.partial, flag, false, "take what there is; the rest is paid another way")
 		case "original-stan":
-			f.Uint32Var(&m.originalSTAN, flag, 0, "trace number of the request to undo")
+			f.Var((*traceNumber)(&m.originalSTAN), flag, "trace number of the request to undo")
 		}
 	}
 	requireFlags(cmd, required...)
@@ -136,13 +136,16 @@ func (p *pos) once(cmd *cobra.Command, function points.Function, m *message) (er
 	if err != nil {
 		return usage("%w", err)
 	}
-	t := sim.NewTerminal(p.address, who, p.firstSTAN(), now)
+	if err := m.check(cmd); err != nil {
+		return err
+	}
+	t := sim.NewTerminal(p.address, who, p.stanBefore(function), now)
 	defer func() { err = errors.Join(err, t.HangUp()) }()
 	if function != points.SignOn {
 		// The batch is part of every request's identity.
 		signOn := t.Next(points.SignOn)
 		sim.Dress(&signOn)
-		if receipt, err := t.Send(cmd.Context(), &signOn); err != nil {
+		if receipt, err := t.SendFor(cmd.Context(), &signOn, p.retry); err != nil {
 			return err
 		} else if !receipt.Response.Reason.Approved() {
 			return p.explain(cmd, receipt)
@@ -152,11 +155,36 @@ func (p *pos) once(cmd *cobra.Command, function points.Function, m *message) (er
 	if err != nil {
 		return usage("%w", err)
 	}
-	receipt, err := t.Send(cmd.Context(), &req)
+	receipt, err := t.SendFor(cmd.Context(), &req, p.retry)
 	if err != nil {
 		return err
 	}
 	return p.explain(cmd, receipt)
+}
+
+// check refuses what no message can carry, before anything is sent.
+func (m *message) check(cmd *cobra.Command) error {
+	if err := errors.Join(checkCard("card", m.card), checkCard("to", m.to)); err != nil {
+		return err
+	}
+	if cmd.Flags().Lookup("amount") != nil {
+		if err := checkAmount("amount", points.Amount(m.amount)); err != nil {
+			return err
+		}
+	}
+	if cmd.Flags().Lookup("original-stan") != nil && m.originalSTAN == 0 {
+		return usage("--original-stan %d: want 1 to %d", m.originalSTAN, sim.MaxSTAN)
+	}
+	return nil
+}
+
+// stanBefore is the trace number before the first of a one-shot. The one that was
+// asked for is the message's own; the sign-on before it takes the one before.
+func (p *pos) stanBefore(function points.Function) points.STAN {
+	if p.stan == 0 || function == points.SignOn {
+		return p.firstSTAN()
+	}
+	return (p.stan + sim.MaxSTAN - 2) % sim.MaxSTAN
 }
 
 // firstSTAN is the trace number before the first. Without one it is told by the
@@ -166,7 +194,7 @@ func (p *pos) once(cmd *cobra.Command, function points.Function, m *message) (er
 func (p *pos) firstSTAN() points.STAN {
 	const period = 999_000
 	if p.stan != 0 {
-		return points.STAN(p.stan - 1)
+		return p.stan - 1
 	}
 	return points.STAN(now().Time().UnixMilli() % period)
 }
@@ -175,7 +203,7 @@ func (m *message) request(t *sim.Terminal, function points.Function) (req points
 	req = t.Next(function)
 	sim.Dress(&req)
 	if function == points.Reversal {
-		req.Function, req.Reversed, req.STAN = points.Reversal, points.Redeem, points.STAN(m.originalSTAN)
+		req.Function, req.Reversed, req.STAN = points.Reversal, points.Redeem, m.originalSTAN
 		req.Answer = [2]byte{'9', '8'}
 	}
 	req.Program, req.Amount, req.PartialOK = points.ProgramID(m.program), points.Amount(m.amount), m.partial
@@ -190,7 +218,7 @@ func (m *message) request(t *sim.Terminal, function points.Function) (req points
 		}
 	}
 	if m.rrn != "" {
-		position, err := points.ParseRRN(m.rrn)
+		position, err := points.ParseRRN(fullRRN(m.rrn))
 		if err != nil {
 			return req, fmt.Errorf("--rrn: %w", err)
 		}
@@ -268,6 +296,9 @@ func (p *pos) explain(cmd *cobra.Command, r *sim.Receipt) error {
 		}
 		for _, b := range a.Balances {
 			t.row(fmt.Sprintf("programme %d %s", b.Program, b.Kind), b.Amount)
+		}
+		if r.Request.Function == points.Reversal && r.Response.Reason.Approved() {
+			t.row("note", "a terminal gets 00 also when there was nothing to undo; lianfen ledger show "+a.RRN+" tells")
 		}
 		err = t.write(cmd.OutOrStdout())
 	}

@@ -46,7 +46,7 @@ func TestNoCardInClear(t *testing.T) {
 	sendGolden(t, s.Listeners["pos"], "pos")
 	sendGolden(t, s.Listeners["host"], "host")
 	for _, card := range cardsOfTheDay(t) {
-		stdout, stderr, _ := lianfen(t, "admin", "balance", "--config", configuration, "--card", card)
+		stdout, stderr, _ := lianfen(t, "ledger", "balance", "--config", configuration, "--card", card)
 		said.WriteString(stdout + stderr)
 	}
 	for position := 1; position <= int(d.position(t)); position++ {

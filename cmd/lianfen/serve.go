@@ -73,7 +73,7 @@ func newServe() *cobra.Command {
 flight, write a checkpoint, stop. A kill loses nothing that was answered.`,
 		Example: `  lianfen serve --config ./my-switch/lianfen.yaml
   lianfen serve --config ./my-switch/lianfen.yaml --set log.level=debug`,
-		Args: cobra.NoArgs,
+		Args: none,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := config.Load(file, os.Environ(), sets)
 			if err != nil {
@@ -94,7 +94,7 @@ flight, write a checkpoint, stop. A kill loses nothing that was answered.`,
 // serveError gives a damaged store its own exit status.
 func serveError(err error) error {
 	_, damage := errors.AsType[*ledger.DamageError](err)
-	if damage || errors.Is(err, ledger.ErrBehindAnchor) || errors.Is(err, store.ErrNoAnchor) || errors.Is(err, app.ErrOtherKey) {
+	if damage || errors.Is(err, ledger.ErrBehindAnchor) || errors.Is(err, store.ErrNoAnchor) || errors.Is(err, store.ErrCorrupt) || errors.Is(err, app.ErrOtherKey) {
 		return &statusError{exitStore, err}
 	}
 	return err
@@ -122,7 +122,7 @@ func recoveryBar(w io.Writer) func(done, total uint64) {
 	const worthIt = 100_000
 	var bar *progressbar.ProgressBar
 	return func(done, total uint64) {
-		if total < worthIt {
+		if total < worthIt || !drawn(w) {
 			return
 		}
 		if bar == nil {

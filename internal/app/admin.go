@@ -11,8 +11,10 @@ import (
 	"net/http"
 	"os"
 	"slices"
+	"time"
 
 	"github.com/lianfen/lianfen/certs"
+	"github.com/lianfen/lianfen/ledger"
 	"github.com/lianfen/lianfen/ledger/book"
 	"github.com/lianfen/lianfen/points"
 	"github.com/lianfen/lianfen/router"
@@ -42,27 +44,66 @@ func listenAdmin(ctx context.Context, path string) (net.Listener, error) {
 }
 
 // adminHandler is the operators' interface, in JSON. Every refusal is a problem
-// document (RFC 9457) with the reason's name beside.
-func (a *App) adminHandler() http.Handler {
+// document (RFC 9457) with the reason's name beside. What reads the whole journal
+// is given up once stopping has ended.
+func (a *App) adminHandler(stopping context.Context) http.Handler {
 	mux := http.NewServeMux()
-	handle(mux, "GET /v1/status", a.status)
-	handle(mux, "GET /v1/directory", a.directory)
-	handle(mux, "POST /v1/directory", a.load)
-	handle(mux, "POST /v1/accounts", a.accounts)
-	handle(mux, "POST /v1/adjust", a.adjust)
-	handle(mux, "POST /v1/cutover", a.cutOver)
-	handle(mux, "POST /v1/record", a.record)
-	handle(mux, "GET /v1/totals", a.totals)
-	handle(mux, "POST /v1/verify", a.verify)
-	handle(mux, "POST /v1/backup", a.backup)
-	mux.HandleFunc("POST /v1/prove", a.prove)
-	mux.HandleFunc("POST /v1/export", a.export)
-	handle(mux, "POST /v1/statement", a.statement)
-	handle(mux, "POST /v1/find", a.find)
-	handle(mux, "POST /v1/detail", a.detail)
-	handle(mux, "GET /v1/index", a.indexed)
-	handle(mux, "POST /v1/index/rebuild", a.reindex)
+	mux.HandleFunc("GET /v1/status", answer(a.status))
+	mux.HandleFunc("GET /v1/directory", answer(a.directory))
+	mux.HandleFunc("POST /v1/directory", bounded(maxDirectory, answer(a.load)))
+	mux.HandleFunc("POST /v1/accounts", answer(a.accounts))
+	mux.HandleFunc("POST /v1/adjust", answer(a.adjust))
+	mux.HandleFunc("POST /v1/cutover", answer(a.cutOver))
+	mux.HandleFunc("POST /v1/record", answer(a.record))
+	mux.HandleFunc("GET /v1/totals", lasting(stopping, answer(a.totals)))
+	mux.HandleFunc("POST /v1/verify", lasting(stopping, answer(a.verify)))
+	mux.HandleFunc("POST /v1/backup", lasting(stopping, answer(a.backup)))
+	mux.HandleFunc("POST /v1/prove", lasting(stopping, a.prove))
+	mux.HandleFunc("POST /v1/export", lasting(stopping, a.export))
+	mux.HandleFunc("POST /v1/statement", answer(a.statement))
+	mux.HandleFunc("POST /v1/find", answer(a.find))
+	mux.HandleFunc("POST /v1/detail", answer(a.detail))
+	mux.HandleFunc("GET /v1/index", answer(a.indexed))
+	mux.HandleFunc("POST /v1/index/rebuild", answer(a.reindex))
 	return mux
+}
+
+// bounded gives the bodies of one pattern a bound of their own.
+func bounded(limit int64, serve http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		serve(w, r.WithContext(context.WithValue(r.Context(), bodyLimit{}, limit)))
+	}
+}
+
+// bodyLimit is the key of a request's bound, where it is not maxBody.
+type bodyLimit struct{}
+
+// errStopping ends what lasts too long for a drain to wait for.
+var errStopping = errors.New("the switch is stopping; ask again when it serves")
+
+// lasting serves what may take longer than requestTime: the connection has no
+// deadline meanwhile. Its context ends when stopping does, so that a drain does
+// not wait for it.
+func lasting(stopping context.Context, serve http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		control := http.NewResponseController(w)
+		if err := errors.Join(control.SetReadDeadline(time.Time{}), control.SetWriteDeadline(time.Time{})); err != nil {
+			refuse(w, fmt.Errorf("answer without a deadline: %w", err))
+			return
+		}
+		ctx, cancel := context.WithCancelCause(r.Context())
+		defer cancel(nil)
+		defer context.AfterFunc(stopping, func() { cancel(errStopping) })()
+		serve(w, r.WithContext(ctx)) //nolint:contextcheck // it is the request's own, which stopping ends too.
+	}
+}
+
+// whyEnded says why what lasts ended early, and err when it did not.
+func whyEnded(ctx context.Context, err error) error {
+	if err != nil && errors.Is(context.Cause(ctx), errStopping) {
+		return points.Errorf(points.Draining, "%w", errStopping)
+	}
+	return err
 }
 
 // problem is an RFC 9457 problem document.
@@ -74,23 +115,22 @@ type problem struct {
 	Reason points.Reason `json:"reason"`
 }
 
-// handle answers pattern with what f makes of the request's body; for GET there
-// is none.
-func handle[In, Out any](mux *http.ServeMux, pattern string, f func(context.Context, In) (Out, error)) {
-	mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
+// answer answers with what f makes of the request's body; for GET there is none.
+func answer[In, Out any](f func(context.Context, In) (Out, error)) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
 		var in In
 		var out Out
-		err := decodeBody(r, &in)
+		err := decodeBody(w, r, &in)
 		if err == nil {
 			out, err = f(r.Context(), in)
 		}
 		if err != nil {
-			refuse(w, err)
+			refuse(w, whyEnded(r.Context(), err))
 			return
 		}
 		w.Header().Set("Content-Type", "application/json")
 		_ = json.NewEncoder(w).Encode(out) // The peer has gone; there is nobody to tell.
-	})
+	}
 }
 
 // refuse answers with the problem document of err.
@@ -102,11 +142,16 @@ func refuse(w http.ResponseWriter, err error) {
 	_ = json.NewEncoder(w).Encode(p) // The peer has gone; there is nobody to tell.
 }
 
-func decodeBody(r *http.Request, in any) error {
+// decodeBody reads a body of at most maxBody, or of what bounded says.
+func decodeBody(w http.ResponseWriter, r *http.Request, in any) error {
 	if r.Method != http.MethodPost {
 		return nil
 	}
-	decoder := json.NewDecoder(r.Body)
+	limit, ok := r.Context().Value(bodyLimit{}).(int64)
+	if !ok {
+		limit = maxBody
+	}
+	decoder := json.NewDecoder(http.MaxBytesReader(w, r.Body, limit))
 	decoder.DisallowUnknownFields()
 	if err := decoder.Decode(in); err != nil {
 		return points.Errorf(points.FormatError, "request body: %w", err)
@@ -125,6 +170,7 @@ type Status struct {
 	Ready     bool                `json:"ready"`
 	Position  points.Position     `json:"position"`
 	Date      points.BusinessDate `json:"business_date"`
+	Since     string              `json:"since,omitempty"` // when the date's cut-over was; empty: it is the journal's first, or the index is behind
 	Listeners map[string]string   `json:"listeners"`
 	HTTP      string              `json:"http"`
 }
@@ -134,10 +180,20 @@ func (a *App) status(ctx context.Context, _ nothing) (Status, error) {
 	for _, l := range a.listeners {
 		s.Listeners[l.name] = l.server.Addr().String()
 	}
-	err := a.ledger.View(ctx, func(b *book.Book) error {
-		s.Date = b.Date()
-		return nil
-	})
+	last, err := a.ledger.Record(s.Position)
+	if err != nil {
+		return s, err
+	}
+	s.Date = last.Outcome.Date
+	if a.projection.Err() != nil {
+		return s, nil //nolint:nilerr // an index that has stopped says so where it is asked; the switch still tells how it is.
+	}
+	began, ok, err := a.projection.Began(ctx, s.Date)
+	if err != nil || !ok || began == 1 {
+		return s, err
+	}
+	first, err := a.ledger.Record(began)
+	s.Since = localTime(first.Outcome.Posted, a.zone)
 	return s, err
 }
 
@@ -246,12 +302,14 @@ type Holder struct {
 	Member points.MemberID `json:"member,omitempty"`
 }
 
-// Accounts is what a member has.
+// Accounts is what a member has after the journal record at AsOf, which is durable.
 type Accounts struct {
-	Member   points.MemberID `json:"member"`
-	Status   book.Status     `json:"status"`
-	Card     string          `json:"card,omitempty"` // masked
-	Accounts []Account       `json:"accounts"`
+	AsOf     points.Position     `json:"as_of"`
+	Date     points.BusinessDate `json:"business_date"` // of AsOf
+	Member   points.MemberID     `json:"member"`
+	Status   book.Status         `json:"status"`
+	Card     string              `json:"card,omitempty"` // masked
+	Accounts []Account           `json:"accounts"`
 }
 
 // Account is what a member has in one programme.
@@ -273,57 +331,40 @@ type Lot struct {
 	DecaysOn  points.BusinessDate `json:"decays_on,omitzero"` // when it next loses a part
 }
 
+// accounts reads beside the writer, which is not slowed.
 func (a *App) accounts(ctx context.Context, who Holder) (Accounts, error) {
 	var result Accounts
-	err := a.ledger.View(ctx, func(b *book.Book) error {
-		member := who.Member
-		if who.Card != "" {
-			pan, err := points.ParsePAN(string(who.Card))
-			if err != nil {
-				return err
-			}
-			card, ok, err := b.Card(a.token(pan))
-			if err != nil {
-				return err
-			}
-			if !ok {
-				return points.Errorf(points.UnknownCard, "card %v: %s", pan, points.UnknownCard.English())
-			}
-			member, result.Card = card.Member, card.Masked
-		}
-		view, ok, err := b.Member(member)
+	holder := ledger.Holder{Member: who.Member}
+	if who.Card != "" {
+		pan, err := points.ParsePAN(string(who.Card))
 		if err != nil {
-			return err
+			return result, err
 		}
-		if !ok {
-			return points.Errorf(points.UnknownMember, "member %d: %s", member, points.UnknownMember.English())
-		}
-		result.Member, result.Status = view.ID, view.Status
-		for _, program := range view.Programs {
-			account, err := accountOf(b, view.ID, program)
-			if err != nil {
-				return err
-			}
-			result.Accounts = append(result.Accounts, account)
-		}
-		return nil
-	})
-	return result, err
+		holder.Card, result.Card = a.token(pan), pan.Masked()
+	}
+	got, err := a.projection.Accounts(ctx, holder)
+	if err != nil && result.Card != "" {
+		err = points.Errorf(points.ReasonOf(err), "card %s: %w", result.Card, err)
+	}
+	if err != nil {
+		return result, err
+	}
+	result.Member, result.Status, result.AsOf, result.Date = got.Member.ID, got.Member.Status, got.AsOf, got.Date
+	for i := range got.Accounts {
+		result.Accounts = append(result.Accounts, a.accountOf(&got.Accounts[i]))
+	}
+	return result, nil
 }
 
-func accountOf(b *book.Book, member points.MemberID, program points.ProgramID) (Account, error) {
-	view, _, err := b.Account(book.AccountKey{Kind: book.MemberAccount, Program: program, Party: uint64(member)})
-	if err != nil {
-		return Account{}, err
-	}
-	account := Account{Program: program, Usable: view.Usable, Free: view.Free, Held: view.Held, Debt: view.Debt, Lots: []Lot{}}
-	if entry, ok := b.Registry().Programs[program]; ok {
-		account.Name = entry.Name
+func (a *App) accountOf(view *book.AccountView) Account {
+	account := Account{Program: view.Key.Program, Usable: view.Usable, Free: view.Free, Held: view.Held, Debt: view.Debt, Lots: []Lot{}}
+	if program, ok := a.router.Table().Program(account.Program); ok {
+		account.Name = program.Name
 	}
 	for _, l := range view.Lots {
 		account.Lots = append(account.Lots, Lot{l.Amount, l.Key.ActiveOn, l.Key.ExpiresOn, l.Key.DecaysOn})
 	}
-	return account, nil
+	return account
 }
 
 // Adjustment corrects a balance; two different people stand behind it.
@@ -422,6 +463,7 @@ type Record struct {
 	Member   points.MemberID     `json:"member,omitempty"`
 	Program  points.ProgramID    `json:"program,omitempty"`
 	Amount   points.Amount       `json:"amount,omitempty"`
+	Asked    points.Amount       `json:"asked,omitempty"`    // of a decline
 	Original string              `json:"original,omitempty"` // RRN
 	Postings []Posting           `json:"postings"`
 }
@@ -447,7 +489,18 @@ func (a *App) record(_ context.Context, l Lookup) (Record, error) {
 	return a.recordOf(&rec), nil
 }
 
-func (a *App) recordOf(rec *book.Record) Record { return recordFor(a.key, rec) }
+// recordOf shows a record with the time of the switch's own zone.
+func (a *App) recordOf(rec *book.Record) Record {
+	r := recordFor(a.key, rec)
+	r.Posted = localTime(rec.Outcome.Posted, a.zone)
+	return r
+}
+
+// localTime is a posting time with the offset of its zone (RFC 3339), so that it
+// can be compared with the business date, which is of that zone.
+func localTime(at points.Timestamp, zone *time.Location) string {
+	return at.Time().In(zone).Format("2006-01-02T15:04:05.000000Z07:00")
+}
 
 // recordFor shows a record; without a key no card.
 func recordFor(key *certs.CardKey, rec *book.Record) Record {
@@ -457,6 +510,9 @@ func recordFor(key *certs.CardKey, rec *book.Record) Record {
 		RRN: string(rrn[:]), AuthCode: string(code[:]), Kind: cmd.Kind, Function: cmd.Function, Reason: out.Reason, Posted: out.Posted.String(),
 		Date: out.Date, Terminal: cmd.Terminal, Merchant: cmd.Merchant, Member: out.Member, Program: out.Program,
 		Amount: out.Amount, Postings: []Posting{},
+	}
+	if !out.Reason.Approved() {
+		r.Asked = cmd.Amount
 	}
 	if cmd.Key.STAN != 0 {
 		r.STAN = cmd.Key.STAN.String()
@@ -476,6 +532,13 @@ func recordFor(key *certs.CardKey, rec *book.Record) Record {
 	return r
 }
 
+// Totals is the trial balance after the journal record at AsOf, which is durable.
+type Totals struct {
+	AsOf  points.Position     `json:"as_of"`
+	Date  points.BusinessDate `json:"business_date"` // of AsOf
+	Lines []Total             `json:"lines"`
+}
+
 // Total is one line of the trial balance: credit positive.
 type Total struct {
 	Program points.ProgramID `json:"program"`
@@ -483,15 +546,17 @@ type Total struct {
 	Amount  points.Amount    `json:"amount"`
 }
 
-func (a *App) totals(ctx context.Context, _ nothing) ([]Total, error) {
-	var totals []Total
-	err := a.ledger.View(ctx, func(b *book.Book) error {
-		for _, t := range b.Totals() {
-			totals = append(totals, Total{t.Program, t.Kind, t.Amount})
-		}
-		return nil
-	})
-	return totals, err
+// totals sums up beside the writer.
+func (a *App) totals(ctx context.Context, _ nothing) (Totals, error) {
+	trial, err := a.ledger.TrialBalance(ctx)
+	if err != nil {
+		return Totals{}, err
+	}
+	totals := Totals{AsOf: trial.Position, Date: trial.Date, Lines: []Total{}}
+	for _, t := range trial.Totals() {
+		totals.Lines = append(totals.Lines, Total{t.Program, t.Kind, t.Amount})
+	}
+	return totals, nil
 }
 
 // Verified is what a verification proved.

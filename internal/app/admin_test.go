@@ -145,8 +145,9 @@ func stateOf(t *testing.T, r *running) state {
 	status, err := r.client.Status(t.Context())
 	require.NoError(t, err)
 	s.date = status.Date
-	s.totals, err = r.client.Totals(t.Context())
+	totals, err := r.client.Totals(t.Context())
 	require.NoError(t, err)
+	s.totals = totals.Lines
 	s.directory, err = r.client.Directory(t.Context())
 	require.NoError(t, err)
 	s.one, err = r.client.Accounts(t.Context(), app.Holder{Member: 1})

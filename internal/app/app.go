@@ -200,7 +200,7 @@ func (a *App) HTTPAddress() net.Addr { return a.web.Addr() }
 // nil after an orderly stop, and the fault that stopped it otherwise.
 func (a *App) Run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
-	servers := []*http.Server{a.serveHTTP(group, a.admin, a.adminHandler()), a.serveHTTP(group, a.web, a.webHandler())}
+	servers := []*http.Server{a.serveHTTP(group, a.admin, a.adminHandler(ctx)), a.serveHTTP(group, a.web, a.webHandler())}
 	for _, l := range a.listeners {
 		group.Go(func() error {
 			if err := l.server.Serve(ctx); err != nil {

@@ -59,7 +59,7 @@ func TestBadInput(t *testing.T) {
 			require.Equal(t, status.Position+points.Position(c.records), after.Position)
 			totalsAfter, err := r.client.Totals(t.Context())
 			require.NoError(t, err)
-			require.Equal(t, totals, totalsAfter)
+			require.Equal(t, totals.Lines, totalsAfter.Lines)
 		})
 	}
 	receipt := send(t, r.terminal(t, "T4"), points.Earn, "6222020000000000017", 5)

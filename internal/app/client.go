@@ -96,7 +96,7 @@ func (c *Client) Record(ctx context.Context, rrn string) (r Record, err error) {
 }
 
 // Totals shows the trial balance.
-func (c *Client) Totals(ctx context.Context) (t []Total, err error) {
+func (c *Client) Totals(ctx context.Context) (t Totals, err error) {
 	return t, c.call(ctx, http.MethodGet, "totals", nil, &t)
 }
 

@@ -256,7 +256,7 @@ const (
 // export streams a range. That it is whole is told by the trailer.
 func (a *App) export(w http.ResponseWriter, r *http.Request) {
 	var e Exporting
-	err := decodeBody(r, &e)
+	err := decodeBody(w, r, &e)
 	if err == nil {
 		err = e.check()
 	}
@@ -269,7 +269,7 @@ func (a *App) export(w http.ResponseWriter, r *http.Request) {
 	w.Header().Add("Trailer", faultTrailer)
 	records, err := export(r.Context(), a.ledger, a.key, e, patient{a, w})
 	if err != nil {
-		w.Header().Set(faultTrailer, strconv.Quote(err.Error()))
+		w.Header().Set(faultTrailer, strconv.Quote(whyEnded(r.Context(), err).Error()))
 		return
 	}
 	w.Header().Set(exportedTrailer, strconv.FormatUint(records, 10))

@@ -93,7 +93,7 @@ func (a *App) prove(w http.ResponseWriter, r *http.Request) {
 		a.log.Error("verify: an invariant is broken", slog.String("invariant", breach.Invariant), slog.Uint64("position", uint64(breach.Position)))
 		tell(proving{Breach: breach})
 	case err != nil:
-		tell(proving{Fault: err.Error()})
+		tell(proving{Fault: whyEnded(r.Context(), err).Error()})
 	default:
 		proof := proofOf(report)
 		tell(proving{Proof: &proof})

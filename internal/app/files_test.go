@@ -250,7 +250,7 @@ func TestHledgerAgrees(t *testing.T) {
 	rows, err := csv.NewReader(bytes.NewReader(out)).ReadAll()
 	require.NoError(t, err)
 	var want, got []string
-	for _, total := range totals {
+	for _, total := range totals.Lines {
 		want = append(want, fmt.Sprintf(`%d:%v %d "P%d"`, total.Program, total.Account, total.Amount, total.Program))
 	}
 	for _, row := range rows[1:] {

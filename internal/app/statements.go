@@ -2,6 +2,8 @@ package app
 
 import (
 	"context"
+	"encoding/json"
+	"fmt"
 	"log/slog"
 
 	"github.com/lianfen/lianfen/ledger"
@@ -116,7 +118,7 @@ func (a *App) statement(ctx context.Context, q StatementQuery) (Statement, error
 		if err != nil {
 			return s, err
 		}
-		if s.Member, err = a.projection.Owner(a.token(pan)); err != nil {
+		if s.Member, err = a.projection.Owner(ctx, a.token(pan)); err != nil {
 			return s, err
 		}
 		s.Card = pan.Masked()
@@ -140,7 +142,7 @@ func (a *App) statement(ctx context.Context, q StatementQuery) (Statement, error
 
 func (a *App) lineOf(l *ledger.Line) StatementLine {
 	line := StatementLine{
-		RRN: rrnOf(l.Position), Date: l.Date, Posted: l.Posted.String(), Kind: l.Kind, Function: l.Function, Reason: l.Reason, Program: l.Program,
+		RRN: rrnOf(l.Position), Date: l.Date, Posted: localTime(l.Posted, a.zone), Kind: l.Kind, Function: l.Function, Reason: l.Reason, Program: l.Program,
 		Merchant: l.Merchant, Terminal: l.Terminal, STAN: l.STAN.String(), Amount: l.Amount, Reserved: l.Reserved,
 	}
 	if l.Terminal == (points.TerminalID{}) {
@@ -216,6 +218,8 @@ type Detail struct {
 	Operator string        `json:"operator,omitempty"`
 	Second   string        `json:"second,omitempty"`
 	Note     string        `json:"note,omitempty"`
+	// Put is the entry that was put, under the word for what it is.
+	Put map[string]json.RawMessage `json:"put,omitempty"`
 }
 
 // LotMove is what one lot gave (below zero) or received. Held marks a move
@@ -246,10 +250,34 @@ func (a *App) detail(_ context.Context, l Lookup) (Detail, error) {
 		DE39: out.Reason.DE39(), English: out.Reason.English(), Chinese: out.Reason.Chinese(),
 		Operator: cmd.Operator, Second: cmd.Second, Note: cmd.Note,
 	}
+	if d.Put, err = putOf(&cmd.Entry); err != nil {
+		return d, err
+	}
 	for _, m := range out.Lots {
 		d.Lots = append(d.Lots, LotMove{m.Account.Kind, m.Account.Program, m.Account.Party, m.Amount, m.Lot.ActiveOn, m.Lot.ExpiresOn, m.Lot.DecaysOn, m.Held})
 	}
 	return d, nil
+}
+
+// putOf shows an entry of reference data; a card without its token.
+func putOf(e *book.Entry) (map[string]json.RawMessage, error) {
+	if *e == (book.Entry{}) {
+		return nil, nil //nolint:nilnil // nothing was put: no entry.
+	}
+	put := make(map[string]json.RawMessage, 1)
+	for what, entry := range map[string]any{
+		"issuer": e.Issuer, "acquirer": e.Acquirer, "programme": e.Program, "merchant": e.Merchant,
+		"terminal": e.Terminal, "route": e.Route, "member": e.Member, "card": e.Card,
+	} {
+		text, err := json.Marshal(entry)
+		if err != nil {
+			return nil, fmt.Errorf("show %s: %w", what, err)
+		}
+		if string(text) != "null" {
+			put[what] = text
+		}
+	}
+	return put, nil
 }
 
 // Indexed is how far the index of statements and searches has come.

@@ -15,9 +15,10 @@ import (
 // Bounds of what an HTTP peer may take.
 const (
 	headerTimeout = 5 * time.Second
-	requestTime   = 5 * time.Minute // a verification of a large journal takes its time
+	requestTime   = 5 * time.Minute // what takes longer is served by lasting
 	maxHeader     = 16 << 10
-	maxBody       = 64 << 20
+	maxBody       = 1 << 20
+	maxDirectory  = 64 << 20 // members and cards by the hundred thousand
 )
 
 // readiness is whether requests are taken.
@@ -57,7 +58,7 @@ func plain(w http.ResponseWriter, text string) {
 // serveHTTP serves handler on ln until it is shut down.
 func (a *App) serveHTTP(group *errgroup.Group, ln net.Listener, handler http.Handler) *http.Server {
 	server := &http.Server{
-		Handler: http.MaxBytesHandler(handler, maxBody), ReadHeaderTimeout: headerTimeout, ReadTimeout: requestTime,
+		Handler: handler, ReadHeaderTimeout: headerTimeout, ReadTimeout: requestTime,
 		WriteTimeout: requestTime, IdleTimeout: time.Minute, MaxHeaderBytes: maxHeader,
 	}
 	group.Go(func() error {

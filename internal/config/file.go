@@ -54,11 +54,11 @@ func (r reader) place(node *yaml.Node) string { return fmt.Sprintf("%s:%d", r.na
 // section with its dot, empty for the whole file.
 func (r reader) entries(node *yaml.Node, prefix string) []entry {
 	if node.Kind != yaml.MappingNode {
-		section := strings.TrimSuffix(prefix, ".")
+		section, value := strings.TrimSuffix(prefix, "."), node.Value
 		if section == "" {
-			section = "the file"
+			section, value = "the file", "" // Which may be any file at all, and nobody's to show.
 		}
-		r.report(r.place(node), section, node.Value, "a section of key: value lines")
+		r.report(r.place(node), section, value, "a section of key: value lines")
 		return nil
 	}
 	var found []entry

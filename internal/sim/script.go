@@ -315,14 +315,12 @@ func (p *Player) request(script *Script, s *Step, t *Terminal, function points.F
 	}
 	var err error
 	if s.Card != "" {
-		if req.PAN, err = points.ParsePAN(cmp.Or(script.Cards[s.Card], s.Card)); err != nil {
+		if req.PAN, err = script.card("card", s.Card); err != nil {
 			return req, err
 		}
 	}
-	if s.To != "" {
-		if req.TargetPAN, err = points.ParsePAN(cmp.Or(script.Cards[s.To], s.To)); err != nil {
-			return req, err
-		}
+	if req.TargetPAN, err = script.card("to", s.To); err != nil {
+		return req, err
 	}
 	if s.Merchant != "" {
 		if req.Merchant, err = points.ParseMerchantID(s.Merchant); err != nil {
@@ -352,6 +350,24 @@ func (p *Player) request(script *Script, s *Step, t *Terminal, function points.F
 	return req, nil
 }
 
+// card is the number of a card that a step names or spells out.
+func (s *Script) card(field, name string) (points.PAN, error) {
+	number, named := s.Cards[name]
+	switch {
+	case name == "":
+		return points.PAN{}, nil
+	case !named && strings.Trim(name, "0123456789") != "":
+		return points.PAN{}, fmt.Errorf("%s: no card is called %q", field, name)
+	case !named:
+		number = name
+	}
+	pan, err := points.ParsePAN(number)
+	if err != nil {
+		return pan, fmt.Errorf("%s: %w", field, err)
+	}
+	return pan, nil
+}
+
 // Dress fills in what a terminal adds to a function by itself: the operator of a
 // sign-on, the card organisation of a refund, the product code of a points sale.
 func Dress(req *points.Request) {
@@ -372,10 +388,27 @@ const retryPause = 100 * time.Millisecond
 
 // deliver sends a prepared request until it is answered, for as long as Retry says.
 func (p *Player) deliver(ctx context.Context, t *Terminal, receipt *Receipt, once bool) (*Receipt, error) {
-	until := p.Clock().Add(p.Retry)
+	if once {
+		return t.Resend(ctx, receipt)
+	}
+	return t.resendFor(ctx, receipt, p.Retry)
+}
+
+// SendFor is [Terminal.Send], with the same bytes again and again for as long as
+// retry while the switch cannot be reached or is lost before the answer.
+func (t *Terminal) SendFor(ctx context.Context, req *points.Request, retry time.Duration) (*Receipt, error) {
+	frame, err := t.frame(req)
+	if err != nil {
+		return nil, fmt.Errorf("terminal %v: %w", t.Terminal, err)
+	}
+	return t.resendFor(ctx, &Receipt{Request: *req, Sent: frame}, retry)
+}
+
+func (t *Terminal) resendFor(ctx context.Context, receipt *Receipt, retry time.Duration) (*Receipt, error) {
+	until := t.clock().Add(retry)
 	for {
 		answered, err := t.Resend(ctx, receipt)
-		if err == nil || once || p.Clock() >= until {
+		if err == nil || t.clock() >= until {
 			return answered, err
 		}
 		select {

@@ -52,12 +52,12 @@ type Receipt struct {
 	Got      []byte
 }
 
-// maxSTAN is the last of six digits.
-const maxSTAN = 999_999
+// MaxSTAN is the last trace number of six digits.
+const MaxSTAN = 999_999
 
 // Next prepares a request for function under the next trace number.
 func (t *Terminal) Next(function points.Function) points.Request {
-	t.STAN = t.STAN%maxSTAN + 1
+	t.STAN = t.STAN%MaxSTAN + 1
 	req := points.Request{Function: function, Door: points.DoorTerminal, STAN: t.STAN, Batch: t.Batch, Terminal: t.Terminal, Merchant: t.Merchant}
 	local := t.clock().Time()
 	hour, minute, second := local.Clock()

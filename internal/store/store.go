@@ -43,6 +43,8 @@ var (
 	ErrNotFound = errors.New("store: no store here")
 	// ErrExists says that there is one already.
 	ErrExists = errors.New("store: there is a store here already")
+	// ErrCorrupt says that a file of the store is damaged.
+	ErrCorrupt = errors.New("store: a file of the store is damaged; keep the files and restore from a backup")
 	// ErrInUse says that another process has it open.
 	ErrInUse = errors.New("store: another process has this store open")
 )
@@ -136,12 +138,16 @@ func Open(opts Options) (*Store, error) {
 	if errors.Is(err, syscall.EAGAIN) { // Its lock file is held.
 		return nil, fmt.Errorf("%w: %s", ErrInUse, opts.Dir)
 	}
+	// What the operating system has not refused is in the files themselves.
+	if _, refused := errors.AsType[syscall.Errno](err); err != nil && !refused {
+		return nil, fmt.Errorf("%w: open %s: %w", ErrCorrupt, opts.Dir, err)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("store: open %s: %w", opts.Dir, err)
 	}
 	s := &Store{db: db, tables: options.MakeWriterOptions(0, db.TableFormat()), fs: opts.FS, dir: opts.Dir, opts: opts}
 	if _, ok, err := s.Get(nil, created, nil); err != nil || !ok {
-		return nil, errors.Join(fmt.Errorf("store: %s has lost its first key: its files are damaged; restore from a backup", opts.Dir), err, db.Close())
+		return nil, errors.Join(fmt.Errorf("%w: %s has lost its first key", ErrCorrupt, opts.Dir), err, db.Close())
 	}
 	if !opts.ReadOnly {
 		if err := s.sweep(); err != nil {

@@ -151,11 +151,13 @@ type Total struct {
 
 // Totals returns the trial balance: per programme, ascending, one line for each
 // kind of account that has a balance. The lines of a programme sum to zero.
-func (b *Book) Totals() []Total {
+func (b *Book) Totals() []Total { return b.totals.lines() }
+
+func (t *totals) lines() []Total {
 	var lines []Total
-	for i := range b.totals.balances {
+	for i := range t.balances {
 		for kind := MemberAccount; kind <= SuspenseAccount; kind++ {
-			if amount := b.totals.balances[i][kind]; amount != 0 {
+			if amount := t.balances[i][kind]; amount != 0 {
 				lines = append(lines, Total{points.MinProgram + points.ProgramID(i), kind, amount})
 			}
 		}

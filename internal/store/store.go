@@ -198,6 +198,11 @@ const mib = 1 << 20
 // in one table, and the later checkpoints that do not have it cost no read.
 const bitsPerKey = 10
 
+// tableSize is about how large the store's tables are, in bytes. A table has one
+// filter, which is read whole: those of large tables would push each other out of
+// the block cache, and each read of an account would read a megabyte.
+const tableSize = 4 * mib
+
 // pebble returns the options of a store that is written in sequence (the
 // journal) and by ingest (the state): large memtables, few compactions.
 func (o Options) pebble() *pebble.Options {
@@ -221,6 +226,7 @@ func (o Options) pebble() *pebble.Options {
 	}
 	for level := range opts.Levels {
 		opts.Levels[level].FilterPolicy = bloom.FilterPolicy(bitsPerKey)
+		opts.TargetFileSizes[level] = tableSize
 	}
 	opts.EnsureDefaults()
 	if o.FS == vfs.Default {
@@ -347,14 +353,37 @@ func (s *Store) Ingest(ctx context.Context, pairs []Pair) error {
 	if len(pairs) == 0 {
 		return nil
 	}
-	path := filepath.Join(s.opts.dbDir(), fmt.Sprintf("%s%d%s", ingestBegin, s.ingests.Add(1), ingestEnd))
-	if err := s.writeTable(path, pairs); err != nil {
-		return errors.Join(err, s.fs.Remove(path))
+	var paths []string
+	for rest := pairs; len(rest) > 0; {
+		path := filepath.Join(s.opts.dbDir(), fmt.Sprintf("%s%d%s", ingestBegin, s.ingests.Add(1), ingestEnd))
+		paths = append(paths, path)
+		n := fitting(rest)
+		if err := s.writeTable(path, rest[:n]); err != nil {
+			return errors.Join(err, s.discard(paths))
+		}
+		rest = rest[n:]
 	}
-	if err := s.db.Ingest(ctx, []string{path}); err != nil {
+	if err := s.db.Ingest(ctx, paths); err != nil {
 		return fmt.Errorf("store: ingest %d keys: %w", len(pairs), err)
 	}
 	return nil
+}
+
+// fitting is how many of pairs fill a table; at least one.
+func fitting(pairs []Pair) (count int) {
+	size := 0
+	for ; count < len(pairs) && size < tableSize; count++ {
+		size += len(pairs[count].Key) + len(pairs[count].Value)
+	}
+	return count
+}
+
+// discard removes tables that will not be ingested.
+func (s *Store) discard(paths []string) (err error) {
+	for _, path := range paths {
+		err = errors.Join(err, s.fs.Remove(path))
+	}
+	return err
 }
 
 // The names of tables on their way into the store.

@@ -46,12 +46,11 @@ import (
 //
 // Under light traffic the keys of some records are put down through the store's
 // log, at most Pace after those records are durable. When records come faster than
-// that is good for, the projection waits until there are many, or until somebody
-// asks, sorts their keys and
-// has them taken in as one table: a tenth of the work and of the bytes. The mark h
-// that counts them is written with them or after them, never before. A crash can
-// lose the last writes, and they are made again. A mark that is not one of the journal's blocks, as after
-// the restore of an older journal, makes the projection begin anew.
+// that is good for, the projection waits until a shelf is full, or until somebody
+// asks, sorts its keys and has them taken in as one table: a tenth of the work and
+// of the bytes. The mark h that counts them is written with them. A crash can lose the last writes, and they are made again. A mark
+// that is not one of the journal's blocks, as after the restore of an older journal,
+// makes the projection begin anew.
 type Projection struct {
 	ledger *Ledger
 	log    *slog.Logger
@@ -69,6 +68,7 @@ type Projection struct {
 
 	// Of the goroutine.
 	mark    store.Mark
+	filed   uint64 // position up to which keys are put down: the mark's, or some more of the next block
 	date    points.BusinessDate
 	shelved gathering // keys of the shelves
 	others  gathering // and all others
@@ -86,13 +86,11 @@ type ProjectionOptions struct {
 	// Batch is how many records are put down one by one at a time; 1,000. The
 	// records of one block stay together.
 	Batch int
-	// Bulk is how many records are worth a table of their own; 131,072.
-	Bulk int
-	// Pace is the time between two writes; 100 ms. With ten times that the
-	// projection waits for Bulk records to come together.
+	// Pace is the time between two writes; 100 ms. The projection waits fifty times
+	// as long for a shelf to fill.
 	Pace time.Duration
 	// ShelfBits is the number of positions on one shelf as a power of two, 1 to 32;
-	// 20. An index with other shelves is made again.
+	// 17. An index with other shelves is made again.
 	ShelfBits  uint8
 	Log        *slog.Logger
 	Registerer prometheus.Registerer
@@ -102,9 +100,8 @@ type ProjectionOptions struct {
 // block not to wait noticeably behind its keys.
 const (
 	DefaultProjectionBatch = 1_000
-	DefaultProjectionBulk  = 1 << 17
 	DefaultProjectionPace  = 100 * time.Millisecond
-	DefaultShelfBits       = 20
+	DefaultShelfBits       = 17
 )
 
 // Kinds of keys; see [Projection].
@@ -132,9 +129,6 @@ const (
 func OpenProjection(ctx context.Context, l *Ledger, opts ProjectionOptions) (*Projection, error) {
 	if opts.Batch <= 0 {
 		opts.Batch = DefaultProjectionBatch
-	}
-	if opts.Bulk <= 0 {
-		opts.Bulk = DefaultProjectionBulk
 	}
 	if opts.Pace <= 0 {
 		opts.Pace = DefaultProjectionPace
@@ -257,7 +251,7 @@ func (p *Projection) drop() error {
 	if err := p.ledger.store.Clear(store.Index); err != nil {
 		return fmt.Errorf("ledger: drop the index: %w", err)
 	}
-	p.mark, p.date = store.Mark{}, 0
+	p.mark, p.filed, p.date = store.Mark{}, 0, 0
 	p.advance()
 	return nil
 }
@@ -283,8 +277,8 @@ func (p *Projection) run(ctx context.Context) {
 			waited = 0
 			err = p.whileOpen(func() error { return p.catchUp(ctx, end) })
 		case <-when(uint64(end) > p.mark.Position, pace.C):
-			lag := int(uint64(end) - p.mark.Position) //nolint:gosec // the mark is behind the end.
-			if waited++; lag > p.opts.Batch && lag < p.opts.Bulk && waited < patience {
+			lag := uint64(end) - p.mark.Position
+			if waited++; lag > uint64(p.opts.Batch) && uint64(end) <= p.shelfEnd() && waited < patience { //nolint:gosec // above zero.
 				continue
 			}
 			waited = 0
@@ -301,8 +295,8 @@ func (p *Projection) run(ctx context.Context) {
 	}
 }
 
-// patience is how many times Pace the projection waits for many records.
-const patience = 10
+// patience is how many times Pace the projection waits for a shelf to fill.
+const patience = 50
 
 // when is the channel c if there is reason to listen to it.
 func when[T any](reason bool, c <-chan T) <-chan T {
@@ -331,44 +325,52 @@ func (p *Projection) catchUp(ctx context.Context, end points.Position) error {
 	return nil
 }
 
-// take puts the next blocks, up to end, into the index: about as many records as
-// a batch has, or as many as make a table where those are there.
+// take puts the next records, up to end, into the index: a batch; or where there
+// are more, those of one shelf, which are one table then.
 func (p *Projection) take(ctx context.Context, end points.Position) error {
-	limit := p.opts.Batch
-	bulk := uint64(end)-p.mark.Position > uint64(p.opts.Batch) //nolint:gosec // above zero.
+	from, to := max(p.mark.Position, p.filed), uint64(end)
+	bulk := to-p.mark.Position > uint64(p.opts.Batch) //nolint:gosec // above zero.
 	if bulk {
-		limit = p.opts.Bulk
+		to = min(to, p.shelfEnd())
 	}
-	mark, count := p.mark, 0
+	mark, filed := p.mark, from
 	p.shelved.clear()
 	p.others.clear()
 	var rec book.Record
 	err := blocks(ctx, p.ledger.store, points.Position(mark.Position)+1, func(b *block) error {
-		if b.last() > end {
+		if uint64(b.first) > to || b.last() > end {
 			return errEnough
 		}
-		if err := b.visit(&rec, p.add); err != nil {
-			return err
+		err := b.visit(&rec, func(rec *book.Record) error {
+			if position := uint64(rec.Outcome.Position); position > from && position <= to {
+				filed = position
+				return p.add(rec)
+			}
+			return nil
+		})
+		if uint64(b.last()) <= to {
+			mark = store.Mark{Position: uint64(b.last()), Hash: b.hash}
 		}
-		mark = store.Mark{Position: uint64(b.last()), Hash: b.hash}
-		if count += b.count; count >= limit {
-			return errEnough
-		}
-		return nil
+		return err
 	})
 	if err != nil && !errors.Is(err, errEnough) {
 		return err
 	}
-	if count == 0 {
-		return damaged(points.Position(mark.Position)+1, "the journal has no block there, but is durable up to %d", end)
+	if filed == from {
+		return damaged(points.Position(from)+1, "the journal has no block there, but is durable up to %d", end)
 	}
 	p.others.put(p.encodeHead(mark), []byte{headKey})
 	if err := p.write(ctx, bulk); err != nil {
-		return fmt.Errorf("ledger: index up to position %d: %w", mark.Position, err)
+		return fmt.Errorf("ledger: index up to position %d: %w", filed, err)
 	}
-	p.mark = mark
+	p.mark, p.filed = mark, filed
 	p.advance()
 	return nil
+}
+
+// shelfEnd is the last position of the shelf that is being filled.
+func (p *Projection) shelfEnd() uint64 {
+	return max(p.mark.Position, p.filed) + 1 | (1<<p.opts.ShelfBits - 1)
 }
 
 // advance tells everybody how far the index has come.
@@ -382,7 +384,7 @@ func (p *Projection) advance() {
 
 // reach waits until what is durable now is in the index, so that who has an answer
 // finds it there. It does not wait for an index that is further behind than one
-// table, or that has stopped: then the answer says how far it goes.
+// shelf, or that has stopped: then the answer says how far it goes.
 func (p *Projection) reach(ctx context.Context) {
 	target := p.ledger.Durable()
 	for {
@@ -390,7 +392,7 @@ func (p *Projection) reach(ctx context.Context) {
 		moved := p.moved
 		p.waiting.Unlock()
 		at := p.AsOf()
-		if at >= target || int(target-at) > p.opts.Bulk { //nolint:gosec // above zero.
+		if at >= target || uint64(target-at) > 1<<p.opts.ShelfBits {
 			return
 		}
 		select {
@@ -407,20 +409,17 @@ func (p *Projection) reach(ctx context.Context) {
 	}
 }
 
-// write puts down what was gathered, the mark last. It is one of the others, and
-// those go through the store's log behind the shelves: they lie among older keys.
+// write puts down what was gathered, the mark too, all at once. What is shelved in
+// bulk is of one shelf.
 func (p *Projection) write(ctx context.Context, bulk bool) error {
 	if !bulk {
 		return p.ledger.store.Put(append(p.shelved.pairs, p.others.pairs...))
 	}
-	if err := p.ledger.store.Ingest(ctx, p.shelved.sorted()); err != nil {
-		return err
-	}
-	return p.ledger.store.Put(p.others.pairs)
+	return p.ledger.store.Ingest(ctx, p.shelved.sorted(len("ib")+4), p.others.sorted(len("i")))
 }
 
-// add collects the keys of one record. A key that comes twice is no harm, and
-// the later value stands.
+// add collects the keys of one record. A key that comes twice is no harm: quiet
+// comes before moved, and moved stands.
 func (p *Projection) add(rec *book.Record) error {
 	cmd, out := &rec.Command, &rec.Outcome
 	position := uint64(out.Position)
@@ -432,13 +431,14 @@ func (p *Projection) add(rec *book.Record) error {
 	for i := range cmd.Group {
 		p.addCommand(&cmd.Group[i], position)
 	}
-	p.addMember(out.Member, position, quiet)
 	var last points.MemberID
+	own := false
 	touch := func(key book.AccountKey) {
 		member, ok := memberOf(key)
 		if ok && member != last {
 			p.addMember(member, position, moved)
 			last = member
+			own = own || member == out.Member
 		}
 	}
 	for i := range out.Postings {
@@ -446,6 +446,9 @@ func (p *Projection) add(rec *book.Record) error {
 	}
 	for i := range out.Lots {
 		touch(out.Lots[i].Account)
+	}
+	if !own {
+		p.addMember(out.Member, position, quiet)
 	}
 	return nil
 }
@@ -510,17 +513,16 @@ func (g *gathering) end(start, middle int, value ...byte) {
 func (g *gathering) clear() { g.pairs, g.arena = g.pairs[:0], g.arena[:0] }
 
 // sorted is the pairs ascending by key; of a key that came more than once, the one
-// with the least value.
-func (g *gathering) sorted() []store.Pair {
+// with the least value. All keys have the first alike bytes in common.
+func (g *gathering) sorted(alike int) []store.Pair {
 	// Comparing keys where they lie would cost a read of memory each time.
 	type start struct {
-		first, second uint64 // bytes of the key, behind what all keys of shelves begin with
+		first, second uint64 // bytes of the key
 		at            uint32
 	}
-	const behind = len("ib")
 	starts := make([]start, len(g.pairs))
 	for i, pair := range g.pairs {
-		starts[i] = start{binary.BigEndian.Uint64(pair.Key[behind:]), binary.BigEndian.Uint64(pair.Key[behind+8:]), uint32(i)}
+		starts[i] = start{leading(pair.Key, alike), leading(pair.Key, alike+8), uint32(i)}
 	}
 	slices.SortFunc(starts, func(a, b start) int {
 		if a.first != b.first {
@@ -540,6 +542,15 @@ func (g *gathering) sorted() []store.Pair {
 		}
 	}
 	return sorted
+}
+
+// leading is eight bytes of key as a number, zeros behind its end.
+func leading(key []byte, from int) uint64 {
+	var word [8]byte
+	if from < len(key) {
+		copy(word[:], key[from:])
+	}
+	return binary.BigEndian.Uint64(word[:])
 }
 
 func (p *Projection) shelfOf(position uint64) uint32 {

@@ -309,7 +309,7 @@ func (h *house) agrees(p *ledger.Projection, limit int) {
 // anyOptions are small batches and shelves, and tables for a few records.
 func (b *bazaar) anyOptions() ledger.ProjectionOptions {
 	return ledger.ProjectionOptions{
-		Batch: 1 + b.rng.IntN(20), Bulk: 1 + b.rng.IntN(60), Pace: time.Millisecond, ShelfBits: uint8(1 + b.rng.IntN(8)),
+		Batch: 1 + b.rng.IntN(20), Pace: time.Millisecond, ShelfBits: uint8(1 + b.rng.IntN(8)),
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"runtime/pprof"
 	"path/filepath"
 	"time"
 
@@ -64,7 +65,7 @@ func prepare(dir string) error {
 }
 
 func newServe() *cobra.Command {
-	var file string
+	var file, profile string
 	var sets []string
 	cmd := &cobra.Command{
 		Use:   "serve",
@@ -74,11 +75,16 @@ flight, write a checkpoint, stop. A kill loses nothing that was answered.`,
 		Example: `  lianfen serve --config ./my-switch/lianfen.yaml
   lianfen serve --config ./my-switch/lianfen.yaml --set log.level=debug`,
 		Args: none,
-		RunE: func(cmd *cobra.Command, _ []string) error {
+		RunE: func(cmd *cobra.Command, _ []string) (err error) {
 			c, err := config.Load(file, os.Environ(), sets)
 			if err != nil {
 				return usage("%w", err)
 			}
+			stop, err := profileCPU(profile)
+			if err != nil {
+				return err
+			}
+			defer func() { err = errors.Join(err, stop()) }()
 			log := newLog(cmd.ErrOrStderr(), c.Log)
 			a, err := app.New(cmd.Context(), app.Options{Config: c, Version: versionOf(), Log: log, Clock: now, Progress: recoveryBar(cmd.ErrOrStderr())})
 			if err != nil {
@@ -88,7 +94,27 @@ flight, write a checkpoint, stop. A kill loses nothing that was answered.`,
 		},
 	}
 	addConfigFlags(cmd, &file, &sets)
+	cmd.Flags().StringVar(&profile, "cpu-profile", "", "write what the processor was busy with to this file, for go tool pprof")
 	return cmd
+}
+
+// profileCPU samples the process from now on until stop; with an empty path it
+// does nothing.
+func profileCPU(path string) (stop func() error, err error) {
+	if path == "" {
+		return func() error { return nil }, nil
+	}
+	file, err := os.Create(path) //nolint:gosec // the operator says where.
+	if err != nil {
+		return nil, fmt.Errorf("profile: %w", err)
+	}
+	if err := pprof.StartCPUProfile(file); err != nil {
+		return nil, errors.Join(fmt.Errorf("profile: %w", err), file.Close())
+	}
+	return func() error {
+		pprof.StopCPUProfile()
+		return file.Close()
+	}, nil
 }
 
 // serveError gives a damaged store its own exit status.

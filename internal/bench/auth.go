@@ -43,6 +43,7 @@ type AuthOptions struct {
 	Duration  time.Duration
 	Rounds    int
 	Recovery  uint64 // journal records behind the last checkpoint at the kill; 0: no kill
+	Profile   string // where the durable switch writes its CPU profile of the rounds; "": nowhere
 }
 
 // auth is one run.
@@ -56,6 +57,14 @@ type auth struct {
 	rounds   map[string][]Measurement
 	answered uint64  // by the durable switch
 	behind   float64 // the largest part of a turn's records that was not in the index of statements at its end
+}
+
+// serving is the command of the durable switch that the rounds measure.
+func (a *auth) serving() []string {
+	if a.opts.Profile == "" {
+		return []string{"serve"}
+	}
+	return []string{"serve", "--cpu-profile", a.opts.Profile}
 }
 
 // Lines of the report.
@@ -147,7 +156,7 @@ func (a *auth) start(ctx context.Context) (err error) {
 	if a.volatile, err = a.house.serve(ctx, "volatile", []string{"bench", "forget"}); err != nil {
 		return err
 	}
-	if a.durable, err = a.house.serve(ctx, "durable", []string{"serve"}); err != nil {
+	if a.durable, err = a.house.serve(ctx, "durable", a.serving()); err != nil {
 		return err
 	}
 	if a.echo, err = a.house.echo(ctx); err != nil {

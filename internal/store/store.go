@@ -347,24 +347,30 @@ type Pair struct {
 }
 
 // Ingest puts pairs, ascending by key without repetition, into the store: all of
-// them at once, durably, without passing the log. It may take long. Several may
-// go on at a time.
-func (s *Store) Ingest(ctx context.Context, pairs []Pair) error {
-	if len(pairs) == 0 {
+// them at once, durably, without passing the log. Each run gets tables of its own:
+// what lies far apart is better not in one, for a table takes part in every
+// compaction between its first and its last key. It may take long. Several may go on
+// at a time.
+func (s *Store) Ingest(ctx context.Context, runs ...[]Pair) error {
+	var paths []string
+	count := 0
+	for _, rest := range runs {
+		count += len(rest)
+		for len(rest) > 0 {
+			path := filepath.Join(s.opts.dbDir(), fmt.Sprintf("%s%d%s", ingestBegin, s.ingests.Add(1), ingestEnd))
+			paths = append(paths, path)
+			n := fitting(rest)
+			if err := s.writeTable(path, rest[:n]); err != nil {
+				return errors.Join(err, s.discard(paths))
+			}
+			rest = rest[n:]
+		}
+	}
+	if len(paths) == 0 {
 		return nil
 	}
-	var paths []string
-	for rest := pairs; len(rest) > 0; {
-		path := filepath.Join(s.opts.dbDir(), fmt.Sprintf("%s%d%s", ingestBegin, s.ingests.Add(1), ingestEnd))
-		paths = append(paths, path)
-		n := fitting(rest)
-		if err := s.writeTable(path, rest[:n]); err != nil {
-			return errors.Join(err, s.discard(paths))
-		}
-		rest = rest[n:]
-	}
 	if err := s.db.Ingest(ctx, paths); err != nil {
-		return fmt.Errorf("store: ingest %d keys: %w", len(pairs), err)
+		return fmt.Errorf("store: ingest %d keys: %w", count, err)
 	}
 	return nil
 }

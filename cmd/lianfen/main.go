@@ -106,7 +106,7 @@ Start with: lianfen demo`,
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usage("%w; see: %s --help", err, cmd.CommandPath())
 	})
-	root.AddCommand(newDemo(), newInit(), newServe(), newAdmin(), newLedger(), newPOS(), newIssuer(), newDecode(), newVersion(), newDocs())
+	root.AddCommand(newDemo(), newInit(), newServe(), newAdmin(), newLedger(), newPOS(), newIssuer(), newCertify(), newDecode(), newVersion(), newDocs())
 	return root
 }
 

@@ -2,6 +2,7 @@ package certify
 
 import (
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -41,6 +42,9 @@ func takeApart(d *dialect.Dialect, body []byte) *message {
 		m.front = hostFront
 	}
 	m.explained, m.fault = d.Explain(body)
+	if m.explained.Prefixed {
+		m.explained, m.fault = dialect.Explanation{}, errors.New("a second length stands before the message")
+	}
 	if m.explained.MTI == "" {
 		return m
 	}
@@ -138,6 +142,9 @@ func (m *message) edited(mti string, remove []int, wire map[int]string) ([]byte,
 	if mti == "" && len(remove) == 0 && len(wire) == 0 {
 		return m.body, nil
 	}
+	if m.mti() == "" {
+		return nil, errors.New("bytes that are no message have no data elements to change")
+	}
 	fields := make(map[int][]byte, len(m.fields))
 	for de, bytes := range m.fields {
 		if !slices.Contains(remove, de) {
@@ -227,6 +234,9 @@ func (m *message) wireOf(field int) string {
 	}
 	return ""
 }
+
+// secret reports whether a field's bytes are not shown.
+func (m *message) secret(field int) bool { return strings.Contains(m.wireOf(field), "**") }
 
 // secretBehind reports whether a field without a place is one that is not shown.
 func (m *message) secretBehind() bool {

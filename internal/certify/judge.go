@@ -189,7 +189,11 @@ func (j *judgement) echo() {
 		}
 		ours, theirs := j.sent.fields[de], j.got.fields[de]
 		got := j.value(de)
-		if got == j.sent.values[de] && !bytes.Equal(ours, theirs) {
+		switch {
+		case got != j.sent.values[de] || bytes.Equal(ours, theirs):
+		case j.got.secret(de):
+			got = "another value, which is not shown"
+		default:
 			got = "other bytes: " + hex.EncodeToString(theirs)
 		}
 		j.check(de, "echoed", "原样返回", j.sent.values[de], got, bytes.Equal(ours, theirs))

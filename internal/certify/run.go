@@ -30,6 +30,9 @@ type Options struct {
 	Quiet time.Duration
 }
 
+// maxFrames bounds what is read from the target in one step.
+const maxFrames = 100
+
 // defaultQuiet is long enough for an answer that was sent twice at once.
 const defaultQuiet = 50 * time.Millisecond
 
@@ -181,7 +184,8 @@ func (r *runner) step(ctx context.Context, s *scene, step *Step, result *StepRes
 		}
 	}
 	began := r.opts.Clock()
-	stop := context.AfterFunc(ctx, func() { _ = s.conn.Close() })
+	line := s.conn
+	stop := context.AfterFunc(ctx, func() { _ = line.Close() })
 	defer stop()
 	within := r.within(step)
 	if err := s.conn.send(bytes, within); err != nil {
@@ -276,7 +280,7 @@ func (s *Step) needsNoAnswer() bool {
 // difference.
 func (r *runner) await(s *scene, sent *message, result *StepResult, due points.Timestamp) (got *message, outcome string) {
 	var stray *message
-	for {
+	for range maxFrames {
 		frame, err := s.conn.next(due)
 		switch {
 		case errors.Is(err, errNothing) && stray != nil:
@@ -298,6 +302,8 @@ func (r *runner) await(s *scene, sent *message, result *StepResult, due points.T
 			due = min(due, r.opts.Clock().Add(r.opts.Quiet))
 		}
 	}
+	result.check(Check{What: "the target waits to be asked", WhatZH: "对方不主动发送", Expected: "one answer", Got: fmt.Sprintf("%d frames", maxFrames)})
+	return stray, outcomeSilent
 }
 
 // asked answers a request of the target's own. It reports false when m is none.
@@ -353,7 +359,7 @@ func (r *runner) listen(s *scene, result *StepResult) {
 		return
 	}
 	due := r.opts.Clock().Add(r.opts.Quiet)
-	for {
+	for range maxFrames {
 		frame, err := s.conn.next(due)
 		if err != nil {
 			return // Nothing, or closed, which is the target's affair now.

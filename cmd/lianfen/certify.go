@@ -1,0 +1,191 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"github.com/lianfen/lianfen/internal/certify"
+	"github.com/lianfen/lianfen/points"
+	"github.com/lianfen/lianfen/testdata/certification"
+)
+
+// certificationKit is the certification kit's command line.
+type certificationKit struct {
+	target  string
+	profile string
+	params  string
+	scripts string
+	only    []string
+	stan    uint32
+	html    string
+	junit   string
+	list    bool
+	asJSON  bool
+	all     bool
+}
+
+func newCertify() *cobra.Command {
+	k := new(certificationKit)
+	cmd := &cobra.Command{
+		Use:   "certify",
+		Short: "Test a switch or an issuer's host against the specification 入网测试",
+		Long: `Play the scripts of a profile against an implementation and report every expectation
+with what came. Profile pos plays terminals against a switch; profile issuer plays a
+switch against an issuer's host.
+
+What the target's terminals, cards and programmes are is told by --params; without
+it, what fits lianfen demo (pos) and lianfen issuer (issuer). A case whose test data
+are missing is skipped and named. Use test cards only: the run credits and redeems.
+
+Exit status: 0 all passed, 1 something differs, 2 the command line, the parameters
+or the scripts cannot be understood.`,
+		Example: `  lianfen certify --target 127.0.0.1:8583 --profile pos
+  lianfen certify --target 127.0.0.1:8600 --profile issuer --html report.html --junit report.xml
+  lianfen certify --target 127.0.0.1:8583 --profile pos --params mine.yaml --only redeem --only 'refund*' -v
+  lianfen certify --profile pos --list`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return k.run(cmd) },
+	}
+	f := cmd.Flags()
+	f.StringVar(&k.target, "target", "", "address of the implementation, host:port")
+	f.StringVar(&k.profile, "profile", "", "who is tested: pos or issuer")
+	f.StringVar(&k.params, "params", "", "file of the target's test data")
+	f.StringVar(&k.scripts, "scripts", "", "folder of scripts instead of the program's own")
+	f.StringArrayVar(&k.only, "only", nil, "play the cases with this id only, such as 'refund*'; may be repeated")
+	f.Uint32Var(&k.stan, "stan", 0, "trace number (DE11) of the first message; 0: told by the time of day")
+	f.StringVar(&k.html, "html", "", "write the report as a page into this file")
+	f.StringVar(&k.junit, "junit", "", "write the report as JUnit XML into this file")
+	f.BoolVar(&k.list, "list", false, "list the cases and play none")
+	f.BoolVar(&k.asJSON, "json", false, "print JSON")
+	f.BoolVarP(&k.all, "verbose", "v", false, "show every step, expectation and frame, of what passed too")
+	requireFlags(cmd, "profile")
+	cmd.MarkFlagsOneRequired("target", "list")
+	cmd.MarkFlagsMutuallyExclusive("target", "list")
+	_ = cmd.MarkFlagFilename("params", "yaml") // Only completion would miss it.
+	_ = cmd.MarkFlagDirname("scripts")
+	return cmd
+}
+
+func (k *certificationKit) run(cmd *cobra.Command) error {
+	scripts, parameters, err := k.read()
+	if err != nil {
+		return usage("%w", err)
+	}
+	if k.list {
+		return listCases(cmd.OutOrStdout(), scripts)
+	}
+	stan := points.STAN(k.stan)
+	if stan > 0 {
+		stan--
+	} else {
+		stan = (&pos{}).firstSTAN()
+	}
+	out := cmd.OutOrStdout()
+	tell := func(c *certify.CaseResult) error { return c.WriteCase(out, k.all) }
+	if k.asJSON {
+		tell = func(*certify.CaseResult) error { return nil }
+	}
+	report, err := certify.Run(cmd.Context(), certify.Options{
+		Target: k.target, Parameters: parameters, Scripts: scripts, Clock: now, FirstSTAN: stan, Only: k.only,
+	}, tell)
+	if err != nil {
+		return err
+	}
+	return k.report(out, report)
+}
+
+// read reads what is to be played and with what.
+func (k *certificationKit) read() ([]*certify.Script, *certify.Parameters, error) {
+	profile, err := certify.ParseProfile(k.profile)
+	if err != nil {
+		return nil, nil, fmt.Errorf("--profile: %w", err)
+	}
+	var folder fs.FS = certification.Files
+	if k.scripts != "" {
+		folder = os.DirFS(k.scripts)
+	}
+	scripts, err := certify.ReadScripts(folder, profile)
+	if err != nil {
+		return nil, nil, err
+	}
+	parameters, err := k.parameters(profile)
+	if err != nil {
+		return nil, nil, err
+	}
+	if parameters.Profile != profile {
+		return nil, nil, fmt.Errorf("--params %s: it is for profile %s", k.params, parameters.Profile)
+	}
+	return scripts, parameters, nil
+}
+
+func (k *certificationKit) parameters(profile certify.Profile) (_ *certify.Parameters, err error) {
+	var file fs.File
+	if k.params != "" {
+		file, err = os.Open(k.params)
+	} else {
+		name := map[certify.Profile]string{certify.ProfilePOS: "pos-demo.yaml", certify.ProfileIssuer: "issuer-sim.yaml"}[profile]
+		file, err = certification.Files.Open("targets/" + name)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("--params: %w", err)
+	}
+	parameters, err := certify.ReadParameters(file)
+	if err := errors.Join(err, file.Close()); err != nil {
+		return nil, fmt.Errorf("%s: %w", k.params, err)
+	}
+	return parameters, nil
+}
+
+// report writes the report in every form that is asked for; a difference is exit
+// status 1.
+func (k *certificationKit) report(out io.Writer, report *certify.Report) error {
+	for _, form := range []struct {
+		path  string
+		write func(io.Writer) error
+	}{{k.html, report.WriteHTML}, {k.junit, report.WriteJUnit}} {
+		if form.path == "" {
+			continue
+		}
+		if err := writeFile(form.path, form.write); err != nil {
+			return err
+		}
+	}
+	var err error
+	if k.asJSON {
+		err = writeJSON(out, report)
+	} else {
+		err = report.WriteSummary(out)
+	}
+	if err == nil && report.Failed > 0 {
+		return &statusError{status: exitFault}
+	}
+	return err
+}
+
+// writeFile writes a file and makes sure that all of it arrived.
+func writeFile(path string, write func(io.Writer) error) error {
+	file, err := os.Create(filepath.Clean(path))
+	if err != nil {
+		return fmt.Errorf("report: %w", err)
+	}
+	return errors.Join(write(file), file.Close())
+}
+
+// listCases prints the cases of scripts.
+func listCases(w io.Writer, scripts []*certify.Script) error {
+	t := new(table)
+	for _, script := range scripts {
+		t.row(script.Title, script.TitleZH)
+		for i := range script.Cases {
+			c := &script.Cases[i]
+			t.row("  "+c.ID, c.Title, c.TitleZH)
+		}
+	}
+	return t.write(w)
+}

@@ -229,10 +229,18 @@ func (b *Book) Digest() [32]byte {
 	return sha256.Sum256(text)
 }
 
+// metaWithTickets is the version of a meta entity that counts tickets; a book that has
+// never forwarded a request has none.
+const metaWithTickets = 2
+
 // appendMeta writes what belongs to the book as a whole. All of it is logical
 // state, so it is hashed into the digest as it stands.
 func (b *Book) appendMeta(dst []byte) []byte {
-	dst = append(dst, stateVersion)
+	version := byte(stateVersion)
+	if len(b.unfinished.tickets) > 0 {
+		version = metaWithTickets
+	}
+	dst = append(dst, version)
 	dst = binary.AppendUvarint(dst, uint64(b.position))
 	dst = binary.AppendVarint(dst, int64(b.posted))
 	dst = binary.AppendUvarint(dst, uint64(b.date))
@@ -251,13 +259,17 @@ func (b *Book) appendMeta(dst []byte) []byte {
 			dst = binary.AppendUvarint(dst, uint64(at.done))
 		}
 	}
+	if n := len(b.unfinished.tickets); n > 0 {
+		dst = binary.AppendUvarint(dst, uint64(n))
+	}
 	return dst
 }
 
 // loadMeta reads what appendMeta and Drain wrote.
 func (b *Book) loadMeta(value []byte) bool {
 	r := reader{src: value}
-	if r.byte() != stateVersion {
+	version := r.byte()
+	if version != stateVersion && version != metaWithTickets {
 		return false
 	}
 	b.position = r.position()
@@ -276,6 +288,9 @@ func (b *Book) loadMeta(value []byte) bool {
 		}
 	}
 	var lanes [32]byte
+	if version == metaWithTickets {
+		b.unfinished.toLoad = r.uint32()
+	}
 	r.fixed(lanes[:])
 	for i := range b.sum {
 		b.sum[i] = binary.LittleEndian.Uint64(lanes[i*8:])

@@ -484,7 +484,7 @@ func (b *Book) owe(cmd *Command, r *remote, out *Outcome) (points.Reason, error)
 		return points.ReversedBefore, nil
 	case r.phase != RemoteOpen:
 		return points.OriginalClosed, nil
-	case told(r.function):
+	case Told(r.function):
 		if reason, err := b.approve(r, r.asked, out); err != nil || !reason.Approved() {
 			return reason, err
 		}

@@ -113,9 +113,9 @@ func (r *remote) decodeValue(from *reader) {
 	r.asked, r.approved, r.booked, r.returned = from.amount(), from.amount(), from.amount(), from.amount()
 }
 
-// told reports whether the transaction is one that its acquirer tells of (0220): what
+// Told reports whether a function is one that its acquirer tells of (0220): what
 // happened cannot be refused any more, so it stands here while the issuer is away.
-func told(f points.Function) bool {
+func Told(f points.Function) bool {
 	switch f {
 	case points.Refund, points.CompletionAdvice, points.OfflineRedeem, points.OfflineEarn:
 		return true

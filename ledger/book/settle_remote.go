@@ -128,7 +128,7 @@ func (b *Book) reverseRemote(cmd *Command, r *remote, out *Outcome) (points.Reas
 		return points.OriginalDiffers, nil
 	case cmd.Amount != 0 && cmd.Amount != r.asked && cmd.Amount != r.approved:
 		return points.OriginalDiffers, nil
-	case told(r.function):
+	case Told(r.function):
 		return points.NotPermitted, nil
 	case r.reversed != 0 || r.voided != 0 || r.function == points.Balance:
 		return points.Approved, nil

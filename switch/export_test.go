@@ -16,8 +16,7 @@ func (s *Issuers) Round(ctx context.Context) (more bool, err error) {
 			more = more || it.state == itemJudged
 		}
 		for _, f := range l.flights {
-			_, sent := l.late[f.key]
-			more = more || (sent && f.cmd.Kind != 0)
+			more = more || f.cmd.Kind != 0 // On its way through the ledger.
 		}
 		l.mu.Unlock()
 	}

@@ -248,15 +248,10 @@ func (o *outlet) rise(now points.Timestamp) {
 	o.enter(outletUp, now)
 	o.pause = 0
 	l.of.metrics.connections.WithLabelValues(l.name).Inc()
-	for _, it := range l.order { // What is owed has waited for this.
-		if it.state == itemWaits && it.attempt == 0 {
-			it.due = now
-		}
-	}
 	if o.path.removed {
 		o.leave(errPathRemoved)
 	}
-	l.of.Wake()
+	l.of.Wake() // What is owed has waited for this.
 }
 
 // unheard counts a network message without an answer. mu is held.

@@ -71,16 +71,29 @@ func (h *host) hangUp() {
 // next is the next request of the switch, other than network messages.
 func (h *host) next() (points.Request, []byte) {
 	h.t.Helper()
-	var frame []byte
-	if len(h.inbox) > 0 {
-		frame, h.inbox = h.inbox[0], h.inbox[1:]
-	} else {
-		frame = h.peer.receive()
-		require.NotNil(h.t, frame, "the switch has hung up")
+	for {
+		var frame []byte
+		if len(h.inbox) > 0 {
+			frame, h.inbox = h.inbox[0], h.inbox[1:]
+		} else {
+			frame = h.peer.receive()
+			require.NotNil(h.t, frame, "the switch has hung up")
+		}
+		var req points.Request
+		require.NoError(h.t, h.dialect.Decode(frame, &req))
+		if !h.echoed(&req) {
+			return req, frame
+		}
 	}
-	var req points.Request
-	require.NoError(h.t, h.dialect.Decode(frame, &req))
-	return req, frame
+}
+
+// echoed answers an echo.
+func (h *host) echoed(req *points.Request) bool {
+	if req.Function != points.Echo {
+		return false
+	}
+	h.peer.send(h.dialect.AppendResponse(nil, req, &points.Response{Reason: points.Approved}))
+	return true
 }
 
 // ping waits until the switch has taken all that was written to it: it answers in order.
@@ -101,7 +114,11 @@ func (h *host) ping() {
 			require.EqualValues(h.t, 810, mti)
 			return
 		}
-		h.inbox = append(h.inbox, frame)
+		var request points.Request
+		require.NoError(h.t, h.dialect.Decode(frame, &request))
+		if !h.echoed(&request) {
+			h.inbox = append(h.inbox, frame)
+		}
 	}
 }
 
@@ -145,6 +162,10 @@ func (h *house) round() {
 // up connects the host: we dial and sign on, or it does.
 func (h *house) up(there *host) {
 	h.t.Helper()
+	if there.ln == nil {
+		there.listen(there.address)
+	}
+	h.wait(8 * time.Second) // It is dialled again after a pause, of so long at most.
 	h.round()
 	conn, err := there.ln.Accept()
 	require.NoError(h.t, err)

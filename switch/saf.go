@@ -154,9 +154,10 @@ func (l *leg) sendOwed(now points.Timestamp) points.Timestamp {
 		case underWay < l.profile.RetryInFlight:
 			if l.sendItem(it, now) {
 				underWay++
-			} else {
-				next = min(next, it.due, end)
 			}
+			// Without a connection its coming up calls for the next look, and the
+			// breaker's rest, or a written fault's, is not so precise.
+			next = min(next, now.Add(time.Second), end)
 		}
 	}
 	l.of.metrics.age(l.name, l.oldest(now))
@@ -175,13 +176,11 @@ func (l *leg) oldest(now points.Timestamp) time.Duration {
 func (l *leg) sendItem(it *item, now points.Timestamp) bool {
 	o, _ := l.choose(now)
 	if o == nil {
-		it.due = now.Add(time.Second)
 		return false
 	}
 	req := l.reversal(&it.view, it.attempt > 0)
-	if it.view.Phase == book.RemoteTold {
-		// The request itself went out once, unless it is a stand-in.
-		req = l.advice(&it.view, it.attempt > 0)
+	if it.view.Phase == book.RemoteTold { // What was asked as 0220 has gone out once.
+		req = l.advice(&it.view, it.attempt > 0 || book.Told(it.view.Function))
 	}
 	frame, key, err := l.encode(&req)
 	if err != nil {

@@ -237,6 +237,12 @@ func unlessOK(ok bool, position points.Position) error {
 	return fmt.Errorf("switch: transaction %d is unfinished and not there", position)
 }
 
+// Look says that something has happened to the transaction at position that the switch
+// has not done itself, so that it looks what the issuer is owed now.
+func (s *Issuers) Look(issuer points.IssuerID, position points.Position) {
+	s.legOf(issuer).notice(position)
+}
+
 // Wake says that something may be due, for who has moved the clock.
 func (s *Issuers) Wake() {
 	select {

@@ -35,7 +35,8 @@ func newAdmin() *cobra.Command {
 	cmd.PersistentFlags().StringVar(&a.socket, "socket", "", "admin socket, instead of the configuration's")
 	cmd.PersistentFlags().BoolVar(&a.asJSON, "json", false, "print JSON")
 	cmd.AddCommand(a.status(), a.load(), a.list(), a.issuer(), a.acquirer(), a.program(), a.merchant(), a.terminal(), a.route(), a.member(), a.card(),
-		a.balance(), a.adjust(), a.cutOver(), a.show(), a.totals(), a.verify())
+		a.balance(), a.adjust(), a.cutOver(), a.show(), a.totals(), a.verify(),
+		a.links(), a.owed(), a.reload())
 	return cmd
 }
 

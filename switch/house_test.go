@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/stretchr/testify/require"
 
@@ -52,6 +53,7 @@ const (
 type house struct {
 	t        testing.TB
 	dir      string
+	disk     *vfs.MemFS // that loses power; nil: the machine's
 	now      atomic.Int64
 	store    *store.Store
 	ledger   *ledger.Ledger
@@ -80,20 +82,33 @@ func newHouseWith(t testing.TB, options func(*pointswitch.Options)) *house {
 
 func newHouseOf(t testing.TB, options func(*pointswitch.Options), links []pointswitch.LinkProfile) *house {
 	h := &house{t: t, dir: t.TempDir(), cardKey: certs.NewCardKey([32]byte{1, 2, 3}), log: newLines(), options: options, links: links}
-	at, err := time.Parse(time.RFC3339, openingTime)
-	require.NoError(t, err)
-	h.now.Store(at.UnixMicro())
-	require.NoError(t, store.Create(store.Options{Dir: h.dir}))
-	h.start()
-	t.Cleanup(h.stop)
+	h.begin()
 	return h
+}
+
+// begin creates the store and opens the house.
+func (h *house) begin() {
+	at, err := time.Parse(time.RFC3339, openingTime)
+	require.NoError(h.t, err)
+	h.now.Store(at.UnixMicro())
+	require.NoError(h.t, store.Create(h.place()))
+	h.start()
+	h.t.Cleanup(h.stop)
+}
+
+// place is where the store lies.
+func (h *house) place() store.Options {
+	if h.disk == nil {
+		return store.Options{Dir: h.dir}
+	}
+	return store.Options{Dir: "data", FS: h.disk, BlockCacheMB: 1}
 }
 
 // start opens ledger, switch and listeners over the house's store.
 func (h *house) start() {
 	var err error
 	h.registry = prometheus.NewRegistry()
-	h.store, err = store.Open(store.Options{Dir: h.dir})
+	h.store, err = store.Open(h.place())
 	require.NoError(h.t, err)
 	h.ledger, err = ledger.Open(h.t.Context(), ledger.Options{Store: h.store, Genesis: openingDate, GenesisAt: h.clock()})
 	require.NoError(h.t, err)

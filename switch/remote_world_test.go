@@ -138,13 +138,19 @@ func withIssuer(t testing.TB, change func(*pointswitch.LinkProfile)) (*house, *h
 		change(&far)
 	}
 	h := newHouseOf(t, nil, []pointswitch.LinkProfile{far})
+	h.furnishFar()
+	return h, there
+}
+
+// furnishFar is furnish, with the remote issuer's programme accepted everywhere.
+func (h *house) furnishFar() {
 	h.furnish()
+	t := h.t
 	shop := *h.router.Table().MerchantOf(parseMerchant(t, "SHOP"))
 	shop.Programs = append(slices.Clone(shop.Programs), 903)
 	mall := *h.router.Table().MerchantOf(parseMerchant(t, "MALL"))
 	mall.Programs = append(slices.Clone(mall.Programs), 903)
 	h.put(book.Entry{Merchant: &shop}, book.Entry{Merchant: &mall})
-	return h, there
 }
 
 // round lets the issuers' leg do what is due, until there is nothing more.

@@ -421,9 +421,18 @@ func (b *Book) conclude(cmd *Command, r *remote, out *Outcome) (points.Reason, e
 	case r.phase == RemoteTold:
 		return b.acknowledge(cmd, r, out)
 	default:
-		return points.OriginalClosed, nil
+		return r.over(), nil
 	}
 	return points.Approved, nil
+}
+
+// over is what a command hears that comes when r has ended: whoever still waits for an
+// answer is to be told that the acquirer has reversed it, if that is why.
+func (r *remote) over() points.Reason {
+	if r.reversed != 0 {
+		return points.ReversedBefore
+	}
+	return points.OriginalClosed
 }
 
 // tell puts the issuer's balances where those of an account of ours would be.
@@ -480,10 +489,8 @@ func (b *Book) oweAdvice(cmd *Command, r *remote, out *Outcome) {
 // owed a reversal.
 func (b *Book) owe(cmd *Command, r *remote, out *Outcome) (points.Reason, error) {
 	switch {
-	case r.phase == RemoteOwed && r.reversed != 0:
-		return points.ReversedBefore, nil
 	case r.phase != RemoteOpen:
-		return points.OriginalClosed, nil
+		return r.over(), nil
 	case Told(r.function):
 		if reason, err := b.approve(r, r.asked, out); err != nil || !reason.Approved() {
 			return reason, err

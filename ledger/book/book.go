@@ -283,7 +283,11 @@ func (b *Book) carryOut(cmd *Command, out *Outcome, keyed bool) (points.Reason, 
 // dispatch is the list of commands. Each validates first and changes afterwards;
 // what a late refusal has changed, the undo log takes back.
 func (b *Book) dispatch(cmd *Command, out *Outcome) (points.Reason, error) {
-	if r, err := b.remoteOriginal(cmd); r != nil || err != nil {
+	r, err := b.remoteOriginal(cmd)
+	if err != nil {
+		return 0, err
+	}
+	if r != nil {
 		return b.forwardAbout(cmd, r, out)
 	}
 	switch cmd.Kind {

@@ -195,9 +195,6 @@ func (b *Book) countCardDay(r *remote, amount points.Amount, redemptions int) er
 
 // forwardAbout admits a request about a remote transaction.
 func (b *Book) forwardAbout(cmd *Command, r *remote, out *Outcome) (points.Reason, error) {
-	if r == nil {
-		return 0, nil // the caller has the error.
-	}
 	if reason := b.participants(cmd); !reason.Approved() {
 		return reason, nil
 	}

@@ -141,6 +141,33 @@ func (t *Table) Program(id points.ProgramID) (*book.Program, bool) {
 	return program, ok
 }
 
+// FirstOf returns the first programme of an issuer in a merchant's order, 0 when the
+// merchant takes none of it.
+func (t *Table) FirstOf(issuer points.IssuerID, at points.MerchantID) points.ProgramID {
+	merchant, ok := t.registry.Merchants[at]
+	if !ok {
+		return 0
+	}
+	for _, id := range merchant.Programs {
+		if program, ok := t.registry.Programs[id]; ok && program.Issuer == issuer {
+			return id
+		}
+	}
+	return 0
+}
+
+// LinkOf returns the name of the link to an issuer's own host, empty when its ledger
+// is hosted here or it is not known.
+func (t *Table) LinkOf(id points.IssuerID) string {
+	if issuer, ok := t.registry.Issuers[id]; ok {
+		return issuer.Link
+	}
+	return ""
+}
+
+// MerchantOf returns a merchant of the table, nil when there is none.
+func (t *Table) MerchantOf(id points.MerchantID) *book.Merchant { return t.registry.Merchants[id] }
+
 func (t *Table) merchant(id points.MerchantID) (Acceptor, points.Reason) {
 	merchant, ok := t.registry.Merchants[id]
 	if !ok {

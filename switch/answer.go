@@ -34,7 +34,7 @@ func (x *exchange) fill(out *book.Outcome) {
 	if x.req.Function == points.Redeem {
 		resp.Used, resp.SelfPaid = out.Amount, x.req.Amount-out.Amount
 	}
-	if !x.req.Advice {
+	if !x.req.Advice && out.Reason != points.ApprovedStandIn { // The absent issuer has told none.
 		x.balances(out)
 	}
 }

@@ -37,7 +37,7 @@ func (s *Switch) command(x *exchange, acceptor router.Acceptor) points.Reason {
 	case points.Reversal:
 		s.reverse(x, acceptor)
 	default:
-		return hosted(x)
+		return s.route(x)
 	}
 	return points.Approved // The original says whose it is.
 }
@@ -116,11 +116,11 @@ func program(table *router.Table, req *points.Request, acceptor router.Acceptor)
 	return 0
 }
 
-// hosted checks that the issuer of the request keeps its ledger here. What the
-// ledger refuses by itself it is left to refuse: the amount, because that comes
-// before the route (messages.md 10.3), and programmes and issuers that are closed,
-// because then a repeat of what was approved before still gets its first answer.
-func hosted(x *exchange) points.Reason {
+// route decides whether the ledger here or the issuer's own is asked. What the ledger
+// refuses by itself it is left to refuse: the amount, because that comes before the
+// route (messages.md 10.3), and programmes and issuers that are closed, because then a
+// repeat of what was approved before still gets its first answer.
+func (s *Switch) route(x *exchange) points.Reason {
 	if x.req.Function != points.Balance && (x.req.Amount <= 0 || x.req.Amount > points.MaxAmount) {
 		return points.Approved
 	}
@@ -128,9 +128,23 @@ func hosted(x *exchange) points.Reason {
 	switch {
 	case reason == points.NoRoute:
 		return reason
-	case destination.Link != "":
-		x.resp.Issuer = destination.Issuer
-		return points.LineDown // No link to an issuer's own host is up.
+	case destination.Link == "":
+		return points.Approved
 	}
+	x.resp.Issuer = destination.Issuer
+	switch {
+	case s.opts.Issuers == nil:
+		return points.LineDown // No link to an issuer's own host is up.
+	case x.req.Function == points.Transfer:
+		return points.FunctionDisabled // Both members would have to be the issuer's.
+	}
+	if x.cmd.Program == 0 {
+		x.cmd.Program = x.table.FirstOf(destination.Issuer, x.cmd.Merchant)
+	}
+	program, ok := x.table.Program(x.cmd.Program)
+	if ok && program.Issuer != destination.Issuer {
+		return points.NoRoute // The card is one issuer's, the points are another's.
+	}
+	x.cmd.Kind = book.KindForward
 	return points.Approved
 }

@@ -76,8 +76,21 @@ func (x *exchange) appendResponse(dst []byte) []byte {
 	return x.session.listener.dialect.AppendResponse(dst, &x.req, &x.resp)
 }
 
-// settle is called by the ledger when the outcome is durable.
+// settle is called by the ledger when the outcome is durable. What its issuer has to
+// decide is answered when that has come back; of a reversal, the issuer hears afterwards.
 func (x *exchange) settle(out *book.Outcome) {
+	if out.Forwarded {
+		if x.s.opts.Issuers == nil { // It stays open; a start with links owes the issuer its reversal.
+			x.answer(points.LineDown)
+			return
+		}
+		leg := x.s.opts.Issuers.legOf(out.Issuer)
+		if x.cmd.Kind != book.KindReverse {
+			leg.take(x, out)
+			return
+		}
+		leg.notice(out.Original)
+	}
 	x.fill(out)
 	x.answer(out.Reason)
 }

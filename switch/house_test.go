@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/stretchr/testify/require"
 
@@ -52,6 +53,7 @@ const (
 type house struct {
 	t        testing.TB
 	dir      string
+	disk     *vfs.MemFS // that loses power; nil: the machine's
 	now      atomic.Int64
 	store    *store.Store
 	ledger   *ledger.Ledger
@@ -65,6 +67,8 @@ type house struct {
 	peers    []*peer
 	open     bool
 	options  func(*pointswitch.Options) // changes the switch's options; may be nil
+	links    []pointswitch.LinkProfile  // to issuers with hosts of their own
+	issuers  *pointswitch.Issuers       // nil without links
 }
 
 // newHouse opens an empty house.
@@ -73,21 +77,38 @@ func newHouse(t testing.TB) *house {
 }
 
 func newHouseWith(t testing.TB, options func(*pointswitch.Options)) *house {
-	h := &house{t: t, dir: t.TempDir(), cardKey: certs.NewCardKey([32]byte{1, 2, 3}), log: newLines(), options: options}
-	at, err := time.Parse(time.RFC3339, openingTime)
-	require.NoError(t, err)
-	h.now.Store(at.UnixMicro())
-	require.NoError(t, store.Create(store.Options{Dir: h.dir}))
-	h.start()
-	t.Cleanup(h.stop)
+	return newHouseOf(t, options, nil)
+}
+
+func newHouseOf(t testing.TB, options func(*pointswitch.Options), links []pointswitch.LinkProfile) *house {
+	h := &house{t: t, dir: t.TempDir(), cardKey: certs.NewCardKey([32]byte{1, 2, 3}), log: newLines(), options: options, links: links}
+	h.begin()
 	return h
+}
+
+// begin creates the store and opens the house.
+func (h *house) begin() {
+	at, err := time.Parse(time.RFC3339, openingTime)
+	require.NoError(h.t, err)
+	h.now.Store(at.UnixMicro())
+	require.NoError(h.t, store.Create(h.place()))
+	h.start()
+	h.t.Cleanup(h.stop)
+}
+
+// place is where the store lies.
+func (h *house) place() store.Options {
+	if h.disk == nil {
+		return store.Options{Dir: h.dir}
+	}
+	return store.Options{Dir: "data", FS: h.disk, BlockCacheMB: 1}
 }
 
 // start opens ledger, switch and listeners over the house's store.
 func (h *house) start() {
 	var err error
 	h.registry = prometheus.NewRegistry()
-	h.store, err = store.Open(store.Options{Dir: h.dir})
+	h.store, err = store.Open(h.place())
 	require.NoError(h.t, err)
 	h.ledger, err = ledger.Open(h.t.Context(), ledger.Options{Store: h.store, Genesis: openingDate, GenesisAt: h.clock()})
 	require.NoError(h.t, err)
@@ -98,6 +119,10 @@ func (h *house) start() {
 		FreshnessAhead: time.Minute, FreshnessBehind: 5 * time.Minute, BadFrames: 3, LogEvery: 1,
 		Log: slog.New(slog.NewJSONHandler(h.log, nil)), Registerer: h.registry,
 	}
+	if h.links != nil {
+		h.openIssuers(opts.Log)
+		opts.Issuers = h.issuers
+	}
 	if h.options != nil {
 		h.options(&opts)
 	}
@@ -106,6 +131,32 @@ func (h *house) start() {
 	h.pos = h.listen(sw.Listener("counter", dialect.Pos(), points.DoorTerminal))
 	h.host = h.listen(sw.Listener("partners", dialect.Host(), points.DoorHost))
 	h.open = true
+}
+
+// openIssuers makes the legs to the issuers' hosts; tests call their rounds.
+func (h *house) openIssuers(log *slog.Logger) {
+	var err error
+	h.issuers, err = pointswitch.NewIssuers(pointswitch.IssuersOptions{
+		Ledger: h.ledger, Router: h.router, CardKey: h.cardKey, Dialect: dialect.Host(), Clock: h.clock,
+		Links: h.links, Log: log, Registerer: h.registry,
+	})
+	require.NoError(h.t, err)
+	require.NoError(h.t, h.issuers.Recover(h.t.Context()))
+}
+
+// crash ends the house as a kill would: nobody who waits is answered any more.
+func (h *house) crash() {
+	h.open = false
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	for _, server := range []*link.Server{h.pos, h.host} {
+		if err := server.Shutdown(ctx); err != nil {
+			require.ErrorIs(h.t, err, context.Canceled)
+		}
+	}
+	h.leave()
+	h.serving.Wait()
+	require.NoError(h.t, h.ledger.Close(context.Background()))
 }
 
 func (h *house) listen(handler link.Handler) *link.Server {

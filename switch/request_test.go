@@ -61,7 +61,7 @@ func (s *story) argument(req *points.Request, td *datadriven.TestData, key strin
 		value = values[0]
 	}
 	switch key {
-	case "host", "conn", "as", "spoil", "drop":
+	case "host", "conn", "as", "spoil", "drop", "later":
 	case "terminal":
 		req.Terminal = parseTerminal(s.t, value)
 	case "merchant":

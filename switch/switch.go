@@ -25,6 +25,7 @@ type Options struct {
 	CardKey  *certs.CardKey
 	Clock    points.Clock
 	Location *time.Location // of the terminals' clocks (DE12, DE13)
+	Issuers  *Issuers       // those with ledgers of their own; nil: none can be reached
 
 	// FreshnessAhead and FreshnessBehind bound how far a transmission time (DE7)
 	// may lie from now.

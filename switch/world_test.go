@@ -28,6 +28,7 @@ func cards() map[string]string {
 		"nobody":   "6222029999999999", // of no member
 		"homeless": "5200000000000007", // without a route
 		"remote":   "9900000000000001", // of an issuer with a host of its own
+		"remote2":  "9900000000000002", // likewise
 	}
 }
 

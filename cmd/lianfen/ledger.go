@@ -463,7 +463,9 @@ func kindsInChinese() map[book.Kind]string {
 		book.KindCapture: "预授权完成", book.KindRelease: "预授权撤销", book.KindExpireHolds: "预授权到期", book.KindVoid: "撤销", book.KindRefund: "退货",
 		book.KindReverse: "冲正", book.KindTransfer: "转赠", book.KindAdjust: "调账", book.KindReinstate: "过期恢复", book.KindExpireLots: "过期",
 		book.KindVestLots: "积分生效", book.KindCutOver: "日切", book.KindSettle: "清算", book.KindGroup: "组合交易",
-		book.KindDecay: "积分衰减",
+		book.KindDecay:   "积分衰减",
+		book.KindForward: "转发发卡方", book.KindConclude: "发卡方应答", book.KindStandIn: "代授权", book.KindOwe: "应答超时",
+		book.KindAcknowledge: "发卡方确认", book.KindGiveUp: "转人工处理", book.KindResolve: "人工处理",
 	}
 }
 

@@ -7,8 +7,10 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"runtime/pprof"
+	"syscall"
 	"time"
 
 	"github.com/schollz/progressbar/v3"
@@ -71,7 +73,8 @@ func newServe() *cobra.Command {
 		Use:   "serve",
 		Short: "Run the switch until it is told to stop",
 		Long: `Run the switch. SIGTERM or interrupt: take no more connections, answer what is in
-flight, write a checkpoint, stop. A kill loses nothing that was answered.`,
+flight, write a checkpoint, stop. A kill loses nothing that was answered. SIGHUP: read
+the configuration again and put its links in force.`,
 		Example: `  lianfen serve --config ./my-switch/lianfen.yaml
   lianfen serve --config ./my-switch/lianfen.yaml --set log.level=debug`,
 		Args: none,
@@ -86,7 +89,13 @@ flight, write a checkpoint, stop. A kill loses nothing that was answered.`,
 			}
 			defer func() { err = errors.Join(err, stop()) }()
 			log := newLog(cmd.ErrOrStderr(), c.Log)
-			a, err := app.New(cmd.Context(), app.Options{Config: c, Version: versionOf(), Log: log, Clock: now, Progress: recoveryBar(cmd.ErrOrStderr())})
+			hangups := make(chan os.Signal, 1)
+			signal.Notify(hangups, syscall.SIGHUP)
+			defer signal.Stop(hangups)
+			a, err := app.New(cmd.Context(), app.Options{
+				Config: c, Version: versionOf(), Log: log, Clock: now, Progress: recoveryBar(cmd.ErrOrStderr()),
+				Reread: func() (config.Config, error) { return config.Load(file, os.Environ(), sets) }, Hangups: hangups,
+			})
 			if err != nil {
 				return serveError(err)
 			}

@@ -8,6 +8,9 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -37,6 +40,10 @@ type Options struct {
 	Volatile bool
 	// Progress hears how recovery gets on; nil: nobody listens.
 	Progress func(done, total uint64)
+	// Reread reads the configuration again, for a reload; nil: there is none.
+	Reread func() (config.Config, error)
+	// Hangups ask for a reload; nil: nobody does.
+	Hangups <-chan os.Signal
 }
 
 // App is the process. Make one with [New], then [App.Run] it.
@@ -49,10 +56,15 @@ type App struct {
 	ledger     *ledger.Ledger
 	projection *ledger.Projection
 	router     *router.Router
+	issuers    *pointswitch.Issuers
 	listeners  []listener
+	entrances  []listener // where issuers' hosts dial us
 	admin      net.Listener
 	web        net.Listener
 	ready      readiness
+
+	reloading   sync.Mutex // one reload at a time; guards linkMetrics from Run on
+	linkMetrics map[string]*link.Metrics
 }
 
 // listener is one open ISO 8583 door.
@@ -65,7 +77,7 @@ type listener struct {
 // ledger (which recovers), router, switch, doors. Nothing is served before Run.
 // When it fails, what it had opened is closed again.
 func New(ctx context.Context, opts Options) (_ *App, err error) {
-	a := &App{opts: opts, log: opts.Log, registry: prometheus.NewRegistry(), router: new(router.Router)}
+	a := &App{opts: opts, log: opts.Log, registry: prometheus.NewRegistry(), router: new(router.Router), linkMetrics: make(map[string]*link.Metrics)}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, a.abandon(ctx))
@@ -85,6 +97,9 @@ func New(ctx context.Context, opts Options) (_ *App, err error) {
 		return nil, err
 	}
 	if err := a.refresh(ctx); err != nil {
+		return nil, err
+	}
+	if err := a.openIssuers(ctx); err != nil {
 		return nil, err
 	}
 	if err := a.openSwitch(ctx); err != nil {
@@ -151,7 +166,7 @@ func (a *App) checkKey(db *store.Store) error {
 func (a *App) openSwitch(ctx context.Context) error {
 	c := &a.opts.Config
 	sw, err := pointswitch.New(pointswitch.Options{
-		Ledger: a.ledger, Router: a.router, CardKey: a.key, Clock: a.opts.Clock, Location: a.zone,
+		Ledger: a.ledger, Router: a.router, CardKey: a.key, Clock: a.opts.Clock, Location: a.zone, Issuers: a.issuers,
 		FreshnessAhead: c.Switch.FreshnessAhead, FreshnessBehind: c.Switch.FreshnessBehind,
 		BadFrames: c.Switch.BadFramesPerMinute, LogEvery: c.Log.Sample, Log: a.log, Registerer: a.registry,
 	})
@@ -201,7 +216,11 @@ func (a *App) HTTPAddress() net.Addr { return a.web.Addr() }
 func (a *App) Run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	servers := []*http.Server{a.serveHTTP(group, a.admin, a.adminHandler(ctx)), a.serveHTTP(group, a.web, a.webHandler())}
-	for _, l := range a.listeners {
+	// The links outlive the listeners, whose last requests they carry.
+	linked, unlink := context.WithCancel(context.WithoutCancel(ctx))
+	defer unlink()
+	group.Go(func() error { return a.issuers.Run(linked) })
+	for _, l := range slices.Concat(a.entrances, a.listeners) {
 		group.Go(func() error {
 			if err := l.server.Serve(ctx); err != nil {
 				return fmt.Errorf("listener %s: %w", l.name, err)
@@ -221,12 +240,13 @@ func (a *App) Run(ctx context.Context) error {
 		}
 	})
 	group.Go(func() error { return a.finishNight(ctx) })
+	group.Go(func() error { return a.heedHangups(ctx) })
 	<-ctx.Done()
 	a.ready.set(false)
 	a.log.Info("draining", slog.Duration("for_at_most", a.opts.Config.Switch.DrainTimeout))
 	stopCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), a.opts.Config.Switch.DrainTimeout)
 	defer cancel()
-	stopErr := a.stop(stopCtx, servers)
+	stopErr := a.stop(stopCtx, servers, unlink)
 	err := errors.Join(group.Wait(), stopErr)
 	if err == nil {
 		a.log.Info("stopped", slog.Uint64("position", uint64(a.ledger.Durable())))
@@ -235,17 +255,10 @@ func (a *App) Run(ctx context.Context) error {
 }
 
 // stop closes the doors, then what is behind them.
-func (a *App) stop(ctx context.Context, servers []*http.Server) error {
-	var drains errgroup.Group
-	for _, l := range a.listeners {
-		drains.Go(func() error {
-			if err := l.server.Shutdown(ctx); err != nil {
-				return fmt.Errorf("listener %s: drain: %w", l.name, err)
-			}
-			return nil
-		})
-	}
-	errs := []error{drains.Wait()}
+func (a *App) stop(ctx context.Context, servers []*http.Server, unlink func()) error {
+	errs := []error{shutdown(ctx, a.listeners)}
+	unlink()
+	errs = append(errs, shutdown(ctx, a.entrances))
 	for _, server := range servers {
 		if err := server.Shutdown(ctx); err != nil {
 			errs = append(errs, fmt.Errorf("http: drain: %w", err))
@@ -255,12 +268,25 @@ func (a *App) stop(ctx context.Context, servers []*http.Server) error {
 	return errors.Join(append(errs, a.ledger.Close(ctx))...)
 }
 
+func shutdown(ctx context.Context, listeners []listener) error {
+	var drains errgroup.Group
+	for _, l := range listeners {
+		drains.Go(func() error {
+			if err := l.server.Shutdown(ctx); err != nil {
+				return fmt.Errorf("listener %s: drain: %w", l.name, err)
+			}
+			return nil
+		})
+	}
+	return drains.Wait()
+}
+
 // abandon closes what New had opened before it failed.
 func (a *App) abandon(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), a.opts.Config.Switch.DrainTimeout)
 	defer cancel()
 	var errs []error
-	for _, l := range a.listeners {
+	for _, l := range slices.Concat(a.listeners, a.entrances) {
 		errs = append(errs, l.server.Shutdown(ctx))
 	}
 	for _, l := range []net.Listener{a.admin, a.web} {

@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/lianfen/lianfen/points"
+	pointswitch "github.com/lianfen/lianfen/switch"
 )
 
 // Client speaks to the admin socket of a running process.
@@ -98,6 +99,26 @@ func (c *Client) Record(ctx context.Context, rrn string) (r Record, err error) {
 // Totals shows the trial balance.
 func (c *Client) Totals(ctx context.Context) (t Totals, err error) {
 	return t, c.call(ctx, http.MethodGet, "totals", nil, &t)
+}
+
+// Links tells how the connections to issuers' hosts are.
+func (c *Client) Links(ctx context.Context) (l []pointswitch.LinkState, err error) {
+	return l, c.call(ctx, http.MethodGet, "links", nil, &l)
+}
+
+// Owed lists what issuers have not acknowledged, the oldest first.
+func (c *Client) Owed(ctx context.Context) (o []Owed, err error) {
+	return o, c.call(ctx, http.MethodGet, "owed", nil, &o)
+}
+
+// Resolve ends what was left to the operators.
+func (c *Client) Resolve(ctx context.Context, r Resolution) (d Done, err error) {
+	return d, c.call(ctx, http.MethodPost, "owed/resolve", r, &d)
+}
+
+// Reload has the process read its configuration again.
+func (c *Client) Reload(ctx context.Context) (r Reloaded, err error) {
+	return r, c.call(ctx, http.MethodPost, "reload", nothing{}, &r)
 }
 
 // Verify proves the journal against the state that serves.

@@ -25,6 +25,7 @@ type Config struct {
 	TimeZone string
 
 	Listeners []Listener
+	Links     []Link
 	Admin     Admin
 	HTTP      HTTP
 	Log       Log

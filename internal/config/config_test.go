@@ -102,6 +102,56 @@ listeners:
 	}}, c.Listeners)
 }
 
+// A link has its defaults where the file says nothing, and every layer above the file
+// reaches it by its name.
+func TestLinks(t *testing.T) {
+	path := write(t, `
+links:
+  - name: far
+    dial: "10.0.0.1:7000*3+10.0.0.2:7000, backup:7001"
+    retry: 1s, 2s
+    stand_in_programs: "901, 902"
+    stand_in_refused: refused.txt
+  - {name: near, listen: "127.0.0.1:7002"}
+`)
+	c, err := config.Load(path, []string{"LIANFEN_LINKS_FAR_DEADLINE=3s"}, []string{"links.near.unknown_ends=true"})
+	require.NoError(t, err)
+	require.Len(t, c.Links, 2)
+	far, near := c.Links[0], c.Links[1]
+	require.Equal(t, []config.Endpoint{
+		{Address: "10.0.0.1:7000", Priority: 1, Weight: 3}, {Address: "10.0.0.2:7000", Priority: 1, Weight: 1}, {Address: "backup:7001", Priority: 2, Weight: 1},
+	}, far.Dial)
+	require.Equal(t, []time.Duration{time.Second, 2 * time.Second}, far.Retry)
+	require.Equal(t, []int{901, 902}, far.StandIn.Programs)
+	require.Equal(t, filepath.Join(filepath.Dir(path), "refused.txt"), far.StandIn.Refused)
+	require.Equal(t, 3*time.Second, far.Deadline)
+	require.True(t, near.UnknownEnds)
+	require.Equal(t, 15*time.Second, near.Deadline)
+}
+
+// What cannot be a link is refused, with the line that it begins at.
+func TestLinksThatCannotBe(t *testing.T) {
+	for text, want := range map[string]string{
+		"{name: a}":                                      "lianfen.yaml:2: links.a.dial: \"\", expected an address here, or one in links.a.listen",
+		"{name: a, listen: \"0.0.0.0:1\"}":               "links.a.listen: \"0.0.0.0:1\", expected an address of this machine only, or links.a.allow_remote: true",
+		"{name: a, dial: \"h\"}":                         "links.a.dial: \"h\", expected addresses such as",
+		"{name: a, dial: \"h:1*0\"}":                     "links.a.dial: \"h:1*0\", expected addresses such as",
+		"{name: a, dial: \"h:1,\"}":                      "links.a.dial: \"h:1,\", expected addresses such as",
+		"{name: a, dial: \"h:1\", retry: \"\"}":          "links.a.retry: \"\", expected durations",
+		"{name: a, dial: \"h:1\", retry: 5}":             "links.a.retry: \"5\", expected durations",
+		"{name: a, dial: \"h:1\", redial: 5m}":           "links.a.redial_most: \"1m\", expected at least redial, which is 5m",
+		"{name: a, dial: \"h:1\", stand_in_programs: 1}": "links.a.stand_in_programs: \"1\", expected programme codes",
+		"{name: a, dial: \"h:1\", institution: x}":       "links.a.institution: \"x\", expected an institution number",
+	} {
+		_, err := config.Load(write(t, "links:\n  - "+text+"\n"), nil, nil)
+		require.ErrorContains(t, err, want, text)
+	}
+	_, err := config.Load(write(t, "links:\n  - {name: a, dial: \"h:1\"}\n  - {name: a, dial: \"h:2\"}\n"), nil, nil)
+	require.ErrorContains(t, err, "a name that no other link has")
+	_, err = config.Load(write(t, "links: far\n"), nil, nil)
+	require.ErrorContains(t, err, "a list of links")
+}
+
 // Any number of listeners may ask for a free port.
 func TestListenersOnFreePorts(t *testing.T) {
 	c, err := config.Load("", nil, []string{
@@ -149,7 +199,7 @@ func TestProblems(t *testing.T) {
 		{
 			name: "unknown section",
 			file: "leger:\n  queue: 5\n",
-			want: []string{`lianfen.yaml:1: leger: "", expected a known key: data, card_key, time_zone, listeners, admin, http, log, ledger, switch`},
+			want: []string{`lianfen.yaml:1: leger: "", expected a known key: data, card_key, time_zone, listeners, admin, http, log, ledger, switch, links`},
 		},
 		{
 			name: "number out of range",
@@ -347,6 +397,9 @@ func leaves(t reflect.Type, root bool) int {
 	case t.Kind() == reflect.Struct:
 		n := 0
 		for field := range t.Fields() {
+			if field.Name == "Links" {
+				continue // There is none, and TestLinks has them.
+			}
 			n += leaves(field.Type, false)
 		}
 		return n

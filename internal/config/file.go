@@ -31,6 +31,10 @@ func (l *layers) file(name string, text []byte) error {
 			root.listeners(entry.value)
 			continue
 		}
+		if entry.key == "links" {
+			root.links(entry.value)
+			continue
+		}
 		root.entry(entry, entry.key, l.config.settings())
 	}
 	return nil
@@ -125,35 +129,65 @@ func siblings(key string, table []setting) []string {
 	}
 	if section == "" {
 		add("listeners")
+		add("links")
 	}
 	return found
 }
 
 // listeners replaces the list of listeners: what a file lists is all there is.
 func (r reader) listeners(node *yaml.Node) {
-	if node.Kind != yaml.SequenceNode {
-		r.report(r.place(node), "listeners", node.Value, "a list of listeners, each beginning with - name:")
+	items := r.sequence(node, "listeners", "a list of listeners, each beginning with - name:")
+	if items == nil {
 		return
 	}
 	r.config.Listeners = make([]Listener, len(node.Content))
-	for i, item := range node.Content {
-		r.listener(i, item)
+	for i, item := range items {
+		l := &r.config.Listeners[i]
+		*l = defaultListener("", "", "")
+		l.Name = nameOf(item)
+		prefix := r.config.listenerPrefix(i)
+		r.item(item, prefix, l.settings(prefix))
 	}
 }
 
-func (r reader) listener(i int, item *yaml.Node) {
-	l := &r.config.Listeners[i]
-	*l = defaultListener("", "", "")
-	if item.Kind == yaml.MappingNode {
-		for j := 0; j+1 < len(item.Content); j += 2 {
-			if item.Content[j].Value == "name" {
-				l.Name = item.Content[j+1].Value
-			}
+// links replaces the list of links.
+func (r reader) links(node *yaml.Node) {
+	items := r.sequence(node, "links", "a list of links, each beginning with - name:")
+	if len(items) == 0 {
+		return
+	}
+	r.config.Links = make([]Link, len(items))
+	for i, item := range items {
+		l := &r.config.Links[i]
+		*l = defaultLink()
+		l.Name = nameOf(item)
+		prefix := r.config.linkPrefix(i)
+		r.item(item, prefix, l.settings(prefix))
+	}
+}
+
+// sequence returns the items of a list, nil where there is none.
+func (r reader) sequence(node *yaml.Node, key, expected string) []*yaml.Node {
+	if node.Kind != yaml.SequenceNode {
+		r.report(r.place(node), key, node.Value, expected)
+		return nil
+	}
+	return append([]*yaml.Node{}, node.Content...)
+}
+
+// nameOf is the name that an item of a list gives itself: its keys begin with it.
+func nameOf(item *yaml.Node) string {
+	for j := 0; item.Kind == yaml.MappingNode && j+1 < len(item.Content); j += 2 {
+		if item.Content[j].Value == "name" {
+			return item.Content[j+1].Value
 		}
 	}
-	prefix := r.config.listenerPrefix(i)
-	table := l.settings(prefix)
-	// A key that is missing is reported at the line where its listener begins.
+	return ""
+}
+
+// item applies one item of a list.
+func (r reader) item(item *yaml.Node, prefix string, table []setting) {
+	// A key that is missing is reported at the line where its item begins.
 	for _, s := range table {
 		r.sources[s.key] = r.place(item)
 	}

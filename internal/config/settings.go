@@ -53,6 +53,9 @@ func (c *Config) settings() []setting {
 	for i := range c.Listeners {
 		table = append(table, c.Listeners[i].settings(c.listenerPrefix(i))...)
 	}
+	for i := range c.Links {
+		table = append(table, c.Links[i].settings(c.linkPrefix(i))...)
+	}
 	table = append(table,
 		socket("admin.socket", &c.Admin.Socket, "Unix socket of the operator commands (lianfen admin ...). "+
 			"Whoever may open it may do everything."),
@@ -324,6 +327,7 @@ func (c *Config) disagreements() []*Problem {
 		}
 		owner[l.Address] = strings.TrimSuffix(prefix, ".")
 	}
+	c.linkDisagreements(report)
 	if c.Ledger.Queue > 0 && c.Ledger.GroupMax > c.Ledger.Queue {
 		report("ledger.group_max", strconv.Itoa(c.Ledger.GroupMax),
 			fmt.Sprintf("at most ledger.queue, which is %d", c.Ledger.Queue))

@@ -31,6 +31,7 @@ func Template(dir string) []byte {
 			fmt.Fprintf(&out, "\n%s:\n", section)
 			if section == "listeners" {
 				writeListeners(&out, c)
+				writeLinks(&out)
 			}
 		}
 		switch {
@@ -64,6 +65,21 @@ func writeListeners(out *bytes.Buffer, c Config) {
 			fmt.Fprintf(out, "%s%s: %s\n", first, s.key, yamlText(s.show()))
 		}
 	}
+}
+
+// writeLinks explains the keys of a link; by default there is none.
+func writeLinks(out *bytes.Buffer) {
+	out.WriteString("\n")
+	comment(out, "", "Hosts that keep the ledgers of issuers. Each item has these keys:")
+	silent := defaultLink()
+	for _, s := range silent.settings("") {
+		text := s.key + ": " + s.help + " Expected: " + s.expects + "."
+		if standing := s.show(); standing != "" {
+			text += " Default: " + standing + "."
+		}
+		comment(out, "", text)
+	}
+	out.WriteString("links: []\n")
 }
 
 // writeSetting writes the comment of s at indent and its line after first. A

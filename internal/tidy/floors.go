@@ -109,7 +109,7 @@ func Fences() []Fence {
 			Why: "one door to the store, so that options, key prefixes and failure handling have one owner",
 		},
 		{
-			Path: pebble + "/v2/vfs", In: []string{"internal/store"}, Tests: []string{"ledger"},
+			Path: pebble + "/v2/vfs", In: []string{"internal/store"}, Tests: []string{"ledger", "switch"},
 			Why: "the file system that loses power belongs to crash tests",
 		},
 		{

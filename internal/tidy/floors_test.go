@@ -78,7 +78,7 @@ func TestCheck(t *testing.T) {
 		{"write errors in a test of the ledger", file("ledger/a_test.go", "ledger", pebble+"/vfs/errorfs"), ""},
 		{"power cuts in a test of the store", file("internal/store/a_test.go", "store", pebble+"/vfs"), ""},
 		{"power cuts in the ledger itself", file("ledger/a.go", "ledger", pebble+"/vfs"), "for internal/store only"},
-		{"power cuts elsewhere", file("internal/app/a_test.go", "app_test", pebble+"/vfs"), "for internal/store, ledger only"},
+		{"power cuts elsewhere", file("internal/app/a_test.go", "app_test", pebble+"/vfs"), "for internal/store, ledger, switch only"},
 		{"moov in its dialect", file("switch/dialect/a.go", "dialect", "github.com/moov-io/iso8583/field"), ""},
 		{"moov in the switch", file("switch/a.go", "pointswitch", "github.com/moov-io/iso8583"), "for switch/dialect only"},
 		{"moov in a simulator", file("internal/sim/a.go", "sim", "github.com/moov-io/iso8583"), "for switch/dialect only"},

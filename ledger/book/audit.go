@@ -27,7 +27,33 @@ func (b *Book) Audit() error {
 	if err := b.auditHolds(); err != nil {
 		return err
 	}
+	if err := b.auditRemotes(); err != nil {
+		return err
+	}
 	return b.auditDates()
+}
+
+// auditRemotes checks that a remote transaction has a ticket exactly while it is not
+// finished, and that what is given back or captured of one is no more than it took.
+func (b *Book) auditRemotes() error {
+	for position, t := range b.unfinished.at {
+		if t.position != position || b.unfinished.tickets[t.ordinal] != t {
+			return fmt.Errorf("book: I4: ticket %d is of %d, and remote transaction %d has it", t.ordinal, t.position, position)
+		}
+	}
+	if all := len(b.unfinished.at) + len(b.unfinished.vacant); all != len(b.unfinished.tickets) {
+		return fmt.Errorf("book: I4: %d tickets, %d of them in hands, %d vacant", len(b.unfinished.tickets), len(b.unfinished.at), len(b.unfinished.vacant))
+	}
+	return b.remotes.each(func(r *remote) error {
+		_, ticketed := b.unfinished.at[r.position]
+		if ticketed != (r.phase != RemoteDone) {
+			return fmt.Errorf("book: I4: remote transaction %d is in phase %d, ticket: %v", r.position, r.phase, ticketed)
+		}
+		if r.returned < 0 || r.approved > r.asked || r.returned > r.approved {
+			return fmt.Errorf("book: I4: remote transaction %d: asked %d, approved %d, returned %d", r.position, r.asked, r.approved, r.returned)
+		}
+		return nil
+	})
 }
 
 func (b *Book) auditAccounts() error {

@@ -49,6 +49,9 @@ type Book struct {
 	holds        cache[points.Position, hold, *hold]
 	transactions cache[points.Position, transaction, *transaction]
 	pages        cache[pageKey, page, *page]
+	remotes      cache[points.Position, remote, *remote]
+	cardDays     cache[cardDayKey, cardDay, *cardDay]
+	unfinished   unfinished
 
 	dirty      []entity // changed since the last BeginCheckpoint
 	sum        sum      // of the hashes of all entities that are neither dirty nor frozen
@@ -149,6 +152,11 @@ func New(opts Options, source Source) *Book {
 		pages: newCache[pageKey, page](limit, func(k pageKey) uint64 {
 			return mix(seed, uint64(k.date)<<8|uint64(k.kind), uint64(k.index))
 		}),
+		remotes: newCache[points.Position, remote](limit, ofPosition),
+		cardDays: newCache[cardDayKey, cardDay](limit, func(k cardDayKey) uint64 {
+			return mix(seed^uint64(k.program), binary.LittleEndian.Uint64(k.card[:8]), binary.LittleEndian.Uint64(k.card[8:]))
+		}),
+		unfinished: unfinished{at: make(map[points.Position]*ticket)},
 	}
 	b.keys.alive = func(number uint64) bool { return b.positionOf(number) >= b.TraceFloor() }
 	b.live = emptyRegistry()
@@ -182,7 +190,7 @@ func (b *Book) open() error {
 		b.byIdentity[e.entry.identity()] = e
 		b.live.set(&e.entry)
 	}
-	return nil
+	return b.loadTickets()
 }
 
 // Err returns the fault that stopped the book, if one did.
@@ -256,12 +264,15 @@ func (b *Book) apply(cmd *Command, out *Outcome) error {
 	}
 	b.position++
 	out.Position = b.position
-	b.posted = max(cmd.At, b.posted+1) // I11
+	b.posted = b.postingTime(cmd)
 	out.Posted = b.posted
 	b.remember(b.current(), cmd, out)
 	b.trim()
 	return nil
 }
+
+// postingTime is when cmd is posted, if it is written (I11).
+func (b *Book) postingTime(cmd *Command) points.Timestamp { return max(cmd.At, b.posted+1) }
 
 func (b *Book) carryOut(cmd *Command, out *Outcome, keyed bool) (points.Reason, error) {
 	if keyed && b.buried(cmd.Key) {
@@ -273,6 +284,13 @@ func (b *Book) carryOut(cmd *Command, out *Outcome, keyed bool) (points.Reason, 
 // dispatch is the list of commands. Each validates first and changes afterwards;
 // what a late refusal has changed, the undo log takes back.
 func (b *Book) dispatch(cmd *Command, out *Outcome) (points.Reason, error) {
+	r, err := b.remoteOriginal(cmd)
+	if err != nil {
+		return 0, err
+	}
+	if r != nil {
+		return b.forwardAbout(cmd, r, out)
+	}
 	switch cmd.Kind {
 	case KindPut:
 		return b.put(cmd, out)
@@ -325,7 +343,7 @@ func (b *Book) dispatch(cmd *Command, out *Outcome) (points.Reason, error) {
 	case KindDecay:
 		return b.decay(cmd, out)
 	default:
-		return points.UnknownFunction, nil
+		return b.dispatchRemote(cmd, out)
 	}
 }
 
@@ -346,6 +364,8 @@ func (b *Book) trim() {
 	b.holds.trim(b.durable)
 	b.transactions.trim(b.durable)
 	b.pages.trim(b.durable)
+	b.remotes.trim(b.durable)
+	b.cardDays.trim(b.durable)
 }
 
 // record reads a journal record; it stays valid until the next call.
@@ -441,6 +461,6 @@ func (b *Book) rollBack(out *Outcome) {
 		b.unopen(a)
 	}
 	out.Postings, out.Lots, out.Others = out.Postings[:0], out.Lots[:0], out.Others[:0]
-	out.Amount, out.Batch, out.More = 0, 0, false
+	out.Amount, out.Batch, out.More, out.Answer, out.Forwarded = 0, 0, false, 0, false
 	b.fresh = b.fresh[:0]
 }

@@ -229,10 +229,18 @@ func (b *Book) Digest() [32]byte {
 	return sha256.Sum256(text)
 }
 
+// metaWithTickets is the version of a meta entity that counts tickets; a book that has
+// never forwarded a request has none.
+const metaWithTickets = 2
+
 // appendMeta writes what belongs to the book as a whole. All of it is logical
 // state, so it is hashed into the digest as it stands.
 func (b *Book) appendMeta(dst []byte) []byte {
-	dst = append(dst, stateVersion)
+	version := byte(stateVersion)
+	if len(b.unfinished.tickets) > 0 {
+		version = metaWithTickets
+	}
+	dst = append(dst, version)
 	dst = binary.AppendUvarint(dst, uint64(b.position))
 	dst = binary.AppendVarint(dst, int64(b.posted))
 	dst = binary.AppendUvarint(dst, uint64(b.date))
@@ -244,7 +252,7 @@ func (b *Book) appendMeta(dst []byte) []byte {
 	dst = binary.AppendUvarint(dst, uint64(len(b.references)))
 	dst = b.totals.append(dst)
 	for kind := range b.dueDates {
-		if kind == dueDecay && len(b.dueDates[kind]) == 0 {
+		if version == stateVersion && kind == dueDecay && len(b.dueDates[kind]) == 0 {
 			continue // a later addition: where nothing decays the entity is what it always was
 		}
 		dst = binary.AppendUvarint(dst, uint64(len(b.dueDates[kind])))
@@ -254,13 +262,17 @@ func (b *Book) appendMeta(dst []byte) []byte {
 			dst = binary.AppendUvarint(dst, uint64(at.done))
 		}
 	}
+	if n := len(b.unfinished.tickets); n > 0 {
+		dst = binary.AppendUvarint(dst, uint64(n))
+	}
 	return dst
 }
 
 // loadMeta reads what appendMeta and Drain wrote.
 func (b *Book) loadMeta(value []byte) bool {
 	r := reader{src: value}
-	if r.byte() != stateVersion {
+	version := r.byte()
+	if version != stateVersion && version != metaWithTickets {
 		return false
 	}
 	var lanes [32]byte // of the sum, at the end
@@ -275,12 +287,15 @@ func (b *Book) loadMeta(value []byte) bool {
 	b.toLoad = r.uint32()
 	b.totals.decode(&r)
 	for kind := range b.dueDates {
-		if kind == dueDecay && len(r.src) <= len(lanes) {
+		if version == stateVersion && kind == dueDecay && len(r.src) <= len(lanes) {
 			continue
 		}
 		for range r.count(1<<20, 3) {
 			b.dueDates[kind] = append(b.dueDates[kind], bucket{date: r.date(), added: r.uint32(), done: r.uint32()})
 		}
+	}
+	if version == metaWithTickets {
+		b.unfinished.toLoad = r.uint32()
 	}
 	r.fixed(lanes[:])
 	for i := range b.sum {

@@ -57,6 +57,21 @@ const (
 	// KindDecay takes from lots what they lose by their programme's rule on a
 	// business date, a bounded number of accounts at a time.
 	KindDecay
+	// KindForward admits a request whose issuer keeps its own ledger (see remote.go).
+	// The kinds that follow are about a transaction that was forwarded.
+	KindForward
+	// KindConclude enters the issuer's answer.
+	KindConclude
+	// KindStandIn approves in the place of an issuer that was not reached.
+	KindStandIn
+	// KindOwe notes that no answer came: the issuer is owed a reversal, or an advice.
+	KindOwe
+	// KindAcknowledge enters the issuer's answer to what it was owed.
+	KindAcknowledge
+	// KindGiveUp leaves what is owed to the operators.
+	KindGiveUp
+	// KindResolve ends what was left to the operators.
+	KindResolve
 
 	kindCount
 )
@@ -73,7 +88,7 @@ type Command struct {
 	Card     points.CardToken
 	Member   points.MemberID  // where no card is at hand (operator)
 	Program  points.ProgramID // 0: first of the merchant's order in which the member has an account
-	Amount   points.Amount    // > 0 wherever an amount is needed; adjust and settle: either sign; void and reverse: 0 is all of it
+	Amount   points.Amount    // > 0 wherever an amount is needed; adjust and settle: either sign; void and reverse: 0 is all of it; stand-in: the most for one card and date, 0 any
 	Acquirer points.AcquirerID
 	Merchant points.MerchantID
 	Terminal points.TerminalID
@@ -83,7 +98,8 @@ type Command struct {
 	Original    points.Position
 	OriginalKey points.TraceKey
 	AuthCode    [6]byte // of the original, where the sender quotes it; zero: not checked
-	// Final tells a capture that no other will follow.
+	// Final tells a capture that no other will follow, and an acknowledgement that an
+	// issuer which does not know the original never will.
 	Final bool
 	// PartialOK lets a redemption take what is there.
 	PartialOK bool
@@ -97,7 +113,7 @@ type Command struct {
 	Freeze    Freeze
 	Date      points.BusinessDate // cut-over: the date that begins; expire, vest, decay: the date it is for
 	TraceDays uint8               // cut-over: how many dates keep their keys; 0 is two
-	Limit     uint32              // batches: at most so many accounts or holds; cut-over: at most so many keys where TraceDays would keep more, 0 any number
+	Limit     uint32              // batches: at most so many accounts or holds; cut-over: at most so many keys where TraceDays would keep more, 0 any number; stand-in: at most so many for one card and date, 0 any
 
 	Operator string // who asked, on operator commands
 	Second   string // who approved
@@ -117,6 +133,13 @@ type Command struct {
 	// Against is the account on the other side of an earn, redemption, capture or
 	// adjustment: 0 is clearing with the acquirer, for an adjustment the issued account.
 	Against AccountKind
+
+	// Answer is what the issuer said: to what was forwarded (conclude), to what it was
+	// owed (acknowledge), or to an operator who asked (resolve: Approved, it stands
+	// there; ReversedBefore, it is gone).
+	Answer points.Reason
+	// Told is what the issuer says the member has (conclude), at most [points.MaxBalances].
+	Told []Balance
 }
 
 // Freeze is what an account, member or card may not do.
@@ -192,9 +215,17 @@ type Outcome struct {
 	Lots     []LotMove // which lots gave or received, in order
 	Others   []Balance // balances in the member's other programmes, ascending by programme (balance enquiry)
 
+	// Answer is what the acquirer of a forwarded request is told because of this
+	// command (conclude, stand-in, owe); see [Outcome.Told]. 0: nothing.
+	Answer points.Reason
+
 	// Replayed: the key was known, this is its first answer again, and nothing
 	// was written.
 	Replayed bool
+	// Forwarded: the issuer has to be told. Of a request, Position is to be sent to it
+	// and there is no answer yet; of one that was Replayed, that has been done. Of a
+	// reversal, the issuer is owed one of Original now. It is not written.
+	Forwarded bool
 }
 
 // Posting is one side of a booking: credit positive, debit negative.

@@ -3,7 +3,7 @@ package book
 import "slices"
 
 // differs names the first field in which two outcomes differ, "" for none.
-// Replayed is not compared: what stands in a journal is a first time.
+// Replayed and Forwarded are not compared: they are not in the journal.
 func (o *Outcome) differs(other *Outcome) string {
 	for _, field := range [...]struct {
 		name string
@@ -27,6 +27,7 @@ func (o *Outcome) differs(other *Outcome) string {
 		{"postings", slices.Equal(o.Postings, other.Postings)},
 		{"lots", slices.Equal(o.Lots, other.Lots)},
 		{"others", slices.Equal(o.Others, other.Others)},
+		{"answer", o.Answer == other.Answer},
 	} {
 		if !field.same {
 			return field.name

@@ -95,9 +95,20 @@
 //	             member -a    breakage +a
 //	settle       clearing(acquirer) -a    issued +a
 //
+//	conclude, stand-in, owe of what is told (remote.go)
+//	             issued -a    clearing(acquirer) +a    (earn, void, refund: the opposite)
+//	resolve      the same; or issued +a    suspense(issuer) -a
+//
 // Accounts other than member, debt and clearing have the programme's issuer as
 // their party. Earn, redeem and adjust may name another account than the usual
 // one ([Command.Against]).
+//
+// # Issuers that keep their own ledgers
+//
+// A request for one is forwarded, and the issuer decides; [Book.Unfinished] lists what
+// is open or owed. The picture stands at Book.forward. Members, lots and holds are the
+// issuer's: limits count per card, and what is given back or captured of a transaction
+// is no more than it took (I4). The void of a completion does not open its hold again.
 //
 // # Rules worth knowing
 //

@@ -54,6 +54,8 @@ var kindNames = [kindCount]string{
 	KindRelease: "release", KindExpireHolds: "expire_holds", KindVoid: "void", KindRefund: "refund", KindReverse: "reverse",
 	KindTransfer: "transfer", KindAdjust: "adjust", KindReinstate: "reinstate", KindExpireLots: "expire_lots",
 	KindVestLots: "vest_lots", KindCutOver: "cut_over", KindSettle: "settle", KindGroup: "group", KindDecay: "decay",
+	KindForward: "forward", KindConclude: "conclude", KindStandIn: "stand_in", KindOwe: "owe",
+	KindAcknowledge: "acknowledge", KindGiveUp: "give_up", KindResolve: "resolve",
 }
 
 // String returns the name used in tables and in JSON.

@@ -67,8 +67,10 @@ const (
 	hasAgainst
 	hasReverses
 	hasActual
+	hasAnswer
+	hasTold
 
-	commandMask = hasActual<<1 - 1
+	commandMask = hasTold<<1 - 1
 )
 
 // AppendRecord appends the journal record of cmd and out to dst. Out.Replayed is
@@ -148,6 +150,8 @@ func (c *Command) mask() uint64 {
 	set(hasAgainst, c.Against != 0)
 	set(hasReverses, c.Reverses != 0)
 	set(hasActual, c.Actual != 0)
+	set(hasAnswer, c.Answer != 0)
+	set(hasTold, len(c.Told) > 0)
 	return m
 }
 
@@ -273,12 +277,18 @@ func appendRareFields(dst []byte, c *Command, m uint64) []byte {
 	if m&hasActual != 0 {
 		dst = appendAmount(dst, c.Actual)
 	}
+	if m&hasAnswer != 0 {
+		dst = append(dst, byte(c.Answer))
+	}
+	if m&hasTold != 0 {
+		dst = appendBalances(dst, c.Told)
+	}
 	return dst
 }
 
 // decodeCommand reads a command; groups says whether it may be a group.
 func decodeCommand(r *reader, c *Command, groups bool) {
-	*c = Command{Group: c.Group[:0]}
+	*c = Command{Group: c.Group[:0], Told: c.Told[:0]}
 	c.Kind = Kind(r.byte())
 	m := r.uvarint()
 	if m > commandMask || (m&hasGroup != 0 && !groups) {
@@ -386,6 +396,12 @@ func decodeRareFields(r *reader, c *Command, m uint64) {
 	if m&hasActual != 0 {
 		c.Actual = r.amount()
 	}
+	if m&hasAnswer != 0 {
+		c.Answer = points.Reason(r.byte())
+	}
+	if m&hasTold != 0 {
+		c.Told = decodeBalances(r, c.Told, points.MaxBalances)
+	}
 }
 
 // Bits of an outcome's mask. Position, reason and date are always there.
@@ -404,8 +420,9 @@ const (
 	outPostings
 	outLots
 	outOthers
+	outAnswer
 
-	outcomeMask = outOthers<<1 - 1
+	outcomeMask = outAnswer<<1 - 1
 )
 
 func (o *Outcome) mask() uint64 {
@@ -429,6 +446,7 @@ func (o *Outcome) mask() uint64 {
 	set(outPostings, len(o.Postings) > 0)
 	set(outLots, len(o.Lots) > 0)
 	set(outOthers, len(o.Others) > 0)
+	set(outAnswer, o.Answer != 0)
 	return m
 }
 
@@ -476,12 +494,29 @@ func appendOutcome(dst []byte, o *Outcome, at points.Timestamp) []byte {
 		dst = appendMoves(dst, o)
 	}
 	if m&outOthers != 0 {
-		dst = binary.AppendUvarint(dst, uint64(len(o.Others)))
-		for _, other := range o.Others {
-			dst = binary.AppendUvarint(dst, uint64(other.Program))
-			dst = appendAmount(dst, other.Free)
-			dst = appendAmount(dst, other.Held)
-		}
+		dst = appendBalances(dst, o.Others)
+	}
+	if m&outAnswer != 0 {
+		dst = append(dst, byte(o.Answer))
+	}
+	return dst
+}
+
+func appendBalances(dst []byte, balances []Balance) []byte {
+	dst = binary.AppendUvarint(dst, uint64(len(balances)))
+	for _, b := range balances {
+		dst = binary.AppendUvarint(dst, uint64(b.Program))
+		dst = appendAmount(dst, b.Free)
+		dst = appendAmount(dst, b.Held)
+	}
+	return dst
+}
+
+func decodeBalances(r *reader, dst []Balance, limit int) []Balance {
+	for range r.count(limit, 3) {
+		b := Balance{Program: r.program()}
+		b.Free, b.Held = r.amount(), r.amount()
+		dst = append(dst, b)
 	}
 	return dst
 }
@@ -532,11 +567,10 @@ func decodeOutcome(r *reader, o *Outcome, at points.Timestamp) {
 		decodeMoves(r, o)
 	}
 	if m&outOthers != 0 {
-		for range r.count(maxOthers, 3) {
-			other := Balance{Program: r.program()}
-			other.Free, other.Held = r.amount(), r.amount()
-			o.Others = append(o.Others, other)
-		}
+		o.Others = decodeBalances(r, o.Others, maxOthers)
+	}
+	if m&outAnswer != 0 {
+		o.Answer = points.Reason(r.byte())
 	}
 }
 
@@ -655,7 +689,7 @@ func decodeLotKey(r *reader) LotKey {
 // wellFormed reports whether a record of the command could be read back: what is
 // not cannot be remembered, and is refused without a trace.
 func (c *Command) wellFormed(inGroup bool) bool {
-	if c.Kind == 0 || c.Kind >= kindCount || len(c.Group) > maxGroup {
+	if c.Kind == 0 || c.Kind >= kindCount || len(c.Group) > maxGroup || len(c.Told) > points.MaxBalances {
 		return false
 	}
 	if len(c.Operator) > maxText || len(c.Second) > maxText || len(c.Note) > maxText {

@@ -16,6 +16,9 @@ const (
 	stateTransaction
 	statePage
 	stateReference
+	stateRemote
+	stateTicket
+	stateCardDay
 )
 
 const stateVersion = 1

@@ -45,7 +45,9 @@ var kinds = map[string]book.Kind{
 	"release": book.KindRelease, "expire-holds": book.KindExpireHolds, "void": book.KindVoid, "refund": book.KindRefund,
 	"reverse": book.KindReverse, "transfer": book.KindTransfer, "adjust": book.KindAdjust, "reinstate": book.KindReinstate,
 	"expire-lots": book.KindExpireLots, "vest-lots": book.KindVestLots, "cut-over": book.KindCutOver, "settle": book.KindSettle,
-	"group": book.KindGroup, "decay": book.KindDecay,
+	"group": book.KindGroup, "decay": book.KindDecay, "forward": book.KindForward, "conclude": book.KindConclude,
+	"stand-in": book.KindStandIn, "owe": book.KindOwe,
+	"acknowledge": book.KindAcknowledge, "give-up": book.KindGiveUp, "resolve": book.KindResolve,
 }
 
 func (s *teller) tell(t *testing.T, td *datadriven.TestData) string {
@@ -69,6 +71,8 @@ func (s *teller) tell(t *testing.T, td *datadriven.TestData) string {
 		return text.String()
 	case "hold-view":
 		return s.holdView(t, td)
+	case "unfinished":
+		return s.unfinished(t)
 	}
 	words := []string{td.Cmd}
 	for _, arg := range td.CmdArgs {
@@ -76,6 +80,9 @@ func (s *teller) tell(t *testing.T, td *datadriven.TestData) string {
 	}
 	cmd := s.command(t, words)
 	cmd.Group, s.group = s.group, nil
+	if cmd.Kind >= book.KindConclude {
+		cmd.Original, cmd.OriginalKey = s.written[cmd.OriginalKey], points.TraceKey{}
+	}
 	before, digest := s.snapshot(t), s.book.Digest()
 	out := *s.do(cmd)
 	require.NoError(t, s.book.Audit())
@@ -215,6 +222,14 @@ func (s *teller) command(t *testing.T, words []string) book.Command {
 			cmd.Acquirer = points.AcquirerID(n)
 		case "against":
 			cmd.Against = book.AccountKind(n)
+		case "function":
+			require.NoError(t, cmd.Function.UnmarshalText([]byte(value)))
+		case "reverses":
+			require.NoError(t, cmd.Reverses.UnmarshalText([]byte(value)))
+		case "answer":
+			require.NoError(t, cmd.Answer.UnmarshalText([]byte(value)))
+		case "told":
+			cmd.Told = []book.Balance{{Program: 903, Free: points.Amount(n), Held: 5}, {Program: 902, Free: 7}}
 		case "house":
 			cmd.Acquirer, cmd.Merchant, cmd.Terminal = 0, points.MerchantID{}, points.TerminalID{}
 		default:
@@ -251,7 +266,7 @@ func (s *teller) entry(t *testing.T, cmd book.Command, words []string) book.Comm
 	id := number("id")
 	switch words[0] {
 	case "put-issuer":
-		cmd.Entry.Issuer = &book.Issuer{ID: points.IssuerID(id), Name: values["name"], Status: status}
+		cmd.Entry.Issuer = &book.Issuer{ID: points.IssuerID(id), Name: values["name"], Status: status, Link: values["link"]}
 	case "put-acquirer":
 		cmd.Entry.Acquirer = &book.Acquirer{ID: points.AcquirerID(id), Name: values["name"], Status: status}
 	case "put-program":
@@ -292,6 +307,12 @@ func (s *teller) show(text *strings.Builder, out *book.Outcome) {
 	if out.Amount != 0 {
 		fmt.Fprintf(text, ", amount %d", out.Amount)
 	}
+	if out.Forwarded {
+		text.WriteString(", to the issuer")
+	}
+	if out.Answer != 0 {
+		fmt.Fprintf(text, ", the acquirer is told %v", out.Answer)
+	}
 	if out.Batch != 0 {
 		fmt.Fprintf(text, ", batch %d", out.Batch)
 	}
@@ -321,6 +342,27 @@ func (s *teller) show(text *strings.Builder, out *book.Outcome) {
 	for _, other := range out.Others {
 		fmt.Fprintf(text, "  also in    %d: free %d held %d\n", other.Program, other.Free, other.Held)
 	}
+}
+
+func (s *teller) unfinished(t *testing.T) string {
+	var text strings.Builder
+	phases := map[book.RemotePhase]string{
+		book.RemoteOpen: "open", book.RemoteOwed: "a reversal is owed", book.RemoteTold: "an advice is owed", book.RemoteQueued: "for the operators",
+	}
+	for _, position := range s.book.Unfinished() {
+		view, ok, err := s.book.Remote(position)
+		require.NoError(t, err)
+		require.True(t, ok)
+		fmt.Fprintf(&text, "#%d %v %d of %d: %s", position, view.Function, view.Asked, view.Issuer, phases[view.Phase])
+		if view.Refusal != 0 {
+			fmt.Fprintf(&text, ", the issuer said %v", view.Refusal)
+		}
+		if view.Original != 0 {
+			fmt.Fprintf(&text, ", about #%d", view.Original)
+		}
+		text.WriteByte('\n')
+	}
+	return text.String()
 }
 
 func lotName(key book.LotKey) string {

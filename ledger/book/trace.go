@@ -176,6 +176,9 @@ func (b *Book) recall(cmd *Command, out *Outcome) (done bool, err error) {
 			out.Original = position
 			return true, nil
 		}
+		if isRemote(rec) {
+			return true, b.recallRemote(position, out)
+		}
 	}
 	postings, lots, others := out.Postings, out.Lots, out.Others
 	*out = rec.Outcome

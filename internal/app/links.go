@@ -1,0 +1,319 @@
+package app
+
+import (
+	"bufio"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/lianfen/lianfen/internal/config"
+	"github.com/lianfen/lianfen/ledger/book"
+	"github.com/lianfen/lianfen/points"
+	"github.com/lianfen/lianfen/router"
+	pointswitch "github.com/lianfen/lianfen/switch"
+	"github.com/lianfen/lianfen/switch/dialect"
+	"github.com/lianfen/lianfen/switch/link"
+)
+
+// theirPath is the name of the path on which a host dials us.
+const theirPath = "listen"
+
+// openIssuers makes the legs to the issuers' hosts, opens the addresses where hosts dial
+// us, and takes up what the last process owed them.
+func (a *App) openIssuers(ctx context.Context) error {
+	profiles, err := a.profiles(a.opts.Config.Links)
+	if err != nil {
+		return err
+	}
+	a.issuers, err = pointswitch.NewIssuers(pointswitch.IssuersOptions{
+		Ledger: a.ledger, Router: a.router, CardKey: a.key, Dialect: dialect.Host(), Clock: a.opts.Clock,
+		Links: profiles, Log: a.log, Registerer: a.registry,
+	})
+	if err != nil {
+		return err
+	}
+	for i := range a.opts.Config.Links {
+		l := &a.opts.Config.Links[i]
+		if l.Listen == "" {
+			continue
+		}
+		server, err := link.Listen(ctx, l.Listen, a.linkOptions(l), a.issuers.Entrance(l.Name, theirPath))
+		if err != nil {
+			return fmt.Errorf("link %s: %w", l.Name, err)
+		}
+		a.entrances = append(a.entrances, listener{l.Name, server})
+	}
+	return a.issuers.Recover(ctx)
+}
+
+// profiles turns the configuration's links into what the switch is told of them.
+func (a *App) profiles(links []config.Link) ([]pointswitch.LinkProfile, error) {
+	profiles := make([]pointswitch.LinkProfile, len(links))
+	for i := range links {
+		l := &links[i]
+		if a.linkMetrics[l.Name] == nil {
+			metrics, err := link.NewMetrics(a.registry, "link-"+l.Name)
+			if err != nil {
+				return nil, err
+			}
+			a.linkMetrics[l.Name] = metrics
+		}
+		standIn, err := a.standIn(&l.StandIn)
+		if err != nil {
+			return nil, fmt.Errorf("link %s: %w", l.Name, err)
+		}
+		profiles[i] = pointswitch.LinkProfile{
+			Name: l.Name, Institution: points.AcquirerID(l.Institution), Deadline: l.Deadline, MaxInFlight: l.MaxInFlight,
+			SignOn: l.SignOn, EchoAfter: l.EchoAfter, EchoDeadline: l.EchoDeadline, LostEchoes: l.LostEchoes,
+			Redial: l.Redial, RedialMost: l.RedialMost, Breaker: router.BreakerRules{Failures: l.BreakerFailures, Rest: l.BreakerRest},
+			Retry: l.Retry, GiveUp: l.GiveUp, RetryInFlight: l.RetryInFlight, UnknownEnds: l.UnknownEnds,
+			StandIn: standIn, Paths: a.paths(l),
+		}
+	}
+	return profiles, nil
+}
+
+// paths are the ways to a host: its addresses in their order, and behind them the one
+// on which it dials us.
+func (a *App) paths(l *config.Link) []pointswitch.PathProfile {
+	var paths []pointswitch.PathProfile
+	last := 0
+	for _, e := range l.Dial {
+		paths = append(paths, pointswitch.PathProfile{
+			Name: e.Address, Address: e.Address, Connections: l.Connections, Priority: e.Priority, Weight: e.Weight, Options: a.linkOptions(l),
+		})
+		last = max(last, e.Priority)
+	}
+	if l.Listen != "" {
+		paths = append(paths, pointswitch.PathProfile{Name: theirPath, Priority: last + 1, Weight: 1})
+	}
+	return paths
+}
+
+// linkOptions bounds the connections of a link. That one is silent is noticed by its
+// echoes, long before the bound here.
+func (a *App) linkOptions(l *config.Link) link.Options {
+	echoes := l.EchoAfter + time.Duration(l.LostEchoes+1)*l.EchoDeadline
+	return link.Options{Idle: max(link.DefaultIdle, 2*echoes), Metrics: a.linkMetrics[l.Name], Log: a.log}
+}
+
+func (a *App) standIn(s *config.StandIn) (pointswitch.StandIn, error) {
+	rules := pointswitch.StandIn{
+		MaxAmount: points.Amount(s.MaxAmount), MaxDay: points.Amount(s.MaxDay), MaxCount: uint32(s.MaxCount), //nolint:gosec // at most 1,000,000.
+	}
+	for _, program := range s.Programs {
+		rules.Programs = append(rules.Programs, points.ProgramID(program)) //nolint:gosec // 900 to 998.
+	}
+	if s.Refused == "" {
+		return rules, nil
+	}
+	var err error
+	rules.Refused, err = a.refusedCards(s.Refused)
+	return rules, err
+}
+
+// refusedCards reads card numbers, one a line, and keeps their tokens.
+func (a *App) refusedCards(path string) (cards map[points.CardToken]bool, err error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, fmt.Errorf("refused cards: %w", err)
+	}
+	if open := info.Mode().Perm() & 0o077; open != 0 {
+		return nil, fmt.Errorf("refused cards: %s has mode %v and lets others read card numbers; run: chmod 600 %s", path, info.Mode().Perm(), path)
+	}
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("refused cards: %w", err)
+	}
+	defer func() { err = errors.Join(err, file.Close()) }()
+	cards = make(map[points.CardToken]bool)
+	scanner := bufio.NewScanner(file)
+	for line := 1; scanner.Scan(); line++ {
+		text := strings.TrimSpace(scanner.Text())
+		if text == "" {
+			continue
+		}
+		pan, err := points.ParsePAN(text)
+		if err != nil {
+			return nil, fmt.Errorf("refused cards: %s, line %d: %w", path, line, err)
+		}
+		cards[a.token(pan)] = true
+	}
+	if err := scanner.Err(); err != nil {
+		return nil, fmt.Errorf("refused cards: %s: %w", path, err)
+	}
+	return cards, nil
+}
+
+// Reloaded says what a reload has put in force.
+type Reloaded struct {
+	Links int `json:"links"`
+	// Restart names what has changed and needs a restart.
+	Restart []string `json:"restart,omitempty"`
+}
+
+// Reload puts the links of a configuration in force that was read again, and the
+// directory as it is now. No message is dropped: what is under way ends as it began.
+func (a *App) Reload(ctx context.Context, c config.Config) (Reloaded, error) {
+	a.reloading.Lock()
+	defer a.reloading.Unlock()
+	profiles, err := a.profiles(c.Links)
+	if err != nil {
+		return Reloaded{}, err
+	}
+	if err := a.refresh(ctx); err != nil {
+		return Reloaded{}, err
+	}
+	if err := a.issuers.Reload(profiles); err != nil {
+		return Reloaded{}, err
+	}
+	done := Reloaded{Links: len(profiles), Restart: a.needsRestart(&c)}
+	a.log.Info("reloaded", slog.Int("links", done.Links), slog.Any("needs_restart", done.Restart))
+	return done, nil
+}
+
+// needsRestart lists the addresses that hosts dial and that are not as they were.
+func (a *App) needsRestart(c *config.Config) []string {
+	open := make(map[string]string)
+	for i := range a.opts.Config.Links {
+		open[a.opts.Config.Links[i].Name] = a.opts.Config.Links[i].Listen
+	}
+	var changed []string
+	for i := range c.Links {
+		if l := &c.Links[i]; open[l.Name] != l.Listen {
+			changed = append(changed, "links."+l.Name+".listen")
+		}
+	}
+	return changed
+}
+
+func (a *App) reload(ctx context.Context, _ nothing) (Reloaded, error) {
+	if a.opts.Reread == nil {
+		return Reloaded{}, points.Errorf(points.FunctionDisabled, "reload: this process has no configuration file to read again")
+	}
+	c, err := a.opts.Reread()
+	if err != nil {
+		return Reloaded{}, points.Errorf(points.FormatError, "reload: %w", err)
+	}
+	return a.Reload(ctx, c)
+}
+
+// heedHangups reloads when the process is told to. A configuration that cannot be read
+// changes nothing.
+func (a *App) heedHangups(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-a.opts.Hangups:
+			if _, err := a.reload(ctx, nothing{}); err != nil {
+				a.log.Error("reload refused; what was in force stays", slog.String("error", err.Error()))
+			}
+		}
+	}
+}
+
+func (a *App) links(context.Context, nothing) ([]pointswitch.LinkState, error) {
+	return a.issuers.Links(), nil
+}
+
+// Owed is a reversal or advice that an issuer has not acknowledged.
+type Owed struct {
+	RRN      string           `json:"rrn"`
+	Issuer   points.IssuerID  `json:"issuer"`
+	Link     string           `json:"link"`
+	Kind     string           `json:"kind"`  // reversal or advice
+	State    string           `json:"state"` // owed, or queued for the operators
+	Function points.Function  `json:"function"`
+	Program  points.ProgramID `json:"program"`
+	Amount   points.Amount    `json:"amount"`
+	Card     string           `json:"card"`
+	Since    string           `json:"since"`
+	Refusal  string           `json:"refusal,omitempty"` // what the issuer has said to it
+}
+
+// What is owed, for people.
+const (
+	owedReversal = "reversal"
+	owedAdvice   = "advice"
+	stateOwed    = "owed"
+	stateQueued  = "queued"
+)
+
+func (a *App) owed(ctx context.Context, _ nothing) ([]Owed, error) {
+	list := []Owed{}
+	err := a.ledger.View(ctx, func(b *book.Book) error {
+		for _, position := range b.Unfinished() {
+			view, _, err := b.Remote(position)
+			if err != nil {
+				return err
+			}
+			if view.Phase != book.RemoteOpen {
+				list = append(list, a.owedOf(&view))
+			}
+		}
+		return nil
+	})
+	slices.SortFunc(list, func(x, y Owed) int { return cmp.Or(cmp.Compare(x.Since, y.Since), cmp.Compare(x.RRN, y.RRN)) })
+	return list, err
+}
+
+func (a *App) owedOf(view *book.RemoteView) Owed {
+	rrn := view.Position.RRN()
+	o := Owed{
+		RRN: string(rrn[:]), Issuer: view.Issuer, Link: a.router.Table().LinkOf(view.Issuer), Kind: owedReversal, State: stateOwed,
+		Function: view.Function, Program: view.Program, Amount: view.Asked, Since: view.OwedAt.String(),
+	}
+	if view.Phase == book.RemoteTold || (view.Phase == book.RemoteQueued && view.Advice) {
+		o.Kind = owedAdvice
+	}
+	if view.Phase == book.RemoteQueued {
+		o.State = stateQueued
+	}
+	if view.Refusal != 0 {
+		o.Refusal = view.Refusal.String()
+	}
+	if pan, ok := a.key.PAN(view.Card); ok {
+		o.Card = pan.Masked()
+	}
+	return o
+}
+
+// Resolution ends what was left to the operators; two different people stand behind it.
+type Resolution struct {
+	RRN      string `json:"rrn"`
+	Stands   bool   `json:"stands"` // at the issuer, who was asked; else it is gone there
+	Operator string `json:"operator"`
+	Second   string `json:"second"`
+	Note     string `json:"note"`
+}
+
+func (a *App) resolve(ctx context.Context, r Resolution) (Done, error) {
+	position, err := points.ParseRRN(r.RRN)
+	if err != nil {
+		return Done{}, err
+	}
+	answer := points.ReversedBefore
+	if r.Stands {
+		answer = points.Approved
+	}
+	out, err := a.ledger.Do(ctx, &book.Command{
+		Kind: book.KindResolve, At: a.opts.Clock(), Original: position, Answer: answer,
+		Operator: r.Operator, Second: r.Second, Note: r.Note,
+	})
+	if err != nil {
+		return Done{}, err
+	}
+	if !out.Reason.Approved() {
+		return Done{}, points.Errorf(out.Reason, "resolve %s: %s", r.RRN, out.Reason.English())
+	}
+	a.issuers.Look(out.Issuer, position)
+	rrn := out.Position.RRN()
+	return Done{RRN: string(rrn[:]), Date: out.Date}, nil
+}

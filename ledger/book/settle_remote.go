@@ -1,0 +1,272 @@
+package book
+
+import "github.com/lianfen/lianfen/points"
+
+// acknowledge enters the issuer's answer to what it was owed.
+//
+//	reversal: gone (00)                      ended without effect
+//	          stands (22)                    the operators' queue
+//	          never heard of (25), Final     ended without effect
+//	advice:   taken (00)                     ended; a reversal that waited is owed now
+//	          refused                        the operators' queue
+//
+// Anything else changes nothing: it is sent again.
+func (b *Book) acknowledge(cmd *Command, r *remote, out *Outcome) (points.Reason, error) {
+	if !cmd.Answer.Valid() {
+		return points.FormatError, nil
+	}
+	switch r.phase {
+	case RemoteOwed:
+		switch {
+		case cmd.Answer.Approved(), cmd.Answer == points.UnknownOriginal && cmd.Final:
+			return points.Approved, b.lapse(r)
+		case cmd.Answer == points.OriginalClosed:
+			b.queue(r, cmd.Answer)
+			return points.Approved, nil
+		}
+		return points.NotPermitted, nil
+	case RemoteTold:
+		b.touch(r)
+		switch {
+		case !cmd.Answer.Approved():
+			b.queue(r, cmd.Answer)
+		case r.reversed != 0:
+			b.oweReversal(cmd, r)
+			out.Forwarded = true
+		default:
+			r.authCode = cmd.AuthCode
+			b.finish(r)
+		}
+		return points.Approved, nil
+	default:
+		return points.OriginalClosed, nil
+	}
+}
+
+// queue leaves r to the operators.
+func (b *Book) queue(r *remote, refusal points.Reason) {
+	b.touch(r)
+	r.before, r.phase, r.refusal = r.phase, RemoteQueued, refusal
+}
+
+// giveUp leaves to the operators what an issuer has not acknowledged in time.
+func (b *Book) giveUp(cmd *Command, r *remote, _ *Outcome) (points.Reason, error) {
+	if r.phase != RemoteOwed && r.phase != RemoteTold {
+		return points.OriginalClosed, nil
+	}
+	b.queue(r, cmd.Answer)
+	return points.Approved, nil
+}
+
+// resolve ends what was left to the operators, who have asked the issuer: it stands
+// there (Approved), or is gone (ReversedBefore). Afterwards clearing says the same as
+// the issuer's ledger, except that an acquirer who was told "approved" keeps what it
+// was told and the difference goes to suspense:
+//
+//	stands, nothing booked    issued(issuer) -asked     clearing(acquirer) +asked
+//	gone, and was told        issued(issuer) +booked    suspense(issuer)   -booked
+func (b *Book) resolve(cmd *Command, r *remote, out *Outcome) (points.Reason, error) {
+	if reason := twoPeople(cmd); !reason.Approved() {
+		return reason, nil
+	}
+	stands := cmd.Answer == points.Approved
+	switch {
+	case r.phase != RemoteQueued:
+		return points.OriginalClosed, nil
+	case !stands && cmd.Answer != points.ReversedBefore:
+		return points.FormatError, nil
+	case stands && r.before == RemoteOwed:
+		if reason, err := b.restore(r, out); err != nil || !reason.Approved() {
+			return reason, err
+		}
+	case r.before == RemoteOwed:
+		return points.Approved, b.lapse(r)
+	case !stands:
+		issued, suspense := AccountKey{IssuedAccount, r.program, uint64(r.issuer)}, AccountKey{SuspenseAccount, r.program, uint64(r.issuer)}
+		if reason, err := b.postHouse(issued, r.booked, out); err != nil || !reason.Approved() {
+			return reason, err
+		}
+		if reason, err := b.postHouse(suspense, -r.booked, out); err != nil || !reason.Approved() {
+			return reason, err
+		}
+		out.Amount = r.approved
+	case r.reversed != 0: // The advice was taken after all; the acquirer reversed it meanwhile.
+		b.oweReversal(cmd, r)
+		out.Forwarded = true
+		return points.Approved, nil
+	}
+	b.touch(r)
+	b.finish(r)
+	return points.Approved, nil
+}
+
+// restore books what stands at the issuer although a reversal was owed.
+func (b *Book) restore(r *remote, out *Outcome) (points.Reason, error) {
+	if r.approved == 0 {
+		return b.approve(r, r.asked, out)
+	}
+	moves, err := b.moves(r, r.approved)
+	if err != nil {
+		return 0, err
+	}
+	if reason, err := b.bookRemote(r, moves, out); err != nil || !reason.Approved() {
+		return reason, err
+	}
+	out.Amount = r.approved
+	b.touch(r)
+	r.booked += moves
+	return points.Approved, nil
+}
+
+// reverseRemote undoes, for the acquirer, a request that was forwarded: what is
+// booked is booked back, and the issuer is owed a reversal.
+func (b *Book) reverseRemote(cmd *Command, r *remote, out *Outcome) (points.Reason, error) {
+	switch {
+	case cmd.Reverses != 0 && r.function != 0 && cmd.Reverses != r.function:
+		return points.OriginalDiffers, nil
+	case cmd.Terminal != points.TerminalID{} && cmd.Terminal != r.terminal:
+		return points.OriginalDiffers, nil
+	case cmd.Amount != 0 && cmd.Amount != r.asked && cmd.Amount != r.approved:
+		return points.OriginalDiffers, nil
+	case Told(r.function):
+		return points.NotPermitted, nil
+	case r.reversed != 0 || r.voided != 0 || r.function == points.Balance:
+		return points.Approved, nil
+	case r.phase == RemoteDone && (r.approved == 0 || (r.function == points.PreAuth && r.returned != 0)):
+		return points.Approved, nil // Declined, ended without effect, or captured meanwhile.
+	case r.returned != 0:
+		return points.OriginalClosed, nil // A refund was asked for, so its sender knew the answer.
+	}
+	back := -r.booked
+	if reason, err := b.bookRemote(r, back, out); err != nil || !reason.Approved() {
+		return reason, err
+	}
+	out.Amount = max(back, -back)
+	b.touch(r)
+	r.booked += back
+	r.reversed = b.position + 1
+	switch r.phase {
+	case RemoteOpen, RemoteDone:
+		b.oweReversal(cmd, r)
+		out.Forwarded = true
+	case RemoteQueued:
+		r.before = RemoteOwed
+	case RemoteOwed, RemoteTold:
+	}
+	return points.Approved, nil
+}
+
+// recallRemote answers the repeat of a request that was forwarded: as it was answered
+// the first time, or that there is no answer yet.
+func (b *Book) recallRemote(position points.Position, out *Outcome) error {
+	r, err := b.needRemote(position)
+	if err != nil {
+		return err
+	}
+	switch {
+	case r.reversed != 0:
+		out.Reason, out.Original = points.ReversedBefore, position
+		return nil
+	case r.answered == 0:
+		rec, err := b.record(position)
+		if err != nil {
+			return err
+		}
+		rec.Outcome.copyTo(out)
+		out.Replayed, out.Forwarded = true, true
+		return nil
+	}
+	rec, err := b.record(r.answered)
+	if err != nil {
+		return err
+	}
+	rec.Outcome.copyTo(out)
+	*out = out.ForAcquirer()
+	out.Replayed = true
+	return nil
+}
+
+// copyTo copies o into out, whose slices are used again.
+func (o *Outcome) copyTo(out *Outcome) {
+	postings, lots, others := out.Postings[:0], out.Lots[:0], out.Others[:0]
+	*out = *o
+	out.Postings, out.Lots, out.Others = append(postings, o.Postings...), append(lots, o.Lots...), append(others, o.Others...)
+}
+
+// ForAcquirer is the outcome of a conclude, stand-in or owe as the acquirer whose
+// request was forwarded is told it: its reason and, as RRN, the position of the
+// request. It shares o's slices.
+func (o *Outcome) ForAcquirer() Outcome {
+	answer := *o
+	answer.Reason, answer.Position, answer.Original = o.Answer, o.Original, 0
+	return answer
+}
+
+// RemoteView is a transaction at an issuer with a ledger of its own, as it is now:
+// all that is needed to tell the issuer what it is owed.
+type RemoteView struct {
+	Position points.Position // our RRN
+	Phase    RemotePhase
+	Function points.Function
+	Issuer   points.IssuerID
+	Acquirer points.AcquirerID
+	Merchant points.MerchantID
+	Terminal points.TerminalID
+	Program  points.ProgramID
+	Card     points.CardToken
+	Asked    points.Amount
+	Approved points.Amount
+	Booked   points.Amount // in clearing with the acquirer, credit positive
+	Posted   points.Timestamp
+	Partial  bool // the issuer may approve a part
+
+	Reversed points.Position // by which of the acquirer's reversals; 0: not
+	OwedBy   points.Position // RemoteOwed: the command that owes the reversal
+	OwedAt   points.Timestamp
+	Refusal  points.Reason // RemoteQueued: why, as far as the issuer has said
+	Advice   bool          // RemoteQueued: it was an advice that is not taken
+	AuthCode [6]byte       // the issuer's
+
+	// The remote transaction that it is about; zero: none.
+	Original         points.Position
+	OriginalFunction points.Function
+	OriginalPosted   points.Timestamp
+	OriginalAuthCode [6]byte
+}
+
+// Remote returns the transaction that was forwarded at position; ok is false when
+// there is none.
+func (b *Book) Remote(position points.Position) (view RemoteView, ok bool, err error) {
+	b.trim()
+	r, err := b.findRemote(position)
+	if r == nil || err != nil {
+		return RemoteView{}, false, err
+	}
+	view = RemoteView{
+		Position: r.position, Phase: r.phase, Function: r.function, Issuer: r.issuer, Acquirer: r.acquirer, Merchant: r.merchant,
+		Terminal: r.terminal, Program: r.program, Card: r.card, Asked: r.asked, Approved: r.approved, Booked: r.booked, Posted: r.posted,
+		Partial: r.partial, Reversed: r.reversed, OwedBy: r.owedBy, OwedAt: r.owedAt, Refusal: r.refusal, Advice: r.before == RemoteTold,
+		AuthCode: r.authCode, Original: r.original,
+	}
+	if r.original == 0 {
+		return view, true, nil
+	}
+	about, err := b.needRemote(r.original)
+	if err != nil {
+		return RemoteView{}, false, err
+	}
+	view.OriginalFunction, view.OriginalPosted, view.OriginalAuthCode = about.function, about.posted, about.authCode
+	return view, true, nil
+}
+
+// Unfinished returns the positions of all remote transactions that are open, owed or
+// in the operators' queue, in no order that means anything.
+func (b *Book) Unfinished() []points.Position {
+	var positions []points.Position
+	for _, t := range b.unfinished.tickets {
+		if t.position != 0 {
+			positions = append(positions, t.position)
+		}
+	}
+	return positions
+}

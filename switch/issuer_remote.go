@@ -1,0 +1,539 @@
+package pointswitch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/lianfen/lianfen/ledger"
+	"github.com/lianfen/lianfen/ledger/book"
+	"github.com/lianfen/lianfen/points"
+	"github.com/lianfen/lianfen/router"
+	"github.com/lianfen/lianfen/switch/link"
+)
+
+// leg is what is under way with the host at the end of one link.
+//
+//	exchange.settle ── forwarded, durable ──> take ──> send ──> pending
+//	                                            │               │  │
+//	      no connection: stand-in, conclude 92, │     answered ─┘  └─ expired: owe
+//	      or owe where it is told (0220)        v        │               │
+//	                                          ledger <── conclude        v
+//	                                            │                      ledger
+//	     answers of all who wait <── settled ───┴──────> saf.go: what is owed
+//
+// Nothing is sent, and nobody is answered, before what it rests on is durable. Its
+// methods run on many goroutines (commits, connections, Run); mu guards all of it.
+// The ledger and those who wait are called without mu, since they call back: what is
+// to be called is collected in after, see do.
+type leg struct {
+	of   *Issuers
+	name string
+
+	mu      sync.Mutex
+	profile *LinkProfile
+	paths   []*path
+	turn    uint64                         // requests that have chosen a path
+	stan    points.STAN                    // of network messages
+	flights map[points.Position]*flight    // forwarded, and the acquirer is not answered
+	pending *link.Matcher[replyKey, await] // sent, and the host has not answered
+	late    map[replyKey]points.Position   // time-out over, and something is owed
+	start   []*flight                      // waits for refresh to read what it is about
+	again   []func()                       // what the ledger had no room for
+	againAt points.Timestamp
+	planned points.Timestamp // when Run looks again at the latest
+	after   []func()
+
+	saf
+}
+
+// await is what an answer is awaited for; one of the three is set.
+type await struct {
+	flight *flight
+	item   *item
+	outlet *outlet // an answer to a network message of ours
+	due    time.Time
+	sent   points.Timestamp
+}
+
+// flight is a request on its way to the issuer and back.
+type flight struct {
+	leg     *leg
+	view    book.RemoteView
+	live    points.Request // what only the request itself tells: entry mode, expiry
+	waiting []*exchange    // the first and its repeats
+	outlet  *outlet        // nil: not sent
+	key     replyKey
+	refusal points.Reason // why it was not sent
+	cmd     book.Command  // on its way through the ledger
+	settled func(*book.Outcome)
+}
+
+// maxPending bounds the answers that one leg awaits, whatever its profile says.
+const maxPending = 1 << 16
+
+func newLeg(of *Issuers, name string) *leg {
+	return &leg{
+		of: of, name: name, profile: &LinkProfile{Name: name},
+		flights: make(map[points.Position]*flight), pending: link.NewMatcher[replyKey, await](maxPending),
+		late: make(map[replyKey]points.Position), saf: newSAF(),
+	}
+}
+
+// do runs f with mu held, then without it what f has collected in after.
+func (l *leg) do(f func()) {
+	l.mu.Lock()
+	f()
+	after := l.after
+	l.after = nil
+	l.mu.Unlock()
+	for _, call := range after {
+		call()
+	}
+}
+
+// plan has Run look again by then at the latest. mu is held.
+func (l *leg) plan(then points.Timestamp) {
+	if then < l.planned {
+		l.planned = then
+		l.of.Wake()
+	}
+}
+
+func (l *leg) profiled() *LinkProfile {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.profile
+}
+
+// take carries a request that the ledger has admitted, or lets a repeat of it wait. out
+// is read before take returns.
+func (l *leg) take(x *exchange, out *book.Outcome) {
+	position := out.Position
+	l.do(func() {
+		f := l.flights[position]
+		if f != nil {
+			f.waiting = append(f.waiting, x)
+			return
+		}
+		f = l.flight(x, out)
+		l.flights[position] = f
+		switch {
+		case out.Replayed: // Sent by somebody who will not hear the answer.
+			l.submit(f, book.Command{Kind: book.KindOwe})
+		case out.Original != 0:
+			l.start = append(l.start, f)
+			l.of.Wake()
+		default:
+			l.send(f)
+		}
+	})
+}
+
+func (l *leg) flight(x *exchange, out *book.Outcome) *flight {
+	f := &flight{leg: l, waiting: []*exchange{x}, view: book.RemoteView{
+		Position: out.Position, Phase: book.RemoteOpen, Function: x.cmd.Function, Issuer: out.Issuer, Acquirer: x.cmd.Acquirer,
+		Merchant: x.cmd.Merchant, Terminal: x.cmd.Terminal, Program: out.Program, Card: x.cmd.Card,
+		Asked: out.Amount, Posted: out.Posted, Partial: x.cmd.PartialOK, Original: out.Original,
+	}}
+	f.live = points.Request{
+		EntryMode: x.req.EntryMode, CardSequence: x.req.CardSequence, Expiry: x.req.Expiry, LocalTime: x.req.LocalTime,
+		LocalDate: x.req.LocalDate, Product: x.req.Product,
+	}
+	f.settled = f.settle
+	return f
+}
+
+// send puts a flight on a connection. mu is held.
+func (l *leg) send(f *flight) {
+	now := l.of.opts.Clock()
+	o, refusal := l.choose(now)
+	if o == nil {
+		l.unsent(f, refusal)
+		return
+	}
+	req := l.message(&f.view)
+	live := &f.live
+	req.EntryMode, req.CardSequence, req.Expiry = live.EntryMode, live.CardSequence, live.Expiry
+	req.LocalTime, req.LocalDate, req.Product = live.LocalTime, live.LocalDate, live.Product
+	frame, key, err := l.encode(&req)
+	if err != nil {
+		l.of.opts.Log.Error("request to an issuer cannot be written",
+			slog.String("link", l.name), slog.Uint64("position", uint64(f.view.Position)), slog.String("error", err.Error()))
+		l.conclude(f, points.InternalError)
+		return
+	}
+	f.key = key
+	if err := l.dispatch(o, frame, key, await{flight: f, sent: now, due: now.Add(l.profile.Deadline).Time()}); err != nil {
+		l.unsent(f, points.LineDown)
+		return
+	}
+	f.outlet = o
+}
+
+// dispatch sends a frame and awaits its answer. mu is held.
+func (l *leg) dispatch(o *outlet, frame []byte, key replyKey, w await) error {
+	if err := l.pending.Add(key, w.due, w); err != nil {
+		return fmt.Errorf("switch: link %s: %w", l.name, err)
+	}
+	if err := o.conn.Send(func(dst []byte) []byte { return append(dst, frame...) }); err != nil {
+		l.pending.Take(key)
+		return fmt.Errorf("switch: link %s: %w", l.name, err)
+	}
+	o.inFlight++
+	l.plan(points.TimestampOf(w.due))
+	return nil
+}
+
+// choose finds the connection for the next request: 92 when none is up, 91 when those
+// that are do not answer or are full. mu is held.
+func (l *leg) choose(now points.Timestamp) (*outlet, points.Reason) {
+	refusal := points.LineDown
+	paths := make([]router.Path, len(l.paths))
+	for i, p := range l.paths {
+		best := p.idlest(l.profile.MaxInFlight)
+		if p.up() > 0 {
+			refusal = points.IssuerDown
+		}
+		paths[i] = router.Path{Priority: p.profile.Priority, Weight: p.profile.Weight, Ready: best != nil && p.breaker.Ready(now)}
+	}
+	i := router.Choose(paths, l.turn)
+	if i < 0 {
+		return nil, refusal
+	}
+	l.turn++
+	p := l.paths[i]
+	p.breaker.Allows(now)
+	return p.idlest(l.profile.MaxInFlight), points.Approved
+}
+
+// unsent ends a flight that was not sent: nothing has to be reversed. mu is held.
+func (l *leg) unsent(f *flight, refusal points.Reason) {
+	f.refusal = refusal
+	l.of.metrics.unsent.WithLabelValues(l.name, refusal.String()).Inc()
+	switch stand := &l.profile.StandIn; {
+	case book.Told(f.view.Function):
+		l.submit(f, book.Command{Kind: book.KindOwe})
+	case stand.allows(&f.view):
+		l.submit(f, book.Command{Kind: book.KindStandIn, Amount: stand.MaxDay, Limit: stand.MaxCount})
+	default:
+		l.conclude(f, refusal)
+	}
+}
+
+// allows reports whether a request may be approved in the issuer's place, as far as it
+// alone tells; what was approved for the card before is the ledger's to count.
+func (s *StandIn) allows(view *book.RemoteView) bool {
+	return view.Function == points.Redeem && slices.Contains(s.Programs, view.Program) &&
+		(s.MaxAmount == 0 || view.Asked <= s.MaxAmount) && !s.Refused[view.Card]
+}
+
+// conclude ends a flight with a reason of our own. mu is held.
+func (l *leg) conclude(f *flight, reason points.Reason) {
+	l.submit(f, book.Command{Kind: book.KindConclude, Answer: reason})
+}
+
+// submit sends cmd about f through the ledger. mu is held.
+func (l *leg) submit(f *flight, cmd book.Command) {
+	cmd.Original, cmd.At = f.view.Position, l.of.opts.Clock()
+	f.cmd = cmd
+	l.after = append(l.after, func() { l.of.opts.Ledger.Submit(&f.cmd, f.settled) })
+}
+
+// settle is called by the ledger when a command about the flight is durable, or was
+// refused.
+func (f *flight) settle(out *book.Outcome) {
+	l, position := f.leg, f.view.Position
+	switch {
+	case out.Reason.Approved():
+		answer := out.ForAcquirer()
+		if answer.Reason == 0 { // Reversed by its acquirer, who asked before there was an answer.
+			answer.Reason = points.ReversedBefore
+		}
+		l.land(f, &answer)
+		if f.cmd.Kind != book.KindConclude || out.Answer == 0 {
+			l.notice(position)
+		}
+	case out.Reason == points.Overloaded:
+		l.do(func() {
+			l.again = append(l.again, func() { l.submit(f, f.cmd) })
+			l.againAt = l.of.opts.Clock().Add(againAfter)
+			l.of.Wake()
+		})
+	case out.Reason == points.Draining:
+		l.abandon(f)
+	case f.cmd.Kind == book.KindStandIn:
+		l.do(func() { l.conclude(f, f.refusal) })
+	case out.Reason == points.OriginalClosed:
+		// Another command about it was first, and has answered.
+	case out.Reason == points.ReversedBefore:
+		l.land(f, &book.Outcome{Reason: out.Reason, Date: out.Date})
+	case f.cmd.Kind == book.KindConclude:
+		l.do(func() { l.submit(f, book.Command{Kind: book.KindOwe}) })
+	default:
+		l.of.opts.Log.Error("transaction with an issuer cannot be ended",
+			slog.String("link", l.name), slog.Uint64("position", uint64(position)), slog.String("reason", out.Reason.String()))
+		l.land(f, &book.Outcome{Reason: points.InternalError, Date: out.Date})
+	}
+}
+
+// againAfter is when the ledger is asked again after it had no room.
+const againAfter = 100 * time.Millisecond
+
+// land answers all who wait for a flight, as the journal says.
+func (l *leg) land(f *flight, answer *book.Outcome) {
+	l.do(func() {
+		delete(l.flights, f.view.Position)
+		waiting := f.waiting
+		f.waiting = nil
+		l.after = append(l.after, func() {
+			for i, x := range waiting {
+				x.fill(answer)
+				x.replayed = i > 0
+				x.answer(answer.Reason)
+			}
+		})
+	})
+}
+
+// abandon drops those who wait for a flight that the ledger takes nothing about any
+// more. The next start owes the issuer a reversal.
+func (l *leg) abandon(f *flight) {
+	l.do(func() {
+		delete(l.flights, f.view.Position)
+		waiting := f.waiting
+		f.waiting = nil
+		l.after = append(l.after, func() {
+			for _, x := range waiting {
+				x.drop(points.Draining)
+			}
+		})
+	})
+}
+
+// answered takes an answer of the host.
+func (l *leg) answered(frame []byte, now points.Timestamp) {
+	var echo points.Request
+	var resp points.Response
+	if err := l.of.opts.Dialect.DecodeResponse(frame, &echo, &resp); err != nil {
+		l.of.metrics.strays.WithLabelValues(l.name, strayMalformed).Inc()
+		l.of.opts.Log.Warn("answer of an issuer cannot be read", slog.String("link", l.name), slog.String("error", err.Error()))
+		return
+	}
+	key := keyOf(&echo, echo.Envelope.MTI)
+	l.do(func() {
+		w, ok := l.pending.Take(key)
+		switch {
+		case !ok:
+			l.unexpected(key, &resp)
+			return
+		case w.flight != nil && !w.flight.agrees(&echo, &resp):
+			// It is not the answer to what was asked. The right one may still come.
+			l.of.metrics.strays.WithLabelValues(l.name, strayDiffers).Inc()
+			if err := l.pending.Add(key, w.due, w); err != nil {
+				l.expired(w, now) // There is no room to wait.
+			}
+			return
+		}
+		l.of.metrics.answered.WithLabelValues(l.name).Observe(now.Sub(w.sent).Seconds())
+		switch {
+		case w.flight != nil:
+			w.flight.outlet.answered()
+			l.decided(w.flight, &resp)
+		case w.item != nil:
+			w.item.outlet.answered()
+			l.acknowledged(w.item, &resp)
+		default:
+			w.outlet.inFlight--
+			w.outlet.greeted(resp.Reason, now)
+		}
+	})
+}
+
+// agrees checks what an answer echoes of the amount: DE4 comes back as it went, or
+// smaller where part was approved.
+func (f *flight) agrees(echo *points.Request, resp *points.Response) bool {
+	switch {
+	case !echo.Has(4):
+		return f.view.Asked == 0 || !resp.Reason.Approved()
+	case resp.Reason == points.ApprovedPartly:
+		return resp.Amount > 0 && resp.Amount <= f.view.Asked
+	default:
+		return resp.Amount == f.view.Asked
+	}
+}
+
+// decided enters the issuer's answer. An issuer that has had no answer itself has
+// decided nothing: that is a time-out of ours. mu is held.
+func (l *leg) decided(f *flight, resp *points.Response) {
+	if resp.Reason == points.NoAnswer || resp.Reason == points.IssuerTimeout {
+		l.late[f.key] = f.view.Position
+		l.submit(f, book.Command{Kind: book.KindOwe})
+		return
+	}
+	l.submit(f, verdict(resp, f.view.Asked))
+}
+
+// verdict is the command that enters an issuer's answer to a request for asked.
+func verdict(resp *points.Response, asked points.Amount) book.Command {
+	cmd := book.Command{Kind: book.KindConclude, Answer: resp.Reason, AuthCode: resp.AuthCode}
+	if !resp.Reason.Approved() {
+		return cmd
+	}
+	cmd.Amount, cmd.Told = asked, toldBalances(resp)
+	switch {
+	case resp.Used > 0 && resp.Used < asked: // Points and cash: DE62 says how much in points.
+		cmd.Amount, cmd.Answer = resp.Used, points.ApprovedPartly
+	case resp.Reason == points.ApprovedPartly:
+		cmd.Amount = resp.Amount
+	}
+	return cmd
+}
+
+// unexpected takes an answer that nobody waits for: a late one, or a stray. mu is held.
+func (l *leg) unexpected(key replyKey, resp *points.Response) {
+	position, ok := l.late[key]
+	if !ok {
+		l.of.metrics.strays.WithLabelValues(l.name, strayUnknown).Inc()
+		return
+	}
+	if resp.Reason == points.NoAnswer || resp.Reason == points.IssuerTimeout {
+		return
+	}
+	l.of.metrics.late.WithLabelValues(l.name).Inc()
+	cmd := verdict(resp, 0)
+	cmd.Original, cmd.At = position, l.of.opts.Clock()
+	l.after = append(l.after, func() {
+		l.of.opts.Ledger.Submit(&cmd, func(*book.Outcome) { l.notice(position) })
+	})
+}
+
+// expired ends the wait for an answer. mu is held.
+func (l *leg) expired(w await, now points.Timestamp) {
+	l.of.metrics.timeouts.WithLabelValues(l.name).Inc()
+	switch {
+	case w.flight != nil:
+		f := w.flight
+		f.outlet.inFlight--
+		f.outlet.path.breaker.Unanswered(now, l.profile.Breaker)
+		l.late[f.key] = f.view.Position
+		l.submit(f, book.Command{Kind: book.KindOwe})
+	case w.item != nil:
+		w.item.outlet.inFlight--
+		w.item.outlet.path.breaker.Unanswered(now, l.profile.Breaker)
+		l.postpone(w.item, now)
+	default:
+		w.outlet.inFlight--
+		w.outlet.unheard(now)
+	}
+}
+
+// lost ends the wait for every answer that should have come over o. mu is held.
+func (l *leg) lost(o *outlet, now points.Timestamp) {
+	for _, f := range l.flights {
+		if f.outlet == o {
+			if w, ok := l.pending.Take(f.key); ok {
+				l.expired(w, now)
+			}
+		}
+	}
+	for _, it := range l.order {
+		if it.outlet == o {
+			if w, ok := l.pending.Take(it.key); ok {
+				l.expired(w, now)
+			}
+		}
+	}
+	if _, ok := l.pending.Take(o.key); ok {
+		o.inFlight--
+	}
+}
+
+// refresh reads from the book what flights are about and what is owed, which only the
+// book can tell.
+func (l *leg) refresh(ctx context.Context) error {
+	var start []*flight
+	var notices []points.Position
+	l.do(func() {
+		start, notices = l.start, l.notices
+		l.start, l.notices = nil, nil
+	})
+	if len(start) == 0 && len(notices) == 0 {
+		return nil
+	}
+	views := make(map[points.Position]book.RemoteView)
+	err := l.of.opts.Ledger.View(ctx, func(b *book.Book) error {
+		for _, f := range start {
+			notices = append(notices, f.view.Position)
+		}
+		for _, position := range notices {
+			view, ok, err := b.Remote(position)
+			if err != nil || !ok {
+				return errors.Join(err, unlessOK(ok, position))
+			}
+			views[position] = view
+		}
+		return nil
+	})
+	switch reason := points.ReasonOf(err); {
+	case reason == points.Overloaded:
+		l.do(func() {
+			l.start, l.notices = append(start, l.start...), append(notices, l.notices...)
+			l.againAt = l.of.opts.Clock().Add(againAfter)
+			l.again = append(l.again, func() {})
+		})
+		return nil
+	case reason == points.Draining || errors.Is(err, ledger.ErrClosed):
+		return nil
+	case err != nil:
+		return err
+	}
+	l.do(func() {
+		for _, f := range start {
+			f.view = views[f.view.Position]
+			if f.view.Phase == book.RemoteOpen {
+				l.send(f)
+			} else {
+				l.conclude(f, points.ReversedBefore)
+			}
+		}
+		for _, position := range notices {
+			l.owes(views[position])
+		}
+	})
+	return nil
+}
+
+// advance does what is due at now. It returns how long nothing more will be, and the
+// connections that are to be dialled.
+func (l *leg) advance(now points.Timestamp) (wait time.Duration, dials []*outlet) {
+	l.do(func() {
+		if len(l.again) > 0 && now >= l.againAt {
+			again := l.again
+			l.again = nil
+			for _, call := range again {
+				call()
+			}
+		}
+		l.pending.Expire(now.Time(), func(_ replyKey, w await) { l.expired(w, now) })
+		next := now.Add(time.Minute)
+		if len(l.again) > 0 {
+			next = min(next, l.againAt)
+		}
+		next = min(next, l.sendOwed(now))
+		for _, p := range l.paths {
+			due, more := p.advance(now)
+			next, dials = min(next, due), append(dials, more...)
+		}
+		if due, ok := l.pending.Next(); ok {
+			next = min(next, points.TimestampOf(due))
+		}
+		l.planned = next
+		wait = since(next, now)
+	})
+	return wait, dials
+}

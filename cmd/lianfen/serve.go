@@ -113,7 +113,7 @@ func profileCPU(path string) (stop func() error, err error) {
 	if path == "" {
 		return func() error { return nil }, nil
 	}
-	file, err := os.Create(path) //nolint:gosec // the operator says where.
+	file, err := os.Create(path)
 	if err != nil {
 		return nil, fmt.Errorf("profile: %w", err)
 	}

@@ -32,10 +32,10 @@ import (
 // 2^ShelfBits positions.
 //
 //	b  shelf, 4 | c  token, 16 | position, 8                records that name the card
+//	b  shelf, 4 | h                                         how far the index had come: ShelfBits, 1 | position, 8 | hash of the block, 32 | business date, 4
 //	b  shelf, 4 | m  member, 8 | position, 8                records about the member: 1 its points moved, 2 they did not
 //	b  shelf, 4 | t  terminal, 8 | STAN, 4 | position, 8    records of the terminal's message
 //	d  date, 4     first position of the business date, 8
-//	h              how far it has come: ShelfBits, 1 | position, 8 | hash of the block, 32 | business date, 4
 //	o  token, 16   member that the card belongs to, 8
 //
 // Without shelves every write would fall among all the keys there are, and the
@@ -48,7 +48,7 @@ import (
 // log, at most Pace after those records are durable. When records come faster than
 // that is good for, the projection waits until a shelf is full, or until somebody
 // asks, sorts its keys and has them taken in as one table: a tenth of the work and
-// of the bytes. The mark h that counts them is written with them. A crash can lose the last writes, and they are made again. A mark
+// of the bytes. The mark h that counts them is written with them, last. A crash can lose the last writes, and they are made again. A mark
 // that is not one of the journal's blocks, as after the restore of an older journal,
 // makes the projection begin anew.
 type Projection struct {
@@ -209,7 +209,7 @@ func (p *Projection) resume() error {
 		return err
 	}
 	defer l.readers.Done()
-	value, ok, err := l.store.Get(nil, store.Index, []byte{headKey})
+	value, ok, err := p.head()
 	if err != nil || !ok {
 		return err
 	}
@@ -227,6 +227,24 @@ func (p *Projection) resume() error {
 	p.position.Store(mark.Position)
 	return nil
 }
+
+// head reads how far the index has come: as the last shelf has it, and as an index
+// without shelves had it.
+func (p *Projection) head() (value []byte, ok bool, err error) {
+	s := p.ledger.store
+	last, _, ok, err := s.AtOrBefore(nil, store.Index, []byte{shelfKey, 0xff, 0xff, 0xff, 0xff, 0xff})
+	if err != nil {
+		return nil, false, err
+	}
+	if !ok || last[0] != shelfKey || len(last) < shelfHeadSize {
+		return s.Get(nil, store.Index, []byte{headKey})
+	}
+	return s.Get(nil, store.Index, append(last[:shelfHeadSize-1:shelfHeadSize-1], headKey))
+}
+
+// shelfHeadSize is how long the keys of a shelf are as far as they have the same
+// parts: b, the shelf, the kind.
+const shelfHeadSize = 6
 
 // holds reports whether mark is the end of one of the journal's durable blocks.
 func (l *Ledger) holds(mark store.Mark) (bool, error) {
@@ -359,7 +377,7 @@ func (p *Projection) take(ctx context.Context, end points.Position) error {
 	if filed == from {
 		return damaged(points.Position(from)+1, "the journal has no block there, but is durable up to %d", end)
 	}
-	p.others.put(p.encodeHead(mark), []byte{headKey})
+	p.shelved.put(p.encodeHead(mark), shelfHead(p.shelfOf(filed), headKey))
 	if err := p.write(ctx, bulk); err != nil {
 		return fmt.Errorf("ledger: index up to position %d: %w", filed, err)
 	}
@@ -409,13 +427,14 @@ func (p *Projection) reach(ctx context.Context) {
 	}
 }
 
-// write puts down what was gathered, the mark too, all at once. What is shelved in
-// bulk is of one shelf.
+// write puts down what was gathered, all at once, the mark with what is shelved. In
+// bulk that is of one shelf: a table by itself, which no other one overlaps. There are
+// few others, and mostly none.
 func (p *Projection) write(ctx context.Context, bulk bool) error {
 	if !bulk {
 		return p.ledger.store.Put(append(p.shelved.pairs, p.others.pairs...))
 	}
-	return p.ledger.store.Ingest(ctx, p.shelved.sorted(len("ib")+4), p.others.sorted(len("i")))
+	return p.ledger.store.Ingest(ctx, p.shelved.sorted(len("i")+shelfHeadSize-1), p.others.sorted(len("i")))
 }
 
 // add collects the keys of one record. A key that comes twice is no harm: quiet

@@ -343,8 +343,12 @@ func (h *house) mark() (position points.Position, value []byte) {
 	h.tb.Helper()
 	db, err := store.Open(h.db)
 	require.NoError(h.tb, err)
-	value, ok, err := db.Get(nil, store.Index, []byte("h"))
+	last, _, ok, err := db.AtOrBefore(nil, store.Index, []byte("c"))
 	require.NoError(h.tb, err)
+	if ok {
+		value, ok, err = db.Get(nil, store.Index, append(last[:5:5], 'h'))
+		require.NoError(h.tb, err)
+	}
 	require.NoError(h.tb, db.Close())
 	if !ok {
 		return 0, nil
@@ -422,7 +426,7 @@ func TestProjectionOfAnotherJournalIsMadeAgain(t *testing.T) {
 			again := older.at(older.fs.(*vfs.MemFS).CrashClone(vfs.CrashCloneCfg{}))
 			again.tb = t
 			again.plant(lie, []byte{1}) // Position 1 is not about member 3.
-			again.plant([]byte("h"), mark)
+			again.plant([]byte("b\x00\x00\x00\x00h"), mark)
 			again.open()
 			p := again.project(ledger.ProjectionOptions{})
 			again.agrees(p, 1_000)

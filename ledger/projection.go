@@ -68,7 +68,8 @@ type Projection struct {
 
 	// Of the goroutine.
 	mark    store.Mark
-	filed   uint64 // position up to which keys are put down: the mark's, or some more of the next block
+	marked  points.BusinessDate // of the mark
+	filed   uint64              // position up to which keys are put down: the mark's, or some more of the next block
 	date    points.BusinessDate
 	shelved gathering // keys of the shelves
 	others  gathering // and all others
@@ -223,7 +224,7 @@ func (p *Projection) resume() error {
 		p.log.Warn("the index is not of this journal and is made again", slog.Uint64("index", mark.Position), slog.Uint64("journal", uint64(l.Durable())))
 		return p.drop()
 	}
-	p.mark, p.date = mark, date
+	p.mark, p.marked, p.date = mark, date, date
 	p.position.Store(mark.Position)
 	return nil
 }
@@ -269,7 +270,7 @@ func (p *Projection) drop() error {
 	if err := p.ledger.store.Clear(store.Index); err != nil {
 		return fmt.Errorf("ledger: drop the index: %w", err)
 	}
-	p.mark, p.filed, p.date = store.Mark{}, 0, 0
+	p.mark, p.marked, p.filed, p.date = store.Mark{}, 0, 0, 0
 	p.advance()
 	return nil
 }
@@ -293,6 +294,7 @@ func (p *Projection) run(ctx context.Context) {
 		case <-when(uint64(end) == p.mark.Position, more):
 		case <-p.hurry:
 			waited = 0
+			end, _ = p.ledger.Advanced() // Whoever waits may have seen more than was there above.
 			err = p.whileOpen(func() error { return p.catchUp(ctx, end) })
 		case <-when(uint64(end) > p.mark.Position, pace.C):
 			lag := uint64(end) - p.mark.Position
@@ -351,7 +353,7 @@ func (p *Projection) take(ctx context.Context, end points.Position) error {
 	if bulk {
 		to = min(to, p.shelfEnd())
 	}
-	mark, filed := p.mark, from
+	mark, marked, filed := p.mark, p.marked, from
 	p.shelved.clear()
 	p.others.clear()
 	var rec book.Record
@@ -367,7 +369,7 @@ func (p *Projection) take(ctx context.Context, end points.Position) error {
 			return nil
 		})
 		if uint64(b.last()) <= to {
-			mark = store.Mark{Position: uint64(b.last()), Hash: b.hash}
+			mark, marked = store.Mark{Position: uint64(b.last()), Hash: b.hash}, p.date
 		}
 		return err
 	})
@@ -377,11 +379,11 @@ func (p *Projection) take(ctx context.Context, end points.Position) error {
 	if filed == from {
 		return damaged(points.Position(from)+1, "the journal has no block there, but is durable up to %d", end)
 	}
-	p.shelved.put(p.encodeHead(mark), shelfHead(p.shelfOf(filed), headKey))
+	p.shelved.put(p.encodeHead(mark, marked), shelfHead(p.shelfOf(filed), headKey))
 	if err := p.write(ctx, bulk); err != nil {
 		return fmt.Errorf("ledger: index up to position %d: %w", filed, err)
 	}
-	p.mark, p.filed = mark, filed
+	p.mark, p.marked, p.filed = mark, marked, filed
 	p.advance()
 	return nil
 }
@@ -583,8 +585,8 @@ func memberOf(key book.AccountKey) (points.MemberID, bool) {
 
 func uint64Bytes(v uint64) []byte { return binary.BigEndian.AppendUint64(make([]byte, 0, 8), v) }
 
-func (p *Projection) encodeHead(mark store.Mark) []byte {
-	return binary.BigEndian.AppendUint32(append([]byte{p.opts.ShelfBits}, encodeMark(mark)...), uint32(p.date))
+func (p *Projection) encodeHead(mark store.Mark, date points.BusinessDate) []byte {
+	return binary.BigEndian.AppendUint32(append([]byte{p.opts.ShelfBits}, encodeMark(mark)...), uint32(date))
 }
 
 func (p *Projection) decodeHead(value []byte) (mark store.Mark, date points.BusinessDate, ok bool) {

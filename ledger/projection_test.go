@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -528,4 +529,46 @@ func TestProjectionKnowsWhatWasAnswered(t *testing.T) {
 	}
 	p.Close()
 	b.close()
+}
+
+// A block that goes over the ends of shelves, with a cut-over in it, is found by
+// its dates also when the projection stopped in the middle of it.
+func TestProjectionStopsInsideABlock(t *testing.T) {
+	t.Parallel()
+	h := build(t, vfs.NewMem(), ledger.Options{})
+	h.furnish(members)
+	var all sync.WaitGroup
+	asks := make([]ledger.Ask, 200)
+	for i := range asks {
+		cmd := command(book.KindEarn, 0, uint64(1_000+i), 1, 5)
+		if i == 10 {
+			cmd = book.Command{Kind: book.KindCutOver, At: noon, Date: genesis.AddDays(1), TraceDays: 9}
+		}
+		all.Add(1)
+		asks[i] = ledger.Ask{Command: &cmd, Done: func(*book.Outcome) { all.Done() }}
+	}
+	h.ledger.SubmitAll(asks)
+	all.Wait()
+	want := make(map[points.BusinessDate]int)
+	for _, rec := range h.journal() {
+		want[rec.Outcome.Date]++
+	}
+	opts := ledger.ProjectionOptions{ShelfBits: 2, Batch: 1, Pace: time.Microsecond}
+	for try := range 60 {
+		p := h.project(opts)
+		<-time.After(time.Duration(try) * 150 * time.Microsecond)
+		p.Close() // Wherever it is.
+		h.registry = prometheus.NewRegistry()
+		p = h.project(opts)
+		h.caughtUp(p)
+		for date, count := range want {
+			found, err := p.Find(context.Background(), ledger.FindQuery{Dates: ledger.Dates{From: date, To: date}, Page: ledger.Page{Limit: 1_000}})
+			require.NoError(t, err)
+			require.Len(t, found.Records, count, "try %d, date %v", try, date)
+		}
+		require.NoError(t, p.Rebuild(context.Background()))
+		p.Close()
+		h.registry = prometheus.NewRegistry()
+	}
+	h.close()
 }

@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"slices"
 
 	"github.com/lianfen/lianfen/internal/store"
@@ -374,7 +375,11 @@ func (p *Projection) whileStanding(do func() error) error {
 	}
 	p.mu.RLock()
 	defer p.mu.RUnlock()
-	return p.whileOpen(do)
+	err := p.whileOpen(do)
+	if errors.Is(err, store.ErrCorrupt) {
+		return fmt.Errorf("%w (while the journal verifies, only the index is damaged: lianfen ledger reindex makes it again)", err)
+	}
+	return err
 }
 
 // look calls query with the positions that dates and page leave, and tells how

@@ -183,7 +183,7 @@ func directoryTable(d app.Directory) *table {
 
 func holderFlags(cmd *cobra.Command, who *app.Holder) {
 	cmd.Flags().StringVar((*string)(&who.Card), "card", "", "card number")
-	cmd.Flags().Uint64Var((*uint64)(&who.Member), "member", 0, "member number")
+	cmd.Flags().Var(decimal((*uint64)(&who.Member), 0), "member", "member number")
 	cmd.MarkFlagsOneRequired("card", "member")
 }
 
@@ -216,8 +216,8 @@ func (a *admin) adjust() *cobra.Command {
 		},
 	}
 	holderFlags(cmd, &adj.Holder)
-	cmd.Flags().Uint16Var(&program, "program", 0, "programme code")
-	cmd.Flags().Int64Var((*int64)(&adj.Amount), "amount", 0, "points in the smallest unit; below zero takes away")
+	cmd.Flags().Var(decimal(&program, 0), "program", "programme code")
+	cmd.Flags().Var(decimal((*int64)(&adj.Amount), 0), "amount", "points in the smallest unit; below zero takes away")
 	cmd.Flags().StringVar(&adj.Operator, "operator", "", "who asks")
 	cmd.Flags().StringVar(&adj.Second, "second", "", "who approves")
 	cmd.Flags().StringVar(&adj.Note, "note", "", "why")

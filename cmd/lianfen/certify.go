@@ -58,7 +58,7 @@ or the scripts cannot be understood.`,
 	f.StringVar(&k.params, "params", "", "file of the target's test data")
 	f.StringVar(&k.scripts, "scripts", "", "folder of scripts instead of the program's own")
 	f.StringArrayVar(&k.only, "only", nil, "play the cases with this id only, such as 'refund*'; may be repeated")
-	f.Uint32Var(&k.stan, "stan", 0, "trace number (DE11) of the first message; 0: told by the time of day")
+	f.Var(decimal(&k.stan, 0), "stan", "trace number (DE11) of the first message; 0: told by the time of day")
 	f.StringVar(&k.html, "html", "", "write the report as a page into this file")
 	f.StringVar(&k.junit, "junit", "", "write the report as JUnit XML into this file")
 	f.BoolVar(&k.list, "list", false, "list the cases and play none")

@@ -1,7 +1,10 @@
 package main
 
 import (
+	"slices"
+
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/lianfen/lianfen/internal/app"
 	"github.com/lianfen/lianfen/ledger/book"
@@ -16,7 +19,7 @@ func (a *admin) issuer() *cobra.Command {
 	cmd := a.entry("issuer", "an issuer", `--id 10000001 --name "Harbour Air" --name-zh 海港航空`, func() app.Directory {
 		return app.Directory{Issuers: []book.Issuer{e}}
 	})
-	cmd.Flags().Uint64Var((*uint64)(&e.ID), "id", 0, "institution number, up to 11 digits")
+	cmd.Flags().Var(decimal((*uint64)(&e.ID), 0), "id", "institution number, up to 11 digits")
 	nameFlags(cmd, &e.Name, &e.NameZH)
 	statusFlag(cmd, &e.Status)
 	cmd.Flags().StringVar(&e.Link, "link", "", "name of the link to its own host; empty: its ledger is hosted here")
@@ -29,7 +32,7 @@ func (a *admin) acquirer() *cobra.Command {
 	cmd := a.entry("acquirer", "an acquirer", `--id 20000001 --name "East Acquiring"`, func() app.Directory {
 		return app.Directory{Acquirers: []book.Acquirer{e}}
 	})
-	cmd.Flags().Uint64Var((*uint64)(&e.ID), "id", 0, "institution number, up to 11 digits")
+	cmd.Flags().Var(decimal((*uint64)(&e.ID), 0), "id", "institution number, up to 11 digits")
 	nameFlags(cmd, &e.Name, &e.NameZH)
 	statusFlag(cmd, &e.Status)
 	requireFlags(cmd, "id", "name")
@@ -42,33 +45,64 @@ func (a *admin) program() *cobra.Command {
 		return app.Directory{Programs: []book.Program{e}}
 	})
 	f, r := cmd.Flags(), &e.Rules
-	f.Uint16Var((*uint16)(&e.ID), "id", 0, "code, 900 to 998 (DE49)")
-	f.Uint64Var((*uint64)(&e.Issuer), "issuer", 0, "institution number of its issuer")
+	f.Var(decimal((*uint16)(&e.ID), 0), "id", "code, 900 to 998 (DE49)")
+	f.Var(decimal((*uint64)(&e.Issuer), 0), "issuer", "institution number of its issuer")
 	nameFlags(cmd, &e.Name, &e.NameZH)
 	statusFlag(cmd, &e.Status)
-	f.Uint8Var(&e.Scale, "scale", 0, "decimals that a person sees, 0 to 4")
+	f.Var(decimal(&e.Scale, 0), "scale", "decimals that a person sees, 0 to 4")
 	f.BoolVar(&e.Alliance, "alliance", false, "alliance points (DE60.7 065) rather than the issuer's own (048)")
-	f.Uint16Var(&r.ValidMonths, "valid-months", 0, "months that points live; 0: for ever")
+	f.Var(decimal(&r.ValidMonths, 0), "valid-months", "months that points live; 0: for ever")
 	f.BoolVar(&r.ExpiryAtMonth, "expiry-at-month", false, "round the expiry up to the end of its month")
-	f.Uint16Var(&r.PendingDays, "pending-days", 0, "days before earned points can be spent")
-	f.Uint16Var(&r.GraceDays, "grace-days", 30, "days that refunded points live when they have lapsed meanwhile")
-	f.Uint16Var(&r.HoldDays, "hold-days", 0, "days that a pre-authorisation lives; 0: 30")
-	f.Int64Var((*int64)(&r.MinRedeem), "min-redeem", 0, "least that can be redeemed at once")
-	f.Int64Var((*int64)(&r.MaxAmount), "max-amount", 0, "most per transaction; 0: no limit")
-	f.Int64Var((*int64)(&r.MaxRedeemDay), "max-redeem-day", 0, "most that a member redeems on one business date; 0: no limit")
-	f.Uint32Var(&r.MaxRedeemCnt, "max-redeem-count", 0, "redemptions of a member on one business date; 0: no limit")
+	f.Var(decimal(&r.PendingDays, 0), "pending-days", "days before earned points can be spent")
+	f.Var(decimal(&r.GraceDays, 30), "grace-days", "days that refunded points live when they have lapsed meanwhile")
+	f.Var(decimal(&r.HoldDays, 0), "hold-days", "days that a pre-authorisation lives; 0: 30")
+	f.Var(decimal((*int64)(&r.MinRedeem), 0), "min-redeem", "least that can be redeemed at once")
+	f.Var(decimal((*int64)(&r.MaxAmount), 0), "max-amount", "most per transaction; 0: no limit")
+	f.Var(decimal((*int64)(&r.MaxRedeemDay), 0), "max-redeem-day", "most that a member redeems on one business date; 0: no limit")
+	f.Var(decimal(&r.MaxRedeemCnt, 0), "max-redeem-count", "redemptions of a member on one business date; 0: no limit")
 	f.BoolVar(&r.OpenOnEarn, "open-on-earn", false, "the first earn opens a member's account")
 	f.BoolVar(&r.Debt, "debt", false, "undoing an earn may leave a debt")
 	f.BoolVar(&r.Transfer, "transfer", false, "members may give points to each other")
-	f.Int64Var((*int64)(&r.TransferMax), "transfer-max", 0, "most per transfer; 0: no limit")
-	f.Int64Var((*int64)(&r.TransferDay), "transfer-day", 0, "most that a member gives on one business date; 0: no limit")
-	f.Uint16Var(&r.DecayPart, "decay-basis-points", 0, "what points lose at each decay, in units of 1/10000 of what is left; 0: nothing")
-	f.Uint16Var(&r.DecayAfter, "decay-after-months", 0, "months in which new points lose nothing")
-	f.Uint16Var(&r.DecayEvery, "decay-every-months", 0, "months from one decay to the next; at least 1 where points decay")
-	f.Uint16Var((*uint16)(&r.Tier), "tier", 0, "programme of the same issuer whose points count for status: an earn gives as many of them; 0: none")
+	f.Var(decimal((*int64)(&r.TransferMax), 0), "transfer-max", "most per transfer; 0: no limit")
+	f.Var(decimal((*int64)(&r.TransferDay), 0), "transfer-day", "most that a member gives on one business date; 0: no limit")
+	f.Var(decimal(&r.DecayPart, 0), "decay-basis-points", "what points lose at each decay, in units of 1/10000 of what is left; 0: nothing")
+	f.Var(decimal(&r.DecayAfter, 0), "decay-after-months", "months in which new points lose nothing")
+	f.Var(decimal(&r.DecayEvery, 0), "decay-every-months", "months from one decay to the next; at least 1 where points decay")
+	f.Var(decimal((*uint16)(&r.Tier), 0), "tier", "programme of the same issuer whose points count for status: an earn gives as many of them; 0: none")
 	f.BoolVar(&r.Qualifying, "qualifying", false, "points that count for status: nobody can redeem, hold or transfer them")
 	requireFlags(cmd, "id", "issuer", "name")
+	cmd.PreRunE = func(cmd *cobra.Command, _ []string) error { return a.keepRules(cmd, &e) }
 	return cmd
+}
+
+// keepRules takes over, from a programme that is there, what the command line leaves
+// out: a change of one rule must not reset the others.
+func (a *admin) keepRules(cmd *cobra.Command, e *book.Program) error {
+	client, err := a.client()
+	if err != nil {
+		return err
+	}
+	directory, err := client.Directory(cmd.Context())
+	if err != nil {
+		return err
+	}
+	i := slices.IndexFunc(directory.Programs, func(p book.Program) bool { return p.ID == e.ID })
+	if i < 0 {
+		return nil
+	}
+	said := make(map[string]string)
+	cmd.Flags().VisitAll(func(f *pflag.Flag) {
+		if f.Changed {
+			said[f.Name] = f.Value.String()
+		}
+	})
+	*e = directory.Programs[i]
+	for name, value := range said {
+		if err := cmd.Flags().Set(name, value); err != nil {
+			return usage("--%s: %w", name, err)
+		}
+	}
+	return nil
 }
 
 func (a *admin) merchant() *cobra.Command {
@@ -81,9 +115,9 @@ func (a *admin) merchant() *cobra.Command {
 		return app.Directory{Merchants: []book.Merchant{e}}
 	})
 	cmd.Flags().TextVar(&e.ID, "id", points.MerchantID{}, "card acceptor identification, up to 15 characters (DE42)")
-	cmd.Flags().Uint64Var((*uint64)(&e.Acquirer), "acquirer", 0, "institution number of its acquirer")
+	cmd.Flags().Var(decimal((*uint64)(&e.Acquirer), 0), "acquirer", "institution number of its acquirer")
 	nameFlags(cmd, &e.Name, &e.NameZH)
-	cmd.Flags().Uint16Var(&e.MCC, "mcc", 0, "merchant category code")
+	cmd.Flags().Var(decimal(&e.MCC, 0), "mcc", "merchant category code")
 	cmd.Flags().UintSliceVar(&programs, "program", nil, "programme that it takes, the first choice first; may be repeated")
 	statusFlag(cmd, &e.Status)
 	requireFlags(cmd, "id", "acquirer", "name", "program")
@@ -108,8 +142,8 @@ func (a *admin) route() *cobra.Command {
 		return app.Directory{Routes: []book.Route{e}}
 	})
 	cmd.Flags().StringVar(&e.Prefix, "prefix", "", "first digits of the card, 1 to 11")
-	cmd.Flags().Uint64Var((*uint64)(&e.Issuer), "issuer", 0, "issuer; 0: the programme's own")
-	cmd.Flags().Uint16Var((*uint16)(&e.Only), "program", 0, "for this programme only; 0: any")
+	cmd.Flags().Var(decimal((*uint64)(&e.Issuer), 0), "issuer", "issuer; 0: the programme's own")
+	cmd.Flags().Var(decimal((*uint16)(&e.Only), 0), "program", "for this programme only; 0: any")
 	requireFlags(cmd, "prefix")
 	return cmd
 }
@@ -127,7 +161,7 @@ func (a *admin) member() *cobra.Command {
 		}
 		return app.Directory{Members: []app.Member{e}}
 	})
-	cmd.Flags().Uint64Var((*uint64)(&e.ID), "id", 0, "member number")
+	cmd.Flags().Var(decimal((*uint64)(&e.ID), 0), "id", "member number")
 	cmd.Flags().StringVar(&e.Ref, "ref", "", "the issuer's own reference; no personal data")
 	cmd.Flags().UintSliceVar(&programs, "program", nil, "programme to join; may be repeated")
 	cmd.Flags().StringSliceVar(&cards, "card", nil, "card number; may be repeated")
@@ -158,8 +192,8 @@ func (a *admin) card() *cobra.Command {
 		},
 	}
 	cmd.Flags().StringVar((*string)(&c.Number), "number", "", "card number")
-	cmd.Flags().Uint64Var(&member, "member", 0, "member number")
-	cmd.Flags().Uint32Var(&c.Expiry, "expiry", 0, "last month of use, YYMM; 0: none")
+	cmd.Flags().Var(decimal(&member, 0), "member", "member number")
+	cmd.Flags().Var(decimal(&c.Expiry, 0), "expiry", "last month of use, YYMM; 0: none")
 	statusFlag(cmd, &c.Status)
 	requireFlags(cmd, "number", "member")
 	return cmd

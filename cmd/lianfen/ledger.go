@@ -67,7 +67,7 @@ func (a *admin) ledgerBalance() *cobra.Command {
 		},
 	}
 	holderFlags(cmd, &who)
-	cmd.Flags().Uint16Var(&program, "program", 0, "only this programme")
+	cmd.Flags().Var(decimal(&program, 0), "program", "only this programme")
 	return cmd
 }
 
@@ -133,7 +133,7 @@ func (a *admin) ledgerStatement() *cobra.Command {
 		},
 	}
 	holderFlags(cmd, &q.Holder)
-	cmd.Flags().Uint16Var(&program, "program", 0, "only this programme")
+	cmd.Flags().Var(decimal(&program, 0), "program", "only this programme")
 	cmd.Flags().BoolVar(&q.All, "all", false, "what moved nothing too: declines, enquiries, changes of the member")
 	cmd.Flags().StringVar(&lang, "lang", english, "language of the table: en or zh")
 	rangeFlags(cmd, &q.Range, &dates)
@@ -173,7 +173,7 @@ func (p *period) into(r *app.Range) error {
 func rangeFlags(cmd *cobra.Command, r *app.Range, dates *period) {
 	cmd.Flags().StringVar(&dates.from, "from", "", "first business date, such as 2026-03-01")
 	cmd.Flags().StringVar(&dates.to, "to", "", "last business date")
-	cmd.Flags().IntVar(&r.Limit, "limit", 50, "at most so many lines, 1 to 1000")
+	cmd.Flags().Var(decimal(&r.Limit, 50), "limit", "at most so many lines, 1 to 1000")
 	cmd.Flags().BoolVar(&r.OldestFirst, "oldest-first", false, "begin with the oldest")
 	cmd.Flags().StringVar(&r.Next, "next", "", "go on at this RRN, which the page before named")
 }
@@ -273,7 +273,7 @@ func (a *admin) ledgerFind() *cobra.Command {
 		},
 	}
 	cmd.Flags().StringVar((*string)(&q.Card), "card", "", "card number")
-	cmd.Flags().Uint64Var((*uint64)(&q.Member), "member", 0, "member number")
+	cmd.Flags().Var(decimal((*uint64)(&q.Member), 0), "member", "member number")
 	cmd.Flags().TextVar(&q.Terminal, "terminal", points.TerminalID{}, "terminal identification (DE41)")
 	cmd.Flags().Var((*traceNumber)(&stan), "stan", "system trace audit number (DE11), with --terminal")
 	cmd.Flags().StringVar(&dates.on, "date", "", "one business date, such as 2026-03-01")

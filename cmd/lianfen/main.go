@@ -12,6 +12,8 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+
+	"github.com/lianfen/lianfen/internal/store"
 )
 
 // version is set by the linker; a build without it tells the module's own.
@@ -48,6 +50,9 @@ func run(args []string) int {
 		return coded.status
 	}
 	_, _ = fmt.Fprintln(root.ErrOrStderr(), "lianfen:", err)
+	if errors.Is(err, store.ErrCorrupt) {
+		return exitStore
+	}
 	if !began {
 		return exitUsage
 	}

@@ -4,6 +4,8 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/rand"
+	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -64,10 +66,10 @@ test cards.`,
 	f.StringVar(&p.terminal, "terminal", "T0000001", "terminal identification (DE41)")
 	f.StringVar(&p.merchant, "merchant", "M00000000000001", "merchant identification (DE42)")
 	f.DurationVar(&p.retry, "retry", 0, "try again for so long, with the same bytes, when the switch cannot be reached")
-	f.Var((*traceNumber)(&p.stan), "stan", "trace number (DE11) of the message, of a script's first one; 0: told by the time of day")
+	f.Var((*traceNumber)(&p.stan), "stan", "trace number (DE11) of the message, of a script's first one; 0: drawn by lot")
 	f.BoolVar(&p.asJSON, "json", false, "print JSON")
 	cmd.Flags().StringVar(&p.script, "script", "", "play this file")
-	cmd.Flags().IntVar(&p.loop, "loop", 1, "play it so many times")
+	cmd.Flags().Var(decimal(&p.loop, 1), "loop", "play it so many times")
 	cmd.Flags().StringVar(&p.receipts, "receipts", "", "append every answered request to this file")
 	cmd.Flags().StringVar(&p.replay, "replay", "", "send the requests of a receipts file again: each must get the same answer, byte for byte")
 	cmd.MarkFlagsMutuallyExclusive("script", "replay")
@@ -118,9 +120,9 @@ func (p *pos) command(name, short string, function points.Function, required []s
 		case "auth":
 			f.StringVar(&m.auth, flag, "", "authorisation code of the original (DE38)")
 		case "program":
-			f.Uint16Var(&m.program, flag, 0, "programme code (DE49); 0: the merchant's first that the member has")
+			f.Var(decimal(&m.program, 0), flag, "programme code (DE49); 0: the merchant's first that the member has")
 		case "amount":
-			f.Int64Var(&m.amount, flag, 0, "points, in the programme's smallest unit")
+			f.Var(decimal(&m.amount, 0), flag, "points, in the programme's smallest unit")
 		case "partial":
 			f.BoolVar(&m.partial, flag, false, "take what there is; the rest is paid another way")
 		case "original-stan":
@@ -187,16 +189,17 @@ func (p *pos) stanBefore(function points.Function) points.STAN {
 	return (p.stan + sim.MaxSTAN - 2) % sim.MaxSTAN
 }
 
-// firstSTAN is the trace number before the first. Without one it is told by the
-// time in milliseconds: a terminal does less than one thing a millisecond, so a
-// command that starts later begins behind every number of the one before. Numbers
-// come again after a quarter of an hour; --stan is for whoever minds.
+// firstSTAN is the trace number before the first. Without one it is drawn: two
+// commands that start together must not use the same, or one would be answered as
+// the other's repeat. --stan is for whoever minds.
 func (p *pos) firstSTAN() points.STAN {
 	const period = 999_000
 	if p.stan != 0 {
 		return p.stan - 1
 	}
-	return points.STAN(now().Time().UnixMilli() % period)
+	var random [4]byte
+	_, _ = rand.Read(random[:]) // Never fails.
+	return points.STAN(binary.LittleEndian.Uint32(random[:]) % period)
 }
 
 func (m *message) request(t *sim.Terminal, function points.Function) (req points.Request, err error) {

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/lianfen/lianfen/certs"
@@ -411,7 +412,7 @@ type CutOver struct {
 }
 
 func (a *App) cutOver(ctx context.Context, c CutOver) (Done, error) {
-	if c.Operator == "" || c.Second == "" || c.Operator == c.Second {
+	if strings.TrimSpace(c.Operator) == "" || strings.TrimSpace(c.Second) == "" || strings.EqualFold(strings.TrimSpace(c.Operator), strings.TrimSpace(c.Second)) {
 		return Done{}, points.Errorf(points.NeedsSecondPerson, "cut-over: name an operator and another person who approves")
 	}
 	if c.Date == 0 {

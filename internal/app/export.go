@@ -2,6 +2,7 @@ package app
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/csv"
 	"encoding/json"
@@ -13,6 +14,7 @@ import (
 	"strconv"
 
 	"github.com/lianfen/lianfen/certs"
+	"github.com/lianfen/lianfen/internal/store"
 	"github.com/lianfen/lianfen/ledger"
 	"github.com/lianfen/lianfen/ledger/book"
 	"github.com/lianfen/lianfen/points"
@@ -240,6 +242,15 @@ func ExportOffline(ctx context.Context, data, cardKey string, e Exporting, w io.
 		return 0, err
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
+	if key != nil {
+		known, ok, err := db.Get(nil, store.KeyCheck, nil)
+		if err != nil {
+			return 0, err
+		}
+		if value := key.CheckValue(); ok && !bytes.Equal(known, value[:]) {
+			return 0, fmt.Errorf("%w (%s)", ErrOtherKey, cardKey)
+		}
+	}
 	archive, err := ledger.OpenArchive(db)
 	if err != nil {
 		return 0, err

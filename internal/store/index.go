@@ -43,16 +43,16 @@ func (s *Store) Clear(prefix Prefix) error {
 func (s *Store) ScanBack(ctx context.Context, prefix Prefix, low, high []byte, visit func(rest, value []byte) (more bool, err error)) (err error) {
 	iter, err := s.db.NewIterWithContext(ctx, &pebble.IterOptions{LowerBound: key(prefix, low), UpperBound: append(key(prefix, high), 0)})
 	if err != nil {
-		return fmt.Errorf("store: scan %c%x back: %w", prefix, high, err)
+		return fmt.Errorf("store: scan %c%x back: %w", prefix, high, asDamage(err))
 	}
 	defer func() { err = errors.Join(err, iter.Close()) }()
 	for valid := iter.Last(); valid; valid = iter.Prev() {
 		if err := ctx.Err(); err != nil {
-			return fmt.Errorf("store: scan %c back: %w", prefix, err)
+			return fmt.Errorf("store: scan %c back: %w", prefix, asDamage(err))
 		}
 		value, err := iter.ValueAndErr()
 		if err != nil {
-			return fmt.Errorf("store: scan %c%x back: %w", prefix, iter.Key()[1:], err)
+			return fmt.Errorf("store: scan %c%x back: %w", prefix, iter.Key()[1:], asDamage(err))
 		}
 		more, err := visit(iter.Key()[1:], value)
 		if err != nil || !more {
@@ -60,7 +60,7 @@ func (s *Store) ScanBack(ctx context.Context, prefix Prefix, low, high []byte, v
 		}
 	}
 	if err := iter.Error(); err != nil {
-		return fmt.Errorf("store: scan %c back: %w", prefix, err)
+		return fmt.Errorf("store: scan %c back: %w", prefix, asDamage(err))
 	}
 	return nil
 }

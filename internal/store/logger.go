@@ -42,6 +42,9 @@ func (l logger) events() *pebble.EventListener {
 		DiskSlow: func(info pebble.DiskSlowInfo) {
 			l.log.Warn("store: the disk is slow", slog.String("file", info.Path), slog.Duration("took", info.Duration))
 		},
+		DataCorruption: func(info pebble.DataCorruptionInfo) {
+			l.log.Error("store: a file is damaged", slog.String("file", info.Path), slog.String("error", info.Details.Error()))
+		},
 		FlushEnd:      func(info pebble.FlushInfo) { l.Infof("%s", info) },
 		CompactionEnd: func(info pebble.CompactionInfo) { l.Infof("%s", info) },
 		TableIngested: func(info pebble.TableIngestInfo) { l.Infof("%s", info) },

@@ -240,6 +240,15 @@ func key(prefix Prefix, rest []byte) []byte {
 	return append([]byte{byte(prefix)}, rest...)
 }
 
+// asDamage marks what Pebble says of a file whose bytes are not those that were
+// written.
+func asDamage(err error) error {
+	if pebble.IsCorruptionError(err) {
+		return fmt.Errorf("%w: %w", ErrCorrupt, err)
+	}
+	return err
+}
+
 // Get appends the value of a key to dst; ok is false when there is none.
 func (s *Store) Get(dst []byte, prefix Prefix, rest []byte) (value []byte, ok bool, err error) {
 	found, closer, err := s.db.Get(key(prefix, rest))
@@ -247,11 +256,11 @@ func (s *Store) Get(dst []byte, prefix Prefix, rest []byte) (value []byte, ok bo
 		return dst, false, nil
 	}
 	if err != nil {
-		return dst, false, fmt.Errorf("store: get %c%x: %w", prefix, rest, err)
+		return dst, false, fmt.Errorf("store: get %c%x: %w", prefix, rest, asDamage(err))
 	}
 	value = append(dst, found...)
 	if err := closer.Close(); err != nil {
-		return dst, false, fmt.Errorf("store: get %c%x: %w", prefix, rest, err)
+		return dst, false, fmt.Errorf("store: get %c%x: %w", prefix, rest, asDamage(err))
 	}
 	return value, true, nil
 }
@@ -261,7 +270,7 @@ func (s *Store) Get(dst []byte, prefix Prefix, rest []byte) (value []byte, ok bo
 func (s *Store) AtOrBefore(dst []byte, prefix Prefix, rest []byte) (found, value []byte, ok bool, err error) {
 	iter, err := s.db.NewIter(&pebble.IterOptions{LowerBound: key(prefix, nil), UpperBound: append(key(prefix, rest), 0)})
 	if err != nil {
-		return nil, dst, false, fmt.Errorf("store: seek %c%x: %w", prefix, rest, err)
+		return nil, dst, false, fmt.Errorf("store: seek %c%x: %w", prefix, rest, asDamage(err))
 	}
 	value = dst
 	if iter.Last() {
@@ -270,7 +279,7 @@ func (s *Store) AtOrBefore(dst []byte, prefix Prefix, rest []byte) (found, value
 		ok = true
 	}
 	if err := errors.Join(iter.Error(), iter.Close()); err != nil {
-		return nil, dst, false, fmt.Errorf("store: seek %c%x: %w", prefix, rest, err)
+		return nil, dst, false, fmt.Errorf("store: seek %c%x: %w", prefix, rest, asDamage(err))
 	}
 	return found, value, ok, nil
 }
@@ -281,16 +290,16 @@ func (s *Store) AtOrBefore(dst []byte, prefix Prefix, rest []byte) (found, value
 func (s *Store) Scan(ctx context.Context, prefix Prefix, start []byte, visit func(rest, value []byte) (more bool, err error)) (err error) {
 	iter, err := s.db.NewIterWithContext(ctx, &pebble.IterOptions{LowerBound: key(prefix, start), UpperBound: key(prefix+1, nil)})
 	if err != nil {
-		return fmt.Errorf("store: scan %c%x: %w", prefix, start, err)
+		return fmt.Errorf("store: scan %c%x: %w", prefix, start, asDamage(err))
 	}
 	defer func() { err = errors.Join(err, iter.Close()) }()
 	for valid := iter.First(); valid; valid = iter.Next() {
 		if err := ctx.Err(); err != nil {
-			return fmt.Errorf("store: scan %c: %w", prefix, err)
+			return fmt.Errorf("store: scan %c: %w", prefix, asDamage(err))
 		}
 		value, err := iter.ValueAndErr()
 		if err != nil {
-			return fmt.Errorf("store: scan %c%x: %w", prefix, iter.Key()[1:], err)
+			return fmt.Errorf("store: scan %c%x: %w", prefix, iter.Key()[1:], asDamage(err))
 		}
 		more, err := visit(iter.Key()[1:], value)
 		if err != nil || !more {
@@ -298,7 +307,7 @@ func (s *Store) Scan(ctx context.Context, prefix Prefix, start []byte, visit fun
 		}
 	}
 	if err := iter.Error(); err != nil {
-		return fmt.Errorf("store: scan %c: %w", prefix, err)
+		return fmt.Errorf("store: scan %c: %w", prefix, asDamage(err))
 	}
 	return nil
 }

@@ -505,3 +505,51 @@ func TestBaseline(t *testing.T) {
 	_, err = store.OpenBaseline(dir)
 	require.Error(t, err, "an old one is measured as if it were new")
 }
+
+// A rotten byte in a table is an error of the read that meets it, and ends nothing
+// else.
+func TestRottenTablesFailTheirReaders(t *testing.T) {
+	fs := vfs.NewMem()
+	s := create(t, fs)
+	pairs := make([]store.Pair, 5_000)
+	for i := range pairs {
+		key := fmt.Sprintf("s%06d", i)
+		pairs[i] = store.Pair{Key: []byte(key), Value: []byte(key + key)}
+	}
+	require.NoError(t, s.Ingest(context.Background(), pairs))
+	require.NoError(t, s.Close())
+	names, err := fs.List("data/db")
+	require.NoError(t, err)
+	rotten := 0
+	for _, name := range names {
+		if path.Ext(name) != ".sst" {
+			continue
+		}
+		file, err := fs.Open(path.Join("data/db", name))
+		require.NoError(t, err)
+		info, err := file.Stat()
+		require.NoError(t, err)
+		content := make([]byte, info.Size())
+		_, err = file.ReadAt(content, 0)
+		require.NoError(t, err)
+		require.NoError(t, file.Close())
+		if len(content) < 10_000 {
+			continue
+		}
+		content[len(content)/3] ^= 1
+		file, err = fs.Create(path.Join("data/db", name), vfs.WriteCategoryUnspecified)
+		require.NoError(t, err)
+		_, err = file.Write(content)
+		require.NoError(t, err)
+		require.NoError(t, file.Close())
+		rotten++
+	}
+	require.Equal(t, 1, rotten)
+	opts := options(fs)
+	opts.Exit = func(int) { require.Fail(t, "the process would end") }
+	s, err = store.Open(opts)
+	require.NoError(t, err)
+	err = s.Scan(context.Background(), store.State, nil, func(_, _ []byte) (bool, error) { return true, nil })
+	require.ErrorIs(t, err, store.ErrCorrupt)
+	require.NoError(t, s.Close())
+}

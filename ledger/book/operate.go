@@ -1,6 +1,10 @@
 package book
 
-import "github.com/lianfen/lianfen/points"
+import (
+	"strings"
+
+	"github.com/lianfen/lianfen/points"
+)
 
 // openAccount opens a member's account in a programme, or opens it again.
 func (b *Book) openAccount(cmd *Command, out *Outcome) (points.Reason, error) {
@@ -108,7 +112,8 @@ func (b *Book) signOn(cmd *Command, out *Outcome) (points.Reason, error) {
 
 // twoPeople checks that somebody asked and somebody else approved.
 func twoPeople(cmd *Command) points.Reason {
-	if cmd.Operator == "" || cmd.Second == "" || cmd.Operator == cmd.Second {
+	asked, approved := strings.TrimSpace(cmd.Operator), strings.TrimSpace(cmd.Second)
+	if asked == "" || approved == "" || strings.EqualFold(asked, approved) {
 		return points.NeedsSecondPerson
 	}
 	return points.Approved

@@ -1,0 +1,51 @@
+package main
+
+import (
+	"fmt"
+	"strconv"
+)
+
+// whole is a number that a flag sets.
+type whole interface {
+	~int | ~int64 | ~uint8 | ~uint16 | ~uint32 | ~uint64
+}
+
+// decimalFlag reads a number as people write it. Go's own flags take a leading zero
+// for octal: --amount 010 would be 8.
+type decimalFlag[T whole] struct{ to *T }
+
+// decimal makes a flag that sets to, which is value at first.
+func decimal[T whole](to *T, value T) *decimalFlag[T] {
+	*to = value
+	return &decimalFlag[T]{to}
+}
+
+// Set reads decimal digits, below zero where the number can be.
+func (d *decimalFlag[T]) Set(text string) error {
+	var zero T
+	if zero-1 < zero {
+		v, err := strconv.ParseInt(text, 10, 64)
+		if err != nil || int64(T(v)) != v {
+			return fmt.Errorf("%q is not a whole number in decimal digits that fits", text)
+		}
+		*d.to = T(v)
+		return nil
+	}
+	v, err := strconv.ParseUint(text, 10, 64)
+	if err != nil || uint64(T(v)) != v { //nolint:gosec // compared.
+		return fmt.Errorf("%q is not a whole number in decimal digits, from 0, that fits", text)
+	}
+	*d.to = T(v) //nolint:gosec // as above.
+	return nil
+}
+
+// String is for the help's default.
+func (d *decimalFlag[T]) String() string {
+	if d == nil || d.to == nil {
+		return "0"
+	}
+	return fmt.Sprint(*d.to)
+}
+
+// Type is for the help.
+func (*decimalFlag[T]) Type() string { return "number" }

@@ -32,10 +32,10 @@ func (d *decimalFlag[T]) Set(text string) error {
 		return nil
 	}
 	v, err := strconv.ParseUint(text, 10, 64)
-	if err != nil || uint64(T(v)) != v { //nolint:gosec // compared.
+	if err != nil || uint64(T(v)) != v {
 		return fmt.Errorf("%q is not a whole number in decimal digits, from 0, that fits", text)
 	}
-	*d.to = T(v) //nolint:gosec // as above.
+	*d.to = T(v)
 	return nil
 }
 

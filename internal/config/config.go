@@ -130,7 +130,7 @@ func Default() Config {
 			CacheAccounts:      1_000_000,
 			TraceDays:          8,
 			TraceKeys:          50_000_000,
-			BlockCacheMB:       64,
+			BlockCacheMB:       256,
 		},
 		Switch: Switch{
 			FreshnessAhead:     5 * time.Minute,

@@ -408,11 +408,19 @@ func (b *Book) uncapture(a *account, rec *Record, t *transaction, rehold bool, o
 	}
 	if over {
 		reason, err := b.giveBackSale(a, rec, t, left, out)
-		if err == nil && reason.Approved() {
-			b.touch(h)
-			h.captured -= left
+		if err != nil || !reason.Approved() {
+			return reason, err
 		}
-		return reason, err
+		b.touch(h)
+		h.captured -= left
+		if h.placed == b.date {
+			redemptions := 0
+			if h.captured == 0 {
+				redemptions = -1 // Nothing is left of what was counted when the hold was placed.
+			}
+			a.countRedeemed(b.date, -left, redemptions)
+		}
+		return points.Approved, nil
 	}
 	reason, err := b.returnToHold(h, a, rec, b.returnable(rec, t, left), out)
 	if err != nil || !reason.Approved() {

@@ -48,7 +48,8 @@ import (
 // log, at most Pace after those records are durable. When records come faster than
 // that is good for, the projection waits until a shelf is full, or until somebody
 // asks, sorts its keys and has them taken in as one table: a tenth of the work and
-// of the bytes. The mark h that counts them is written with them, last. A crash can lose the last writes, and they are made again. A mark
+// of the bytes. The mark h that counts them is written with them, on the shelf that
+// was filled last. A crash can lose the last writes, and they are made again. A mark
 // that is not one of the journal's blocks, as after the restore of an older journal,
 // makes the projection begin anew.
 type Projection struct {

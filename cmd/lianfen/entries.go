@@ -71,7 +71,14 @@ func (a *admin) program() *cobra.Command {
 	f.Var(decimal((*uint16)(&r.Tier), 0), "tier", "programme of the same issuer whose points count for status: an earn gives as many of them; 0: none")
 	f.BoolVar(&r.Qualifying, "qualifying", false, "points that count for status: nobody can redeem, hold or transfer them")
 	requireFlags(cmd, "id", "issuer", "name")
-	cmd.PreRunE = func(cmd *cobra.Command, _ []string) error { return a.keepRules(cmd, &e) }
+	cmd.Long = cmd.Short + ". Of a programme that is there, what is left out stays as it is."
+	put := cmd.RunE
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if err := a.keepRules(cmd, &e); err != nil {
+			return err
+		}
+		return put(cmd, args)
+	}
 	return cmd
 }
 

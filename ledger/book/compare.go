@@ -28,6 +28,9 @@ func (o *Outcome) differs(other *Outcome) string {
 		{"lots", slices.Equal(o.Lots, other.Lots)},
 		{"others", slices.Equal(o.Others, other.Others)},
 		{"answer", o.Answer == other.Answer},
+		{"tally", o.Tally == other.Tally},
+		{"unequal", o.Unequal == other.Unequal},
+		{"parameters", o.Parameters == other.Parameters},
 	} {
 		if !field.same {
 			return field.name

@@ -134,7 +134,7 @@ func (b *Book) newRemote(cmd *Command, out *Outcome) *remote {
 	out.Forwarded = true
 	r := b.remotes.add(remote{
 		position: b.position + 1, phase: RemoteOpen, function: cmd.Function, acquirer: cmd.Acquirer, merchant: cmd.Merchant,
-		terminal: cmd.Terminal, posted: b.postingTime(cmd), date: b.date, asked: cmd.Amount, final: cmd.Final,
+		terminal: cmd.Terminal, posted: b.postingTime(cmd), date: b.date, asked: cmd.Amount, final: cmd.Final, batch: cmd.Batch,
 	})
 	b.create(r)
 	b.begun(r.position)
@@ -265,7 +265,7 @@ func (r *remote) gives(cmd *Command, date points.BusinessDate) (points.Amount, p
 			return 0, points.AmountOverOriginal
 		case cmd.Amount != 0 && cmd.Amount != r.approved:
 			return 0, points.OriginalDiffers
-		case r.date != date || r.returned != 0:
+		case r.date != date || r.returned != 0 || otherBatch(cmd, r.batch):
 			return 0, points.OriginalClosed
 		}
 		return r.approved, points.Approved
@@ -402,6 +402,9 @@ func (b *Book) conclude(cmd *Command, r *remote, out *Outcome) (points.Reason, e
 		}
 		r.answered, r.authCode = b.position+1, cmd.AuthCode
 		b.finish(r)
+		if err := b.countRemote(r); err != nil {
+			return 0, err
+		}
 		out.Answer = cmd.Answer
 		b.tell(cmd, r, out)
 	case r.phase == RemoteOpen:
@@ -472,7 +475,7 @@ func (b *Book) standIn(cmd *Command, r *remote, out *Outcome) (points.Reason, er
 	counted.stoodIn = saturated(counted.stoodIn, r.asked)
 	counted.standIns++
 	b.oweAdvice(cmd, r, out)
-	return points.Approved, nil
+	return points.Approved, b.countRemote(r)
 }
 
 func (b *Book) oweAdvice(cmd *Command, r *remote, out *Outcome) {
@@ -493,7 +496,7 @@ func (b *Book) owe(cmd *Command, r *remote, out *Outcome) (points.Reason, error)
 			return reason, err
 		}
 		b.oweAdvice(cmd, r, out)
-		return points.Approved, nil
+		return points.Approved, b.countRemote(r)
 	}
 	b.touch(r)
 	r.answered = b.position + 1

@@ -69,8 +69,12 @@ const (
 	hasActual
 	hasAnswer
 	hasTold
+	hasBatch
+	hasTally
+	hasItems
+	hasParameters
 
-	commandMask = hasTold<<1 - 1
+	commandMask = hasParameters<<1 - 1
 )
 
 // AppendRecord appends the journal record of cmd and out to dst. Out.Replayed is
@@ -152,6 +156,10 @@ func (c *Command) mask() uint64 {
 	set(hasActual, c.Actual != 0)
 	set(hasAnswer, c.Answer != 0)
 	set(hasTold, len(c.Told) > 0)
+	set(hasBatch, c.Batch != 0)
+	set(hasTally, c.Tally != Tally{})
+	set(hasItems, len(c.Items) > 0)
+	set(hasParameters, c.Parameters != 0)
 	return m
 }
 
@@ -283,12 +291,24 @@ func appendRareFields(dst []byte, c *Command, m uint64) []byte {
 	if m&hasTold != 0 {
 		dst = appendBalances(dst, c.Told)
 	}
+	if m&hasBatch != 0 {
+		dst = binary.AppendUvarint(dst, uint64(c.Batch))
+	}
+	if m&hasTally != 0 {
+		dst = appendTally(dst, &c.Tally)
+	}
+	if m&hasItems != 0 {
+		dst = appendItems(dst, c.Items)
+	}
+	if m&hasParameters != 0 {
+		dst = binary.AppendUvarint(dst, uint64(c.Parameters))
+	}
 	return dst
 }
 
 // decodeCommand reads a command; groups says whether it may be a group.
 func decodeCommand(r *reader, c *Command, groups bool) {
-	*c = Command{Group: c.Group[:0], Told: c.Told[:0]}
+	*c = Command{Group: c.Group[:0], Told: c.Told[:0], Items: c.Items[:0]}
 	c.Kind = Kind(r.byte())
 	m := r.uvarint()
 	if m > commandMask || (m&hasGroup != 0 && !groups) {
@@ -402,6 +422,18 @@ func decodeRareFields(r *reader, c *Command, m uint64) {
 	if m&hasTold != 0 {
 		c.Told = decodeBalances(r, c.Told, points.MaxBalances)
 	}
+	if m&hasBatch != 0 {
+		c.Batch = r.uint32()
+	}
+	if m&hasTally != 0 {
+		c.Tally = decodeTally(r)
+	}
+	if m&hasItems != 0 {
+		c.Items = decodeItems(r, c.Items)
+	}
+	if m&hasParameters != 0 {
+		c.Parameters = r.uint32()
+	}
 }
 
 // Bits of an outcome's mask. Position, reason and date are always there.
@@ -421,8 +453,11 @@ const (
 	outLots
 	outOthers
 	outAnswer
+	outTally
+	outUnequal
+	outParameters
 
-	outcomeMask = outAnswer<<1 - 1
+	outcomeMask = outParameters<<1 - 1
 )
 
 func (o *Outcome) mask() uint64 {
@@ -447,6 +482,9 @@ func (o *Outcome) mask() uint64 {
 	set(outLots, len(o.Lots) > 0)
 	set(outOthers, len(o.Others) > 0)
 	set(outAnswer, o.Answer != 0)
+	set(outTally, o.Tally != Tally{})
+	set(outUnequal, o.Unequal)
+	set(outParameters, o.Parameters != 0)
 	return m
 }
 
@@ -498,6 +536,12 @@ func appendOutcome(dst []byte, o *Outcome, at points.Timestamp) []byte {
 	}
 	if m&outAnswer != 0 {
 		dst = append(dst, byte(o.Answer))
+	}
+	if m&outTally != 0 {
+		dst = appendTally(dst, &o.Tally)
+	}
+	if m&outParameters != 0 {
+		dst = binary.AppendUvarint(dst, uint64(o.Parameters))
 	}
 	return dst
 }
@@ -571,6 +615,13 @@ func decodeOutcome(r *reader, o *Outcome, at points.Timestamp) {
 	}
 	if m&outAnswer != 0 {
 		o.Answer = points.Reason(r.byte())
+	}
+	if m&outTally != 0 {
+		o.Tally = decodeTally(r)
+	}
+	o.Unequal = m&outUnequal != 0
+	if m&outParameters != 0 {
+		o.Parameters = r.uint32()
 	}
 }
 
@@ -689,7 +740,7 @@ func decodeLotKey(r *reader) LotKey {
 // wellFormed reports whether a record of the command could be read back: what is
 // not cannot be remembered, and is refused without a trace.
 func (c *Command) wellFormed(inGroup bool) bool {
-	if c.Kind == 0 || c.Kind >= kindCount || len(c.Group) > maxGroup || len(c.Told) > points.MaxBalances {
+	if c.Kind == 0 || c.Kind >= kindCount || len(c.Group) > maxGroup || len(c.Told) > points.MaxBalances || len(c.Items) > MaxUpload {
 		return false
 	}
 	if len(c.Operator) > maxText || len(c.Second) > maxText || len(c.Note) > maxText {

@@ -41,6 +41,7 @@ func (b *Book) reduce(rec *Record, actual points.Amount, out *Outcome) (points.R
 		return points.Approved, nil
 	}
 	out.Amount = back
+	key, batch, side := batchesOf(&rec.Command), rec.Command.Batch, rec.Command.Function.Side()
 	var reason points.Reason
 	switch rec.Command.Kind {
 	case KindRedeem:
@@ -62,6 +63,9 @@ func (b *Book) reduce(rec *Record, actual points.Amount, out *Outcome) (points.R
 		return 0, err
 	}
 	t.reduced += out.Amount
+	if err := b.uncounted(key, batch, side, out.Amount, true); err != nil {
+		return 0, err
+	}
 	return points.Approved, b.reopenAccount(a)
 }
 

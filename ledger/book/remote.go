@@ -57,6 +57,25 @@ type remote struct {
 	owedAt   points.Timestamp
 	refusal  points.Reason // what the issuer said to what it was owed, when it is in the queue
 	authCode [6]byte       // the issuer's
+
+	batch   uint32 // as the request's [Command.Batch]
+	counted bool   // in its totals
+}
+
+// countedAt is where r counts.
+func (r *remote) countedAt() batchesKey {
+	return batchesOf(&Command{Batch: r.batch, Acquirer: r.acquirer, Merchant: r.merchant, Terminal: r.terminal})
+}
+
+// countRemote adds what the acquirer is told was approved to the totals of its batch.
+func (b *Book) countRemote(r *remote) error {
+	side := r.function.Side()
+	if r.batch == 0 || side == 0 {
+		return nil
+	}
+	b.touch(r)
+	r.counted = true
+	return b.tallyUp(r.countedAt(), r.batch, side, r.approved)
 }
 
 func (r *remote) id() points.Position { return r.position }
@@ -69,6 +88,8 @@ func (r *remote) appendKey(dst []byte) []byte {
 const (
 	remotePartial = 1 << iota
 	remoteFinal
+	remoteBatched // its batch follows behind the others
+	remoteCounted
 )
 
 func (r *remote) appendValue(dst []byte) []byte {
@@ -78,6 +99,12 @@ func (r *remote) appendValue(dst []byte) []byte {
 	}
 	if r.final {
 		flags |= remoteFinal
+	}
+	if r.batch != 0 {
+		flags |= remoteBatched
+	}
+	if r.counted {
+		flags |= remoteCounted
 	}
 	dst = append(dst, stateVersion, byte(r.phase), byte(r.before), byte(r.function), flags, byte(r.refusal))
 	dst = append(dst, r.merchant[:]...)
@@ -93,6 +120,9 @@ func (r *remote) appendValue(dst []byte) []byte {
 	for _, n := range [...]int64{int64(r.posted), int64(r.owedAt), int64(r.asked), int64(r.approved), int64(r.booked), int64(r.returned)} {
 		dst = binary.AppendVarint(dst, n)
 	}
+	if r.batch != 0 {
+		dst = binary.AppendUvarint(dst, uint64(r.batch))
+	}
 	return dst
 }
 
@@ -101,6 +131,7 @@ func (r *remote) decodeValue(from *reader) {
 	r.function = points.Function(from.byte())
 	flags := from.byte()
 	r.partial, r.final = flags&remotePartial != 0, flags&remoteFinal != 0
+	r.counted = flags&remoteCounted != 0
 	r.refusal = points.Reason(from.byte())
 	from.fixed(r.merchant[:])
 	from.fixed(r.terminal[:])
@@ -111,6 +142,9 @@ func (r *remote) decodeValue(from *reader) {
 	r.voided, r.answered, r.reversed, r.owedBy = from.position(), from.position(), from.position(), from.position()
 	r.posted, r.owedAt = from.timestamp(), from.timestamp()
 	r.asked, r.approved, r.booked, r.returned = from.amount(), from.amount(), from.amount(), from.amount()
+	if flags&remoteBatched != 0 {
+		r.batch = from.uint32()
+	}
 }
 
 // Told reports whether a function is one that its acquirer tells of (0220): what

@@ -145,6 +145,12 @@ func (b *Book) reverseRemote(cmd *Command, r *remote, out *Outcome) (points.Reas
 	b.touch(r)
 	r.booked += back
 	r.reversed = b.position + 1
+	if r.counted {
+		r.counted = false
+		if err := b.uncounted(r.countedAt(), r.batch, r.function.Side(), r.approved, false); err != nil {
+			return 0, err
+		}
+	}
 	switch r.phase {
 	case RemoteOpen, RemoteDone:
 		b.oweReversal(cmd, r)

@@ -227,10 +227,12 @@ func (b *Book) inBatch(cmd *Command) (points.Reason, error) {
 	switch cmd.Kind {
 	case KindReverse, KindCloseBatch, KindUpload:
 		return points.Approved, nil
+	default:
 	}
 	switch cmd.Function {
 	case points.CompletionAdvice, points.OfflineRedeem, points.OfflineEarn:
 		return points.Approved, nil
+	default:
 	}
 	s, err := b.findBatches(batchesOf(cmd))
 	if err == nil && s.over(cmd.Batch) {
@@ -380,4 +382,35 @@ func (s *batches) nextBatch(registered uint32) uint32 {
 		return registered
 	}
 	return s.closed%lastBatch + 1
+}
+
+// BatchView is what is counted of one batch, or of one date of an acquirer.
+type BatchView struct {
+	Batch uint32
+	Tally Tally
+}
+
+// BatchesView is what is known of a terminal's batches, or of an acquirer's dates.
+type BatchesView struct {
+	Closed     uint32          // the last that was closed; 0: none
+	ClosedBy   points.Position // its last close
+	Sent       uint32          // items sent up for it
+	Complete   bool            // and the end of them
+	Parameters uint32          // check value of those that the terminal has; 0: none
+	Batches    []BatchView     // in the order in which they began, the closed one included
+}
+
+// Batches returns what is known of a terminal's batches; with merchant and terminal zero,
+// of the acquirer's dates. ok is false when nothing is.
+func (b *Book) Batches(acquirer points.AcquirerID, merchant points.MerchantID, terminal points.TerminalID) (view BatchesView, ok bool, err error) {
+	b.trim()
+	s, err := b.findBatches(batchesKey{acquirer, merchant, terminal})
+	if s == nil || err != nil {
+		return BatchesView{}, false, err
+	}
+	view = BatchesView{Closed: s.closed, ClosedBy: s.closedBy, Sent: s.sent, Complete: s.complete, Parameters: s.parameters}
+	for i := range s.open {
+		view.Batches = append(view.Batches, BatchView{s.open[i].batch, s.open[i].Tally})
+	}
+	return view, true, nil
 }

@@ -77,7 +77,7 @@ func (b *Book) reverseKnown(rec *Record, t *transaction, out *Outcome) (reason p
 		b.about(a, out)
 	}
 	position := rec.Outcome.Position
-	key, batch, side, whole := batchesOf(&rec.Command), rec.Command.Batch, rec.Command.Function.Side(), rec.Outcome.Amount
+	key, batch, side, whole := batchesOf(&rec.Command), rec.Command.Batch, rec.Command.Function.Side(), rec.Outcome.Amount-t.reducedBy()
 	switch rec.Command.Kind {
 	case KindBalance, KindSignOn:
 		reason = points.Approved

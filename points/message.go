@@ -146,7 +146,7 @@ type Request struct {
 	AccountType uint16 // DE60.7: 48 issuer points, 65 alliance points, 0 unsaid
 	Original    Original
 
-	Product  [60]byte // DE62 of a points request: product code
+	Product  [60]byte // DE62 of a points request: product code; of a download: where it goes on
 	Operator [3]byte  // DE63.1 of pos
 	PIN      [16]byte // DE52 (8 bytes) or DE125 (16 bytes), as sent; never logged
 	PINLen   uint8    // 0, 8 or 16
@@ -261,6 +261,7 @@ type Response struct {
 	Please    Please // pos: what the terminal is asked to do next
 	Balances  [MaxBalances]Balance54
 	NBalances uint8
+	List      string // DE62 of a download: parameters, or a page of a list
 	Field     uint8  // of a FormatError: the data element at fault, 0 when none can be named
 	Detail    string // host: DE44; a few words, never a card number
 }
@@ -271,9 +272,8 @@ type Please uint8
 
 // What a terminal is asked to do.
 const (
-	PleaseDownload  Please = 1 // its parameters
-	PleaseSignOn    Please = 3
-	PleaseBlackList Please = 7 // download it
+	PleaseDownload Please = 1 // its parameters
+	PleaseSignOn   Please = 3
 )
 
 // AddBalance appends an entry for DE54; past [MaxBalances] it is left out.

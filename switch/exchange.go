@@ -14,8 +14,10 @@ type exchange struct {
 	s       *Switch
 	session *session
 	conn    *link.Conn
+	frame   []byte        // of an upload, whose answer gives its items back
 	table   *router.Table // the reference data that the request sees from beginning to end
 
+	acceptor router.Acceptor
 	req      points.Request
 	resp     points.Response
 	cmd      book.Command
@@ -47,13 +49,15 @@ func (s *Switch) newRequest(session *session, c *link.Conn) *exchange {
 // release gives the exchange back to the pool; x must not be used afterwards.
 func (x *exchange) release() {
 	x.session, x.conn, x.table, x.fault, x.replayed = nil, nil, nil, nil, false
-	x.req, x.resp, x.cmd = points.Request{}, points.Response{}, book.Command{}
+	x.req, x.resp, x.cmd, x.acceptor = points.Request{}, points.Response{}, book.Command{}, router.Acceptor{}
+	clear(x.frame) // It held card numbers.
+	x.frame = x.frame[:0]
 	x.s.requests.Put(x)
 }
 
 // answer finishes the request with reason, and the exchange with it.
 func (x *exchange) answer(reason points.Reason) {
-	x.resp.Reason = reason
+	x.resp.Reason, x.resp.Please = reason, x.please(reason)
 	if x.resp.LocalTime == 0 && x.resp.LocalDate == 0 {
 		x.stampLocal(x.req.At)
 	}
@@ -73,7 +77,11 @@ func (x *exchange) drop(reason points.Reason) {
 }
 
 func (x *exchange) appendResponse(dst []byte) []byte {
-	return x.session.listener.dialect.AppendResponse(dst, &x.req, &x.resp)
+	d := x.session.listener.dialect
+	if len(x.frame) > 0 {
+		return d.AppendUploadResponse(dst, x.frame, &x.req, &x.resp)
+	}
+	return d.AppendResponse(dst, &x.req, &x.resp)
 }
 
 // settle is called by the ledger when the outcome is durable. What its issuer has to
@@ -92,5 +100,15 @@ func (x *exchange) settle(out *book.Outcome) {
 		leg.notice(out.Original)
 	}
 	x.fill(out)
-	x.answer(out.Reason)
+	reason := out.Reason
+	switch {
+	case !reason.Approved():
+	case x.cmd.Kind == book.KindCloseBatch:
+		reason = x.closed(out)
+	case x.cmd.Kind == book.KindUpload && !out.Replayed:
+		x.s.metrics.uploaded.Add(float64(len(x.cmd.Items)))
+	case x.cmd.Kind == book.KindSignOn || x.cmd.Kind == book.KindDownload:
+		x.s.terminals.note(x.cmd.Terminal, out.Parameters)
+	}
+	x.answer(reason)
 }

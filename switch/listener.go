@@ -87,6 +87,7 @@ func (s *Switch) handle(session *session, c *link.Conn, frame []byte, now points
 	}
 	x.table = s.opts.Router.Table()
 	acceptor, reason := s.admit(x.table, &x.req)
+	x.acceptor = acceptor
 	if acceptor.Acquirer != nil {
 		x.resp.Acquirer = acceptor.Acquirer.ID
 	}
@@ -97,7 +98,11 @@ func (s *Switch) handle(session *session, c *link.Conn, frame []byte, now points
 	if s.network(x, acceptor) {
 		return
 	}
-	if reason := s.command(x, acceptor); !reason.Approved() {
+	about, reason := s.batch(x, acceptor, frame)
+	if !about {
+		reason = s.command(x, acceptor)
+	}
+	if !reason.Approved() {
 		x.answer(reason)
 		return
 	}

@@ -24,6 +24,9 @@ func (s *Switch) network(x *exchange, acceptor router.Acceptor) bool {
 		}
 		s.opts.Ledger.Submit(&x.cmd, x.settled)
 		return true
+	case points.Download:
+		s.download(x, acceptor)
+		return true
 	case points.SignOff, points.Echo, points.CutOverNotice, points.EarnConfirm:
 		x.answer(points.Approved)
 		return true

@@ -25,7 +25,9 @@ type Options struct {
 	CardKey  *certs.CardKey
 	Clock    points.Clock
 	Location *time.Location // of the terminals' clocks (DE12, DE13)
-	Issuers  *Issuers       // those with ledgers of their own; nil: none can be reached
+	// Parameters are what terminals download; see [Switch.Reload].
+	Parameters []TerminalParameters
+	Issuers    *Issuers // those with ledgers of their own; nil: none can be reached
 
 	// FreshnessAhead and FreshnessBehind bound how far a transmission time (DE7)
 	// may lie from now.
@@ -43,10 +45,12 @@ type Options struct {
 // Switch answers requests. It is made once, and safe for concurrent use; each
 // listener gets a [Listener] of it.
 type Switch struct {
-	opts     Options
-	metrics  *metrics
-	requests sync.Pool // of *exchange
-	approved atomic.Uint64
+	opts    Options
+	metrics *metrics
+	// What the terminals have been given; see download.go.
+	terminals attendance
+	requests  sync.Pool // of *exchange
+	approved  atomic.Uint64
 }
 
 // New makes a switch. It is an error to leave out what it is made of.
@@ -62,7 +66,7 @@ func New(opts Options) (*Switch, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Switch{opts: opts, metrics: m}
+	s := &Switch{opts: opts, metrics: m, terminals: attendance{rules: opts.Parameters, has: make(map[points.TerminalID]uint32)}}
 	s.requests.New = func() any { return s.newExchange() }
 	return s, nil
 }

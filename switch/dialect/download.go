@@ -100,7 +100,7 @@ func yesOrNo(yes *bool) string {
 	case *yes:
 		return "1"
 	default:
-		return "0"
+		return NothingToDownload
 	}
 }
 
@@ -174,6 +174,9 @@ func explainParameters(value string) (parts []ExplainedPart) {
 	}
 	return parts
 }
+
+// NothingToDownload is DE62 of the answer where a list is empty.
+const NothingToDownload = "0"
 
 // blackPage is how many prefixes one answer lists: 13 characters each at most.
 const blackPage = 30

@@ -15,6 +15,9 @@ func (s *Switch) network(x *exchange, acceptor router.Acceptor) bool {
 	switch x.req.Function {
 	case points.SignOn:
 		if x.req.Door != points.DoorTerminal {
+			if issuers := s.opts.Issuers; issuers != nil {
+				issuers.partners.signedOn(x.conn, x.session.listener.name, x.session.listener.dialect, &x.req)
+			}
 			x.answer(points.Approved)
 			return true
 		}
@@ -27,7 +30,13 @@ func (s *Switch) network(x *exchange, acceptor router.Acceptor) bool {
 	case points.Download:
 		s.download(x, acceptor)
 		return true
-	case points.SignOff, points.Echo, points.CutOverNotice, points.EarnConfirm:
+	case points.SignOff:
+		if issuers := s.opts.Issuers; issuers != nil {
+			issuers.partners.left(x.conn)
+		}
+		x.answer(points.Approved)
+		return true
+	case points.Echo, points.CutOverNotice, points.EarnConfirm:
 		x.answer(points.Approved)
 		return true
 	default:

@@ -34,6 +34,7 @@ import (
 //	books                            what is unfinished, and clearing
 //	resolve NAME stands|gone         the operators end what was left to them
 //	links                            how the connections are
+//	cutover DATE                     the business date changes
 func TestIssuerFlows(t *testing.T) {
 	datadriven.Walk(t, "testdata/issuers", func(t *testing.T, path string) {
 		s := newRemoteStory(t, strings.Contains(path, "stand_in"))
@@ -125,6 +126,13 @@ func (s *remoteStory) act(td *datadriven.TestData) string {
 		return ""
 	case "books":
 		return s.books()
+	case "cutover":
+		date, err := points.ParseBusinessDate(name)
+		require.NoError(s.t, err)
+		s.h.do(book.Command{Kind: book.KindCutOver, Date: date})
+		s.h.issuers.CutOver(date)
+		s.h.round()
+		return s.h.linkStates()
 	case "resolve":
 		return s.resolve(td, name)
 	default:
@@ -225,6 +233,9 @@ func (s *remoteStory) gets(td *datadriven.TestData) string {
 	s.told[name] = req
 	var out strings.Builder
 	f := req.Function
+	if f == points.CutOverNotice {
+		return fmt.Sprintf("%04d %v DE15 %04d  DE7 %010d DE11 %v DE32 %d\n", req.Envelope.MTI, f, req.Settlement, req.Transmission, req.STAN, req.Acquirer)
+	}
 	if f == points.Reversal {
 		f = req.Reversed
 		out.WriteString("reversal of ")

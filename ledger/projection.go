@@ -36,6 +36,7 @@ import (
 //	b  shelf, 4 | m  member, 8 | position, 8                records about the member: 1 its points moved, 2 they did not
 //	b  shelf, 4 | t  terminal, 8 | STAN, 4 | position, 8    records of the terminal's message
 //	d  date, 4     first position of the business date, 8
+//	k  position, 8 a batch was closed there
 //	o  token, 16   member that the card belongs to, 8
 //
 // Without shelves every write would fall among all the keys there are, and the
@@ -112,6 +113,7 @@ const (
 	headKey     = 'h'
 	cardKey     = 'c'
 	dateKey     = 'd'
+	closeKey    = 'k'
 	memberKey   = 'm'
 	ownerKey    = 'o'
 	terminalKey = 't'
@@ -448,6 +450,9 @@ func (p *Projection) add(rec *book.Record) error {
 	if out.Date != p.date {
 		p.date = out.Date
 		p.others.put(uint64Bytes(position), []byte{dateKey}, uint64Bytes(uint64(out.Date))[4:])
+	}
+	if cmd.Kind == book.KindCloseBatch && out.Reason.Approved() {
+		p.others.put([]byte{listed}, []byte{closeKey}, uint64Bytes(position))
 	}
 	p.addCommand(cmd, position)
 	for i := range cmd.Group {

@@ -234,6 +234,38 @@ func (p *Projection) Find(ctx context.Context, q FindQuery) (Found, error) {
 	return found, err
 }
 
+// Closes lists the records by which batches were closed.
+func (p *Projection) Closes(ctx context.Context, dates Dates, page Page) (Found, error) {
+	var found Found
+	limit, err := page.limit()
+	if err != nil {
+		return found, err
+	}
+	found.Extent, err = p.look(ctx, dates, page, func(low, high points.Position) (next points.Position, err error) {
+		each := func(key, _ []byte) (bool, error) {
+			if key[0] != closeKey {
+				return false, nil
+			}
+			position, err := positionAt(key, 1)
+			switch {
+			case err != nil || position < low || position > high:
+				return false, err
+			case len(found.Records) == limit:
+				next = position
+				return false, nil
+			}
+			found.Records = append(found.Records, book.Record{})
+			return true, readRecord(p.ledger.store, position, &found.Records[len(found.Records)-1], true)
+		}
+		from, to := append([]byte{closeKey}, uint64Bytes(uint64(low))...), append([]byte{closeKey}, uint64Bytes(uint64(high))...)
+		if page.Oldest {
+			return next, p.ledger.store.Scan(ctx, store.Index, from, each)
+		}
+		return next, p.ledger.store.ScanBack(ctx, store.Index, from, to, each)
+	})
+	return found, err
+}
+
 // check refuses what cannot be looked for.
 func (q *FindQuery) check() error {
 	named := 0

@@ -414,3 +414,29 @@ func (b *Book) Batches(acquirer points.AcquirerID, merchant points.MerchantID, t
 	}
 	return view, true, nil
 }
+
+// Counted is what the transaction at position counts for in a batch: what was approved
+// and is not reversed. ok is false when it counts for nothing.
+func (b *Book) Counted(position points.Position) (amount points.Amount, ok bool, err error) {
+	b.trim()
+	if position == 0 || position > b.position {
+		return 0, false, nil
+	}
+	rec, err := b.record(position)
+	if err != nil || rec.Command.Batch == 0 || rec.Command.Function.Side() == 0 || !rec.Outcome.Reason.Approved() {
+		return 0, false, err
+	}
+	if isRemote(rec) {
+		r, err := b.needRemote(position)
+		if err != nil {
+			return 0, false, err
+		}
+		return r.approved, r.counted, nil
+	}
+	amount = rec.Outcome.Amount
+	t, err := b.findTransaction(position)
+	if err != nil || (t != nil && t.reversed != 0) {
+		return 0, false, err
+	}
+	return amount - t.reducedBy(), true, nil
+}

@@ -70,7 +70,7 @@ test cards.`,
 	f.BoolVar(&p.asJSON, "json", false, "print JSON")
 	cmd.Flags().StringVar(&p.script, "script", "", "play this file")
 	cmd.Flags().Var(decimal(&p.loop, 1), "loop", "play it so many times")
-	cmd.Flags().StringVar(&p.receipts, "receipts", "", "append every answered request to this file")
+	f.StringVar(&p.receipts, "receipts", "", "append every answered request to this file; close counts what it tells")
 	cmd.Flags().StringVar(&p.replay, "replay", "", "send the requests of a receipts file again: each must get the same answer, byte for byte")
 	cmd.MarkFlagsMutuallyExclusive("script", "replay")
 	cmd.AddCommand(
@@ -87,6 +87,9 @@ test cards.`,
 		p.command("pre-auth-void", "Give back what was reserved 预授权撤销", points.PreAuthVoid, []string{"card", "amount", "rrn", "auth"}, "program"),
 		p.command("transfer", "Give points to another member 转赠", points.Transfer, []string{"card", "to", "amount"}, "program"),
 		p.command("reversal", "Undo the redemption with --original-stan, whose answer was lost 冲正", points.Reversal, []string{"card", "amount", "original-stan"}, "program"),
+		p.closeBatch(),
+		p.totals(),
+		p.download(),
 	)
 	return cmd
 }
@@ -159,6 +162,9 @@ func (p *pos) once(cmd *cobra.Command, function points.Function, m *message) (er
 	}
 	receipt, err := t.SendFor(cmd.Context(), &req, p.retry)
 	if err != nil {
+		return err
+	}
+	if err := p.keep(receipt); err != nil {
 		return err
 	}
 	return p.explain(cmd, receipt)
@@ -437,7 +443,7 @@ func (p *pos) again(cmd *cobra.Command) (err error) {
 		if err := json.Unmarshal(lines.Bytes(), &kept); err != nil {
 			return fmt.Errorf("%s:%d: %w", p.replay, n, err)
 		}
-		if f := kept.Function; f == points.SignOn || f == points.SignOff || f == points.Echo {
+		if f := kept.Function; f == points.SignOn || f == points.SignOff || f == points.Echo || f == points.Download {
 			continue
 		}
 		sent, err := hex.DecodeString(kept.Sent)

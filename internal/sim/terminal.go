@@ -31,6 +31,8 @@ type Terminal struct {
 	Batch uint32
 	// STAN is the last trace number used.
 	STAN points.STAN
+	// Till is what the terminal has counted itself.
+	Till dialect.Till
 
 	address string
 	dialect *dialect.Dialect
@@ -94,9 +96,7 @@ func (t *Terminal) Resend(ctx context.Context, earlier *Receipt) (*Receipt, erro
 	if err := matches(&earlier.Request, &echoed); err != nil {
 		return nil, fmt.Errorf("terminal %v: the answer to %v: %w", t.Terminal, earlier.Request.Function, err)
 	}
-	if receipt.Request.Function == points.SignOn && receipt.Response.Reason.Approved() && receipt.Response.Batch != 0 {
-		t.Batch = receipt.Response.Batch
-	}
+	t.heard(receipt)
 	return receipt, nil
 }
 

@@ -5,9 +5,11 @@ import (
 	"context"
 	"slices"
 
+	"github.com/lianfen/lianfen/internal/config"
 	"github.com/lianfen/lianfen/ledger"
 	"github.com/lianfen/lianfen/ledger/book"
 	"github.com/lianfen/lianfen/points"
+	pointswitch "github.com/lianfen/lianfen/switch"
 )
 
 // BatchQuery asks for the batches that were closed.
@@ -326,4 +328,28 @@ func (a *App) counting(ctx context.Context, q BatchQuery) (Counting, error) {
 		return err
 	})
 	return c, err
+}
+
+// parameters turns the configuration's parameters of terminals into what the switch is
+// told of them.
+func (a *App) parameters(items []config.Terminals) []pointswitch.TerminalParameters {
+	rules := make([]pointswitch.TerminalParameters, len(items))
+	for i := range items {
+		t, r := &items[i], &rules[i]
+		r.Merchant, _ = points.ParseMerchantID(t.Merchant) // Nothing is any; the rest is checked.
+		r.Terminal, _ = points.ParseTerminalID(t.Terminal)
+		r.TimeOut, r.Retries, r.Resends = t.TimeOut, t.Retries, t.Resends
+		copy(r.Phones[:], t.Phones)
+		r.ManagementPhone, r.Name = t.ManagementPhone, t.MerchantName
+		r.ManualEntry, r.AutoSignOff = yesOrNo(t.ManualEntry), yesOrNo(t.AutoSignOff)
+	}
+	return rules
+}
+
+func yesOrNo(text string) *bool {
+	if text == "" {
+		return nil
+	}
+	yes := text == "yes"
+	return &yes
 }

@@ -31,7 +31,7 @@ type generator struct {
 	pick    func(n int) int
 	quarrel bool // few points of one member go to and fro
 	stan    uint32
-	sent []book.Command
+	sent    []book.Command
 }
 
 var drawn = []book.Kind{

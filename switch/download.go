@@ -122,7 +122,7 @@ func (s *Switch) download(x *exchange, acceptor router.Acceptor) {
 			Kind: book.KindDownload, Function: points.Download, At: x.req.At, Parameters: p.Check(),
 			Acquirer: acceptor.Acquirer.ID, Merchant: acceptor.Merchant.ID, Terminal: acceptor.Terminal.ID,
 		}
-		s.opts.Ledger.Submit(&x.cmd, x.settled)
+		x.submit()
 		return
 	case dialect.BlackListDownload:
 		x.resp.List = dialect.BlackListPage(x.table.BlackList(), &x.req)

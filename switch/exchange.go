@@ -1,6 +1,7 @@
 package pointswitch
 
 import (
+	"github.com/lianfen/lianfen/ledger"
 	"github.com/lianfen/lianfen/ledger/book"
 	"github.com/lianfen/lianfen/points"
 	"github.com/lianfen/lianfen/router"
@@ -55,13 +56,26 @@ func (x *exchange) release() {
 	x.s.requests.Put(x)
 }
 
+// submit sees to it that the ledger gets the command, together with those of the
+// other frames of the same read.
+func (x *exchange) submit() {
+	x.session.asks = append(x.session.asks, ledger.Ask{Command: &x.cmd, Done: x.settled})
+}
+
 // answer finishes the request with reason, and the exchange with it.
-func (x *exchange) answer(reason points.Reason) {
+func (x *exchange) answer(reason points.Reason) { x.finish(reason, nil) }
+
+// finish is answer, by way of the outbox if there is one.
+func (x *exchange) finish(reason points.Reason, outbox *link.Outbox) {
 	x.resp.Reason, x.resp.Please = reason, x.please(reason)
 	if x.resp.LocalTime == 0 && x.resp.LocalDate == 0 {
 		x.stampLocal(x.req.At)
 	}
-	x.conn.Reply(x.append)
+	if outbox != nil {
+		outbox.Reply(x.conn, x.append)
+	} else {
+		x.conn.Reply(x.append)
+	}
 	x.s.metrics.answered(x)
 	x.s.logAnswer(x)
 	x.release()
@@ -100,6 +114,10 @@ func (x *exchange) settle(out *book.Outcome) {
 		leg.notice(out.Original)
 	}
 	x.fill(out)
+	if out.Reason == points.Overloaded || out.Reason == points.Draining {
+		x.answer(out.Reason) // At once, on the reading goroutine.
+		return
+	}
 	reason := out.Reason
 	switch {
 	case !reason.Approved():
@@ -110,5 +128,5 @@ func (x *exchange) settle(out *book.Outcome) {
 	case x.cmd.Kind == book.KindSignOn || x.cmd.Kind == book.KindDownload:
 		x.s.terminals.note(x.cmd.Terminal, out.Parameters)
 	}
-	x.answer(reason)
+	x.finish(reason, &x.s.outbox)
 }

@@ -25,18 +25,16 @@ func (s *Switch) network(x *exchange, acceptor router.Acceptor) bool {
 			Kind: book.KindSignOn, Function: points.SignOn, At: x.req.At,
 			Acquirer: acceptor.Acquirer.ID, Merchant: acceptor.Merchant.ID, Terminal: acceptor.Terminal.ID,
 		}
-		s.opts.Ledger.Submit(&x.cmd, x.settled)
+		x.submit()
 		return true
 	case points.Download:
 		s.download(x, acceptor)
 		return true
-	case points.SignOff:
-		if issuers := s.opts.Issuers; issuers != nil {
+	case points.SignOff, points.Echo, points.CutOverNotice, points.EarnConfirm:
+		if issuers := s.opts.Issuers; issuers != nil && x.req.Function == points.SignOff {
 			issuers.partners.left(x.conn)
 		}
-		x.answer(points.Approved)
-		return true
-	case points.Echo, points.CutOverNotice, points.EarnConfirm:
+		x.session.handOn() // An echo comes back when what came before it is on its way.
 		x.answer(points.Approved)
 		return true
 	default:

@@ -16,6 +16,7 @@ import (
 	"github.com/lianfen/lianfen/ledger"
 	"github.com/lianfen/lianfen/points"
 	"github.com/lianfen/lianfen/router"
+	"github.com/lianfen/lianfen/switch/link"
 )
 
 // Options is what a switch is made of.
@@ -45,12 +46,13 @@ type Options struct {
 // Switch answers requests. It is made once, and safe for concurrent use; each
 // listener gets a [Listener] of it.
 type Switch struct {
-	opts    Options
-	metrics *metrics
+	opts     Options
+	metrics  *metrics
+	requests sync.Pool // of *exchange
+	approved atomic.Uint64
+	outbox   link.Outbox // of the ledger's committing goroutine
 	// What the terminals have been given; see download.go.
 	terminals attendance
-	requests  sync.Pool // of *exchange
-	approved  atomic.Uint64
 }
 
 // New makes a switch. It is an error to leave out what it is made of.
@@ -68,6 +70,7 @@ func New(opts Options) (*Switch, error) {
 	}
 	s := &Switch{opts: opts, metrics: m, terminals: attendance{rules: opts.Parameters, has: make(map[points.TerminalID]uint32)}}
 	s.requests.New = func() any { return s.newExchange() }
+	opts.Ledger.AfterGroup(s.outbox.Flush)
 	return s, nil
 }
 

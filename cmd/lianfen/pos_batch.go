@@ -33,10 +33,22 @@ func (p *pos) remember(t *sim.Terminal) (err error) {
 	if p.receipts == "" {
 		return nil
 	}
-	file, err := os.Open(p.receipts)
+	err = eachReceipt(p.receipts, func(_ int, kept *keptReceipt, sent []byte) error {
+		got, err := hex.DecodeString(kept.Got)
+		if err != nil {
+			return err
+		}
+		return t.Remember(sent, got)
+	})
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
+	return err
+}
+
+// eachReceipt reads a receipts file; an error names the line.
+func eachReceipt(path string, visit func(n int, kept *keptReceipt, sent []byte) error) (err error) {
+	file, err := os.Open(path)
 	if err != nil {
 		return fmt.Errorf("receipts: %w", err)
 	}
@@ -45,45 +57,45 @@ func (p *pos) remember(t *sim.Terminal) (err error) {
 	lines.Buffer(nil, 64<<10)
 	for n := 1; lines.Scan(); n++ {
 		var kept keptReceipt
-		if err := json.Unmarshal(lines.Bytes(), &kept); err != nil {
-			return fmt.Errorf("%s:%d: %w", p.receipts, n, err)
+		err := json.Unmarshal(lines.Bytes(), &kept)
+		var sent []byte
+		if err == nil {
+			sent, err = hex.DecodeString(kept.Sent)
 		}
-		sent, err := hex.DecodeString(kept.Sent)
+		if err == nil {
+			err = visit(n, &kept, sent)
+		}
 		if err != nil {
-			return fmt.Errorf("%s:%d: %w", p.receipts, n, err)
-		}
-		got, err := hex.DecodeString(kept.Got)
-		if err != nil {
-			return fmt.Errorf("%s:%d: %w", p.receipts, n, err)
-		}
-		if err := t.Remember(sent, got); err != nil {
-			return fmt.Errorf("%s:%d: %w", p.receipts, n, err)
+			return fmt.Errorf("%s:%d: %w", path, n, err)
 		}
 	}
 	return lines.Err()
 }
 
-// open makes the terminal, with what its receipts tell, and signs it on. A sign-on that
-// is refused is explained, and ok is false.
-func (p *pos) open(cmd *cobra.Command) (t *sim.Terminal, ok bool, err error) {
-	who, err := sim.ParseIdentity(p.terminal, p.merchant)
-	if err != nil {
-		return nil, false, usage("%w", err)
+// signedOn runs do with the terminal, which knows what its receipts tell and has signed
+// on. A sign-on that is refused is explained instead.
+func (p *pos) signedOn(do func(*cobra.Command, *sim.Terminal) error) func(*cobra.Command, []string) error {
+	return func(cmd *cobra.Command, _ []string) (err error) {
+		who, err := sim.ParseIdentity(p.terminal, p.merchant)
+		if err != nil {
+			return usage("%w", err)
+		}
+		t := sim.NewTerminal(p.address, who, p.firstSTAN(), now)
+		defer func() { err = errors.Join(err, t.HangUp()) }()
+		if err := p.remember(t); err != nil {
+			return err
+		}
+		signOn := t.Next(points.SignOn)
+		sim.Dress(&signOn)
+		receipt, err := t.SendFor(cmd.Context(), &signOn, p.retry)
+		if err != nil {
+			return err
+		}
+		if !receipt.Response.Reason.Approved() {
+			return p.explain(cmd, receipt)
+		}
+		return do(cmd, t)
 	}
-	t = sim.NewTerminal(p.address, who, p.firstSTAN(), now)
-	if err := p.remember(t); err != nil {
-		return t, false, err
-	}
-	signOn := t.Next(points.SignOn)
-	sim.Dress(&signOn)
-	receipt, err := t.SendFor(cmd.Context(), &signOn, p.retry)
-	if err != nil {
-		return t, false, err
-	}
-	if !receipt.Response.Reason.Approved() {
-		return t, false, p.explain(cmd, receipt)
-	}
-	return t, true, nil
 }
 
 // closing is the outcome of a batch close for machines.
@@ -120,16 +132,7 @@ terminal and batch, and show whether the switch has counted the same. With --upl
 transactions are sent up when it has not (批上送).`,
 		Example: `  lianfen pos redeem --card 6222020000000000017 --program 901 --amount 300 --receipts till.jsonl
   lianfen pos close --receipts till.jsonl --upload`,
-		RunE: func(cmd *cobra.Command, _ []string) (err error) {
-			t, ok, err := p.open(cmd)
-			defer func() {
-				if t != nil {
-					err = errors.Join(err, t.HangUp())
-				}
-			}()
-			if err != nil || !ok {
-				return err
-			}
+		RunE: p.signedOn(func(cmd *cobra.Command, t *sim.Terminal) error {
 			req := t.Closing()
 			receipt, err := t.SendFor(cmd.Context(), &req, p.retry)
 			if err != nil {
@@ -148,7 +151,7 @@ transactions are sent up when it has not (批上送).`,
 				c.Sent, c.Upload = &sent, &end
 			}
 			return p.printClosing(cmd, &c)
-		},
+		}),
 	}
 	cmd.Flags().BoolVar(&upload, "upload", false, "send the transactions up when the totals differ")
 	return cmd
@@ -218,16 +221,7 @@ type parameter struct {
 func (p *pos) download() *cobra.Command {
 	return &cobra.Command{
 		Use: "download", Short: "Download the terminal's parameters 参数下载", Args: none,
-		RunE: func(cmd *cobra.Command, _ []string) (err error) {
-			t, ok, err := p.open(cmd)
-			defer func() {
-				if t != nil {
-					err = errors.Join(err, t.HangUp())
-				}
-			}()
-			if err != nil || !ok {
-				return err
-			}
+		RunE: p.signedOn(func(cmd *cobra.Command, t *sim.Terminal) error {
 			req := t.Next(points.Download)
 			receipt, err := t.SendFor(cmd.Context(), &req, p.retry)
 			if err != nil {
@@ -256,6 +250,6 @@ func (p *pos) download() *cobra.Command {
 				table.row(one.Name, one.Value, one.Chinese)
 			}
 			return table.write(cmd.OutOrStdout())
-		},
+		}),
 	}
 }

@@ -7,7 +7,7 @@ import (
 	"github.com/lianfen/lianfen/points"
 )
 
-// DateBatch, as the batch of a command, says that it counts in what its acquirer did on
+// DateBatch as the batch of a command says that it counts in what its acquirer did on
 // the business date: a partner's system closes dates, not batches. A terminal's batch
 // has six digits.
 const DateBatch = 1_000_000

@@ -291,6 +291,14 @@ func appendRareFields(dst []byte, c *Command, m uint64) []byte {
 	if m&hasTold != 0 {
 		dst = appendBalances(dst, c.Told)
 	}
+	if m >= hasBatch {
+		dst = appendBatchFields(dst, c, m)
+	}
+	return dst
+}
+
+// appendBatchFields writes what is about a terminal's batch.
+func appendBatchFields(dst []byte, c *Command, m uint64) []byte {
 	if m&hasBatch != 0 {
 		dst = binary.AppendUvarint(dst, uint64(c.Batch))
 	}
@@ -422,6 +430,12 @@ func decodeRareFields(r *reader, c *Command, m uint64) {
 	if m&hasTold != 0 {
 		c.Told = decodeBalances(r, c.Told, points.MaxBalances)
 	}
+	if m >= hasBatch {
+		decodeBatchFields(r, c, m)
+	}
+}
+
+func decodeBatchFields(r *reader, c *Command, m uint64) {
 	if m&hasBatch != 0 {
 		c.Batch = r.uint32()
 	}

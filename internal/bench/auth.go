@@ -201,7 +201,7 @@ func (a *auth) walk(ctx context.Context, d *daemon, accounts uint64) (Loaded, er
 // memory takes what cached accounts cost.
 func (a *auth) memory() error {
 	accounts := min(a.opts.Accounts, weighedAccounts)
-	a.opts.Progress(fmt.Sprintf("weighing %d accounts", accounts), time.Duration(accounts)*5*time.Microsecond) //nolint:gosec // at most weighedAccounts.
+	a.opts.Progress(fmt.Sprintf("weighing %d accounts", accounts), time.Duration(accounts)*5*time.Microsecond)
 	account, member, err := weigh(accounts)
 	if err != nil {
 		return err

@@ -164,14 +164,19 @@ func (b *Book) load(e readable) (ok bool, err error) {
 	if !ok || len(value) == 0 {
 		return false, nil
 	}
+	return true, decodeState(e, b.keyScratch, value)
+}
+
+// decodeState reads the value that stands under key in the store into e.
+func decodeState(e readable, key, value []byte) error {
 	r := reader{src: value}
 	if version := r.byte(); version != stateVersion {
-		return false, fmt.Errorf("book: state %x: version %d, want %d", b.keyScratch, version, stateVersion)
+		return fmt.Errorf("book: state %x: version %d, want %d", key, version, stateVersion)
 	}
 	e.decodeValue(&r)
 	if !r.ok() {
-		return false, fmt.Errorf("book: state %x is malformed", b.keyScratch)
+		return fmt.Errorf("book: state %x is malformed", key)
 	}
 	e.base().counted = true
-	return true, nil
+	return nil
 }

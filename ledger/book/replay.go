@@ -1,0 +1,246 @@
+package book
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+
+	"github.com/lianfen/lianfen/points"
+)
+
+// Replay books a record again and compares the outcome with the recorded one (I9).
+//
+// It takes from the record who was admitted, and that nobody had used its key: what
+// points moved, in which lots, what that leaves and the limits are worked out again.
+// The whole proof is a fresh [Book.Apply] of every command, which is what verify does.
+func (b *Book) Replay(rec *Record) error {
+	b.replaying = rec
+	err := b.Apply(rec.Outcome.Position, &rec.Command, &b.replayed)
+	b.replaying = nil
+	if err != nil {
+		return err
+	}
+	if field := b.replayed.differs(&rec.Outcome); field != "" {
+		b.fault = fmt.Errorf("book: I9: replay of position %d (kind %d) differs from the journal in %s", rec.Outcome.Position, rec.Command.Kind, field)
+		return b.fault
+	}
+	return nil
+}
+
+// admitted reports whether the record says all that admission would find out: member,
+// programme and account of an approved sale. An account that it opened is not one.
+func (r *Record) admitted() bool {
+	switch r.Command.Kind {
+	case KindEarn, KindRedeem, KindHold:
+		return r.Outcome.Reason.Approved() && r.Outcome.Member != 0
+	default:
+		return false
+	}
+}
+
+// admittedThen is the subject that the record being replayed had; false when admission
+// has to find it out again.
+func (b *Book) admittedThen(cmd *Command, out *Outcome) (s subject, ok bool, err error) {
+	rec := b.replaying
+	if rec == nil || cmd != &rec.Command || !rec.admitted() {
+		return s, false, nil
+	}
+	then := &rec.Outcome
+	program, ok := b.live.Programs[then.Program]
+	if !ok || (cmd.Kind == KindEarn && program.Rules.Tier != 0) {
+		return s, false, nil
+	}
+	a, err := b.findAccount(AccountKey{MemberAccount, then.Program, uint64(then.Member)})
+	if err != nil || a == nil {
+		return s, false, err
+	}
+	out.Member, out.Program, out.Issuer = then.Member, program.ID, program.Issuer
+	b.shown = a
+	return subject{program: program, account: a}, true, nil
+}
+
+// StateKey is the key of an entity.
+type StateKey struct {
+	size  uint8
+	bytes [17]byte
+}
+
+// Bytes is the key as the [Source] is asked for it.
+func (k *StateKey) Bytes() []byte { return k.bytes[:k.size] }
+
+// Compare is the order of the keys' bytes.
+func (k *StateKey) Compare(other *StateKey) int { return bytes.Compare(k.Bytes(), other.Bytes()) }
+
+// Wants appends the keys of the entities that the replay of r will most likely look
+// for, so that they can be read together ([Book.Preload]); checkpoint is the position
+// that the state in the store is of. What it leaves out is read when it is needed, and
+// what is too much does no harm.
+func (r *Record) Wants(dst []StateKey, checkpoint points.Position) []StateKey {
+	cmd, out := &r.Command, &r.Outcome
+	if out.Member != 0 && out.Program != 0 {
+		dst = append(dst, memberAccountKey(out.Program, out.Member))
+	}
+	if r.admitted() {
+		return dst
+	}
+	for _, token := range [...]*points.CardToken{&cmd.Card, &cmd.ToCard} {
+		if !token.IsZero() {
+			k := StateKey{size: 17}
+			k.bytes[0] = stateCard
+			copy(k.bytes[1:], token[:])
+			dst = append(dst, k)
+		}
+	}
+	for _, id := range [...]points.MemberID{out.Member, cmd.ToMember} {
+		if id != 0 {
+			dst = append(dst, numberKey(stateMember, uint64(id)))
+		}
+	}
+	for i := range out.Postings {
+		if key := &out.Postings[i].Account; key.Kind == MemberAccount && key.Party != uint64(out.Member) {
+			dst = append(dst, memberAccountKey(key.Program, points.MemberID(key.Party)), numberKey(stateMember, key.Party))
+		}
+	}
+	if out.Original != 0 && out.Original <= checkpoint {
+		dst = append(dst, numberKey(stateHold, uint64(out.Original)), numberKey(stateTransaction, uint64(out.Original)))
+	}
+	return dst
+}
+
+func numberKey(kind byte, number uint64) StateKey {
+	k := StateKey{size: 9}
+	k.bytes[0] = kind
+	binary.BigEndian.PutUint64(k.bytes[1:], number)
+	return k
+}
+
+func memberAccountKey(program points.ProgramID, member points.MemberID) StateKey {
+	k := StateKey{size: 12}
+	k.bytes[0], k.bytes[1] = stateAccount, byte(MemberAccount)
+	binary.BigEndian.PutUint16(k.bytes[2:], uint16(program))
+	binary.BigEndian.PutUint64(k.bytes[4:], uint64(member))
+	return k
+}
+
+// Preload takes in an entity that was read ahead from the [Source] that the book has.
+// One that is in memory already stays as it is: it may have changed since.
+func (b *Book) Preload(key, value []byte) error {
+	if len(key) == 0 || len(value) == 0 {
+		return nil
+	}
+	rest := key[1:]
+	number := func() uint64 { return binary.BigEndian.Uint64(rest) }
+	switch kind := key[0]; {
+	case kind == stateAccount && len(rest) == 11 && rest[0] == byte(MemberAccount):
+		a := account{key: AccountKey{MemberAccount, points.ProgramID(binary.BigEndian.Uint16(rest[1:])), binary.BigEndian.Uint64(rest[3:])}}
+		if _, ok := b.accounts.find(a.key); ok {
+			return nil
+		}
+		if err := decodeState(&a, key, value); err != nil {
+			return err
+		}
+		b.addAccount(&a)
+	case kind == stateMember && len(rest) == 8:
+		return preload(&b.members, key, value, &member{Member: Member{ID: points.MemberID(number())}})
+	case kind == stateCard && len(rest) == len(points.CardToken{}):
+		return preload(&b.cards, key, value, &card{Card: Card{Token: points.CardToken(rest)}})
+	case kind == stateHold && len(rest) == 8:
+		return preload(&b.holds, key, value, &hold{position: points.Position(number())})
+	case kind == stateTransaction && len(rest) == 8:
+		return preload(&b.transactions, key, value, &transaction{position: points.Position(number())})
+	}
+	return nil
+}
+
+// preload is [Book.Preload] for the entities of one cache.
+func preload[K comparable, V any, E interface {
+	stored[K, V]
+	readable
+}](c *cache[K, V, E], key, value []byte, e E) error {
+	if _, ok := c.find(e.id()); ok {
+		return nil
+	}
+	if err := decodeState(e, key, value); err != nil {
+		return err
+	}
+	c.add(*e)
+	return nil
+}
+
+// Keys are those of records before the checkpoint, as the book remembers them. They
+// are gathered beside the book ([Keys.Gather]), on any goroutine, and remembered in
+// order.
+type Keys struct {
+	seed    uint64
+	entries []keyEntry
+	tombs   []tombEntry
+	reverse Record // a reversal is read whole
+}
+
+type keyEntry struct {
+	hash     uint64
+	digest   uint64 // of the key alone
+	position points.Position
+}
+
+type tombEntry struct {
+	key      points.TraceKey
+	position points.Position
+}
+
+// NewKeys returns an empty list for b's index.
+func (b *Book) NewKeys() *Keys { return &Keys{seed: b.seed} }
+
+// Reset empties the list.
+func (k *Keys) Reset() { k.entries, k.tombs = k.entries[:0], k.tombs[:0] }
+
+// Gather reads of the record at the start of src, which is that of position, what is
+// remembered, and returns the record's length. It is not for records that nobody has
+// checked: it reads no further than the key.
+func (k *Keys) Gather(src []byte, position points.Position) (n int, err error) {
+	n, err = SkipRecord(src)
+	if err != nil {
+		return 0, err
+	}
+	_, prefix := binary.Uvarint(src)
+	r := reader{src: src[prefix:n]}
+	version, kind, mask := r.byte(), Kind(r.byte()), r.uvarint()
+	if version != recordVersion || mask > commandMask {
+		return 0, fmt.Errorf("%w: version %d", errRecord, version)
+	}
+	if mask&hasFunction != 0 {
+		r.byte()
+	}
+	var key points.TraceKey
+	if mask&hasKey != 0 {
+		decodeKey(&r, &key)
+	}
+	if r.bad {
+		return 0, fmt.Errorf("%w: %d bytes of kind %d", errRecord, n, kind)
+	}
+	if key != (points.TraceKey{}) {
+		k.entries = append(k.entries, keyEntry{hashKey(k.seed, &key), hashKey(0, &key), position})
+	}
+	if kind != KindReverse {
+		return n, nil
+	}
+	if _, err := DecodeRecord(src[:n], &k.reverse); err != nil {
+		return 0, err
+	}
+	if buries(&k.reverse.Command, &k.reverse.Outcome) {
+		k.tombs = append(k.tombs, tombEntry{k.reverse.Command.OriginalKey, position})
+	}
+	return n, nil
+}
+
+// RememberAll is [Book.Remember] for the records that k was gathered from.
+func (b *Book) RememberAll(k *Keys) {
+	for i := range k.entries {
+		e := &k.entries[i]
+		b.keys.insert(e.hash, numberOf(e.position))
+		b.generationOf(e.position).count(e.digest, uint64(e.position))
+	}
+	for _, t := range k.tombs {
+		b.generationOf(t.position).bury(t.key, t.position)
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"log/slog"
 
@@ -66,16 +67,13 @@ func (l *Ledger) replay(ctx context.Context, from points.Position, checkpoint st
 	c := chain{store: l.store, from: from, next: from}
 	total := uint64(end - min(from-1, end))
 	err := t.follow(ctx, l.book, func(r *run) error {
-		for i := range r.state {
-			if err := l.book.Preload(r.state[i].Key[1:], r.state[i].Value); err != nil {
+		for _, pair := range r.state {
+			if err := l.book.Preload(pair.Key[1:], pair.Value); err != nil {
 				return err
 			}
 		}
-		l.book.RememberAll(r.keys)
-		for i := range r.blocks {
-			if err := l.again(r, &r.blocks[i], &c, checkpoint); err != nil {
-				return err
-			}
+		if err := l.again(r, &c, checkpoint); err != nil {
+			return err
 		}
 		l.opts.Progress(uint64(l.position-min(from-1, l.position)), total)
 		return r.fault
@@ -89,30 +87,31 @@ func (l *Ledger) replay(ctx context.Context, from points.Position, checkpoint st
 	return nil
 }
 
-// again takes in one block of the journal, once it has its place in the chain.
-func (l *Ledger) again(r *run, b *proved, c *chain, checkpoint store.Mark) error {
-	visit, err := c.link(&b.block)
-	if err != nil || !visit {
-		return err
-	}
-	if err := b.agrees(checkpoint, "checkpoint"); err != nil {
-		return err
-	}
-	if err := b.agrees(l.anchor.Mark(), "anchor"); err != nil {
-		return err
-	}
-	if b.from < b.to {
-		// What its records are about may stand in the block itself.
-		l.recent.keep(indexed{first: b.first, value: b.value, offsets: r.offsets[b.from:b.to:b.to]})
-	}
-	for i := b.from; i < b.to; i++ {
-		if err := l.book.Replay(&r.records[i]); err != nil {
-			return err
+// again takes in the blocks of a run, up to the first that is not what follows.
+func (l *Ledger) again(r *run, c *chain, checkpoint store.Mark) error {
+	l.book.RememberAll(r.keys)
+	records := 0
+	fault := func() error {
+		for i := range r.blocks {
+			b := &r.blocks[i]
+			if visit, err := c.link(&b.block); err != nil || !visit {
+				if err != nil {
+					return err
+				}
+				continue
+			}
+			if err := errors.Join(b.agrees(checkpoint, "checkpoint"), b.agrees(l.anchor.Mark(), "anchor")); err != nil {
+				return err
+			}
+			if b.from < b.to { // What a record is about may be young.
+				l.recent.keep(indexed{first: b.first, value: b.value, offsets: r.offsets[b.from:b.to:b.to]})
+			}
+			records, l.position, l.chain = b.to, b.last(), b.hash
 		}
-	}
-	l.checkpoint.records += b.to - b.from
-	l.position, l.chain = b.last(), b.hash
-	return nil
+		return nil
+	}()
+	l.checkpoint.records += records
+	return errors.Join(l.book.ReplayAll(r.records[:records]), fault)
 }
 
 // agrees holds a block against a mark: one that lies in it is of its last

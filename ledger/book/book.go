@@ -67,8 +67,7 @@ type Book struct {
 	read         points.Position // whose record rec is; 0: none
 	rec          Record          // read back from the journal; valid until the next read
 	second       Record          // likewise, where a command needs two
-	replaying    *Record         // the record that is booked again; nil: a new command
-	replayed     Outcome
+	replay       replaying
 	keyScratch   []byte
 	valueScratch []byte
 	taken        []lot
@@ -241,7 +240,7 @@ func (b *Book) apply(cmd *Command, out *Outcome) error {
 		return nil
 	}
 	keyed := cmd.Key != points.TraceKey{}
-	if keyed && b.replaying == nil {
+	if keyed && b.replay.of == nil {
 		if done, err := b.recall(cmd, out); done || err != nil {
 			return err
 		}
@@ -278,6 +277,9 @@ func (b *Book) postingTime(cmd *Command) points.Timestamp { return max(cmd.At, b
 func (b *Book) carryOut(cmd *Command, out *Outcome, keyed bool) (points.Reason, error) {
 	if keyed && b.buried(cmd.Key) {
 		return points.ReversedBefore, nil
+	}
+	if rec := b.replayed(cmd); rec != nil && !rec.moved() {
+		return b.unmovedThen(rec, out)
 	}
 	return b.dispatch(cmd, out)
 }

@@ -10,53 +10,150 @@ import (
 
 // Replay books a record again and compares the outcome with the recorded one (I9).
 //
-// It takes from the record who was admitted, and that nobody had used its key: what
-// points moved, in which lots, what that leaves and the limits are worked out again.
-// The whole proof is a fresh [Book.Apply] of every command, which is what verify does.
+// It takes from the record who was admitted, that nobody had used its key, and why a
+// sale was declined, which moved nothing: what points moved, in which lots, what that
+// leaves and the limits are worked out again. The whole proof is a fresh [Book.Apply]
+// of every command, which is what verify does.
 func (b *Book) Replay(rec *Record) error {
-	b.replaying = rec
-	err := b.Apply(rec.Outcome.Position, &rec.Command, &b.replayed)
-	b.replaying = nil
+	b.replay.of = rec
+	err := b.Apply(rec.Outcome.Position, &rec.Command, &b.replay.out)
+	b.replay.of = nil
 	if err != nil {
 		return err
 	}
-	if field := b.replayed.differs(&rec.Outcome); field != "" {
+	if field := b.replay.out.differs(&rec.Outcome); field != "" {
 		b.fault = fmt.Errorf("book: I9: replay of position %d (kind %d) differs from the journal in %s", rec.Outcome.Position, rec.Command.Kind, field)
 		return b.fault
 	}
 	return nil
 }
 
-// admitted reports whether the record says all that admission would find out: member,
-// programme and account of an approved sale. An account that it opened is not one.
-func (r *Record) admitted() bool {
+// ReplayAll is [Book.Replay] of records that follow each other. Memory that is far away
+// is waited for together: first the accounts that the records name are found, last
+// their keys are put down.
+func (b *Book) ReplayAll(recs []Record) error {
+	p := &b.replay
+	p.accounts = p.accounts[:0]
+	for i := range recs {
+		a := (*account)(nil)
+		if rec := &recs[i]; rec.told() && rec.Outcome.Member != 0 {
+			a, _ = b.accounts.find(rec.account())
+		}
+		p.accounts = append(p.accounts, a)
+	}
+	p.deferred = true
+	defer func() {
+		p.deferred, p.account = false, nil
+		b.putDownKeys()
+	}()
+	for i := range recs {
+		p.account = p.accounts[i]
+		if err := b.Replay(&recs[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// replaying is what a replay knows beside the state.
+type replaying struct {
+	of       *Record // what is booked again; nil: new commands come in
+	out      Outcome
+	account  *account   // that of names, if it is still there; nil: to be found
+	accounts []*account // likewise, of all that are replayed together
+	deferred bool       // keys wait to be put down
+	keys     []keyEntry // that wait
+}
+
+// putDownKeys puts the keys that wait into the index.
+func (b *Book) putDownKeys() {
+	for i := range b.replay.keys {
+		b.keys.insert(b.replay.keys[i].hash, numberOf(b.replay.keys[i].position))
+	}
+	b.replay.keys = b.replay.keys[:0]
+}
+
+// told reports whether the record tells who was admitted, so that this need not be
+// found out again: it is of a sale or an enquiry.
+func (r *Record) told() bool {
 	switch r.Command.Kind {
-	case KindEarn, KindRedeem, KindHold:
-		return r.Outcome.Reason.Approved() && r.Outcome.Member != 0
+	case KindEarn, KindRedeem, KindHold, KindBalance:
+		return true
 	default:
 		return false
 	}
 }
 
-// admittedThen is the subject that the record being replayed had; false when admission
-// has to find it out again.
+// moved reports whether a record that tells who was admitted changed an account.
+func (r *Record) moved() bool { return r.Outcome.Reason.Approved() && r.Command.Kind != KindBalance }
+
+// account is the account that the record shows.
+func (r *Record) account() AccountKey {
+	return AccountKey{MemberAccount, r.Outcome.Program, uint64(r.Outcome.Member)}
+}
+
+// replayed is the record of cmd when it is replayed and tells who was admitted.
+func (b *Book) replayed(cmd *Command) *Record {
+	if rec := b.replay.of; rec != nil && cmd == &rec.Command && rec.told() {
+		return rec
+	}
+	return nil
+}
+
+// shownThen finds the account that a replayed record shows; nil: none.
+func (b *Book) shownThen(rec *Record) (*account, error) {
+	key := rec.account()
+	if key.Party == 0 || key.Program == 0 {
+		return nil, nil
+	}
+	if a := b.replay.account; a != nil && a.key == key {
+		return a, nil
+	}
+	return b.findAccount(key)
+}
+
+// admittedThen is the subject that a replayed sale had; false when admission has to find
+// it out again.
 func (b *Book) admittedThen(cmd *Command, out *Outcome) (s subject, ok bool, err error) {
-	rec := b.replaying
-	if rec == nil || cmd != &rec.Command || !rec.admitted() {
+	rec := b.replayed(cmd)
+	if rec == nil {
 		return s, false, nil
 	}
-	then := &rec.Outcome
-	program, ok := b.live.Programs[then.Program]
+	program, ok := b.live.Programs[rec.Outcome.Program]
 	if !ok || (cmd.Kind == KindEarn && program.Rules.Tier != 0) {
 		return s, false, nil
 	}
-	a, err := b.findAccount(AccountKey{MemberAccount, then.Program, uint64(then.Member)})
+	a, err := b.shownThen(rec)
 	if err != nil || a == nil {
 		return s, false, err
 	}
-	out.Member, out.Program, out.Issuer = then.Member, program.ID, program.Issuer
+	out.Member, out.Program, out.Issuer = rec.Outcome.Member, program.ID, program.Issuer
 	b.shown = a
 	return subject{program: program, account: a}, true, nil
+}
+
+// unmovedThen fills in the outcome of a replayed record that moved nothing, as it stands
+// in the journal. The balances that it shows are worked out again.
+func (b *Book) unmovedThen(rec *Record, out *Outcome) (reason points.Reason, err error) {
+	then := &rec.Outcome
+	out.Member, out.Program, out.Issuer = then.Member, then.Program, then.Issuer
+	out.Others = append(out.Others, then.Others...)
+	b.shown, err = b.shownThen(rec)
+	return then.Reason, err
+}
+
+// originalThen is the position of the original that a replayed record names, if it has
+// the key that the command names; 0: it has to be looked up.
+func (b *Book) originalThen(cmd *Command) (points.Position, error) {
+	rec := b.replay.of
+	if rec == nil || cmd != &rec.Command || rec.Outcome.Original == 0 || rec.Outcome.Original > b.position {
+		return 0, nil
+	}
+	original, err := b.record(rec.Outcome.Original)
+	if err != nil || original.Command.Key != cmd.OriginalKey {
+		return 0, err
+	}
+	return rec.Outcome.Original, nil
 }
 
 // StateKey is the key of an entity.
@@ -80,7 +177,7 @@ func (r *Record) Wants(dst []StateKey, checkpoint points.Position) []StateKey {
 	if out.Member != 0 && out.Program != 0 {
 		dst = append(dst, memberAccountKey(out.Program, out.Member))
 	}
-	if r.admitted() {
+	if r.told() && (out.Member != 0 || !r.moved()) {
 		return dst
 	}
 	for _, token := range [...]*points.CardToken{&cmd.Card, &cmd.ToCard} {

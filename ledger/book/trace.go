@@ -78,6 +78,7 @@ func (b *Book) positionOf(number uint64) points.Position {
 // again (see recall). The index has only a part of its hash, so the record is read to
 // see whether it is this key's.
 func (b *Book) lookUp(key *points.TraceKey) (points.Position, error) {
+	b.putDownKeys()
 	found, floor := points.Position(0), b.TraceFloor()
 	for cursor := b.keys.seek(hashKey(b.seed, key)); ; {
 		number := cursor.next()
@@ -148,8 +149,13 @@ func (b *Book) generationOf(position points.Position) *generation {
 // remember puts down what g keeps of a command.
 func (b *Book) remember(g *generation, cmd *Command, out *Outcome) {
 	if cmd.Key != (points.TraceKey{}) {
-		b.keys.insert(hashKey(b.seed, &cmd.Key), numberOf(out.Position))
-		g.count(hashKey(0, &cmd.Key), uint64(out.Position))
+		e := keyEntry{hashKey(b.seed, &cmd.Key), hashKey(0, &cmd.Key), out.Position}
+		g.count(e.digest, uint64(e.position))
+		if b.replay.deferred {
+			b.replay.keys = append(b.replay.keys, e)
+		} else {
+			b.keys.insert(e.hash, numberOf(e.position))
+		}
 	}
 	if buries(cmd, out) {
 		g.bury(cmd.OriginalKey, out.Position)

@@ -61,17 +61,14 @@ func (l *Ledger) recover(ctx context.Context) error {
 // checkpoint, whole records after it.
 func (l *Ledger) replay(ctx context.Context, from points.Position, checkpoint store.Mark, end points.Position) error {
 	t := &tail{
-		store: l.store, from: from, floor: l.book.TraceFloor(), checkpoint: points.Position(checkpoint.Position),
+		store: l.store, book: l.book, from: from, floor: l.book.TraceFloor(), checkpoint: points.Position(checkpoint.Position),
 		records: uint64(end) - min(checkpoint.Position, uint64(end)),
 	}
+	accounts := l.book.MemberAccounts()
+	t.accounts = accounts <= t.records*fewRecords && (l.opts.Accounts == 0 || accounts <= uint64(l.opts.Accounts)) //nolint:gosec // not negative.
 	c := chain{store: l.store, from: from, next: from}
 	total := uint64(end - min(from-1, end))
-	err := t.follow(ctx, l.book, func(r *run) error {
-		for _, pair := range r.state {
-			if err := l.book.Preload(pair.Key[1:], pair.Value); err != nil {
-				return err
-			}
-		}
+	err := t.follow(ctx, func(r *run) error {
 		if err := l.again(r, &c, checkpoint); err != nil {
 			return err
 		}

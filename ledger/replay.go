@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"hash/maphash"
@@ -26,9 +27,13 @@ import (
 // wrong counts only when its turn comes, so the first damage is the one that is told,
 // and nothing behind it is booked.
 const (
-	runBytes = 192 << 10 // of journal in a run, or one block
-	runCount = 32        // in memory at a time: with their decoded records about 1 MiB each
-	aheadMax = 10        // for which state is read together; the rest is on its way before and behind
+	runBytes = 64 << 10 // of journal in a run, or one block
+	runCount = 16       // in memory at a time: with their decoded records about 350 KiB each
+	aheadMax = 6        // for which state is read together; the rest is on its way before and behind
+
+	// fewRecords is how many accounts there may be for each record, for all of them to be
+	// read first: in order, one costs a fraction of what it costs by itself.
+	fewRecords = 4
 )
 
 // run is consecutive blocks on their way through recovery.
@@ -45,7 +50,7 @@ type run struct {
 	wants   []book.StateKey
 	fault   error
 
-	state []store.Pair // read ahead, for this run and those behind it
+	state []store.Pair // read ahead, for this run and some behind it
 }
 
 // place is where a block stands in a run: its key, its value, and where that ends.
@@ -62,7 +67,7 @@ type proved struct {
 // reset empties a run. Its bytes and offsets may still be looked at: new ones each time.
 func (r *run) reset() {
 	r.value, r.offsets = make([]byte, 0, runBytes+runBytes/8), nil
-	r.places, r.blocks, r.records, r.wants, r.state = r.places[:0], r.blocks[:0], r.records[:0], r.wants[:0], r.state[:0]
+	r.places, r.blocks, r.records, r.wants, r.state = r.places[:0], r.blocks[:0], r.records[:0], r.wants[:0], nil
 	r.keys.Reset()
 	r.fault = nil
 }
@@ -76,10 +81,16 @@ func (r *run) add(key, value []byte) {
 // tail reads the journal for recovery.
 type tail struct {
 	store      *store.Store
+	book       *book.Book
 	from       points.Position // of the first block that is read
 	floor      points.Position // keys are remembered from here on
 	checkpoint points.Position // and records are booked behind this
 	records    uint64          // how many that will be, about
+
+	// accounts says that all accounts of members are read before anything is booked:
+	// many of them will be needed, and that is the cheapest way to read many.
+	accounts bool
+	state    kept // of who reads ahead
 
 	free    chan *run // empty ones: what bounds the memory
 	read    chan *run // to be proved
@@ -91,27 +102,81 @@ type tail struct {
 
 // follow calls visit with the runs of the journal from the block with position from
 // on, in order, until it returns an error.
-func (t *tail) follow(ctx context.Context, b *book.Book, visit func(*run) error) error {
+func (t *tail) follow(ctx context.Context, visit func(*run) error) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer t.wait.Wait()
 	defer stop()
 	t.free, t.read = make(chan *run, runCount), make(chan *run, runCount)
 	t.ordered, t.ahead = make(chan *run, runCount), make(chan *run, runCount)
 	for range runCount {
-		t.free <- &run{ready: make(chan struct{}, 1), keys: b.NewKeys()}
+		t.free <- &run{ready: make(chan struct{}, 1), keys: t.book.NewKeys()}
 	}
 	t.start(ctx, "read", t.readRuns)
 	for range runtime.GOMAXPROCS(0) {
 		t.start(ctx, "decode", t.decodeRuns)
 	}
 	t.start(ctx, "ahead", t.readAhead)
+	if err := t.readAccounts(ctx); err != nil {
+		return err
+	}
 	for r := range t.ahead {
+		if err := t.takeIn(r.state); err != nil {
+			return err
+		}
 		if err := visit(r); err != nil {
 			return err
 		}
 		t.free <- r // Never blocks: there is room for all.
 	}
 	return errors.Join(t.faults[:]...)
+}
+
+// readAccounts takes all accounts of members into memory, if that was asked for.
+func (t *tail) readAccounts(ctx context.Context) error {
+	if !t.accounts {
+		return nil
+	}
+	const chunk = 4096
+	chunks := make(chan []store.Pair, 2)
+	var fault error
+	t.start(ctx, "accounts", func(ctx context.Context) {
+		defer close(chunks)
+		var k kept
+		send := func() bool {
+			select {
+			case chunks <- k.pairs:
+				k.pairs = make([]store.Pair, 0, chunk)
+				return true
+			case <-ctx.Done():
+				return false
+			}
+		}
+		prefix := book.MemberAccountKeys()
+		fault = t.store.Scan(ctx, store.State, prefix, func(key, value []byte) (bool, error) {
+			if !bytes.HasPrefix(key, prefix) {
+				return false, nil
+			}
+			k.keep(store.State, key, value)
+			return len(k.pairs) < chunk || send(), nil
+		})
+		send()
+	})
+	for pairs := range chunks {
+		if err := t.takeIn(pairs); err != nil {
+			return err
+		}
+	}
+	return fault
+}
+
+// takeIn gives the book what was read ahead for it.
+func (t *tail) takeIn(state []store.Pair) error {
+	for _, pair := range state {
+		if err := t.book.Preload(pair.Key[1:], pair.Value); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // start runs a stage on a goroutine of its own; profiles name it.
@@ -196,16 +261,16 @@ func (t *tail) gather(r *run, b *block) error {
 	})
 }
 
+// leastRecord is less than the bytes of any record: a count that lies gets no more memory.
+const leastRecord = 8
+
 // decodeBlock decodes a block that lies behind the checkpoint.
 func (t *tail) decodeBlock(r *run, b *block) error {
-	r.offsets = slices.Grow(r.offsets, b.count)
+	count := min(b.count, len(b.bytes)/leastRecord+1)
+	r.offsets, r.records = slices.Grow(r.offsets, count), slices.Grow(r.records, count)
 	at := recordsAt
 	return b.each(func(position points.Position, bytes []byte) (int, error) {
-		if len(r.records) < cap(r.records) {
-			r.records = r.records[:len(r.records)+1] // Its slices are used again.
-		} else {
-			r.records = append(r.records, book.Record{})
-		}
+		r.records = r.records[:len(r.records)+1] // The slices of the one that was there are used again.
 		rec := &r.records[len(r.records)-1]
 		n, err := decodeAt(position, bytes, rec)
 		if err != nil {
@@ -240,7 +305,7 @@ func (t *tail) readAhead(ctx context.Context) {
 		<-r.ready
 		window = append(window, r)
 		for i := range r.wants {
-			if known.add(&r.wants[i]) {
+			if want := &r.wants[i]; !(t.accounts && want.OfMemberAccount()) && known.add(want) {
 				wanted = append(wanted, r.wants[i])
 			}
 		}
@@ -261,17 +326,12 @@ func (t *tail) fetch(ctx context.Context, r *run, wanted []book.StateKey) error 
 			}
 		}
 	}
-	var arena []byte
-	return t.store.Pick(ctx, store.State, keys, func(key, value []byte) error {
-		if size := len(key) + len(value); cap(arena)-len(arena) < size {
-			arena = make([]byte, 0, max(size, runBytes))
-		}
-		start := len(arena)
-		arena = append(append(arena, key...), value...)
-		middle, end := start+len(key), len(arena)
-		r.state = append(r.state, store.Pair{Key: arena[start:middle:middle], Value: arena[middle:end:end]})
+	err := t.store.Pick(ctx, store.State, keys, func(key, value []byte) error {
+		t.state.keep(store.State, key, value)
 		return nil
 	})
+	r.state, t.state.pairs = t.state.pairs, nil
+	return err
 }
 
 // known tells what was asked for before. It may forget: then something is read twice.

@@ -314,10 +314,9 @@ func (s *Store) Scan(ctx context.Context, prefix Prefix, start []byte, visit fun
 	return nil
 }
 
-// Pick calls visit with those of keys, which ascend, that are there under prefix, with
-// the prefix in front, as they were when it began; key and value are valid during the
-// call only. It is for many keys that lie close together: it reads each block once.
-func (s *Store) Pick(ctx context.Context, prefix Prefix, keys iter.Seq[[]byte], visit func(key, value []byte) error) (err error) {
+// Pick calls visit with those of keys, which ascend, that are there under prefix, as they
+// were when it began; key, without the prefix, and value are valid during the call only. It is for many keys that lie close together: it reads each block once.
+func (s *Store) Pick(ctx context.Context, prefix Prefix, keys iter.Seq[[]byte], visit func(rest, value []byte) error) (err error) {
 	it, err := s.db.NewIterWithContext(ctx, &pebble.IterOptions{LowerBound: key(prefix, nil), UpperBound: key(prefix+1, nil)})
 	if err != nil {
 		return fmt.Errorf("store: read keys of %c: %w", prefix, asDamage(err))
@@ -336,7 +335,7 @@ func (s *Store) Pick(ctx context.Context, prefix Prefix, keys iter.Seq[[]byte], 
 		if err != nil {
 			return fmt.Errorf("store: read %c%x: %w", prefix, rest, asDamage(err))
 		}
-		if err := visit(sought, value); err != nil {
+		if err := visit(rest, value); err != nil {
 			return err
 		}
 	}

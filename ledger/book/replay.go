@@ -28,26 +28,25 @@ func (b *Book) Replay(rec *Record) error {
 	return nil
 }
 
+// together is for how many records memory is waited for together: what they need is
+// still at hand when their turn comes.
+const together = 128
+
 // ReplayAll is [Book.Replay] of records that follow each other. Memory that is far away
-// is waited for together: first the accounts that the records name are found, last
-// their keys are put down.
+// is waited for together: the accounts that the next records name are found first, the
+// keys of all are put down last.
 func (b *Book) ReplayAll(recs []Record) error {
 	p := &b.replay
-	p.accounts = p.accounts[:0]
-	for i := range recs {
-		a := (*account)(nil)
-		if rec := &recs[i]; rec.told() && rec.Outcome.Member != 0 {
-			a, _ = b.accounts.find(rec.account())
-		}
-		p.accounts = append(p.accounts, a)
-	}
 	p.deferred = true
 	defer func() {
 		p.deferred, p.account = false, nil
 		b.putDownKeys()
 	}()
 	for i := range recs {
-		p.account = p.accounts[i]
+		if i%together == 0 {
+			b.findAccounts(recs[i:min(i+together, len(recs))])
+		}
+		p.account = p.accounts[i%together]
 		if err := b.Replay(&recs[i]); err != nil {
 			return err
 		}
@@ -55,14 +54,24 @@ func (b *Book) ReplayAll(recs []Record) error {
 	return nil
 }
 
+// findAccounts finds the accounts that records name, those that are in memory.
+func (b *Book) findAccounts(recs []Record) {
+	for i := range recs {
+		b.replay.accounts[i] = nil
+		if rec := &recs[i]; rec.told() && rec.Outcome.Member != 0 {
+			b.replay.accounts[i], _ = b.accounts.find(rec.account())
+		}
+	}
+}
+
 // replaying is what a replay knows beside the state.
 type replaying struct {
 	of       *Record // what is booked again; nil: new commands come in
 	out      Outcome
-	account  *account   // that of names, if it is still there; nil: to be found
-	accounts []*account // likewise, of all that are replayed together
-	deferred bool       // keys wait to be put down
-	keys     []keyEntry // that wait
+	account  *account           // that of names, if it is still there; nil: to be found
+	accounts [together]*account // likewise, of those that are replayed together
+	deferred bool               // keys wait to be put down
+	keys     []keyEntry         // that wait
 }
 
 // putDownKeys puts the keys that wait into the index.
@@ -165,6 +174,20 @@ type StateKey struct {
 // Bytes is the key as the [Source] is asked for it.
 func (k *StateKey) Bytes() []byte { return k.bytes[:k.size] }
 
+// OfMemberAccount reports whether the key is that of a member's account.
+func (k *StateKey) OfMemberAccount() bool { return bytes.HasPrefix(k.Bytes(), MemberAccountKeys()) }
+
+// MemberAccountKeys is what the keys of all members' accounts begin with.
+func MemberAccountKeys() []byte { return []byte{stateAccount, byte(MemberAccount)} }
+
+// MemberAccounts is how many accounts members have, closed ones included.
+func (b *Book) MemberAccounts() (count uint64) {
+	for _, accounts := range b.totals.accounts {
+		count += accounts
+	}
+	return count
+}
+
 // Compare is the order of the keys' bytes.
 func (k *StateKey) Compare(other *StateKey) int { return bytes.Compare(k.Bytes(), other.Bytes()) }
 
@@ -189,7 +212,7 @@ func (r *Record) Wants(dst []StateKey, checkpoint points.Position) []StateKey {
 		}
 	}
 	for _, id := range [...]points.MemberID{out.Member, cmd.ToMember} {
-		if id != 0 {
+		if id != 0 && out.Original == 0 { // What is about an original finds the account by that.
 			dst = append(dst, numberKey(stateMember, uint64(id)))
 		}
 	}

@@ -52,7 +52,7 @@ func (l *Ledger) recover(ctx context.Context) error {
 	l.durableMark.Mark = store.Mark{Position: uint64(l.position), Hash: l.chain}
 	l.metrics.recovered(l.position, mark.Position)
 	if l.position > 0 {
-		l.log.Info("journal recovered", slog.Uint64("position", uint64(l.position)), slog.Uint64("checkpoint", mark.Position), slog.String("date", l.book.Date().String()))
+		l.log.Info("journal recovered", slog.Uint64("position", uint64(l.position)), slog.Uint64("checkpoint", mark.Position), slog.String("date", l.book.Date().String()), slog.Int("read_singly", l.single))
 	}
 	return nil
 }
@@ -72,7 +72,9 @@ func (l *Ledger) replay(ctx context.Context, from points.Position, checkpoint st
 		if err := l.again(r, &c, checkpoint); err != nil {
 			return err
 		}
-		l.opts.Progress(uint64(l.position-min(from-1, l.position)), total)
+		for i := range r.blocks {
+			l.opts.Progress(uint64(r.blocks[i].last()-min(from-1, r.blocks[i].last())), total)
+		}
 		return r.fault
 	})
 	if err != nil {
@@ -259,6 +261,7 @@ type source struct {
 
 // State reads a checkpointed entity.
 func (s source) State(key []byte) ([]byte, bool, error) {
+	s.l.single++
 	return s.l.store.Get(nil, store.State, key)
 }
 

@@ -102,7 +102,7 @@ type tail struct {
 
 // follow calls visit with the runs of the journal from the block with position from
 // on, in order, until it returns an error.
-func (t *tail) follow(ctx context.Context, visit func(*run) error) error {
+func (t *tail) follow(ctx context.Context, visit func(*run) error) (err error) {
 	ctx, stop := context.WithCancel(ctx)
 	defer t.wait.Wait()
 	defer stop()
@@ -116,6 +116,12 @@ func (t *tail) follow(ctx context.Context, visit func(*run) error) error {
 		t.start(ctx, "decode", t.decodeRuns)
 	}
 	t.start(ctx, "ahead", t.readAhead)
+	pprof.Do(ctx, pprof.Labels("stage", "book"), func(ctx context.Context) { err = t.visitAll(ctx, visit) })
+	return err
+}
+
+// visitAll is the stage that books.
+func (t *tail) visitAll(ctx context.Context, visit func(*run) error) error {
 	if err := t.readAccounts(ctx); err != nil {
 		return err
 	}

@@ -88,6 +88,13 @@ func (c *cache[K, V, E]) find(key K) (E, bool) {
 	}
 }
 
+// likely is the slot where the entity of key is, if it is there: by its hash, without a
+// look at who has it. 0: it is not there.
+func (c *cache[K, V, E]) likely(key K) uint32 {
+	cursor := c.index.seek(c.hash(key))
+	return uint32(cursor.next()) //nolint:gosec // it was put down by add.
+}
+
 // add puts value into the cache and returns where it is.
 func (c *cache[K, V, E]) add(value V) E {
 	var slot uint32

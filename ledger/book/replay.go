@@ -54,12 +54,23 @@ func (b *Book) ReplayAll(recs []Record) error {
 	return nil
 }
 
-// findAccounts finds the accounts that records name, those that are in memory.
+// findAccounts finds the accounts that records name, those that are in memory: first
+// where they are, then who is there, so that neither loop waits for the other.
 func (b *Book) findAccounts(recs []Record) {
+	var slots [together]uint32
+	for i := range recs {
+		if rec := &recs[i]; rec.told() && rec.Outcome.Member != 0 {
+			slots[i] = b.accounts.likely(rec.account())
+		}
+	}
 	for i := range recs {
 		b.replay.accounts[i] = nil
-		if rec := &recs[i]; rec.told() && rec.Outcome.Member != 0 {
-			b.replay.accounts[i], _ = b.accounts.find(rec.account())
+		if slots[i] == 0 {
+			continue
+		}
+		if a := b.accounts.at(slots[i]); a.key == recs[i].account() {
+			a.seen = true
+			b.replay.accounts[i] = a
 		}
 	}
 }

@@ -131,6 +131,22 @@ func TestCheckpointsChangeNothing(t *testing.T) {
 	}
 }
 
+// A sale that was declined before anybody looked at its points is replayed as declined,
+// though its points were there; an enquiry shows again what it showed.
+func TestReplayKeepsDeclines(t *testing.T) {
+	d := newDesk(t, book.Options{})
+	d.furnish(1, kindRules, kindRules)
+	d.must(at("T1", 1, book.Command{Kind: book.KindEarn, Card: cardOf(1), Program: air, Amount: 100}))
+	d.must(book.Command{Kind: book.KindFreeze, Member: 1, Program: air, Freeze: book.FreezeDebit | book.FreezeCredit})
+	for stan, kind := range []book.Kind{book.KindRedeem, book.KindHold, book.KindEarn} {
+		out := d.do(at("T1", uint32(2+stan), book.Command{Kind: kind, Card: cardOf(1), Program: air, Amount: 5}))
+		require.Equal(t, points.AccountFrozen, out.Reason)
+		require.Equal(t, points.Amount(100), out.Free)
+	}
+	d.must(at("T1", 9, book.Command{Kind: book.KindBalance, Card: cardOf(1), Program: air}))
+	replay(t, d, newDesk(t, book.Options{}))
+}
+
 // What Drain hands out is the state at BeginCheckpoint, whatever happens between.
 func TestDrainHandsOutTheStateAtBegin(t *testing.T) {
 	d := newDesk(t, book.Options{})

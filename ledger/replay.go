@@ -311,7 +311,7 @@ func (t *tail) readAhead(ctx context.Context) {
 		<-r.ready
 		window = append(window, r)
 		for i := range r.wants {
-			if want := &r.wants[i]; !(t.accounts && want.OfMemberAccount()) && known.add(want) {
+			if want := &r.wants[i]; (!t.accounts || !want.OfMemberAccount()) && known.add(want) {
 				wanted = append(wanted, r.wants[i])
 			}
 		}
@@ -343,7 +343,8 @@ func (t *tail) fetch(ctx context.Context, r *run, wanted []book.StateKey) error 
 // known tells what was asked for before. It may forget: then something is read twice.
 type known struct {
 	seed  maphash.Seed
-	marks []uint64 // by hash; a power of two of them
+	marks []uint64 // by hash
+	mask  uint64   // one less than how many marks there are, a power of two
 }
 
 const knownMax = 1 << 22 // 32 MiB
@@ -353,13 +354,13 @@ func newKnown(records uint64) *known {
 	for size < knownMax && size < 2*records {
 		size *= 2
 	}
-	return &known{maphash.MakeSeed(), make([]uint64, size)}
+	return &known{maphash.MakeSeed(), make([]uint64, size), size - 1}
 }
 
 // add reports whether key is new.
 func (k *known) add(key *book.StateKey) bool {
 	mark := maphash.Bytes(k.seed, key.Bytes()) | 1
-	at := &k.marks[mark>>1&uint64(len(k.marks)-1)]
+	at := &k.marks[mark>>1&k.mask]
 	if *at == mark {
 		return false
 	}

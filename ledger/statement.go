@@ -328,7 +328,7 @@ func (p *Projection) atTerminal(ctx context.Context, q *FindQuery, low, high poi
 // shelves calls visit with the shelves of the positions from low to high, one by
 // one while there is more to find.
 func (p *Projection) shelves(low, high points.Position, oldest bool, visit func(shelf uint32) (more bool, err error)) error {
-	first, last := p.shelfOf(uint64(low)), p.shelfOf(uint64(high))
+	first, last := p.keys.shelfOf(uint64(low)), p.keys.shelfOf(uint64(high))
 	for n := range last - first + 1 {
 		shelf := last - n
 		if oldest {

@@ -36,10 +36,6 @@ func newAdmin() *cobra.Command {
 	cmd.PersistentFlags().BoolVar(&a.asJSON, "json", false, "print JSON")
 	cmd.AddCommand(a.status(), a.load(), a.list(), a.issuer(), a.acquirer(), a.program(), a.merchant(), a.terminal(), a.route(), a.member(), a.card(),
 		a.adjust(), a.cutOver(), a.totals(), a.links(), a.owed(), a.reload())
-	for _, old := range []*cobra.Command{a.ledgerBalance(), a.ledgerShow(), a.ledgerVerify()} {
-		old.Deprecated, old.Hidden = "use: lianfen ledger "+old.Name(), true
-		cmd.AddCommand(old)
-	}
 	return cmd
 }
 

@@ -25,7 +25,7 @@ type demoReport struct {
 	Before    []app.Accounts      `json:"balances_before"`
 	After     []app.Accounts      `json:"balances_after"`
 	Totals    app.Totals          `json:"totals"`
-	Verified  app.Verified        `json:"verified"`
+	Verified  app.Proof           `json:"verified"`
 	Date      points.BusinessDate `json:"new_business_date"`
 	Checks    []demoCheck         `json:"checks"`
 }
@@ -214,9 +214,10 @@ func (d *demo) night(ctx context.Context, client *app.Client) error {
 	}
 	d.checkTotals()
 	d.checkMembers()
-	d.report.Verified, err = client.Verify(ctx)
+	d.report.Verified, err = client.Prove(ctx, app.ProofProgress{})
 	d.check("the journal proves the state: chain unbroken, invariants hold, a replay gives every outcome and the same digest", err == nil,
 		fmt.Sprintf("%d records in %d blocks", d.report.Verified.Records, d.report.Verified.Blocks))
+	d.check("the index of statements is what the journal makes of it", err == nil && d.report.Verified.Index > 0, fmt.Sprintf("up to position %d", d.report.Verified.Index))
 	return err
 }
 

@@ -48,11 +48,12 @@ func (a *admin) ledgerVerify() *cobra.Command {
 		Long: `Prove the ledger: every block's seal and the chain (I8), every record by itself (I1,
 I11, I12), every outcome by carrying the command out again (I9; with I4 to I7 and I10
 where that is what differs), the checkpoint's state entity by entity, the audit of
-the whole book, and the digest. Ask the running switch, or --offline a store that is
-not served.
+the whole book, and the digest; then the index of statements, row by row. Ask the
+running switch, or --offline a store that is not served.
 
 The first breach is named: invariant, position, RRN, what was found and what was
-expected; the exit status is 3 then.`,
+expected; the exit status is 3 then. Where only the index is damaged it is 1: nothing
+is lost, and lianfen ledger reindex makes it again.`,
 		Example: `  lianfen ledger verify
   lianfen ledger verify --offline --data /backup/2026-11-24`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -61,9 +62,10 @@ expected; the exit status is 3 then.`,
 			}
 			var proof app.Proof
 			began := time.Now() // For people to read.
-			bar := newBar(cmd.ErrOrStderr(), "verifying")
-			err := a.prove(cmd, at, bar.set, &proof)
-			bar.end()
+			journal, index := newBar(cmd.ErrOrStderr(), "verifying the journal"), newBar(cmd.ErrOrStderr(), "verifying the index")
+			err := a.prove(cmd, at, app.ProofProgress{Journal: journal.set, Index: index.set}, &proof)
+			journal.end()
+			index.end()
 			if err != nil {
 				return ledgerError(err)
 			}
@@ -74,7 +76,7 @@ expected; the exit status is 3 then.`,
 	return cmd
 }
 
-func (a *admin) prove(cmd *cobra.Command, at rest, progress func(done, total uint64), proof *app.Proof) (err error) {
+func (a *admin) prove(cmd *cobra.Command, at rest, progress app.ProofProgress, proof *app.Proof) (err error) {
 	if at.offline {
 		*proof, err = app.VerifyOffline(cmd.Context(), at.data, progress)
 		return err
@@ -92,20 +94,29 @@ func writeProof(w io.Writer, p app.Proof, took time.Duration) error {
 	if p.Checkpoint != 0 {
 		state = fmt.Sprintf("entity by entity the replay's, at position %d", p.Checkpoint)
 	}
+	indexed := "yet to be made"
+	if p.Index != 0 {
+		indexed = fmt.Sprintf("what the journal makes of it, up to position %d", p.Index)
+	}
 	var t table
 	t.row("records", fmt.Sprintf("%d in %d blocks; %.0f a second", p.Records, p.Blocks, float64(p.Records)/max(took.Seconds(), 1e-6)))
 	t.row("chain", fmt.Sprintf("unbroken to position %d, posted %s on business date %v", p.Position, p.Posted, p.Date))
 	t.row("outcomes", "every one the same again")
 	t.row("checkpoint", state)
 	t.row("invariants", "I1 to I12 hold")
+	t.row("index of statements", indexed)
 	t.row("digest", p.Digest)
 	return t.write(w)
 }
 
-// ledgerError gives a ledger that cannot be trusted its own exit status.
+// ledgerError gives a ledger that cannot be trusted its own exit status; an index that
+// is made again by a command is not that.
 func ledgerError(err error) error {
 	if _, broken := errors.AsType[*ledger.BreachError](err); broken {
 		return &statusError{exitStore, err}
+	}
+	if _, damaged := errors.AsType[*ledger.IndexError](err); damaged {
+		return &statusError{exitFault, err} // Also where a file of it cannot be read: nothing is lost.
 	}
 	return serveError(err)
 }

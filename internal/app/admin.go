@@ -61,7 +61,6 @@ func (a *App) adminHandler(stopping context.Context) http.Handler {
 	mux.HandleFunc("GET /v1/owed", answer(a.owed))
 	mux.HandleFunc("POST /v1/owed/resolve", answer(a.resolve))
 	mux.HandleFunc("POST /v1/reload", answer(a.reload))
-	mux.HandleFunc("POST /v1/verify", lasting(stopping, answer(a.verify)))
 	mux.HandleFunc("POST /v1/backup", lasting(stopping, answer(a.backup)))
 	mux.HandleFunc("POST /v1/prove", lasting(stopping, a.prove))
 	mux.HandleFunc("POST /v1/export", lasting(stopping, a.export))
@@ -562,19 +561,4 @@ func (a *App) totals(ctx context.Context, _ nothing) (Totals, error) {
 		totals.Lines = append(totals.Lines, Total{t.Program, t.Kind, t.Amount})
 	}
 	return totals, nil
-}
-
-// Verified is what a verification proved.
-type Verified struct {
-	Records uint64 `json:"records"`
-	Blocks  uint64 `json:"blocks"`
-	Digest  string `json:"digest"`
-}
-
-func (a *App) verify(ctx context.Context, _ nothing) (Verified, error) {
-	report, err := a.ledger.Verify(ctx, func(uint64, uint64) {})
-	if err != nil {
-		return Verified{}, err
-	}
-	return Verified{report.Records, report.Blocks, fmt.Sprintf("%x", report.Digest)}, nil
 }

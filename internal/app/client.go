@@ -121,11 +121,6 @@ func (c *Client) Reload(ctx context.Context) (r Reloaded, err error) {
 	return r, c.call(ctx, http.MethodPost, "reload", nothing{}, &r)
 }
 
-// Verify proves the journal against the state that serves.
-func (c *Client) Verify(ctx context.Context) (v Verified, err error) {
-	return v, c.call(ctx, http.MethodPost, "verify", nothing{}, &v)
-}
-
 // Statement lists what happened to a member's points.
 func (c *Client) Statement(ctx context.Context, q StatementQuery) (s Statement, err error) {
 	return s, c.call(ctx, http.MethodPost, "statement", q, &s)

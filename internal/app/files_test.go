@@ -2,6 +2,7 @@ package app_test
 
 import (
 	"bytes"
+	"encoding/binary"
 	"encoding/csv"
 	"encoding/json"
 	"fmt"
@@ -56,7 +57,7 @@ func whole(format app.ExportFormat) app.Exporting {
 // makes the same state: digests agree throughout. The card key is not in it.
 func TestBackupVerifyRestore(t *testing.T) {
 	h, r := playDay(t)
-	live, err := r.client.Prove(t.Context(), silent)
+	live, err := r.client.Prove(t.Context(), app.ProofProgress{})
 	require.NoError(t, err)
 	backup := filepath.Join(t.TempDir(), "backup")
 	b, err := r.client.Backup(t.Context(), backup)
@@ -67,9 +68,9 @@ func TestBackupVerifyRestore(t *testing.T) {
 	require.Equal(t, points.AlreadyExists, points.ReasonOf(err))
 	_, err = r.client.Backup(t.Context(), "relative")
 	require.Equal(t, points.FormatError, points.ReasonOf(err))
-	_, err = app.VerifyOffline(t.Context(), h.config.Data, silent)
+	_, err = app.VerifyOffline(t.Context(), h.config.Data, app.ProofProgress{})
 	require.ErrorContains(t, err, "being served", "a served store cannot be opened beside")
-	offline, err := app.VerifyOffline(t.Context(), backup, silent)
+	offline, err := app.VerifyOffline(t.Context(), backup, app.ProofProgress{})
 	require.NoError(t, err)
 	require.Equal(t, live.Digest, offline.Digest)
 
@@ -95,7 +96,7 @@ func TestBackupVerifyRestore(t *testing.T) {
 
 	h.config.Data = data
 	r = h.start(t)
-	served, err := r.client.Prove(t.Context(), silent)
+	served, err := r.client.Prove(t.Context(), app.ProofProgress{})
 	require.NoError(t, err)
 	require.Equal(t, live.Digest, served.Digest)
 	r.stop(t)
@@ -113,7 +114,7 @@ func TestRestoreThatFailsLeavesNothing(t *testing.T) {
 	left, err := os.ReadDir(filepath.Dir(data))
 	require.NoError(t, err)
 	require.Empty(t, left)
-	_, err = app.VerifyOffline(t.Context(), h.config.Data, silent)
+	_, err = app.VerifyOffline(t.Context(), h.config.Data, app.ProofProgress{})
 	require.NoError(t, err)
 }
 
@@ -132,10 +133,49 @@ func TestProveTellsABreach(t *testing.T) {
 	require.NoError(t, db.Ingest(t.Context(), []store.Pair{{Key: member}}))
 	require.NoError(t, db.Close())
 	r = h.start(t)
-	_, err = r.client.Prove(t.Context(), silent)
+	_, err = r.client.Prove(t.Context(), app.ProofProgress{})
 	breach := new(ledger.BreachError)
 	require.ErrorAs(t, err, &breach)
 	require.Equal(t, "I9", breach.Invariant)
+	r.stop(t)
+}
+
+// A row of the index that is lost is told as damage of the index, with the way out, by
+// the serving process and offline; made again, it proves.
+func TestProveTellsADamagedIndex(t *testing.T) {
+	h := newHouse(t)
+	r := h.start(t)
+	r.load(t, smallTown)
+	r.indexed(t)
+	r.stop(t)
+	db, err := store.Open(store.Options{Dir: h.config.Data})
+	require.NoError(t, err)
+	var row []byte
+	require.NoError(t, db.Scan(t.Context(), store.Index, []byte{'b', 0, 0, 0, 0, 'm'}, func(key, _ []byte) (bool, error) {
+		row = append([]byte{byte(store.Index)}, key...)
+		return false, nil
+	}))
+	require.NoError(t, db.Ingest(t.Context(), []store.Pair{{Key: row}}))
+	require.NoError(t, db.Close())
+	damage := new(ledger.IndexError)
+	_, err = app.VerifyOffline(t.Context(), h.config.Data, app.ProofProgress{})
+	require.ErrorAs(t, err, &damage)
+	at := damage.Position
+	require.Equal(t, points.Position(binary.BigEndian.Uint64(row[len(row)-8:])), at)
+	r = h.start(t)
+	indexed := uint64(0)
+	_, err = r.client.Prove(t.Context(), app.ProofProgress{Index: func(done, _ uint64) { indexed = done }})
+	require.ErrorAs(t, err, &damage)
+	require.Equal(t, at, damage.Position)
+	require.ErrorContains(t, err, "a row of member 1; the journal is in order: rebuild the index with `lianfen ledger reindex`")
+	require.Zero(t, indexed)
+	_, err = r.client.Reindex(t.Context())
+	require.NoError(t, err)
+	r.indexed(t)
+	proof, err := r.client.Prove(t.Context(), app.ProofProgress{Index: func(done, _ uint64) { indexed = done }})
+	require.NoError(t, err)
+	require.Equal(t, proof.Position, proof.Index)
+	require.Equal(t, uint64(proof.Index), indexed)
 	r.stop(t)
 }
 

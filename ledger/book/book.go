@@ -235,7 +235,7 @@ func (b *Book) Apply(pos points.Position, cmd *Command, out *Outcome) error {
 
 func (b *Book) apply(cmd *Command, out *Outcome) error {
 	out.Date = b.date
-	if !cmd.wellFormed(false) {
+	if cmd.malformed(false) != nil {
 		out.Reason = points.FormatError
 		return nil
 	}

@@ -426,23 +426,6 @@ func (p *Projection) between(ctx context.Context, dates Dates, asOf points.Posit
 	return low, high, nil
 }
 
-// Began is the position of the cut-over that began a business date; ok is false
-// where the index has not come that far, or there was no such date.
-func (p *Projection) Began(ctx context.Context, date points.BusinessDate) (position points.Position, ok bool, err error) {
-	err = p.whileStanding(func() error {
-		value, found, err := p.ledger.store.Get(nil, store.Index, append([]byte{dateKey}, uint64Bytes(uint64(date))[4:]...))
-		if err != nil || !found {
-			return err
-		}
-		if len(value) != 8 {
-			return errBadIndex
-		}
-		position, ok = points.Position(binary.BigEndian.Uint64(value)), true
-		return nil
-	})
-	return position, ok, err
-}
-
 // firstOf is the first position of a business date at or after date, asOf+1 when
 // there is none.
 func (p *Projection) firstOf(ctx context.Context, date points.BusinessDate, asOf points.Position) (points.Position, error) {

@@ -11,6 +11,8 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync/atomic"
+	"time"
 
 	"github.com/lianfen/lianfen/points"
 	pointswitch "github.com/lianfen/lianfen/switch"
@@ -20,6 +22,16 @@ import (
 type Client struct {
 	socket string
 	http   *http.Client
+	zone   atomic.Pointer[time.Location] // the switch's, as it said last
+}
+
+// Zone is the time zone of the switch, in which people are shown times; UTC before the
+// first answer.
+func (c *Client) Zone() *time.Location {
+	if zone := c.zone.Load(); zone != nil {
+		return zone
+	}
+	return time.UTC
 }
 
 // NewClient makes a client of the socket at path. Nothing is dialled before the
@@ -178,6 +190,11 @@ func (c *Client) send(ctx context.Context, method, path string, in any) (*http.R
 	if err != nil {
 		return nil, fmt.Errorf("admin socket %s: is lianfen serve running with this configuration? %w", c.socket, err)
 	}
+	if name := response.Header.Get(zoneHeader); name != c.Zone().String() {
+		if zone, err := time.LoadLocation(name); err == nil {
+			c.zone.Store(zone)
+		}
+	}
 	if response.StatusCode == http.StatusOK {
 		return response, nil
 	}
@@ -185,5 +202,9 @@ func (c *Client) send(ctx context.Context, method, path string, in any) (*http.R
 	if err := json.NewDecoder(response.Body).Decode(&p); err != nil {
 		return nil, errors.Join(fmt.Errorf("admin %s: status %d: %w", path, response.StatusCode, err), response.Body.Close())
 	}
-	return nil, errors.Join(points.Errorf(p.Reason, "%s", p.Detail), response.Body.Close())
+	refused := points.Errorf(p.Reason, "%s", p.Detail)
+	if p.Load != nil {
+		refused = &LoadError{p.Load.At, p.Load.Done, p.Load.Total, refused}
+	}
+	return nil, errors.Join(refused, response.Body.Close())
 }

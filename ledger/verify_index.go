@@ -39,9 +39,11 @@ func (e *IndexError) Unwrap() error { return e.cause }
 // Verify proves the index against the journal, which has to be in order itself: every
 // row is one that a record makes, and every record up to the index's mark has its
 // rows. Shelf by shelf, what the journal makes of it is held beside what is there, so
-// that it needs memory for one shelf. It returns the position of the mark, 0 when there
+// that it needs memory for one shelf. It waits for what is durable now as a query does,
+// and returns the position of the mark, 0 when there
 // is no index yet, and an [*IndexError] for the first row that is wrong or missing.
 func (p *Projection) Verify(ctx context.Context, progress func(done, total uint64)) (marked points.Position, err error) {
+	p.reach(ctx)
 	for {
 		drops := p.drops.Load()
 		p.mu.RLock() // So that nothing is dropped between the mark and the rows.

@@ -183,13 +183,13 @@ func (d *demo) balances(ctx context.Context, client *app.Client, title string) (
 
 func accountsTable(accounts app.Accounts) *table {
 	t := new(table)
-	t.row("MEMBER", "PROGRAMME", "NAME", "USABLE", "HELD", "DEBT", "LOTS")
+	t.row("MEMBER", "PROGRAMME", "NAME", "FREE", "HELD", "DEBT", "LOTS")
 	for _, account := range accounts.Accounts {
 		lots := make([]string, 0, len(account.Lots))
 		for _, l := range account.Lots {
 			lots = append(lots, fmt.Sprintf("%d until %v", l.Amount, l.ExpiresOn))
 		}
-		t.row(accounts.Member, account.Program, account.Name, account.Usable, account.Held, account.Debt, strings.Join(lots, ", "))
+		t.row(accounts.Member, account.Program, account.Name, account.Free, account.Held, account.Debt, strings.Join(lots, ", "))
 	}
 	return t
 }
@@ -200,7 +200,7 @@ func (d *demo) night(ctx context.Context, client *app.Client) error {
 	if err != nil {
 		return err
 	}
-	done, err := client.CutOver(ctx, app.CutOver{Operator: "demo", Second: "demo-second"})
+	done, err := client.CutOver(ctx, app.CutOver{Operator: "demo", Second: "demo-second", Force: true})
 	if err != nil {
 		return err
 	}
@@ -209,7 +209,7 @@ func (d *demo) night(ctx context.Context, client *app.Client) error {
 	if d.report.Totals, err = client.Totals(ctx); err != nil {
 		return err
 	}
-	if err := d.show("Trial balance after cut-over", totalsTable(d.report.Totals)); err != nil {
+	if err := d.show("Trial balance after cut-over", totalsTable(d.report.Totals, nil)); err != nil {
 		return err
 	}
 	d.checkTotals()
@@ -241,7 +241,7 @@ func (d *demo) checkMembers() {
 		member  points.MemberID
 		program points.ProgramID
 	}
-	want := map[key][2]points.Amount{ // usable, debt
+	want := map[key][2]points.Amount{ // free, debt
 		{1001, 901}: {5000 - 300, 0},
 		{1001, 902}: {1200 - 400 + 150 + 250 - 100, 0},
 		{1001, 903}: {0, 0},
@@ -252,7 +252,7 @@ func (d *demo) checkMembers() {
 	wrong := 0
 	for _, accounts := range d.report.After {
 		for _, a := range accounts.Accounts {
-			if want[key{accounts.Member, a.Program}] != [2]points.Amount{a.Usable, a.Debt} || a.Held != 0 {
+			if want[key{accounts.Member, a.Program}] != [2]points.Amount{a.Free, a.Debt} || a.Held != 0 {
 				wrong++
 			}
 		}

@@ -236,7 +236,7 @@ func checkBalances(t *testing.T, client *app.Client, kept []*sim.Receipt) {
 		for _, a := range accounts.Accounts {
 			require.Zero(t, a.Held, "member %d", member)
 			require.Zero(t, a.Debt, "member %d", member)
-			got[killAccount{member, a.Program}] = a.Usable
+			got[killAccount{member, a.Program}] = a.Free
 		}
 	}
 	for account := range got {

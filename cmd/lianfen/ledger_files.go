@@ -63,33 +63,35 @@ is lost, and lianfen ledger reindex makes it again.`,
 			var proof app.Proof
 			began := time.Now() // For people to read.
 			journal, index := newBar(cmd.ErrOrStderr(), "verifying the journal"), newBar(cmd.ErrOrStderr(), "verifying the index")
-			err := a.prove(cmd, at, app.ProofProgress{Journal: journal.set, Index: index.set}, &proof)
+			zone, err := a.prove(cmd, at, app.ProofProgress{Journal: journal.set, Index: index.set}, &proof)
 			journal.end()
 			index.end()
 			if err != nil {
 				return ledgerError(err)
 			}
-			return a.print(cmd, proof, func() error { return writeProof(cmd.OutOrStdout(), proof, time.Since(began)) })
+			return a.print(cmd, proof, func() error { return writeProof(cmd.OutOrStdout(), proof, zone, time.Since(began)) })
 		},
 	}
 	at.flags(cmd)
 	return cmd
 }
 
-func (a *admin) prove(cmd *cobra.Command, at rest, progress app.ProofProgress, proof *app.Proof) (err error) {
+// prove verifies, and tells in which time zone to show times: the switch's, or where
+// none is asked the machine's.
+func (a *admin) prove(cmd *cobra.Command, at rest, progress app.ProofProgress, proof *app.Proof) (zone *time.Location, err error) {
 	if at.offline {
 		*proof, err = app.VerifyOffline(cmd.Context(), at.data, progress)
-		return err
+		return time.Local, err
 	}
 	client, err := a.client()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	*proof, err = client.Prove(cmd.Context(), progress)
-	return err
+	return client.Zone(), err
 }
 
-func writeProof(w io.Writer, p app.Proof, took time.Duration) error {
+func writeProof(w io.Writer, p app.Proof, zone *time.Location, took time.Duration) error {
 	state := "no checkpoint yet"
 	if p.Checkpoint != 0 {
 		state = fmt.Sprintf("entity by entity the replay's, at position %d", p.Checkpoint)
@@ -100,7 +102,7 @@ func writeProof(w io.Writer, p app.Proof, took time.Duration) error {
 	}
 	var t table
 	t.row("records", fmt.Sprintf("%d in %d blocks; %.0f a second", p.Records, p.Blocks, float64(p.Records)/max(took.Seconds(), 1e-6)))
-	t.row("chain", fmt.Sprintf("unbroken to position %d, posted %s on business date %v", p.Position, p.Posted, p.Date))
+	t.row("chain", fmt.Sprintf("unbroken to position %d, posted %s on business date %v", p.Position, localTime(p.Posted, zone), p.Date))
 	t.row("outcomes", "every one the same again")
 	t.row("checkpoint", state)
 	t.row("invariants", "I1 to I12 hold")
@@ -145,7 +147,7 @@ is not in it: keep that apart.`,
 			return a.print(cmd, b, func() error {
 				_, err := fmt.Fprintf(cmd.OutOrStdout(), "%s holds the journal up to position %d, posted %s on business date %v: %d bytes in %d ms.\n"+
 					"The card key is not in it: without that no card is recognised. Keep a copy of it apart.\nNext: lianfen ledger verify --offline --data %s\n",
-					b.Dir, b.Position, b.Posted, b.Date, b.Bytes, b.Millis, b.Dir)
+					b.Dir, b.Position, localTime(b.Posted, client.Zone()), b.Date, b.Bytes, b.Millis, b.Dir)
 				return err
 			})
 		},
@@ -177,7 +179,7 @@ give the outcome that it gave. The backup is only read.`,
 			}
 			return a.print(cmd, r, func() error {
 				_, err := fmt.Fprintf(cmd.OutOrStdout(), "%s ends at position %d, posted %s on business date %v.\nEvery record gave its outcome again; state digest %s.\n",
-					r.Data, r.Position, r.Posted, r.Date, r.Digest)
+					r.Data, r.Position, localTime(r.Posted, time.Local), r.Date, r.Digest)
 				return err
 			})
 		},
@@ -222,10 +224,14 @@ func (a *admin) ledgerExport() *cobra.Command {
 		Long: `Write out the records of the business dates --from to --to, both included:
 
   jsonl    one JSON object a line, every record, declines too
-  csv      one posting a line, under a line of column names; credit is positive
+  csv      one posting a line, under a line of column names; credit is positive. A
+           record that moves nothing has one line too
   hledger  a plain-text accounting journal: a commodity for each programme, accounts
            programme:kind:party, credit positive; when it begins with the first
            record, the balance after each posting is asserted
+
+All tell who asked for a record, who approved it and why, and what it put. Times are
+in UTC.
 
 Cards are masked; offline they are left out unless --card-key names the key.`,
 		Example: `  lianfen ledger export --from 2026-11-24 --to 2026-11-24 --format csv --output day.csv

@@ -51,6 +51,7 @@ func (a *App) adminHandler(stopping context.Context) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /v1/status", answer(a.status))
 	mux.HandleFunc("GET /v1/directory", answer(a.directory))
+	mux.HandleFunc("GET /v1/programs", answer(a.programs))
 	mux.HandleFunc("POST /v1/directory", bounded(maxDirectory, answer(a.load)))
 	mux.HandleFunc("POST /v1/accounts", answer(a.accounts))
 	mux.HandleFunc("POST /v1/adjust", answer(a.adjust))
@@ -240,6 +241,12 @@ func (a *App) directory(ctx context.Context, _ nothing) (Directory, error) {
 		return Directory{}, err
 	}
 	return directoryOf(registry), nil
+}
+
+// programs lists the programmes, ascending.
+func (a *App) programs(ctx context.Context, _ nothing) ([]book.Program, error) {
+	d, err := a.directory(ctx, nothing{})
+	return append([]book.Program{}, d.Programs...), err
 }
 
 // Loaded is how many entries of a directory were put.

@@ -14,6 +14,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/lianfen/lianfen/ledger/book"
 	"github.com/lianfen/lianfen/points"
 	pointswitch "github.com/lianfen/lianfen/switch"
 )
@@ -83,7 +84,12 @@ func (c *Client) Directory(ctx context.Context) (d Directory, err error) {
 	return d, c.call(ctx, http.MethodGet, "directory", nil, &d)
 }
 
-// Load puts a directory.
+// Programs lists the programmes with their rules.
+func (c *Client) Programs(ctx context.Context) (p []book.Program, err error) {
+	return p, c.call(ctx, http.MethodGet, "programs", nil, &p)
+}
+
+// Load puts a directory. Errors: a [*LoadError] where the switch has refused an entry.
 func (c *Client) Load(ctx context.Context, d Directory) (l Loaded, err error) {
 	return l, c.call(ctx, http.MethodPost, "directory", d, &l)
 }

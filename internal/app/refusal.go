@@ -48,6 +48,9 @@ type LoadError struct {
 
 // Error tells what was refused and how many entries were done.
 func (e *LoadError) Error() string {
+	if e.Total <= 1 {
+		return e.err.Error() // Nothing else is to be told of.
+	}
 	return fmt.Sprintf("%v; %d of %d entries are done, and to load it all again is safe", e.err, e.Done, e.Total)
 }
 

@@ -29,14 +29,14 @@ func (d *decimalFlag[T]) Set(text string) error {
 	if zero-1 < zero {
 		v, err := strconv.ParseInt(text, 10, 64)
 		if err != nil || int64(T(v)) != v {
-			return fmt.Errorf("%q is not a whole number in decimal digits that fits", text)
+			return fmt.Errorf("%q is not a whole number in decimal digits that fits; want one such as 50 or -50", text)
 		}
 		*d.to = T(v)
 		return nil
 	}
 	v, err := strconv.ParseUint(text, 10, 64)
 	if err != nil || uint64(T(v)) != v {
-		return fmt.Errorf("%q is not a whole number in decimal digits, from 0, that fits", text)
+		return fmt.Errorf("%q is not a whole number in decimal digits, from 0 to %d", text, uint64(zero-1))
 	}
 	*d.to = T(v)
 	return nil

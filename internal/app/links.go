@@ -45,7 +45,7 @@ func (a *App) openIssuers(ctx context.Context) error {
 		}
 		server, err := link.Listen(ctx, l.Listen, a.linkOptions(l), a.issuers.Entrance(l.Name, theirPath))
 		if err != nil {
-			return fmt.Errorf("link %s: %w", l.Name, err)
+			return taken(fmt.Errorf("link %s: %w", l.Name, err), "links."+l.Name+".listen")
 		}
 		a.entrances = append(a.entrances, listener{l.Name, server})
 	}

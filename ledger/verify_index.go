@@ -167,19 +167,30 @@ func (v *indexProof) begin(mark store.Mark) error {
 		return err
 	}
 	v.checkpoint = points.Position(checkpoint.Position)
-	return v.checkMark(mark)
+	return v.checkMark(mark, v.date)
 }
 
-// checkMark checks that a mark is the end of a block.
-func (v *indexProof) checkMark(mark store.Mark) error {
+// checkMark checks that a mark is the end of a block, and of its business date.
+func (v *indexProof) checkMark(mark store.Mark, date points.BusinessDate) error {
+	position := points.Position(mark.Position)
 	ok, err := endsBlock(v.store, mark, v.end)
-	if err == nil && !ok {
-		err = &IndexError{
-			Position: points.Position(mark.Position), Found: fmt.Sprintf("a mark at position %d with hash %x", mark.Position, mark.Hash),
+	if err != nil {
+		return err
+	}
+	if !ok {
+		return &IndexError{
+			Position: position, Found: fmt.Sprintf("a mark at position %d with hash %x", position, mark.Hash),
 			Expected: fmt.Sprintf("the end of a block of the journal, which has %d records", v.end),
 		}
 	}
-	return err
+	var rec book.Record
+	if err := readRecord(v.store, position, &rec, true); err != nil {
+		return err
+	}
+	if rec.Outcome.Date != date {
+		return &IndexError{Position: position, Found: fmt.Sprintf("a mark of business date %v", date), Expected: rec.Outcome.Date.String()}
+	}
+	return nil
 }
 
 // visit holds one row against what the journal makes of it.
@@ -223,11 +234,11 @@ func (v *indexProof) shelved(ctx context.Context, key, value []byte) error {
 		}
 	}
 	if key[shelfHeadSize-1] == headKey && len(key) == shelfHeadSize {
-		mark, _, shelfBits, ok := decodeHead(value)
+		mark, date, shelfBits, ok := decodeHead(value)
 		if !ok || shelfBits != v.keys.shelfBits {
 			return v.alien(key, value)
 		}
-		return v.checkMark(mark)
+		return v.checkMark(mark, date)
 	}
 	for ; v.next < len(v.want); v.next++ {
 		want := v.want[v.next]
@@ -291,11 +302,7 @@ func (v *indexProof) load(ctx context.Context) error {
 		if err := v.keys.add(rec); err != nil {
 			return err
 		}
-		position := rec.Outcome.Position
-		if position == v.mark && rec.Outcome.Date != v.date {
-			return &IndexError{Position: position, Found: fmt.Sprintf("a mark of business date %v", v.date), Expected: rec.Outcome.Date.String()}
-		}
-		if position%(1<<10) == 0 || position == v.end {
+		if position := rec.Outcome.Position; position%(1<<10) == 0 || position == v.end {
 			v.progress(uint64(position), uint64(v.end))
 		}
 		for _, pair := range v.keys.others.pairs {

@@ -102,6 +102,7 @@ type Ledger struct {
 
 	free       chan *group
 	committing chan *group
+	afterGroup atomic.Pointer[func()]
 	sealed     chan sealedCheckpoint // to the checkpointing goroutine
 	ended      chan error            // and back
 

@@ -282,9 +282,8 @@ func (a *App) load(ctx context.Context, d Directory) (Loaded, error) {
 	for rest := commands; err == nil && len(rest) > 0; {
 		chunk := rest[:min(loadChunk, len(rest))]
 		rest = rest[len(chunk):]
-		refused := -1
-		refused, err = a.loadSome(ctx, chunk, &done)
-		if refused >= 0 {
+		var refused int
+		if refused, err = a.loadSome(ctx, chunk, &done); refused >= 0 {
 			at = chunk[refused].at
 			err = a.refusal(ctx, chunk[refused].what, &chunk[refused].cmd, points.ReasonOf(err))
 		}

@@ -324,7 +324,8 @@ func (d *Directory) commands(tokenize func(points.PAN) points.CardToken) ([]name
 		for _, program := range e.Programs {
 			all = append(all, named{
 				fmt.Sprintf("member %d in programme %d", e.ID, program), here,
-				book.Command{Kind: book.KindOpen, Member: e.ID, Program: program}, nil, false,
+				book.Command{Kind: book.KindOpen, Member: e.ID, Program: program},
+				nil, false,
 			})
 		}
 		for _, c := range e.Cards {

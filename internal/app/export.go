@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"sort"
 	"strconv"
 	"strings"
@@ -190,7 +191,7 @@ func (c csvRecords) write(d *Detail) error {
 		return c.lines.Write(append(record, "", "", "", "", ""))
 	}
 	for _, p := range d.Postings {
-		err := c.lines.Write(append(record[:len(record):len(record)],
+		err := c.lines.Write(append(slices.Clip(record),
 			strconv.Itoa(int(p.Program)), p.Account.String(), strconv.FormatUint(p.Party, 10),
 			strconv.FormatInt(int64(p.Amount), 10), strconv.FormatInt(int64(p.After), 10),
 		))

@@ -75,10 +75,10 @@ func VerifyOffline(ctx context.Context, data string, progress ProofProgress) (_ 
 
 func openUnserved(data string) (*store.Store, error) {
 	db, err := store.Open(store.Options{Dir: data, ReadOnly: true})
-	if err != nil {
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		return nil, fmt.Errorf("%w (a store that is being served cannot be opened beside: ask its process instead)", err)
 	}
-	return db, nil
+	return db, err
 }
 
 // proving is one line of a verification's progress; the last one has one of the

@@ -237,7 +237,7 @@ func (b *Book) apply(cmd *Command, out *Outcome) error {
 	out.Date = b.date
 	if cmd.malformed(false) != nil {
 		out.Reason = points.FormatError
-		return nil
+		return nil //nolint:nilerr // a refusal is an outcome; Why tells it.
 	}
 	keyed := cmd.Key != points.TraceKey{}
 	if keyed {

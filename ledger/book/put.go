@@ -235,8 +235,11 @@ func (r *ProgramRules) valid() error {
 		name  string
 		value points.Amount
 	}{
-		{"min_redeem", r.MinRedeem}, {"max_amount", r.MaxAmount}, {"max_redeem_day", r.MaxRedeemDay},
-		{"transfer_max", r.TransferMax}, {"transfer_day", r.TransferDay},
+		{"min_redeem", r.MinRedeem},
+		{"max_amount", r.MaxAmount},
+		{"max_redeem_day", r.MaxRedeemDay},
+		{"transfer_max", r.TransferMax},
+		{"transfer_day", r.TransferDay},
 	} {
 		if limit.value < 0 {
 			return points.Errorf(points.BadAmount, "%s %d: want 0 or more", limit.name, limit.value)

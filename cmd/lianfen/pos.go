@@ -305,6 +305,7 @@ type answer struct {
 	Amount    points.Amount   `json:"amount,omitempty"`
 	Batch     uint32          `json:"batch,omitempty"`
 	Balances  []balance       `json:"balances,omitempty"`
+	About     string          `json:"about,omitempty"` // what a reversal has met
 }
 
 type balance struct {
@@ -336,6 +337,9 @@ func answerOf(r *sim.Receipt) answer {
 // explain prints an answer; a decline is exit status 1.
 func (p *pos) explain(cmd *cobra.Command, r *sim.Receipt) error {
 	a := answerOf(r)
+	if p.undone != nil && r.Response.Reason.Approved() && r.Request.Function == points.Reversal {
+		a.About = p.undone(cmd.Context(), r)
+	}
 	var err error
 	if p.asJSON {
 		err = writeJSON(cmd.OutOrStdout(), a)
@@ -355,8 +359,8 @@ func (p *pos) explain(cmd *cobra.Command, r *sim.Receipt) error {
 		for _, b := range a.Balances {
 			t.row(fmt.Sprintf("programme %d %s", b.Program, b.Kind), b.Amount)
 		}
-		if p.undone != nil && r.Response.Reason.Approved() {
-			t.row("about", p.undone(cmd.Context(), r))
+		if a.About != "" {
+			t.row("about", a.About)
 		}
 		err = t.write(cmd.OutOrStdout())
 	}

@@ -44,7 +44,7 @@ type Options struct {
 const (
 	DefaultQueue              = 65_536
 	DefaultGroupMax           = 4_096
-	DefaultGroupsInFlight     = 4
+	DefaultGroupsInFlight     = 2
 	DefaultCheckpointEvery    = 1_000_000
 	DefaultCheckpointInterval = time.Minute
 

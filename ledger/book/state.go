@@ -45,6 +45,8 @@ type dayCount struct {
 // balance in free, of either sign).
 type account struct {
 	node
+	status Status // here it fills a gap
+	freeze Freeze
 	key    AccountKey
 	free   points.Amount // I3: sum of lots
 	held   points.Amount // I4: sum of live holds
@@ -53,8 +55,6 @@ type account struct {
 	day    dayCount
 	holds  uint32 // live holds
 	imaged uint32 // sequence of the command that last took its before-image
-	status Status
-	freeze Freeze
 	inline [1]lot // where lots are while there is no more than one
 }
 
@@ -117,8 +117,9 @@ func decodeLots(r *reader) []lot {
 type member struct {
 	node
 	Member
-	programs []points.ProgramID // ascending
-	last     *account           // that was used last, if it is still there
+	programs []points.ProgramID  // ascending
+	last     *account            // that was used last, if it is still there
+	inline   [4]points.ProgramID // where programs are while there are no more
 }
 
 func (m *member) id() points.MemberID { return m.ID }

@@ -242,26 +242,15 @@ func (p *Projection) Closes(ctx context.Context, dates Dates, page Page) (Found,
 		return found, err
 	}
 	found.Extent, err = p.look(ctx, dates, page, func(low, high points.Position) (next points.Position, err error) {
-		each := func(key, _ []byte) (bool, error) {
-			if key[0] != closeKey {
-				return false, nil
-			}
-			position, err := positionAt(key, 1)
-			switch {
-			case err != nil || position < low || position > high:
-				return false, err
-			case len(found.Records) == limit:
+		err = p.walk(ctx, closeKey, nil, low, high, page.Oldest, func(position points.Position, _ []byte) (bool, error) {
+			if len(found.Records) == limit {
 				next = position
 				return false, nil
 			}
 			found.Records = append(found.Records, book.Record{})
 			return true, readRecord(p.ledger.store, position, &found.Records[len(found.Records)-1], true)
-		}
-		from, to := append([]byte{closeKey}, uint64Bytes(uint64(low))...), append([]byte{closeKey}, uint64Bytes(uint64(high))...)
-		if page.Oldest {
-			return next, p.ledger.store.Scan(ctx, store.Index, from, each)
-		}
-		return next, p.ledger.store.ScanBack(ctx, store.Index, from, to, each)
+		})
+		return next, err
 	})
 	return found, err
 }
@@ -360,7 +349,7 @@ func (p *Projection) atTerminal(ctx context.Context, q *FindQuery, low, high poi
 // shelves calls visit with the shelves of the positions from low to high, one by
 // one while there is more to find.
 func (p *Projection) shelves(low, high points.Position, oldest bool, visit func(shelf uint32) (more bool, err error)) error {
-	first, last := p.shelfOf(uint64(low)), p.shelfOf(uint64(high))
+	first, last := p.keys.shelfOf(uint64(low)), p.keys.shelfOf(uint64(high))
 	for n := range last - first + 1 {
 		shelf := last - n
 		if oldest {
@@ -456,23 +445,6 @@ func (p *Projection) between(ctx context.Context, dates Dates, asOf points.Posit
 		high = after - 1
 	}
 	return low, high, nil
-}
-
-// Began is the position of the cut-over that began a business date; ok is false
-// where the index has not come that far, or there was no such date.
-func (p *Projection) Began(ctx context.Context, date points.BusinessDate) (position points.Position, ok bool, err error) {
-	err = p.whileStanding(func() error {
-		value, found, err := p.ledger.store.Get(nil, store.Index, append([]byte{dateKey}, uint64Bytes(uint64(date))[4:]...))
-		if err != nil || !found {
-			return err
-		}
-		if len(value) != 8 {
-			return errBadIndex
-		}
-		position, ok = points.Position(binary.BigEndian.Uint64(value)), true
-		return nil
-	})
-	return position, ok, err
 }
 
 // firstOf is the first position of a business date at or after date, asOf+1 when

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -47,7 +48,7 @@ func (a *admin) batchList() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.print(cmd, batches, func() error { return printBatches(cmd, batches) })
+			return a.print(cmd, batches, func() error { return printBatches(cmd, batches, client.Zone()) })
 		},
 	}
 	cmd.Flags().StringVar(&terminal, "terminal", "", "only this terminal's")
@@ -58,7 +59,7 @@ func (a *admin) batchList() *cobra.Command {
 	return cmd
 }
 
-func printBatches(cmd *cobra.Command, batches app.Batches) error {
+func printBatches(cmd *cobra.Command, batches app.Batches, zone *time.Location) error {
 	if len(batches.Batches) == 0 {
 		return say(cmd, "No batch was closed.")
 	}
@@ -70,7 +71,7 @@ func printBatches(cmd *cobra.Command, batches app.Batches) error {
 		if !b.Equal {
 			result = "UNEQUAL"
 		}
-		t.row(b.RRN, b.Date, b.Posted, batchOwner(b), batchName(b), result, sumText(b.Theirs.Debits), sumText(b.Ours.Debits), sumText(b.Theirs.Credits), sumText(b.Ours.Credits))
+		t.row(b.RRN, b.Date, clockTime(b.Posted, zone), batchOwner(b), batchName(b), result, sumText(b.Theirs.Debits), sumText(b.Ours.Debits), sumText(b.Theirs.Credits), sumText(b.Ours.Credits))
 	}
 	if err := t.write(cmd.OutOrStdout()); err != nil || batches.Next == "" {
 		return err
@@ -115,18 +116,18 @@ What was reversed since the close is in neither list: a difference that was mend
 			if err != nil {
 				return err
 			}
-			return a.print(cmd, d, func() error { return printBatch(cmd, &d) })
+			return a.print(cmd, d, func() error { return printBatch(cmd, &d, client.Zone()) })
 		},
 	}
 }
 
-func printBatch(cmd *cobra.Command, d *app.BatchDetail) error {
+func printBatch(cmd *cobra.Command, d *app.BatchDetail, zone *time.Location) error {
 	t := new(table)
 	result := "equal"
 	if !d.Equal {
 		result = "UNEQUAL"
 	}
-	t.row("batch", fmt.Sprintf("%s of %s, closed %s", batchName(&d.Batch), batchOwner(&d.Batch), d.Posted))
+	t.row("batch", fmt.Sprintf("%s of %s, closed %s", batchName(&d.Batch), batchOwner(&d.Batch), localTime(d.Posted, zone)))
 	t.row("totals", result)
 	t.row("debits", fmt.Sprintf("theirs %s, ours %s", sumText(d.Theirs.Debits), sumText(d.Ours.Debits)))
 	t.row("credits", fmt.Sprintf("theirs %s, ours %s", sumText(d.Theirs.Credits), sumText(d.Ours.Credits)))

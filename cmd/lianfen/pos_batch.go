@@ -80,7 +80,8 @@ func (p *pos) signedOn(do func(*cobra.Command, *sim.Terminal) error) func(*cobra
 		if err != nil {
 			return usage("%w", err)
 		}
-		t := sim.NewTerminal(p.address, who, p.firstSTAN(), now)
+		t := sim.NewTerminal(p.address, who, drawnSTAN(), now)
+		t.First = p.timeout
 		defer func() { err = errors.Join(err, t.HangUp()) }()
 		if err := p.remember(t); err != nil {
 			return err
@@ -89,10 +90,13 @@ func (p *pos) signedOn(do func(*cobra.Command, *sim.Terminal) error) func(*cobra
 		sim.Dress(&signOn)
 		receipt, err := t.SendFor(cmd.Context(), &signOn, p.retry)
 		if err != nil {
-			return err
+			return p.unheard(err)
 		}
 		if !receipt.Response.Reason.Approved() {
 			return p.explain(cmd, receipt)
+		}
+		if p.stan != 0 {
+			t.STAN = p.stan - 1
 		}
 		return do(cmd, t)
 	}

@@ -101,7 +101,7 @@ func (q *BatchQuery) wants(rec *book.Record) bool {
 func (a *App) batchOf(rec *book.Record) Batch {
 	cmd, out := &rec.Command, &rec.Outcome
 	b := Batch{
-		RRN: rrnOf(out.Position), Posted: localTime(out.Posted, a.zone), Date: out.Date, Acquirer: cmd.Acquirer, Merchant: cmd.Merchant,
+		RRN: rrnOf(out.Position), Posted: out.Posted.String(), Date: out.Date, Acquirer: cmd.Acquirer, Merchant: cmd.Merchant,
 		Terminal: cmd.Terminal, Batch: out.Batch, Equal: !out.Unequal, Theirs: sumsOf(cmd.Tally.Done), Ours: sumsOf(out.Tally.Stands()),
 	}
 	if cmd.Batch == book.DateBatch {

@@ -12,9 +12,9 @@ import (
 // lastBatch is the last batch number; 1 comes after it.
 const lastBatch = 999_999
 
-// heard is what a terminal does about an answer: it counts, and it begins the next batch
+// count is what a terminal does about an answer: it counts, and it begins the next batch
 // when the switch says that this one is settled.
-func (t *Terminal) heard(r *Receipt) {
+func (t *Terminal) count(r *Receipt) {
 	t.Till.Hear(&r.Request, &r.Response)
 	approved := r.Response.Reason.Approved()
 	switch f := r.Request.Function; {

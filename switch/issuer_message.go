@@ -130,14 +130,11 @@ func (l *leg) reversal(view *book.RemoteView, repeat bool) points.Request {
 	return req
 }
 
-// encode writes req and the key of its answer.
+// encode writes req and the key of its answer. The frame is the leg's, and valid until
+// the next one is written. mu is held.
 func (l *leg) encode(req *points.Request) (frame []byte, key replyKey, err error) {
-	d := l.of.opts.Dialect
-	if err := d.Complete(req); err != nil {
-		return nil, replyKey{}, err
-	}
-	frame, err = d.AppendRequest(nil, req)
-	return frame, keyOf(req, dialect.AnswerTo(req.Envelope.MTI)), err
+	l.frame, err = l.of.opts.Dialect.CompleteAppend(l.frame[:0], req)
+	return l.frame, keyOf(req, dialect.AnswerTo(req.Envelope.MTI)), err
 }
 
 // toldBalances turns DE54 into what the journal keeps of it.

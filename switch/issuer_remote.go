@@ -46,7 +46,12 @@ type leg struct {
 	again   []func()                       // what the ledger had no room for
 	againAt points.Timestamp
 	planned points.Timestamp // when Run looks again at the latest
-	after   []func()
+	after   []call
+
+	// Used again by every message.
+	spare   []call // takes turns with after
+	frame   []byte
+	choices []router.Path
 
 	saf
 }
@@ -64,13 +69,27 @@ type await struct {
 type flight struct {
 	leg     *leg
 	view    book.RemoteView
-	live    points.Request // what only the request itself tells: entry mode, expiry
+	live    live
 	waiting []*exchange    // the first and its repeats
 	outlet  *outlet        // nil: not sent
 	key     replyKey
 	refusal points.Reason // why it was not sent
 	cmd     book.Command  // on its way through the ledger
 	settled func(*book.Outcome)
+}
+
+// live is what only the request itself tells, and the journal does not keep.
+type live struct {
+	entryMode, cardSequence uint16
+	expiry                  uint32
+	localTime, localDate    uint32
+	product                 [len(points.Request{}.Product)]byte
+}
+
+// call is what is done once mu is let go: a flight's command goes to the ledger, or do.
+type call struct {
+	submit *flight
+	do     func()
 }
 
 // maxPending bounds the answers that one leg awaits, whatever its profile says.
@@ -88,12 +107,24 @@ func newLeg(of *Issuers, name string) *leg {
 func (l *leg) do(f func()) {
 	l.mu.Lock()
 	f()
-	after := l.after
-	l.after = nil
-	l.mu.Unlock()
-	for _, call := range after {
-		call()
+	if len(l.after) == 0 {
+		l.mu.Unlock()
+		return
 	}
+	after := l.after
+	l.after, l.spare = l.spare, nil
+	l.mu.Unlock()
+	for _, c := range after {
+		if f := c.submit; f != nil {
+			l.of.opts.Ledger.Submit(&f.cmd, f.settled)
+		} else {
+			c.do()
+		}
+	}
+	clear(after)
+	l.mu.Lock()
+	l.spare = after[:0]
+	l.mu.Unlock()
 }
 
 // plan has Run look again by then at the latest. mu is held.
@@ -140,10 +171,7 @@ func (l *leg) flight(x *exchange, out *book.Outcome) *flight {
 		Merchant: x.cmd.Merchant, Terminal: x.cmd.Terminal, Program: out.Program, Card: x.cmd.Card,
 		Asked: out.Amount, Posted: out.Posted, Partial: x.cmd.PartialOK, Original: out.Original,
 	}}
-	f.live = points.Request{
-		EntryMode: x.req.EntryMode, CardSequence: x.req.CardSequence, Expiry: x.req.Expiry, LocalTime: x.req.LocalTime,
-		LocalDate: x.req.LocalDate, Product: x.req.Product,
-	}
+	f.live = live{x.req.EntryMode, x.req.CardSequence, x.req.Expiry, x.req.LocalTime, x.req.LocalDate, x.req.Product}
 	f.settled = f.settle
 	return f
 }
@@ -158,8 +186,8 @@ func (l *leg) send(f *flight) {
 	}
 	req := l.message(&f.view)
 	live := &f.live
-	req.EntryMode, req.CardSequence, req.Expiry = live.EntryMode, live.CardSequence, live.Expiry
-	req.LocalTime, req.LocalDate, req.Product = live.LocalTime, live.LocalDate, live.Product
+	req.EntryMode, req.CardSequence, req.Expiry = live.entryMode, live.cardSequence, live.expiry
+	req.LocalTime, req.LocalDate, req.Product = live.localTime, live.localDate, live.product
 	frame, key, err := l.encode(&req)
 	if err != nil {
 		l.of.opts.Log.Error("request to an issuer cannot be written",
@@ -193,14 +221,15 @@ func (l *leg) dispatch(o *outlet, frame []byte, key replyKey, w await) error {
 // that are do not answer or are full. mu is held.
 func (l *leg) choose(now points.Timestamp) (*outlet, points.Reason) {
 	refusal := points.LineDown
-	paths := make([]router.Path, len(l.paths))
-	for i, p := range l.paths {
+	paths := l.choices[:0]
+	for _, p := range l.paths {
 		best := p.idlest(l.profile.MaxInFlight)
 		if p.up() > 0 {
 			refusal = points.IssuerDown
 		}
-		paths[i] = router.Path{Priority: p.profile.Priority, Weight: p.profile.Weight, Ready: best != nil && p.breaker.Ready(now)}
+		paths = append(paths, router.Path{Priority: p.profile.Priority, Weight: p.profile.Weight, Ready: best != nil && p.breaker.Ready(now)})
 	}
+	l.choices = paths
 	i := router.Choose(paths, l.turn)
 	if i < 0 {
 		return nil, refusal
@@ -241,7 +270,7 @@ func (l *leg) conclude(f *flight, reason points.Reason) {
 func (l *leg) submit(f *flight, cmd book.Command) {
 	cmd.Original, cmd.At = f.view.Position, l.of.opts.Clock()
 	f.cmd = cmd
-	l.after = append(l.after, func() { l.of.opts.Ledger.Submit(&f.cmd, f.settled) })
+	l.after = append(l.after, call{submit: f})
 }
 
 // settle is called by the ledger when a command about the flight is durable, or was
@@ -290,13 +319,13 @@ func (l *leg) land(f *flight, answer *book.Outcome) {
 		delete(l.flights, f.view.Position)
 		waiting := f.waiting
 		f.waiting = nil
-		l.after = append(l.after, func() {
+		l.after = append(l.after, call{do: func() {
 			for i, x := range waiting {
 				x.fill(answer)
 				x.replayed = i > 0
 				x.answer(answer.Reason)
 			}
-		})
+		}})
 	})
 }
 
@@ -307,11 +336,11 @@ func (l *leg) abandon(f *flight) {
 		delete(l.flights, f.view.Position)
 		waiting := f.waiting
 		f.waiting = nil
-		l.after = append(l.after, func() {
+		l.after = append(l.after, call{do: func() {
 			for _, x := range waiting {
 				x.drop(points.Draining)
 			}
-		})
+		}})
 	})
 }
 
@@ -407,9 +436,9 @@ func (l *leg) unexpected(key replyKey, resp *points.Response) {
 	l.of.metrics.late.WithLabelValues(l.name).Inc()
 	cmd := verdict(resp, 0)
 	cmd.Original, cmd.At = position, l.of.opts.Clock()
-	l.after = append(l.after, func() {
+	l.after = append(l.after, call{do: func() {
 		l.of.opts.Ledger.Submit(&cmd, func(*book.Outcome) { l.notice(position) })
-	})
+	}})
 }
 
 // expired ends the wait for an answer. mu is held.

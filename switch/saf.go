@@ -254,7 +254,7 @@ func (l *leg) judge(it *item, cmd book.Command) {
 	it.state = itemJudged
 	position := it.view.Position
 	cmd.Original, cmd.At = position, l.of.opts.Clock()
-	l.after = append(l.after, func() {
+	l.after = append(l.after, call{do: func() {
 		l.of.opts.Ledger.Submit(&cmd, func(*book.Outcome) { l.notice(position) })
-	})
+	}})
 }

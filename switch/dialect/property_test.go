@@ -173,14 +173,20 @@ func carriesTotals(f points.Function) bool {
 	return f == points.BatchClose || f == points.BatchUploadEnd
 }
 
-// D2: what AppendRequest wrote, Decode reads back.
+// D2: what AppendRequest wrote, Decode reads back; CompleteAppend writes the same and
+// completes as Complete does.
 func TestRequestSurvivesTheWire(t *testing.T) {
 	for _, d := range []*Dialect{Pos(), PosRight(), Host()} {
 		t.Run(d.Name(), rapid.MakeCheck(func(t *rapid.T) {
 			req := drawRequest(t, d)
 			frame, err := d.AppendRequest(nil, &req)
 			require.NoError(t, err)
+			both := req
+			again, err := d.CompleteAppend(nil, &both)
+			require.NoError(t, err)
+			require.Equal(t, frame, again)
 			require.NoError(t, d.Complete(&req))
+			require.Equal(t, req, both)
 			var got points.Request
 			require.NoError(t, d.Decode(frame, &got))
 			require.Equal(t, req, got)

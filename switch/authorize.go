@@ -32,7 +32,10 @@ func (s *Switch) command(x *exchange, acceptor router.Acceptor) points.Reason {
 	case points.Completion, points.CompletionAdvice:
 		cmd.Final = true // A terminal completes a pre-authorisation once.
 		s.original(x, acceptor)
-	case points.Void, points.Refund, points.PreAuthVoid, points.CompletionVoid:
+	case points.CompletionVoid:
+		cmd.Final = true // It opens the hold again.
+		s.original(x, acceptor)
+	case points.Void, points.Refund, points.PreAuthVoid:
 		s.original(x, acceptor)
 	case points.Reversal:
 		s.reverse(x, acceptor)
@@ -135,8 +138,12 @@ func (s *Switch) route(x *exchange) points.Reason {
 	switch {
 	case s.opts.Issuers == nil:
 		return points.LineDown // No link to an issuer's own host is up.
-	case x.req.Function == points.Transfer:
-		return points.FunctionDisabled // Both members would have to be the issuer's.
+	}
+	if x.req.Function == points.Transfer { // Both members are the issuer's.
+		to, reason := x.table.Route(x.req.TargetPAN, x.cmd.Program)
+		if !reason.Approved() || to.Issuer != destination.Issuer {
+			return points.NoRoute
+		}
 	}
 	if x.cmd.Program == 0 {
 		x.cmd.Program = x.table.FirstOf(destination.Issuer, x.cmd.Merchant)

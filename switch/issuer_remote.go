@@ -70,8 +70,8 @@ type flight struct {
 	leg     *leg
 	view    book.RemoteView
 	live    live
-	waiting []*exchange    // the first and its repeats
-	outlet  *outlet        // nil: not sent
+	waiting []*exchange // the first and its repeats
+	outlet  *outlet     // nil: not sent
 	key     replyKey
 	refusal points.Reason // why it was not sent
 	cmd     book.Command  // on its way through the ledger
@@ -84,6 +84,7 @@ type live struct {
 	expiry                  uint32
 	localTime, localDate    uint32
 	product                 [len(points.Request{}.Product)]byte
+	target                  points.PAN // of a transfer
 }
 
 // call is what is done once mu is let go: a flight's command goes to the ledger, or do.
@@ -171,7 +172,7 @@ func (l *leg) flight(x *exchange, out *book.Outcome) *flight {
 		Merchant: x.cmd.Merchant, Terminal: x.cmd.Terminal, Program: out.Program, Card: x.cmd.Card,
 		Asked: out.Amount, Posted: out.Posted, Partial: x.cmd.PartialOK, Original: out.Original,
 	}}
-	f.live = live{x.req.EntryMode, x.req.CardSequence, x.req.Expiry, x.req.LocalTime, x.req.LocalDate, x.req.Product}
+	f.live = live{x.req.EntryMode, x.req.CardSequence, x.req.Expiry, x.req.LocalTime, x.req.LocalDate, x.req.Product, x.req.TargetPAN}
 	f.settled = f.settle
 	return f
 }
@@ -187,7 +188,7 @@ func (l *leg) send(f *flight) {
 	req := l.message(&f.view)
 	live := &f.live
 	req.EntryMode, req.CardSequence, req.Expiry = live.entryMode, live.cardSequence, live.expiry
-	req.LocalTime, req.LocalDate, req.Product = live.localTime, live.localDate, live.product
+	req.LocalTime, req.LocalDate, req.Product, req.TargetPAN = live.localTime, live.localDate, live.product, live.target
 	frame, key, err := l.encode(&req)
 	if err != nil {
 		l.of.opts.Log.Error("request to an issuer cannot be written",
@@ -254,6 +255,19 @@ func (l *leg) unsent(f *flight, refusal points.Reason) {
 	}
 }
 
+// doubt ends a flight that was sent and has no answer: a reversal is owed. Where the
+// link's profile allows it, the request is approved in the issuer's place and an advice
+// follows the reversal. mu is held.
+func (l *leg) doubt(f *flight) {
+	l.late[f.key] = f.view.Position
+	stand := &l.profile.StandIn
+	if stand.AfterTimeout && stand.allows(&f.view) {
+		l.submit(f, book.Command{Kind: book.KindStandIn, Amount: stand.MaxDay, Limit: stand.MaxCount, Answer: points.NoAnswer})
+		return
+	}
+	l.submit(f, book.Command{Kind: book.KindOwe})
+}
+
 // allows reports whether a request may be approved in the issuer's place, as far as it
 // alone tells; what was approved for the card before is the ledger's to count.
 func (s *StandIn) allows(view *book.RemoteView) bool {
@@ -295,8 +309,10 @@ func (f *flight) settle(out *book.Outcome) {
 		})
 	case out.Reason == points.Draining:
 		l.abandon(f)
-	case f.cmd.Kind == book.KindStandIn:
+	case f.cmd.Kind == book.KindStandIn && f.cmd.Answer == 0:
 		l.do(func() { l.conclude(f, f.refusal) })
+	case f.cmd.Kind == book.KindStandIn:
+		l.do(func() { l.submit(f, book.Command{Kind: book.KindOwe}) })
 	case out.Reason == points.OriginalClosed:
 		// Another command about it was first, and has answered.
 	case out.Reason == points.ReversedBefore:
@@ -400,8 +416,7 @@ func (f *flight) agrees(echo *points.Request, resp *points.Response) bool {
 // decided nothing: that is a time-out of ours. mu is held.
 func (l *leg) decided(f *flight, resp *points.Response) {
 	if resp.Reason == points.NoAnswer || resp.Reason == points.IssuerTimeout {
-		l.late[f.key] = f.view.Position
-		l.submit(f, book.Command{Kind: book.KindOwe})
+		l.doubt(f)
 		return
 	}
 	l.submit(f, verdict(resp, f.view.Asked))
@@ -449,8 +464,7 @@ func (l *leg) expired(w await, now points.Timestamp) {
 		f := w.flight
 		f.outlet.inFlight--
 		f.outlet.path.breaker.Unanswered(now, l.profile.Breaker)
-		l.late[f.key] = f.view.Position
-		l.submit(f, book.Command{Kind: book.KindOwe})
+		l.doubt(f)
 	case w.item != nil:
 		w.item.outlet.inFlight--
 		w.item.outlet.path.breaker.Unanswered(now, l.profile.Breaker)

@@ -65,6 +65,9 @@ type StandIn struct {
 	MaxDay    points.Amount // for one card, programme and business date; 0: no limit
 	MaxCount  uint32        // likewise
 	Refused   map[points.CardToken]bool
+	// AfterTimeout approves also what the host was asked and has not answered. Its
+	// reversal goes out first, then the advice, so that it never counts both.
+	AfterTimeout bool
 }
 
 // IssuersOptions is what [Issuers] are made of.

@@ -24,7 +24,7 @@ import (
 //	ask FUNCTION [as=NAME] ...       a request; see story.request for its arguments
 //	                                 later: it is on its way, and comes with again
 //	again NAME                       the same bytes once more, under the name again
-//	undo NAME [as=NAME]              the acquirer's reversal of a request
+//	undo NAME [as=NAME] [actual=N]   the acquirer's reversal of a request; actual of it stands
 //	hears NAME                       the answer to a request of the acquirer
 //	gets [as=NAME]                   the next message that the issuer is sent
 //	silence                          ... there is none
@@ -36,7 +36,7 @@ import (
 //	links                            how the connections are
 func TestIssuerFlows(t *testing.T) {
 	datadriven.Walk(t, "testdata/issuers", func(t *testing.T, path string) {
-		s := newRemoteStory(t, strings.Contains(path, "stand_in"))
+		s := newRemoteStory(t, strings.Contains(path, "stand_in"), strings.Contains(path, "doubt"))
 		datadriven.RunTest(t, path, func(t *testing.T, td *datadriven.TestData) string {
 			s.t, s.h.t, s.there.t = t, t, t
 			return s.act(td)
@@ -63,10 +63,10 @@ type remoteStory struct {
 	early map[string][]byte         // answers that came while another was waited for
 }
 
-func newRemoteStory(t testing.TB, standIn bool) *remoteStory {
+func newRemoteStory(t testing.TB, standIn, doubtful bool) *remoteStory {
 	h, there := withIssuer(t, func(p *pointswitch.LinkProfile) {
 		if standIn {
-			p.StandIn = pointswitch.StandIn{Programs: []points.ProgramID{903}, MaxAmount: 100, MaxDay: 150, MaxCount: 3}
+			p.StandIn = pointswitch.StandIn{Programs: []points.ProgramID{903}, MaxAmount: 100, MaxDay: 150, MaxCount: 3, AfterTimeout: doubtful}
 		}
 	})
 	return &remoteStory{
@@ -188,6 +188,17 @@ func (s *remoteStory) undo(td *datadriven.TestData, name string) string {
 	req := first.req
 	req.Function, req.Reversed, req.Envelope.MTI = points.Reversal, first.req.Function, 0
 	copy(req.Answer[:], "98")
+	if td.HasArg("actual") {
+		var actual int64
+		td.ScanArgs(s.t, "actual", &actual)
+		req.Actual = points.Amount(actual)
+		req.Original = points.Original{
+			Present: true, MTI: first.req.Envelope.MTI, STAN: first.req.STAN, Transmission: first.req.Transmission, Acquirer: first.req.Acquirer,
+		}
+		req.Mark(90)
+		s.stan++
+		req.STAN = s.stan // A second part is another request.
+	}
 	require.NoError(s.t, first.dialect.Complete(&req))
 	frame, err := first.dialect.AppendRequest(nil, &req)
 	require.NoError(s.t, err)
@@ -231,6 +242,12 @@ func (s *remoteStory) gets(td *datadriven.TestData) string {
 	}
 	fmt.Fprintf(&out, "%v %d in %d", f, req.Amount, req.Program)
 	line := fmt.Sprintf("%04d %s  DE7 %010d DE11 %v DE37 %s DE32 %d DE33 %d", req.Envelope.MTI, out.String(), req.Transmission, req.STAN, req.RRN, req.Acquirer, req.Forwarder)
+	if req.Actual != 0 {
+		line += fmt.Sprintf("  of which %d stand", req.Actual)
+	}
+	if !req.TargetPAN.IsZero() {
+		line += "  to another card"
+	}
 	if o := req.Original; o.Present {
 		line += fmt.Sprintf("  about %04d DE7 %010d DE11 %v", o.MTI, o.Transmission, o.STAN)
 	}

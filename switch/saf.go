@@ -196,7 +196,9 @@ func (l *leg) owes(view book.RemoteView) {
 		it = &item{}
 	}
 	it.view, it.state, it.due = view, itemWaits, l.of.opts.Clock()
-	if unwritable == nil { // What cannot be written was never sent, and is not answered.
+	// What cannot be written was never sent, and is not answered; and once the request is
+	// replaced by its advice, an answer to it says nothing any more.
+	if unwritable == nil && (view.Phase == book.RemoteOwed || view.Name.Position == view.Position) {
 		it.late = late
 		l.late[late] = view.Position
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/lianfen/lianfen/ledger/book"
 	"github.com/lianfen/lianfen/points"
+	"github.com/lianfen/lianfen/router"
 	pointswitch "github.com/lianfen/lianfen/switch"
 	"github.com/lianfen/lianfen/switch/dialect"
 )
@@ -34,15 +35,22 @@ import (
 //	books                            what is unfinished, and clearing
 //	resolve NAME stands|gone         the operators end what was left to them
 //	links                            how the connections are
+//	route LINKS                      the cards' route lists links to the issuer
+//	at main|reserve                  from here on "the issuer" is its host at that link
 func TestIssuerFlows(t *testing.T) {
 	datadriven.Walk(t, "testdata/issuers", func(t *testing.T, path string) {
 		s := newRemoteStory(t, strings.Contains(path, "stand_in"), strings.Contains(path, "doubt"))
+		if strings.Contains(path, "routes") {
+			s.withReserve()
+		}
 		datadriven.RunTest(t, path, func(t *testing.T, td *datadriven.TestData) string {
 			s.t, s.h.t, s.there.t = t, t, t
 			return s.act(td)
 		})
 		s.h.verify()
-		s.there.hangUp()
+		for _, host := range s.hosts {
+			host.hangUp()
+		}
 		s.h.stop()
 		requireNoCards(t, s.h.log.text())
 	})
@@ -58,6 +66,7 @@ func requireNoCards(t *testing.T, log string) {
 type remoteStory struct {
 	story
 	there *host
+	hosts map[string]*host
 	asked map[string]*peer          // of the acquirer's requests, by name
 	told  map[string]points.Request // what the issuer was sent, by name
 	early map[string][]byte         // answers that came while another was waited for
@@ -71,8 +80,19 @@ func newRemoteStory(t testing.TB, standIn, doubtful bool) *remoteStory {
 	})
 	return &remoteStory{
 		story: story{t: t, h: h, pos: dialect.Pos(), host: dialect.Host(), peers: make(map[string]*peer), sent: make(map[string]*sent)},
-		early: make(map[string][]byte), there: there, asked: make(map[string]*peer), told: make(map[string]points.Request),
+		early: make(map[string][]byte), there: there, hosts: map[string]*host{"main": there}, asked: make(map[string]*peer), told: make(map[string]points.Request),
 	}
+}
+
+// withReserve gives the issuer a second host, at the end of another link.
+func (s *remoteStory) withReserve() {
+	there := newHost(s.t)
+	reserve := far(there.address)
+	reserve.Name, reserve.Institution, reserve.Paths = "reserve", 30000002, reserve.Paths[:1]
+	reserve.Paths[0].Name = "reserve"
+	s.hosts["reserve"] = there
+	s.h.links = append(s.h.links, reserve)
+	require.NoError(s.t, s.h.issuers.Reload(s.h.links))
 }
 
 func (s *remoteStory) act(td *datadriven.TestData) string {
@@ -89,6 +109,15 @@ func (s *remoteStory) act(td *datadriven.TestData) string {
 		return s.h.linkStates()
 	case "links":
 		return s.h.linkStates()
+	case "route":
+		links, err := router.ParseLinks(strings.ReplaceAll(name, "/", ","))
+		require.NoError(s.t, err)
+		s.h.put(book.Entry{Route: &book.Route{Prefix: "99", Issuer: remote, Links: links}})
+		return ""
+	case "at":
+		s.there = s.hosts[name]
+		s.there.t = s.t
+		return ""
 	case "ask":
 		return s.ask(td)
 	case "again":

@@ -190,8 +190,9 @@ func (h *house) up(there *host) {
 // down cuts the host off and waits until the switch has seen it.
 func (h *house) down(there *host) {
 	h.t.Helper()
+	before := strings.Count(h.linkStates(), " up ")
 	there.hangUp()
-	require.Eventually(h.t, func() bool { return !strings.Contains(h.linkStates(), "up") }, patience, time.Millisecond)
+	require.Eventually(h.t, func() bool { return strings.Count(h.linkStates(), " up ") < before }, patience, time.Millisecond)
 	h.round()
 }
 

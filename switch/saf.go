@@ -34,6 +34,7 @@ func newSAF() saf {
 
 // item is one thing that is owed.
 type item struct {
+	leg     *leg
 	view    book.RemoteView
 	attempt int // how often it was sent, at least
 	due     points.Timestamp
@@ -165,7 +166,7 @@ func (l *leg) notice(position points.Position) {
 // recovered is notice for what the last process has left: it may have been sent.
 func (l *leg) recovered(position points.Position) {
 	l.do(func() {
-		l.items[position] = &item{attempt: 1}
+		l.items[position] = &item{leg: l, attempt: 1}
 		l.notices = append(l.notices, position)
 	})
 }
@@ -193,14 +194,14 @@ func (l *leg) owes(view book.RemoteView) {
 	}
 	it := known
 	if it == nil {
-		it = &item{}
+		it = &item{leg: l}
 	}
 	it.view, it.state, it.due = view, itemWaits, l.of.opts.Clock()
 	// What cannot be written was never sent, and is not answered; and once the request is
 	// replaced by its advice, an answer to it says nothing any more.
 	if unwritable == nil && (view.Phase == book.RemoteOwed || view.Name.Position == view.Position) {
 		it.late = late
-		l.late[late] = view.Position
+		l.late[late] = lateness{l, view.Position}
 	}
 	l.items[view.Position] = it
 	l.insert(it)
@@ -234,7 +235,7 @@ func (l *leg) recall(it *item) {
 	if it.state != itemSent {
 		return
 	}
-	if _, ok := l.pending.Take(it.key); ok {
+	if _, ok := it.outlet.path.leg.pending.Take(it.key); ok {
 		it.outlet.inFlight--
 	}
 }
@@ -287,7 +288,7 @@ func (l *leg) oldest(now points.Timestamp) time.Duration {
 
 // sendItem sends one thing that is owed; false when there is no connection for it.
 func (l *leg) sendItem(it *item, now points.Timestamp) bool {
-	o, _ := l.choose(now)
+	o, _ := l.choose(&it.view, now)
 	if o == nil {
 		return false
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/lianfen/lianfen/internal/config"
 	"github.com/lianfen/lianfen/ledger/book"
 	"github.com/lianfen/lianfen/points"
+	"github.com/lianfen/lianfen/router"
 )
 
 // admin is what the operator commands share: which process, and how to print.
@@ -175,6 +176,9 @@ func directoryTable(d app.Directory) *table {
 		}
 		if e.Only != 0 {
 			to += fmt.Sprintf(", programme %d only", e.Only)
+		}
+		if len(e.Links) > 0 {
+			to += ", by " + router.FormatLinks(e.Links)
 		}
 		t.row("route", e.Prefix, "", "", to)
 	}

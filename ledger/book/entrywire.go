@@ -2,6 +2,7 @@ package book
 
 import (
 	"encoding/binary"
+	"math"
 
 	"github.com/lianfen/lianfen/points"
 )
@@ -16,6 +17,7 @@ const (
 	entryRoute
 	entryMember
 	entryCard
+	entryRouteLinks // a route with links of its own
 )
 
 func appendEntry(dst []byte, e *Entry) []byte {
@@ -41,10 +43,10 @@ func appendEntry(dst []byte, e *Entry) []byte {
 		dst = append(dst, v.Merchant[:]...)
 		return binary.AppendUvarint(dst, uint64(v.Batch))
 	case e.Route != nil:
-		v := e.Route
-		dst = appendText(append(dst, entryRoute), v.Prefix)
-		dst = binary.AppendUvarint(dst, uint64(v.Issuer))
-		return binary.AppendUvarint(dst, uint64(v.Only))
+		if len(e.Route.Links) > 0 {
+			return appendRouteLinks(appendRoute(append(dst, entryRouteLinks), e.Route), e.Route.Links)
+		}
+		return appendRoute(append(dst, entryRoute), e.Route)
 	case e.Member != nil:
 		v := e.Member
 		dst = append(dst, entryMember, byte(v.Status), byte(v.Freeze))
@@ -61,6 +63,44 @@ func appendEntry(dst []byte, e *Entry) []byte {
 	default:
 		return append(dst, 0)
 	}
+}
+
+func appendRoute(dst []byte, v *Route) []byte {
+	dst = appendText(dst, v.Prefix)
+	dst = binary.AppendUvarint(dst, uint64(v.Issuer))
+	return binary.AppendUvarint(dst, uint64(v.Only))
+}
+
+func decodeRoute(r *reader) *Route {
+	v := &Route{Prefix: r.text(maxName)}
+	v.Issuer = points.IssuerID(r.uvarint())
+	v.Only = r.program()
+	return v
+}
+
+func appendRouteLinks(dst []byte, links []RouteLink) []byte {
+	dst = binary.AppendUvarint(dst, uint64(len(links)))
+	for i := range links {
+		dst = append(appendText(dst, links[i].Link), links[i].Priority)
+		dst = binary.AppendUvarint(dst, uint64(links[i].Weight))
+	}
+	return dst
+}
+
+func decodeRouteLinks(r *reader) (links []RouteLink) {
+	for range r.count(MaxRouteLinks, 3) {
+		v := RouteLink{Link: r.text(maxName), Priority: r.byte()}
+		weight := r.uint32()
+		if weight > math.MaxUint16 {
+			r.fail()
+		}
+		v.Weight = uint16(weight) //nolint:gosec // looked at.
+		links = append(links, v)
+	}
+	if len(links) == 0 {
+		r.fail()
+	}
+	return links
 }
 
 func decodeEntry(r *reader, e *Entry) {
@@ -84,10 +124,10 @@ func decodeEntry(r *reader, e *Entry) {
 		v.Batch = r.uint32()
 		e.Terminal = v
 	case entryRoute:
-		v := &Route{Prefix: r.text(maxName)}
-		v.Issuer = points.IssuerID(r.uvarint())
-		v.Only = r.program()
-		e.Route = v
+		e.Route = decodeRoute(r)
+	case entryRouteLinks:
+		e.Route = decodeRoute(r)
+		e.Route.Links = decodeRouteLinks(r)
 	case entryMember:
 		v := &Member{Status: Status(r.byte()), Freeze: Freeze(r.byte()), ID: points.MemberID(r.uvarint())}
 		v.Since = r.timestamp()
@@ -244,6 +284,10 @@ func (e *Entry) wellFormed() bool {
 	count(e.Route != nil)
 	if e.Route != nil {
 		short(e.Route.Prefix)
+		fits = fits && len(e.Route.Links) <= MaxRouteLinks
+		for i := range e.Route.Links {
+			short(e.Route.Links[i].Link)
+		}
 	}
 	count(e.Member != nil)
 	if e.Member != nil {

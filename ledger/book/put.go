@@ -128,6 +128,7 @@ func (e *Entry) clone() Entry {
 		c.Terminal = &v
 	case e.Route != nil:
 		v := *e.Route
+		v.Links = slices.Clone(v.Links)
 		c.Route = &v
 	}
 	return c
@@ -253,6 +254,12 @@ func (b *Book) validRoute(v *Route) points.Reason {
 	}
 	if _, ok := b.live.Programs[v.Only]; v.Only != 0 && !ok {
 		return points.UnknownProgram
+	}
+	for i, l := range v.Links {
+		twice := slices.ContainsFunc(v.Links[:i], func(other RouteLink) bool { return other.Link == l.Link })
+		if l.Link == "" || l.Priority == 0 || l.Weight == 0 || twice {
+			return points.FormatError
+		}
 	}
 	return points.Approved
 }

@@ -141,6 +141,10 @@ type Command struct {
 	// there; ReversedBefore, it is gone). Stand-in: NoAnswer, it was asked and is silent;
 	// else it was not reached.
 	Answer points.Reason
+	// Tender are the programmes that a redemption may be paid from, in this order, at most
+	// [MaxTender]; none: Program, or the merchant's first. Amount is in the unit of the
+	// sale then.
+	Tender []TenderTerm
 	// Told is what the issuer says the member has (conclude), at most [points.MaxBalances].
 	Told []Balance
 }
@@ -216,7 +220,11 @@ type Outcome struct {
 
 	Postings []Posting // balance to zero per programme
 	Lots     []LotMove // which lots gave or received, in order
-	Others   []Balance // balances in the member's other programmes, ascending by programme (balance enquiry)
+	Others   []Balance // balances in the member's other programmes, ascending by programme (balance enquiry; of a tender, in its order)
+
+	// Legs are what each programme paid of a redemption of several; Amount is in the unit
+	// of the sale then, and Program the first of them.
+	Legs []TenderLeg
 
 	// Answer is what the acquirer of a forwarded request is told because of this
 	// command (conclude, stand-in, owe); see [Outcome.Told]. 0: nothing.

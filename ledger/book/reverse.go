@@ -121,7 +121,7 @@ func (b *Book) reverseRefund(rec *Record, out *Outcome) (points.Reason, error) {
 	if reason, err := b.undoPostings(rec, out); err != nil || !reason.Approved() {
 		return reason, err
 	}
-	return points.Approved, b.forgetGivings(rec.Outcome.Original, rec.Outcome.Position)
+	return points.Approved, b.forgetGivings(rec.Outcome.Original, rec)
 }
 
 // reversible reports whether a command's kind can be reversed; a group when all
@@ -148,11 +148,17 @@ func (b *Book) reverseSale(rec *Record, t *transaction, out *Outcome) (points.Re
 		if t.voided != 0 {
 			return points.Approved, nil
 		}
-		left -= t.returned()
+		left -= t.returnedFrom(rec)
 	}
 	out.Amount = left
 	if left == 0 {
 		return points.Approved, nil
+	}
+	if len(sale.Legs) > 0 {
+		if reason, err := b.giveBackTender(rec, t, left, left == sale.Amount, out); err != nil || !reason.Approved() {
+			return reason, err
+		}
+		return points.Approved, b.reopenLegs(rec)
 	}
 	a := b.shown
 	if rec.Command.Kind == KindCapture {
@@ -173,8 +179,9 @@ func (b *Book) reverseSale(rec *Record, t *transaction, out *Outcome) (points.Re
 	return points.Approved, b.reopenAccount(a)
 }
 
-// forgetGivings notes that what by gave back was taken again.
-func (b *Book) forgetGivings(sale, by points.Position) error {
+// forgetGivings notes that what undoing gave back was taken again.
+func (b *Book) forgetGivings(sale points.Position, undoing *Record) error {
+	by := undoing.Outcome.Position
 	t, err := b.changeTransaction(sale)
 	if err != nil {
 		return err
@@ -186,6 +193,9 @@ func (b *Book) forgetGivings(sale, by points.Position) error {
 		}
 	}
 	t.givings = kept
+	if t.refunded > 0 {
+		t.refunded -= undoing.Outcome.Amount
+	}
 	return nil
 }
 
@@ -214,7 +224,12 @@ func (b *Book) reverseVoid(rec *Record, out *Outcome) (points.Reason, error) {
 		reason, err = b.recapture(rec, b.second.Outcome.Original, out)
 	default:
 		reason, err = b.undoPostings(rec, out)
-		if err == nil && reason.Approved() && kind == KindRedeem && sameDay {
+		if err != nil || !reason.Approved() || kind != KindRedeem || !sameDay {
+			break
+		}
+		if len(b.second.Outcome.Legs) > 0 {
+			err = b.recountLegs(&b.second)
+		} else {
 			b.change(b.shown)
 			b.shown.countRedeemed(b.date, rec.Outcome.Amount, 1)
 		}
@@ -222,7 +237,7 @@ func (b *Book) reverseVoid(rec *Record, out *Outcome) (points.Reason, error) {
 	if err != nil || !reason.Approved() {
 		return reason, err
 	}
-	if err := b.forgetGivings(sale, by); err != nil {
+	if err := b.forgetGivings(sale, rec); err != nil {
 		return 0, err
 	}
 	t, err = b.changeTransaction(sale)

@@ -254,6 +254,7 @@ type transaction struct {
 	voided   points.Position
 	givings  []giving
 	reduced  points.Amount // by reversals of a part, in sum; those of a sale stand in givings too
+	refunded points.Amount // of a sale that several programmes paid: what was given back, in its unit
 }
 
 func (t *transaction) id() points.Position { return t.position }
@@ -272,8 +273,11 @@ func (t *transaction) appendValue(dst []byte) []byte {
 		dst = binary.AppendUvarint(dst, uint64(g.move))
 		dst = appendAmount(dst, g.amount)
 	}
-	if t.reduced != 0 { // a later addition: what was never reversed in part is written as it always was
+	if t.reduced != 0 || t.refunded != 0 { // later additions: what has neither is written as it always was
 		dst = appendAmount(dst, t.reduced)
+	}
+	if t.refunded != 0 {
+		dst = appendAmount(dst, t.refunded)
 	}
 	return dst
 }
@@ -286,7 +290,10 @@ func (t *transaction) decodeValue(r *reader) {
 		t.givings = append(t.givings, g)
 	}
 	if len(r.src) > 0 {
-		if t.reduced = r.amount(); t.reduced == 0 {
+		if t.reduced = r.amount(); len(r.src) > 0 {
+			t.refunded = r.amount()
+		}
+		if t.reduced == 0 && t.refunded == 0 {
 			r.fail()
 		}
 	}
@@ -298,6 +305,14 @@ func (t *transaction) returned() (sum points.Amount) {
 		sum += g.amount
 	}
 	return sum
+}
+
+// returnedFrom is what has been given back of sale, in its unit.
+func (t *transaction) returnedFrom(sale *Record) points.Amount {
+	if len(sale.Outcome.Legs) > 0 {
+		return t.refunded
+	}
+	return t.returned()
 }
 
 // reducedBy is what reversals of a part have taken off; of no transaction, nothing.

@@ -95,20 +95,25 @@ func (b *Book) void(cmd *Command, out *Outcome) (points.Reason, error) {
 		return points.OriginalDiffers, nil
 	case sale.Date != b.date:
 		return points.OriginalClosed, nil
-	case t != nil && (t.reversed != 0 || t.voided != 0 || len(t.givings) > 0 || t.reduced > 0):
+	case t != nil && (t.reversed != 0 || t.voided != 0 || len(t.givings) > 0 || t.reduced > 0 || t.refunded > 0):
 		return points.OriginalClosed, nil
 	}
 	a, reason, err := b.accountBehind(sale, out)
 	if err != nil || !reason.Approved() {
 		return reason, err
 	}
-	switch rec.Command.Kind {
-	case KindRedeem:
+	if reason, err := b.legsUsable(rec); err != nil || !reason.Approved() {
+		return reason, err
+	}
+	switch {
+	case len(sale.Legs) > 0:
+		reason, err = b.giveBackTender(rec, t, sale.Amount, true, out)
+	case rec.Command.Kind == KindRedeem:
 		reason, err = b.giveBackSale(a, rec, t, sale.Amount, out)
 		if err == nil && reason.Approved() {
 			a.countRedeemed(b.date, -sale.Amount, -1)
 		}
-	case KindEarn:
+	case rec.Command.Kind == KindEarn:
 		if sale.Amount > a.free && !b.rulesOf(sale.Program).Debt {
 			return points.NotEnoughPoints, nil
 		}
@@ -165,7 +170,7 @@ func (b *Book) refund(cmd *Command, out *Outcome) (points.Reason, error) {
 		if t.reversed != 0 || t.voided != 0 {
 			return points.OriginalClosed, nil
 		}
-		left -= t.returned()
+		left -= t.returnedFrom(rec)
 	}
 	if cmd.Amount > left {
 		return points.AmountOverOriginal, nil
@@ -174,7 +179,13 @@ func (b *Book) refund(cmd *Command, out *Outcome) (points.Reason, error) {
 	if err != nil || !reason.Approved() {
 		return reason, err
 	}
+	if reason, err := b.legsUsable(rec); err != nil || !reason.Approved() {
+		return reason, err
+	}
 	out.Amount = cmd.Amount
+	if len(sale.Legs) > 0 {
+		return b.giveBackTender(rec, t, cmd.Amount, false, out)
+	}
 	return b.giveBackSale(a, rec, t, cmd.Amount, out)
 }
 
@@ -191,7 +202,21 @@ func (b *Book) giveBackSale(a *account, rec *Record, t *transaction, amount poin
 		return reason, err
 	}
 	pieces := b.returnable(rec, t, amount)
-	rules, total, lapsed := b.rulesOf(rec.Outcome.Program), points.Amount(0), points.Amount(0)
+	if reason, err := b.returnPieces(a, rec, pieces, out); err != nil || !reason.Approved() {
+		return reason, err
+	}
+	t, err = b.changeTransaction(rec.Outcome.Position)
+	if err != nil {
+		return 0, err
+	}
+	t.givings = append(t.givings, pieces...)
+	return points.Approved, nil
+}
+
+// returnPieces gives pieces of what a sale took back to its member, with the lots they
+// had.
+func (b *Book) returnPieces(a *account, rec *Record, pieces []giving, out *Outcome) (points.Reason, error) {
+	rules, total, lapsed := b.rulesOf(a.key.Program), points.Amount(0), points.Amount(0)
 	for _, piece := range pieces {
 		gone, reason := b.giveBack(a, rec.Outcome.Lots[piece.move].Lot, piece.amount, false, rules, out)
 		if !reason.Approved() {
@@ -204,21 +229,18 @@ func (b *Book) giveBackSale(a *account, rec *Record, t *transaction, amount poin
 	if reason := b.post(a.key, total, a.free+a.held+lapsed, out); !reason.Approved() {
 		return reason, nil
 	}
-	if reason, err := b.postLapsed(a, lapsed, out); err != nil || !reason.Approved() {
-		return reason, err
-	}
-	t, err = b.changeTransaction(rec.Outcome.Position)
-	if err != nil {
-		return 0, err
-	}
-	t.givings = append(t.givings, pieces...)
-	return points.Approved, nil
+	return b.postLapsed(a, lapsed, out)
 }
 
 // returnable finds amount in what a redemption or capture took and nobody has
 // given back, the latest-expiring first.
 func (b *Book) returnable(rec *Record, t *transaction, amount points.Amount) (pieces []giving) {
-	for _, i := range latestFirst(&rec.Outcome) {
+	return b.returnableOf(rec, t, amount, latestFirst(&rec.Outcome))
+}
+
+// returnableOf finds it in the moves of order.
+func (b *Book) returnableOf(rec *Record, t *transaction, amount points.Amount, order []int) (pieces []giving) {
+	for _, i := range order {
 		move := uint32(i) //nolint:gosec // an index into at most maxMoves.
 		part := min(-rec.Outcome.Lots[i].Amount, amount)
 		if t != nil {
@@ -251,6 +273,11 @@ func latestFirst(sale *Outcome) []int {
 		order = append(order, i)
 		taken -= sale.Lots[i].Amount
 	}
+	return latestFirstOf(sale, order)
+}
+
+// latestFirstOf sorts moves into that order.
+func latestFirstOf(sale *Outcome, order []int) []int {
 	slices.SortFunc(order, func(i, j int) int {
 		return cmp.Or(
 			cmp.Compare(sale.Lots[j].Lot.expiryRank(), sale.Lots[i].Lot.expiryRank()),

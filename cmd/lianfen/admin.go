@@ -164,7 +164,11 @@ func directoryTable(d app.Directory) *table {
 		t.row("programme", e.ID, e.Status, e.Name, fmt.Sprintf("issuer %d", e.Issuer))
 	}
 	for _, e := range d.Merchants {
-		t.row("merchant", e.ID, e.Status, e.Name, fmt.Sprintf("acquirer %d, takes %v", e.Acquirer, e.Programs))
+		takes := fmt.Sprintf("acquirer %d, takes %v", e.Acquirer, e.Programs)
+		if len(e.Tender) > 0 {
+			takes += ", together " + router.FormatTender(e.Tender)
+		}
+		t.row("merchant", e.ID, e.Status, e.Name, takes)
 	}
 	for _, e := range d.Terminals {
 		t.row("terminal", e.ID, e.Status, "", "merchant "+e.Merchant.String())

@@ -127,6 +127,10 @@ func (a *admin) merchant() *cobra.Command {
 	nameFlags(cmd, &e.Name, &e.NameZH)
 	cmd.Flags().Var(decimal(&e.MCC, 0), "mcc", "merchant category code")
 	cmd.Flags().UintSliceVar(&programs, "program", nil, "programme that it takes, the first choice first; may be repeated")
+	cmd.Flags().Func("tender", "terms on which programmes pay for one sale together, in order: 901, 902:3/2 (three points of 902 pay for two; default: one programme pays)", func(text string) (err error) {
+		e.Tender, err = router.ParseTender(text)
+		return err
+	})
 	statusFlag(cmd, &e.Status)
 	requireFlags(cmd, "id", "acquirer", "name", "program")
 	return cmd

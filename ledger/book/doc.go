@@ -77,6 +77,7 @@
 //	earn         clearing(acquirer) -a    debt +repaid    member +rest
 //	             where there is a tier unit, in it: issued -a    debt +repaid    member +rest
 //	redeem       member -a    clearing(acquirer) +a
+//	             of several programmes (tender.go): the same in each of them
 //	capture      member (held) -a    clearing(acquirer) +a
 //	hold, increment, release, expiry of holds
 //	             none: lots move between free and held

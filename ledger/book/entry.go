@@ -98,6 +98,9 @@ type Merchant struct {
 	// Programs are accepted here, in the order in which one is chosen when the
 	// request names none.
 	Programs []points.ProgramID `json:"programs"`
+	// Tender are the terms on which several programmes pay for one sale together, in
+	// this order, where the request names none; none: one programme pays.
+	Tender []TenderTerm `json:"tender,omitempty"`
 }
 
 // Terminal is a device at a merchant (DE41).

@@ -18,6 +18,7 @@ const (
 	entryMember
 	entryCard
 	entryRouteLinks // a route with links of its own
+	entryMerchantTender
 )
 
 func appendEntry(dst []byte, e *Entry) []byte {
@@ -35,6 +36,9 @@ func appendEntry(dst []byte, e *Entry) []byte {
 	case e.Program != nil:
 		return appendProgram(append(dst, entryProgram), e.Program)
 	case e.Merchant != nil:
+		if len(e.Merchant.Tender) > 0 {
+			return appendTender(appendMerchant(append(dst, entryMerchantTender), e.Merchant), e.Merchant.Tender)
+		}
 		return appendMerchant(append(dst, entryMerchant), e.Merchant)
 	case e.Terminal != nil:
 		v := e.Terminal
@@ -117,6 +121,11 @@ func decodeEntry(r *reader, e *Entry) {
 		e.Program = decodeProgram(r)
 	case entryMerchant:
 		e.Merchant = decodeMerchant(r)
+	case entryMerchantTender:
+		e.Merchant = decodeMerchant(r)
+		if e.Merchant.Tender = decodeTender(r, nil); len(e.Merchant.Tender) == 0 {
+			r.fail()
+		}
 	case entryTerminal:
 		v := &Terminal{Status: Status(r.byte())}
 		r.fixed(v.ID[:])
@@ -278,7 +287,7 @@ func (e *Entry) wellFormed() bool {
 	count(e.Merchant != nil)
 	if e.Merchant != nil {
 		short(e.Merchant.Name, e.Merchant.NameZH)
-		fits = fits && len(e.Merchant.Programs) <= maxAccepted
+		fits = fits && len(e.Merchant.Programs) <= maxAccepted && len(e.Merchant.Tender) <= MaxTender
 	}
 	count(e.Terminal != nil)
 	count(e.Route != nil)

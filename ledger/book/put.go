@@ -121,7 +121,7 @@ func (e *Entry) clone() Entry {
 		c.Program = &v
 	case e.Merchant != nil:
 		v := *e.Merchant
-		v.Programs = slices.Clone(v.Programs)
+		v.Programs, v.Tender = slices.Clone(v.Programs), slices.Clone(v.Tender)
 		c.Merchant = &v
 	case e.Terminal != nil:
 		v := *e.Terminal
@@ -237,6 +237,14 @@ func (b *Book) validMerchant(v *Merchant) points.Reason {
 		}
 		if slices.Contains(v.Programs[:i], id) {
 			return points.FormatError
+		}
+	}
+	if !validTender(v.Tender) {
+		return points.FormatError
+	}
+	for _, term := range v.Tender {
+		if !slices.Contains(v.Programs, term.Program) {
+			return points.ProgramNotHere
 		}
 	}
 	return points.Approved

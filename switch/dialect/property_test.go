@@ -273,6 +273,13 @@ func drawResponse(t *rapid.T) points.Response {
 			Amount:  points.Amount(rapid.Int64Range(-int64(points.MaxAmount), int64(points.MaxAmount)).Draw(t, "balance")),
 		})
 	}
+	for range rapid.IntRange(0, points.MaxPaid).Draw(t, "programmes") {
+		resp.AddPaid(points.Paid{
+			Program: points.ProgramID(rapid.Uint16Range(900, 998).Draw(t, "paying programme")),
+			Amount:  points.Amount(rapid.Int64Range(0, int64(points.MaxAmount)).Draw(t, "points")),
+			Covers:  points.Amount(rapid.Int64Range(0, int64(points.MaxAmount)).Draw(t, "covers")),
+		})
+	}
 	return resp
 }
 
@@ -295,6 +302,9 @@ func (d *Dialect) expected(req *points.Request, resp *points.Response) points.Re
 	if !resp.Reason.Approved() {
 		want.AuthCode, want.Used, want.SelfPaid = [6]byte{}, 0, 0
 		want.Balances, want.NBalances = [points.MaxBalances]points.Balance54{}, 0
+	}
+	if want.Used == 0 && want.SelfPaid == 0 {
+		want.Paid, want.NPaid = [points.MaxPaid]points.Paid{}, 0
 	}
 	if req.Has(32) {
 		want.Acquirer = req.Acquirer

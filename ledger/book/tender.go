@@ -235,8 +235,9 @@ func (b *Book) giveBackLeg(rec *Record, t *transaction, leg *TenderLeg, amount p
 			return nil, reason, err
 		}
 	}
-	pieces := b.returnableOf(rec, t, amount, movesOf(rec, key))
-	if reason, err := b.returnPieces(a, rec, pieces, out); err != nil || !reason.Approved() {
+	portions := t.portions(&rec.Outcome)
+	pieces := b.returnable(portions, t, amount, leg.Program)
+	if reason, err := b.returnPieces(a, portions, pieces, out); err != nil || !reason.Approved() {
 		return nil, reason, err
 	}
 	if once && rec.Outcome.Date == b.date {
@@ -244,18 +245,6 @@ func (b *Book) giveBackLeg(rec *Record, t *transaction, leg *TenderLeg, amount p
 		a.countRedeemed(b.date, -amount, -1)
 	}
 	return pieces, points.Approved, nil
-}
-
-// movesOf lists the moves by which a sale took points of an account, in the order in
-// which they come back.
-func movesOf(rec *Record, key AccountKey) []int {
-	var order []int
-	for i := range rec.Outcome.Lots {
-		if rec.Outcome.Lots[i].Account == key {
-			order = append(order, i)
-		}
-	}
-	return latestFirstOf(&rec.Outcome, order)
 }
 
 // covered is what has been given back of a sale that several programmes paid, in its

@@ -154,8 +154,7 @@ func (s *Switch) route(x *exchange) points.Reason {
 		return points.FunctionDisabled
 	}
 	x.resp.Issuer = destination.Issuer
-	switch {
-	case s.opts.Issuers == nil:
+	if s.opts.Issuers == nil {
 		return points.LineDown // No link to an issuer's own host is up.
 	}
 	if x.req.Function == points.Transfer { // Both members are the issuer's.

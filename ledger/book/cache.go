@@ -48,8 +48,9 @@ type stored[K comparable, V any] interface {
 	id() K
 }
 
-// chunkSize is how many entities are allocated together.
-const chunkSize = 64
+// chunkSize is how many entities are allocated together: as many accounts as fill
+// one of the allocator's sizes.
+const chunkSize = 120
 
 // cache keeps entities in memory, those used lately when there are more than
 // limit. Only what is durable in the store is ever let go, so what is kept never

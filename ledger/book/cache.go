@@ -89,6 +89,13 @@ func (c *cache[K, V, E]) find(key K) (E, bool) {
 	}
 }
 
+// likely is the slot where the entity of key is, if it is there: by its hash, without a
+// look at who has it. 0: it is not there.
+func (c *cache[K, V, E]) likely(key K) uint32 {
+	cursor := c.index.seek(c.hash(key))
+	return uint32(cursor.next()) //nolint:gosec // it was put down by add.
+}
+
 // add puts value into the cache and returns where it is.
 func (c *cache[K, V, E]) add(value V) E {
 	var slot uint32
@@ -165,14 +172,19 @@ func (b *Book) load(e readable) (ok bool, err error) {
 	if !ok || len(value) == 0 {
 		return false, nil
 	}
+	return true, decodeState(e, b.keyScratch, value)
+}
+
+// decodeState reads the value that stands under key in the store into e.
+func decodeState(e readable, key, value []byte) error {
 	r := reader{src: value}
 	if version := r.byte(); version != stateVersion {
-		return false, fmt.Errorf("book: state %x: version %d, want %d", b.keyScratch, version, stateVersion)
+		return fmt.Errorf("book: state %x: version %d, want %d", key, version, stateVersion)
 	}
 	e.decodeValue(&r)
 	if !r.ok() {
-		return false, fmt.Errorf("book: state %x is malformed", b.keyScratch)
+		return fmt.Errorf("book: state %x is malformed", key)
 	}
 	e.base().counted = true
-	return true, nil
+	return nil
 }

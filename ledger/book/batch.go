@@ -431,7 +431,7 @@ func (b *Book) Counted(position points.Position) (amount points.Amount, ok bool,
 		if err != nil {
 			return 0, false, err
 		}
-		return r.approved, r.counted, nil
+		return r.approved - r.reduced, r.counted, nil
 	}
 	amount = rec.Outcome.Amount
 	t, err := b.findTransaction(position)

@@ -134,11 +134,11 @@ func (l *Ledger) seal(g *group, block indexed) error {
 		l.recent.reuse(block)
 		return nil
 	}
-	block.value, g.hash = endBlock(block.value, block.first, count)
-	g.last, g.size = l.position, len(block.value)
+	l.written, g.hash = endBlock(l.written, block.value, block.first, count)
+	g.last, g.size = l.position, len(l.written)
 	l.chain = g.hash
 	l.checkpoint.records += count
-	batch, err := l.store.Start(store.Journal, blockKey(block.first), block.value)
+	batch, err := l.store.Start(store.Journal, blockKey(block.first), l.written)
 	if err != nil {
 		return fmt.Errorf("ledger: write positions %d to %d: %w", g.first, g.last, err)
 	}

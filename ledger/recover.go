@@ -257,9 +257,13 @@ func readRecord(s *store.Store, position points.Position, rec *book.Record, chec
 			return err
 		}
 	}
-	if len(key) != 8 || len(value) < recordsAt+hashSize {
-		return damaged(position, "a block of %d bytes, want at least %d", len(value), recordsAt+hashSize)
+	if len(key) != 8 {
+		return damaged(position, "a block's key has %d bytes, want 8", len(key))
 	}
 	first := points.Position(binary.BigEndian.Uint64(key))
-	return record(value[recordsAt:len(value)-hashSize], first, position, rec)
+	records, err := unpack(nil, first, value)
+	if err != nil {
+		return err
+	}
+	return record(records, first, position, rec)
 }

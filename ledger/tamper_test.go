@@ -25,15 +25,16 @@ func Tamper(tb testing.TB, s *store.Store, change func(*book.Record)) {
 		last   store.Mark
 	)
 	err = blocks(context.Background(), s, 1, func(b *block) error {
-		value := beginBlock(nil, chain)
+		open := beginBlock(nil, chain)
 		if err := b.visit(&rec, func(rec *book.Record) error {
 			change(rec)
-			value = book.AppendRecord(value, &rec.Command, &rec.Outcome)
+			open = book.AppendRecord(open, &rec.Command, &rec.Outcome)
 			return nil
 		}); err != nil {
 			return err
 		}
-		value, chain = endBlock(value, b.first, b.count)
+		var value []byte
+		value, chain = endBlock(nil, open, b.first, b.count)
 		forged = append(forged, store.Pair{Key: blockKey(b.first), Value: value})
 		last = store.Mark{Position: uint64(b.last()), Hash: chain}
 		if last.Position == mark.Position {

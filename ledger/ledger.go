@@ -106,6 +106,8 @@ type Ledger struct {
 	sealed     chan sealedCheckpoint // to the checkpointing goroutine
 	ended      chan error            // and back
 
+	follower atomic.Pointer[Projection] // is handed what blocks are about
+
 	durable     atomic.Uint64
 	durableMark struct {
 		sync.Mutex

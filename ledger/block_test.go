@@ -3,6 +3,7 @@ package ledger
 import (
 	"encoding/hex"
 	"fmt"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -104,23 +105,24 @@ func TestSealedNonsenseIsRefused(t *testing.T) {
 		})
 	}
 	require.ErrorContains(t, record(one(6), 5, 5, new(book.Record)), "says 6")
-	for says, change := range map[string]func(body []byte) []byte{
-		"block version 3, this program reads 1 and 2": func(body []byte) []byte { body[0] = packedBlock + 1; return body },
-		"cannot be unpacked":                          func(body []byte) []byte { body[0] = packedBlock; return body },
-		"unpacked: snappy: corrupt": func(body []byte) []byte {
-			return append(append(body[:recordsAt:recordsAt], 0xff, 0xff, 0xff, 0x7f), body[recordsAt:]...)
-		},
+	for _, c := range []struct {
+		says   string
+		count  int
+		change func(body []byte) []byte
+	}{
+		{"block version 3, this program reads 1 and 2", 9, func(body []byte) []byte { return append([]byte{packedBlock + 1}, body[1:]...) }},
+		{"cannot be unpacked", 1, func(body []byte) []byte { return append([]byte{packedBlock}, body[1:]...) }},
+		{"unpacked: snappy: corrupt", 9, func(body []byte) []byte { // It says that it is half a GiB long.
+			return slices.Insert(body, recordsAt, 0xff, 0xff, 0xff, 0xff, 0x01)
+		}},
 	} {
-		_, packed, _ := sampleBlock(5, 9)
-		if says[0] == 'c' {
-			_, packed, _ = sampleBlock(5, 1)
-		}
-		body := change(packed[:len(packed)-hashSize])
+		_, value, _ := sampleBlock(5, c.count)
+		body := c.change(value[:len(value)-hashSize])
 		sum := sealOf(5, body)
-		_, err := readBlock(blockKey(5), append(body, sum[:]...))
-		require.ErrorContains(t, err, says)
-		_, err = unpack(nil, 5, append(body, sum[:]...))
-		require.ErrorContains(t, err, says)
+		value = append(body, sum[:]...)
+		_, err := readBlock(blockKey(5), value)
+		require.ErrorContains(t, err, c.says)
+		require.ErrorContains(t, new(indexed).index(blockKey(5), value), c.says)
 	}
 }
 

@@ -76,7 +76,8 @@ type Projection struct {
 	full   []shelf // waiting to be stored, at most fullShelves; more are read again
 	behind bool    // a block was not taken
 
-	read gathering // of the goroutine
+	read   gathering     // of the goroutine
+	reread atomic.Uint64 // records that the goroutine has read from the journal
 }
 
 // fullShelves is how many shelves may wait for the store: a few MiB each.
@@ -123,14 +124,8 @@ func OpenProjection(ctx context.Context, l *Ledger, opts ProjectionOptions) (*Pr
 		return nil, err
 	}
 	if opts.Registerer != nil {
-		lag := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-			Name: "lianfen_ledger_projection_lag_records", Help: "Durable journal records that are not yet in the index of statements and searches.",
-		}, func() float64 {
-			durable := l.Durable()
-			return float64(durable - min(p.AsOf(), durable))
-		})
-		if err := opts.Registerer.Register(lag); err != nil {
-			return nil, fmt.Errorf("ledger: register metrics: %w", err)
+		if err := p.register(opts.Registerer); err != nil {
+			return nil, err
 		}
 	}
 	run, stop := context.WithCancel(context.WithoutCancel(ctx))
@@ -141,6 +136,25 @@ func OpenProjection(ctx context.Context, l *Ledger, opts ProjectionOptions) (*Pr
 	}
 	go p.run(run)
 	return p, nil
+}
+
+// register shows how far the index is, and what it had to read to come there.
+func (p *Projection) register(registerer prometheus.Registerer) error {
+	lag := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "lianfen_ledger_projection_lag_records", Help: "Durable journal records that are not yet in the index of statements and searches.",
+	}, func() float64 {
+		durable := p.ledger.Durable()
+		return float64(durable - min(p.AsOf(), durable))
+	})
+	reread := prometheus.NewCounterFunc(prometheus.CounterOpts{
+		Name: "lianfen_ledger_projection_read_records_total", Help: "Journal records that were read for the index of statements and searches, as they had not been handed over.",
+	}, func() float64 { return float64(p.reread.Load()) })
+	for _, figure := range []prometheus.Collector{lag, reread} {
+		if err := registerer.Register(figure); err != nil {
+			return fmt.Errorf("ledger: register metrics: %w", err)
+		}
+	}
+	return nil
 }
 
 // Advanced returns the last durable position and a channel that is closed once
@@ -342,6 +356,7 @@ func (p *Projection) catchUp(ctx context.Context, from points.Position) error {
 			return err
 		}
 		g.mark = store.Mark{Position: uint64(b.last()), Hash: b.hash}
+		p.reread.Add(uint64(b.count)) //nolint:gosec // above zero.
 		if err := p.putAway(ctx); err != nil {
 			return err
 		}

@@ -596,3 +596,172 @@ func TestProjectionStopsInsideABlock(t *testing.T) {
 	}
 	h.close()
 }
+
+// stored waits until p has nothing left to do, and returns what it has in the store.
+func (h *house) stored(p *ledger.Projection) (index []store.Pair) {
+	h.tb.Helper()
+	require.Eventually(h.tb, func() (ok bool) {
+		index, ok = ledger.Stored(h.tb, p)
+		return ok || p.Err() != nil
+	}, time.Minute, 100*time.Microsecond)
+	require.NoError(h.tb, p.Err())
+	return index
+}
+
+// A power cut between any two commands leaves an index that, brought up to date and
+// written on, is to the byte the one that is made from the first record on.
+func TestIndexAfterAnyCutIsTheOneMadeAnew(t *testing.T) {
+	t.Parallel()
+	for seed := range seeds(t, 2) {
+		disk := vfs.NewCrashableMem()
+		b := openBazaar(build(t, disk, ledger.Options{GroupMax: 8, CheckpointEvery: 60}), seed)
+		opts := b.anyOptions()
+		p := b.project(opts)
+		begun := 0
+		for range 40 {
+			b.trade(1)
+			after := b.at(disk.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: b.rng.IntN(101), RNG: b.rng}))
+			after.open()
+			again := after.project(opts)
+			if again.AsOf() > 0 {
+				begun++
+			}
+			after.stored(again)
+			for serial := range uint64(10) { // These are handed over.
+				after.must(command(book.KindEarn, 5, serial, points.MemberID(1+serial%members), 1))
+			}
+			got := after.stored(again)
+			require.NoError(t, again.Rebuild(context.Background()))
+			require.Equal(t, after.stored(again), got, "seed %d", seed)
+			require.NotEmpty(t, got)
+			again.Close()
+			after.close()
+		}
+		require.Positive(t, begun, "no cut left an index")
+		p.Close()
+		b.close()
+	}
+}
+
+// Once the index has come to the journal's end it is handed what is written, reads
+// nothing of it, and has it before anybody is answered.
+func TestIndexIsHandedWhatIsWritten(t *testing.T) {
+	t.Parallel()
+	const read = "lianfen_ledger_projection_read_records_total"
+	b := openBazaar(build(t, vfs.NewMem(), ledger.Options{}), 3)
+	p := b.project(ledger.ProjectionOptions{ShelfBits: 10}) // No shelf is filled meanwhile but one.
+	b.stored(p)
+	before := b.metric(read)
+	require.InDelta(t, float64(b.ledger.Durable()), before, 0, "all that was written before")
+	for range 300 {
+		out := b.do(b.next())
+		require.GreaterOrEqual(t, p.AsOf(), out.Position)
+	}
+	require.InDelta(t, before, b.metric(read), 0)
+	b.agrees(p, 1_000)
+	p.Close()
+	b.close()
+}
+
+// An index that is opened, dropped and held up while the writer is at work takes in
+// every block once, whether it is handed over or read.
+func TestIndexJoinsAWriterAtWork(t *testing.T) {
+	t.Parallel()
+	h := build(t, vfs.NewMem(), ledger.Options{GroupMax: 5})
+	h.furnish(members)
+	opts := ledger.ProjectionOptions{ShelfBits: 6}
+	serial := uint64(1_000)
+	work := func(rounds int) {
+		for range rounds {
+			var open sync.WaitGroup
+			asks := make([]ledger.Ask, 20)
+			for i := range asks {
+				serial++
+				cmd := command(book.KindEarn, int(serial%4), serial, points.MemberID(1+serial%members), 1)
+				open.Add(1)
+				asks[i] = ledger.Ask{Command: &cmd, Done: func(*book.Outcome) { open.Done() }}
+			}
+			h.ledger.SubmitAll(asks)
+			open.Wait()
+		}
+	}
+	for range 8 {
+		var writing sync.WaitGroup
+		writing.Go(func() { work(40) })
+		h.registry = prometheus.NewRegistry()
+		p := h.project(opts)
+		h.caughtUp(p)
+		require.NoError(t, p.Rebuild(context.Background()))
+		writing.Wait()
+		h.caughtUp(p)
+		p.Close()
+		work(1)
+	}
+	h.registry = prometheus.NewRegistry()
+	p := h.project(opts)
+	got := h.stored(p)
+	found := 0
+	for member := points.MemberID(1); member <= members; member++ {
+		found += len(h.statement(p, ledger.StatementQuery{Member: member, Page: ledger.Page{Limit: 1_000}}))
+	}
+	require.EqualValues(t, members+serial-1_000, found, "an earn of each at first")
+	require.NoError(t, p.Rebuild(context.Background()))
+	require.Equal(t, h.stored(p), got)
+	_, err := ledger.OpenProjection(context.Background(), h.ledger, opts)
+	require.ErrorContains(t, err, "has a projection already")
+	p.Close()
+	h.close()
+}
+
+// Members whose numbers have the last 40 bits in common do not see each other's
+// records.
+func TestSubjectsWithTheSameBits(t *testing.T) {
+	t.Parallel()
+	h := build(t, vfs.NewMem(), ledger.Options{})
+	h.furnish(3)
+	twin := points.MemberID(3 + 1<<40)
+	h.put(book.Entry{Member: &book.Member{ID: twin, Status: book.Active}})
+	h.must(book.Command{Kind: book.KindOpen, Member: twin, Program: program, At: noon})
+	for i, member := range []points.MemberID{3, twin, 3, twin, twin} {
+		h.must(book.Command{Kind: book.KindAdjust, At: noon + points.Timestamp(i), Member: member, Program: program, Amount: 5, Operator: "li", Second: "wang", Note: "case"})
+	}
+	for _, bits := range []uint8{1, 17} { // In the store, in memory.
+		h.registry = prometheus.NewRegistry()
+		p := h.project(ledger.ProjectionOptions{ShelfBits: bits})
+		h.stored(p)
+		all := h.journal()
+		for _, member := range []points.MemberID{3, twin} {
+			for _, oldest := range []bool{false, true} {
+				h.finds(p, all, ledger.FindQuery{Member: member, Page: ledger.Page{Oldest: oldest}}, 2)
+			}
+		}
+		require.Len(t, h.statement(p, ledger.StatementQuery{Member: 3, Page: ledger.Page{Limit: 9}}), 3, "an earn and two adjustments")
+		require.Len(t, h.statement(p, ledger.StatementQuery{Member: twin, Page: ledger.Page{Limit: 9}}), 3)
+		p.Close()
+	}
+	h.close()
+}
+
+// A journal that was written before blocks were packed opens, answers as it did, and
+// is written on.
+func TestJournalOfPlainBlocks(t *testing.T) {
+	t.Parallel()
+	b := openBazaar(build(t, vfs.NewMem(), ledger.Options{CheckpointEvery: 50}), 5)
+	b.trade(60)
+	before := b.journal()
+	b.close()
+	db, err := store.Open(b.db)
+	require.NoError(t, err)
+	require.Greater(t, ledger.Plain(t, db), 50)
+	require.NoError(t, db.Close())
+	b.open()
+	require.Equal(t, before, b.journal())
+	again := b.do(before[len(before)-1].Command)
+	require.Equal(t, plain(before[len(before)-1].Outcome), plain(again), "the same answer")
+	b.trade(60)
+	b.verify()
+	p := b.project(ledger.ProjectionOptions{ShelfBits: 4})
+	b.agrees(p, 1_000)
+	p.Close()
+	b.close()
+}

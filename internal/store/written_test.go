@@ -46,7 +46,7 @@ func TestTablesAreCountedByOwner(t *testing.T) {
 		total := m.Total()
 		return sum(byFlush) == m.Levels[0].TableBytesFlushed && sum(byCompaction) == total.TableBytesCompacted && sum(byIngest) == total.TableBytesIngested
 	}, time.Minute, time.Millisecond)
-	for _, at := range [][2]int{{byFlush, ofJournal}, {byFlush, ofMixed}, {byIngest, ofIndex}, {byIngest, ofState}, {byCompaction, ofState}} {
+	for _, at := range [][2]int{{byFlush, ofJournal}, {byFlush, ofMixed}, {byIngest, ofIndex}, {byIngest, ofState}} {
 		require.Positive(t, s.written.bytes[at[0]][at[1]].Load(), "%s of %s", waysNamed[at[0]], ownersNamed[at[1]])
 	}
 	require.Zero(t, s.written.bytes[byFlush][ofIndex].Load())

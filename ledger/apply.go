@@ -171,6 +171,9 @@ func (l *Ledger) commit() {
 			}
 		}
 		l.release(g)
+		if after := l.afterGroup.Load(); after != nil {
+			(*after)()
+		}
 		l.free <- g
 	}
 }
@@ -186,6 +189,10 @@ func (g *group) gather(about *gathering, bits uint8) {
 		}
 	}
 }
+
+// AfterGroup sets what the committing goroutine calls when it has told the
+// outcomes of a group, so that answers can go out together. It must be short.
+func (l *Ledger) AfterGroup(call func()) { l.afterGroup.Store(&call) }
 
 // release answers the items of a durable group.
 func (l *Ledger) release(g *group) {

@@ -31,7 +31,7 @@ import (
 // 2^ShelfBits positions.
 //
 //	b  shelf, 4 | c  entry, 8    page of entries of cards, from this one on
-//	b  shelf, 4 | h              form, 1 | ShelfBits, 1 | position, 8 | hash of the block, 32 | business date, 4
+//	b  shelf, 4 | h              form, 1 | ShelfBits, 1 | position, 8 | hash of the block, 32 | business date at the shelf's end, 4
 //	b  shelf, 4 | m  entry, 8    page of entries of members
 //	b  shelf, 4 | t  entry, 8    page of entries of terminals' messages
 //	d  date, 4     first position of the business date, 8
@@ -68,9 +68,8 @@ type Projection struct {
 	// The shelves in memory, guarded by filing. Slices of theirs that were seen there
 	// may be read without it: what stands in them is not changed any more.
 	filing sync.Mutex
-	mark   store.Mark // the last block that is filed
-	marked points.BusinessDate
-	date   points.BusinessDate // of the last record that was looked at
+	mark   store.Mark          // the last block that is filed
+	date   points.BusinessDate // of the last record that was filed
 	next   uint32              // first shelf that is not full
 	open   shelf
 	full   []shelf // waiting to be stored, at most fullShelves; more are read again
@@ -222,7 +221,7 @@ func (p *Projection) resume() error {
 		p.log.Warn("the index is not of this journal and is made again", slog.Uint64("index", mark.Position), slog.Uint64("journal", uint64(l.Durable())))
 		return p.drop()
 	}
-	p.mark, p.marked, p.date, p.next = mark, date, date, number+1
+	p.mark, p.date, p.next = mark, date, number+1
 	p.position.Store(mark.Position)
 	return nil
 }
@@ -275,7 +274,7 @@ func (p *Projection) drop() error {
 	}
 	p.filing.Lock()
 	defer p.filing.Unlock()
-	p.mark, p.marked, p.date, p.next, p.open, p.full, p.behind = store.Mark{}, 0, 0, 0, shelf{}, nil, true
+	p.mark, p.date, p.next, p.open, p.full, p.behind = store.Mark{}, 0, 0, shelf{}, nil, true
 	p.advance()
 	return nil
 }
@@ -393,7 +392,7 @@ func (p *Projection) take(g *gathering) bool {
 		part := &g.shelfs[i]
 		p.date = p.open.note(part, p.date, part.number >= p.next)
 		if last := i == len(g.shelfs)-1; last {
-			p.mark, p.marked = g.mark, p.date
+			p.mark = g.mark
 		}
 		if part.number < p.next {
 			continue // It was stored before the process ended.
@@ -421,7 +420,7 @@ func (s *shelf) note(more *shelf, date points.BusinessDate, keep bool) points.Bu
 
 // close sets the open shelf aside, full.
 func (p *Projection) close() {
-	p.open.mark, p.open.marked = p.mark, p.marked
+	p.open.mark, p.open.date = p.mark, p.date
 	p.full = append(p.full, p.open)
 	p.next = p.open.number + 1
 	last := p.open.kinds
@@ -451,7 +450,7 @@ func (p *Projection) putAway(ctx context.Context) error {
 		}
 		full := p.full[0]
 		p.filing.Unlock()
-		shelved, others := full.pairs(p.encodeHead(full.mark, full.marked))
+		shelved, others := full.pairs(p.encodeHead(full.mark, full.date))
 		if err := p.ledger.store.Ingest(ctx, shelved, others); err != nil {
 			return fmt.Errorf("ledger: index up to position %d: %w", full.last, err)
 		}

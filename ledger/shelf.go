@@ -156,9 +156,9 @@ type shelf struct {
 	owners []owner
 	dates  []dated
 
-	// Of a full one: the last block that ends on it or before, and the date there.
-	mark   store.Mark
-	marked points.BusinessDate
+	// Of a full one: the last block that ends on it or before, and the date at its end.
+	mark store.Mark
+	date points.BusinessDate
 }
 
 // owner is a card that was given to a member.
@@ -194,8 +194,8 @@ func (s *shelf) extend(more *shelf) {
 type gathering struct {
 	bits   uint8
 	first  uint64
-	mark   store.Mark // its end
-	date   points.BusinessDate
+	mark   store.Mark          // its end
+	date   points.BusinessDate // of the last record
 	shelfs []shelf
 }
 

@@ -230,11 +230,11 @@ func (p *Projection) resume() error {
 // elsewhere; then what is found does not decode.
 func (p *Projection) head() (number uint32, value []byte, ok bool, err error) {
 	s := p.ledger.store
-	last, value, ok, err := s.AtOrBefore(nil, store.Index, bytes.Repeat([]byte{0xff}, shelfHeadSize))
+	_, value, ok, err = s.AtOrBefore(nil, store.Index, bytes.Repeat([]byte{0xff}, shelfHeadSize))
 	if err != nil || !ok {
 		return 0, nil, false, err
 	}
-	last, _, ok, err = s.AtOrBefore(nil, store.Index, []byte{shelfKey, 0xff, 0xff, 0xff, 0xff, 0xff})
+	last, _, ok, err := s.AtOrBefore(nil, store.Index, []byte{shelfKey, 0xff, 0xff, 0xff, 0xff, 0xff})
 	if err != nil {
 		return 0, nil, false, err
 	}
@@ -317,7 +317,7 @@ func (p *Projection) whileOpen(do func() error) error {
 
 // work does what there is to do.
 func (p *Projection) work(ctx context.Context) error {
-	for {
+	for ctx.Err() == nil {
 		if err := p.putAway(ctx); err != nil {
 			return err
 		}
@@ -325,13 +325,14 @@ func (p *Projection) work(ctx context.Context) error {
 		behind, from := p.behind, p.mark.Position+1
 		p.behind = false // Whoever is refused from here on sets it again.
 		p.filing.Unlock()
-		if !behind || ctx.Err() != nil {
+		if !behind {
 			return nil
 		}
 		if err := p.catchUp(ctx, points.Position(from)); err != nil {
 			return err
 		}
 	}
+	return nil
 }
 
 // catchUp takes in the journal's durable blocks from position from on, up to where

@@ -266,7 +266,7 @@ func (b *Book) putMember(v *Member) (points.Reason, error) {
 		return 0, err
 	}
 	if m == nil {
-		b.create(b.members.add(member{Member: *v}))
+		b.create(b.addMember(&member{Member: *v}))
 		return points.Approved, nil
 	}
 	b.touch(m)

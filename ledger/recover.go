@@ -103,7 +103,7 @@ func (l *Ledger) again(r *run, c *chain, checkpoint store.Mark) error {
 				return err
 			}
 			if b.from < b.to { // What a record is about may be young.
-				l.recent.keep(indexed{first: b.first, value: b.value, offsets: r.offsets[b.from:b.to:b.to]})
+				l.recent.keep(indexed{first: b.first, value: b.bytes, offsets: r.offsets[b.from:b.to:b.to]})
 			}
 			records, l.position, l.chain = b.to, b.last(), b.hash
 		}

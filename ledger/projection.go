@@ -40,7 +40,7 @@ import (
 // An entry is one record under one of those that it is about, of whom it has some
 // bits; a page is hundreds of them in some bytes each. So a query reads the records
 // that it finds, and passes over those that are about somebody else. Entries of a key
-// each cost a fifth of all processor time, and five times the bytes.
+// each cost a fifth of all processor time, and seven times the bytes.
 //
 // # Writing
 //
@@ -53,10 +53,11 @@ import (
 type Projection struct {
 	ledger *Ledger
 	log    *slog.Logger
-	bits   uint8
+	bits   uint8 // of a shelf's positions
 
 	position atomic.Uint64 // of what is filed, for everybody else
 	mu       sync.RWMutex  // held by queries for reading, while all keys are dropped for writing
+	drops    atomic.Uint64 // how many times all keys were dropped
 	moved    chan struct{} // closed and replaced when position has changed; guarded by waiting
 	waiting  sync.Mutex
 	stir     chan struct{} // capacity 1: there is work for the goroutine
@@ -68,10 +69,7 @@ type Projection struct {
 	// The shelves in memory, guarded by filing. Slices of theirs that were seen there
 	// may be read without it: what stands in them is not changed any more.
 	filing sync.Mutex
-	mark   store.Mark          // the last block that is filed
-	date   points.BusinessDate // of the last record that was filed
-	next   uint32              // first shelf that is not full
-	open   shelf
+	shelves
 	full   []shelf // waiting to be stored, at most fullShelves; more are read again
 	behind bool    // a block was not taken
 
@@ -117,7 +115,7 @@ func OpenProjection(ctx context.Context, l *Ledger, opts ProjectionOptions) (*Pr
 	}
 	p := &Projection{
 		ledger: l, log: opts.Log, bits: opts.ShelfBits, moved: make(chan struct{}), stir: make(chan struct{}, 1),
-		rebuilds: make(chan chan error), ended: make(chan struct{}), behind: true,
+		rebuilds: make(chan chan error), ended: make(chan struct{}), shelves: shelves{bits: opts.ShelfBits}, behind: true,
 	}
 	if err := p.resume(); err != nil {
 		return nil, err
@@ -205,16 +203,16 @@ func (p *Projection) resume() error {
 		return err
 	}
 	defer l.readers.Done()
-	number, value, ok, err := p.head()
+	number, value, ok, err := indexHead(l.store)
 	if err != nil || !ok {
 		return err
 	}
-	mark, date, ok := p.decodeHead(value)
-	if !ok {
+	mark, date, bits, ok := decodeHead(value)
+	if !ok || bits != p.bits {
 		p.log.Info("the index has another form and is made again")
 		return p.drop()
 	}
-	if ok, err = l.holds(mark); err != nil {
+	if ok, err = endsBlock(l.store, mark, l.Durable()); err != nil {
 		return err
 	}
 	if !ok {
@@ -226,11 +224,11 @@ func (p *Projection) resume() error {
 	return nil
 }
 
-// head reads how far the index has come. An index of an older form may have its head
-// elsewhere; then what is found does not decode.
-func (p *Projection) head() (number uint32, value []byte, ok bool, err error) {
-	s := p.ledger.store
-	_, value, ok, err = s.AtOrBefore(nil, store.Index, bytes.Repeat([]byte{0xff}, shelfHeadSize))
+// indexHead reads how far the index in a store has come. An index of an older form
+// may have its head elsewhere; then what is found does not decode. There is none where
+// there is no key.
+func indexHead(s *store.Store) (number uint32, value []byte, ok bool, err error) {
+	_, value, ok, err = s.AtOrBefore(nil, store.Index, bytes.Repeat([]byte{0xff}, 1+len(points.CardToken{})))
 	if err != nil || !ok {
 		return 0, nil, false, err
 	}
@@ -249,12 +247,13 @@ func (p *Projection) head() (number uint32, value []byte, ok bool, err error) {
 // parts: b, the shelf, the kind.
 const shelfHeadSize = 6
 
-// holds reports whether mark is the end of one of the journal's durable blocks.
-func (l *Ledger) holds(mark store.Mark) (bool, error) {
-	if mark.Position == 0 || mark.Position > uint64(l.Durable()) {
+// endsBlock reports whether mark is the end of one of the journal's blocks, and not
+// behind end.
+func endsBlock(s *store.Store, mark store.Mark, end points.Position) (bool, error) {
+	if mark.Position == 0 || mark.Position > uint64(end) {
 		return false, nil
 	}
-	key, value, ok, err := l.store.AtOrBefore(nil, store.Journal, blockKey(points.Position(mark.Position)))
+	key, value, ok, err := s.AtOrBefore(nil, store.Journal, blockKey(points.Position(mark.Position)))
 	if err != nil || !ok {
 		return false, err
 	}
@@ -269,12 +268,13 @@ func (l *Ledger) holds(mark store.Mark) (bool, error) {
 func (p *Projection) drop() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.drops.Add(1)
 	if err := p.ledger.store.Clear(store.Index); err != nil {
 		return fmt.Errorf("ledger: drop the index: %w", err)
 	}
 	p.filing.Lock()
 	defer p.filing.Unlock()
-	p.mark, p.date, p.next, p.open, p.full, p.behind = store.Mark{}, 0, 0, shelf{}, nil, true
+	p.shelves, p.full, p.behind = shelves{bits: p.bits}, nil, true
 	p.advance()
 	return nil
 }
@@ -389,47 +389,12 @@ func (p *Projection) take(g *gathering) bool {
 		p.rouse()
 		return false
 	}
-	for i := range g.shelfs {
-		part := &g.shelfs[i]
-		p.date = p.open.note(part, p.date, part.number >= p.next)
-		if last := i == len(g.shelfs)-1; last {
-			p.mark = g.mark
-		}
-		if part.number < p.next {
-			continue // It was stored before the process ended.
-		}
-		p.open.extend(part)
-		if p.open.last&(1<<p.bits-1) == 1<<p.bits-1 {
-			p.close()
-		}
-	}
+	p.file(g, func(full shelf) {
+		p.full = append(p.full, full)
+		p.rouse()
+	})
 	p.advance()
 	return true
-}
-
-// note takes over the dates of more, which follows, that began there, if they are to
-// be kept. It returns the date at the end of more; date is that before it.
-func (s *shelf) note(more *shelf, date points.BusinessDate, keep bool) points.BusinessDate {
-	for _, d := range more.dates {
-		if d.date != date && keep {
-			s.dates = append(s.dates, d)
-		}
-		date = d.date
-	}
-	return date
-}
-
-// close sets the open shelf aside, full.
-func (p *Projection) close() {
-	p.open.mark, p.open.date = p.mark, p.date
-	p.full = append(p.full, p.open)
-	p.next = p.open.number + 1
-	last := p.open.kinds
-	p.open = shelf{}
-	for i := range last { // The next one will be about as large.
-		p.open.kinds[i] = make([]entry, 0, len(last[i]))
-	}
-	p.rouse()
 }
 
 // rouse tells the goroutine that there is work.
@@ -451,7 +416,7 @@ func (p *Projection) putAway(ctx context.Context) error {
 		}
 		full := p.full[0]
 		p.filing.Unlock()
-		shelved, others := full.pairs(p.encodeHead(full.mark, full.date))
+		shelved, others := full.pairs(p.bits)
 		if err := p.ledger.store.Ingest(ctx, shelved, others); err != nil {
 			return fmt.Errorf("ledger: index up to position %d: %w", full.last, err)
 		}
@@ -518,15 +483,17 @@ func (p *Projection) reach(ctx context.Context) {
 // indexForm is of the keys and values that this program writes and reads.
 const indexForm = 2
 
-func (p *Projection) encodeHead(mark store.Mark, date points.BusinessDate) []byte {
-	return binary.BigEndian.AppendUint32(append([]byte{indexForm, p.bits}, encodeMark(mark)...), uint32(date))
+// headSize is the length of a head.
+const headSize = 2 + 8 + hashSize + 4
+
+func encodeHead(mark store.Mark, date points.BusinessDate, bits uint8) []byte {
+	return binary.BigEndian.AppendUint32(append([]byte{indexForm, bits}, encodeMark(mark)...), uint32(date))
 }
 
-func (p *Projection) decodeHead(value []byte) (mark store.Mark, date points.BusinessDate, ok bool) {
-	const end = 2 + 8 + hashSize
-	if len(value) != end+4 || value[0] != indexForm || value[1] != p.bits {
-		return store.Mark{}, 0, false
+func decodeHead(value []byte) (mark store.Mark, date points.BusinessDate, bits uint8, ok bool) {
+	if len(value) != headSize || value[0] != indexForm || value[1] < 1 || value[1] > whereBits {
+		return store.Mark{}, 0, 0, false
 	}
-	mark, ok = decodeMark(value[2:end])
-	return mark, points.BusinessDate(binary.BigEndian.Uint32(value[end:])), ok
+	mark, ok = decodeMark(value[2 : 2+8+hashSize])
+	return mark, points.BusinessDate(binary.BigEndian.Uint32(value[2+8+hashSize:])), value[1], ok
 }

@@ -220,18 +220,65 @@ func (g *gathering) add(cmd *book.Command, out *book.Outcome) {
 		place := placeOf(about.kind)
 		s.kinds[place] = append(s.kinds[place], about.bits()|where|how)
 	})
-	if put := cmd.Entry.Card; put != nil {
+	if put := cmd.Entry.Card; put != nil && out.Reason.Approved() {
 		s.owners = append(s.owners, owner{put.Token, put.Member})
-	}
-	for i := range cmd.Group {
-		if put := cmd.Group[i].Entry.Card; put != nil {
-			s.owners = append(s.owners, owner{put.Token, put.Member})
-		}
 	}
 	if out.Date != g.date {
 		g.date = out.Date
 		s.dates = append(s.dates, dated{out.Date, position})
 	}
+}
+
+// shelves are filled one after the other as the journal's blocks come, in order. What
+// follows the journal and what proves the index fill them in the same way.
+type shelves struct {
+	bits uint8
+	mark store.Mark          // the last block that is filed
+	date points.BusinessDate // of the last record that is filed
+	next uint32              // first shelf that is not full
+	open shelf
+}
+
+// file takes in a block, which is the next one, and calls full with the shelves that
+// are full then.
+func (f *shelves) file(g *gathering, full func(shelf)) {
+	for i := range g.shelfs {
+		part := &g.shelfs[i]
+		f.date = f.open.note(part, f.date, part.number >= f.next)
+		if last := i == len(g.shelfs)-1; last {
+			f.mark = g.mark
+		}
+		if part.number < f.next {
+			continue // It was stored before the process began.
+		}
+		f.open.extend(part)
+		if f.open.last&(1<<f.bits-1) == 1<<f.bits-1 {
+			f.open.mark, f.open.date = f.mark, f.date
+			full(f.open)
+			f.next = f.open.number + 1
+			f.open = shelf{kinds: f.open.roomFor()}
+		}
+	}
+}
+
+// roomFor is room for as much as stands on a shelf: the next one will be about as large.
+func (s *shelf) roomFor() (kinds [kindCount][]entry) {
+	for i := range kinds {
+		kinds[i] = make([]entry, 0, len(s.kinds[i]))
+	}
+	return kinds
+}
+
+// note takes over the dates of more, which follows, that began there, if they are to
+// be kept. It returns the date at the end of more; date is that before it.
+func (s *shelf) note(more *shelf, date points.BusinessDate, keep bool) points.BusinessDate {
+	for _, d := range more.dates {
+		if d.date != date && keep {
+			s.dates = append(s.dates, d)
+		}
+		date = d.date
+	}
+	return date
 }
 
 // arranged is the entries of one kind in ascending order, each record once under a
@@ -322,7 +369,8 @@ func readPage(dst []entry, first entry, value []byte) ([]entry, error) {
 
 // pairs are a full shelf as it is stored: its pages and its head, and apart from them
 // what stands on no shelf, both ascending.
-func (s *shelf) pairs(head []byte) (shelved, others []store.Pair) {
+func (s *shelf) pairs(bits uint8) (shelved, others []store.Pair) {
+	head := encodeHead(s.mark, s.date, bits)
 	prefix := binary.BigEndian.AppendUint32([]byte{byte(store.Index), shelfKey}, s.number)
 	for place, kind := range kindKeys {
 		if kind > headKey && len(head) > 0 {

@@ -57,7 +57,7 @@ func TestShelfIsReadBack(t *testing.T) {
 		s := filled(random, number)
 		all := s.arranged(place)
 		require.Equal(t, obvious(&s, 0, ^entry(0)), all)
-		shelved, others := s.pairs([]byte("head"))
+		shelved, others := s.pairs(13)
 		require.NoError(t, db.Ingest(context.Background(), shelved, others))
 		if len(all) == 0 {
 			continue

@@ -300,9 +300,9 @@ func step(low, high points.Position, oldest bool) (points.Position, points.Posit
 	return low, high - 1
 }
 
-// shelves calls visit with the shelves of the positions from low to high, one by
+// byShelf calls visit with the shelves of the positions from low to high, one by
 // one while there is more to find.
-func (p *Projection) shelves(low, high points.Position, oldest bool, visit func(shelf uint32) (more bool, err error)) error {
+func (p *Projection) byShelf(low, high points.Position, oldest bool, visit func(shelf uint32) (more bool, err error)) error {
 	first, last := uint32(low>>p.bits), uint32(high>>p.bits) //nolint:gosec // good for 2^49 positions by default.
 	for n := range last - first + 1 {
 		shelf := last - n
@@ -405,31 +405,6 @@ func (p *Projection) between(ctx context.Context, dates Dates, asOf points.Posit
 	return low, high, nil
 }
 
-// Began is the position of the cut-over that began a business date; ok is false
-// where the index has not come that far, or there was no such date.
-func (p *Projection) Began(ctx context.Context, date points.BusinessDate) (position points.Position, ok bool, err error) {
-	err = p.whileStanding(func() error {
-		for _, s := range p.unstored() {
-			for _, d := range s.dates {
-				if d.date == date {
-					position, ok = points.Position(d.position), true
-					return nil
-				}
-			}
-		}
-		value, found, err := p.ledger.store.Get(nil, store.Index, append([]byte{dateKey}, uint64Bytes(uint64(date))[4:]...))
-		if err != nil || !found {
-			return err
-		}
-		if len(value) != 8 {
-			return errBadIndex
-		}
-		position, ok = points.Position(binary.BigEndian.Uint64(value)), true
-		return nil
-	})
-	return position, ok, err
-}
-
 // firstOf is the first position of a business date at or after date, asOf+1 when
 // there is none.
 func (p *Projection) firstOf(ctx context.Context, date points.BusinessDate, asOf points.Position) (points.Position, error) {
@@ -461,7 +436,7 @@ func (p *Projection) firstOf(ctx context.Context, date points.BusinessDate, asOf
 func (p *Projection) walk(ctx context.Context, who subject, anyStan bool, low, high points.Position, oldest bool, visit func(points.Position, entry) (bool, error)) error {
 	from, to := who.span(anyStan)
 	place := placeOf(who.kind)
-	return p.shelves(low, high, oldest, func(number uint32) (bool, error) {
+	return p.byShelf(low, high, oldest, func(number uint32) (bool, error) {
 		more := true
 		each := func(entries []entry) (_ bool, err error) {
 			for i := range entries {

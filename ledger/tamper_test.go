@@ -29,6 +29,19 @@ func Stored(tb testing.TB, p *Projection) (index []store.Pair, ok bool) {
 	return index, true
 }
 
+// Misfile changes what p has in memory, if it has anything there.
+func Misfile(p *Projection) bool {
+	p.filing.Lock()
+	defer p.filing.Unlock()
+	for _, entries := range p.open.kinds {
+		if len(entries) > 0 {
+			entries[0] ^= 1 << subjectAt
+			return true
+		}
+	}
+	return false
+}
+
 // Plain rewrites the journal of s as a version before packing wrote it.
 func Plain(tb testing.TB, s *store.Store) (blocks int) {
 	tb.Helper()

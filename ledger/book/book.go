@@ -235,9 +235,9 @@ func (b *Book) Apply(pos points.Position, cmd *Command, out *Outcome) error {
 
 func (b *Book) apply(cmd *Command, out *Outcome) error {
 	out.Date = b.date
-	if !cmd.wellFormed(false) {
+	if cmd.malformed(false) != nil {
 		out.Reason = points.FormatError
-		return nil
+		return nil //nolint:nilerr // a refusal is an outcome; Why tells it.
 	}
 	keyed := cmd.Key != points.TraceKey{}
 	if keyed && b.replay.of == nil {

@@ -193,6 +193,16 @@ type Balance54 struct {
 // MaxBalances is how many entries DE54 carries (an..120, twenty characters each).
 const MaxBalances = 6
 
+// MaxPaid is how many programmes DE62 of an answer tells.
+const MaxPaid = 4
+
+// Paid is what one programme paid of a sale.
+type Paid struct {
+	Program ProgramID
+	Amount  Amount // points taken
+	Covers  Amount // of the sale
+}
+
 // Response is the answer to a [Request], in our words. What the answer echoes is
 // taken from the request.
 type Response struct {
@@ -208,11 +218,21 @@ type Response struct {
 	Program   ProgramID
 	Used      Amount // DE62 of a points answer: points used
 	SelfPaid  Amount // and what is left to pay another way
+	Paid      [MaxPaid]Paid
+	NPaid     uint8  // of a sale that the merchant's programmes pay together
 	Batch     uint32 // DE60.2 of a sign-on answer
 	Balances  [MaxBalances]Balance54
 	NBalances uint8
 	Field     uint8  // of a FormatError: the data element at fault, 0 when none can be named
 	Detail    string // host: DE44; a few words, never a card number
+}
+
+// AddPaid appends a programme that paid for a part; past [MaxPaid] it is left out.
+func (r *Response) AddPaid(p Paid) {
+	if int(r.NPaid) < len(r.Paid) {
+		r.Paid[r.NPaid] = p
+		r.NPaid++
+	}
 }
 
 // AddBalance appends an entry for DE54; past [MaxBalances] it is left out.

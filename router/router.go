@@ -50,20 +50,22 @@ type routeKey struct {
 // Table is one state of the reference data, laid out for look-ups.
 type Table struct {
 	registry *book.Registry
-	routes   map[routeKey]points.IssuerID
-	longest  int // digits of the longest prefix
+	routes   map[routeKey]*book.Route
+	longest  int  // digits of the longest prefix
+	linked   bool // some route has links of its own
 }
 
 // NewTable lays out registry, which must not change any more.
 func NewTable(registry *book.Registry) *Table {
-	t := &Table{registry: registry, routes: make(map[routeKey]points.IssuerID, len(registry.Routes))}
+	t := &Table{registry: registry, routes: make(map[routeKey]*book.Route, len(registry.Routes))}
 	for _, route := range registry.Routes {
 		digits := len(route.Prefix)
 		prefix, err := strconv.ParseUint(route.Prefix, 10, 64)
 		if err != nil || digits > maxPrefixDigits {
 			continue // The book refuses such a prefix; a table without it sends nothing astray.
 		}
-		t.routes[routeKey{prefix, digits, route.Only}] = route.Issuer
+		t.routes[routeKey{prefix, digits, route.Only}] = route
+		t.linked = t.linked || len(route.Links) > 0
 		t.longest = max(t.longest, digits)
 	}
 	return t
@@ -208,10 +210,12 @@ func (t *Table) Route(pan points.PAN, program points.ProgramID) (Destination, po
 		}
 		own = entry.Issuer
 	}
-	issuer, ok := t.prefix(pan, program)
-	switch {
-	case !ok:
+	route := t.prefix(pan, program)
+	if route == nil {
 		return Destination{}, points.NoRoute
+	}
+	issuer := route.Issuer
+	switch {
 	case issuer == 0 && own == 0:
 		return Destination{}, points.Approved
 	case issuer == 0:
@@ -227,22 +231,35 @@ func (t *Table) Route(pan points.PAN, program points.ProgramID) (Destination, po
 	return Destination{Issuer: issuer, Link: entry.Link}, points.Approved
 }
 
+// HasLinks reports whether any route has links of its own: otherwise each issuer's is
+// the only one, and nobody has to ask [Table.Links].
+func (t *Table) HasLinks() bool { return t.linked }
+
+// Links returns the ways to the issuer of a card and programme, as its route lists them;
+// none: the issuer's own link. The slice is the table's.
+func (t *Table) Links(pan points.PAN, program points.ProgramID) []book.RouteLink {
+	if route := t.prefix(pan, program); route != nil {
+		return route.Links
+	}
+	return nil
+}
+
 // prefix finds the longest route of a card; at equal length the one for just
-// this programme wins.
-func (t *Table) prefix(pan points.PAN, program points.ProgramID) (points.IssuerID, bool) {
+// this programme wins. nil: there is none.
+func (t *Table) prefix(pan points.PAN, program points.ProgramID) *book.Route {
 	for digits := min(t.longest, pan.Len()); digits > 0; digits-- {
 		prefix, ok := pan.Prefix(digits)
 		if !ok {
 			continue
 		}
 		if program != 0 {
-			if issuer, ok := t.routes[routeKey{prefix, digits, program}]; ok {
-				return issuer, true
+			if route := t.routes[routeKey{prefix, digits, program}]; route != nil {
+				return route
 			}
 		}
-		if issuer, ok := t.routes[routeKey{prefix, digits, 0}]; ok {
-			return issuer, true
+		if route := t.routes[routeKey{prefix, digits, 0}]; route != nil {
+			return route
 		}
 	}
-	return 0, false
+	return nil
 }

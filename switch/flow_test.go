@@ -16,6 +16,7 @@ import (
 
 	"github.com/lianfen/lianfen/ledger/book"
 	"github.com/lianfen/lianfen/points"
+	"github.com/lianfen/lianfen/router"
 	"github.com/lianfen/lianfen/switch/dialect"
 )
 
@@ -29,6 +30,7 @@ import (
 //	card NAME status=STATUS          an operator changes a card
 //	program N status=STATUS          ... a programme
 //	give member=N program=N amount=N ... a balance
+//	tender MERCHANT terms=(...)      the terms on which programmes pay together there
 //	accounts                         what all members have
 //	wait DURATION, cutover DATE      time passes
 //	restart                          the house is stopped and started again
@@ -100,6 +102,13 @@ func (s *story) act(td *datadriven.TestData) string {
 		return s.changeCard(td)
 	case "program":
 		return s.changeProgram(td)
+	case "tender":
+		var err error
+		merchant := *s.h.router.Table().MerchantOf(parseMerchant(s.t, td.CmdArgs[0].Key))
+		merchant.Tender, err = router.ParseTender(strings.Join(td.CmdArgs[1].Vals, ","))
+		require.NoError(s.t, err)
+		s.h.put(book.Entry{Merchant: &merchant})
+		return ""
 	case "give":
 		var member points.MemberID
 		var program points.ProgramID
@@ -466,6 +475,9 @@ func describeAnswer(x *sent, echo *points.Request) string {
 	}
 	if r.Used != 0 || r.SelfPaid != 0 {
 		fmt.Fprintf(&out, " used %d to pay %d", r.Used, r.SelfPaid)
+	}
+	for _, p := range r.Paid[:r.NPaid] {
+		fmt.Fprintf(&out, " (%d pays %d with %d)", p.Program, p.Covers, p.Amount)
 	}
 	if r.Issuer != 0 {
 		fmt.Fprintf(&out, " issuer %d", r.Issuer)

@@ -65,6 +65,9 @@ type StandIn struct {
 	MaxDay    points.Amount // for one card, programme and business date; 0: no limit
 	MaxCount  uint32        // likewise
 	Refused   map[points.CardToken]bool
+	// AfterTimeout approves also what the host was asked and has not answered. Its
+	// reversal goes out first, then the advice, so that it never counts both.
+	AfterTimeout bool
 }
 
 // IssuersOptions is what [Issuers] are made of.
@@ -88,6 +91,7 @@ type Issuers struct {
 	opts    IssuersOptions
 	metrics *issuerMetrics
 	wake    chan struct{} // capacity 1: something may be due
+	room    *room
 
 	mu   sync.Mutex // guards legs
 	legs map[string]*leg
@@ -102,7 +106,7 @@ func NewIssuers(opts IssuersOptions) (*Issuers, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Issuers{opts: opts, metrics: m, wake: make(chan struct{}, 1), legs: make(map[string]*leg)}
+	s := &Issuers{opts: opts, metrics: m, wake: make(chan struct{}, 1), room: newRoom(), legs: make(map[string]*leg)}
 	if err := s.Reload(opts.Links); err != nil {
 		return nil, err
 	}

@@ -70,6 +70,7 @@ var outletStates = [...]string{outletDown: "down", outletDialling: "dialling", o
 // reload puts profile in force.
 func (l *leg) reload(profile *LinkProfile) {
 	l.do(func() {
+		l.legs[l.name] = l
 		l.profile = profile
 		for _, p := range l.paths {
 			p.removed = !slices.ContainsFunc(profile.Paths, func(q PathProfile) bool { return q.Name == p.profile.Name })

@@ -306,6 +306,14 @@ type answer struct {
 	Batch     uint32          `json:"batch,omitempty"`
 	Balances  []balance       `json:"balances,omitempty"`
 	About     string          `json:"about,omitempty"` // what a reversal has met
+	Paid      []paid          `json:"paid,omitempty"`  // by each programme of a sale that several pay
+	ToPay     points.Amount   `json:"to_pay,omitempty"`
+}
+
+type paid struct {
+	Program points.ProgramID `json:"program"`
+	Points  points.Amount    `json:"points"`
+	Covers  points.Amount    `json:"covers"`
 }
 
 type balance struct {
@@ -331,6 +339,10 @@ func answerOf(r *sim.Receipt) answer {
 		}
 		a.Balances = append(a.Balances, balance{b.Program, kind, b.Amount})
 	}
+	for _, p := range resp.Paid[:resp.NPaid] {
+		a.Paid = append(a.Paid, paid{p.Program, p.Amount, p.Covers})
+	}
+	a.ToPay = resp.SelfPaid
 	return a
 }
 
@@ -355,6 +367,12 @@ func (p *pos) explain(cmd *cobra.Command, r *sim.Receipt) error {
 		}
 		if a.Batch != 0 {
 			t.row("batch", a.Batch)
+		}
+		for _, leg := range a.Paid {
+			t.row(fmt.Sprintf("programme %d paid", leg.Program), fmt.Sprintf("%d points for %d  扣减%d积分,抵付%d", leg.Points, leg.Covers, leg.Points, leg.Covers))
+		}
+		if a.ToPay != 0 {
+			t.row("to pay otherwise", fmt.Sprintf("%d  另付%d", a.ToPay, a.ToPay))
 		}
 		for _, b := range a.Balances {
 			t.row(fmt.Sprintf("programme %d %s", b.Program, b.Kind), b.Amount)

@@ -218,7 +218,7 @@ func (b *Book) Date() points.BusinessDate { return b.date }
 // An error is a fault of the Source or a broken invariant of ours; the state is
 // undefined then and every later Apply returns the same error.
 func (b *Book) Apply(pos points.Position, cmd *Command, out *Outcome) error {
-	*out = Outcome{Postings: out.Postings[:0], Lots: out.Lots[:0], Others: out.Others[:0]}
+	*out = Outcome{Postings: out.Postings[:0], Lots: out.Lots[:0], Others: out.Others[:0], Legs: out.Legs[:0]}
 	if b.fault != nil {
 		return b.fault
 	}
@@ -451,7 +451,7 @@ func (b *Book) rollBack(out *Outcome) {
 	for _, a := range b.undo.opened {
 		b.unopen(a)
 	}
-	out.Postings, out.Lots, out.Others = out.Postings[:0], out.Lots[:0], out.Others[:0]
+	out.Postings, out.Lots, out.Others, out.Legs = out.Postings[:0], out.Lots[:0], out.Others[:0], out.Legs[:0]
 	out.Amount, out.Batch, out.More, out.Answer, out.Forwarded = 0, 0, false, 0, false
 	b.fresh = b.fresh[:0]
 }

@@ -99,7 +99,9 @@ type Command struct {
 	OriginalKey points.TraceKey
 	AuthCode    [6]byte // of the original, where the sender quotes it; zero: not checked
 	// Final tells a capture that no other will follow, and an acknowledgement that an
-	// issuer which does not know the original never will.
+	// issuer which does not know the original never will. Where the issuer keeps its own
+	// ledger, a void of a capture opens the hold again, and a reversal is of a part, only
+	// if it is set: records from before did neither.
 	Final bool
 	// PartialOK lets a redemption take what is there.
 	PartialOK bool
@@ -136,8 +138,13 @@ type Command struct {
 
 	// Answer is what the issuer said: to what was forwarded (conclude), to what it was
 	// owed (acknowledge), or to an operator who asked (resolve: Approved, it stands
-	// there; ReversedBefore, it is gone).
+	// there; ReversedBefore, it is gone). Stand-in: NoAnswer, it was asked and is silent;
+	// else it was not reached.
 	Answer points.Reason
+	// Tender are the programmes that a redemption may be paid from, in this order, at most
+	// [MaxTender]; none: Program, or the merchant's first. Amount is in the unit of the
+	// sale then.
+	Tender []TenderTerm
 	// Told is what the issuer says the member has (conclude), at most [points.MaxBalances].
 	Told []Balance
 }
@@ -213,7 +220,11 @@ type Outcome struct {
 
 	Postings []Posting // balance to zero per programme
 	Lots     []LotMove // which lots gave or received, in order
-	Others   []Balance // balances in the member's other programmes, ascending by programme (balance enquiry)
+	Others   []Balance // balances in the member's other programmes, ascending by programme (balance enquiry; of a tender, in its order)
+
+	// Legs are what each programme paid of a redemption of several; Amount is in the unit
+	// of the sale then, and Program the first of them.
+	Legs []TenderLeg
 
 	// Answer is what the acquirer of a forwarded request is told because of this
 	// command (conclude, stand-in, owe); see [Outcome.Told]. 0: nothing.

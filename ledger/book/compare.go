@@ -27,6 +27,7 @@ func (o *Outcome) differs(other *Outcome) string {
 		{"postings", slices.Equal(o.Postings, other.Postings)},
 		{"lots", slices.Equal(o.Lots, other.Lots)},
 		{"others", slices.Equal(o.Others, other.Others)},
+		{"legs", slices.Equal(o.Legs, other.Legs)},
 		{"answer", o.Answer == other.Answer},
 	} {
 		if !field.same {

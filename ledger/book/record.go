@@ -69,8 +69,9 @@ const (
 	hasActual
 	hasAnswer
 	hasTold
+	hasTender
 
-	commandMask = hasTold<<1 - 1
+	commandMask = hasTender<<1 - 1
 )
 
 // AppendRecord appends the journal record of cmd and out to dst. Out.Replayed is
@@ -152,6 +153,7 @@ func (c *Command) mask() uint64 {
 	set(hasActual, c.Actual != 0)
 	set(hasAnswer, c.Answer != 0)
 	set(hasTold, len(c.Told) > 0)
+	set(hasTender, len(c.Tender) > 0)
 	return m
 }
 
@@ -283,12 +285,15 @@ func appendRareFields(dst []byte, c *Command, m uint64) []byte {
 	if m&hasTold != 0 {
 		dst = appendBalances(dst, c.Told)
 	}
+	if m&hasTender != 0 {
+		dst = appendTender(dst, c.Tender)
+	}
 	return dst
 }
 
 // decodeCommand reads a command; groups says whether it may be a group.
 func decodeCommand(r *reader, c *Command, groups bool) {
-	*c = Command{Group: c.Group[:0], Told: c.Told[:0]}
+	*c = Command{Group: c.Group[:0], Told: c.Told[:0], Tender: c.Tender[:0]}
 	c.Kind = Kind(r.byte())
 	m := r.uvarint()
 	if m > commandMask || (m&hasGroup != 0 && !groups) {
@@ -402,6 +407,9 @@ func decodeRareFields(r *reader, c *Command, m uint64) {
 	if m&hasTold != 0 {
 		c.Told = decodeBalances(r, c.Told, points.MaxBalances)
 	}
+	if m&hasTender != 0 {
+		c.Tender = decodeTender(r, c.Tender)
+	}
 }
 
 // Bits of an outcome's mask. Position, reason and date are always there.
@@ -421,8 +429,9 @@ const (
 	outLots
 	outOthers
 	outAnswer
+	outLegs
 
-	outcomeMask = outAnswer<<1 - 1
+	outcomeMask = outLegs<<1 - 1
 )
 
 func (o *Outcome) mask() uint64 {
@@ -447,6 +456,7 @@ func (o *Outcome) mask() uint64 {
 	set(outLots, len(o.Lots) > 0)
 	set(outOthers, len(o.Others) > 0)
 	set(outAnswer, o.Answer != 0)
+	set(outLegs, len(o.Legs) > 0)
 	return m
 }
 
@@ -499,6 +509,30 @@ func appendOutcome(dst []byte, o *Outcome, at points.Timestamp) []byte {
 	if m&outAnswer != 0 {
 		dst = append(dst, byte(o.Answer))
 	}
+	if m&outLegs != 0 {
+		dst = binary.AppendUvarint(dst, uint64(len(o.Legs)))
+		for i := range o.Legs {
+			dst = binary.AppendUvarint(dst, uint64(o.Legs[i].Program))
+			dst = appendAmount(appendAmount(dst, o.Legs[i].Amount), o.Legs[i].Covers)
+		}
+	}
+	return dst
+}
+
+func appendTender(dst []byte, terms []TenderTerm) []byte {
+	dst = binary.AppendUvarint(dst, uint64(len(terms)))
+	for _, term := range terms {
+		dst = binary.AppendUvarint(dst, uint64(term.Program))
+		dst = binary.AppendUvarint(dst, uint64(term.Points))
+		dst = binary.AppendUvarint(dst, uint64(term.Per))
+	}
+	return dst
+}
+
+func decodeTender(r *reader, dst []TenderTerm) []TenderTerm {
+	for range r.count(MaxTender, 3) {
+		dst = append(dst, TenderTerm{Program: r.program(), Points: r.uint32(), Per: r.uint32()})
+	}
 	return dst
 }
 
@@ -522,7 +556,7 @@ func decodeBalances(r *reader, dst []Balance, limit int) []Balance {
 }
 
 func decodeOutcome(r *reader, o *Outcome, at points.Timestamp) {
-	*o = Outcome{Postings: o.Postings[:0], Lots: o.Lots[:0], Others: o.Others[:0]}
+	*o = Outcome{Postings: o.Postings[:0], Lots: o.Lots[:0], Others: o.Others[:0], Legs: o.Legs[:0]}
 	o.Position = points.Position(r.uvarint())
 	o.Reason = points.Reason(r.byte())
 	o.Posted = r.timestamp() + at
@@ -571,6 +605,13 @@ func decodeOutcome(r *reader, o *Outcome, at points.Timestamp) {
 	}
 	if m&outAnswer != 0 {
 		o.Answer = points.Reason(r.byte())
+	}
+	if m&outLegs != 0 {
+		for range r.count(MaxTender, 3) {
+			leg := TenderLeg{Program: r.program()}
+			leg.Amount, leg.Covers = r.amount(), r.amount()
+			o.Legs = append(o.Legs, leg)
+		}
 	}
 }
 
@@ -696,6 +737,8 @@ func (c *Command) malformed(inGroup bool) error {
 		return points.Errorf(points.FormatError, "a group of %d commands: want at most %d", len(c.Group), maxGroup)
 	case len(c.Told) > points.MaxBalances:
 		return points.Errorf(points.FormatError, "%d balances: want at most %d", len(c.Told), points.MaxBalances)
+	case !validTender(c.Tender):
+		return points.Errorf(points.FormatError, "tender: want each programme once, at most %d, with points and per of 1 or more", MaxTender)
 	case (c.Kind == KindGroup) != (len(c.Group) > 0) || (inGroup && c.Kind == KindGroup):
 		return points.Errorf(points.FormatError, "a command of kind %v with %d in its group", c.Kind, len(c.Group))
 	case c.At < 0 || c.At > math.MaxInt64/2:

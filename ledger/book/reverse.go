@@ -151,11 +151,17 @@ func (b *Book) reverseSale(rec *Record, t *transaction, out *Outcome) (points.Re
 		if t.voided != 0 {
 			return points.Approved, nil
 		}
-		left -= t.returned()
+		left -= t.returnedFrom(rec)
 	}
 	out.Amount = left
 	if left == 0 {
 		return points.Approved, nil
+	}
+	if len(sale.Legs) > 0 {
+		if reason, err := b.giveBackTender(rec, t, left, left == sale.Amount, out); err != nil || !reason.Approved() {
+			return reason, err
+		}
+		return points.Approved, b.reopenLegs(rec)
 	}
 	a := b.shown
 	if rec.Command.Kind == KindCapture {
@@ -201,7 +207,12 @@ func (b *Book) reverseVoid(rec *Record, out *Outcome) (points.Reason, error) {
 		reason, err = b.recapture(rec, b.second.Outcome.Original, out)
 	default:
 		reason, err = b.undoPostings(rec, out)
-		if err == nil && reason.Approved() && kind == KindRedeem && sameDay {
+		if err != nil || !reason.Approved() || kind != KindRedeem || !sameDay {
+			break
+		}
+		if len(b.second.Outcome.Legs) > 0 {
+			err = b.recountLegs(&b.second)
+		} else {
 			b.change(b.shown)
 			b.shown.countRedeemed(b.date, rec.Outcome.Amount, 1)
 		}

@@ -190,6 +190,13 @@ func (s *teller) command(t *testing.T, words []string) book.Command {
 			cmd.Original = points.Position(n)
 		case "code":
 			copy(cmd.AuthCode[:], value)
+		case "tender": // 900:1/1+901:3/2
+			for item := range strings.SplitSeq(value, "+") {
+				var term book.TenderTerm
+				_, err := fmt.Sscanf(item, "%d:%d/%d", &term.Program, &term.Points, &term.Per)
+				require.NoError(t, err)
+				cmd.Tender = append(cmd.Tender, term)
+			}
 		case "actual":
 			cmd.Actual = points.Amount(n)
 		case "final":
@@ -338,6 +345,9 @@ func (s *teller) show(text *strings.Builder, out *book.Outcome) {
 			from = "held"
 		}
 		fmt.Fprintf(text, "  %-10s %d/%-5d %+8d   %s\n", "  lot", move.Account.Program, move.Account.Party, move.Amount, lotName(move.Lot)+" "+from)
+	}
+	for _, leg := range out.Legs {
+		fmt.Fprintf(text, "  paid       %d: %d points for %d\n", leg.Program, leg.Amount, leg.Covers)
 	}
 	for _, other := range out.Others {
 		fmt.Fprintf(text, "  also in    %d: free %d held %d\n", other.Program, other.Free, other.Held)

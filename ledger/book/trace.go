@@ -203,11 +203,7 @@ func (b *Book) recall(cmd *Command, out *Outcome) (done bool, err error) {
 			return true, b.recallRemote(position, out)
 		}
 	}
-	postings, lots, others := out.Postings, out.Lots, out.Others
-	*out = rec.Outcome
-	out.Postings = append(postings[:0], rec.Outcome.Postings...)
-	out.Lots = append(lots[:0], rec.Outcome.Lots...)
-	out.Others = append(others[:0], rec.Outcome.Others...)
+	rec.Outcome.copyTo(out)
 	out.Replayed = true
 	return true, nil
 }

@@ -103,7 +103,7 @@ const protocolAnswers = `
 | DE60, pos | kind 2, batch 6, network code 3, terminal capability 1, chip condition 1, part in points accepted 1, account type 3 (048 issuer points, 065 alliance points). Requests have 11 to 14 digits, or 17 and more; an answer has the first 11 |
 | DE61, pos | original: batch 6, STAN 6, date 4 (MMDD, 0000 unknown), authorisation mode 2, institution 11. Terminals may stop after the STAN, or anywhere after the date |
 | DE62, request | product code, 60 characters at most; of a swap the quote's DE62 as it came; of a pos transfer the target card |
-| DE62, answer | points used 10, amount paid otherwise 12 |
+| DE62, answer | points used 10, amount paid otherwise 12; of a sale that several programmes pay, in its unit, and for each of up to 4: programme 3, points taken 12, what they cover 12 |
 | DE63, request, pos | operator 3 (sign-on, batch close), card organisation 3 (refund) |
 | DE63, answer, host | RRN and our twelve characters; DE37 is the acquirer's own |
 | DE90, host | message type 4, STAN 6, transmission time 10, acquirer 11, forwarder 11 |

@@ -229,9 +229,20 @@ func (d *Dialect) incomplete(u *rule, req *points.Request) *FormatError {
 // message type itself. The error is a [*FormatError] that names what cannot be
 // written.
 func (d *Dialect) Complete(req *points.Request) error {
+	_, err := d.completed(nil, req, false)
+	return err
+}
+
+// CompleteAppend is [Dialect.Complete] and, of the completed req,
+// [Dialect.AppendRequest], for less than both cost.
+func (d *Dialect) CompleteAppend(dst []byte, req *points.Request) ([]byte, error) {
+	return d.completed(dst, req, true)
+}
+
+func (d *Dialect) completed(dst []byte, req *points.Request, write bool) ([]byte, error) {
 	f, err := d.draftRequest(req, nil)
 	if err != nil {
-		return err
+		return dst, err
 	}
 	defer d.discard(f)
 	for de := 2; de <= lastElement; de++ {
@@ -239,7 +250,14 @@ func (d *Dialect) Complete(req *points.Request) error {
 			req.Mark(de)
 		}
 	}
-	return nil
+	if !write {
+		return dst, nil
+	}
+	longer, err := d.append(dst, f)
+	if err != nil {
+		return dst, err
+	}
+	return longer, nil
 }
 
 // AppendRequest appends the frame of req, without length bytes, and returns the

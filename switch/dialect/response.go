@@ -141,15 +141,28 @@ func appendBalances(dst []byte, resp *points.Response) []byte {
 	return dst
 }
 
-// used62 is DE62 of a points answer: points used 10, amount paid otherwise 12.
-const used62 = 22
+// used62 is DE62 of a points answer: points used 10, amount paid otherwise 12. Behind it
+// stands, of a sale that several programmes paid, for each: programme 3, points taken 12,
+// what they cover of the sale 12.
+const used62, paid62 = 22, 3 + 12 + 12
+
+// paidIn is how many programmes stand in a DE62 of an answer; ok is false where it is no
+// such field.
+func paidIn(value []byte) (n int, ok bool) {
+	n = (len(value) - used62) / paid62
+	return n, len(value) >= used62 && (len(value)-used62)%paid62 == 0 && n <= points.MaxPaid && classN.check(value) == nil
+}
 
 func appendUsed(dst []byte, resp *points.Response) []byte {
 	const mostUsed points.Amount = 9_999_999_999
 	if (resp.Used == 0 && resp.SelfPaid == 0) || resp.Used < 0 || resp.Used > mostUsed {
 		return dst
 	}
-	return appendBounded(appendBounded(dst, resp.Used, 10), resp.SelfPaid, 12)
+	dst = appendBounded(appendBounded(dst, resp.Used, 10), resp.SelfPaid, 12)
+	for _, p := range resp.Paid[:min(int(resp.NPaid), len(resp.Paid))] {
+		dst = appendBounded(appendBounded(appendProgram(dst, p.Program), p.Amount, 12), p.Covers, 12)
+	}
+	return dst
 }
 
 // posAnswer writes what dialect pos adds: the clock, the RRN, the two
@@ -370,10 +383,7 @@ func (d *Dialect) readAnswer(m *message, resp *points.Response) *FormatError {
 			return fault(54, "%s", wrong)
 		}
 	}
-	if len(v[62]) == used62 && classN.check(v[62]) == nil {
-		resp.Used = points.Amount(number(v[62][:10]))     //nolint:gosec // ten digits.
-		resp.SelfPaid = points.Amount(number(v[62][10:])) //nolint:gosec // twelve digits.
-	}
+	readUsed(v[62], resp)
 	if d.packed {
 		readPosAnswer(m, resp)
 	} else {
@@ -384,6 +394,21 @@ func (d *Dialect) readAnswer(m *message, resp *points.Response) *FormatError {
 		resp.Reason = points.OriginalDiffers
 	}
 	return nil
+}
+
+// readUsed reads DE62 of a points answer; what is none is left alone.
+func readUsed(value []byte, resp *points.Response) {
+	n, ok := paidIn(value)
+	if !ok {
+		return
+	}
+	amount := func(from, to int) points.Amount { return points.Amount(number(value[from:to])) } //nolint:gosec // twelve digits at most.
+	resp.Used, resp.SelfPaid = amount(0, 10), amount(10, used62)
+	for i := range n {
+		at := used62 + i*paid62
+		program := points.ProgramID(number(value[at : at+3])) //nolint:gosec // three digits.
+		resp.AddPaid(points.Paid{Program: program, Amount: amount(at+3, at+15), Covers: amount(at+15, at+paid62)})
+	}
 }
 
 // resultOf returns the result of a batch close, 0 where there is none.

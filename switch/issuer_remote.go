@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -434,8 +435,8 @@ func (l *leg) expired(w await, now points.Timestamp) {
 
 // lost ends the wait for every answer that should have come over o. mu is held.
 func (l *leg) lost(o *outlet, now points.Timestamp) {
-	for _, f := range l.flights {
-		if f.outlet == o {
+	for _, position := range slices.Sorted(maps.Keys(l.flights)) { // In the order of the journal.
+		if f := l.flights[position]; f.outlet == o {
 			if w, ok := l.pending.Take(f.key); ok {
 				l.expired(w, now)
 			}
@@ -536,4 +537,25 @@ func (l *leg) advance(now points.Timestamp) (wait time.Duration, dials []*outlet
 		wait = since(next, now)
 	})
 	return wait, dials
+}
+
+// busy reports whether a look at the book is due, or the ledger has a command about
+// what is under way.
+func (l *leg) busy() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.notices) > 0 || len(l.start) > 0 {
+		return true
+	}
+	for _, it := range l.order {
+		if it.state == itemJudged {
+			return true
+		}
+	}
+	for _, f := range l.flights {
+		if f.cmd.Kind != 0 {
+			return true
+		}
+	}
+	return false
 }

@@ -159,7 +159,7 @@ func (h *house) round() {
 	for more, n := true, 0; more; n++ {
 		require.Less(h.t, n, 100, "the leg does not come to rest")
 		var err error
-		more, err = h.issuers.Round(h.t.Context())
+		_, more, err = h.issuers.Round(h.t.Context())
 		require.NoError(h.t, err)
 		h.view(func(*book.Book) {}) // What was submitted is durable, and told.
 	}

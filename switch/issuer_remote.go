@@ -47,6 +47,7 @@ type leg struct {
 	again   []func()                       // what the ledger had no room for
 	againAt points.Timestamp
 	planned points.Timestamp // when Run looks again at the latest
+	seen    points.Timestamp // the clock, when Run looked last
 	after   []func()
 
 	saf
@@ -186,6 +187,9 @@ func (l *leg) dispatch(o *outlet, frame []byte, key replyKey, w await) error {
 		return fmt.Errorf("switch: link %s: %w", l.name, err)
 	}
 	o.inFlight++
+	if w.outlet == nil { // Only now: what was not sent tries nothing.
+		o.path.breaker.Allows(w.sent)
+	}
 	l.plan(points.TimestampOf(w.due))
 	return nil
 }
@@ -208,7 +212,6 @@ func (l *leg) choose(now points.Timestamp) (*outlet, points.Reason) {
 	}
 	l.turn++
 	p := l.paths[i]
-	p.breaker.Allows(now)
 	return p.idlest(l.profile.MaxInFlight), points.Approved
 }
 
@@ -513,6 +516,10 @@ func (l *leg) refresh(ctx context.Context) error {
 // connections that are to be dialled.
 func (l *leg) advance(now points.Timestamp) (wait time.Duration, dials []*outlet) {
 	l.do(func() {
+		if now < l.seen {
+			l.setBack(now.Sub(l.seen))
+		}
+		l.seen = now
 		if len(l.again) > 0 && now >= l.againAt {
 			again := l.again
 			l.again = nil
@@ -537,6 +544,24 @@ func (l *leg) advance(now points.Timestamp) (wait time.Duration, dials []*outlet
 		wait = since(next, now)
 	})
 	return wait, dials
+}
+
+// setBack moves all that is planned by d, below zero, because the clock was set back:
+// else a line would not be dialled, and nothing sent again, until it has caught up. mu
+// is held.
+func (l *leg) setBack(d time.Duration) {
+	l.of.opts.Log.Warn("the clock was set back", slog.String("link", l.name), slog.Duration("by", -d))
+	l.againAt = l.againAt.Add(d)
+	l.pending.Adjust(d)
+	for _, it := range l.order {
+		it.due = it.due.Add(d)
+	}
+	for _, p := range l.paths {
+		p.breaker.Adjust(d)
+		for _, o := range p.outlets {
+			o.since, o.heard, o.dialAt = o.since.Add(d), o.heard.Add(d), o.dialAt.Add(d)
+		}
+	}
 }
 
 // busy reports whether a look at the book is due, or the ledger has a command about

@@ -111,16 +111,23 @@ func (l *leg) forget(it *item, position points.Position) {
 	if it == nil || it.state == 0 {
 		return
 	}
-	if it.state == itemSent {
-		if _, ok := l.pending.Take(it.key); ok {
-			it.outlet.inFlight--
-		}
-	}
+	l.takeBack(it)
 	delete(l.late, it.late)
 	if at := slices.Index(l.order, it); at >= 0 {
 		l.order = slices.Delete(l.order, at, at+1)
 	}
 	l.of.metrics.owed(l.name, it.kind(), -1)
+}
+
+// takeBack ends the wait for the answer to an item. mu is held.
+func (l *leg) takeBack(it *item) {
+	if it.state != itemSent {
+		return
+	}
+	if _, ok := l.pending.Take(it.key); ok {
+		it.outlet.inFlight--
+		it.outlet.path.breaker.Abandoned()
+	}
 }
 
 // pause is the time before the next sending of what was sent attempt times.
@@ -237,11 +244,7 @@ func ends(it *item, reason points.Reason, unknownEnds bool) bool {
 
 // giveUp leaves an item to the operators. mu is held.
 func (l *leg) giveUp(it *item) {
-	if it.state == itemSent {
-		if _, ok := l.pending.Take(it.key); ok {
-			it.outlet.inFlight--
-		}
-	}
+	l.takeBack(it)
 	l.of.metrics.givenUp.WithLabelValues(l.name).Inc()
 	l.of.opts.Log.Error("an issuer has not acknowledged what it is owed; the operators' queue has it",
 		slog.String("link", l.name), slog.Uint64("position", uint64(it.view.Position)), slog.String("kind", it.kind()), slog.Int("sent", it.attempt))

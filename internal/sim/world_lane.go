@@ -483,8 +483,8 @@ func (l *lane) same(r *receipt, frame []byte, resp *points.Response) {
 	if bytes.Equal(frame, r.got) || (r.undo != nil && resp.Reason == points.ReversedBefore) {
 		return
 	}
-	if resp.Position == 0 || r.resp.Position == 0 {
-		return // Refused at the door, which remembers nothing.
+	if resp.Position == 0 || r.resp.Position == 0 || r.card == nil {
+		return // Refused at the door, which remembers nothing; a sign-on has no identity.
 	}
 	l.w.mismatch(r.card, "%s: %s is answered %s the first time and %s the second", l.name, r, code(&r.resp), code(resp))
 }

@@ -471,10 +471,11 @@ func (l *leg) refresh(ctx context.Context) error {
 	}
 	views := make(map[points.Position]book.RemoteView)
 	err := l.of.opts.Ledger.View(ctx, func(b *book.Book) error {
+		wanted := slices.Clone(notices)
 		for _, f := range start {
-			notices = append(notices, f.view.Position)
+			wanted = append(wanted, f.view.Position, f.view.Original)
 		}
-		for _, position := range notices {
+		for _, position := range wanted {
 			view, ok, err := b.Remote(position)
 			if err != nil || !ok {
 				return errors.Join(err, unlessOK(ok, position))
@@ -499,11 +500,15 @@ func (l *leg) refresh(ctx context.Context) error {
 	l.do(func() {
 		for _, f := range start {
 			f.view = views[f.view.Position]
-			if f.view.Phase == book.RemoteOpen {
-				l.send(f)
-			} else {
+			switch {
+			case f.view.Phase != book.RemoteOpen:
 				l.conclude(f, points.ReversedBefore)
+			case views[f.view.Original].Phase == book.RemoteTold:
+				l.unsent(f, points.IssuerDown) // The issuer has not heard of the original yet.
+			default:
+				l.send(f)
 			}
+			l.owes(f.view)
 		}
 		for _, position := range notices {
 			l.owes(views[position])

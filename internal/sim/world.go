@@ -46,6 +46,7 @@ type World struct {
 	skew    time.Duration    // of the switch's clock
 	clock   atomic.Int64     // the switch's clock, in microseconds
 	calm    bool             // nothing goes wrong any more
+	calmed  points.Timestamp // since when
 	fault   error            // what ended the run before its time
 	wrong   *Mismatch
 
@@ -196,7 +197,7 @@ func (w *World) drain() {
 		w.powerCut()
 	}
 	w.step(nil, "from here on nothing goes wrong")
-	w.calm = true
+	w.calm, w.calmed = true, w.now
 	w.skew = 0
 	w.setClock()
 	w.operator.restore()

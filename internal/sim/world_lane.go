@@ -492,12 +492,10 @@ func (l *lane) same(r *receipt, frame []byte, resp *points.Response) {
 // answered believes an answer.
 func (l *lane) answered(r *receipt, frame []byte, resp *points.Response) {
 	w := l.w
-	if l.door(resp) && (r.sends > 1 || resp.Reason != points.NotFresh) && r.req.Function != points.SignOn && r.req.Function != points.Balance {
+	if l.door(resp) && r.req.Function != points.SignOn && r.req.Function != points.Balance {
 		// Refused at the door, which does not know what became of it before.
 		w.did("refused at the door")
-		if r.told() {
-			l.send(r, answerIn)
-		} else {
+		if !r.told() { // What is told is told again when its time is over.
 			l.reverse(r, "98")
 		}
 		return
@@ -536,7 +534,7 @@ func (l *lane) door(resp *points.Response) bool {
 	case "97", "03", "58", "96", "30":
 		return true
 	case "94":
-		return resp.Reason == points.NotFresh
+		return resp.Position == 0
 	default:
 		return false
 	}
@@ -547,7 +545,7 @@ func (l *lane) undone(u *receipt, frame []byte, resp *points.Response) {
 	w := l.w
 	if !resp.Reason.Approved() {
 		w.did("reversal refused " + resp.Reason.DE39())
-		if w.calm && u.sends > 20 {
+		if w.calm && w.now > w.calmed.Add(quietTime/2) {
 			w.mismatch(u.card, "%s: %s is refused with %s and no end", l.name, u, code(resp))
 			return
 		}

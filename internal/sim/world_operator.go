@@ -7,6 +7,7 @@ import (
 
 	"github.com/lianfen/lianfen/ledger/book"
 	"github.com/lianfen/lianfen/points"
+	"github.com/lianfen/lianfen/router"
 	"github.com/lianfen/lianfen/switch/dialect"
 )
 
@@ -241,7 +242,9 @@ func (o *operator) change() {
 	w.did("change by an operator")
 	switch w.rng.IntN(5) {
 	case 0:
-		o.enter()
+		if table := w.house.router.Table(); active(table, worldHouse) && active(table, worldMiles) {
+			o.enter()
+		}
 	case 1:
 		o.changeProgram()
 	case 2:
@@ -251,6 +254,11 @@ func (o *operator) change() {
 	default:
 		o.resolve()
 	}
+}
+
+func active(table *router.Table, id points.ProgramID) bool {
+	program, ok := table.Program(id)
+	return ok && program.Status == book.Active
 }
 
 // changeProgram gives a programme other limits, or closes it for a while.

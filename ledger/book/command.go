@@ -103,6 +103,9 @@ type Command struct {
 	Final bool
 	// PartialOK lets a redemption take what is there.
 	PartialOK bool
+	// RepeatOnly answers a key that is known, and refuses any other as not fresh. It is
+	// not written: what is refused so leaves no trace.
+	RepeatOnly bool
 
 	ToCard   points.CardToken // transfer: who receives
 	ToMember points.MemberID

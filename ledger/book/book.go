@@ -247,7 +247,7 @@ func (b *Book) apply(cmd *Command, out *Outcome) error {
 		}
 	}
 	if cmd.RepeatOnly {
-		out.Reason = points.NotFresh
+		out.Reason, out.Date = points.NotFresh, 0
 		return nil
 	}
 	b.begin()

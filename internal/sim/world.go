@@ -148,35 +148,33 @@ func worldOpens() points.Timestamp {
 // RunWorld plays the world of a seed to its end and compares the books. The error is of
 // the machinery; what does not agree is in the report.
 func RunWorld(ctx context.Context, opts WorldOptions) (WorldReport, error) {
-	w := &World{
-		ctx: ctx, opts: opts, rng: rand.New(rand.NewPCG(opts.Seed, 0x6c69616e66656e)), now: worldOpens(), //nolint:gosec // chance from a seed is what is wanted.
-		report: WorldReport{Seed: opts.Seed, Did: make(map[string]int)},
-	}
-	mix, names, err := newMix(w.rng, opts.Faults)
+	w, err := newWorld(ctx, opts)
 	if err != nil {
-		return w.report, err
+		return WorldReport{Seed: opts.Seed}, err
 	}
-	w.mix, w.report.Faults = mix, names
-	w.clock.Store(int64(w.now))
-	began := w.now
 	err = w.play()
-	if w.house != nil {
-		err = errors.Join(err, w.house.stop())
+	if err == nil && w.wrong == nil {
+		err = w.compare()
 	}
-	w.report.Played = w.now.Sub(began)
-	w.report.Mismatch = w.wrong
-	if w.wrong != nil {
-		w.wrong.Steps = w.around(w.wrong.Card)
+	if err := errors.Join(err, w.close()); err != nil {
+		return w.report, fmt.Errorf("simulation of seed %d: %w", opts.Seed, err)
 	}
-	if opts.Steps {
-		w.report.Steps = w.around("*")
-	}
-	if err != nil {
-		err = fmt.Errorf("simulation of seed %d: %w", opts.Seed, err)
-	}
-	return w.report, err
+	return w.report, nil
 }
 
+// newWorld makes the world of a seed, in which nothing has happened yet.
+func newWorld(ctx context.Context, opts WorldOptions) (*World, error) {
+	w := &World{
+		ctx: ctx, opts: opts, now: worldOpens(), report: WorldReport{Seed: opts.Seed, Did: make(map[string]int)},
+		rng: rand.New(rand.NewPCG(opts.Seed, 0x6c69616e66656e)), //nolint:gosec // chance from a seed is what is wanted.
+	}
+	w.setClock()
+	var err error
+	w.mix, w.report.Faults, err = newMix(w.rng, opts.Faults)
+	return w, err
+}
+
+// play plays the world until everything has come to its end.
 func (w *World) play() error {
 	if err := w.furnish(); err != nil {
 		return err
@@ -185,10 +183,22 @@ func (w *World) play() error {
 	w.plan(length)
 	w.until(w.now.Add(length), func() bool { return false })
 	w.drain()
-	if w.fault != nil || w.wrong != nil {
-		return w.fault
+	return w.fault
+}
+
+// close ends the house and the report.
+func (w *World) close() error {
+	w.report.Played = w.now.Sub(worldOpens())
+	if w.report.Mismatch = w.wrong; w.wrong != nil {
+		w.wrong.Steps = w.around(w.wrong.Card)
 	}
-	return w.compare()
+	if w.opts.Steps {
+		w.report.Steps = w.around("*")
+	}
+	if w.house == nil {
+		return nil
+	}
+	return w.house.stop()
 }
 
 // drain lets everything come to its end, with nothing going wrong any more.

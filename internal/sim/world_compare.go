@@ -279,17 +279,13 @@ func (w *World) compareSums(j *journal) {
 			if r.card == nil {
 				continue
 			}
-			due[book.AccountKey{Kind: book.ClearingAccount, Program: r.program(), Party: uint64(l.acquirer)}] += r.gives()
+			due[book.AccountKey{Kind: book.ClearingAccount, Program: r.program(), Party: uint64(l.acquirer)}] += w.dueFor(j, r)
 			if r.card.bank == nil {
 				key := book.AccountKey{Kind: book.MemberAccount, Program: r.program(), Party: uint64(r.card.member)}
 				due[key] -= r.gives()
 				held[key] += l.held(r)
 			}
 		}
-	}
-	for position := range w.operator.resolved {
-		due = nil // Whoever was told otherwise is not right any more; RRN by RRN it was checked above.
-		_ = position
 	}
 	err := w.house.ledger.View(w.ctx, func(b *book.Book) error {
 		for _, key := range slices.SortedFunc(maps.Keys(due), func(x, y book.AccountKey) int {
@@ -309,6 +305,19 @@ func (w *World) compareSums(j *journal) {
 		return nil
 	})
 	w.fail(err)
+}
+
+// dueFor is what is due for a receipt: as the acquirer has it, but for what an operator
+// had to decide, where the acquirer was told otherwise.
+func (w *World) dueFor(j *journal, r *receipt) points.Amount {
+	positions := j.byKey[r.traceKey()]
+	if len(positions) == 0 || w.operator.resolved[positions[0]] == "" {
+		return r.gives()
+	}
+	if m := j.moved[positions[0]]; m != nil {
+		return m.clearing
+	}
+	return 0
 }
 
 // held is what a pre-authorisation still reserves, as its receipts have it.

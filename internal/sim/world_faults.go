@@ -35,6 +35,8 @@ type mix struct {
 	jumps                                int
 	cutOvers                             int
 	changes                              int
+	// Of the ledger: what is no fault, and changes no outcome.
+	accounts, checkpoint int
 }
 
 // newMix draws what goes wrong, of the kinds that are named.
@@ -83,6 +85,7 @@ func newMix(rng *rand.Rand, names []string) (m mix, used []string, err error) {
 			m.changes = all.changes
 		}
 	}
+	m.accounts, m.checkpoint = 4*rng.IntN(2), 20+rng.IntN(200)
 	return m, used, nil
 }
 

@@ -59,7 +59,8 @@ func (h *house) open() error {
 		return err
 	}
 	h.ledger, err = ledger.Open(w.ctx, ledger.Options{
-		Store: st, Genesis: worldGenesis, GenesisAt: w.switchTime(), TraceDays: 8, CheckpointEvery: 100, CheckpointInterval: lasting,
+		Store: st, Genesis: worldGenesis, GenesisAt: w.switchTime(), TraceDays: 8,
+		Accounts: w.mix.accounts, CheckpointEvery: w.mix.checkpoint, CheckpointInterval: lasting,
 	})
 	if err != nil {
 		return errors.Join(err, st.Close())

@@ -240,7 +240,7 @@ func (o *operator) change() {
 		return
 	}
 	w.did("change by an operator")
-	switch w.rng.IntN(5) {
+	switch w.rng.IntN(6) {
 	case 0:
 		if table := w.house.router.Table(); active(table, worldHouse) && active(table, worldMiles) {
 			o.enter()
@@ -251,6 +251,8 @@ func (o *operator) change() {
 		o.suspend()
 	case 3:
 		o.reorder()
+	case 4:
+		o.reload()
 	default:
 		o.resolve()
 	}
@@ -335,6 +337,19 @@ func (o *operator) reorder() {
 	o.put(book.Entry{Merchant: &changed})
 }
 
+// reload gives the links another number of connections.
+func (o *operator) reload() {
+	w := o.w
+	profiles := w.profiles(w.house.key)
+	for i := range profiles {
+		profiles[i].Paths[0].Connections = 1 + w.rng.IntN(3)
+	}
+	w.step(nil, "the links are configured anew")
+	if err := w.house.issuers.Reload(profiles); err != nil {
+		w.fail(err)
+	}
+}
+
 // later has something put right after a while, when an operator can, and in the end.
 func (o *operator) later(do func()) {
 	w := o.w
@@ -372,15 +387,23 @@ func (o *operator) watch() {
 	})
 }
 
-// cutOver ends the business date.
-func (o *operator) cutOver() {
+// cutOver ends the business date: if it can be, while a bank has been asked and has not
+// answered.
+func (o *operator) cutOver() { o.cutOverSoon(100) }
+
+func (o *operator) cutOverSoon(looks int) {
 	w := o.w
 	if !o.able() || w.calm {
 		return
 	}
+	open := w.unfinished(func(v *book.RemoteView) bool { return v.Phase == book.RemoteOpen })
+	if len(open) == 0 && looks > 0 {
+		w.after(w.between(0, 200*time.Millisecond), func() { o.cutOverSoon(looks - 1) })
+		return
+	}
 	o.date = o.date.AddDays(1)
 	w.did("cut-over")
-	w.step(nil, "cut-over: business date %v begins", o.date)
+	w.step(nil, "cut-over: business date %v begins, while %d requests have no answer", o.date, len(open))
 	o.do(book.Command{Kind: book.KindCutOver, Date: o.date, TraceDays: 8, Operator: "anna"})
 }
 

@@ -163,9 +163,16 @@ func (l *Ledger) commit() {
 			l.advance(g)
 		}
 		l.release(g)
+		if after := l.afterGroup.Load(); after != nil {
+			(*after)()
+		}
 		l.free <- g
 	}
 }
+
+// AfterGroup sets what the committing goroutine calls when it has told the
+// outcomes of a group, so that answers can go out together. It must be short.
+func (l *Ledger) AfterGroup(call func()) { l.afterGroup.Store(&call) }
 
 // release answers the items of a durable group.
 func (l *Ledger) release(g *group) {

@@ -44,7 +44,7 @@ type Options struct {
 const (
 	DefaultQueue              = 65_536
 	DefaultGroupMax           = 4_096
-	DefaultGroupsInFlight     = 4
+	DefaultGroupsInFlight     = 2
 	DefaultCheckpointEvery    = 1_000_000
 	DefaultCheckpointInterval = time.Minute
 
@@ -102,6 +102,7 @@ type Ledger struct {
 
 	free       chan *group
 	committing chan *group
+	afterGroup atomic.Pointer[func()]
 	sealed     chan sealedCheckpoint // to the checkpointing goroutine
 	ended      chan error            // and back
 

@@ -76,8 +76,9 @@ func (l *Ledger) SubmitAll(asks []Ask) {
 		l.push(item{cmd: asks[taken].Command, done: asks[taken].Done})
 		taken++
 	}
+	first := taken > 0 && l.queue.count <= taken
 	l.mu.Unlock()
-	if taken > 0 {
+	if first {
 		l.rouse()
 	}
 	for _, ask := range asks[taken:] {

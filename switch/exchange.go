@@ -1,6 +1,7 @@
 package pointswitch
 
 import (
+	"github.com/lianfen/lianfen/ledger"
 	"github.com/lianfen/lianfen/ledger/book"
 	"github.com/lianfen/lianfen/points"
 	"github.com/lianfen/lianfen/router"
@@ -51,13 +52,26 @@ func (x *exchange) release() {
 	x.s.requests.Put(x)
 }
 
+// submit sees to it that the ledger gets the command, together with those of the
+// other frames of the same read.
+func (x *exchange) submit() {
+	x.session.asks = append(x.session.asks, ledger.Ask{Command: &x.cmd, Done: x.settled})
+}
+
 // answer finishes the request with reason, and the exchange with it.
-func (x *exchange) answer(reason points.Reason) {
+func (x *exchange) answer(reason points.Reason) { x.finish(reason, nil) }
+
+// finish is answer, by way of the outbox if there is one.
+func (x *exchange) finish(reason points.Reason, outbox *link.Outbox) {
 	x.resp.Reason = reason
 	if x.resp.LocalTime == 0 && x.resp.LocalDate == 0 {
 		x.stampLocal(x.req.At)
 	}
-	x.conn.Reply(x.append)
+	if outbox != nil {
+		outbox.Reply(x.conn, x.append)
+	} else {
+		x.conn.Reply(x.append)
+	}
 	x.s.metrics.answered(x)
 	x.s.logAnswer(x)
 	x.release()
@@ -92,5 +106,9 @@ func (x *exchange) settle(out *book.Outcome) {
 		leg.notice(out.Original)
 	}
 	x.fill(out)
-	x.answer(out.Reason)
+	if out.Reason == points.Overloaded || out.Reason == points.Draining {
+		x.answer(out.Reason) // At once, on the reading goroutine.
+		return
+	}
+	x.finish(out.Reason, &x.s.outbox)
 }

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/lianfen/lianfen/ledger"
 	"github.com/lianfen/lianfen/points"
 	"github.com/lianfen/lianfen/switch/dialect"
 	"github.com/lianfen/lianfen/switch/link"
@@ -43,6 +44,7 @@ type session struct {
 	bad      []points.Timestamp // when the last Options.BadFrames malformed frames came, as a ring
 	badCount int                // malformed frames so far
 	ended    bool               // the connection is being closed: nothing more is carried out
+	asks     []ledger.Ask       // of the frames of one read, for the ledger
 }
 
 // Open gives the connection its session.
@@ -64,6 +66,17 @@ func (l *Listener) Frames(c *link.Conn, frames [][]byte) {
 		}
 		l.s.handle(session, c, frame, now)
 	}
+	session.handOn()
+}
+
+// handOn gives the ledger the commands of the frames so far.
+func (s *session) handOn() {
+	if len(s.asks) == 0 {
+		return
+	}
+	s.listener.s.opts.Ledger.SubmitAll(s.asks)
+	clear(s.asks)
+	s.asks = s.asks[:0]
 }
 
 // Closed logs why a connection ended, unless it ended as connections do.
@@ -108,7 +121,7 @@ func (s *Switch) handle(session *session, c *link.Conn, frame []byte, now points
 		x.answer(reason)
 		return
 	}
-	s.opts.Ledger.Submit(&x.cmd, x.settled)
+	x.submit()
 }
 
 // malformed treats a frame that could not be read (messages.md 10.4). What can be

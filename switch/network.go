@@ -22,9 +22,10 @@ func (s *Switch) network(x *exchange, acceptor router.Acceptor) bool {
 			Kind: book.KindSignOn, Function: points.SignOn, At: x.req.At,
 			Acquirer: acceptor.Acquirer.ID, Merchant: acceptor.Merchant.ID, Terminal: acceptor.Terminal.ID,
 		}
-		s.opts.Ledger.Submit(&x.cmd, x.settled)
+		x.submit()
 		return true
 	case points.SignOff, points.Echo, points.CutOverNotice, points.EarnConfirm:
+		x.session.handOn() // An echo comes back when what came before it is on its way.
 		x.answer(points.Approved)
 		return true
 	default:

@@ -16,6 +16,7 @@ import (
 	"github.com/lianfen/lianfen/ledger"
 	"github.com/lianfen/lianfen/points"
 	"github.com/lianfen/lianfen/router"
+	"github.com/lianfen/lianfen/switch/link"
 )
 
 // Options is what a switch is made of.
@@ -47,6 +48,7 @@ type Switch struct {
 	metrics  *metrics
 	requests sync.Pool // of *exchange
 	approved atomic.Uint64
+	outbox   link.Outbox // of the ledger's committing goroutine
 }
 
 // New makes a switch. It is an error to leave out what it is made of.
@@ -64,6 +66,7 @@ func New(opts Options) (*Switch, error) {
 	}
 	s := &Switch{opts: opts, metrics: m}
 	s.requests.New = func() any { return s.newExchange() }
+	opts.Ledger.AfterGroup(s.outbox.Flush)
 	return s, nil
 }
 

@@ -124,7 +124,7 @@ func Default() Config {
 		Ledger: Ledger{
 			Queue:              65_536,
 			GroupMax:           4_096,
-			GroupsInFlight:     4,
+			GroupsInFlight:     2,
 			CheckpointEvery:    1_000_000,
 			CheckpointInterval: time.Minute,
 			CacheAccounts:      1_000_000,

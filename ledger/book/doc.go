@@ -23,7 +23,8 @@
 //	    reversal of a transaction together never return more than it took.
 //	I5  A lot is not touched while a usable lot of an earlier rank has anything free.
 //	I6  What comes back has the expiry it had. Only when that is over does the
-//	    programme's grace apply, or breakage.
+//	    programme's grace apply, or breakage. Where a give-back is undone after its
+//	    points were spent, the sale has taken others instead, and these come back.
 //	I7  The same key with the same request gets the same answer, declines too; with
 //	    another request it is refused without effect. It holds for the dates whose
 //	    keys are kept (at least the current one; by default also the one before).

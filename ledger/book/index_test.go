@@ -4,11 +4,17 @@ import (
 	"math/rand/v2"
 	"slices"
 	"testing"
+	"unsafe"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/lianfen/lianfen/points"
 )
+
+// A cached account is a promise of memory: 136 bytes, beside 20 in the index.
+func TestAccountIsSmall(t *testing.T) {
+	require.LessOrEqual(t, unsafe.Sizeof(account{}), uintptr(136))
+}
 
 // under lists the numbers that x has under hash, ascending.
 func (x *index) under(hash uint64) (numbers []uint64) {

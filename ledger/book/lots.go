@@ -116,14 +116,19 @@ func (b *Book) takeFrom(a *account, i int, amount points.Amount, held bool, out 
 // not, and returns how much there was. Where it has decayed since, it is the lot
 // that differs in that alone.
 func (b *Book) takeLot(a *account, key LotKey, amount points.Amount, held bool, out *Outcome) (got points.Amount) {
-	got = b.takeLike(a, amount, held, out, func(other LotKey) bool { return other.normal(b.date) == key.normal(b.date) })
+	got = b.takeLike(a, amount, held, out, func(other LotKey) bool { return other.same(key, b.date) })
 	if got < amount && key.DecaysOn != 0 {
 		got += b.takeLike(a, amount-got, held, out, func(other LotKey) bool {
 			other.DecaysOn = key.DecaysOn
-			return other.normal(b.date) == key.normal(b.date)
+			return other.same(key, b.date)
 		})
 	}
 	return got
+}
+
+// same reports whether k and other name one lot on date.
+func (k LotKey) same(other LotKey, date points.BusinessDate) bool {
+	return k.normal(date) == other.normal(date)
 }
 
 // takeLike removes up to amount from the lots whose keys are like.

@@ -14,6 +14,7 @@ import (
 type point struct {
 	active, expires, decays points.BusinessDate
 	origin                  book.Origin
+	standIn                 book.AccountKind // of a sale: no point was there, and a debt or the issuer stood in for it
 }
 
 type purse struct {
@@ -44,8 +45,12 @@ type deed struct {
 	gaveTo   points.MemberID
 	repaid   int
 	borrowed int
+	owing    int   // what a claim left with the issuer
 	returned []int // refund, void: which of the original's points it gave back
 	lapsed   int   // of those, how many went to breakage
+	settled  int   // of those, how many a debt had stood in for: repaid
+	renewed  int   // the same, but the debt had been repaid: new points
+	borne    int   // of those, how many the issuer had stood in for
 	original *deed
 	hold     *reserve
 	tier     *deed   // what an earn, or what undoes it, does in the tier unit
@@ -659,11 +664,16 @@ func (o *oracle) transfer(d *deed) points.Reason {
 func (o *oracle) returnLatest(d, sale *deed, n int) {
 	pu := o.purse(sale)
 	o.house[book.ClearingAccount][sale.program] -= n
+	debts := 0
 	for range n {
 		best := sale.latest()
 		sale.back[best] = true
 		d.returned = append(d.returned, best)
 		p := sale.took[best]
+		if p.standIn != 0 {
+			debts += o.settle(d, p)
+			continue
+		}
 		if o.comeBack(sale.program, pu, p) {
 			if o.lapsed(p) {
 				p.expires, p.decays = o.date.AddDays(int(o.rules[sale.program].GraceDays)), 0
@@ -673,14 +683,89 @@ func (o *oracle) returnLatest(d, sale *deed, n int) {
 			d.lapsed++
 		}
 	}
+	o.repay(d, pu, sale.program, debts)
 	d.gaveTo = sale.member
 }
 
-// latest is the point not given back that expires last.
+// settle gives the issuer back what it bore, and counts debts.
+func (o *oracle) settle(d *deed, p point) (debts int) {
+	if p.standIn == book.DebtAccount {
+		return 1
+	}
+	o.house[book.SuspenseAccount][d.program]++
+	d.borne++
+	return 0
+}
+
+// repay takes n off a debt; what of it has been repaid comes as new points.
+func (o *oracle) repay(d *deed, pu *purse, program points.ProgramID, n int) {
+	for range n {
+		if pu.debt > 0 {
+			pu.debt--
+			d.settled++
+			continue
+		}
+		p := o.ageing(program, point{origin: book.Adjusted})
+		o.receive(pu, p)
+		d.gave = append(d.gave, o.normal(p))
+		d.renewed++
+	}
+}
+
+// again takes back what by gave back of a sale; taken is what the member has lost
+// by it. A point that is not among them is another's by now: the sale has taken
+// what was there instead.
+func (o *oracle) again(sale, by *deed, taken []point) {
+	var others []int
+	gave := by.gave
+	for _, i := range by.returned {
+		sale.back[i] = false
+		p := sale.took[i]
+		switch {
+		case p.standIn != 0 || (o.lapsedOn(p, by.date) && by.lapsed > 0):
+			continue
+		case !o.strike(&taken, gave[0]):
+			others = append(others, i)
+		}
+		gave = gave[1:]
+	}
+	for _, i := range by.returned {
+		if sale.took[i].standIn != book.DebtAccount || o.strike(&taken, point{standIn: book.DebtAccount}) {
+			continue
+		}
+		if !o.strike(&taken, gave[0]) {
+			others = append(others, i)
+		}
+		gave = gave[1:]
+	}
+	for _, i := range others {
+		sale.took[i], taken = taken[0], taken[1:]
+	}
+}
+
+// strike removes one like p from taken. One that has decayed since is not like it.
+func (o *oracle) strike(taken *[]point, want point) bool {
+	pu := purse{points: *taken}
+	_, ok := pu.pick(func(p point) bool { return o.normal(p) == o.normal(want) })
+	*taken = pu.points
+	return ok
+}
+
+func (o *oracle) lapsedOn(p point, date points.BusinessDate) bool {
+	return p.expires != 0 && p.expires < date
+}
+
+// latest is what comes back next: of what others stood in for, then of the points
+// that expire last.
 func (d *deed) latest() int {
 	best := -1
 	for i, p := range d.took {
-		if !d.back[i] && (best < 0 || !laterExpiry(d.took[best], p)) {
+		switch {
+		case d.back[i]:
+		case best < 0, p.standIn > d.took[best].standIn:
+			best = i
+		case p.standIn < d.took[best].standIn, laterExpiry(d.took[best], p):
+		case laterExpiry(p, d.took[best]), !goesBefore(p, d.took[best]):
 			best = i
 		}
 	}
@@ -773,6 +858,7 @@ func (o *oracle) claim(d *deed, program points.ProgramID, member points.MemberID
 			d.borrowed++
 		default:
 			o.house[book.SuspenseAccount][program]--
+			d.owing++
 		}
 	}
 	d.back = make([]bool, len(d.took))
@@ -785,18 +871,33 @@ func (o *oracle) uncapture(d, sale *deed, again bool) {
 		h.captured -= n
 		return
 	}
-	o.house[book.ClearingAccount][sale.program] -= n
-	for i, p := range sale.took {
-		if !sale.back[i] {
-			h.points = append(h.points, p)
-			d.gave = append(d.gave, p)
-		}
-	}
-	h.captured -= n
-	h.state = "open"
+	o.toHold(d, sale, n)
 	if again {
 		o.rehold(d, h, sale.reheld)
 	}
+	if len(h.points) > 0 {
+		h.state = "open"
+	}
+}
+
+// toHold returns n of what a capture took to its hold.
+func (o *oracle) toHold(d, sale *deed, n int) {
+	h, debts := sale.hold, 0
+	o.house[book.ClearingAccount][sale.program] -= n
+	for range n {
+		i := sale.latest()
+		sale.back[i] = true
+		d.returned = append(d.returned, i)
+		p := sale.took[i]
+		if p.standIn != 0 {
+			debts += o.settle(d, p)
+			continue
+		}
+		h.points = append(h.points, p)
+		d.gave = append(d.gave, p)
+	}
+	o.repay(d, o.purse(sale), sale.program, debts)
+	h.captured -= n
 }
 
 func (o *oracle) rehold(d *deed, h *reserve, released []point) {
@@ -915,12 +1016,7 @@ func (o *oracle) reverse(d *deed) points.Reason {
 			break
 		}
 		d.amount = first.amount
-		o.house[book.ClearingAccount][first.program] += first.amount
-		o.house[book.BreakageAccount][first.program] -= first.lapsed
-		o.claim(d, first.program, first.gaveTo, first.gave, len(first.gave))
-		for _, i := range first.returned {
-			first.original.back[i] = false
-		}
+		o.ungive(d, first)
 	case book.KindVoid:
 		o.unvoid(d, first)
 	default:
@@ -968,14 +1064,10 @@ func (o *oracle) reduce(d, first *deed) points.Reason {
 		}
 		h.captured -= n
 	default:
-		o.house[book.ClearingAccount][first.program] -= n
-		for range n {
-			i := first.latest()
-			first.back[i] = true
-			h.points = append(h.points, first.took[i])
+		o.toHold(d, first, n)
+		if len(h.points) > 0 {
+			h.state = "open"
 		}
-		h.captured -= n
-		h.state = "open"
 	}
 	d.amount = n
 	first.parted += n
@@ -1046,24 +1138,14 @@ func (o *oracle) unvoid(d, first *deed) {
 	pu := o.purse(sale)
 	switch first.voidOf {
 	case book.KindCapture:
-		h, n := sale.hold, first.amount
-		o.house[book.ClearingAccount][sale.program] += n
-		for h.state == "open" && n > 0 && len(h.points) > 0 {
-			h.first()
-			n--
-		}
-		o.claim(d, sale.program, sale.member, first.gave, n)
+		h := sale.hold
+		o.ungive(d, first)
 		h.captured += first.amount
 		if h.state == "open" && len(h.points) == 0 {
 			h.state = "captured"
 		}
 	case book.KindRedeem:
-		o.house[book.ClearingAccount][sale.program] += first.amount
-		o.house[book.BreakageAccount][sale.program] -= first.lapsed
-		o.claim(d, sale.program, first.gaveTo, first.gave, len(first.gave))
-		for _, i := range first.returned {
-			sale.back[i] = false
-		}
+		o.ungive(d, first)
 		if first.date == o.date {
 			o.today(pu)
 			pu.redeemed += first.amount
@@ -1074,6 +1156,33 @@ func (o *oracle) unvoid(d, first *deed) {
 	default:
 	}
 	sale.voided = nil
+}
+
+// ungive undoes what by gave back of its original: from the hold of a capture that
+// was voided first, then from the member.
+func (o *oracle) ungive(d, by *deed) {
+	sale, n := by.original, len(by.gave)
+	o.house[book.ClearingAccount][sale.program] += by.amount
+	o.house[book.BreakageAccount][sale.program] -= by.lapsed
+	o.house[book.SuspenseAccount][sale.program] -= by.borne
+	var taken []point
+	if h := sale.hold; by.voidOf == book.KindCapture {
+		for h.state == "open" && n > 0 && len(h.points) > 0 {
+			taken = append(taken, h.first())
+			n--
+		}
+	}
+	claim := &deed{}
+	o.claim(claim, sale.program, sale.member, by.gave, n)
+	o.purse(sale).debt += by.settled
+	taken = append(taken, claim.took...)
+	for range claim.borrowed + by.settled {
+		taken = append(taken, point{standIn: book.DebtAccount})
+	}
+	for range claim.owing {
+		taken = append(taken, point{standIn: book.SuspenseAccount})
+	}
+	o.again(sale, by, taken)
 }
 
 // earnAgain gives what the void first took back of an earn.

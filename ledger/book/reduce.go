@@ -40,6 +40,9 @@ func (b *Book) reduce(rec *Record, actual points.Amount, out *Outcome) (points.R
 	if back <= 0 {
 		return points.Approved, nil
 	}
+	if t.worn() {
+		return points.OverCountLimit, nil
+	}
 	out.Amount = back
 	var reason points.Reason
 	switch rec.Command.Kind {
@@ -93,14 +96,12 @@ func (b *Book) reduceCapture(a *account, rec *Record, t *transaction, back point
 		h.captured -= back
 		return points.Approved, nil
 	}
-	pieces := b.returnable(rec, t, back)
-	if reason, err := b.returnToHold(h, a, rec, pieces, out); err != nil || !reason.Approved() {
+	if reason, err := b.returnToHold(h, a, rec, t, back, out); err != nil || !reason.Approved() {
 		return reason, err
 	}
-	if t, err = b.changeTransaction(rec.Outcome.Position); err != nil {
-		return 0, err
+	if h.left > 0 {
+		b.reopen(h, a)
 	}
-	t.givings = append(t.givings, pieces...)
 	return points.Approved, nil
 }
 

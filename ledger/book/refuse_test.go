@@ -31,6 +31,29 @@ func TestAccountRefusesTooManyLots(t *testing.T) {
 	require.NoError(t, d.book.Audit())
 }
 
+// A sale is given back in 4,096 pieces at the most; its reversal gives back the rest.
+func TestSaleIsGivenBackInBoundedPieces(t *testing.T) {
+	d := newDesk(t, book.Options{})
+	d.furnish(1, book.ProgramRules{}, book.ProgramRules{})
+	d.must(at("T1", 1, book.Command{Kind: book.KindEarn, Card: cardOf(1), Program: air, Amount: 5000}))
+	sale := at("T1", 2, book.Command{Kind: book.KindRedeem, Card: cardOf(1), Program: air, Amount: 5000})
+	d.must(sale)
+	refund := func(stan uint32) points.Reason {
+		return d.do(at("T1", stan, book.Command{Kind: book.KindRefund, Card: cardOf(1), OriginalKey: sale.Key, Amount: 1})).Reason
+	}
+	for i := range uint32(4096) {
+		require.Equal(t, points.Approved, refund(10+i))
+	}
+	require.Equal(t, points.OverCountLimit, refund(9000))
+	reverse := at("T1", 2, book.Command{Kind: book.KindReverse, Card: cardOf(1), OriginalKey: sale.Key})
+	reverse.Key = keyOf("T1", 9001, 4)
+	part := reverse
+	part.Key, part.Actual = keyOf("T1", 9002, 4), 100
+	require.Equal(t, points.OverCountLimit, d.do(part).Reason)
+	require.EqualValues(t, 5000-4096, d.must(reverse).Amount)
+	require.NoError(t, d.book.Audit())
+}
+
 // What could not be read back is refused without a trace, not written.
 func TestMalformedCommandsAreNotWritten(t *testing.T) {
 	long := strings.Repeat("x", 2000)

@@ -121,7 +121,10 @@ func (b *Book) reverseRefund(rec *Record, out *Outcome) (points.Reason, error) {
 	if reason, err := b.undoPostings(rec, out); err != nil || !reason.Approved() {
 		return reason, err
 	}
-	return points.Approved, b.forgetGivings(rec.Outcome.Original, rec.Outcome.Position)
+	if err := b.source.Record(rec.Outcome.Original, &b.second); err != nil {
+		return 0, fmt.Errorf("read journal record %d: %w", rec.Outcome.Original, err)
+	}
+	return points.Approved, b.retake(&b.second.Outcome, &rec.Outcome, out)
 }
 
 // reversible reports whether a command's kind can be reversed; a group when all
@@ -173,22 +176,6 @@ func (b *Book) reverseSale(rec *Record, t *transaction, out *Outcome) (points.Re
 	return points.Approved, b.reopenAccount(a)
 }
 
-// forgetGivings notes that what by gave back was taken again.
-func (b *Book) forgetGivings(sale, by points.Position) error {
-	t, err := b.changeTransaction(sale)
-	if err != nil {
-		return err
-	}
-	kept := t.givings[:0]
-	for _, g := range t.givings {
-		if g.by != by {
-			kept = append(kept, g)
-		}
-	}
-	t.givings = kept
-	return nil
-}
-
 // reverseVoid restores the sale that was voided, unless the sale itself was
 // reversed since.
 func (b *Book) reverseVoid(rec *Record, out *Outcome) (points.Reason, error) {
@@ -222,7 +209,7 @@ func (b *Book) reverseVoid(rec *Record, out *Outcome) (points.Reason, error) {
 	if err != nil || !reason.Approved() {
 		return reason, err
 	}
-	if err := b.forgetGivings(sale, by); err != nil {
+	if err := b.retake(&b.second.Outcome, &rec.Outcome, out); err != nil {
 		return 0, err
 	}
 	t, err = b.changeTransaction(sale)
@@ -234,26 +221,32 @@ func (b *Book) reverseVoid(rec *Record, out *Outcome) (points.Reason, error) {
 }
 
 // recapture takes again, from the hold, what the void of a capture returned to
-// it; what the hold no longer has is claimed from the account.
+// it; what the hold no longer has is claimed from the account. What else the void
+// booked is undone as any posting is.
 func (b *Book) recapture(void *Record, position points.Position, out *Outcome) (points.Reason, error) {
 	h, err := b.needHold(position)
 	if err != nil {
 		return 0, err
 	}
-	a := b.shown
-	amount := void.Outcome.Amount
-	other := AccountKey{}
-	for i := range void.Outcome.Postings {
-		if p := &void.Outcome.Postings[i]; p.Amount < 0 && p.Account.Kind != MemberAccount {
-			other = p.Account
+	a, done := b.shown, &void.Outcome
+	var repaid, given points.Amount
+	for i := range done.Postings {
+		switch p := &done.Postings[i]; p.Account.Kind {
+		case MemberAccount:
+		case DebtAccount:
+			repaid += p.Amount
+		default:
+			if reason, err := b.postHouse(p.Account, -p.Amount, out); err != nil || !reason.Approved() {
+				return reason, err
+			}
 		}
 	}
-	if reason, err := b.postHouse(other, amount, out); err != nil || !reason.Approved() {
-		return reason, err
+	for i := range done.Lots {
+		given += done.Lots[i].Amount
 	}
 	fromHold := points.Amount(0)
 	if h.state == holdOpen {
-		fromHold = min(amount, h.left)
+		fromHold = min(given, h.left)
 		b.spendHeld(h, a, fromHold, out)
 		if reason := b.moveHeld(a, -fromHold); !reason.Approved() {
 			return reason, nil
@@ -262,12 +255,15 @@ func (b *Book) recapture(void *Record, position points.Position, out *Outcome) (
 			return reason, nil
 		}
 	}
-	if reason, err := b.claim(a, void.Outcome.Lots, amount-fromHold, out); err != nil || !reason.Approved() {
+	if reason, err := b.claim(a, done.Lots, given-fromHold, out); err != nil || !reason.Approved() {
 		return reason, err
 	}
+	if reason := b.postDebt(a, -repaid, out); !reason.Approved() {
+		return reason, nil
+	}
 	b.touch(h)
-	h.captured += amount
-	h.reserved += amount - fromHold // what was claimed beyond the hold is the merchant's all the same
+	h.captured += done.Amount
+	h.reserved += done.Amount - fromHold // what was claimed beyond the hold is the merchant's all the same
 	if h.state == holdOpen {
 		if h.left == fromHold {
 			b.close(h, a, holdCaptured)

@@ -45,6 +45,8 @@ type dayCount struct {
 // balance in free, of either sign).
 type account struct {
 	node
+	status Status // here it fills a gap
+	freeze Freeze
 	key    AccountKey
 	free   points.Amount // I3: sum of lots
 	held   points.Amount // I4: sum of live holds
@@ -53,8 +55,6 @@ type account struct {
 	day    dayCount
 	holds  uint32 // live holds
 	imaged uint32 // sequence of the command that last took its before-image
-	status Status
-	freeze Freeze
 	inline [1]lot // where lots are while there is no more than one
 }
 
@@ -241,7 +241,7 @@ func (h *hold) decodeValue(r *reader) {
 // giving is one piece that a later command gave back of what a transaction took.
 type giving struct {
 	by     points.Position
-	move   uint32 // index into the transaction's lot moves
+	move   uint32 // index into the transaction's portions; of an expiry, into its lot moves
 	amount points.Amount
 }
 
@@ -254,6 +254,29 @@ type transaction struct {
 	voided   points.Position
 	givings  []giving
 	reduced  points.Amount // by reversals of a part, in sum; those of a sale stand in givings too
+	taken    []portion     // what it has taken, where that is no longer what its record says (see retake)
+}
+
+// portion is a part of what a redemption or capture has taken: points of a lot, or
+// what a debt (DebtAccount) or the issuer (SuspenseAccount) stood in for.
+type portion struct {
+	source AccountKind
+	lot
+}
+
+// portions is what a redemption or capture has taken, in sum its amount. What a
+// final capture gave back follows after these moves and is none of them.
+func (t *transaction) portions(sale *Outcome) []portion {
+	if t != nil && len(t.taken) > 0 {
+		return t.taken
+	}
+	var taken []portion
+	for i, sum := 0, points.Amount(0); i < len(sale.Lots) && sum < sale.Amount; i++ {
+		move := &sale.Lots[i]
+		taken = append(taken, portion{MemberAccount, lot{move.Lot, -move.Amount}})
+		sum -= move.Amount
+	}
+	return taken
 }
 
 func (t *transaction) id() points.Position { return t.position }
@@ -272,8 +295,17 @@ func (t *transaction) appendValue(dst []byte) []byte {
 		dst = binary.AppendUvarint(dst, uint64(g.move))
 		dst = appendAmount(dst, g.amount)
 	}
-	if t.reduced != 0 { // a later addition: what was never reversed in part is written as it always was
+	// Later additions: what they never happened to is written as it always was.
+	if t.reduced != 0 || len(t.taken) > 0 {
 		dst = appendAmount(dst, t.reduced)
+	}
+	if len(t.taken) > 0 {
+		dst = binary.AppendUvarint(dst, uint64(len(t.taken)))
+	}
+	for i := range t.taken {
+		dst = append(dst, byte(t.taken[i].source))
+		dst = appendLotKey(dst, t.taken[i].key)
+		dst = appendAmount(dst, t.taken[i].amount)
 	}
 	return dst
 }
@@ -285,10 +317,23 @@ func (t *transaction) decodeValue(r *reader) {
 		g.amount = r.amount()
 		t.givings = append(t.givings, g)
 	}
-	if len(r.src) > 0 {
-		if t.reduced = r.amount(); t.reduced == 0 {
+	if len(r.src) == 0 {
+		return
+	}
+	if t.reduced = r.amount(); len(r.src) == 0 {
+		if t.reduced == 0 {
 			r.fail()
 		}
+		return
+	}
+	for range r.count(maxMoves, 6) {
+		p := portion{source: AccountKind(r.byte())}
+		p.key = decodeLotKey(r)
+		p.amount = r.amount()
+		t.taken = append(t.taken, p)
+	}
+	if len(t.taken) == 0 {
+		r.fail()
 	}
 }
 
@@ -300,6 +345,13 @@ func (t *transaction) returned() (sum points.Amount) {
 	return sum
 }
 
+// maxGivings bounds in how many pieces one sale may be given back, so that what is
+// known of it stays small. What is left then comes back by a void or reversal only.
+const maxGivings = 4096
+
+// worn reports whether no further part may be given back.
+func (t *transaction) worn() bool { return t != nil && len(t.givings) >= maxGivings }
+
 // reducedBy is what reversals of a part have taken off; of no transaction, nothing.
 func (t *transaction) reducedBy() points.Amount {
 	if t == nil {
@@ -308,7 +360,7 @@ func (t *transaction) reducedBy() points.Amount {
 	return t.reduced
 }
 
-// returnedOf is what has been given back of one move.
+// returnedOf is what has been given back of one portion or move.
 func (t *transaction) returnedOf(move uint32) (sum points.Amount) {
 	for _, g := range t.givings {
 		if g.move == move {

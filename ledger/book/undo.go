@@ -170,6 +170,9 @@ func (b *Book) refund(cmd *Command, out *Outcome) (points.Reason, error) {
 	if cmd.Amount > left {
 		return points.AmountOverOriginal, nil
 	}
+	if t.worn() {
+		return points.OverCountLimit, nil
+	}
 	a, reason, err := b.accountBehind(sale, out)
 	if err != nil || !reason.Approved() {
 		return reason, err
@@ -185,15 +188,20 @@ func (b *Book) refund(cmd *Command, out *Outcome) (points.Reason, error) {
 //	member              +amount
 //	member              -lapsed   what came back too late, where the programme
 //	breakage            +lapsed   gives no grace
+//	debt, suspense      +amount   instead of member: where these stood in
 func (b *Book) giveBackSale(a *account, rec *Record, t *transaction, amount points.Amount, out *Outcome) (points.Reason, error) {
 	reason, err := b.postHouse(counterpart(&rec.Outcome), -amount, out)
 	if err != nil || !reason.Approved() {
 		return reason, err
 	}
-	pieces := b.returnable(rec, t, amount)
+	portions := t.portions(&rec.Outcome)
+	pieces := b.returnable(portions, t, amount)
 	rules, total, lapsed := b.rulesOf(rec.Outcome.Program), points.Amount(0), points.Amount(0)
 	for _, piece := range pieces {
-		gone, reason := b.giveBack(a, rec.Outcome.Lots[piece.move].Lot, piece.amount, false, rules, out)
+		if portions[piece.move].source != MemberAccount {
+			continue
+		}
+		gone, reason := b.giveBack(a, portions[piece.move].key, piece.amount, false, rules, out)
 		if !reason.Approved() {
 			return reason, nil
 		}
@@ -207,24 +215,54 @@ func (b *Book) giveBackSale(a *account, rec *Record, t *transaction, amount poin
 	if reason, err := b.postLapsed(a, lapsed, out); err != nil || !reason.Approved() {
 		return reason, err
 	}
-	t, err = b.changeTransaction(rec.Outcome.Position)
-	if err != nil {
-		return 0, err
+	if reason, err := b.repayStandIns(a, portions, pieces, out); err != nil || !reason.Approved() {
+		return reason, err
 	}
-	t.givings = append(t.givings, pieces...)
-	return points.Approved, nil
+	return points.Approved, b.noteGivings(rec.Outcome.Position, pieces)
 }
 
-// returnable finds amount in what a redemption or capture took and nobody has
-// given back, the latest-expiring first.
-func (b *Book) returnable(rec *Record, t *transaction, amount points.Amount) (pieces []giving) {
-	for _, i := range latestFirst(&rec.Outcome) {
-		move := uint32(i) //nolint:gosec // an index into at most maxMoves.
-		part := min(-rec.Outcome.Lots[i].Amount, amount)
-		if t != nil {
-			part = min(-rec.Outcome.Lots[i].Amount-t.returnedOf(move), amount)
+// repayStandIns gives back what others than the member's lots stood in for: a debt
+// is repaid, and where an earn has repaid it since the member has new points; the
+// issuer has back what it bore.
+func (b *Book) repayStandIns(a *account, portions []portion, pieces []giving, out *Outcome) (points.Reason, error) {
+	var debt, borne points.Amount
+	for _, piece := range pieces {
+		switch portions[piece.move].source {
+		case DebtAccount:
+			debt += piece.amount
+		case SuspenseAccount:
+			borne += piece.amount
+		default: // of a lot
 		}
-		if part > 0 {
+	}
+	if debt > 0 {
+		if reason, err := b.undoDebt(a.key, -debt, out); err != nil || !reason.Approved() {
+			return reason, err
+		}
+	}
+	return b.postHouse(b.issuersAccount(SuspenseAccount, a.key.Program), borne, out)
+}
+
+// noteGivings notes what this command gives back of the transaction at position.
+func (b *Book) noteGivings(position points.Position, pieces []giving) error {
+	t, err := b.changeTransaction(position)
+	if err != nil {
+		return err
+	}
+	t.givings = append(t.givings, pieces...)
+	return nil
+}
+
+// returnable finds amount in portions of which t tells what has been given back:
+// first what a debt or the issuer stood in for, then the latest-expiring.
+func (b *Book) returnable(portions []portion, t *transaction, amount points.Amount) (pieces []giving) {
+	for _, i := range latestFirst(portions) {
+		move := uint32(i) //nolint:gosec // an index into at most maxMoves.
+		part := portions[i].amount
+		if t != nil {
+			part -= t.returnedOf(move)
+		}
+		if part = min(part, amount); part > 0 {
 			pieces = append(pieces, giving{b.position + 1, move, part})
 			amount -= part
 		}
@@ -242,18 +280,18 @@ func counterpart(sale *Outcome) AccountKey {
 	return AccountKey{}
 }
 
-// latestFirst lists the moves by which a redemption or capture took points, in
-// the order in which they come back. What a final capture gave back follows
-// after these moves and is none of them.
-func latestFirst(sale *Outcome) []int {
-	var order []int
-	for i, taken := 0, points.Amount(0); i < len(sale.Lots) && taken < sale.Amount; i++ {
-		order = append(order, i)
-		taken -= sale.Lots[i].Amount
+// latestFirst lists portions in the order in which they come back.
+func latestFirst(portions []portion) []int {
+	order := make([]int, len(portions))
+	for i := range order {
+		order[i] = i
 	}
 	slices.SortFunc(order, func(i, j int) int {
+		x, y := &portions[i], &portions[j]
 		return cmp.Or(
-			cmp.Compare(sale.Lots[j].Lot.expiryRank(), sale.Lots[i].Lot.expiryRank()),
+			cmp.Compare(y.source, x.source), // MemberAccount is the least
+			cmp.Compare(y.key.expiryRank(), x.key.expiryRank()),
+			y.key.compare(x.key),
 			cmp.Compare(j, i),
 		)
 	})
@@ -422,12 +460,17 @@ func (b *Book) uncapture(a *account, rec *Record, t *transaction, rehold bool, o
 		}
 		return points.Approved, nil
 	}
-	reason, err := b.returnToHold(h, a, rec, b.returnable(rec, t, left), out)
+	reason, err := b.returnToHold(h, a, rec, t, left, out)
 	if err != nil || !reason.Approved() {
 		return reason, err
 	}
 	if rehold {
-		return b.rehold(h, a, rec, out), nil
+		if reason := b.rehold(h, a, rec, out); !reason.Approved() {
+			return reason, nil
+		}
+	}
+	if h.left > 0 {
+		b.reopen(h, a)
 	}
 	return points.Approved, nil
 }
@@ -442,31 +485,41 @@ func (b *Book) over(h *hold) (bool, error) {
 	return h.due < b.date || h.state == holdExpired || (placed != nil && placed.reversed != 0), nil
 }
 
-// returnToHold reserves again pieces of what a capture took from h.
-func (b *Book) returnToHold(h *hold, a *account, rec *Record, pieces []giving, out *Outcome) (points.Reason, error) {
-	var amount points.Amount
-	for _, piece := range pieces {
-		amount += piece.amount
-	}
+// returnToHold reserves again amount of what a capture took from h, and notes the
+// pieces. Whoever stood in for points of the hold has them back; of these it
+// reserves nothing any more. The caller opens a hold that reserves something again.
+func (b *Book) returnToHold(h *hold, a *account, rec *Record, t *transaction, amount points.Amount, out *Outcome) (points.Reason, error) {
 	if reason, err := b.postHouse(counterpart(&rec.Outcome), -amount, out); err != nil || !reason.Approved() {
 		return reason, err
 	}
-	if reason := b.moveHeld(a, amount); !reason.Approved() {
+	portions := t.portions(&rec.Outcome)
+	pieces := b.returnable(portions, t, amount)
+	var reserved points.Amount
+	for _, piece := range pieces {
+		if p := &portions[piece.move]; p.source == MemberAccount {
+			out.Lots = append(out.Lots, LotMove{Account: a.key, Lot: p.key, Amount: piece.amount})
+			reserved += piece.amount
+		}
+	}
+	if reason := b.moveHeld(a, reserved); !reason.Approved() {
 		return reason, nil
 	}
-	if reason := b.postMember(a, amount, out); !reason.Approved() {
+	if reason := b.postMember(a, reserved, out); !reason.Approved() {
 		return reason, nil
+	}
+	if reason, err := b.repayStandIns(a, portions, pieces, out); err != nil || !reason.Approved() {
+		return reason, err
 	}
 	b.touch(h)
-	b.reopen(h, a)
 	h.captured -= amount
-	h.left += amount
+	h.left += reserved
+	h.reserved -= amount - reserved
 	for _, piece := range pieces {
-		key := rec.Outcome.Lots[piece.move].Lot
-		h.lots = insertLot(h.lots, key, piece.amount)
-		out.Lots = append(out.Lots, LotMove{Account: a.key, Lot: key, Amount: piece.amount})
+		if p := &portions[piece.move]; p.source == MemberAccount {
+			h.lots = insertLot(h.lots, p.key, piece.amount)
+		}
 	}
-	return points.Approved, nil
+	return points.Approved, b.noteGivings(rec.Outcome.Position, pieces)
 }
 
 // rehold reserves again what rec gave back from h, as far as it is still there.

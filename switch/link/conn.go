@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -63,8 +64,12 @@ type Conn struct {
 	pending sync.Cond // the writer waits on it for out to fill or the state to change
 	// Two buffers change places: out collects while the writer writes the other.
 	out, spare []byte
-	outFrames  int // frames in out
-	writing    int // bytes in the writer's hands
+	outFrames  int                   // frames in out
+	writing    int                   // bytes in the writer's hands
+	boxed      bool                  // an [Outbox] is going to write out
+	direct     syscall.RawConn       // the socket, for writes that do not wait; nil if it has none
+	pushOnce   func(fd uintptr) bool // one such write of out
+	pushed     int                   // what it took
 	inFlight   int
 	// wakeAt is the number in flight at which the waiting reader is woken; -1 if
 	// it does not wait.
@@ -89,6 +94,13 @@ func newConn(id uint64, raw net.Conn, opts *Options, handler Handler) *Conn {
 		done:    make(chan struct{}),
 	}
 	c.pending.L = &c.mu
+	if socket, ok := raw.(syscall.Conn); ok {
+		c.direct, _ = socket.SyscallConn() // nil for a socket that is closed already
+		c.pushOnce = func(fd uintptr) bool {
+			c.pushed = tryWrite(fd, c.out)
+			return true
+		}
+	}
 	return c
 }
 
@@ -132,14 +144,27 @@ func (c *Conn) Done() <-chan struct{} { return c.done }
 func (c *Conn) Reply(answer func(dst []byte) []byte) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.reply(answer) {
+		c.pending.Signal()
+	}
+}
+
+// reply finishes one frame in flight and collects its answer; c.mu is held. It
+// reports whether there is something to write that nobody knows of yet.
+func (c *Conn) reply(answer func(dst []byte) []byte) bool {
 	c.finish()
 	if c.state == stateClosed {
 		c.opts.Metrics.lateReplies.Inc()
-		return
+		return false
 	}
-	if overflow, err := c.collect(answer); err != nil && overflow {
-		c.shut(err)
+	first := len(c.out) == 0
+	if overflow, err := c.collect(answer); err != nil {
+		if overflow {
+			c.shut(err)
+		}
+		return false
 	}
+	return first
 }
 
 // Drop finishes one frame in flight without an answer.
@@ -160,7 +185,11 @@ func (c *Conn) Send(body func(dst []byte) []byte) error {
 	if c.state != stateOpen {
 		return ErrClosed
 	}
+	first := len(c.out) == 0
 	_, err := c.collect(body)
+	if err == nil && first {
+		c.pending.Signal()
+	}
 	return err
 }
 

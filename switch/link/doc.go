@@ -57,7 +57,8 @@
 // connection ends and is waited for by [Server.Shutdown], or by whoever dialled
 // through [Conn.Done]. The writing goroutine is started by the reading one,
 // sleeps until something is pending, writes all of it in one Write, and is
-// waited for by the reading one. [Server.Serve] accepts on the goroutine that
+// waited for by the reading one. What an [Outbox] collects is written by the
+// goroutine that flushes it, as far as a socket takes it without waiting. [Server.Serve] accepts on the goroutine that
 // calls it. There are no others, and none per frame.
 //
 // # Memory

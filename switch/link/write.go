@@ -24,9 +24,6 @@ func (c *Conn) collect(body func(dst []byte) []byte) (overflow bool, err error) 
 	binary.BigEndian.PutUint16(out[start:], uint16(length)) //nolint:gosec // MaxFrame is 65,535 at most
 	c.out = out
 	c.outFrames++
-	if start == 0 {
-		c.pending.Signal()
-	}
 	return false, nil
 }
 
@@ -45,11 +42,16 @@ func (c *Conn) write() {
 			c.Close(err)
 			return
 		}
-		m := c.opts.Metrics
-		m.framesOut.Add(float64(frames))
-		m.bytesOut.Add(float64(len(buf)))
-		m.coalesced.Observe(float64(frames))
+		c.wrote(len(buf), frames)
 	}
+}
+
+// wrote counts one write.
+func (c *Conn) wrote(bytes, frames int) {
+	m := c.opts.Metrics
+	m.framesOut.Add(float64(frames))
+	m.bytesOut.Add(float64(bytes))
+	m.coalesced.Observe(float64(frames))
 }
 
 // takePending waits for bytes to write and takes them; it gives back the buffer

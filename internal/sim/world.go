@@ -220,7 +220,8 @@ func (w *World) drain() {
 	}
 	w.until(w.now.Add(patienceTime), w.drained)
 	if w.fault == nil && w.wrong == nil && !w.drained() {
-		w.mismatch(nil, "not everything comes to an end within %v: %s", patienceTime, w.pending())
+		c, what := w.pending()
+		w.mismatch(c, "not everything comes to an end within %v: %s", patienceTime, what)
 	}
 }
 

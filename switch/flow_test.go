@@ -28,6 +28,7 @@ import (
 //	reverse NAME [as=NAME] ...       the reversal of a request that was sent
 //	card NAME status=STATUS          an operator changes a card
 //	program N status=STATUS          ... a programme
+//	order MERCHANT N N ...           ... in which order a merchant takes programmes
 //	give member=N program=N amount=N ... a balance
 //	accounts                         what all members have
 //	wait DURATION, cutover DATE      time passes
@@ -100,6 +101,8 @@ func (s *story) act(td *datadriven.TestData) string {
 		return s.changeCard(td)
 	case "program":
 		return s.changeProgram(td)
+	case "order":
+		return s.order(td)
 	case "give":
 		var member points.MemberID
 		var program points.ProgramID
@@ -172,6 +175,17 @@ func (s *story) changeProgram(td *datadriven.TestData) string {
 	changed := *program
 	changed.Status = statusOf(s.t, status)
 	s.h.put(book.Entry{Program: &changed})
+	return ""
+}
+
+// order changes in which order a merchant takes programmes.
+func (s *story) order(td *datadriven.TestData) string {
+	changed := *s.h.router.Table().MerchantOf(parseMerchant(s.t, td.CmdArgs[0].Key))
+	changed.Programs = nil
+	for _, arg := range td.CmdArgs[1:] {
+		changed.Programs = append(changed.Programs, points.ProgramID(integer(s.t, arg.Key)))
+	}
+	s.h.put(book.Entry{Merchant: &changed})
 	return ""
 }
 

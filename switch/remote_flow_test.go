@@ -34,6 +34,7 @@ import (
 //	books                            what is unfinished, and clearing
 //	resolve NAME stands|gone         the operators end what was left to them
 //	links                            how the connections are
+//	program NUMBER status=WORD       the operators close a programme, or open it
 func TestIssuerFlows(t *testing.T) {
 	datadriven.Walk(t, "testdata/issuers", func(t *testing.T, path string) {
 		s := newRemoteStory(t, strings.Contains(path, "stand_in"))
@@ -125,6 +126,8 @@ func (s *remoteStory) act(td *datadriven.TestData) string {
 		return ""
 	case "books":
 		return s.books()
+	case "program":
+		return s.changeProgram(td)
 	case "resolve":
 		return s.resolve(td, name)
 	default:

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -67,7 +68,7 @@ the card, and how to play it again: the same seed gives the same journal, bit fo
 	f := cmd.Flags()
 	f.Var(decimal(&s.seed, 1), "seed", "the first seed")
 	f.IntVar(&s.seeds, "seeds", 0, "how many seeds; 0: one where --seed is given, else 100")
-	f.IntVar(&s.jobs, "jobs", runtime.NumCPU(), "how many at a time")
+	f.IntVar(&s.jobs, "jobs", 0, "how many at a time; 0: as many as there are cores")
 	f.StringSliceVar(&s.faults, "faults", sim.WorldFaultNames(), "what may go wrong; empty: nothing")
 	f.BoolVar(&s.steps, "steps", false, "print everything that happened")
 	f.BoolVar(&s.all, "all", false, "go on after a mismatch, and count them")
@@ -80,8 +81,8 @@ var errMismatch = errors.New("sim: a mismatch")
 
 func (s *simulation) run(cmd *cobra.Command) error {
 	switch {
-	case s.seeds < 0 || s.jobs < 1:
-		return usage("--seeds and --jobs must be above zero")
+	case s.seeds < 0 || s.jobs < 0:
+		return usage("--seeds and --jobs cannot be below zero")
 	case s.seeds == 0 && cmd.Flags().Changed("seed"):
 		s.seeds = 1
 	case s.seeds == 0:
@@ -124,7 +125,7 @@ func (s *simulation) play(cmd *cobra.Command) (*simReport, error) {
 	advance := seedBar(cmd.ErrOrStderr(), s.seeds)
 	var mu sync.Mutex // guards report
 	group, ctx := errgroup.WithContext(cmd.Context())
-	group.SetLimit(s.jobs)
+	group.SetLimit(cmp.Or(s.jobs, runtime.GOMAXPROCS(0)))
 	faults := append([]string{}, s.faults...) // Not nil: that would be everything.
 	for n := range s.seeds {
 		if ctx.Err() != nil {

@@ -152,11 +152,11 @@ func RunWorld(ctx context.Context, opts WorldOptions) (WorldReport, error) {
 	if err != nil {
 		return WorldReport{Seed: opts.Seed}, err
 	}
-	err = w.play()
+	err = w.play() //nolint:contextcheck // it is in the world.
 	if err == nil && w.wrong == nil {
 		err = w.compare()
 	}
-	if err := errors.Join(err, w.close()); err != nil {
+	if err := errors.Join(err, w.close()); err != nil { //nolint:contextcheck // likewise.
 		return w.report, fmt.Errorf("simulation of seed %d: %w", opts.Seed, err)
 	}
 	return w.report, nil
@@ -166,7 +166,7 @@ func RunWorld(ctx context.Context, opts WorldOptions) (WorldReport, error) {
 func newWorld(ctx context.Context, opts WorldOptions) (*World, error) {
 	w := &World{
 		ctx: ctx, opts: opts, now: worldOpens(), report: WorldReport{Seed: opts.Seed, Did: make(map[string]int)},
-		rng: rand.New(rand.NewPCG(opts.Seed, 0x6c69616e66656e)), //nolint:gosec // chance from a seed is what is wanted.
+		rng: rand.New(rand.NewPCG(opts.Seed, 0x6c69616e66656e)),
 	}
 	w.setClock()
 	var err error

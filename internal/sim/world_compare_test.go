@@ -22,23 +22,23 @@ func TestWorldFindsWhatDiffers(t *testing.T) {
 		}
 		return nil
 	}
-	any := func(*receipt) bool { return true }
+	whichever := func(*receipt) bool { return true }
 	for name, test := range map[string]struct {
 		tamper func(w *World) *card
 		says   string
 	}{
 		"a receipt for more": {func(w *World) *card {
-			r := stands(w, any)
+			r := stands(w, whichever)
 			r.req.Amount++
 			return r.card
 		}, "receipt says"},
 		"a receipt that was thought reversed": {func(w *World) *card {
-			r := stands(w, any)
+			r := stands(w, whichever)
 			r.reversed = true
 			return r.card
 		}, "receipt says"},
 		"a receipt that nobody gave": {func(w *World) *card {
-			r := stands(w, any)
+			r := stands(w, whichever)
 			r.req.STAN = 999_999
 			return r.card
 		}, "not in the journal"},

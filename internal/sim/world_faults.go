@@ -59,8 +59,13 @@ func newMix(rng *rand.Rand, names []string) (m mix, used []string, err error) {
 		crashes: rate(4), doomed: rate(6), jumps: rate(5), cutOvers: rate(4), changes: rate(14),
 	}
 	for _, f := range []FaultRate{
-		{Fault: FaultDelay, After: 5 * time.Second}, {Fault: FaultLose}, {Fault: FaultDrop}, {Fault: FaultLate, After: 40 * time.Second},
-		{Fault: FaultWrongAmount}, {Fault: FaultDisconnect}, {Fault: FaultDuplicate},
+		{Fault: FaultDelay, After: 5 * time.Second},
+		{Fault: FaultLose},
+		{Fault: FaultDrop},
+		{Fault: FaultLate, After: 40 * time.Second},
+		{Fault: FaultWrongAmount},
+		{Fault: FaultDisconnect},
+		{Fault: FaultDuplicate},
 	} {
 		f.PerMillion = rate(100_000)
 		all.issuer = append(all.issuer, f)

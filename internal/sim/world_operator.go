@@ -127,7 +127,7 @@ func (w *World) furnish() error {
 // found makes a bank with some cards.
 func (w *World) found(i int, program points.ProgramID) error {
 	b := &bank{
-		w: w, name: fmt.Sprintf("bank%d", i+1), id: points.IssuerID(20000003 + i), program: program, dials: i == 0, up: true,
+		w: w, name: fmt.Sprintf("bank%d", i+1), id: worldIssuer + 1 + points.IssuerID(i), program: program, dials: i == 0, up: true, //nolint:gosec // i is not below zero.
 		refusals: make(map[string]points.Reason), dialect: dialect.Host(),
 	}
 	var accounts []IssuerAccount
@@ -164,7 +164,7 @@ func (w *World) till(shop string, acquirer points.AcquirerID) error {
 		return err
 	}
 	w.operator.put(book.Entry{Terminal: &book.Terminal{ID: id, Merchant: l.merchant, Status: book.Active}})
-	l.term = NewTerminal("", Identity{Terminal: id, Merchant: l.merchant}, points.STAN(1000*(len(w.lanes)+1)), func() points.Timestamp { return w.now })
+	l.term = NewTerminal("", Identity{Terminal: id, Merchant: l.merchant}, points.STAN(1000*(len(w.lanes)+1)), func() points.Timestamp { return w.now }) //nolint:gosec // there are few.
 	switch {
 	case acquirer == worldAcquirer:
 		l.line = &exchangeLine{w: w, name: l.name, door: terminalDoor}

@@ -46,6 +46,9 @@ func WriteCardKey(path string, random io.Reader) (err error) {
 	return nil
 }
 
+// ErrCardKey says that a file of a card key is not what was written.
+var ErrCardKey = errors.New("card key: the file is damaged; put a copy of it back, without it no card is recognised")
+
 // ReadCardKey reads the file that [WriteCardKey] wrote. A file that others may
 // read is refused.
 func ReadCardKey(path string) (*CardKey, error) {
@@ -63,7 +66,7 @@ func ReadCardKey(path string) (*CardKey, error) {
 	key, err := hex.DecodeString(strings.TrimSpace(string(text)))
 	if err != nil || len(key) != cardKeyBytes {
 		// The cause is left out: it would quote a byte of the key.
-		return nil, fmt.Errorf("card key %s: want %d hexadecimal digits", path, 2*cardKeyBytes)
+		return nil, fmt.Errorf("%w (%s): want %d hexadecimal digits", ErrCardKey, path, 2*cardKeyBytes)
 	}
 	return NewCardKey([cardKeyBytes]byte(key)), nil
 }

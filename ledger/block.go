@@ -103,16 +103,22 @@ func readBlock(key, value []byte) (block, error) {
 
 // visit decodes the block's records in order into rec.
 func (b *block) visit(rec *book.Record, each func(*book.Record) error) error {
+	return b.each(func(position points.Position, bytes []byte) (int, error) {
+		n, err := decodeAt(position, bytes, rec)
+		if err != nil {
+			return 0, err
+		}
+		return n, each(rec)
+	})
+}
+
+// each calls read with the position of each record and the bytes from its first on, of
+// which it returns how many are the record's.
+func (b *block) each(read func(position points.Position, bytes []byte) (int, error)) error {
 	rest, position := b.bytes, b.first
 	for range b.count {
-		n, err := book.DecodeRecord(rest, rec)
+		n, err := read(position, rest)
 		if err != nil {
-			return damaged(position, "%v", err)
-		}
-		if rec.Outcome.Position != position {
-			return damaged(position, "the record there says %d", rec.Outcome.Position)
-		}
-		if err := each(rec); err != nil {
 			return err
 		}
 		rest, position = rest[n:], position+1
@@ -138,11 +144,18 @@ func record(bytes []byte, first, position points.Position, rec *book.Record) err
 	if len(bytes) == 0 {
 		return fmt.Errorf("ledger: position %d: %w", position, errNoSuchRecord)
 	}
-	if _, err := book.DecodeRecord(bytes, rec); err != nil {
-		return damaged(position, "%v", err)
+	_, err := decodeAt(position, bytes, rec)
+	return err
+}
+
+// decodeAt decodes the record of position, with which bytes begin.
+func decodeAt(position points.Position, bytes []byte, rec *book.Record) (n int, err error) {
+	n, err = book.DecodeRecord(bytes, rec)
+	if err != nil {
+		return 0, damaged(position, "%v", err)
 	}
 	if rec.Outcome.Position != position {
-		return damaged(position, "the record there says %d", rec.Outcome.Position)
+		return 0, damaged(position, "the record there says %d", rec.Outcome.Position)
 	}
-	return nil
+	return n, nil
 }

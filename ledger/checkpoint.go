@@ -28,9 +28,14 @@ type checkpointing struct {
 	away     bool // in the hands of the checkpointing goroutine
 	records  int  // written since the last one began
 	mark     store.Mark
-	pairs    []store.Pair
-	arena    []byte
-	waiting  []expectation
+	kept
+	waiting []expectation
+}
+
+// kept is copies of keys and values.
+type kept struct {
+	pairs []store.Pair
+	arena []byte
 }
 
 // expectation is of a reader who waits for the state of a position to be put away.
@@ -143,19 +148,19 @@ func (l *Ledger) drain(limit int) {
 	c.pairs, c.arena = nil, nil
 }
 
-// arenaSize is how much room is made at a time for a checkpoint's pairs.
+// arenaSize is how much room is made at a time for pairs.
 const arenaSize = 1 << 20
 
 // keep copies a pair; small ones share allocations.
-func (c *checkpointing) keep(prefix store.Prefix, key, value []byte) {
+func (k *kept) keep(prefix store.Prefix, key, value []byte) {
 	size := 1 + len(key) + len(value)
-	if cap(c.arena)-len(c.arena) < size {
-		c.arena = make([]byte, 0, max(size, arenaSize))
+	if cap(k.arena)-len(k.arena) < size {
+		k.arena = make([]byte, 0, max(size, arenaSize))
 	}
-	start := len(c.arena)
-	c.arena = append(append(append(c.arena, byte(prefix)), key...), value...)
+	start := len(k.arena)
+	k.arena = append(append(append(k.arena, byte(prefix)), key...), value...)
 	middle := start + 1 + len(key)
-	c.pairs = append(c.pairs, store.Pair{Key: c.arena[start:middle:middle], Value: c.arena[middle:len(c.arena):len(c.arena)]})
+	k.pairs = append(k.pairs, store.Pair{Key: k.arena[start:middle:middle], Value: k.arena[middle:len(k.arena):len(k.arena)]})
 }
 
 // lastCheckpoint writes what has changed before the ledger closes.

@@ -29,6 +29,8 @@
 //	                       └──> checkpoints ──> ingest ──> ended
 //	                                              commit ──> anchor
 //
+// Before that, Open recovers, on goroutines that end with it; see replay.go.
+//
 // apply takes all that waits, up to GroupMax, carries it out, writes the group's
 // journal block and hands it to Pebble, which syncs it while the next group is
 // applied. commit waits for the sync, in order, and answers. checkpoint puts the

@@ -99,6 +99,7 @@ type Ledger struct {
 	chain      hash
 	checked    points.Position // the blocks from the one that holds it on have proved their hash
 	checkpoint checkpointing
+	single     int // entities that the book has asked the store for one by one
 
 	free       chan *group
 	committing chan *group

@@ -99,6 +99,8 @@ func breachedBy(rec *book.Record, again *book.Outcome, field string) string {
 		switch rec.Command.Kind {
 		case book.KindVoid, book.KindRefund, book.KindReverse:
 			return "I6"
+		case book.KindExpireHolds, book.KindVestLots, book.KindExpireLots, book.KindDecay:
+			return "I11"
 		default:
 			return "I5"
 		}

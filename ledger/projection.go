@@ -1,14 +1,11 @@
 package ledger
 
 import (
-	"bytes"
-	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"log/slog"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -59,6 +56,7 @@ type Projection struct {
 
 	position atomic.Uint64 // of the mark, for everybody else
 	mu       sync.RWMutex  // held by queries for reading, while all keys are dropped for writing
+	drops    atomic.Uint64 // how many times all keys were dropped
 	moved    chan struct{} // closed and replaced when position has changed; guarded by waiting
 	waiting  sync.Mutex
 	hurry    chan struct{} // capacity 1: somebody waits for what is durable
@@ -68,19 +66,10 @@ type Projection struct {
 	fault    error         // set before ended is closed
 
 	// Of the goroutine.
-	mark    store.Mark
-	marked  points.BusinessDate // of the mark
-	filed   uint64              // position up to which keys are put down: the mark's, or some more of the next block
-	date    points.BusinessDate
-	shelved gathering // keys of the shelves
-	others  gathering // and all others
-}
-
-// gathering is pairs on their way to the store. They share one array, which is
-// used again for the next ones.
-type gathering struct {
-	pairs []store.Pair
-	arena []byte
+	mark   store.Mark
+	marked points.BusinessDate // of the mark
+	filed  uint64              // position up to which keys are put down: the mark's, or some more of the next block
+	keys   indexer
 }
 
 // ProjectionOptions of a projection. A zero bound means its default.
@@ -141,7 +130,7 @@ func OpenProjection(ctx context.Context, l *Ledger, opts ProjectionOptions) (*Pr
 	if opts.Log == nil {
 		opts.Log = slog.New(slog.DiscardHandler)
 	}
-	p := &Projection{ledger: l, log: opts.Log, opts: opts, moved: make(chan struct{}), hurry: make(chan struct{}, 1), rebuilds: make(chan chan error), ended: make(chan struct{})}
+	p := &Projection{ledger: l, log: opts.Log, opts: opts, moved: make(chan struct{}), hurry: make(chan struct{}, 1), rebuilds: make(chan chan error), ended: make(chan struct{}), keys: indexer{shelfBits: opts.ShelfBits}}
 	if err := p.resume(); err != nil {
 		return nil, err
 	}
@@ -211,13 +200,13 @@ func (p *Projection) resume() error {
 		return err
 	}
 	defer l.readers.Done()
-	value, ok, err := p.head()
+	value, ok, err := indexHead(l.store)
 	if err != nil || !ok {
 		return err
 	}
-	mark, date, ok := p.decodeHead(value)
-	if ok {
-		if ok, err = l.holds(mark); err != nil {
+	mark, date, shelfBits, ok := decodeHead(value)
+	if ok = ok && shelfBits == p.opts.ShelfBits; ok {
+		if ok, err = endsBlock(l.store, mark, l.Durable()); err != nil {
 			return err
 		}
 	}
@@ -225,15 +214,14 @@ func (p *Projection) resume() error {
 		p.log.Warn("the index is not of this journal and is made again", slog.Uint64("index", mark.Position), slog.Uint64("journal", uint64(l.Durable())))
 		return p.drop()
 	}
-	p.mark, p.marked, p.date = mark, date, date
+	p.mark, p.marked, p.keys.date = mark, date, date
 	p.position.Store(mark.Position)
 	return nil
 }
 
-// head reads how far the index has come: as the last shelf has it, and as an index
-// without shelves had it.
-func (p *Projection) head() (value []byte, ok bool, err error) {
-	s := p.ledger.store
+// indexHead reads how far the index has come: as the last shelf has it, and as an
+// index without shelves had it.
+func indexHead(s *store.Store) (value []byte, ok bool, err error) {
 	last, _, ok, err := s.AtOrBefore(nil, store.Index, []byte{shelfKey, 0xff, 0xff, 0xff, 0xff, 0xff})
 	if err != nil {
 		return nil, false, err
@@ -248,12 +236,13 @@ func (p *Projection) head() (value []byte, ok bool, err error) {
 // parts: b, the shelf, the kind.
 const shelfHeadSize = 6
 
-// holds reports whether mark is the end of one of the journal's durable blocks.
-func (l *Ledger) holds(mark store.Mark) (bool, error) {
-	if mark.Position == 0 || mark.Position > uint64(l.Durable()) {
+// endsBlock reports whether mark is the end of one of the journal's blocks, and not
+// behind end.
+func endsBlock(s *store.Store, mark store.Mark, end points.Position) (bool, error) {
+	if mark.Position == 0 || mark.Position > uint64(end) {
 		return false, nil
 	}
-	key, value, ok, err := l.store.AtOrBefore(nil, store.Journal, blockKey(points.Position(mark.Position)))
+	key, value, ok, err := s.AtOrBefore(nil, store.Journal, blockKey(points.Position(mark.Position)))
 	if err != nil || !ok {
 		return false, err
 	}
@@ -268,10 +257,11 @@ func (l *Ledger) holds(mark store.Mark) (bool, error) {
 func (p *Projection) drop() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.drops.Add(1)
 	if err := p.ledger.store.Clear(store.Index); err != nil {
 		return fmt.Errorf("ledger: drop the index: %w", err)
 	}
-	p.mark, p.marked, p.filed, p.date = store.Mark{}, 0, 0, 0
+	p.mark, p.marked, p.filed, p.keys.date = store.Mark{}, 0, 0, 0
 	p.advance()
 	return nil
 }
@@ -355,8 +345,8 @@ func (p *Projection) take(ctx context.Context, end points.Position) error {
 		to = min(to, p.shelfEnd())
 	}
 	mark, marked, filed := p.mark, p.marked, from
-	p.shelved.clear()
-	p.others.clear()
+	p.keys.shelved.clear()
+	p.keys.others.clear()
 	var rec book.Record
 	err := blocks(ctx, p.ledger.store, points.Position(mark.Position)+1, func(b *block) error {
 		if uint64(b.first) > to || b.last() > end {
@@ -365,12 +355,12 @@ func (p *Projection) take(ctx context.Context, end points.Position) error {
 		err := b.visit(&rec, func(rec *book.Record) error {
 			if position := uint64(rec.Outcome.Position); position > from && position <= to {
 				filed = position
-				return p.add(rec)
+				return p.keys.add(rec)
 			}
 			return nil
 		})
 		if uint64(b.last()) <= to {
-			mark, marked = store.Mark{Position: uint64(b.last()), Hash: b.hash}, p.date
+			mark, marked = store.Mark{Position: uint64(b.last()), Hash: b.hash}, p.keys.date
 		}
 		return err
 	})
@@ -380,7 +370,7 @@ func (p *Projection) take(ctx context.Context, end points.Position) error {
 	if filed == from {
 		return damaged(points.Position(from)+1, "the journal has no block there, but is durable up to %d", end)
 	}
-	p.shelved.put(p.encodeHead(mark, marked), shelfHead(p.shelfOf(filed), headKey))
+	p.keys.shelved.put(p.encodeHead(mark, marked), shelfHead(p.keys.shelfOf(filed), headKey))
 	if err := p.write(ctx, bulk); err != nil {
 		return fmt.Errorf("ledger: index up to position %d: %w", filed, err)
 	}
@@ -435,148 +425,9 @@ func (p *Projection) reach(ctx context.Context) {
 // few others, and mostly none.
 func (p *Projection) write(ctx context.Context, bulk bool) error {
 	if !bulk {
-		return p.ledger.store.Put(append(p.shelved.pairs, p.others.pairs...))
+		return p.ledger.store.Put(append(p.keys.shelved.pairs, p.keys.others.pairs...))
 	}
-	return p.ledger.store.Ingest(ctx, p.shelved.sorted(len("i")+shelfHeadSize-1), p.others.sorted(len("i")))
-}
-
-// add collects the keys of one record. A key that comes twice is no harm: quiet
-// comes before moved, and moved stands.
-func (p *Projection) add(rec *book.Record) error {
-	cmd, out := &rec.Command, &rec.Outcome
-	position := uint64(out.Position)
-	if out.Date != p.date {
-		p.date = out.Date
-		p.others.put(uint64Bytes(position), []byte{dateKey}, uint64Bytes(uint64(out.Date))[4:])
-	}
-	p.addCommand(cmd, position)
-	for i := range cmd.Group {
-		p.addCommand(&cmd.Group[i], position)
-	}
-	var last points.MemberID
-	own := false
-	touch := func(key book.AccountKey) {
-		member, ok := memberOf(key)
-		if ok && member != last {
-			p.addMember(member, position, moved)
-			last = member
-			own = own || member == out.Member
-		}
-	}
-	for i := range out.Postings {
-		touch(out.Postings[i].Account)
-	}
-	for i := range out.Lots {
-		touch(out.Lots[i].Account)
-	}
-	if !own {
-		p.addMember(out.Member, position, quiet)
-	}
-	return nil
-}
-
-// addCommand collects the keys of what was asked: whom it names.
-func (p *Projection) addCommand(cmd *book.Command, position uint64) {
-	for _, token := range [...]*points.CardToken{&cmd.Card, &cmd.ToCard} {
-		if !token.IsZero() {
-			p.file(cardKey, token[:], position, listed)
-		}
-	}
-	if entry := cmd.Entry.Card; entry != nil {
-		p.file(cardKey, entry.Token[:], position, listed)
-		p.others.put(uint64Bytes(uint64(entry.Member)), []byte{ownerKey}, entry.Token[:])
-		p.addMember(entry.Member, position, quiet)
-	}
-	if entry := cmd.Entry.Member; entry != nil {
-		p.addMember(entry.ID, position, quiet)
-	}
-	p.addMember(cmd.Member, position, quiet)
-	p.addMember(cmd.ToMember, position, quiet)
-	if cmd.Terminal != (points.TerminalID{}) {
-		var message [len(cmd.Terminal) + 4]byte
-		copy(message[:], cmd.Terminal[:])
-		binary.BigEndian.PutUint32(message[len(cmd.Terminal):], uint32(cmd.Key.STAN))
-		p.file(terminalKey, message[:], position, listed)
-	}
-}
-
-func (p *Projection) addMember(member points.MemberID, position uint64, how byte) {
-	if member != 0 {
-		var id [8]byte
-		binary.BigEndian.PutUint64(id[:], uint64(member))
-		p.file(memberKey, id[:], position, how)
-	}
-}
-
-// file puts a record on its shelf, under what it is about.
-func (p *Projection) file(kind byte, id []byte, position uint64, how byte) {
-	g := &p.shelved
-	start := len(g.arena)
-	g.arena = binary.BigEndian.AppendUint32(append(g.arena, byte(store.Index), shelfKey), p.shelfOf(position))
-	g.arena = binary.BigEndian.AppendUint64(append(append(g.arena, kind), id...), position)
-	g.end(start, len(g.arena), how)
-}
-
-// put adds any other pair. The parts of its key follow the prefix of the index.
-func (g *gathering) put(value []byte, parts ...[]byte) {
-	start := len(g.arena)
-	g.arena = append(g.arena, byte(store.Index))
-	for _, part := range parts {
-		g.arena = append(g.arena, part...)
-	}
-	g.end(start, len(g.arena), value...)
-}
-
-func (g *gathering) end(start, middle int, value ...byte) {
-	g.arena = append(g.arena, value...)
-	g.pairs = append(g.pairs, store.Pair{Key: g.arena[start:middle:middle], Value: g.arena[middle:len(g.arena):len(g.arena)]})
-}
-
-func (g *gathering) clear() { g.pairs, g.arena = g.pairs[:0], g.arena[:0] }
-
-// sorted is the pairs ascending by key; of a key that came more than once, the one
-// with the least value. All keys have the first alike bytes in common.
-func (g *gathering) sorted(alike int) []store.Pair {
-	// Comparing keys where they lie would cost a read of memory each time.
-	type start struct {
-		first, second uint64 // bytes of the key
-		at            uint32
-	}
-	starts := make([]start, len(g.pairs))
-	for i, pair := range g.pairs {
-		starts[i] = start{leading(pair.Key, alike), leading(pair.Key, alike+8), uint32(i)}
-	}
-	slices.SortFunc(starts, func(a, b start) int {
-		if a.first != b.first {
-			return cmp.Compare(a.first, b.first)
-		}
-		if a.second != b.second {
-			return cmp.Compare(a.second, b.second)
-		}
-		x, y := &g.pairs[a.at], &g.pairs[b.at]
-		return cmp.Or(bytes.Compare(x.Key, y.Key), bytes.Compare(x.Value, y.Value))
-	})
-	sorted := make([]store.Pair, 0, len(starts))
-	for _, s := range starts {
-		pair := g.pairs[s.at]
-		if n := len(sorted); n == 0 || !bytes.Equal(sorted[n-1].Key, pair.Key) {
-			sorted = append(sorted, pair)
-		}
-	}
-	return sorted
-}
-
-// leading is eight bytes of key as a number, zeros behind its end.
-func leading(key []byte, from int) uint64 {
-	var word [8]byte
-	if from < len(key) {
-		copy(word[:], key[from:])
-	}
-	return binary.BigEndian.Uint64(word[:])
-}
-
-func (p *Projection) shelfOf(position uint64) uint32 {
-	return uint32(position >> p.opts.ShelfBits) //nolint:gosec // good for 2^52 positions by default.
+	return p.ledger.store.Ingest(ctx, p.keys.shelved.sorted(len("i")+shelfHeadSize-1), p.keys.others.sorted(len("i")))
 }
 
 // memberOf is the member whose points or debt an account holds.
@@ -586,14 +437,18 @@ func memberOf(key book.AccountKey) (points.MemberID, bool) {
 
 func uint64Bytes(v uint64) []byte { return binary.BigEndian.AppendUint64(make([]byte, 0, 8), v) }
 
+// headSize is the length of the mark's value: the shelf's bits, position and hash,
+// the business date.
+const headSize = 1 + 8 + hashSize + 4
+
 func (p *Projection) encodeHead(mark store.Mark, date points.BusinessDate) []byte {
 	return binary.BigEndian.AppendUint32(append([]byte{p.opts.ShelfBits}, encodeMark(mark)...), uint32(date))
 }
 
-func (p *Projection) decodeHead(value []byte) (mark store.Mark, date points.BusinessDate, ok bool) {
-	if len(value) != 1+8+hashSize+4 || value[0] != p.opts.ShelfBits {
-		return store.Mark{}, 0, false
+func decodeHead(value []byte) (mark store.Mark, date points.BusinessDate, shelfBits uint8, ok bool) {
+	if len(value) != headSize {
+		return store.Mark{}, 0, 0, false
 	}
 	mark, ok = decodeMark(value[1 : 1+8+hashSize])
-	return mark, points.BusinessDate(binary.BigEndian.Uint32(value[1+8+hashSize:])), ok
+	return mark, points.BusinessDate(binary.BigEndian.Uint32(value[1+8+hashSize:])), value[0], ok
 }

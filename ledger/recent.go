@@ -32,13 +32,8 @@ func (x *indexed) record(position points.Position, rec *book.Record) error {
 	if i >= points.Position(len(x.offsets)) {
 		return fmt.Errorf("ledger: position %d: %w", position, errNoSuchRecord)
 	}
-	if _, err := book.DecodeRecord(x.value[x.offsets[i]:], rec); err != nil {
-		return damaged(position, "%v", err)
-	}
-	if rec.Outcome.Position != position {
-		return damaged(position, "the record there says %d", rec.Outcome.Position)
-	}
-	return nil
+	_, err := decodeAt(position, x.value[x.offsets[i]:], rec)
+	return err
 }
 
 // recent is the blocks written last. What a terminal asks about is mostly young,

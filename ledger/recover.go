@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"log/slog"
 
@@ -51,7 +52,7 @@ func (l *Ledger) recover(ctx context.Context) error {
 	l.durableMark.Mark = store.Mark{Position: uint64(l.position), Hash: l.chain}
 	l.metrics.recovered(l.position, mark.Position)
 	if l.position > 0 {
-		l.log.Info("journal recovered", slog.Uint64("position", uint64(l.position)), slog.Uint64("checkpoint", mark.Position), slog.String("date", l.book.Date().String()))
+		l.log.Info("journal recovered", slog.Uint64("position", uint64(l.position)), slog.Uint64("checkpoint", mark.Position), slog.String("date", l.book.Date().String()), slog.Int("read_singly", l.single))
 	}
 	return nil
 }
@@ -59,23 +60,22 @@ func (l *Ledger) recover(ctx context.Context) error {
 // replay reads the journal from the block with position from on: keys up to the
 // checkpoint, whole records after it.
 func (l *Ledger) replay(ctx context.Context, from points.Position, checkpoint store.Mark, end points.Position) error {
-	held := l.anchor.Mark()
-	var rec book.Record
-	total, done := uint64(end-min(from-1, end)), uint64(0)
-	err := blocks(ctx, l.store, from, func(b *block) error {
-		if err := b.visit(&rec, func(rec *book.Record) error { return l.again(rec, checkpoint) }); err != nil {
+	t := &tail{
+		store: l.store, book: l.book, from: from, floor: l.book.TraceFloor(), checkpoint: points.Position(checkpoint.Position),
+		records: uint64(end) - min(checkpoint.Position, uint64(end)),
+	}
+	accounts := l.book.MemberAccounts()
+	t.accounts = accounts <= t.records*fewRecords && (l.opts.Accounts == 0 || accounts <= uint64(l.opts.Accounts)) //nolint:gosec // not negative.
+	c := chain{store: l.store, from: from, next: from}
+	total := uint64(end - min(from-1, end))
+	err := t.follow(ctx, func(r *run) error {
+		if err := l.again(r, &c, checkpoint); err != nil {
 			return err
 		}
-		if err := b.agrees(checkpoint, "checkpoint"); err != nil {
-			return err
+		for i := range r.blocks {
+			l.opts.Progress(uint64(r.blocks[i].last()-min(from-1, r.blocks[i].last())), total)
 		}
-		if err := b.agrees(held, "anchor"); err != nil {
-			return err
-		}
-		l.position, l.chain = b.last(), b.hash
-		done = uint64(l.position - min(from-1, l.position))
-		l.opts.Progress(done, total)
-		return nil
+		return r.fault
 	})
 	if err != nil {
 		return err
@@ -84,6 +84,33 @@ func (l *Ledger) replay(ctx context.Context, from points.Position, checkpoint st
 		return damaged(l.position+1, "the journal ends there, but the checkpoint is of position %d", checkpoint.Position)
 	}
 	return nil
+}
+
+// again takes in the blocks of a run, up to the first that is not what follows.
+func (l *Ledger) again(r *run, c *chain, checkpoint store.Mark) error {
+	l.book.RememberAll(r.keys)
+	records := 0
+	fault := func() error {
+		for i := range r.blocks {
+			b := &r.blocks[i]
+			if visit, err := c.link(&b.block); err != nil || !visit {
+				if err != nil {
+					return err
+				}
+				continue
+			}
+			if err := errors.Join(b.agrees(checkpoint, "checkpoint"), b.agrees(l.anchor.Mark(), "anchor")); err != nil {
+				return err
+			}
+			if b.from < b.to { // What a record is about may be young.
+				l.recent.keep(indexed{first: b.first, value: b.value, offsets: r.offsets[b.from:b.to:b.to]})
+			}
+			records, l.position, l.chain = b.to, b.last(), b.hash
+		}
+		return nil
+	}()
+	l.checkpoint.records += records
+	return errors.Join(l.book.ReplayAll(r.records[:records]), fault)
 }
 
 // agrees holds a block against a mark: one that lies in it is of its last
@@ -103,18 +130,6 @@ func unguessable() uint64 {
 	var random [8]byte
 	_, _ = rand.Read(random[:]) // Never fails.
 	return binary.LittleEndian.Uint64(random[:])
-}
-
-// again takes in one record of the journal.
-func (l *Ledger) again(rec *book.Record, checkpoint store.Mark) error {
-	if uint64(rec.Outcome.Position) > checkpoint.Position {
-		l.checkpoint.records++
-		return l.book.Replay(rec)
-	}
-	if rec.Outcome.Position >= l.book.TraceFloor() {
-		l.book.Remember(rec)
-	}
-	return nil
 }
 
 func readCheckpoint(s *store.Store) (store.Mark, error) {
@@ -142,12 +157,28 @@ func lastPosition(s *store.Store) (points.Position, error) {
 	return b.last(), nil
 }
 
-// blocks reads the journal from the block that holds position from to the end.
-// Each is checked: its own hash, that it begins where the one before ends, and
-// that it names that one's hash; for the first, the one before is read for this.
+// blocks reads the journal from the block that holds position from to the end, and
+// checks each block and that it has its place in the chain.
 // A journal that does not reach from has no blocks to visit; only one that ends
 // or begins elsewhere than it should is damaged.
 func blocks(ctx context.Context, s *store.Store, from points.Position, visit func(*block) error) error {
+	c := chain{store: s, from: from, next: from}
+	return scanFrom(ctx, s, from, func(key, value []byte) (bool, error) {
+		b, err := readBlock(key, value)
+		if err != nil {
+			return false, err
+		}
+		linked, err := c.link(&b)
+		if err != nil || !linked {
+			return true, err
+		}
+		return true, visit(&b)
+	})
+}
+
+// scanFrom visits the journal's keys and values from the block that holds position
+// from on, and if there is none, from the one before it.
+func scanFrom(ctx context.Context, s *store.Store, from points.Position, visit func(key, value []byte) (bool, error)) error {
 	key, _, ok, err := s.AtOrBefore(nil, store.Journal, blockKey(from))
 	if err != nil {
 		return err
@@ -155,28 +186,37 @@ func blocks(ctx context.Context, s *store.Store, from points.Position, visit fun
 	if !ok {
 		key = blockKey(0)
 	}
-	next, chain, began := from, hash{}, false
-	return s.Scan(ctx, store.Journal, key, func(key, value []byte) (bool, error) {
-		b, err := readBlock(key, value)
-		if err != nil {
+	return s.Scan(ctx, store.Journal, key, visit)
+}
+
+// chain is the place in the journal up to which blocks were seen to follow each other.
+type chain struct {
+	store *store.Store
+	from  points.Position
+	next  points.Position
+	hash  hash
+	began bool
+}
+
+// link checks that b begins where the block before ends, and that it names that one's
+// hash; for the first, the one before is read for this. It returns false for a block
+// that lies before the position from which on blocks are wanted.
+func (c *chain) link(b *block) (wanted bool, err error) {
+	if !c.began {
+		c.began = true
+		if b.last() < c.from { // The journal ends before from, or the block with from is missing.
+			c.next, c.hash = b.last()+1, b.hash
+			return false, nil
+		}
+		if c.next, c.hash, err = before(c.store, b, c.from); err != nil {
 			return false, err
 		}
-		if !began {
-			if b.last() < from { // The journal ends before from, or the block with from is missing.
-				next, chain, began = b.last()+1, b.hash, true
-				return true, nil
-			}
-			if next, chain, err = before(s, &b, from); err != nil {
-				return false, err
-			}
-			began = true
-		}
-		if err := b.follows(next, chain); err != nil {
-			return false, err
-		}
-		next, chain = b.last()+1, b.hash
-		return true, visit(&b)
-	})
+	}
+	if err := b.follows(c.next, c.hash); err != nil {
+		return false, err
+	}
+	c.next, c.hash = b.last()+1, b.hash
+	return true, nil
 }
 
 // before returns where the first block of a scan has to begin, and the hash that
@@ -221,6 +261,7 @@ type source struct {
 
 // State reads a checkpointed entity.
 func (s source) State(key []byte) ([]byte, bool, error) {
+	s.l.single++
 	return s.l.store.Get(nil, store.State, key)
 }
 

@@ -328,7 +328,7 @@ func (p *Projection) atTerminal(ctx context.Context, q *FindQuery, low, high poi
 // shelves calls visit with the shelves of the positions from low to high, one by
 // one while there is more to find.
 func (p *Projection) shelves(low, high points.Position, oldest bool, visit func(shelf uint32) (more bool, err error)) error {
-	first, last := p.shelfOf(uint64(low)), p.shelfOf(uint64(high))
+	first, last := p.keys.shelfOf(uint64(low)), p.keys.shelfOf(uint64(high))
 	for n := range last - first + 1 {
 		shelf := last - n
 		if oldest {
@@ -424,23 +424,6 @@ func (p *Projection) between(ctx context.Context, dates Dates, asOf points.Posit
 		high = after - 1
 	}
 	return low, high, nil
-}
-
-// Began is the position of the cut-over that began a business date; ok is false
-// where the index has not come that far, or there was no such date.
-func (p *Projection) Began(ctx context.Context, date points.BusinessDate) (position points.Position, ok bool, err error) {
-	err = p.whileStanding(func() error {
-		value, found, err := p.ledger.store.Get(nil, store.Index, append([]byte{dateKey}, uint64Bytes(uint64(date))[4:]...))
-		if err != nil || !found {
-			return err
-		}
-		if len(value) != 8 {
-			return errBadIndex
-		}
-		position, ok = points.Position(binary.BigEndian.Uint64(value)), true
-		return nil
-	})
-	return position, ok, err
 }
 
 // firstOf is the first position of a business date at or after date, asOf+1 when

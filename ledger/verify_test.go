@@ -119,6 +119,45 @@ func TestVerifyWhileItServes(t *testing.T) {
 	s.close()
 }
 
+// What falls due in another way than it does is named as that, and not as points that
+// somebody spent in the wrong order.
+func TestVerifyNamesWhatFellDue(t *testing.T) {
+	fs := vfs.NewCrashableMem()
+	s := &tale{fs: fs, house: build(t, fs, ledger.Options{})}
+	defer func() { s.close() }()
+	s.furnish(1)
+	s.put(book.Entry{Program: &book.Program{ID: inn, Issuer: issuer, Name: "Inn", Status: book.Active, Rules: book.ProgramRules{ValidMonths: 1, DecayPart: 1000, DecayEvery: 1}}})
+	s.put(book.Entry{Merchant: &book.Merchant{ID: merchant(), Acquirer: acquirer, Name: "Shop", Status: book.Active, Programs: []points.ProgramID{inn}}})
+	s.must(book.Command{Kind: book.KindOpen, At: noon, Member: 1, Program: inn})
+	earn := command(book.KindEarn, 0, 1, 1, 500)
+	earn.Program = inn
+	s.must(earn)
+	due := map[book.Kind]points.Position{}
+	for _, step := range []struct {
+		date points.BusinessDate
+		kind book.Kind
+	}{{genesis.MonthEnd().AddDays(1), book.KindDecay}, {genesis.AddMonths(2), book.KindExpireLots}} {
+		s.must(book.Command{Kind: book.KindCutOver, At: noon, Date: step.date})
+		out := s.must(book.Command{Kind: step.kind, At: noon})
+		require.NotEmpty(t, out.Lots)
+		due[step.kind] = out.Position
+	}
+	for kind, position := range due {
+		db := s.copied(t, func(db *store.Store) {
+			ledger.Tamper(t, db, func(r *book.Record) {
+				if r.Outcome.Position == position {
+					r.Outcome.Lots[0].Lot.ExpiresOn++
+				}
+			})
+		})
+		_, err := ledger.VerifyStore(context.Background(), db, noProgress)
+		breach := new(ledger.BreachError)
+		require.ErrorAs(t, err, &breach)
+		require.Equal(t, "I11", breach.Invariant, "%v: %v", kind, err)
+		require.Equal(t, position, breach.Position)
+	}
+}
+
 // Each invariant that is broken in the journal, under an intact chain, is found
 // at the record that breaks it, and named.
 func TestVerifyNamesTheBrokenRecord(t *testing.T) {

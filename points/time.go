@@ -47,7 +47,7 @@ func ParseBusinessDate(s string) (BusinessDate, error) {
 			return DateOf(t), nil
 		}
 	}
-	return 0, Errorf(FormatError, "business date %q: want a day such as 2026-02-16", s)
+	return 0, Errorf(FormatError, "business date %q: want a day of the calendar, such as 2026-02-16", s)
 }
 
 // Valid reports whether d is a day of the calendar.

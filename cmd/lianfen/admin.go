@@ -1,11 +1,11 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"os"
 	"slices"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -36,10 +36,6 @@ func newAdmin() *cobra.Command {
 	cmd.PersistentFlags().BoolVar(&a.asJSON, "json", false, "print JSON")
 	cmd.AddCommand(a.status(), a.load(), a.list(), a.issuer(), a.acquirer(), a.program(), a.merchant(), a.terminal(), a.route(), a.member(), a.card(),
 		a.adjust(), a.cutOver(), a.totals(), a.links(), a.owed(), a.reload())
-	for _, old := range []*cobra.Command{a.ledgerBalance(), a.ledgerShow(), a.ledgerVerify()} {
-		old.Deprecated, old.Hidden = "use: lianfen ledger "+old.Name(), true
-		cmd.AddCommand(old)
-	}
 	return cmd
 }
 
@@ -79,9 +75,7 @@ func (a *admin) status() *cobra.Command {
 				t.row("version", s.Version)
 				t.row("ready", s.Ready)
 				t.row("business date", s.Date)
-				if s.Since != "" {
-					t.row("since", s.Since)
-				}
+				t.row("since", localTime(s.Since, client.Zone()))
 				t.row("journal position", s.Position)
 				for _, name := range slices.Sorted(maps.Keys(s.Listeners)) {
 					t.row("listener "+name, s.Listeners[name])
@@ -96,6 +90,9 @@ func (a *admin) status() *cobra.Command {
 func (a *admin) load() *cobra.Command {
 	return &cobra.Command{
 		Use: "load FILE", Short: "Create or change everything that a file lists: participants, terminals, members, cards",
+		Long: `Create or change everything that a file lists: participants, terminals, members, cards.
+It stops at an entry that is refused, and names it with its line. What was done before
+stays, and to load the whole file again is safe: what is there already stays as it is.`,
 		Example: `  lianfen admin load directory.yaml`,
 		Args:    one("the file"),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -103,14 +100,22 @@ func (a *admin) load() *cobra.Command {
 			if err != nil {
 				return fmt.Errorf("load: %w", err)
 			}
-			d, err := app.ReadDirectory(file)
+			d, lines, err := app.ReadDirectoryLines(file)
 			if closeErr := file.Close(); err == nil {
 				err = closeErr
 			}
 			if err != nil {
-				return fmt.Errorf("%s: %w", args[0], err)
+				return fmt.Errorf("%s: %w; nothing was done", args[0], err)
 			}
-			return a.put(cmd, d)
+			err = a.put(cmd, d)
+			refused, ok := errors.AsType[*app.LoadError](err)
+			if !ok {
+				return err
+			}
+			if line := lines[refused.At]; line > 0 {
+				return fmt.Errorf("%s: line %d: %w", args[0], line, err)
+			}
+			return fmt.Errorf("%s: %w", args[0], err)
 		},
 	}
 }
@@ -210,8 +215,11 @@ func (a *admin) adjust() *cobra.Command {
 				return err
 			}
 			return a.print(cmd, done, func() error {
-				_, err := fmt.Fprintf(cmd.OutOrStdout(), "Adjusted under RRN %s on %v; the member can now spend %d.\n", done.RRN, done.Date, done.Free)
-				return err
+				units, err := scalesOf(cmd, client)
+				if err != nil || done.Free == nil {
+					return err
+				}
+				return say(cmd, "Adjusted under RRN %s on %v; the member can now spend %s.", done.RRN, done.Date, units.amount(adj.Program, *done.Free))
 			})
 		},
 	}
@@ -228,11 +236,12 @@ func (a *admin) adjust() *cobra.Command {
 func (a *admin) cutOver() *cobra.Command {
 	var cut app.CutOver
 	var date string
-	var force bool
 	cmd := &cobra.Command{
 		Use: "cutover", Short: "End the business date now; a second person approves", Args: none,
 		Long: `End the business date now; a second person approves. A date that began less than an
-hour ago is only ended with --force: it was probably ended already.`,
+hour ago is only ended with --force: it was probably ended already. A date more than
+three days ahead of the calendar is only begun with --ahead: it cannot be taken back,
+and points lapse by it.`,
 		Example: `  lianfen admin cutover --operator li --second wang`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			client, err := a.client()
@@ -243,9 +252,6 @@ hour ago is only ended with --force: it was probably ended already.`,
 				if cut.Date, err = points.ParseBusinessDate(date); err != nil {
 					return usage("--date: %w", err)
 				}
-			}
-			if err := endable(cmd, client, cut.Date, force); err != nil {
-				return err
 			}
 			done, err := client.CutOver(cmd.Context(), cut)
 			if err != nil {
@@ -258,30 +264,12 @@ hour ago is only ended with --force: it was probably ended already.`,
 		},
 	}
 	cmd.Flags().StringVar(&date, "date", "", "the date that begins; the next day when left out")
-	cmd.Flags().BoolVar(&force, "force", false, "end a business date that has only just begun")
+	cmd.Flags().BoolVar(&cut.Force, "force", false, "end a business date that has only just begun")
+	cmd.Flags().BoolVar(&cut.Ahead, "ahead", false, "begin a business date that is far ahead of the calendar")
 	cmd.Flags().StringVar(&cut.Operator, "operator", "", "who asks")
 	cmd.Flags().StringVar(&cut.Second, "second", "", "who approves")
 	requireFlags(cmd, "operator", "second")
 	return cmd
-}
-
-// endable refuses to begin a business date that is not a later one, and to end one
-// that has only just begun.
-func endable(cmd *cobra.Command, client *app.Client, next points.BusinessDate, force bool) error {
-	s, err := client.Status(cmd.Context())
-	if err != nil {
-		return err
-	}
-	if next != 0 && next <= s.Date {
-		return usage("--date %v: the business date is %v already; the next one has to be later", next, s.Date)
-	}
-	const soon = time.Hour
-	if began, err := time.Parse(time.RFC3339Nano, s.Since); err == nil && !force {
-		if ago := now().Time().Sub(began); ago < soon {
-			return fmt.Errorf("cut-over: business date %v began only %v ago, at %s; --force ends it all the same", s.Date, ago.Round(time.Second), s.Since)
-		}
-	}
-	return nil
 }
 
 func (a *admin) totals() *cobra.Command {
@@ -297,7 +285,11 @@ func (a *admin) totals() *cobra.Command {
 				return err
 			}
 			return a.print(cmd, totals, func() error {
-				if err := totalsTable(totals).write(cmd.OutOrStdout()); err != nil {
+				units, err := scalesOf(cmd, client)
+				if err != nil {
+					return err
+				}
+				if err := totalsTable(totals, units).write(cmd.OutOrStdout()); err != nil {
 					return err
 				}
 				return sayAsOf(cmd, totals.AsOf, totals.Date)
@@ -312,15 +304,15 @@ func sayAsOf(cmd *cobra.Command, position points.Position, date points.BusinessD
 	return say(cmd, "As of RRN %s, business date %v.", rrn[:], date)
 }
 
-func totalsTable(totals app.Totals) *table {
+func totalsTable(totals app.Totals, units scales) *table {
 	t := new(table)
 	t.row("PROGRAMME", "ACCOUNTS", "BALANCE (credit positive)")
 	sums := map[points.ProgramID]points.Amount{}
 	for i, line := range totals.Lines {
-		t.row(line.Program, line.Account, line.Amount)
+		t.row(line.Program, line.Account, units.amount(line.Program, line.Amount))
 		sums[line.Program] += line.Amount
 		if i == len(totals.Lines)-1 || totals.Lines[i+1].Program != line.Program {
-			t.row(line.Program, "sum", sums[line.Program])
+			t.row(line.Program, "sum", units.amount(line.Program, sums[line.Program]))
 		}
 	}
 	return t

@@ -139,7 +139,7 @@ func TestCertificationDocument(t *testing.T) {
 		require.NoError(t, err)
 		require.Contains(t, string(content), "redeem")
 	}
-	accounts, _, _ := lianfen(t, "admin", "balance", "--config", "my-switch/lianfen.yaml", "--member", "1001")
+	accounts, _, _ := lianfen(t, "ledger", "balance", "--config", "my-switch/lianfen.yaml", "--member", "1001")
 	require.Regexp(t, `1001 +901 `, accounts)
 	require.NotNil(t, i)
 	i.terminate(t)

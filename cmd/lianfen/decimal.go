@@ -3,6 +3,9 @@ package main
 import (
 	"fmt"
 	"strconv"
+	"strings"
+
+	"github.com/lianfen/lianfen/points"
 )
 
 // whole is a number that a flag sets.
@@ -26,14 +29,14 @@ func (d *decimalFlag[T]) Set(text string) error {
 	if zero-1 < zero {
 		v, err := strconv.ParseInt(text, 10, 64)
 		if err != nil || int64(T(v)) != v {
-			return fmt.Errorf("%q is not a whole number in decimal digits that fits", text)
+			return fmt.Errorf("%q is not a whole number in decimal digits that fits; want one such as 50 or -50", text)
 		}
 		*d.to = T(v)
 		return nil
 	}
 	v, err := strconv.ParseUint(text, 10, 64)
 	if err != nil || uint64(T(v)) != v {
-		return fmt.Errorf("%q is not a whole number in decimal digits, from 0, that fits", text)
+		return fmt.Errorf("%q is not a whole number in decimal digits, from 0 to %d", text, uint64(zero-1))
 	}
 	*d.to = T(v)
 	return nil
@@ -49,3 +52,24 @@ func (d *decimalFlag[T]) String() string {
 
 // Type is for the help.
 func (*decimalFlag[T]) Type() string { return "number" }
+
+// programList is a flag for programmes, which may be repeated or have commas in it.
+type programList struct{ to *[]points.ProgramID }
+
+// Set adds programmes.
+func (p *programList) Set(text string) error {
+	for word := range strings.SplitSeq(text, ",") {
+		var id points.ProgramID
+		if err := decimal(&id, 0).Set(strings.TrimSpace(word)); err != nil || !id.Valid() {
+			return fmt.Errorf("%q is no programme: want %d to %d", word, points.MinProgram, points.MaxProgram)
+		}
+		*p.to = append(*p.to, id)
+	}
+	return nil
+}
+
+// String is for the help's default.
+func (p *programList) String() string { return "" }
+
+// Type is for the help.
+func (*programList) Type() string { return "numbers" }

@@ -25,7 +25,7 @@ type demoReport struct {
 	Before    []app.Accounts      `json:"balances_before"`
 	After     []app.Accounts      `json:"balances_after"`
 	Totals    app.Totals          `json:"totals"`
-	Verified  app.Verified        `json:"verified"`
+	Verified  app.Proof           `json:"verified"`
 	Date      points.BusinessDate `json:"new_business_date"`
 	Checks    []demoCheck         `json:"checks"`
 }
@@ -183,13 +183,13 @@ func (d *demo) balances(ctx context.Context, client *app.Client, title string) (
 
 func accountsTable(accounts app.Accounts) *table {
 	t := new(table)
-	t.row("MEMBER", "PROGRAMME", "NAME", "USABLE", "HELD", "DEBT", "LOTS")
+	t.row("MEMBER", "PROGRAMME", "NAME", "FREE", "HELD", "DEBT", "LOTS")
 	for _, account := range accounts.Accounts {
 		lots := make([]string, 0, len(account.Lots))
 		for _, l := range account.Lots {
 			lots = append(lots, fmt.Sprintf("%d until %v", l.Amount, l.ExpiresOn))
 		}
-		t.row(accounts.Member, account.Program, account.Name, account.Usable, account.Held, account.Debt, strings.Join(lots, ", "))
+		t.row(accounts.Member, account.Program, account.Name, account.Free, account.Held, account.Debt, strings.Join(lots, ", "))
 	}
 	return t
 }
@@ -200,7 +200,7 @@ func (d *demo) night(ctx context.Context, client *app.Client) error {
 	if err != nil {
 		return err
 	}
-	done, err := client.CutOver(ctx, app.CutOver{Operator: "demo", Second: "demo-second"})
+	done, err := client.CutOver(ctx, app.CutOver{Operator: "demo", Second: "demo-second", Force: true})
 	if err != nil {
 		return err
 	}
@@ -209,14 +209,15 @@ func (d *demo) night(ctx context.Context, client *app.Client) error {
 	if d.report.Totals, err = client.Totals(ctx); err != nil {
 		return err
 	}
-	if err := d.show("Trial balance after cut-over", totalsTable(d.report.Totals)); err != nil {
+	if err := d.show("Trial balance after cut-over", totalsTable(d.report.Totals, nil)); err != nil {
 		return err
 	}
 	d.checkTotals()
 	d.checkMembers()
-	d.report.Verified, err = client.Verify(ctx)
+	d.report.Verified, err = client.Prove(ctx, app.ProofProgress{})
 	d.check("the journal proves the state: chain unbroken, invariants hold, a replay gives every outcome and the same digest", err == nil,
 		fmt.Sprintf("%d records in %d blocks", d.report.Verified.Records, d.report.Verified.Blocks))
+	d.check("the index of statements is what the journal makes of it", err == nil && d.report.Verified.Index > 0, fmt.Sprintf("up to position %d", d.report.Verified.Index))
 	return err
 }
 
@@ -240,7 +241,7 @@ func (d *demo) checkMembers() {
 		member  points.MemberID
 		program points.ProgramID
 	}
-	want := map[key][2]points.Amount{ // usable, debt
+	want := map[key][2]points.Amount{ // free, debt
 		{1001, 901}: {5000 - 300, 0},
 		{1001, 902}: {1200 - 400 + 150 + 250 - 100, 0},
 		{1001, 903}: {0, 0},
@@ -251,7 +252,7 @@ func (d *demo) checkMembers() {
 	wrong := 0
 	for _, accounts := range d.report.After {
 		for _, a := range accounts.Accounts {
-			if want[key{accounts.Member, a.Program}] != [2]points.Amount{a.Usable, a.Debt} || a.Held != 0 {
+			if want[key{accounts.Member, a.Program}] != [2]points.Amount{a.Free, a.Debt} || a.Held != 0 {
 				wrong++
 			}
 		}

@@ -52,7 +52,7 @@ func TestReadme(t *testing.T) {
 	}
 	require.GreaterOrEqual(t, ran, 7)
 	stdout, _, _ := lianfen(t, "ledger", "balance", "--config", "my-switch/lianfen.yaml", "--member", "1001")
-	require.Regexp(t, `1001 +901 +Harbour Miles +380 +380 +0 +0`, stdout)
+	require.Regexp(t, `1001 +901 +Harbour Miles +380 +0 +0 +0`, stdout)
 	d.terminate(t)
 }
 

@@ -114,18 +114,14 @@ func (a *admin) keepRules(cmd *cobra.Command, e *book.Program) error {
 
 func (a *admin) merchant() *cobra.Command {
 	var e book.Merchant
-	var programs []uint
 	cmd := a.entry("merchant", "a merchant", `--id M00000000000001 --acquirer 20000001 --name "Pier Cafe" --program 901 --program 903`, func() app.Directory {
-		for _, id := range programs {
-			e.Programs = append(e.Programs, points.ProgramID(min(id, uint(^points.ProgramID(0)))))
-		}
 		return app.Directory{Merchants: []book.Merchant{e}}
 	})
 	cmd.Flags().TextVar(&e.ID, "id", points.MerchantID{}, "card acceptor identification, up to 15 characters (DE42)")
 	cmd.Flags().Var(decimal((*uint64)(&e.Acquirer), 0), "acquirer", "institution number of its acquirer")
 	nameFlags(cmd, &e.Name, &e.NameZH)
 	cmd.Flags().Var(decimal(&e.MCC, 0), "mcc", "merchant category code")
-	cmd.Flags().UintSliceVar(&programs, "program", nil, "programme that it takes, the first choice first; may be repeated")
+	cmd.Flags().Var(&programList{&e.Programs}, "program", "programme that it takes, the first choice first; may be repeated")
 	statusFlag(cmd, &e.Status)
 	requireFlags(cmd, "id", "acquirer", "name", "program")
 	return cmd
@@ -157,12 +153,8 @@ func (a *admin) route() *cobra.Command {
 
 func (a *admin) member() *cobra.Command {
 	var e app.Member
-	var programs []uint
 	var cards []string
 	cmd := a.entry("member", "a member, with programmes to join and cards", `--id 1001 --program 901 --card 6222020000000000017`, func() app.Directory {
-		for _, id := range programs {
-			e.Programs = append(e.Programs, points.ProgramID(min(id, uint(^points.ProgramID(0)))))
-		}
 		for _, number := range cards {
 			e.Cards = append(e.Cards, app.Card{Number: app.CardNumber(number)})
 		}
@@ -170,7 +162,7 @@ func (a *admin) member() *cobra.Command {
 	})
 	cmd.Flags().Var(decimal((*uint64)(&e.ID), 0), "id", "member number")
 	cmd.Flags().StringVar(&e.Ref, "ref", "", "the issuer's own reference; no personal data")
-	cmd.Flags().UintSliceVar(&programs, "program", nil, "programme to join; may be repeated")
+	cmd.Flags().Var(&programList{&e.Programs}, "program", "programme to join; may be repeated")
 	cmd.Flags().StringSliceVar(&cards, "card", nil, "card number; may be repeated")
 	statusFlag(cmd, &e.Status)
 	requireFlags(cmd, "id")

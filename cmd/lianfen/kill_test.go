@@ -111,7 +111,7 @@ func TestKill(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, before.Position, after.Position, "repeats were written to the journal")
 	checkBalances(t, d.client(), kept)
-	verified, err := d.client().Verify(t.Context())
+	verified, err := d.client().Prove(t.Context(), app.ProofProgress{})
 	require.NoError(t, err)
 	t.Logf("%d kills, %d requests answered, %d records", *kills, len(kept), verified.Records)
 	require.Greater(t, len(kept), 50*(*kills), "too little load to mean anything")
@@ -236,7 +236,7 @@ func checkBalances(t *testing.T, client *app.Client, kept []*sim.Receipt) {
 		for _, a := range accounts.Accounts {
 			require.Zero(t, a.Held, "member %d", member)
 			require.Zero(t, a.Debt, "member %d", member)
-			got[killAccount{member, a.Program}] = a.Usable
+			got[killAccount{member, a.Program}] = a.Free
 		}
 	}
 	for account := range got {

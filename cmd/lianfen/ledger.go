@@ -14,6 +14,7 @@ import (
 
 	"github.com/lianfen/lianfen/internal/app"
 	"github.com/lianfen/lianfen/internal/config"
+	"github.com/lianfen/lianfen/ledger"
 	"github.com/lianfen/lianfen/ledger/book"
 	"github.com/lianfen/lianfen/points"
 )
@@ -39,6 +40,9 @@ func (a *admin) ledgerBalance() *cobra.Command {
 	var program uint16
 	cmd := &cobra.Command{
 		Use: "balance", Short: "Show what a member has, lot by lot", Args: none,
+		Long: `Show what a member has, lot by lot. FREE can be spent on the business date; PENDING is
+neither to be spent nor held: not yet usable, or over and not yet booked to breakage.
+The lots are free and pending points together.`,
 		Example: `  lianfen ledger balance --card 6222020000000000017 --program 901`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := checkCard("card", string(who.Card)); err != nil {
@@ -83,11 +87,12 @@ func only(accounts []app.Account, program points.ProgramID) []app.Account {
 }
 
 func balanceSheet(accounts app.Accounts) *sheet {
-	s := newSheet("MEMBER", "PROGRAMME", "NAME", ">USABLE", ">FREE", ">HELD", ">DEBT", ">LOT", "USABLE FROM", "UNTIL")
+	s := newSheet("MEMBER", "PROGRAMME", "NAME", ">FREE", ">PENDING", ">HELD", ">DEBT", ">LOT", "USABLE FROM", "UNTIL", "NEXT DECAY")
 	for _, account := range accounts.Accounts {
-		s.row(accounts.Member, account.Program, account.Name, account.Usable, account.Free, account.Held, account.Debt, "", "", "")
+		read := func(amount points.Amount) string { return amount.Decimal(int(account.Scale)) }
+		s.row(accounts.Member, account.Program, account.Name, read(account.Free), read(account.Pending), read(account.Held), read(account.Debt), "", "", "", "")
 		for _, lot := range account.Lots {
-			s.row("", "", "", "", "", "", "", lot.Amount, dateOr(lot.ActiveOn, "now"), dateOr(lot.ExpiresOn, "for ever"))
+			s.row("", "", "", "", "", "", "", read(lot.Amount), dateOr(lot.ActiveOn, "now"), dateOr(lot.ExpiresOn, "for ever"), dateOr(lot.DecaysOn, ""))
 		}
 	}
 	return s
@@ -129,7 +134,7 @@ func (a *admin) ledgerStatement() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.print(cmd, s, func() error { return printStatement(cmd, s, said) })
+			return a.print(cmd, s, func() error { return printStatement(cmd, s, said, client.Zone()) })
 		},
 	}
 	holderFlags(cmd, &q.Holder)
@@ -147,6 +152,9 @@ type period struct {
 
 // into reads the dates into r.
 func (p *period) into(r *app.Range) error {
+	if r.Limit < 1 || r.Limit > ledger.MaxPageLimit {
+		return usage("--limit %d: want 1 to %d", r.Limit, ledger.MaxPageLimit)
+	}
 	r.Next = fullRRN(r.Next)
 	if p.on != "" {
 		if p.from != "" || p.to != "" {
@@ -173,7 +181,7 @@ func (p *period) into(r *app.Range) error {
 func rangeFlags(cmd *cobra.Command, r *app.Range, dates *period) {
 	cmd.Flags().StringVar(&dates.from, "from", "", "first business date, such as 2026-03-01")
 	cmd.Flags().StringVar(&dates.to, "to", "", "last business date")
-	cmd.Flags().Var(decimal(&r.Limit, 50), "limit", "at most so many lines, 1 to 1000")
+	cmd.Flags().Var(decimal(&r.Limit, ledger.DefaultPageLimit), "limit", "at most so many lines, 1 to 1000; --next goes on")
 	cmd.Flags().BoolVar(&r.OldestFirst, "oldest-first", false, "begin with the oldest")
 	cmd.Flags().StringVar(&r.Next, "next", "", "go on at this RRN, which the page before named")
 }
@@ -191,17 +199,33 @@ func (a *admin) ledgerShow() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.print(cmd, d, func() error { return detailTable(d).write(cmd.OutOrStdout()) })
+			return a.print(cmd, d, func() error {
+				units, err := scalesOf(cmd, client)
+				if err != nil {
+					return err
+				}
+				return detailTable(d, units, client.Zone()).write(cmd.OutOrStdout())
+			})
 		},
 	}
 }
 
-func detailTable(d app.Detail) *table {
+// scalesOf asks for the decimals of every programme.
+func scalesOf(cmd *cobra.Command, client *app.Client) (scales, error) {
+	programs, err := client.Programs(cmd.Context())
+	units := make(scales, len(programs))
+	for i := range programs {
+		units[programs[i].ID] = programs[i].Scale
+	}
+	return units, err
+}
+
+func detailTable(d app.Detail, units scales, zone *time.Location) *table {
 	t := new(table)
 	t.row("RRN", fmt.Sprintf("%s, authorisation code %s", d.RRN, d.AuthCode))
 	t.row("what", languages()[english].what(d.Kind, d.Function))
 	t.row("outcome", fmt.Sprintf("%v (DE39 %s): %s", d.Reason, d.DE39, d.English))
-	t.row("posted", d.Posted)
+	t.row("posted", localTime(d.Posted, zone))
 	t.row("business date", d.Date)
 	if d.Terminal != (points.TerminalID{}) {
 		t.row("terminal", fmt.Sprintf("%v of merchant %v, STAN %s", d.Terminal, d.Merchant, d.STAN))
@@ -213,17 +237,18 @@ func detailTable(d app.Detail) *table {
 		t.row("member", d.Member)
 	}
 	if d.Program != 0 {
-		t.row("amount", fmt.Sprintf("%d in programme %d", d.Amount, d.Program))
-		t.row("afterwards", fmt.Sprintf("free %d, not yet or no longer usable %d, held %d, debt %d", d.Free, d.Pending, d.Held, d.Debt))
+		read := func(amount points.Amount) string { return units.amount(d.Program, amount) }
+		t.row("amount", fmt.Sprintf("%s in programme %d", read(d.Amount), d.Program))
+		t.row("afterwards", fmt.Sprintf("free %s, pending %s, held %s, debt %s", read(d.Free), read(d.Pending), read(d.Held), read(d.Debt)))
 	}
 	switch {
 	case d.Original != "":
 		t.row("about", "RRN "+d.Original)
 	case d.Kind == book.KindReverse && d.Reason.Approved():
-		t.row("about", "nothing: no such request was known; one that comes after all is refused")
+		t.row("about", "nothing to reverse: a tombstone was laid, and the request is refused if it comes after all")
 	}
 	if d.Asked != 0 {
-		t.row("asked for", d.Asked)
+		t.row("asked for", units.amount(d.Program, d.Asked))
 	}
 	for _, what := range slices.Sorted(maps.Keys(d.Put)) {
 		t.row("put "+what, string(d.Put[what]))
@@ -232,14 +257,21 @@ func detailTable(d app.Detail) *table {
 		t.row("asked by", fmt.Sprintf("%s, approved by %s: %s", d.Operator, d.Second, d.Note))
 	}
 	for _, p := range d.Postings {
-		t.row("posting", fmt.Sprintf("%v %d: %+d, then %d", p.Account, p.Party, p.Amount, p.After))
+		t.row("posting", fmt.Sprintf("%v %d: %s, then %s", p.Account, p.Party, signed(p.Amount, int(units[p.Program])), units.amount(p.Program, p.After)))
 	}
 	for _, m := range d.Lots {
 		held := ""
 		if m.Held {
 			held = ", between free and held"
 		}
-		t.row("lot", fmt.Sprintf("%v %d: %+d of those until %s%s", m.Account, m.Party, m.Amount, dateOr(m.ExpiresOn, "for ever"), held))
+		dates := "until " + dateOr(m.ExpiresOn, "for ever")
+		if m.ActiveOn != 0 {
+			dates = fmt.Sprintf("from %v %s", m.ActiveOn, dates)
+		}
+		if m.DecaysOn != 0 {
+			dates += fmt.Sprintf(", next decay %v", m.DecaysOn)
+		}
+		t.row("lot", fmt.Sprintf("%v %d: %s of those %s%s", m.Account, m.Party, signed(m.Amount, int(units[m.Program])), dates, held))
 	}
 	return t
 }
@@ -269,7 +301,13 @@ func (a *admin) ledgerFind() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.print(cmd, f, func() error { return printFound(cmd, f) })
+			return a.print(cmd, f, func() error {
+				units, err := scalesOf(cmd, client)
+				if err != nil {
+					return err
+				}
+				return printFound(cmd, f, units, client.Zone())
+			})
 		},
 	}
 	cmd.Flags().StringVar((*string)(&q.Card), "card", "", "card number")
@@ -283,14 +321,15 @@ func (a *admin) ledgerFind() *cobra.Command {
 	return cmd
 }
 
-func printFound(cmd *cobra.Command, f app.Found) error {
+func printFound(cmd *cobra.Command, f app.Found, units scales, zone *time.Location) error {
 	if len(f.Records) == 0 {
 		return say(cmd, "No such record%s.", behind(f.Reach))
 	}
 	said := languages()[english]
 	s := newSheet("RRN", "DATE", "POSTED", "WHAT", "MERCHANT", "TERMINAL", "STAN", "CARD", "PROGRAMME", ">AMOUNT", "OUTCOME")
 	for _, r := range f.Records {
-		s.row(r.RRN, r.Date, clockTime(r.Posted), said.what(r.Kind, r.Function), r.Merchant, r.Terminal, r.STAN, r.Card, number(r.Program), cmp.Or(r.Asked, r.Amount), r.Reason)
+		s.row(r.RRN, r.Date, clockTime(r.Posted, zone), said.what(r.Kind, r.Function), r.Merchant, r.Terminal, r.STAN, r.Card, number(r.Program),
+			units.amount(r.Program, cmp.Or(r.Asked, r.Amount)), r.Reason)
 	}
 	if err := s.write(cmd.OutOrStdout()); err != nil {
 		return err
@@ -304,15 +343,6 @@ func number(program points.ProgramID) string {
 		return ""
 	}
 	return fmt.Sprint(uint16(program))
-}
-
-// clockTime shortens a posting time to the second.
-func clockTime(posted string) string {
-	at, err := time.Parse(time.RFC3339Nano, posted)
-	if err != nil {
-		return posted // As it came: better than nothing.
-	}
-	return at.Format("01-02 15:04:05Z07:00")
 }
 
 // behind tells, in the middle of a sentence, that an answer may lack the newest.
@@ -421,7 +451,7 @@ func (l *language) what(kind book.Kind, function points.Function) string {
 func languages() map[string]*language {
 	return map[string]*language{
 		english: {
-			heads:  []string{"RRN", "DATE", "POSTED", "PROGRAMME", "WHAT", "MERCHANT", "TERMINAL", ">AMOUNT", ">RESERVED", ">BALANCE", ">FREE", ">HELD", "OUTCOME"},
+			heads:  []string{"RRN", "DATE", "POSTED", "PROGRAMME", "WHAT", "MERCHANT", "TERMINAL", ">AMOUNT", ">RESERVED", ">BALANCE", ">FREE", ">PENDING", ">HELD", "OUTCOME"},
 			none:   "Nothing has happened to the points of member %d in that time.",
 			more:   "There is more: go on with --next %s",
 			behind: "Complete up to position %d of %d: the index is still catching up.",
@@ -429,7 +459,7 @@ func languages() map[string]*language {
 			name:   func(u app.StatementUnit) string { return u.Name },
 		},
 		chinese: {
-			heads:     []string{"参考号", "业务日期", "入账时间", "积分计划", "交易", "商户", "终端", ">积分变动", ">预留", ">余额", ">可用", ">冻结", "结果"},
+			heads:     []string{"参考号", "业务日期", "入账时间", "积分计划", "交易", "商户", "终端", ">积分变动", ">预留", ">余额", ">可用", ">待生效", ">冻结", "结果"},
 			none:      "会员 %d 在此期间没有积分变动。",
 			more:      "还有更多：--next %s",
 			behind:    "数据截至第 %d 笔，共 %d 笔：索引仍在更新。",
@@ -469,7 +499,7 @@ func kindsInChinese() map[book.Kind]string {
 	}
 }
 
-func printStatement(cmd *cobra.Command, s app.Statement, l *language) error {
+func printStatement(cmd *cobra.Command, s app.Statement, l *language, zone *time.Location) error {
 	if len(s.Lines) == 0 {
 		if err := say(cmd, l.none, s.Member); err != nil {
 			return err
@@ -489,9 +519,9 @@ func printStatement(cmd *cobra.Command, s app.Statement, l *language) error {
 		if !line.Reason.Approved() {
 			outcome = l.reason(line.Reason)
 		}
-		table.row(line.RRN, line.Date, clockTime(line.Posted), strings.TrimSpace(number(line.Program)+" "+l.name(unit)), l.what(line.Kind, line.Function),
+		table.row(line.RRN, line.Date, clockTime(line.Posted, zone), strings.TrimSpace(number(line.Program)+" "+l.name(unit)), l.what(line.Kind, line.Function),
 			line.Merchant, line.Terminal, signed(line.Amount, scale), signed(line.Reserved, scale),
-			after(line.Balance, scale), after(line.Free, scale), after(line.Held, scale), outcome)
+			after(line.Balance, scale), after(line.Free, scale), after(line.Pending, scale), after(line.Held, scale), outcome)
 	}
 	if err := table.write(cmd.OutOrStdout()); err != nil {
 		return err
@@ -549,11 +579,7 @@ func newSheet(heads ...string) *sheet {
 }
 
 func (s *sheet) row(cells ...any) {
-	row := make([]string, len(cells))
-	for i, cell := range cells {
-		row[i] = fmt.Sprint(cell)
-	}
-	s.rows = append(s.rows, row)
+	s.rows = append(s.rows, cellsOf(cells))
 }
 
 func (s *sheet) write(w io.Writer) error {

@@ -48,11 +48,12 @@ func (a *admin) ledgerVerify() *cobra.Command {
 		Long: `Prove the ledger: every block's seal and the chain (I8), every record by itself (I1,
 I11, I12), every outcome by carrying the command out again (I9; with I4 to I7 and I10
 where that is what differs), the checkpoint's state entity by entity, the audit of
-the whole book, and the digest. Ask the running switch, or --offline a store that is
-not served.
+the whole book, and the digest; then the index of statements, row by row. Ask the
+running switch, or --offline a store that is not served.
 
 The first breach is named: invariant, position, RRN, what was found and what was
-expected; the exit status is 3 then.`,
+expected; the exit status is 3 then. Where only the index is damaged it is 1: nothing
+is lost, and lianfen ledger reindex makes it again.`,
 		Example: `  lianfen ledger verify
   lianfen ledger verify --offline --data /backup/2026-11-24`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -61,51 +62,63 @@ expected; the exit status is 3 then.`,
 			}
 			var proof app.Proof
 			began := time.Now() // For people to read.
-			bar := newBar(cmd.ErrOrStderr(), "verifying")
-			err := a.prove(cmd, at, bar.set, &proof)
-			bar.end()
+			journal, index := newBar(cmd.ErrOrStderr(), "verifying the journal"), newBar(cmd.ErrOrStderr(), "verifying the index")
+			zone, err := a.prove(cmd, at, app.ProofProgress{Journal: journal.set, Index: index.set}, &proof)
+			journal.end()
+			index.end()
 			if err != nil {
 				return ledgerError(err)
 			}
-			return a.print(cmd, proof, func() error { return writeProof(cmd.OutOrStdout(), proof, time.Since(began)) })
+			return a.print(cmd, proof, func() error { return writeProof(cmd.OutOrStdout(), proof, zone, time.Since(began)) })
 		},
 	}
 	at.flags(cmd)
 	return cmd
 }
 
-func (a *admin) prove(cmd *cobra.Command, at rest, progress func(done, total uint64), proof *app.Proof) (err error) {
+// prove verifies, and tells in which time zone to show times: the switch's, or where
+// none is asked the machine's.
+func (a *admin) prove(cmd *cobra.Command, at rest, progress app.ProofProgress, proof *app.Proof) (zone *time.Location, err error) {
 	if at.offline {
 		*proof, err = app.VerifyOffline(cmd.Context(), at.data, progress)
-		return err
+		return time.Local, err
 	}
 	client, err := a.client()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	*proof, err = client.Prove(cmd.Context(), progress)
-	return err
+	return client.Zone(), err
 }
 
-func writeProof(w io.Writer, p app.Proof, took time.Duration) error {
+func writeProof(w io.Writer, p app.Proof, zone *time.Location, took time.Duration) error {
 	state := "no checkpoint yet"
 	if p.Checkpoint != 0 {
 		state = fmt.Sprintf("entity by entity the replay's, at position %d", p.Checkpoint)
 	}
+	indexed := "yet to be made"
+	if p.Index != 0 {
+		indexed = fmt.Sprintf("what the journal makes of it, up to position %d", p.Index)
+	}
 	var t table
 	t.row("records", fmt.Sprintf("%d in %d blocks; %.0f a second", p.Records, p.Blocks, float64(p.Records)/max(took.Seconds(), 1e-6)))
-	t.row("chain", fmt.Sprintf("unbroken to position %d, posted %s on business date %v", p.Position, p.Posted, p.Date))
+	t.row("chain", fmt.Sprintf("unbroken to position %d, posted %s on business date %v", p.Position, localTime(p.Posted, zone), p.Date))
 	t.row("outcomes", "every one the same again")
 	t.row("checkpoint", state)
 	t.row("invariants", "I1 to I12 hold")
+	t.row("index of statements", indexed)
 	t.row("digest", p.Digest)
 	return t.write(w)
 }
 
-// ledgerError gives a ledger that cannot be trusted its own exit status.
+// ledgerError gives a ledger that cannot be trusted its own exit status; an index that
+// is made again by a command is not that.
 func ledgerError(err error) error {
 	if _, broken := errors.AsType[*ledger.BreachError](err); broken {
 		return &statusError{exitStore, err}
+	}
+	if _, damaged := errors.AsType[*ledger.IndexError](err); damaged {
+		return &statusError{exitFault, err} // Also where a file of it cannot be read: nothing is lost.
 	}
 	return serveError(err)
 }
@@ -134,7 +147,7 @@ is not in it: keep that apart.`,
 			return a.print(cmd, b, func() error {
 				_, err := fmt.Fprintf(cmd.OutOrStdout(), "%s holds the journal up to position %d, posted %s on business date %v: %d bytes in %d ms.\n"+
 					"The card key is not in it: without that no card is recognised. Keep a copy of it apart.\nNext: lianfen ledger verify --offline --data %s\n",
-					b.Dir, b.Position, b.Posted, b.Date, b.Bytes, b.Millis, b.Dir)
+					b.Dir, b.Position, localTime(b.Posted, client.Zone()), b.Date, b.Bytes, b.Millis, b.Dir)
 				return err
 			})
 		},
@@ -166,7 +179,7 @@ give the outcome that it gave. The backup is only read.`,
 			}
 			return a.print(cmd, r, func() error {
 				_, err := fmt.Fprintf(cmd.OutOrStdout(), "%s ends at position %d, posted %s on business date %v.\nEvery record gave its outcome again; state digest %s.\n",
-					r.Data, r.Position, r.Posted, r.Date, r.Digest)
+					r.Data, r.Position, localTime(r.Posted, time.Local), r.Date, r.Digest)
 				return err
 			})
 		},
@@ -211,10 +224,14 @@ func (a *admin) ledgerExport() *cobra.Command {
 		Long: `Write out the records of the business dates --from to --to, both included:
 
   jsonl    one JSON object a line, every record, declines too
-  csv      one posting a line, under a line of column names; credit is positive
+  csv      one posting a line, under a line of column names; credit is positive. A
+           record that moves nothing has one line too
   hledger  a plain-text accounting journal: a commodity for each programme, accounts
            programme:kind:party, credit positive; when it begins with the first
            record, the balance after each posting is asserted
+
+All tell who asked for a record, who approved it and why, and what it put. Times are
+in UTC.
 
 Cards are masked; offline they are left out unless --card-key names the key.`,
 		Example: `  lianfen ledger export --from 2026-11-24 --to 2026-11-24 --format csv --output day.csv

@@ -26,6 +26,14 @@ func TestLedgerExitStatus(t *testing.T) {
 	verify := []string{"ledger", "verify", "--offline", "--data", data}
 	require.Equal(t, exitOK, run(verify))
 
+	// A row of the index that nobody wrote costs nothing but making the index again.
+	db, err = store.Open(store.Options{Dir: data})
+	require.NoError(t, err)
+	stray := store.Pair{Key: append([]byte{byte(store.Index)}, "stray"...), Value: []byte{1}}
+	require.NoError(t, db.Ingest(context.Background(), []store.Pair{stray}))
+	require.NoError(t, db.Close())
+	require.Equal(t, exitFault, run(verify))
+
 	db, err = store.Open(store.Options{Dir: data})
 	require.NoError(t, err)
 	first := binary.BigEndian.AppendUint64(nil, 1)

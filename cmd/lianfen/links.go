@@ -88,17 +88,21 @@ func (a *admin) owedList() *cobra.Command {
 					_, err := fmt.Fprintln(cmd.OutOrStdout(), "Nothing is owed.")
 					return err
 				}
-				return owedTable(owed).write(cmd.OutOrStdout())
+				units, err := scalesOf(cmd, client)
+				if err != nil {
+					return err
+				}
+				return owedTable(owed, units, client.Zone()).write(cmd.OutOrStdout())
 			})
 		},
 	}
 }
 
-func owedTable(owed []app.Owed) *table {
+func owedTable(owed []app.Owed, units scales, zone *time.Location) *table {
 	t := new(table)
 	t.row("RRN", "STATE", "KIND", "OF", "AMOUNT", "PROGRAMME", "CARD", "ISSUER", "LINK", "SINCE", "THE ISSUER SAID")
 	for _, o := range owed {
-		t.row(o.RRN, o.State, o.Kind, o.Function, o.Amount, o.Program, o.Card, o.Issuer, o.Link, o.Since, o.Refusal)
+		t.row(o.RRN, o.State, o.Kind, o.Function, units.amount(o.Program, o.Amount), o.Program, o.Card, o.Issuer, o.Link, localTime(o.Since, zone), o.Refusal)
 	}
 	return t
 }

@@ -16,7 +16,10 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/lianfen/lianfen/internal/app"
+	"github.com/lianfen/lianfen/internal/config"
 	"github.com/lianfen/lianfen/internal/sim"
+	"github.com/lianfen/lianfen/ledger/book"
 	"github.com/lianfen/lianfen/points"
 )
 
@@ -30,8 +33,10 @@ type pos struct {
 	receipts string
 	loop     int
 	retry    time.Duration
+	timeout  time.Duration
 	stan     points.STAN
 	asJSON   bool
+	undone   func(context.Context, *sim.Receipt) string // of a reversal that was answered 00; else nil
 }
 
 func newPOS() *cobra.Command {
@@ -65,8 +70,9 @@ test cards.`,
 	f.StringVar(&p.address, "addr", "127.0.0.1:8583", "address of the switch's pos listener")
 	f.StringVar(&p.terminal, "terminal", "T0000001", "terminal identification (DE41)")
 	f.StringVar(&p.merchant, "merchant", "M00000000000001", "merchant identification (DE42)")
+	f.DurationVar(&p.timeout, "timeout", 15*time.Second, "how long to wait for the first answer of whoever is at the address; then each may take a minute, as terminals wait")
 	f.DurationVar(&p.retry, "retry", 0, "try again for so long, with the same bytes, when the switch cannot be reached")
-	f.Var((*traceNumber)(&p.stan), "stan", "trace number (DE11) of the message, of a script's first one; 0: drawn by lot")
+	f.Var((*traceNumber)(&p.stan), "stan", "trace number (DE11) of the message, of a script's first one; 0: drawn by lot, as is that of the sign-on before a message")
 	f.BoolVar(&p.asJSON, "json", false, "print JSON")
 	cmd.Flags().StringVar(&p.script, "script", "", "play this file")
 	cmd.Flags().Var(decimal(&p.loop, 1), "loop", "play it so many times")
@@ -86,9 +92,49 @@ test cards.`,
 		p.command("completion", "Capture what was reserved 预授权完成", points.Completion, []string{"card", "amount", "rrn", "auth"}, "program"),
 		p.command("pre-auth-void", "Give back what was reserved 预授权撤销", points.PreAuthVoid, []string{"card", "amount", "rrn", "auth"}, "program"),
 		p.command("transfer", "Give points to another member 转赠", points.Transfer, []string{"card", "to", "amount"}, "program"),
-		p.command("reversal", "Undo the redemption with --original-stan, whose answer was lost 冲正", points.Reversal, []string{"card", "amount", "original-stan"}, "program"),
+		p.reversal(),
 	)
 	return cmd
+}
+
+// reversal is a one-shot that says more of its answer: a terminal gets 00 also when
+// there was nothing to undo. The switch, where it can be asked, tells which it was.
+func (p *pos) reversal() *cobra.Command {
+	var a admin
+	cmd := p.command("reversal", "Undo the redemption with --original-stan, whose answer was lost 冲正", points.Reversal, []string{"card", "amount", "original-stan"}, "program")
+	cmd.Long = cmd.Short + `
+
+The answer is 00 also where no such request is known: then a tombstone is laid, and the
+request is refused if it comes after all. Which of the two it was is told where the
+switch runs on this machine and --config or --socket names it.`
+	cmd.Flags().StringVar(&a.file, "config", config.FileName, "configuration file of the running switch; it names the socket")
+	cmd.Flags().StringVar(&a.socket, "socket", "", "admin socket, instead of the configuration's")
+	send := cmd.RunE
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		p.undone = a.undone
+		return send(cmd, args)
+	}
+	return cmd
+}
+
+// undone tells what a reversal has met, as the switch's journal has it.
+func (a *admin) undone(ctx context.Context, r *sim.Receipt) string {
+	ctx, cancel := context.WithTimeout(ctx, completionTime)
+	defer cancel()
+	rrn := r.Response.Position.RRN()
+	client, err := a.client()
+	if err == nil {
+		var d app.Detail
+		d, err = client.Detail(ctx, string(rrn[:]))
+		switch {
+		case err != nil || d.Kind != book.KindReverse || d.Terminal != r.Request.Terminal || d.STAN != r.Request.STAN.String():
+		case d.Original == "":
+			return "nothing to reverse: a tombstone was laid, and the request is refused if it comes after all"
+		default:
+			return "undoes what RRN " + d.Original + " did"
+		}
+	}
+	return "undone, or there was nothing to reverse and a tombstone was laid: lianfen ledger show " + string(rrn[:]) + " tells"
 }
 
 // message is what a one-shot command fills in.
@@ -141,17 +187,22 @@ func (p *pos) once(cmd *cobra.Command, function points.Function, m *message) (er
 	if err := m.check(cmd); err != nil {
 		return err
 	}
-	t := sim.NewTerminal(p.address, who, p.stanBefore(function), now)
+	t := sim.NewTerminal(p.address, who, drawnSTAN(), now)
+	t.First = p.timeout
 	defer func() { err = errors.Join(err, t.HangUp()) }()
 	if function != points.SignOn {
-		// The batch is part of every request's identity.
+		// The batch is part of every request's identity. The trace number that was asked
+		// for is the message's own: the sign-on has one of its own.
 		signOn := t.Next(points.SignOn)
 		sim.Dress(&signOn)
 		if receipt, err := t.SendFor(cmd.Context(), &signOn, p.retry); err != nil {
-			return err
+			return p.unheard(err)
 		} else if !receipt.Response.Reason.Approved() {
 			return p.explain(cmd, receipt)
 		}
+	}
+	if p.stan != 0 {
+		t.STAN = p.stan - 1
 	}
 	req, err := m.request(t, function)
 	if err != nil {
@@ -159,9 +210,17 @@ func (p *pos) once(cmd *cobra.Command, function points.Function, m *message) (er
 	}
 	receipt, err := t.SendFor(cmd.Context(), &req, p.retry)
 	if err != nil {
-		return err
+		return p.unheard(err)
 	}
 	return p.explain(cmd, receipt)
+}
+
+// unheard adds what to do where nobody answered who understands a terminal.
+func (p *pos) unheard(err error) error {
+	if errors.Is(err, sim.ErrSilent) {
+		return fmt.Errorf("%w; --addr names the switch's pos listener (lianfen admin status tells it), --timeout waits longer", err)
+	}
+	return err
 }
 
 // check refuses what no message can carry, before anything is sent.
@@ -180,23 +239,19 @@ func (m *message) check(cmd *cobra.Command) error {
 	return nil
 }
 
-// stanBefore is the trace number before the first of a one-shot. The one that was
-// asked for is the message's own; the sign-on before it takes the one before.
-func (p *pos) stanBefore(function points.Function) points.STAN {
-	if p.stan == 0 || function == points.SignOn {
-		return p.firstSTAN()
-	}
-	return (p.stan + sim.MaxSTAN - 2) % sim.MaxSTAN
-}
-
-// firstSTAN is the trace number before the first. Without one it is drawn: two
-// commands that start together must not use the same, or one would be answered as
-// the other's repeat. --stan is for whoever minds.
+// firstSTAN is the trace number before the first of a script.
 func (p *pos) firstSTAN() points.STAN {
-	const period = 999_000
 	if p.stan != 0 {
 		return p.stan - 1
 	}
+	return drawnSTAN()
+}
+
+// drawnSTAN is a trace number by lot: two commands that start together must not use
+// the same, or one would be answered as the other's repeat. --stan is for whoever
+// minds.
+func drawnSTAN() points.STAN {
+	const period = 999_000
 	var random [4]byte
 	_, _ = rand.Read(random[:]) // Never fails.
 	return points.STAN(binary.LittleEndian.Uint32(random[:]) % period)
@@ -250,6 +305,7 @@ type answer struct {
 	Amount    points.Amount   `json:"amount,omitempty"`
 	Batch     uint32          `json:"batch,omitempty"`
 	Balances  []balance       `json:"balances,omitempty"`
+	About     string          `json:"about,omitempty"` // what a reversal has met
 }
 
 type balance struct {
@@ -281,6 +337,9 @@ func answerOf(r *sim.Receipt) answer {
 // explain prints an answer; a decline is exit status 1.
 func (p *pos) explain(cmd *cobra.Command, r *sim.Receipt) error {
 	a := answerOf(r)
+	if p.undone != nil && r.Response.Reason.Approved() && r.Request.Function == points.Reversal {
+		a.About = p.undone(cmd.Context(), r)
+	}
 	var err error
 	if p.asJSON {
 		err = writeJSON(cmd.OutOrStdout(), a)
@@ -300,8 +359,8 @@ func (p *pos) explain(cmd *cobra.Command, r *sim.Receipt) error {
 		for _, b := range a.Balances {
 			t.row(fmt.Sprintf("programme %d %s", b.Program, b.Kind), b.Amount)
 		}
-		if r.Request.Function == points.Reversal && r.Response.Reason.Approved() {
-			t.row("note", "a terminal gets 00 also when there was nothing to undo; lianfen ledger show "+a.RRN+" tells")
+		if a.About != "" {
+			t.row("about", a.About)
 		}
 		err = t.write(cmd.OutOrStdout())
 	}
@@ -321,6 +380,9 @@ func (p *pos) play(cmd *cobra.Command) (err error) {
 		return fmt.Errorf("%s: %w", p.script, err)
 	}
 	player := sim.Player{Address: p.address, Clock: now, Retry: p.retry, FirstSTAN: p.firstSTAN()}
+	if cmd.Flags().Changed("timeout") {
+		player.First = p.timeout // A script's first message may be one that an issuer far away answers.
+	}
 	defer func() { err = errors.Join(err, player.HangUp()) }()
 	if p.receipts != "" {
 		keeper, err := os.OpenFile(p.receipts, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)

@@ -50,7 +50,10 @@ func TestNoCardInClear(t *testing.T) {
 		said.WriteString(stdout + stderr)
 	}
 	for position := 1; position <= int(d.position(t)); position++ {
-		tell(exitOK, "admin", "show", "--config", configuration, "--json", fmt.Sprintf("%012d", position))
+		tell(exitOK, "ledger", "show", "--config", configuration, "--json", fmt.Sprintf("%012d", position))
+	}
+	for _, format := range []string{"jsonl", "csv", "hledger"} {
+		tell(exitOK, "ledger", "export", "--config", configuration, "--from", "2020-01-01", "--to", "2099-12-31", "--format", format)
 	}
 	tell(exitOK, "admin", "list", "--config", configuration, "--json")
 	tell(exitOK, "admin", "totals", "--config", configuration)

@@ -126,10 +126,10 @@ func profileCPU(path string) (stop func() error, err error) {
 	}, nil
 }
 
-// serveError gives a damaged store its own exit status.
+// serveError gives a damaged store or card key its own exit status.
 func serveError(err error) error {
 	_, damage := errors.AsType[*ledger.DamageError](err)
-	if damage || errors.Is(err, ledger.ErrBehindAnchor) || errors.Is(err, store.ErrNoAnchor) || errors.Is(err, store.ErrCorrupt) || errors.Is(err, app.ErrOtherKey) {
+	if damage || errors.Is(err, ledger.ErrBehindAnchor) || errors.Is(err, store.ErrNoAnchor) || errors.Is(err, store.ErrCorrupt) || errors.Is(err, app.ErrOtherKey) || errors.Is(err, certs.ErrCardKey) {
 		return &statusError{exitStore, err}
 	}
 	return err

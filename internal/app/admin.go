@@ -51,6 +51,7 @@ func (a *App) adminHandler(stopping context.Context) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /v1/status", answer(a.status))
 	mux.HandleFunc("GET /v1/directory", answer(a.directory))
+	mux.HandleFunc("GET /v1/programs", answer(a.programs))
 	mux.HandleFunc("POST /v1/directory", bounded(maxDirectory, answer(a.load)))
 	mux.HandleFunc("POST /v1/accounts", answer(a.accounts))
 	mux.HandleFunc("POST /v1/adjust", answer(a.adjust))
@@ -61,7 +62,6 @@ func (a *App) adminHandler(stopping context.Context) http.Handler {
 	mux.HandleFunc("GET /v1/owed", answer(a.owed))
 	mux.HandleFunc("POST /v1/owed/resolve", answer(a.resolve))
 	mux.HandleFunc("POST /v1/reload", answer(a.reload))
-	mux.HandleFunc("POST /v1/verify", lasting(stopping, answer(a.verify)))
 	mux.HandleFunc("POST /v1/backup", lasting(stopping, answer(a.backup)))
 	mux.HandleFunc("POST /v1/prove", lasting(stopping, a.prove))
 	mux.HandleFunc("POST /v1/export", lasting(stopping, a.export))
@@ -70,8 +70,15 @@ func (a *App) adminHandler(stopping context.Context) http.Handler {
 	mux.HandleFunc("POST /v1/detail", answer(a.detail))
 	mux.HandleFunc("GET /v1/index", answer(a.indexed))
 	mux.HandleFunc("POST /v1/index/rebuild", answer(a.reindex))
-	return mux
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set(zoneHeader, a.zone.String())
+		mux.ServeHTTP(w, r)
+	})
 }
+
+// zoneHeader names the time zone of the switch: times are told in UTC, and shown to
+// people in the zone that the business date is of.
+const zoneHeader = "Lianfen-Time-Zone"
 
 // bounded gives the bodies of one pattern a bound of their own.
 func bounded(limit int64, serve http.HandlerFunc) http.HandlerFunc {
@@ -118,6 +125,14 @@ type problem struct {
 	Status int           `json:"status"`
 	Detail string        `json:"detail"`
 	Reason points.Reason `json:"reason"`
+	Load   *loadProblem  `json:"load,omitempty"`
+}
+
+// loadProblem is what a [LoadError] has beside its refusal.
+type loadProblem struct {
+	At    string `json:"at,omitempty"`
+	Done  int    `json:"done"`
+	Total int    `json:"total"`
 }
 
 // answer answers with what f makes of the request's body; for GET there is none.
@@ -144,6 +159,9 @@ func refuse(w http.ResponseWriter, err error) {
 	w.Header().Set("Content-Type", "application/problem+json")
 	w.WriteHeader(reason.HTTPStatus())
 	p := problem{Type: "about:blank", Title: reason.English(), Status: reason.HTTPStatus(), Detail: err.Error(), Reason: reason}
+	if load, ok := errors.AsType[*LoadError](err); ok {
+		p.Detail, p.Load = load.err.Error(), &loadProblem{load.At, load.Done, load.Total}
+	}
 	_ = json.NewEncoder(w).Encode(p) // The peer has gone; there is nobody to tell.
 }
 
@@ -175,12 +193,12 @@ type Status struct {
 	Ready     bool                `json:"ready"`
 	Position  points.Position     `json:"position"`
 	Date      points.BusinessDate `json:"business_date"`
-	Since     string              `json:"since,omitempty"` // when the date's cut-over was; empty: it is the journal's first, or the index is behind
+	Since     string              `json:"since"` // when the date began
 	Listeners map[string]string   `json:"listeners"`
 	HTTP      string              `json:"http"`
 }
 
-func (a *App) status(ctx context.Context, _ nothing) (Status, error) {
+func (a *App) status(context.Context, nothing) (Status, error) {
 	s := Status{Version: a.opts.Version, Ready: a.ready.yes.Load(), Position: a.ledger.Durable(), HTTP: a.web.Addr().String(), Listeners: map[string]string{}}
 	for _, l := range a.listeners {
 		s.Listeners[l.name] = l.server.Addr().String()
@@ -190,15 +208,12 @@ func (a *App) status(ctx context.Context, _ nothing) (Status, error) {
 		return s, err
 	}
 	s.Date = last.Outcome.Date
-	if a.projection.Err() != nil {
-		return s, nil //nolint:nilerr // an index that has stopped says so where it is asked; the switch still tells how it is.
-	}
-	began, ok, err := a.projection.Began(ctx, s.Date)
-	if err != nil || !ok || began == 1 {
+	began, err := firstOf(a.ledger, s.Date)
+	if err != nil {
 		return s, err
 	}
 	first, err := a.ledger.Record(began)
-	s.Since = localTime(first.Outcome.Posted, a.zone)
+	s.Since = first.Outcome.Posted.String()
 	return s, err
 }
 
@@ -228,6 +243,12 @@ func (a *App) directory(ctx context.Context, _ nothing) (Directory, error) {
 	return directoryOf(registry), nil
 }
 
+// programs lists the programmes, ascending.
+func (a *App) programs(ctx context.Context, _ nothing) ([]book.Program, error) {
+	d, err := a.directory(ctx, nothing{})
+	return append([]book.Program{}, d.Programs...), err
+}
+
 // Loaded is how many entries of a directory were put.
 type Loaded struct {
 	Entries int `json:"entries"`
@@ -237,12 +258,14 @@ type Loaded struct {
 const loadChunk = 1_000
 
 // load puts a directory, entry by entry in journal order. It stops after the
-// chunk with the first refusal, which it names; what was put before stays.
+// chunk with the first refusal, which it names; what was put stays. Errors: a
+// [*LoadError].
 func (a *App) load(ctx context.Context, d Directory) (Loaded, error) {
 	commands, err := d.commands(a.token)
 	if err != nil {
 		return Loaded{}, err
 	}
+	total := len(commands)
 	err = a.ledger.View(ctx, func(b *book.Book) error {
 		for i := range commands {
 			if err := commands[i].keep(b); err != nil {
@@ -252,48 +275,60 @@ func (a *App) load(ctx context.Context, d Directory) (Loaded, error) {
 		return nil
 	})
 	if err != nil {
-		return Loaded{}, err
+		return Loaded{}, &LoadError{Total: total, err: err}
 	}
 	commands = slices.DeleteFunc(commands, func(n named) bool { return n.done })
-	done := 0
-	for ; err == nil && done < len(commands); done += min(loadChunk, len(commands)-done) {
-		err = a.loadSome(ctx, commands[done:min(done+loadChunk, len(commands))])
+	done, at := total-len(commands), ""
+	for rest := commands; err == nil && len(rest) > 0; {
+		chunk := rest[:min(loadChunk, len(rest))]
+		rest = rest[len(chunk):]
+		var refused int
+		if refused, err = a.loadSome(ctx, chunk, &done); refused >= 0 {
+			at = chunk[refused].at
+			err = a.refusal(ctx, chunk[refused].what, &chunk[refused].cmd, points.ReasonOf(err))
+		}
 	}
-	if err := errors.Join(err, a.refresh(ctx)); err != nil {
-		return Loaded{}, err
+	if refreshErr := a.refresh(ctx); err == nil {
+		err = refreshErr
 	}
-	a.log.Info("directory loaded", slog.Int("entries", done))
-	return Loaded{Entries: done}, nil
+	if err != nil {
+		return Loaded{}, &LoadError{At: at, Done: done, Total: total, err: err}
+	}
+	a.log.Info("directory loaded", slog.Int("entries", len(commands)))
+	return Loaded{Entries: len(commands)}, nil
 }
 
-func (a *App) loadSome(ctx context.Context, commands []named) error {
+// loadSome puts some entries and counts those that are done. It returns which was
+// refused first and why; -1 with an error that is no refusal, and with none.
+func (a *App) loadSome(ctx context.Context, commands []named, done *int) (refused int, err error) {
 	now := a.opts.Clock()
-	outcomes := make(chan error, len(commands))
+	type outcome struct {
+		at     int
+		reason points.Reason
+	}
+	outcomes := make(chan outcome, len(commands))
 	for i := range commands {
 		c := &commands[i]
 		c.cmd.At = now
-		a.ledger.Submit(&c.cmd, func(out *book.Outcome) {
-			if out.Reason.Approved() || (c.cmd.Kind == book.KindOpen && out.Reason == points.AlreadyExists) {
-				outcomes <- nil
-				return
-			}
-			outcomes <- points.Errorf(out.Reason, "%s: %s", c.what, out.Reason.English())
-		})
+		a.ledger.Submit(&c.cmd, func(out *book.Outcome) { outcomes <- outcome{i, out.Reason} })
 	}
-	var first error
+	refused = -1
 	for range commands {
 		select {
-		case err := <-outcomes:
-			if first == nil {
-				first = err
+		case out := <-outcomes:
+			switch {
+			case out.reason.Approved() || (commands[out.at].cmd.Kind == book.KindOpen && out.reason == points.AlreadyExists):
+				*done++
+			case refused < 0 || out.at < refused:
+				refused, err = out.at, points.Errorf(out.reason, "%s", out.reason.English())
 			}
 		case <-a.ledger.Failed():
-			return a.ledger.Err()
+			return -1, a.ledger.Err()
 		case <-ctx.Done():
-			return fmt.Errorf("load: %w", ctx.Err())
+			return -1, fmt.Errorf("load: %w", ctx.Err())
 		}
 	}
-	return first
+	return refused, err
 }
 
 func (a *App) token(pan points.PAN) (token points.CardToken) {
@@ -321,8 +356,9 @@ type Accounts struct {
 type Account struct {
 	Program points.ProgramID `json:"program"`
 	Name    string           `json:"name"`
-	Usable  points.Amount    `json:"usable"`
-	Free    points.Amount    `json:"free"`
+	Scale   uint8            `json:"scale"`   // decimals that a person sees
+	Free    points.Amount    `json:"free"`    // what can be spent on the business date
+	Pending points.Amount    `json:"pending"` // neither to be spent nor held: not yet active, or lapsed and not yet booked
 	Held    points.Amount    `json:"held"`
 	Debt    points.Amount    `json:"debt"`
 	Lots    []Lot            `json:"lots"`
@@ -334,6 +370,14 @@ type Lot struct {
 	ActiveOn  points.BusinessDate `json:"active_on"`
 	ExpiresOn points.BusinessDate `json:"expires_on"`
 	DecaysOn  points.BusinessDate `json:"decays_on,omitzero"` // when it next loses a part
+}
+
+// others refuses a card and a member that were both named and do not belong together.
+func (h *Holder) others(card string, owner points.MemberID) error {
+	if h.Card == "" || h.Member == 0 || h.Member == owner {
+		return nil
+	}
+	return points.Errorf(points.FormatError, "card %s is not one of member %d's; name the one or the other", card, h.Member)
 }
 
 // accounts reads beside the writer, which is not slowed.
@@ -354,6 +398,9 @@ func (a *App) accounts(ctx context.Context, who Holder) (Accounts, error) {
 	if err != nil {
 		return result, err
 	}
+	if err := who.others(result.Card, got.Member.ID); err != nil {
+		return Accounts{}, err
+	}
 	result.Member, result.Status, result.AsOf, result.Date = got.Member.ID, got.Member.Status, got.AsOf, got.Date
 	for i := range got.Accounts {
 		result.Accounts = append(result.Accounts, a.accountOf(&got.Accounts[i]))
@@ -362,9 +409,9 @@ func (a *App) accounts(ctx context.Context, who Holder) (Accounts, error) {
 }
 
 func (a *App) accountOf(view *book.AccountView) Account {
-	account := Account{Program: view.Key.Program, Usable: view.Usable, Free: view.Free, Held: view.Held, Debt: view.Debt, Lots: []Lot{}}
+	account := Account{Program: view.Key.Program, Free: view.Usable, Pending: view.Free - view.Usable, Held: view.Held, Debt: view.Debt, Lots: []Lot{}}
 	if program, ok := a.router.Table().Program(account.Program); ok {
-		account.Name = program.Name
+		account.Name, account.Scale = program.Name, program.Scale
 	}
 	for _, l := range view.Lots {
 		account.Lots = append(account.Lots, Lot{l.Amount, l.Key.ActiveOn, l.Key.ExpiresOn, l.Key.DecaysOn})
@@ -386,7 +433,7 @@ type Adjustment struct {
 type Done struct {
 	RRN  string              `json:"rrn"`
 	Date points.BusinessDate `json:"business_date"`
-	Free points.Amount       `json:"free"`
+	Free *points.Amount      `json:"free,omitempty"` // what the member can spend now, where it is about one
 }
 
 func (a *App) adjust(ctx context.Context, adj Adjustment) (Done, error) {
@@ -400,6 +447,10 @@ func (a *App) adjust(ctx context.Context, adj Adjustment) (Done, error) {
 			return Done{}, err
 		}
 		cmd.Card = a.token(pan)
+		if done, err := a.do(ctx, "adjust", &cmd); adj.Member == 0 || points.ReasonOf(err) != points.UnknownCard {
+			return done, err
+		}
+		return Done{}, points.Errorf(points.UnknownCard, "adjust: card %s is not one of member %d's, or not known", pan.Masked(), adj.Member)
 	}
 	return a.do(ctx, "adjust", &cmd)
 }
@@ -409,18 +460,62 @@ type CutOver struct {
 	Date     points.BusinessDate `json:"date,omitempty"`
 	Operator string              `json:"operator"`
 	Second   string              `json:"second"`
+	// Force ends a date that began less than SoonAfter ago; Ahead begins one that is
+	// more than DaysAhead ahead of the calendar.
+	Force bool `json:"force,omitempty"`
+	Ahead bool `json:"ahead,omitempty"`
+}
+
+// Bounds of a cut-over that nobody has to insist on.
+const (
+	// SoonAfter is how long a business date lasts at least: whoever ends it sooner
+	// has probably ended it twice.
+	SoonAfter = time.Hour
+	// DaysAhead is how far a business date may be ahead of the calendar. A date cannot
+	// be taken back, and lots lapse by it.
+	DaysAhead = 3
+)
+
+// endable refuses to begin a business date that is not a later one or is far ahead of
+// the calendar, and to end one that has only just begun.
+func (a *App) endable(ctx context.Context, c *CutOver) error {
+	status, err := a.status(ctx, nothing{})
+	if err != nil {
+		return err
+	}
+	if c.Date == 0 {
+		c.Date = status.Date.AddDays(1)
+	}
+	now := a.opts.Clock()
+	today := points.DateOf(now.Time().In(a.zone))
+	switch {
+	case c.Date <= status.Date:
+		return points.Errorf(points.FormatError, "cut-over to %v: the business date is %v already; the next one has to be later", c.Date, status.Date)
+	case c.Date > today.AddDays(DaysAhead) && !c.Ahead:
+		return points.Errorf(points.NotPermitted, "cut-over to %v: today is %v, and a business date may be %d days ahead of it; it cannot be taken back, and points lapse by it: --ahead begins it all the same", c.Date, today, DaysAhead)
+	case c.Force:
+		return nil
+	}
+	began, err := firstOf(a.ledger, status.Date)
+	if err != nil {
+		return err
+	}
+	first, err := a.ledger.Record(began)
+	if err != nil {
+		return err
+	}
+	if ago := now.Sub(first.Outcome.Posted); ago < SoonAfter {
+		return points.Errorf(points.NotPermitted, "cut-over to %v: business date %v began only %v ago; --force ends it all the same", c.Date, status.Date, ago.Round(time.Second))
+	}
+	return nil
 }
 
 func (a *App) cutOver(ctx context.Context, c CutOver) (Done, error) {
 	if strings.TrimSpace(c.Operator) == "" || strings.TrimSpace(c.Second) == "" || strings.EqualFold(strings.TrimSpace(c.Operator), strings.TrimSpace(c.Second)) {
 		return Done{}, points.Errorf(points.NeedsSecondPerson, "cut-over: name an operator and another person who approves")
 	}
-	if c.Date == 0 {
-		status, err := a.status(ctx, nothing{})
-		if err != nil {
-			return Done{}, err
-		}
-		c.Date = status.Date.AddDays(1)
+	if err := a.endable(ctx, &c); err != nil {
+		return Done{}, err
 	}
 	done, err := a.do(ctx, "cut-over to "+c.Date.String(), &book.Command{
 		Kind: book.KindCutOver, At: a.opts.Clock(), Date: c.Date,
@@ -436,15 +531,21 @@ func (a *App) cutOver(ctx context.Context, c CutOver) (Done, error) {
 
 // do carries out an operator's command and turns a decline into an error.
 func (a *App) do(ctx context.Context, what string, cmd *book.Command) (Done, error) {
+	if err := legible(what, cmd); err != nil {
+		return Done{}, err
+	}
 	out, err := a.ledger.Do(ctx, cmd)
 	if err != nil {
 		return Done{}, err
 	}
 	if !out.Reason.Approved() {
-		return Done{}, points.Errorf(out.Reason, "%s: %s", what, out.Reason.English())
+		return Done{}, a.refusal(ctx, what, cmd, out.Reason)
 	}
-	rrn := out.Position.RRN()
-	return Done{RRN: string(rrn[:]), Date: out.Date, Free: out.Free}, nil
+	done := Done{RRN: rrnOf(out.Position), Date: out.Date}
+	if cmd.Kind == book.KindAdjust {
+		done.Free = &out.Free
+	}
+	return done, nil
 }
 
 // Lookup names a journal record.
@@ -491,20 +592,7 @@ func (a *App) record(_ context.Context, l Lookup) (Record, error) {
 	if err != nil {
 		return Record{}, err
 	}
-	return a.recordOf(&rec), nil
-}
-
-// recordOf shows a record with the time of the switch's own zone.
-func (a *App) recordOf(rec *book.Record) Record {
-	r := recordFor(a.key, rec)
-	r.Posted = localTime(rec.Outcome.Posted, a.zone)
-	return r
-}
-
-// localTime is a posting time with the offset of its zone (RFC 3339), so that it
-// can be compared with the business date, which is of that zone.
-func localTime(at points.Timestamp, zone *time.Location) string {
-	return at.Time().In(zone).Format("2006-01-02T15:04:05.000000Z07:00")
+	return recordFor(a.key, &rec), nil
 }
 
 // recordFor shows a record; without a key no card.
@@ -562,19 +650,4 @@ func (a *App) totals(ctx context.Context, _ nothing) (Totals, error) {
 		totals.Lines = append(totals.Lines, Total{t.Program, t.Kind, t.Amount})
 	}
 	return totals, nil
-}
-
-// Verified is what a verification proved.
-type Verified struct {
-	Records uint64 `json:"records"`
-	Blocks  uint64 `json:"blocks"`
-	Digest  string `json:"digest"`
-}
-
-func (a *App) verify(ctx context.Context, _ nothing) (Verified, error) {
-	report, err := a.ledger.Verify(ctx, func(uint64, uint64) {})
-	if err != nil {
-		return Verified{}, err
-	}
-	return Verified{report.Records, report.Blocks, fmt.Sprintf("%x", report.Digest)}, nil
 }

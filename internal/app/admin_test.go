@@ -93,6 +93,34 @@ func TestAdminRefuses(t *testing.T) {
 	r.stop(t)
 }
 
+// Every cut-over is under the same rules, the first one too: a date that has only just
+// begun is ended by who insists on it, and a date far ahead of the calendar is begun by
+// who insists on that; the one is not the other.
+func TestCutOverTooSoonOrTooFar(t *testing.T) {
+	h := newHouse(t)
+	r := h.start(t)
+	cut := func(date points.BusinessDate, force, ahead bool) error {
+		_, err := r.client.CutOver(t.Context(), app.CutOver{Date: date, Operator: "li", Second: "wang", Force: force, Ahead: ahead})
+		return err
+	}
+	first, err := r.client.Status(t.Context())
+	require.NoError(t, err)
+	require.NotEmpty(t, first.Since)
+	require.ErrorContains(t, cut(0, false, true), "began only")
+	far := first.Date.AddDays(app.DaysAhead + 2) // Midnight may be between this and the test's start.
+	require.ErrorContains(t, cut(far, true, false), "--ahead")
+	require.ErrorContains(t, cut(first.Date, true, true), "already")
+	same, err := r.client.Status(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, first, same)
+
+	require.NoError(t, cut(first.Date.AddDays(app.DaysAhead), true, false))
+	require.ErrorContains(t, cut(0, false, true), "began only")
+	require.NoError(t, cut(far, true, true))
+	require.ErrorContains(t, cut(0, true, false), "--ahead", "the day after a date far ahead is far ahead too")
+	r.stop(t)
+}
+
 // A refusal reaches the caller of the client as an error with its reason.
 func TestClientTellsReason(t *testing.T) {
 	h := newHouse(t)

@@ -11,6 +11,7 @@ import (
 	"os"
 	"slices"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -109,9 +110,18 @@ func New(ctx context.Context, opts Options) (_ *App, err error) {
 		return nil, err
 	}
 	if a.web, err = new(net.ListenConfig).Listen(ctx, "tcp", opts.Config.HTTP.Address); err != nil {
-		return nil, fmt.Errorf("http: listen on %s: %w", opts.Config.HTTP.Address, err)
+		return nil, taken(fmt.Errorf("http: listen on %s: %w", opts.Config.HTTP.Address, err), "http.address")
 	}
 	return a, nil
+}
+
+// taken says what to do about an address at which somebody listens already; key of the
+// configuration is where it stands.
+func taken(err error, key string) error {
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return fmt.Errorf("%w; another process listens there: stop it, or give %s another address", err, key)
+	}
+	return err
 }
 
 func (a *App) openLedger(ctx context.Context) error {
@@ -190,7 +200,7 @@ func (a *App) openSwitch(ctx context.Context) error {
 			MaxFrame: l.MaxFrame, MaxInFlight: l.MaxInFlight, MaxConnections: l.MaxConnections, Idle: l.IdleTimeout, Metrics: metrics, Log: a.log,
 		}, sw.Listener(l.Name, spoken, door))
 		if err != nil {
-			return fmt.Errorf("listener %s: %w", l.Name, err)
+			return taken(fmt.Errorf("listener %s: %w", l.Name, err), "listeners."+l.Name+".address")
 		}
 		a.listeners = append(a.listeners, listener{l.Name, server})
 	}

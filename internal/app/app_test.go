@@ -77,7 +77,7 @@ steps:
 		require.NoError(t, err)
 	}
 	require.Equal(t, points.Amount(rounds.Load()), r.usable(t, 1))
-	_, err = r.client.Verify(t.Context())
+	_, err = r.client.Prove(t.Context(), app.ProofProgress{})
 	require.NoError(t, err)
 	r.stop(t)
 	require.Equal(t, stops+1, strings.Count(h.log.String(), "msg=draining"))

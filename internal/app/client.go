@@ -11,7 +11,10 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync/atomic"
+	"time"
 
+	"github.com/lianfen/lianfen/ledger/book"
 	"github.com/lianfen/lianfen/points"
 	pointswitch "github.com/lianfen/lianfen/switch"
 )
@@ -20,6 +23,16 @@ import (
 type Client struct {
 	socket string
 	http   *http.Client
+	zone   atomic.Pointer[time.Location] // the switch's, as it said last
+}
+
+// Zone is the time zone of the switch, in which people are shown times; UTC before the
+// first answer.
+func (c *Client) Zone() *time.Location {
+	if zone := c.zone.Load(); zone != nil {
+		return zone
+	}
+	return time.UTC
 }
 
 // NewClient makes a client of the socket at path. Nothing is dialled before the
@@ -71,7 +84,12 @@ func (c *Client) Directory(ctx context.Context) (d Directory, err error) {
 	return d, c.call(ctx, http.MethodGet, "directory", nil, &d)
 }
 
-// Load puts a directory.
+// Programs lists the programmes with their rules.
+func (c *Client) Programs(ctx context.Context) (p []book.Program, err error) {
+	return p, c.call(ctx, http.MethodGet, "programs", nil, &p)
+}
+
+// Load puts a directory. Errors: a [*LoadError] where the switch has refused an entry.
 func (c *Client) Load(ctx context.Context, d Directory) (l Loaded, err error) {
 	return l, c.call(ctx, http.MethodPost, "directory", d, &l)
 }
@@ -119,11 +137,6 @@ func (c *Client) Resolve(ctx context.Context, r Resolution) (d Done, err error) 
 // Reload has the process read its configuration again.
 func (c *Client) Reload(ctx context.Context) (r Reloaded, err error) {
 	return r, c.call(ctx, http.MethodPost, "reload", nothing{}, &r)
-}
-
-// Verify proves the journal against the state that serves.
-func (c *Client) Verify(ctx context.Context) (v Verified, err error) {
-	return v, c.call(ctx, http.MethodPost, "verify", nothing{}, &v)
 }
 
 // Statement lists what happened to a member's points.
@@ -183,6 +196,11 @@ func (c *Client) send(ctx context.Context, method, path string, in any) (*http.R
 	if err != nil {
 		return nil, fmt.Errorf("admin socket %s: is lianfen serve running with this configuration? %w", c.socket, err)
 	}
+	if name := response.Header.Get(zoneHeader); name != c.Zone().String() {
+		if zone, err := time.LoadLocation(name); err == nil {
+			c.zone.Store(zone)
+		}
+	}
 	if response.StatusCode == http.StatusOK {
 		return response, nil
 	}
@@ -190,5 +208,9 @@ func (c *Client) send(ctx context.Context, method, path string, in any) (*http.R
 	if err := json.NewDecoder(response.Body).Decode(&p); err != nil {
 		return nil, errors.Join(fmt.Errorf("admin %s: status %d: %w", path, response.StatusCode, err), response.Body.Close())
 	}
-	return nil, errors.Join(points.Errorf(p.Reason, "%s", p.Detail), response.Body.Close())
+	refused := points.Errorf(p.Reason, "%s", p.Detail)
+	if p.Load != nil {
+		refused = &LoadError{p.Load.At, p.Load.Done, p.Load.Total, refused}
+	}
+	return nil, errors.Join(refused, response.Body.Close())
 }

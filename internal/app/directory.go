@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -60,33 +62,168 @@ func (n *CardNumber) UnmarshalJSON(text []byte) error {
 	return nil
 }
 
-// ReadDirectory reads a directory in YAML (or JSON, which is YAML too). An
-// unknown key is an error.
+// Lines are the lines of a file on which entries of a directory begin, by what
+// [LoadError.At] calls them.
+type Lines map[string]int
+
+// ReadDirectory reads a directory in YAML (or JSON, which is YAML too). A key that is
+// not known and a value of the wrong type are errors with their line.
 func ReadDirectory(r io.Reader) (Directory, error) {
+	d, _, err := ReadDirectoryLines(r)
+	return d, err
+}
+
+// ReadDirectoryLines is [ReadDirectory], and tells the lines of the entries.
+func ReadDirectoryLines(r io.Reader) (Directory, Lines, error) {
 	var root yaml.Node
-	var tree, more any
+	var more any
 	document := yaml.NewDecoder(r)
-	if err := document.Decode(&root); err != nil && !errors.Is(err, io.EOF) {
-		return Directory{}, fmt.Errorf("directory: %w", err)
-	}
-	keepDigits(&root)
-	if err := root.Decode(&tree); err != nil && !root.IsZero() {
-		return Directory{}, fmt.Errorf("directory: %w", err)
+	if err := document.Decode(&root); errors.Is(err, io.EOF) {
+		return Directory{}, nil, nil
+	} else if err != nil {
+		return Directory{}, nil, fmt.Errorf("directory: %w", err)
 	}
 	if err := document.Decode(&more); !errors.Is(err, io.EOF) {
-		return Directory{}, errors.Join(errors.New("directory: one document is read, and there is more behind it"), err)
+		return Directory{}, nil, errors.Join(errors.New("directory: one document is read, and there is more behind it"), err)
 	}
-	text, err := json.Marshal(tree)
-	if err != nil {
-		return Directory{}, fmt.Errorf("directory: keys must be words: %w", err)
-	}
+	keepDigits(&root)
 	var d Directory
-	decoder := json.NewDecoder(strings.NewReader(string(text)))
-	decoder.DisallowUnknownFields()
-	if err := decoder.Decode(&d); err != nil {
-		return Directory{}, fmt.Errorf("directory: %w", err)
+	lines := make(Lines)
+	if err := d.read(root.Content[0], lines); err != nil {
+		return Directory{}, nil, fmt.Errorf("directory: %w", err)
 	}
-	return d, nil
+	return d, lines, nil
+}
+
+// read takes in the lists of a directory.
+func (d *Directory) read(top *yaml.Node, lines Lines) error {
+	if top.Kind == yaml.ScalarNode && top.Tag == "!!null" {
+		return nil
+	}
+	if top.Kind != yaml.MappingNode {
+		return fmt.Errorf("line %d: want lists of issuers, acquirers, programs, merchants, terminals, routes and members", top.Line)
+	}
+	seen := make(map[string]bool)
+	for i := 0; i+1 < len(top.Content); i += 2 {
+		key, list := top.Content[i], top.Content[i+1]
+		if seen[key.Value] {
+			return fmt.Errorf("line %d: %q is there twice", key.Line, key.Value)
+		}
+		seen[key.Value] = true
+		var err error
+		switch key.Value {
+		case "issuers":
+			d.Issuers, err = readList[book.Issuer](key, list, lines)
+		case "acquirers":
+			d.Acquirers, err = readList[book.Acquirer](key, list, lines)
+		case "programs":
+			d.Programs, err = readList[book.Program](key, list, lines)
+		case "merchants":
+			d.Merchants, err = readList[book.Merchant](key, list, lines)
+		case "terminals":
+			d.Terminals, err = readList[book.Terminal](key, list, lines)
+		case "routes":
+			d.Routes, err = readList[book.Route](key, list, lines)
+		case "members":
+			d.Members, err = readList[Member](key, list, lines)
+		default:
+			err = fmt.Errorf("line %d: unknown key %q; want issuers, acquirers, programs, merchants, terminals, routes or members", key.Line, key.Value)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// at names an entry: of a list, and by its place there.
+func at(list string, i int) string { return fmt.Sprintf("%s[%d]", list, i) }
+
+func readList[T any](key, list *yaml.Node, lines Lines) ([]T, error) {
+	if list.Kind == yaml.AliasNode {
+		list = list.Alias
+	}
+	if list.Kind == yaml.ScalarNode && list.Tag == "!!null" {
+		return nil, nil
+	}
+	if list.Kind != yaml.SequenceNode {
+		return nil, fmt.Errorf("line %d: %s: want a list", key.Line, key.Value)
+	}
+	entries := make([]T, len(list.Content))
+	for i, node := range list.Content {
+		lines[at(key.Value, i)] = node.Line
+		var tree any
+		if err := node.Decode(&tree); err != nil {
+			return nil, fmt.Errorf("line %d: %s: %w", node.Line, at(key.Value, i), err)
+		}
+		text, err := json.Marshal(tree)
+		if err != nil {
+			return nil, fmt.Errorf("line %d: %s: keys must be words: %w", node.Line, at(key.Value, i), err)
+		}
+		decoder := json.NewDecoder(bytes.NewReader(text))
+		decoder.DisallowUnknownFields()
+		if err := decoder.Decode(&entries[i]); err != nil {
+			line, err := explained(node, err)
+			return nil, fmt.Errorf("line %d: %s: %w", line, at(key.Value, i), err)
+		}
+	}
+	return entries, nil
+}
+
+// unknownField finds the key in what encoding/json says of one that no field has.
+var unknownField = regexp.MustCompile(`^json: unknown field "(.*)"$`)
+
+// explained says in a file's words why an entry cannot be read, and on which line.
+func explained(entry *yaml.Node, err error) (int, error) {
+	if unknown := unknownField.FindStringSubmatch(err.Error()); unknown != nil {
+		return lineOf(entry, unknown[1]), fmt.Errorf("unknown key %q", unknown[1])
+	}
+	wrong, ok := errors.AsType[*json.UnmarshalTypeError](err)
+	if !ok {
+		return entry.Line, err
+	}
+	want := "want " + wrong.Type.String()
+	switch kind := wrong.Type.Kind(); {
+	case kind == reflect.Bool:
+		want = "want true or false"
+	case kind == reflect.String:
+		want = "want a text"
+	case kind == reflect.Slice:
+		want = "want a list"
+	case kind == reflect.Struct:
+		want = "want keys and values"
+	case kind >= reflect.Uint && kind <= reflect.Uint64:
+		want = fmt.Sprintf("want a whole number from 0 to %d", ^uint64(0)>>(64-wrong.Type.Bits()))
+	case kind >= reflect.Int && kind <= reflect.Int64:
+		want = "want a whole number"
+	}
+	if wrong.Field == "" {
+		return entry.Line, fmt.Errorf("a %s: %s", wrong.Value, want)
+	}
+	return lineOf(entry, wrong.Field[strings.LastIndexByte(wrong.Field, '.')+1:]), fmt.Errorf("%s: a %s, %s", wrong.Field, wrong.Value, want)
+}
+
+// lineOf is the line of the first key of that name in an entry, else the entry's own.
+func lineOf(entry *yaml.Node, name string) int {
+	if line := findKey(entry, name); line != 0 {
+		return line
+	}
+	return entry.Line
+}
+
+func findKey(node *yaml.Node, name string) int {
+	for i, child := range node.Content {
+		if node.Kind == yaml.MappingNode && i%2 == 0 {
+			if child.Value == name {
+				return child.Line
+			}
+			continue
+		}
+		if line := findKey(child, name); line != 0 {
+			return line
+		}
+	}
+	return 0
 }
 
 // keepDigits turns whole numbers with a leading zero into text: YAML would read
@@ -103,6 +240,7 @@ func keepDigits(node *yaml.Node) {
 // named is a command with the words that tell an operator which entry it is.
 type named struct {
 	what   string
+	at     string // its place in the directory
 	cmd    book.Command
 	status *book.Status // of a put entry; 0: it stays as it is
 	done   bool         // nothing is left to do
@@ -149,42 +287,43 @@ func (n *named) keep(b *book.Book) error {
 	return nil
 }
 
-// commands turns the directory into commands, in order.
+// commands turns the directory into commands, in order. Errors: a [*LoadError].
 func (d *Directory) commands(tokenize func(points.PAN) points.CardToken) ([]named, error) {
 	var all []named
-	put := func(what string, status *book.Status, entry book.Entry) {
-		all = append(all, named{what, book.Command{Kind: book.KindPut, Entry: entry}, status, false})
+	put := func(what, at string, status *book.Status, entry book.Entry) {
+		all = append(all, named{what, at, book.Command{Kind: book.KindPut, Entry: entry}, status, false})
 	}
 	for i := range d.Issuers {
 		e := &d.Issuers[i]
-		put(fmt.Sprintf("issuer %d", e.ID), &e.Status, book.Entry{Issuer: e})
+		put(fmt.Sprintf("issuer %d", e.ID), at("issuers", i), &e.Status, book.Entry{Issuer: e})
 	}
 	for i := range d.Acquirers {
 		e := &d.Acquirers[i]
-		put(fmt.Sprintf("acquirer %d", e.ID), &e.Status, book.Entry{Acquirer: e})
+		put(fmt.Sprintf("acquirer %d", e.ID), at("acquirers", i), &e.Status, book.Entry{Acquirer: e})
 	}
 	for i := range d.Programs {
 		e := &d.Programs[i]
-		put(fmt.Sprintf("programme %d", e.ID), &e.Status, book.Entry{Program: e})
+		put(fmt.Sprintf("programme %d", e.ID), at("programs", i), &e.Status, book.Entry{Program: e})
 	}
 	for i := range d.Merchants {
 		e := &d.Merchants[i]
-		put(fmt.Sprintf("merchant %s", e.ID), &e.Status, book.Entry{Merchant: e})
+		put(fmt.Sprintf("merchant %s", e.ID), at("merchants", i), &e.Status, book.Entry{Merchant: e})
 	}
 	for i := range d.Terminals {
 		e := &d.Terminals[i]
-		put(fmt.Sprintf("terminal %s", e.ID), &e.Status, book.Entry{Terminal: e})
+		put(fmt.Sprintf("terminal %s", e.ID), at("terminals", i), &e.Status, book.Entry{Terminal: e})
 	}
 	for i := range d.Routes {
 		status := book.Active // A route has none.
-		put("route "+d.Routes[i].Prefix, &status, book.Entry{Route: &d.Routes[i]})
+		put(fmt.Sprintf("route %q", d.Routes[i].Prefix), at("routes", i), &status, book.Entry{Route: &d.Routes[i]})
 	}
 	for i := range d.Members {
 		e := &d.Members[i]
-		put(fmt.Sprintf("member %d", e.ID), &e.Status, book.Entry{Member: &e.Member})
+		here := at("members", i)
+		put(fmt.Sprintf("member %d", e.ID), here, &e.Status, book.Entry{Member: &e.Member})
 		for _, program := range e.Programs {
 			all = append(all, named{
-				fmt.Sprintf("member %d in programme %d", e.ID, program),
+				fmt.Sprintf("member %d in programme %d", e.ID, program), here,
 				book.Command{Kind: book.KindOpen, Member: e.ID, Program: program},
 				nil, false,
 			})
@@ -192,10 +331,15 @@ func (d *Directory) commands(tokenize func(points.PAN) points.CardToken) ([]name
 		for _, c := range e.Cards {
 			pan, err := points.ParsePAN(string(c.Number))
 			if err != nil {
-				return nil, fmt.Errorf("member %d: %w", e.ID, err)
+				return nil, &LoadError{At: here, err: fmt.Errorf("member %d: %w", e.ID, err)}
 			}
 			card := &book.Card{Token: tokenize(pan), Masked: pan.Masked(), Member: e.ID, Expiry: c.Expiry, Status: c.Status}
-			put("card "+card.Masked, &card.Status, book.Entry{Card: card})
+			put("card "+card.Masked, here, &card.Status, book.Entry{Card: card})
+		}
+	}
+	for i := range all {
+		if err := legible(all[i].what, &all[i].cmd); err != nil {
+			return nil, &LoadError{At: all[i].at, Total: len(all), err: err}
 		}
 	}
 	return all, nil

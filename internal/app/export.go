@@ -10,8 +10,10 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"sort"
 	"strconv"
+	"strings"
 
 	"github.com/lianfen/lianfen/certs"
 	"github.com/lianfen/lianfen/internal/store"
@@ -25,9 +27,10 @@ type ExportFormat string
 
 // Formats of an export.
 const (
-	// ExportJSONL is one [Record] a line, declines too.
+	// ExportJSONL is one [Detail] a line, declines too.
 	ExportJSONL ExportFormat = "jsonl"
-	// ExportCSV is one posting a line, under a line of names (see exportColumns).
+	// ExportCSV is one posting a line, under a line of names (see exportColumns), and
+	// one line for a record without postings.
 	ExportCSV ExportFormat = "csv"
 	// ExportHledger is a plain-text accounting journal, one transaction for each
 	// record with postings.
@@ -66,7 +69,7 @@ var (
 
 // recordWriter writes records in one format.
 type recordWriter interface {
-	write(*Record) error
+	write(*Detail) error
 	end() error
 }
 
@@ -87,8 +90,11 @@ func export(ctx context.Context, j journal, key *certs.CardKey, e Exporting, w i
 	}
 	err = j.Scan(ctx, from, to, func(rec *book.Record) error {
 		records++
-		r := recordFor(key, rec)
-		return out.write(&r)
+		d, err := detailFor(key, rec)
+		if err != nil {
+			return err
+		}
+		return out.write(&d)
 	})
 	if err := errors.Join(err, out.end(), buffered.Flush()); err != nil {
 		return records, fmt.Errorf("export: %w", err)
@@ -99,20 +105,25 @@ func export(ctx context.Context, j journal, key *certs.CardKey, e Exporting, w i
 // positionsOf finds the range of positions of a range of business dates, which
 // only grow along the journal. An empty range has from > to.
 func positionsOf(j journal, e Exporting) (from, to points.Position, err error) {
-	end := j.Durable()
-	firstAfter := func(date points.BusinessDate) points.Position {
-		n := sort.Search(int(end), func(i int) bool { //nolint:gosec // positions fit.
-			if err != nil {
-				return true
-			}
-			var rec book.Record
-			rec, err = j.Record(points.Position(i) + 1) //nolint:gosec // 0 <= i < end.
-			return rec.Outcome.Date > date
-		})
-		return points.Position(n) + 1 //nolint:gosec // 0 <= n <= end.
+	if from, err = firstOf(j, e.From); err != nil {
+		return 0, 0, err
 	}
-	from, to = firstAfter(e.From-1), firstAfter(e.To)-1
-	return from, to, err
+	after, err := firstOf(j, e.To+1)
+	return from, after - 1, err
+}
+
+// firstOf is the position of the first record of a business date or a later one; the
+// one after the journal's end when there is none.
+func firstOf(j journal, date points.BusinessDate) (first points.Position, err error) {
+	n := sort.Search(int(j.Durable()), func(i int) bool { //nolint:gosec // positions fit.
+		if err != nil {
+			return true
+		}
+		var rec book.Record
+		rec, err = j.Record(points.Position(i) + 1) //nolint:gosec // 0 <= i < the end.
+		return rec.Outcome.Date >= date
+	})
+	return points.Position(n) + 1, err //nolint:gosec // 0 <= n <= the end.
 }
 
 func newRecordWriter(e Exporting, fromTheFirst bool, w io.Writer) (recordWriter, error) {
@@ -121,21 +132,28 @@ func newRecordWriter(e Exporting, fromTheFirst bool, w io.Writer) (recordWriter,
 		lines := csv.NewWriter(w)
 		return csvRecords{lines}, lines.Write(exportColumns())
 	case ExportHledger:
-		h := hledgerRecords{w: w, fromTheFirst: fromTheFirst}
+		h := hledgerRecords{w: w, fromTheFirst: fromTheFirst, accounts: make(map[string]bool), commodities: make(map[points.ProgramID]bool)}
 		return h, h.begin(e)
 	default:
-		encoder := json.NewEncoder(w)
-		encoder.SetEscapeHTML(false)
-		return jsonRecords{encoder}, nil
+		return jsonRecords{w}, nil
 	}
 }
 
 // jsonRecords writes one JSON object a line.
 type jsonRecords struct {
-	encoder *json.Encoder
+	w io.Writer
 }
 
-func (j jsonRecords) write(r *Record) error { return j.encoder.Encode(r) }
+func (j jsonRecords) write(d *Detail) error {
+	var line bytes.Buffer
+	encoder := json.NewEncoder(&line)
+	encoder.SetEscapeHTML(false)
+	if err := encoder.Encode(d); err != nil {
+		return err
+	}
+	_, err := j.w.Write(points.EscapedJSON(line.Bytes()))
+	return err
+}
 
 func (jsonRecords) end() error { return nil }
 
@@ -144,28 +162,39 @@ type csvRecords struct {
 	lines *csv.Writer
 }
 
-// exportColumns are the columns of the CSV export. Those up to original are of
-// the record and stand on the line of each of its postings; amount is the
-// posting, credit positive, and balance the account's afterwards.
+// exportColumns are the columns of the CSV export. Those up to put are of the record
+// and stand on the line of each of its postings; amount is the posting, credit
+// positive, and balance the account's afterwards. Of a record without postings, such as
+// a decline or a put, the last five are empty.
 func exportColumns() []string {
 	return []string{
 		"rrn", "business_date", "posted", "kind", "function", "reason", "terminal", "merchant", "stan", "card", "member", "original",
+		"operator", "second", "note", "put",
 		"programme", "account", "party", "amount", "balance",
 	}
 }
 
-func (c csvRecords) write(r *Record) error {
-	function := ""
-	if r.Function != 0 {
-		function = r.Function.String()
+func (c csvRecords) write(d *Detail) error {
+	function, put := "", ""
+	if d.Function != 0 {
+		function = d.Function.String()
 	}
-	for _, p := range r.Postings {
-		err := c.lines.Write([]string{
-			r.RRN, r.Date.String(), r.Posted, r.Kind.String(), function, r.Reason.String(), r.Terminal.String(), r.Merchant.String(), r.STAN, r.Card,
-			strconv.FormatUint(uint64(r.Member), 10), r.Original,
+	if what, entry := d.put(); what != "" {
+		put = what + " " + entry
+	}
+	record := []string{
+		d.RRN, d.Date.String(), d.Posted, d.Kind.String(), function, d.Reason.String(), d.Terminal.String(), d.Merchant.String(), d.STAN, d.Card,
+		strconv.FormatUint(uint64(d.Member), 10), d.Original,
+		points.Escaped(d.Operator), points.Escaped(d.Second), points.Escaped(d.Note), put,
+	}
+	if len(d.Postings) == 0 {
+		return c.lines.Write(append(record, "", "", "", "", ""))
+	}
+	for _, p := range d.Postings {
+		err := c.lines.Write(append(slices.Clip(record),
 			strconv.Itoa(int(p.Program)), p.Account.String(), strconv.FormatUint(p.Party, 10),
 			strconv.FormatInt(int64(p.Amount), 10), strconv.FormatInt(int64(p.After), 10),
-		})
+		))
 		if err != nil {
 			return err
 		}
@@ -178,14 +207,25 @@ func (c csvRecords) end() error {
 	return c.lines.Error()
 }
 
+// put is the entry that a record put, as one line of JSON, and the word for what it is.
+func (d *Detail) put() (what, entry string) {
+	for word, text := range d.Put { // There is one at most.
+		return word, string(points.EscapedJSON(text))
+	}
+	return "", ""
+}
+
 // hledgerRecords writes a journal for hledger and its like. A programme is a
 // commodity, an account is programme:kind:party. Amounts are credit positive, as
-// in the trial balance.
+// in the trial balance. Each account and commodity is declared where it first comes,
+// for hledger check --strict: their names are what is kept in memory.
 type hledgerRecords struct {
 	w io.Writer
 	// fromTheFirst: the export begins with the journal's first record, so that
 	// the balance after each posting can be asserted.
 	fromTheFirst bool
+	accounts     map[string]bool
+	commodities  map[points.ProgramID]bool
 }
 
 func (h hledgerRecords) begin(e Exporting) error {
@@ -194,36 +234,73 @@ func (h hledgerRecords) begin(e Exporting) error {
 }
 
 // write writes a transaction. The status mark says that it is settled in the
-// ledger; postings of different programmes balance each for itself.
+// ledger; postings of different programmes balance each for itself. Who asked is in
+// tags. What moved nothing is a comment where an operator did it.
 //
-//	2026-03-01 * (000000000029) redeem
+//	account 900:member:1
+//
+//	2026-03-01 * (000000000029) adjust
+//	    ; operator: li
+//	    ; second: wang
+//	    ; note: case 17
 //	    900:member:1  -300 "P900" = 10200 "P900"
-//	    900:clearing:2001  300 "P900" = -10200 "P900"
-func (h hledgerRecords) write(r *Record) error {
-	if len(r.Postings) == 0 || !r.Reason.Approved() {
+//	    900:issued:1001  300 "P900" = -10200 "P900"
+//
+//	; 2026-03-01 (000000000030) put
+//	;   issuer: {"id":10000009,"name":"Hill Rail","status":"active"}
+func (h hledgerRecords) write(d *Detail) error {
+	if !d.Reason.Approved() {
 		return nil
 	}
-	what := r.Kind.String()
-	if r.Function != 0 {
-		what = r.Function.String()
+	comments := h.comments(d, "    ; ")
+	what := d.Kind.String()
+	if d.Function != 0 {
+		what = d.Function.String()
 	}
-	if _, err := fmt.Fprintf(h.w, "\n%v * (%s) %s\n", r.Date, r.RRN, what); err != nil {
-		return err
+	var text bytes.Buffer
+	switch {
+	case len(d.Postings) > 0:
+		h.declare(&text, d)
+		fmt.Fprintf(&text, "\n%v * (%s) %s\n%s", d.Date, d.RRN, what, comments)
+	case comments != "":
+		fmt.Fprintf(&text, "\n; %v (%s) %s\n%s", d.Date, d.RRN, what, h.comments(d, ";   "))
 	}
-	for _, p := range r.Postings {
-		if _, err := fmt.Fprintf(h.w, "    %d:%v:%d  %d \"P%d\"", p.Program, p.Account, p.Party, p.Amount, p.Program); err != nil {
-			return err
-		}
+	for _, p := range d.Postings {
+		fmt.Fprintf(&text, "    %d:%v:%d  %d \"P%d\"", p.Program, p.Account, p.Party, p.Amount, p.Program)
 		if h.fromTheFirst {
-			if _, err := fmt.Fprintf(h.w, " = %d \"P%d\"", p.After, p.Program); err != nil {
-				return err
-			}
+			fmt.Fprintf(&text, " = %d \"P%d\"", p.After, p.Program)
 		}
-		if _, err := io.WriteString(h.w, "\n"); err != nil {
-			return err
+		text.WriteByte('\n')
+	}
+	_, err := h.w.Write(text.Bytes())
+	return err
+}
+
+// declare names the accounts and commodities of a record that have not come before.
+func (h hledgerRecords) declare(text *bytes.Buffer, d *Detail) {
+	for _, p := range d.Postings {
+		if !h.commodities[p.Program] {
+			h.commodities[p.Program] = true
+			fmt.Fprintf(text, "\ncommodity 1000. \"P%d\"\n", p.Program)
+		}
+		if name := fmt.Sprintf("%d:%v:%d", p.Program, p.Account, p.Party); !h.accounts[name] {
+			h.accounts[name] = true
+			fmt.Fprintf(text, "\naccount %s\n", name)
 		}
 	}
-	return nil
+}
+
+// comments are the lines that tell who asked for a record, and what it put; each
+// begins with indent.
+func (hledgerRecords) comments(d *Detail, indent string) string {
+	var text strings.Builder
+	put, entry := d.put()
+	for _, tag := range [...]struct{ name, value string }{{"operator", d.Operator}, {"second", d.Second}, {"note", d.Note}, {put, entry}} {
+		if tag.value != "" {
+			fmt.Fprintf(&text, "%s%s: %s\n", indent, tag.name, points.Escaped(tag.value))
+		}
+	}
+	return text.String()
 }
 
 func (hledgerRecords) end() error { return nil }

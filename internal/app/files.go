@@ -27,46 +27,69 @@ type Proof struct {
 	Date       points.BusinessDate `json:"business_date"`
 	Checkpoint points.Position     `json:"checkpoint"` // whose state was compared; 0: none
 	Digest     string              `json:"digest"`
+	Index      points.Position     `json:"index"` // up to which the index of statements was proved; 0: it is yet to be made
 }
 
-func proofOf(r ledger.Report) Proof {
+func proofOf(r ledger.Report, index points.Position) Proof {
 	return Proof{
 		Records: r.Records, Blocks: r.Blocks, Position: r.Position, Posted: r.Posted.String(), Date: r.Date,
-		Checkpoint: r.Checkpoint, Digest: fmt.Sprintf("%x", r.Digest),
+		Checkpoint: r.Checkpoint, Digest: fmt.Sprintf("%x", r.Digest), Index: index,
 	}
 }
 
-// VerifyOffline proves the journal of the store in the folder data, which no
-// process may be serving. It opens the store read-only. Errors: a
-// [*ledger.BreachError] when an invariant is broken.
-func VerifyOffline(ctx context.Context, data string, progress func(done, total uint64)) (_ Proof, err error) {
+// ProofProgress hears how a verification gets on: how many records are done, and of
+// how many; first with the journal, then with the index of statements. nil: nobody listens.
+type ProofProgress struct {
+	Journal, Index func(done, total uint64)
+}
+
+// of is who hears of the index, or of the journal.
+func (p ProofProgress) of(index bool) func(done, total uint64) {
+	hear := p.Journal
+	if index {
+		hear = p.Index
+	}
+	if hear == nil {
+		return func(uint64, uint64) {}
+	}
+	return hear
+}
+
+// VerifyOffline proves the journal, the state and the index of the store in the folder
+// data, which no process may be serving. It opens the store read-only. Errors: a
+// [*ledger.BreachError] when an invariant is broken, a [*ledger.IndexError] when only
+// the index is damaged.
+func VerifyOffline(ctx context.Context, data string, progress ProofProgress) (_ Proof, err error) {
 	db, err := openUnserved(data)
 	if err != nil {
 		return Proof{}, err
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
-	report, err := ledger.VerifyStore(ctx, db, progress)
+	report, err := ledger.VerifyStore(ctx, db, progress.of(false))
 	if err != nil {
 		return Proof{}, err
 	}
-	return proofOf(report), nil
+	index, err := ledger.VerifyIndex(ctx, db, progress.of(true))
+	return proofOf(report, index), err
 }
 
 func openUnserved(data string) (*store.Store, error) {
 	db, err := store.Open(store.Options{Dir: data, ReadOnly: true})
-	if err != nil {
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		return nil, fmt.Errorf("%w (a store that is being served cannot be opened beside: ask its process instead)", err)
 	}
-	return db, nil
+	return db, err
 }
 
 // proving is one line of a verification's progress; the last one has one of the
-// last three fields.
+// last four fields.
 type proving struct {
 	Done   uint64              `json:"done,omitempty"`
 	Total  uint64              `json:"total,omitempty"`
+	Index  bool                `json:"index,omitempty"` // Done and Total are of the index
 	Proof  *Proof              `json:"proof,omitempty"`
 	Breach *ledger.BreachError `json:"breach,omitempty"`
+	Damage *ledger.IndexError  `json:"damage,omitempty"`
 	Fault  string              `json:"fault,omitempty"`
 }
 
@@ -81,28 +104,39 @@ func (a *App) prove(w http.ResponseWriter, r *http.Request) {
 		_ = errors.Join(control.SetWriteDeadline(a.opts.Clock().Time().Add(requestTime)), lines.Encode(p), control.Flush()) // The peer has gone; ctx ends then.
 	}
 	var last points.Timestamp
-	report, err := a.ledger.Verify(r.Context(), func(done, total uint64) {
-		if now := a.opts.Clock(); now.Sub(last) >= provingEvery {
-			last = now
-			tell(proving{Done: done, Total: total})
+	heard := func(index bool) func(done, total uint64) {
+		return func(done, total uint64) {
+			if now := a.opts.Clock(); now.Sub(last) >= provingEvery {
+				last = now
+				tell(proving{Done: done, Total: total, Index: index})
+			}
 		}
-	})
+	}
+	report, err := a.ledger.Verify(r.Context(), heard(false))
+	var index points.Position
+	if err == nil {
+		index, err = a.projection.Verify(r.Context(), heard(true))
+	}
 	breach, broken := errors.AsType[*ledger.BreachError](err)
+	damage, damaged := errors.AsType[*ledger.IndexError](err)
 	switch {
 	case broken:
 		a.log.Error("verify: an invariant is broken", slog.String("invariant", breach.Invariant), slog.Uint64("position", uint64(breach.Position)))
 		tell(proving{Breach: breach})
+	case damaged:
+		a.log.Error("verify: the index of statements is damaged; lianfen ledger reindex makes it again", slog.Uint64("position", uint64(damage.Position)))
+		tell(proving{Damage: damage})
 	case err != nil:
 		tell(proving{Fault: whyEnded(r.Context(), err).Error()})
 	default:
-		proof := proofOf(report)
+		proof := proofOf(report, index)
 		tell(proving{Proof: &proof})
 	}
 }
 
-// Prove verifies the journal against the state that serves, as [Client.Verify]
-// does, and shows how far it is. Errors: a [*ledger.BreachError].
-func (c *Client) Prove(ctx context.Context, progress func(done, total uint64)) (_ Proof, err error) {
+// Prove verifies journal, state and index of the running switch, and shows how far it
+// is. Errors: as of [VerifyOffline].
+func (c *Client) Prove(ctx context.Context, progress ProofProgress) (_ Proof, err error) {
 	response, err := c.send(ctx, http.MethodPost, "prove", nothing{})
 	if err != nil {
 		return Proof{}, err
@@ -115,14 +149,17 @@ func (c *Client) Prove(ctx context.Context, progress func(done, total uint64)) (
 		}
 		switch {
 		case p.Proof != nil:
-			progress(p.Proof.Records, p.Proof.Records)
+			progress.of(false)(p.Proof.Records, p.Proof.Records)
+			progress.of(true)(uint64(p.Proof.Index), uint64(p.Proof.Index))
 			return *p.Proof, nil
 		case p.Breach != nil:
 			return Proof{}, p.Breach
+		case p.Damage != nil:
+			return Proof{}, p.Damage
 		case p.Fault != "":
 			return Proof{}, fmt.Errorf("admin prove: %s", p.Fault)
 		}
-		progress(p.Done, p.Total)
+		progress.of(p.Index)(p.Done, p.Total)
 	}
 }
 

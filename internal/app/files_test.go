@@ -2,6 +2,7 @@ package app_test
 
 import (
 	"bytes"
+	"encoding/binary"
 	"encoding/csv"
 	"encoding/json"
 	"fmt"
@@ -42,7 +43,11 @@ func playDay(t *testing.T) (*house, *running) {
 	require.NoError(t, err)
 	require.Zero(t, wrong)
 	require.NoError(t, player.HangUp())
-	_, err = r.client.CutOver(t.Context(), app.CutOver{Operator: "a", Second: "b"})
+	_, err = r.client.Adjust(t.Context(), app.Adjustment{
+		Holder: app.Holder{Member: 1001}, Program: 901, Amount: 5, Operator: "li", Second: "wang", Note: `case 17, "海港", 5 points`,
+	})
+	require.NoError(t, err)
+	_, err = r.client.CutOver(t.Context(), app.CutOver{Operator: "a", Second: "b", Force: true})
 	require.NoError(t, err)
 	return h, r
 }
@@ -56,7 +61,7 @@ func whole(format app.ExportFormat) app.Exporting {
 // makes the same state: digests agree throughout. The card key is not in it.
 func TestBackupVerifyRestore(t *testing.T) {
 	h, r := playDay(t)
-	live, err := r.client.Prove(t.Context(), silent)
+	live, err := r.client.Prove(t.Context(), app.ProofProgress{})
 	require.NoError(t, err)
 	backup := filepath.Join(t.TempDir(), "backup")
 	b, err := r.client.Backup(t.Context(), backup)
@@ -67,9 +72,9 @@ func TestBackupVerifyRestore(t *testing.T) {
 	require.Equal(t, points.AlreadyExists, points.ReasonOf(err))
 	_, err = r.client.Backup(t.Context(), "relative")
 	require.Equal(t, points.FormatError, points.ReasonOf(err))
-	_, err = app.VerifyOffline(t.Context(), h.config.Data, silent)
+	_, err = app.VerifyOffline(t.Context(), h.config.Data, app.ProofProgress{})
 	require.ErrorContains(t, err, "being served", "a served store cannot be opened beside")
-	offline, err := app.VerifyOffline(t.Context(), backup, silent)
+	offline, err := app.VerifyOffline(t.Context(), backup, app.ProofProgress{})
 	require.NoError(t, err)
 	require.Equal(t, live.Digest, offline.Digest)
 
@@ -95,7 +100,7 @@ func TestBackupVerifyRestore(t *testing.T) {
 
 	h.config.Data = data
 	r = h.start(t)
-	served, err := r.client.Prove(t.Context(), silent)
+	served, err := r.client.Prove(t.Context(), app.ProofProgress{})
 	require.NoError(t, err)
 	require.Equal(t, live.Digest, served.Digest)
 	r.stop(t)
@@ -113,7 +118,7 @@ func TestRestoreThatFailsLeavesNothing(t *testing.T) {
 	left, err := os.ReadDir(filepath.Dir(data))
 	require.NoError(t, err)
 	require.Empty(t, left)
-	_, err = app.VerifyOffline(t.Context(), h.config.Data, silent)
+	_, err = app.VerifyOffline(t.Context(), h.config.Data, app.ProofProgress{})
 	require.NoError(t, err)
 }
 
@@ -132,10 +137,49 @@ func TestProveTellsABreach(t *testing.T) {
 	require.NoError(t, db.Ingest(t.Context(), []store.Pair{{Key: member}}))
 	require.NoError(t, db.Close())
 	r = h.start(t)
-	_, err = r.client.Prove(t.Context(), silent)
+	_, err = r.client.Prove(t.Context(), app.ProofProgress{})
 	breach := new(ledger.BreachError)
 	require.ErrorAs(t, err, &breach)
 	require.Equal(t, "I9", breach.Invariant)
+	r.stop(t)
+}
+
+// A row of the index that is lost is told as damage of the index, with the way out, by
+// the serving process and offline; made again, it proves.
+func TestProveTellsADamagedIndex(t *testing.T) {
+	h := newHouse(t)
+	r := h.start(t)
+	r.load(t, smallTown)
+	r.indexed(t)
+	r.stop(t)
+	db, err := store.Open(store.Options{Dir: h.config.Data})
+	require.NoError(t, err)
+	var row []byte
+	require.NoError(t, db.Scan(t.Context(), store.Index, []byte{'b', 0, 0, 0, 0, 'm'}, func(key, _ []byte) (bool, error) {
+		row = append([]byte{byte(store.Index)}, key...)
+		return false, nil
+	}))
+	require.NoError(t, db.Ingest(t.Context(), []store.Pair{{Key: row}}))
+	require.NoError(t, db.Close())
+	damage := new(ledger.IndexError)
+	_, err = app.VerifyOffline(t.Context(), h.config.Data, app.ProofProgress{})
+	require.ErrorAs(t, err, &damage)
+	at := damage.Position
+	require.Equal(t, points.Position(binary.BigEndian.Uint64(row[len(row)-8:])), at)
+	r = h.start(t)
+	indexed := uint64(0)
+	_, err = r.client.Prove(t.Context(), app.ProofProgress{Index: func(done, _ uint64) { indexed = done }})
+	require.ErrorAs(t, err, &damage)
+	require.Equal(t, at, damage.Position)
+	require.ErrorContains(t, err, "a row of member 1; the journal is in order: rebuild the index with `lianfen ledger reindex`")
+	require.Zero(t, indexed)
+	_, err = r.client.Reindex(t.Context())
+	require.NoError(t, err)
+	r.indexed(t)
+	proof, err := r.client.Prove(t.Context(), app.ProofProgress{Index: func(done, _ uint64) { indexed = done }})
+	require.NoError(t, err)
+	require.Equal(t, proof.Position, proof.Index)
+	require.Equal(t, uint64(proof.Index), indexed)
 	r.stop(t)
 }
 
@@ -152,6 +196,13 @@ func TestExport(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, uint64(status.Position), records)
 		live[format] = out.Bytes()
+	}
+	shown := make(map[string]app.Detail)
+	for position := points.Position(1); position <= status.Position; position++ {
+		rrn := position.RRN()
+		d, err := r.client.Detail(t.Context(), string(rrn[:]))
+		require.NoError(t, err)
+		shown[d.RRN] = d
 	}
 	var none bytes.Buffer
 	records, err := r.client.Export(t.Context(), app.Exporting{From: status.Date.AddDays(1), To: status.Date.AddDays(9), Format: app.ExportJSONL}, &none)
@@ -174,6 +225,7 @@ func TestExport(t *testing.T) {
 		require.NotContains(t, out.String(), "6222020000000000017")
 	}
 
+	exportedAsShown(t, live, shown)
 	postings := 0
 	lines := json.NewDecoder(bytes.NewReader(live[app.ExportJSONL]))
 	for position := points.Position(1); position <= status.Position; position++ {
@@ -181,7 +233,7 @@ func TestExport(t *testing.T) {
 		require.NoError(t, lines.Decode(&rec))
 		rrn := position.RRN()
 		require.Equal(t, string(rrn[:]), rec.RRN)
-		postings += len(rec.Postings)
+		postings += max(len(rec.Postings), 1) // A record that moves nothing has a line of its own.
 	}
 	require.False(t, lines.More())
 	rows, err := csv.NewReader(bytes.NewReader(live[app.ExportCSV])).ReadAll()
@@ -191,7 +243,49 @@ func TestExport(t *testing.T) {
 	var unkeyed bytes.Buffer
 	_, err = app.ExportOffline(t.Context(), h.config.Data, "", whole(app.ExportCSV), &unkeyed)
 	require.NoError(t, err)
-	require.NotContains(t, unkeyed.String(), "622202")
+	require.NotContains(t, unkeyed.String(), "622202**")
+}
+
+// exportedAsShown holds an export against what ledger show says of each record: jsonl is
+// the same, and the other formats have who asked, why, and what was put.
+func exportedAsShown(t *testing.T, exported map[app.ExportFormat][]byte, shown map[string]app.Detail) {
+	t.Helper()
+	lines := bytes.Split(bytes.TrimSpace(exported[app.ExportJSONL]), []byte("\n"))
+	require.Len(t, lines, len(shown))
+	for _, line := range lines {
+		var got app.Detail
+		require.NoError(t, json.Unmarshal(line, &got))
+		want, err := json.Marshal(shown[got.RRN])
+		require.NoError(t, err)
+		require.JSONEq(t, string(want), string(line))
+		require.True(t, strings.HasSuffix(got.Posted, "Z"), "%s is not UTC", got.Posted)
+	}
+	rows, err := csv.NewReader(bytes.NewReader(exported[app.ExportCSV])).ReadAll()
+	require.NoError(t, err)
+	column := make(map[string]int)
+	for i, name := range rows[0] {
+		column[name] = i
+	}
+	puts, asked := 0, 0
+	ledgerText := string(exported[app.ExportHledger])
+	for _, row := range rows[1:] {
+		d := shown[row[column["rrn"]]]
+		require.Equal(t, d.Operator, row[column["operator"]])
+		require.Equal(t, d.Second, row[column["second"]])
+		require.Equal(t, d.Note, row[column["note"]])
+		require.Equal(t, d.Posted, row[column["posted"]])
+		if d.Operator != "" && d.Reason.Approved() {
+			asked++
+			require.Regexp(t, fmt.Sprintf(`\(%s\) .*\n(    ;|;  ) operator: %s\n(    ;|;  ) second: %s\n`, d.RRN, d.Operator, d.Second), ledgerText)
+		}
+		for what, entry := range d.Put {
+			puts++
+			require.Equal(t, what+" "+string(entry), row[column["put"]])
+			require.Contains(t, ledgerText, fmt.Sprintf("(%s) put\n;   %s: %s\n", d.RRN, what, entry))
+		}
+	}
+	require.Greater(t, puts, 10)
+	require.Positive(t, asked)
 }
 
 // An export that ends before it is whole, or that meets a fault under way, is no
@@ -243,7 +337,7 @@ func TestHledgerAgrees(t *testing.T) {
 	require.NoError(t, file.Close())
 	r.stop(t)
 
-	out, err := exec.CommandContext(t.Context(), program, "-f", path, "check").CombinedOutput()
+	out, err := exec.CommandContext(t.Context(), program, "-f", path, "check", "--strict").CombinedOutput()
 	require.NoError(t, err, "%s", out)
 	out, err = exec.CommandContext(t.Context(), program, "-f", path, "balance", "--flat", "--depth", "2", "--no-total", "--output-format", "csv").Output()
 	require.NoError(t, err)

@@ -139,7 +139,7 @@ func (r *running) usable(t *testing.T, member points.MemberID) points.Amount {
 	accounts, err := r.client.Accounts(t.Context(), app.Holder{Member: member})
 	require.NoError(t, err)
 	require.Len(t, accounts.Accounts, 1)
-	return accounts.Accounts[0].Usable
+	return accounts.Accounts[0].Free
 }
 
 // freeAddress is an address that nobody listens on, for a switch that has to come

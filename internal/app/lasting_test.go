@@ -82,12 +82,12 @@ func TestAdminBodies(t *testing.T) {
 		require.NoError(t, response.Body.Close())
 		return response.StatusCode, string(body)
 	}
-	for _, path := range []string{"accounts", "find", "cutover", "export", "verify"} {
+	for _, path := range []string{"accounts", "find", "cutover", "export", "index/rebuild"} {
 		status, body := post(path, app.MaxBody+1)
 		require.Equal(t, http.StatusBadRequest, status, path)
 		require.Contains(t, body, "too large", path)
 	}
-	status, body := post("verify", app.MaxBody)
+	status, body := post("index/rebuild", app.MaxBody)
 	require.Equal(t, http.StatusOK, status, body)
 	status, body = post("directory", app.MaxBody+1)
 	require.Equal(t, http.StatusOK, status, body)

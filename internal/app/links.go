@@ -45,7 +45,7 @@ func (a *App) openIssuers(ctx context.Context) error {
 		}
 		server, err := link.Listen(ctx, l.Listen, a.linkOptions(l), a.issuers.Entrance(l.Name, theirPath))
 		if err != nil {
-			return fmt.Errorf("link %s: %w", l.Name, err)
+			return taken(fmt.Errorf("link %s: %w", l.Name, err), "links."+l.Name+".listen")
 		}
 		a.entrances = append(a.entrances, listener{l.Name, server})
 	}
@@ -303,15 +303,19 @@ func (a *App) resolve(ctx context.Context, r Resolution) (Done, error) {
 	if r.Stands {
 		answer = points.Approved
 	}
-	out, err := a.ledger.Do(ctx, &book.Command{
+	cmd := book.Command{
 		Kind: book.KindResolve, At: a.opts.Clock(), Original: position, Answer: answer,
 		Operator: r.Operator, Second: r.Second, Note: r.Note,
-	})
+	}
+	if err := legible("resolve "+r.RRN, &cmd); err != nil {
+		return Done{}, err
+	}
+	out, err := a.ledger.Do(ctx, &cmd)
 	if err != nil {
 		return Done{}, err
 	}
 	if !out.Reason.Approved() {
-		return Done{}, points.Errorf(out.Reason, "resolve %s: %s", r.RRN, out.Reason.English())
+		return Done{}, a.refusal(ctx, "resolve "+r.RRN, &cmd, out.Reason)
 	}
 	a.issuers.Look(out.Issuer, position)
 	rrn := out.Position.RRN()

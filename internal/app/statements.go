@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 
+	"github.com/lianfen/lianfen/certs"
 	"github.com/lianfen/lianfen/ledger"
 	"github.com/lianfen/lianfen/ledger/book"
 	"github.com/lianfen/lianfen/points"
@@ -103,6 +104,7 @@ type StatementLine struct {
 	Reserved points.Amount       `json:"reserved,omitempty"`
 	Balance  *points.Amount      `json:"balance"`
 	Free     *points.Amount      `json:"free"`
+	Pending  *points.Amount      `json:"pending"`
 	Held     *points.Amount      `json:"held"`
 	Debt     *points.Amount      `json:"debt"`
 }
@@ -122,6 +124,9 @@ func (a *App) statement(ctx context.Context, q StatementQuery) (Statement, error
 			return s, err
 		}
 		s.Card = pan.Masked()
+		if err := q.others(s.Card, s.Member); err != nil {
+			return s, err
+		}
 	}
 	got, err := a.projection.Statement(ctx, ledger.StatementQuery{Member: s.Member, Program: q.Program, Dates: q.dates(), All: q.All, Page: page})
 	if err != nil {
@@ -142,7 +147,7 @@ func (a *App) statement(ctx context.Context, q StatementQuery) (Statement, error
 
 func (a *App) lineOf(l *ledger.Line) StatementLine {
 	line := StatementLine{
-		RRN: rrnOf(l.Position), Date: l.Date, Posted: localTime(l.Posted, a.zone), Kind: l.Kind, Function: l.Function, Reason: l.Reason, Program: l.Program,
+		RRN: rrnOf(l.Position), Date: l.Date, Posted: l.Posted.String(), Kind: l.Kind, Function: l.Function, Reason: l.Reason, Program: l.Program,
 		Merchant: l.Merchant, Terminal: l.Terminal, STAN: l.STAN.String(), Amount: l.Amount, Reserved: l.Reserved,
 	}
 	if l.Terminal == (points.TerminalID{}) {
@@ -158,7 +163,7 @@ func (a *App) lineOf(l *ledger.Line) StatementLine {
 		line.Balance = &l.Balance
 	}
 	if l.Parts {
-		line.Free, line.Held, line.Debt = &l.Free, &l.Held, &l.Debt
+		line.Free, line.Pending, line.Held, line.Debt = &l.Free, &l.Pending, &l.Held, &l.Debt
 	}
 	return line
 }
@@ -198,7 +203,7 @@ func (a *App) find(ctx context.Context, q FindQuery) (Found, error) {
 	}
 	f.Reach = reachOf(got.Extent)
 	for i := range got.Records {
-		f.Records = append(f.Records, a.recordOf(&got.Records[i]))
+		f.Records = append(f.Records, recordFor(a.key, &got.Records[i]))
 	}
 	return f, nil
 }
@@ -244,13 +249,25 @@ func (a *App) detail(_ context.Context, l Lookup) (Detail, error) {
 	if err != nil {
 		return Detail{}, err
 	}
+	return detailFor(a.key, &rec)
+}
+
+// detailFor tells all of a record; without a key no card.
+func detailFor(key *certs.CardKey, rec *book.Record) (Detail, error) {
 	cmd, out := &rec.Command, &rec.Outcome
 	d := Detail{
-		Record: a.recordOf(&rec), Lots: []LotMove{}, Free: out.Free, Pending: out.Pending, Held: out.Held, Debt: out.Debt,
+		Record: recordFor(key, rec), Lots: []LotMove{}, Free: out.Free, Pending: out.Pending, Held: out.Held, Debt: out.Debt,
 		DE39: out.Reason.DE39(), English: out.Reason.English(), Chinese: out.Reason.Chinese(),
 		Operator: cmd.Operator, Second: cmd.Second, Note: cmd.Note,
 	}
-	if d.Put, err = putOf(&cmd.Entry); err != nil {
+	var err error
+	entry := cmd.Entry
+	if entry.Card != nil && key == nil {
+		card := *entry.Card
+		card.Masked = ""
+		entry.Card = &card
+	}
+	if d.Put, err = putOf(&entry); err != nil {
 		return d, err
 	}
 	for _, m := range out.Lots {

@@ -74,6 +74,17 @@ func TestStatement(t *testing.T) {
 
 	_, err = r.client.Statement(t.Context(), app.StatementQuery{Holder: app.Holder{Card: "6222020000000000991"}})
 	require.Equal(t, points.UnknownCard, points.ReasonOf(err))
+	// A card and a member that do not belong together are neither's statement.
+	both := app.Holder{Card: firstCard, Member: 2}
+	const wrong = "card 622202*********0017 is not one of member 2's"
+	_, err = r.client.Statement(t.Context(), app.StatementQuery{Holder: both})
+	require.ErrorContains(t, err, wrong)
+	_, err = r.client.Accounts(t.Context(), both)
+	require.ErrorContains(t, err, wrong)
+	_, err = r.client.Adjust(t.Context(), app.Adjustment{Holder: both, Program: 901, Amount: 5, Operator: "li", Second: "wang", Note: "n"})
+	require.ErrorContains(t, err, wrong)
+	_, err = r.client.Accounts(t.Context(), app.Holder{Card: firstCard, Member: 1})
+	require.NoError(t, err)
 	_, err = r.client.Statement(t.Context(), app.StatementQuery{})
 	require.Equal(t, points.FormatError, points.ReasonOf(err))
 	_, err = r.client.Statement(t.Context(), app.StatementQuery{Holder: app.Holder{Member: 1}, Range: app.Range{Next: "x"}})
@@ -161,7 +172,7 @@ func TestPointsDecayInTheNight(t *testing.T) {
 	require.NoError(t, err)
 	first := status.Date.MonthEnd().AddDays(1)
 	for _, date := range []points.BusinessDate{first, first.AddDays(1)} {
-		_, err = r.client.CutOver(t.Context(), app.CutOver{Date: date, Operator: "li", Second: "wang"})
+		_, err = r.client.CutOver(t.Context(), app.CutOver{Date: date, Operator: "li", Second: "wang", Force: true, Ahead: true})
 		require.NoError(t, err)
 	}
 	accounts, err := r.client.Accounts(t.Context(), app.Holder{Card: firstCard})

@@ -115,7 +115,7 @@ func (a *auth) run(ctx context.Context, dir string) error {
 	if a.house, err = newHouse(ctx, dir, a.opts); err != nil {
 		return err
 	}
-	if err := a.memory(ctx); err != nil {
+	if err := a.memory(); err != nil {
 		return err
 	}
 	if err := a.start(ctx); err != nil {
@@ -198,44 +198,16 @@ func (a *auth) walk(ctx context.Context, d *daemon, accounts uint64) (Loaded, er
 	return seen, nil
 }
 
-// collectAt is the percentage by which a heap grows before the garbage in it is
-// collected, in the process whose memory is measured: little, so that the size at
-// which it next collects tells what is alive.
-const collectAt = 5
-
-// memoryAccounts are as many as memory looks at: a heap that is collected all the
-// time grows slowly.
-const memoryAccounts = 200_000
-
-// memory takes what a cached account costs from a switch of its own. The first walk
-// brings the accounts into memory and adds as many keys and records as there are
-// accounts; the second adds the latter once more. What the first took more is the
-// accounts.
-func (a *auth) memory(ctx context.Context) (err error) {
-	program := a.house.opts.Program
-	a.house.opts.Program.Env = append(os.Environ(), fmt.Sprintf("GOGC=%d", collectAt))
-	d, err := a.house.serve(ctx, "memory", []string{"bench", "forget"})
-	a.house.opts.Program = program
+// memory takes what cached accounts cost.
+func (a *auth) memory() error {
+	accounts := min(a.opts.Accounts, weighedAccounts)
+	a.opts.Progress(fmt.Sprintf("weighing %d accounts", accounts), time.Duration(accounts)*5*time.Microsecond)
+	account, member, err := weigh(accounts)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, d.kill()) }()
-	accounts := min(a.opts.Accounts, memoryAccounts)
-	var alive [3]float64
-	for i := range alive {
-		if i > 0 {
-			if _, err := a.walk(ctx, d, accounts); err != nil {
-				return err
-			}
-		}
-		figures, err := app.Figures(ctx, d.http)
-		if err != nil {
-			return err
-		}
-		alive[i] = figures["go_memstats_next_gc_bytes"] / (1 + collectAt/100.0)
-	}
-	bytes := ((alive[1] - alive[0]) - (alive[2] - alive[1])) / float64(accounts)
-	a.check(atMost("memory for each cached account, with member and card", math.Round(bytes), "bytes", targetMemory))
+	a.check(atMost("memory for each cached account", math.Round(account), "bytes", targetMemory))
+	a.report.note("a member in memory takes %.0f bytes more, card included.", member)
 	return nil
 }
 

@@ -143,6 +143,8 @@ type Player struct {
 	// Retry is for how long a terminal that cannot reach the switch, or loses it
 	// before the answer, tries again with the same bytes; 0: not at all.
 	Retry time.Duration
+	// First bounds the wait for the first answer on a connection, see [Terminal].
+	First time.Duration
 	// FirstSTAN is the trace number before each terminal's first.
 	FirstSTAN points.STAN
 	// Keep hears of every answered request, for whoever wants to check it later.
@@ -198,7 +200,7 @@ func (p *Player) prepare(script *Script) error {
 		if err != nil {
 			return err
 		}
-		p.terminals[s.ID] = NewTerminal(p.Address, who, p.FirstSTAN, p.Clock)
+		p.terminals[s.ID] = p.terminal(who)
 	}
 	return nil
 }
@@ -212,6 +214,12 @@ func ParseIdentity(terminal, merchant string) (who Identity, err error) {
 	return who, err
 }
 
+func (p *Player) terminal(who Identity) *Terminal {
+	t := NewTerminal(p.Address, who, p.FirstSTAN, p.Clock)
+	t.First = p.First
+	return t
+}
+
 func (p *Player) step(ctx context.Context, script *Script, s *Step) (Result, error) {
 	id := s.Terminal
 	if id == "" {
@@ -223,7 +231,7 @@ func (p *Player) step(ctx context.Context, script *Script, s *Step) (Result, err
 		if err != nil {
 			return Result{}, err
 		}
-		t = NewTerminal(p.Address, who, p.FirstSTAN, p.Clock)
+		t = p.terminal(who)
 		p.terminals[id] = t
 	}
 	receipt, first, what, err := p.prepareStep(script, s, t)

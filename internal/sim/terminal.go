@@ -7,11 +7,16 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"time"
 
 	"github.com/lianfen/lianfen/points"
 	"github.com/lianfen/lianfen/switch/dialect"
 )
+
+// ErrSilent says that whoever was connected to has never given an answer that a
+// terminal understands.
+var ErrSilent = errors.New("no answer of a switch")
 
 // answerTimeout is how long a terminal waits for an answer before it gives up,
 // as installed terminals do.
@@ -31,11 +36,15 @@ type Terminal struct {
 	Batch uint32
 	// STAN is the last trace number used.
 	STAN points.STAN
+	// First bounds the wait for the first answer on a connection: whoever gives none
+	// is probably no switch. 0: as long as for every other.
+	First time.Duration
 
 	address string
 	dialect *dialect.Dialect
 	clock   points.Clock
 	conn    net.Conn // nil: not connected
+	heard   bool     // conn has answered before
 }
 
 // NewTerminal makes a terminal that will connect to address when it first sends.
@@ -129,10 +138,13 @@ func (t *Terminal) roundTrip(ctx context.Context, body []byte) ([]byte, error) {
 		if err != nil {
 			return nil, err
 		}
-		t.conn = conn
+		t.conn, t.heard = conn, false
 	}
-	conn := t.conn
-	if err := conn.SetDeadline(t.clock().Time().Add(answerTimeout)); err != nil {
+	conn, wait := t.conn, answerTimeout
+	if !t.heard && t.First > 0 {
+		wait = t.First
+	}
+	if err := conn.SetDeadline(t.clock().Time().Add(wait)); err != nil {
 		return nil, err
 	}
 	// Behind the deadline of the answer, which would undo this one.
@@ -145,15 +157,31 @@ func (t *Terminal) roundTrip(ctx context.Context, body []byte) ([]byte, error) {
 	if _, err := conn.Write(frame); err != nil {
 		return nil, err
 	}
+	got, err := readFrame(conn)
+	switch {
+	case err == nil:
+		t.heard = true
+	case ctx.Err() != nil:
+		err = ctx.Err()
+	case !t.heard:
+		within := ""
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			within = fmt.Sprintf(" within %v", wait)
+		}
+		err = fmt.Errorf("%w from %s%s, where a listener of dialect %s was expected (ISO 8583 behind a length of two bytes): %w",
+			ErrSilent, t.address, within, t.dialect.Name(), err)
+	}
+	return got, err
+}
+
+func readFrame(r io.Reader) ([]byte, error) {
 	var length [2]byte
-	if _, err := io.ReadFull(conn, length[:]); err != nil {
+	if _, err := io.ReadFull(r, length[:]); err != nil {
 		return nil, err
 	}
 	got := make([]byte, binary.BigEndian.Uint16(length[:]))
-	if _, err := io.ReadFull(conn, got); err != nil {
-		return nil, err
-	}
-	return got, nil
+	_, err := io.ReadFull(r, got)
+	return got, err
 }
 
 // HangUp closes the connection, if there is one; the next Send connects again.

@@ -1,10 +1,12 @@
 package store
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
+	"iter"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -308,6 +310,37 @@ func (s *Store) Scan(ctx context.Context, prefix Prefix, start []byte, visit fun
 	}
 	if err := iter.Error(); err != nil {
 		return fmt.Errorf("store: scan %c: %w", prefix, asDamage(err))
+	}
+	return nil
+}
+
+// Pick calls visit with those of keys, which ascend, that are there under prefix, as they
+// were when it began; key, without the prefix, and value are valid during the call only. It is for many keys that lie close together: it reads each block once.
+func (s *Store) Pick(ctx context.Context, prefix Prefix, keys iter.Seq[[]byte], visit func(rest, value []byte) error) (err error) {
+	it, err := s.db.NewIterWithContext(ctx, &pebble.IterOptions{LowerBound: key(prefix, nil), UpperBound: key(prefix+1, nil)})
+	if err != nil {
+		return fmt.Errorf("store: read keys of %c: %w", prefix, asDamage(err))
+	}
+	defer func() { err = errors.Join(err, it.Close()) }()
+	var sought []byte
+	for rest := range keys {
+		sought = append(append(sought[:0], byte(prefix)), rest...)
+		if !it.SeekGE(sought) {
+			break
+		}
+		if !bytes.Equal(it.Key(), sought) {
+			continue
+		}
+		value, err := it.ValueAndErr()
+		if err != nil {
+			return fmt.Errorf("store: read %c%x: %w", prefix, rest, asDamage(err))
+		}
+		if err := visit(rest, value); err != nil {
+			return err
+		}
+	}
+	if err := it.Error(); err != nil {
+		return fmt.Errorf("store: read keys of %c: %w", prefix, asDamage(err))
 	}
 	return nil
 }

@@ -75,6 +75,9 @@ func validAmount(a points.Amount) points.Reason {
 // (messages.md 10.3): participants, amount, card, member, programme, account.
 // way is the freeze that would forbid it. The caller goes on with limits.
 func (b *Book) admit(cmd *Command, way Freeze, out *Outcome) (subject, points.Reason, error) {
+	if s, ok, err := b.admittedThen(cmd, out); ok || err != nil {
+		return s, points.Approved, err
+	}
 	if reason := b.participants(cmd); !reason.Approved() {
 		return subject{}, reason, nil
 	}

@@ -81,7 +81,7 @@ func TestDigestSeesEveryChange(t *testing.T) {
 		"hold":     func(_ *Book, _ *account, h *hold) { h.due++ },
 		"date":     func(b *Book, _ *account, _ *hold) { b.date++ },
 		"posted":   func(b *Book, _ *account, _ *hold) { b.posted++ },
-		"key":      func(b *Book, _ *account, _ *hold) { b.current().count(&points.TraceKey{STAN: 77}, 5) },
+		"key":      func(b *Book, _ *account, _ *hold) { b.current().count(hashKey(0, &points.TraceKey{STAN: 77}), 5) },
 		"tomb":     func(b *Book, _ *account, _ *hold) { b.current().bury(points.TraceKey{STAN: 77}, 5) },
 		"due":      func(b *Book, _ *account, _ *hold) { b.dueDates[dueHolds][0].done++ },
 	} {

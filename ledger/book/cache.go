@@ -48,8 +48,9 @@ type stored[K comparable, V any] interface {
 	id() K
 }
 
-// chunkSize is how many entities are allocated together.
-const chunkSize = 64
+// chunkSize is how many entities are allocated together: as many accounts as fill
+// one of the allocator's sizes.
+const chunkSize = 120
 
 // cache keeps entities in memory, those used lately when there are more than
 // limit. Only what is durable in the store is ever let go, so what is kept never
@@ -86,6 +87,13 @@ func (c *cache[K, V, E]) find(key K) (E, bool) {
 			return e, true
 		}
 	}
+}
+
+// likely is the slot where the entity of key is, if it is there: by its hash, without a
+// look at who has it. 0: it is not there.
+func (c *cache[K, V, E]) likely(key K) uint32 {
+	cursor := c.index.seek(c.hash(key))
+	return uint32(cursor.next()) //nolint:gosec // it was put down by add.
 }
 
 // add puts value into the cache and returns where it is.
@@ -164,14 +172,19 @@ func (b *Book) load(e readable) (ok bool, err error) {
 	if !ok || len(value) == 0 {
 		return false, nil
 	}
+	return true, decodeState(e, b.keyScratch, value)
+}
+
+// decodeState reads the value that stands under key in the store into e.
+func decodeState(e readable, key, value []byte) error {
 	r := reader{src: value}
 	if version := r.byte(); version != stateVersion {
-		return false, fmt.Errorf("book: state %x: version %d, want %d", b.keyScratch, version, stateVersion)
+		return fmt.Errorf("book: state %x: version %d, want %d", key, version, stateVersion)
 	}
 	e.decodeValue(&r)
 	if !r.ok() {
-		return false, fmt.Errorf("book: state %x is malformed", b.keyScratch)
+		return fmt.Errorf("book: state %x is malformed", key)
 	}
 	e.base().counted = true
-	return true, nil
+	return nil
 }

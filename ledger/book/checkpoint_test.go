@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -51,20 +52,52 @@ func (s *shell) afterCommand(t *testing.T) {
 	}
 }
 
-// recover starts again from the store: state, keys of the window, tail.
+// recover starts again from the store: state, keys of the window, tail. Keys are read
+// one by one or gathered; the tail comes in pieces, with what it will want read ahead or
+// not, and with what it does not want.
 func (s *shell) recover(t *testing.T) {
 	s.running = false
 	s.book = book.New(book.Options{Accounts: 1}, s.store)
 	require.NoError(t, s.book.Err())
 	var rec book.Record
-	from := s.book.Position()
-	for position := s.book.TraceFloor(); position <= from; position++ {
+	checkpoint := s.book.Position()
+	keys, gathered := s.book.NewKeys(), s.rng.IntN(2) == 0
+	for position := s.book.TraceFloor(); position <= checkpoint; position++ {
 		require.NoError(t, s.store.Record(position, &rec))
-		s.book.Remember(&rec)
+		if gathered {
+			n, err := keys.Gather(s.store.journal[position-1], position)
+			require.NoError(t, err)
+			require.Len(t, s.store.journal[position-1], n)
+		} else {
+			s.book.Remember(&rec)
+		}
 	}
-	for position := from + 1; int(position) <= len(s.store.journal); position++ {
-		require.NoError(t, s.store.Record(position, &rec))
-		require.NoError(t, s.book.Replay(&rec))
+	s.book.RememberAll(keys)
+	for next := int(checkpoint); next < len(s.store.journal); {
+		piece := make([]book.Record, min(1+s.rng.IntN(300), len(s.store.journal)-next))
+		var wanted []book.StateKey
+		for i := range piece {
+			require.NoError(t, s.store.Record(points.Position(next+i+1), &piece[i]))
+			wanted = piece[i].Wants(wanted, checkpoint)
+		}
+		s.preload(t, wanted)
+		require.NoError(t, s.book.ReplayAll(piece))
+		s.preload(t, wanted) // Too late: what is in memory has changed since.
+		next += len(piece)
+	}
+}
+
+// preload reads some of what is wanted ahead, and some of what is not.
+func (s *shell) preload(t *testing.T, wanted []book.StateKey) {
+	for i := range wanted {
+		if key := wanted[i].Bytes(); s.rng.IntN(4) > 0 {
+			require.NoError(t, s.book.Preload(key, s.store.state[string(key)]))
+		}
+	}
+	for _, key := range slices.Sorted(maps.Keys(s.store.state)) {
+		if s.rng.IntN(8) == 0 {
+			require.NoError(t, s.book.Preload([]byte(key), s.store.state[key]))
+		}
 	}
 }
 
@@ -96,6 +129,22 @@ func TestCheckpointsChangeNothing(t *testing.T) {
 			require.Equal(t, plain.store.journal, small.store.journal)
 		})
 	}
+}
+
+// A sale that was declined before anybody looked at its points is replayed as declined,
+// though its points were there; an enquiry shows again what it showed.
+func TestReplayKeepsDeclines(t *testing.T) {
+	d := newDesk(t, book.Options{})
+	d.furnish(1, kindRules, kindRules)
+	d.must(at("T1", 1, book.Command{Kind: book.KindEarn, Card: cardOf(1), Program: air, Amount: 100}))
+	d.must(book.Command{Kind: book.KindFreeze, Member: 1, Program: air, Freeze: book.FreezeDebit | book.FreezeCredit})
+	for stan, kind := range []book.Kind{book.KindRedeem, book.KindHold, book.KindEarn} {
+		out := d.do(at("T1", uint32(2+stan), book.Command{Kind: kind, Card: cardOf(1), Program: air, Amount: 5}))
+		require.Equal(t, points.AccountFrozen, out.Reason)
+		require.Equal(t, points.Amount(100), out.Free)
+	}
+	d.must(at("T1", 9, book.Command{Kind: book.KindBalance, Card: cardOf(1), Program: air}))
+	replay(t, d, newDesk(t, book.Options{}))
 }
 
 // What Drain hands out is the state at BeginCheckpoint, whatever happens between.

@@ -1,6 +1,10 @@
 package book
 
-import "github.com/lianfen/lianfen/points"
+import (
+	"fmt"
+
+	"github.com/lianfen/lianfen/points"
+)
 
 // Decay (积分衰减) is points losing value by date. A lot's key has the date on which
 // it next loses a part, always the first day of a month, so that an account has
@@ -14,12 +18,21 @@ import "github.com/lianfen/lianfen/points"
 // wholePart is the part that is all of a lot.
 const wholePart = 10_000
 
-// validDecay reports whether the rule says all or nothing of how points decay.
-func (r *ProgramRules) validDecay() bool {
-	if r.DecayPart == 0 {
-		return r.DecayAfter == 0 && r.DecayEvery == 0
+// validDecay checks that the rule says all or nothing of how points decay.
+func (r *ProgramRules) validDecay() error {
+	switch {
+	case r.DecayPart > wholePart:
+		return wrong("decay_basis_points", r.DecayPart, fmt.Sprintf("want 0 to %d", wholePart))
+	case r.DecayPart == 0 && r.DecayAfter != 0:
+		return wrong("decay_after_months", r.DecayAfter, "want 0 where decay_basis_points is 0: nothing decays")
+	case r.DecayPart == 0 && r.DecayEvery != 0:
+		return wrong("decay_every_months", r.DecayEvery, "want 0 where decay_basis_points is 0: nothing decays")
+	case r.DecayAfter > maxMonths:
+		return wrong("decay_after_months", r.DecayAfter, fmt.Sprintf("want 0 to %d", maxMonths))
+	case r.DecayPart > 0 && (r.DecayEvery == 0 || r.DecayEvery > maxMonths):
+		return wrong("decay_every_months", r.DecayEvery, fmt.Sprintf("want 1 to %d where points decay", maxMonths))
 	}
-	return r.DecayPart <= wholePart && r.DecayAfter <= maxMonths && r.DecayEvery > 0 && r.DecayEvery <= maxMonths
+	return nil
 }
 
 // firstDecay is when points that are active from a date on first lose a part; 0:

@@ -132,5 +132,6 @@
 // State is entities, each with a key and a value. A checkpoint is a set of them
 // as of one position: BeginCheckpoint freezes what changed, Drain serialises it
 // piecemeal between commands, EndCheckpoint says how it ended. Recovery is New,
-// Remember from TraceFloor to Position, Replay from there.
+// Remember from TraceFloor to Position, Replay from there. What a replay takes from the
+// record and what it works out again stands at [Book.Replay].
 package book

@@ -210,48 +210,60 @@ func decodeMerchant(r *reader) *Merchant {
 	return v
 }
 
-// wellFormed reports whether at most one field is set and every text within bounds.
-func (e *Entry) wellFormed() bool {
-	set, fits := 0, true
-	count := func(present bool) {
-		if present {
+// malformed tells what keeps an entry from being read back: more than one field that is
+// set, a text that is too long.
+func (e *Entry) malformed() error {
+	set := 0
+	for _, is := range [...]bool{e.Issuer != nil, e.Acquirer != nil, e.Program != nil, e.Merchant != nil, e.Terminal != nil, e.Route != nil, e.Member != nil, e.Card != nil} {
+		if is {
 			set++
 		}
 	}
-	short := func(texts ...string) {
-		for _, s := range texts {
-			fits = fits && len(s) <= maxName
+	if set > 1 {
+		return points.Errorf(points.FormatError, "an entry of %d kinds", set)
+	}
+	if e.Merchant != nil && len(e.Merchant.Programs) > maxAccepted {
+		return points.Errorf(points.FormatError, "%d programmes, want at most %d", len(e.Merchant.Programs), maxAccepted)
+	}
+	var err error
+	e.texts(func(name, value string) {
+		if err == nil {
+			err = longest(maxName, text{name, value})
 		}
+	})
+	return err
+}
+
+// texts calls visit with every text of an entry that somebody has written, and its name.
+func (e *Entry) texts(visit func(name, value string)) {
+	switch {
+	case e.Issuer != nil:
+		visit("name", e.Issuer.Name)
+		visit("name_zh", e.Issuer.NameZH)
+		visit("link", e.Issuer.Link)
+	case e.Acquirer != nil:
+		visit("name", e.Acquirer.Name)
+		visit("name_zh", e.Acquirer.NameZH)
+	case e.Program != nil:
+		visit("name", e.Program.Name)
+		visit("name_zh", e.Program.NameZH)
+	case e.Merchant != nil:
+		visit("name", e.Merchant.Name)
+		visit("name_zh", e.Merchant.NameZH)
+	case e.Route != nil:
+		visit("prefix", e.Route.Prefix)
+	case e.Member != nil:
+		visit("ref", e.Member.Ref)
+	case e.Card != nil:
+		visit("masked", e.Card.Masked)
 	}
-	count(e.Issuer != nil)
-	if e.Issuer != nil {
-		short(e.Issuer.Name, e.Issuer.NameZH, e.Issuer.Link)
-	}
-	count(e.Acquirer != nil)
-	if e.Acquirer != nil {
-		short(e.Acquirer.Name, e.Acquirer.NameZH)
-	}
-	count(e.Program != nil)
-	if e.Program != nil {
-		short(e.Program.Name, e.Program.NameZH)
-	}
-	count(e.Merchant != nil)
-	if e.Merchant != nil {
-		short(e.Merchant.Name, e.Merchant.NameZH)
-		fits = fits && len(e.Merchant.Programs) <= maxAccepted
-	}
-	count(e.Terminal != nil)
-	count(e.Route != nil)
-	if e.Route != nil {
-		short(e.Route.Prefix)
-	}
-	count(e.Member != nil)
-	if e.Member != nil {
-		short(e.Member.Ref)
-	}
-	count(e.Card != nil)
-	if e.Card != nil {
-		short(e.Card.Masked)
-	}
-	return set <= 1 && fits
+}
+
+// Texts calls visit with every text of a command that somebody has written, and its
+// name.
+func (c *Command) Texts(visit func(name, value string)) {
+	visit("operator", c.Operator)
+	visit("second", c.Second)
+	visit("note", c.Note)
+	c.Entry.texts(visit)
 }

@@ -29,6 +29,14 @@ func (b *Book) addAccount(a *account) *account {
 	return a
 }
 
+func (b *Book) addMember(m *member) *member {
+	m = b.members.add(*m)
+	if len(m.programs) <= len(m.inline) {
+		m.programs = append(m.inline[:0], m.programs...)
+	}
+	return m
+}
+
 // accountIn finds the account of a member in a programme. The one that was used last is at hand.
 func (b *Book) accountIn(m *member, program points.ProgramID) (*account, error) {
 	key := AccountKey{MemberAccount, program, uint64(m.ID)}
@@ -77,7 +85,7 @@ func (b *Book) findMember(id points.MemberID) (*member, error) {
 	if ok, err := b.load(m); !ok || err != nil {
 		return nil, err
 	}
-	return b.members.add(*m), nil
+	return b.addMember(m), nil
 }
 
 func (b *Book) findCard(token points.CardToken) (*card, error) {

@@ -1,7 +1,9 @@
 package book
 
 import (
+	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/lianfen/lianfen/points"
@@ -79,8 +81,8 @@ func (b *Book) put(cmd *Command, _ *Outcome) (points.Reason, error) {
 	case e.Card != nil:
 		return b.putCard(e.Card)
 	default:
-		if reason := b.validEntry(e); !reason.Approved() {
-			return reason, nil
+		if err := b.validEntry(e); err != nil {
+			return points.ReasonOf(err), nil
 		}
 		b.putReference(e.clone())
 		return points.Approved, nil
@@ -137,136 +139,225 @@ func (s Status) valid(most Status) bool {
 	return s == Active || s == Suspended || s == Closed || (s <= most && s > 0)
 }
 
-func (b *Book) validEntry(e *Entry) points.Reason {
+// What is allowed, in the words of a refusal.
+const (
+	wantStatus = "want active, suspended or closed"
+	wantName   = "want a name"
+)
+
+// wrong is the refusal of a field's value.
+func wrong(field string, value any, want string) error {
+	return points.Errorf(points.FormatError, "%s %v: %s", field, value, want)
+}
+
+// validEntry tells which field of an entry cannot be as it is; nil when all can.
+func (b *Book) validEntry(e *Entry) error {
 	switch {
 	case e.Issuer != nil:
-		v := e.Issuer
-		return validIf(v.ID > 0 && v.ID <= points.MaxInstitution && v.Name != "" && v.Status.valid(Suspended))
+		return validParty(uint64(e.Issuer.ID), e.Issuer.Name, e.Issuer.Status)
 	case e.Acquirer != nil:
-		v := e.Acquirer
-		return validIf(v.ID > 0 && v.ID <= points.MaxInstitution && v.Name != "" && v.Status.valid(Suspended))
+		return validParty(uint64(e.Acquirer.ID), e.Acquirer.Name, e.Acquirer.Status)
 	case e.Program != nil:
 		return b.validProgram(e.Program)
 	case e.Merchant != nil:
 		return b.validMerchant(e.Merchant)
 	case e.Terminal != nil:
-		v := e.Terminal
-		if _, ok := b.live.Merchants[v.Merchant]; !ok {
-			return points.UnknownMerchant
-		}
-		return validIf(v.ID.String() != "" && v.Status.valid(Suspended))
+		return b.validTerminal(e.Terminal)
 	case e.Route != nil:
 		return b.validRoute(e.Route)
 	default:
-		return points.FormatError
+		return points.Errorf(points.FormatError, "an entry of no kind")
 	}
 }
 
-func validIf(ok bool) points.Reason {
-	if !ok {
-		return points.FormatError
+func validParty(id uint64, name string, status Status) error {
+	switch {
+	case id == 0 || id > points.MaxInstitution:
+		return wrong("id", id, fmt.Sprintf("want 1 to %d", uint64(points.MaxInstitution)))
+	case name == "":
+		return wrong("name", `""`, wantName)
+	case !status.valid(Suspended):
+		return wrong("status", status, wantStatus)
 	}
-	return points.Approved
+	return nil
+}
+
+func (b *Book) validTerminal(v *Terminal) error {
+	if _, ok := b.live.Merchants[v.Merchant]; !ok {
+		return points.Errorf(points.UnknownMerchant, "merchant %q: there is none; put it first", v.Merchant)
+	}
+	switch {
+	case v.ID.String() == "":
+		return wrong("id", `""`, "want 1 to 8 characters")
+	case !v.Status.valid(Suspended):
+		return wrong("status", v.Status, wantStatus)
+	}
+	return nil
 }
 
 // maxScale is the most decimals that a person sees.
 const maxScale = 4
 
-func (b *Book) validProgram(v *Program) points.Reason {
-	if !v.ID.Valid() || v.Name == "" || !v.Status.valid(Suspended) || v.Scale > maxScale {
-		return points.FormatError
+func (b *Book) validProgram(v *Program) error {
+	switch {
+	case !v.ID.Valid():
+		return wrong("id", v.ID, fmt.Sprintf("want %d to %d", points.MinProgram, points.MaxProgram))
+	case v.Name == "":
+		return wrong("name", `""`, wantName)
+	case !v.Status.valid(Suspended):
+		return wrong("status", v.Status, wantStatus)
+	case v.Scale > maxScale:
+		return wrong("scale", v.Scale, fmt.Sprintf("want 0 to %d decimals", maxScale))
 	}
-	for _, limit := range [...]points.Amount{v.Rules.MinRedeem, v.Rules.MaxAmount, v.Rules.MaxRedeemDay, v.Rules.TransferMax, v.Rules.TransferDay} {
-		if limit < 0 {
-			return points.BadAmount
-		}
-	}
-	if v.Rules.ValidMonths > maxMonths || !v.Rules.validDecay() {
-		return points.FormatError
+	if err := v.Rules.valid(); err != nil {
+		return err
 	}
 	if _, ok := b.live.Issuers[v.Issuer]; !ok {
-		return points.NoRoute
+		return points.Errorf(points.NoRoute, "issuer %d: there is none; put it first", v.Issuer)
 	}
-	was, ok := b.live.Programs[v.ID]
-	if ok && b.totals.accounts[programIndex(v.ID)] > 0 && (was.Issuer != v.Issuer || was.Scale != v.Scale) {
-		return points.NotPermitted
+	was := b.live.Programs[v.ID]
+	if was != nil && b.totals.accounts[programIndex(v.ID)] > 0 {
+		switch {
+		case was.Issuer != v.Issuer:
+			return points.Errorf(points.NotPermitted, "issuer %d: members have accounts in the programme, which stays issuer %d's", v.Issuer, was.Issuer)
+		case was.Scale != v.Scale:
+			return points.Errorf(points.NotPermitted, "scale %d: members have accounts in the programme, whose scale stays %d", v.Scale, was.Scale)
+		case was.Rules.Qualifying != v.Rules.Qualifying:
+			return points.Errorf(points.NotPermitted, "qualifying %v: members have accounts in the programme, where it stays %v", v.Rules.Qualifying, was.Rules.Qualifying)
+		}
 	}
-	return b.validTier(v, was)
+	return b.validTier(v)
+}
+
+// valid tells which rule cannot be as it is.
+func (r *ProgramRules) valid() error {
+	for _, limit := range [...]struct {
+		name  string
+		value points.Amount
+	}{
+		{"min_redeem", r.MinRedeem},
+		{"max_amount", r.MaxAmount},
+		{"max_redeem_day", r.MaxRedeemDay},
+		{"transfer_max", r.TransferMax},
+		{"transfer_day", r.TransferDay},
+	} {
+		if limit.value < 0 {
+			return points.Errorf(points.BadAmount, "%s %d: want 0 or more", limit.name, limit.value)
+		}
+	}
+	if r.ValidMonths > maxMonths {
+		return wrong("valid_months", r.ValidMonths, fmt.Sprintf("want 0 to %d", maxMonths))
+	}
+	return r.validDecay()
 }
 
 // validTier checks that a programme and its tier unit fit: one issuer, the same
 // decimals, no tier of a tier, and no way back to points that can be spent.
-func (b *Book) validTier(v, was *Program) points.Reason {
-	if was != nil && b.totals.accounts[programIndex(v.ID)] > 0 && was.Rules.Qualifying != v.Rules.Qualifying {
-		return points.NotPermitted
-	}
+func (b *Book) validTier(v *Program) error {
 	fits := func(of, unit *Program) bool {
 		return unit.Rules.Qualifying && !of.Rules.Qualifying && of.Issuer == unit.Issuer && of.Scale == unit.Scale
 	}
+	const want = "want another programme made with qualifying, of the same issuer and scale"
 	if v.Rules.Tier != 0 {
 		unit, ok := b.live.Programs[v.Rules.Tier]
 		switch {
 		case !ok:
-			return points.UnknownProgram
+			return points.Errorf(points.UnknownProgram, "tier %d: there is no such programme; put it first", v.Rules.Tier)
 		case unit.ID == v.ID || !fits(v, unit):
-			return points.NotPermitted
+			return points.Errorf(points.NotPermitted, "tier %d: %s", v.Rules.Tier, want)
 		}
 	}
+	bound := points.ProgramID(0)
 	for _, of := range b.live.Programs { // in any order: it is about all of them
-		if of.ID != v.ID && of.Rules.Tier == v.ID && !fits(of, v) {
-			return points.NotPermitted
+		if of.ID != v.ID && of.Rules.Tier == v.ID && !fits(of, v) && (bound == 0 || of.ID < bound) {
+			bound = of.ID
 		}
 	}
-	return points.Approved
+	if bound != 0 {
+		return points.Errorf(points.NotPermitted, "programme %d has this one as its tier, which has to stay qualifying, of its issuer and scale", bound)
+	}
+	return nil
 }
 
 // maxMonths keeps every date that rules can give within four digits of a year.
 const maxMonths = 1200
 
-func (b *Book) validMerchant(v *Merchant) points.Reason {
-	if v.ID.String() == "" || v.Name == "" || !v.Status.valid(Suspended) {
-		return points.FormatError
+func (b *Book) validMerchant(v *Merchant) error {
+	switch {
+	case v.ID.String() == "":
+		return wrong("id", `""`, "want 1 to 15 characters")
+	case v.Name == "":
+		return wrong("name", `""`, wantName)
+	case !v.Status.valid(Suspended):
+		return wrong("status", v.Status, wantStatus)
 	}
 	if _, ok := b.live.Acquirers[v.Acquirer]; !ok {
-		return points.ForeignIdentity
+		return points.Errorf(points.ForeignIdentity, "acquirer %d: there is none; put it first", v.Acquirer)
 	}
 	for i, id := range v.Programs {
 		if _, ok := b.live.Programs[id]; !ok {
-			return points.UnknownProgram
+			return points.Errorf(points.UnknownProgram, "programme %d: there is none; put it first", id)
 		}
 		if slices.Contains(v.Programs[:i], id) {
-			return points.FormatError
+			return wrong("programme", id, "it is named twice")
 		}
 	}
-	return points.Approved
+	return nil
 }
 
 // maxPrefix is the longest card prefix that is routed.
 const maxPrefix = 11
 
-func (b *Book) validRoute(v *Route) points.Reason {
+func (b *Book) validRoute(v *Route) error {
 	if v.Prefix == "" || len(v.Prefix) > maxPrefix || strings.Trim(v.Prefix, "0123456789") != "" {
-		return points.FormatError
+		return wrong("prefix", strconv.Quote(v.Prefix), fmt.Sprintf("want 1 to %d digits", maxPrefix))
 	}
 	if _, ok := b.live.Issuers[v.Issuer]; v.Issuer != 0 && !ok {
-		return points.NoRoute
+		return points.Errorf(points.NoRoute, "issuer %d: there is none; put it first, or 0 for the programme's own", v.Issuer)
 	}
 	if _, ok := b.live.Programs[v.Only]; v.Only != 0 && !ok {
-		return points.UnknownProgram
+		return points.Errorf(points.UnknownProgram, "programme %d: there is none; put it first, or 0 for any", v.Only)
 	}
-	return points.Approved
+	return nil
+}
+
+// valid tells which field of a member cannot be as it is.
+func (m *Member) valid() error {
+	switch {
+	case m.ID == 0:
+		return wrong("id", m.ID, "want 1 or more")
+	case !m.Status.valid(Suspended):
+		return wrong("status", m.Status, wantStatus)
+	case m.Freeze > FreezeDebit|FreezeCredit:
+		return wrong("freeze", uint8(m.Freeze), "want 0 to 3: 1 debit, 2 credit")
+	}
+	return nil
+}
+
+// valid tells which field of a card cannot be as it is.
+func (c *Card) valid() error {
+	month := c.Expiry % 100
+	switch {
+	case c.Token.IsZero():
+		return points.Errorf(points.FormatError, "number: want a card number")
+	case !c.Status.valid(Dormant):
+		return wrong("status", c.Status, "want active, suspended, lost, stolen, dormant or closed")
+	case c.Expiry != 0 && (c.Expiry > 9999 || month < 1 || month > 12):
+		return wrong("expiry", c.Expiry, "want YYMM with a month from 01 to 12, or 0 for none")
+	}
+	return nil
 }
 
 func (b *Book) putMember(v *Member) (points.Reason, error) {
-	if v.ID == 0 || !v.Status.valid(Suspended) || v.Freeze > FreezeDebit|FreezeCredit {
-		return points.FormatError, nil
+	if err := v.valid(); err != nil {
+		return points.ReasonOf(err), nil
 	}
 	m, err := b.findMember(v.ID)
 	if err != nil {
 		return 0, err
 	}
 	if m == nil {
-		b.create(b.members.add(member{Member: *v}))
+		b.create(b.addMember(&member{Member: *v}))
 		return points.Approved, nil
 	}
 	b.touch(m)
@@ -275,9 +366,8 @@ func (b *Book) putMember(v *Member) (points.Reason, error) {
 }
 
 func (b *Book) putCard(v *Card) (points.Reason, error) {
-	month := v.Expiry % 100
-	if v.Token.IsZero() || !v.Status.valid(Dormant) || (v.Expiry != 0 && (v.Expiry > 9999 || month < 1 || month > 12)) {
-		return points.FormatError, nil
+	if err := v.valid(); err != nil {
+		return points.ReasonOf(err), nil
 	}
 	m, err := b.findMember(v.Member)
 	if err != nil {
@@ -300,4 +390,38 @@ func (b *Book) putCard(v *Card) (points.Reason, error) {
 	b.touch(c)
 	c.Card = *v
 	return points.Approved, nil
+}
+
+// Why tells which field keeps an operator's command from being carried out, its value
+// and what is allowed there; nil where it is no field by itself, and the reason says
+// all there is. It is for who was refused: nothing is decided here.
+func (b *Book) Why(cmd *Command) error {
+	if err := cmd.malformed(false); err != nil || cmd.Kind != KindPut {
+		return err
+	}
+	switch e := &cmd.Entry; {
+	case e.Member != nil:
+		return e.Member.valid()
+	case e.Card != nil:
+		return b.whyCard(e.Card)
+	default:
+		return b.validEntry(e)
+	}
+}
+
+func (b *Book) whyCard(v *Card) error {
+	if err := v.valid(); err != nil {
+		return err
+	}
+	m, err := b.findMember(v.Member)
+	if err != nil {
+		return err
+	}
+	if m == nil {
+		return points.Errorf(points.UnknownMember, "member %d: there is none; put it first", v.Member)
+	}
+	if c, err := b.findCard(v.Token); err != nil || c == nil || c.Member == v.Member {
+		return err
+	}
+	return points.Errorf(points.AlreadyExists, "member %d: the card is another member's; a card number is never given to somebody else", v.Member)
 }

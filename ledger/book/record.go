@@ -686,25 +686,43 @@ func decodeLotKey(r *reader) LotKey {
 	return k
 }
 
-// wellFormed reports whether a record of the command could be read back: what is
-// not cannot be remembered, and is refused without a trace.
-func (c *Command) wellFormed(inGroup bool) bool {
-	if c.Kind == 0 || c.Kind >= kindCount || len(c.Group) > maxGroup || len(c.Told) > points.MaxBalances {
-		return false
+// malformed tells what keeps a record of the command from being read back; nil when
+// nothing does. What is malformed cannot be remembered, and is refused without a trace.
+func (c *Command) malformed(inGroup bool) error {
+	switch {
+	case c.Kind == 0 || c.Kind >= kindCount:
+		return points.Errorf(points.FormatError, "a command of kind %d: there is none", c.Kind)
+	case len(c.Group) > maxGroup:
+		return points.Errorf(points.FormatError, "a group of %d commands: want at most %d", len(c.Group), maxGroup)
+	case len(c.Told) > points.MaxBalances:
+		return points.Errorf(points.FormatError, "%d balances: want at most %d", len(c.Told), points.MaxBalances)
+	case (c.Kind == KindGroup) != (len(c.Group) > 0) || (inGroup && c.Kind == KindGroup):
+		return points.Errorf(points.FormatError, "a command of kind %v with %d in its group", c.Kind, len(c.Group))
+	case c.At < 0 || c.At > math.MaxInt64/2:
+		return points.Errorf(points.FormatError, "time %d is out of range", c.At)
+	case (c.Kind == KindPut) != (c.Entry != Entry{}):
+		return points.Errorf(points.FormatError, "a put has an entry, and nothing else has")
 	}
-	if len(c.Operator) > maxText || len(c.Second) > maxText || len(c.Note) > maxText {
-		return false
-	}
-	if (c.Kind == KindGroup) != (len(c.Group) > 0) || (inGroup && c.Kind == KindGroup) {
-		return false
+	if err := longest(maxText, text{"operator", c.Operator}, text{"second", c.Second}, text{"note", c.Note}); err != nil {
+		return err
 	}
 	for i := range c.Group {
-		if !c.Group[i].wellFormed(true) {
-			return false
+		if err := c.Group[i].malformed(true); err != nil {
+			return err
 		}
 	}
-	if c.At < 0 || c.At > math.MaxInt64/2 {
-		return false
+	return c.Entry.malformed()
+}
+
+// text is a text with its name.
+type text struct{ name, value string }
+
+// longest checks that texts have at most so many bytes.
+func longest(most int, texts ...text) error {
+	for _, t := range texts {
+		if len(t.value) > most {
+			return points.Errorf(points.FormatError, "%s: %d bytes, want at most %d", t.name, len(t.value), most)
+		}
 	}
-	return (c.Kind == KindPut) == (c.Entry != Entry{}) && c.Entry.wellFormed()
+	return nil
 }

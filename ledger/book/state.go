@@ -117,8 +117,9 @@ func decodeLots(r *reader) []lot {
 type member struct {
 	node
 	Member
-	programs []points.ProgramID // ascending
-	last     *account           // that was used last, if it is still there
+	programs []points.ProgramID  // ascending
+	last     *account            // that was used last, if it is still there
+	inline   [4]points.ProgramID // where programs are while there are no more
 }
 
 func (m *member) id() points.MemberID { return m.ID }

@@ -31,13 +31,19 @@ func newGeneration(first points.Position) generation {
 
 func (g *generation) bury(key points.TraceKey, position points.Position) {
 	g.tombs[key] = position
-	g.count(&key, ^uint64(position))
+	g.sumUp(hashKey(0, &key), ^uint64(position))
 }
 
-// count adds a key to the sum that goes into the digest. Keys come by the
+// count counts a key, of which digest is the hash under no seed.
+func (g *generation) count(digest, position uint64) {
+	g.sumUp(digest, position)
+	g.keys++
+}
+
+// sumUp adds a key to the sum that goes into the digest. Keys come by the
 // million and the sum is there to find faults, so it is mixed, not hashed.
-func (g *generation) count(key *points.TraceKey, position uint64) {
-	h := hashKey(0, key) ^ position*0x9e3779b97f4a7c15
+func (g *generation) sumUp(digest, position uint64) {
+	h := digest ^ position*0x9e3779b97f4a7c15
 	g.sum[0] += h
 	g.sum[1] += bits.RotateLeft64(h, 29) * 0xff51afd7ed558ccd
 }
@@ -72,6 +78,7 @@ func (b *Book) positionOf(number uint64) points.Position {
 // again (see recall). The index has only a part of its hash, so the record is read to
 // see whether it is this key's.
 func (b *Book) lookUp(key *points.TraceKey) (points.Position, error) {
+	b.putDownKeys()
 	found, floor := points.Position(0), b.TraceFloor()
 	for cursor := b.keys.seek(hashKey(b.seed, key)); ; {
 		number := cursor.next()
@@ -124,24 +131,40 @@ func (b *Book) current() *generation { return &b.generations[len(b.generations)-
 // Remember enters the key of a record that lies before the checkpoint and at or
 // after [Book.TraceFloor]: recovery reads those in order before it replays.
 func (b *Book) Remember(rec *Record) {
-	for i := len(b.generations) - 1; i >= 0; i-- {
-		if g := &b.generations[i]; rec.Outcome.Position >= g.first {
-			b.remember(g, &rec.Command, &rec.Outcome)
-			return
-		}
+	if rec.Outcome.Position < b.TraceFloor() {
+		return
 	}
+	b.remember(b.generationOf(rec.Outcome.Position), &rec.Command, &rec.Outcome)
+}
+
+// generationOf is the generation that position, which is not before the first, lies in.
+func (b *Book) generationOf(position points.Position) *generation {
+	i := len(b.generations) - 1
+	for i > 0 && position < b.generations[i].first {
+		i--
+	}
+	return &b.generations[i]
 }
 
 // remember puts down what g keeps of a command.
 func (b *Book) remember(g *generation, cmd *Command, out *Outcome) {
 	if cmd.Key != (points.TraceKey{}) {
-		b.keys.insert(hashKey(b.seed, &cmd.Key), numberOf(out.Position))
-		g.count(&cmd.Key, uint64(out.Position))
-		g.keys++
+		e := keyEntry{hashKey(b.seed, &cmd.Key), hashKey(0, &cmd.Key), out.Position}
+		g.count(e.digest, uint64(e.position))
+		if b.replay.deferred {
+			b.replay.keys = append(b.replay.keys, e)
+		} else {
+			b.keys.insert(e.hash, numberOf(e.position))
+		}
 	}
-	if cmd.Kind == KindReverse && out.Reason.Approved() && out.Original == 0 {
+	if buries(cmd, out) {
 		g.bury(cmd.OriginalKey, out.Position)
 	}
+}
+
+// buries reports whether a command is the reversal of what has not come yet.
+func buries(cmd *Command, out *Outcome) bool {
+	return cmd.Kind == KindReverse && out.Reason.Approved() && out.Original == 0
 }
 
 // TraceFloor returns the first position whose keys are remembered.

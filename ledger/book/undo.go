@@ -17,7 +17,9 @@ func (b *Book) target(cmd *Command) (position points.Position, ok bool, err erro
 	if cmd.OriginalKey == (points.TraceKey{}) {
 		return 0, false, nil
 	}
-	position, err = b.lookUp(&cmd.OriginalKey)
+	if position, err = b.originalThen(cmd); position == 0 && err == nil {
+		position, err = b.lookUp(&cmd.OriginalKey)
+	}
 	return position, position != 0, err
 }
 

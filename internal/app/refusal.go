@@ -1,0 +1,58 @@
+package app
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/lianfen/lianfen/ledger/book"
+	"github.com/lianfen/lianfen/points"
+)
+
+// refusal is what an operator hears whose command was declined: the field, its value
+// and what is allowed, where it is one field; else the reason.
+func (a *App) refusal(ctx context.Context, what string, cmd *book.Command, reason points.Reason) error {
+	var why error
+	err := a.ledger.View(ctx, func(b *book.Book) error {
+		why = b.Why(cmd)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	if why != nil && points.ReasonOf(why) == reason {
+		return points.Errorf(reason, "%s: %w", what, why)
+	}
+	return points.Errorf(reason, "%s: %s", what, reason.English())
+}
+
+// legible refuses a command with a text that steers the terminal of whoever reads it.
+// The book does not: what was written before the check has to replay.
+func legible(what string, cmd *book.Command) (err error) {
+	cmd.Texts(func(name, value string) {
+		if bad := points.CheckText(name, value); bad != nil && err == nil {
+			err = points.Errorf(points.ReasonOf(bad), "%s: %w", what, bad)
+		}
+	})
+	return err
+}
+
+// LoadError says which entry of a directory was refused, and what came of the others.
+// Whatever was done stays; to load the whole directory again is safe.
+type LoadError struct {
+	At    string // the entry, such as merchants[2]; empty: no entry is to blame
+	Done  int    // entries that were put
+	Total int
+
+	err error
+}
+
+// Error tells what was refused and how many entries were done.
+func (e *LoadError) Error() string {
+	if e.Total <= 1 {
+		return e.err.Error() // Nothing else is to be told of.
+	}
+	return fmt.Sprintf("%v; %d of %d entries are done, and to load it all again is safe", e.err, e.Done, e.Total)
+}
+
+// Unwrap returns the refusal.
+func (e *LoadError) Unwrap() error { return e.err }

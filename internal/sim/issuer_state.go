@@ -49,7 +49,7 @@ type IssuerTransaction struct {
 	Card         points.PAN        `json:"card"`
 	Program      points.ProgramID  `json:"program"`
 	Amount       points.Amount     `json:"amount"`
-	Moved        points.Amount     `json:"moved"`          // what the member has more of because of it, what is held included
+	Moved        points.Amount     `json:"moved"`          // what it gave the member, what is held included; a reversal has its own
 	Code         string            `json:"code,omitempty"` // DE39; none of a tombstone
 	Standing     Standing          `json:"standing"`
 }

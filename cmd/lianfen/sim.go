@@ -93,16 +93,14 @@ func (s *simulation) run(cmd *cobra.Command) error {
 			return usage("--faults %q: there are %s", name, strings.Join(sim.WorldFaultNames(), ", "))
 		}
 	}
-	report, err := s.play(cmd)
-	if err != nil {
-		return err
-	}
+	report, broken := s.play(cmd) // What was played until then is told all the same.
+	var err error
 	if s.asJSON {
 		err = writeJSON(cmd.OutOrStdout(), report)
 	} else {
 		err = s.print(cmd.OutOrStdout(), report)
 	}
-	if err != nil {
+	if err := errors.Join(broken, err); err != nil {
 		return err
 	}
 	if n := len(report.Mismatches); n > 0 {

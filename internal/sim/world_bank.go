@@ -29,6 +29,7 @@ type bank struct {
 	own         *cable // the line that it has dialled
 	stan        points.STAN
 	refusals    map[string]points.Reason // by RRN: what it said to what it was owed
+	reversals   map[string]points.STAN   // by RRN: the number of the first reversal that came
 	dialect     *dialect.Dialect
 	incarnation int // crashes so far: what an earlier one had to say is not said
 }
@@ -133,6 +134,13 @@ func (b *bank) receive(c *cable, frame []byte) {
 	}
 	d := b.issuer.Receive(w.now, frame)
 	b.note(&req, &d)
+	if rrn := string(req.RRN[:]); req.Function == points.Reversal {
+		if first, ok := b.reversals[rrn]; ok && first != req.STAN {
+			w.mismatch(w.cardOfPAN(req.PAN), "%s gets the reversal of RRN %s under STAN %v, and before under %v", b.name, rrn, req.STAN, first)
+			return
+		}
+		b.reversals[rrn] = req.STAN
+	}
 	if d.Frame == nil {
 		return
 	}

@@ -128,7 +128,7 @@ func (w *World) furnish() error {
 func (w *World) found(i int, program points.ProgramID) error {
 	b := &bank{
 		w: w, name: fmt.Sprintf("bank%d", i+1), id: worldIssuer + 1 + points.IssuerID(i), program: program, dials: i == 0, up: true, //nolint:gosec // i is not below zero.
-		refusals: make(map[string]points.Reason), dialect: dialect.Host(),
+		refusals: make(map[string]points.Reason), reversals: make(map[string]points.STAN), dialect: dialect.Host(),
 	}
 	var accounts []IssuerAccount
 	for n := range worldRemote {

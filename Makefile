@@ -25,6 +25,8 @@ FUZZ ?= $(LIGHT)
 SHORT ?= 5000x
 BENCH ?= .
 KILLS ?= 50
+SEEDS ?= 1000
+SEED ?= 1
 
 # The packages whose tests do not import the store. Assigned to a variable before
 # use: an assignment fails where an argument would hide that the listing failed.
@@ -102,6 +104,10 @@ release: ## Build bin/lianfen with that profile, if there is one; minutes, as ev
 .PHONY: soak
 soak: ## Kill the switch under load KILLS (50) times; nothing answered may be missing or doubled.
 	$(GO) test ./cmd/lianfen -run TestKill -v -timeout 30m -kills=$(KILLS)
+
+.PHONY: sim
+sim: build ## Play the whole system from SEEDS (1000) seeds from SEED (1) on, faults and all; all books must agree.
+	$(BIN) sim --seed $(SEED) --seeds $(SEEDS)
 
 .PHONY: race
 race: ## Run all tests with the race detector; needs a C compiler.

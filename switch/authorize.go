@@ -17,6 +17,7 @@ func (s *Switch) command(x *exchange, acceptor router.Acceptor) points.Reason {
 	cmd.Batch = batchOf(req)
 	cmd.Amount = req.Amount
 	cmd.Program = program(x.table, req, acceptor)
+	cmd.Chosen = req.Program == 0
 	cmd.PartialOK = req.PartialOK && req.Function == points.Redeem
 	s.opts.CardKey.Token(&cmd.Card, req.PAN)
 	s.opts.CardKey.Token(&cmd.ToCard, req.TargetPAN)
@@ -151,6 +152,11 @@ func (s *Switch) route(x *exchange) points.Reason {
 	switch {
 	case reason == points.NoRoute:
 		return reason
+	case !reason.Approved():
+		if program, ok := x.table.Program(x.cmd.Program); ok && x.table.LinkOf(program.Issuer) != "" {
+			x.cmd.Kind = book.KindForward // Refused as what it is, so that a repeat is the same.
+		}
+		return points.Approved
 	case destination.Link == "":
 		x.cmd.Tender = tender
 		return points.Approved

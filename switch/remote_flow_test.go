@@ -38,6 +38,7 @@ import (
 //	route LINKS                      the cards' route lists links to the issuer
 //	at main|reserve                  from here on "the issuer" is its host at that link
 //	cutover DATE                     the business date changes
+//	program NUMBER status=WORD       the operators close a programme, or open it
 func TestIssuerFlows(t *testing.T) {
 	datadriven.Walk(t, "testdata/issuers", func(t *testing.T, path string) {
 		s := newRemoteStory(t, strings.Contains(path, "stand_in"), strings.Contains(path, "doubt"))
@@ -162,6 +163,8 @@ func (s *remoteStory) act(td *datadriven.TestData) string {
 		s.h.issuers.CutOver(date)
 		s.h.round()
 		return s.h.linkStates()
+	case "program":
+		return s.changeProgram(td)
 	case "resolve":
 		return s.resolve(td, name)
 	default:

@@ -235,7 +235,7 @@ func TestIssuerReversals(t *testing.T) {
 		if tx.STAN == sale.STAN {
 			require.Equal(t, sim.IssuerTransaction{
 				RRN: "000000000001", Acquirer: 20000001, STAN: 1, Transmission: sale.Transmission, Function: points.Redeem,
-				Card: sale.PAN, Program: 904, Amount: 300, Code: "00", Standing: sim.Reversed,
+				Card: sale.PAN, Program: 904, Amount: 300, Moved: -300, Code: "00", Standing: sim.Reversed,
 			}, tx)
 		}
 	}

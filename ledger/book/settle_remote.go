@@ -174,15 +174,27 @@ func (b *Book) restore(r *remote, out *Outcome) (points.Reason, error) {
 	return points.Approved, nil
 }
 
+// otherAmount reports whether a reversal names another amount than that which r moved
+// or its sender named: the void of a pre-authorisation names all of it, also when part
+// has been captured and only the rest can be given back.
+func (b *Book) otherAmount(cmd *Command, r *remote) (bool, error) {
+	if cmd.Amount == 0 || cmd.Amount == r.asked || cmd.Amount == r.approved {
+		return false, nil
+	}
+	rec, err := b.record(r.position)
+	return err == nil && cmd.Amount != rec.Command.Amount, err
+}
+
 // reverseRemote undoes, for the acquirer, a request that was forwarded: what is
 // booked is booked back, and the issuer is owed a reversal.
 func (b *Book) reverseRemote(cmd *Command, r *remote, out *Outcome) (points.Reason, error) {
+	if other, err := b.otherAmount(cmd, r); err != nil || other {
+		return points.OriginalDiffers, err
+	}
 	switch {
 	case cmd.Reverses != 0 && r.function != 0 && cmd.Reverses != r.function:
 		return points.OriginalDiffers, nil
 	case cmd.Terminal != points.TerminalID{} && cmd.Terminal != r.terminal:
-		return points.OriginalDiffers, nil
-	case cmd.Amount != 0 && cmd.Amount != r.asked && cmd.Amount != r.approved:
 		return points.OriginalDiffers, nil
 	case Told(r.function):
 		return points.NotPermitted, nil

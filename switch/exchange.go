@@ -99,11 +99,15 @@ func (x *exchange) settle(out *book.Outcome) {
 			return
 		}
 		leg := x.s.opts.Issuers.legOf(out.Issuer)
-		if x.cmd.Kind != book.KindReverse {
+		switch kind := x.cmd.Kind; {
+		case kind == book.KindReverse, kind == book.KindVoid && out.Member != 0:
+			leg.notice(out.Original)
+		case kind == book.KindRefund && out.Member != 0: // Of a sale that programmes here have paid too.
+			leg.notice(out.Position)
+		default:
 			leg.take(x, out)
 			return
 		}
-		leg.notice(out.Original)
 	}
 	x.fill(out)
 	if out.Reason == points.Overloaded || out.Reason == points.Draining {

@@ -70,8 +70,9 @@ const (
 	hasAnswer
 	hasTold
 	hasTender
+	hasAsk
 
-	commandMask = hasTender<<1 - 1
+	commandMask = hasAsk<<1 - 1
 )
 
 // AppendRecord appends the journal record of cmd and out to dst. Out.Replayed is
@@ -154,6 +155,7 @@ func (c *Command) mask() uint64 {
 	set(hasAnswer, c.Answer != 0)
 	set(hasTold, len(c.Told) > 0)
 	set(hasTender, len(c.Tender) > 0)
+	set(hasAsk, c.Ask)
 	return m
 }
 
@@ -341,6 +343,7 @@ func decodeCommand(r *reader, c *Command, groups bool) {
 	}
 	c.Final = m&hasFinal != 0
 	c.PartialOK = m&hasPartialOK != 0
+	c.Ask = m&hasAsk != 0
 	if m >= hasToCard {
 		decodeRareFields(r, c, m)
 	}

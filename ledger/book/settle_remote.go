@@ -399,6 +399,9 @@ func (b *Book) Remote(position points.Position) (view RemoteView, ok bool, err e
 	if !r.doubtful {
 		view.Actual = r.actual
 	}
+	if r.tender {
+		view.Reversed = max(r.reversed, r.voided)
+	}
 	if view.Name, err = b.nameOf(r); err != nil || r.original == 0 {
 		return view, err == nil, err
 	}

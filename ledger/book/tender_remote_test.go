@@ -123,6 +123,7 @@ func (c *counter) sell(t *testing.T, stan uint32) {
 		p.state = "sold"
 	} else {
 		require.Equal(t, p.points[2], int(out.Amount), "%+v", *p)
+		require.Equal(t, points.NotPermitted, c.do(book.Command{Kind: book.KindStandIn, Original: p.position}).Reason, "nobody stands in for a leg")
 	}
 	c.has[0], c.has[1] = c.has[0]-p.points[0], c.has[1]-p.points[1]
 	c.splits = append(c.splits, p)
@@ -266,12 +267,10 @@ func (c *counter) undo(t *testing.T, p *split, stan uint32) {
 		p.owed = p.owed || kind != "refund"
 	}
 	p.gone, p.over = gone, over
-	if kind == "void" {
+	if (kind == "void" || kind == "refund") && p.covers[2] > 0 {
 		undo := at("T1", stan+5000, book.Command{Kind: book.KindReverse, OriginalKey: cmd.Key})
 		undo.Key.Class = 4
-		if p.covers[2] > 0 {
-			require.Equal(t, points.NotPermitted, c.do(undo).Reason, "the issuer is told of the void")
-		}
+		require.Equal(t, points.NotPermitted, c.do(undo).Reason, "the issuer is told of the %s", kind)
 	}
 }
 

@@ -1,7 +1,9 @@
 package router
 
 import (
+	"slices"
 	"strconv"
+	"strings"
 	"sync/atomic"
 
 	"github.com/lianfen/lianfen/ledger/book"
@@ -53,6 +55,7 @@ type Table struct {
 	routes   map[routeKey]*book.Route
 	longest  int  // digits of the longest prefix
 	linked   bool // some route has links of its own
+	black    []string
 }
 
 // NewTable lays out registry, which must not change any more.
@@ -68,8 +71,42 @@ func NewTable(registry *book.Registry) *Table {
 		t.linked = t.linked || len(route.Links) > 0
 		t.longest = max(t.longest, digits)
 	}
+	t.black = blackList(registry)
 	return t
 }
+
+// blackList lists the prefixes of routes that lead nowhere now: their issuer, or the
+// programme that they are for, is not active. A prefix is left out where a card with it
+// may be good all the same, by another route of the same prefix or of a longer one.
+func blackList(registry *book.Registry) (black []string) {
+	var good []string
+	for _, route := range registry.Routes {
+		active := true
+		if program, ok := registry.Programs[route.Only]; ok {
+			active = program.Status == book.Active
+			if issuer, ok := registry.Issuers[program.Issuer]; route.Issuer == 0 && ok {
+				active = active && issuer.Status == book.Active
+			}
+		}
+		if issuer, ok := registry.Issuers[route.Issuer]; ok {
+			active = active && issuer.Status == book.Active
+		}
+		if active {
+			good = append(good, route.Prefix)
+		} else {
+			black = append(black, route.Prefix)
+		}
+	}
+	slices.Sort(good)
+	slices.Sort(black)
+	return slices.DeleteFunc(slices.Compact(black), func(prefix string) bool {
+		at, _ := slices.BinarySearch(good, prefix) // The first that is not before it, so that one longer is next.
+		return at < len(good) && strings.HasPrefix(good[at], prefix)
+	})
+}
+
+// BlackList lists the card prefixes that no terminal needs to ask about, ascending.
+func (t *Table) BlackList() []string { return t.black }
 
 // Acceptor is who brings a request: the terminal (nil for a partner system that
 // has none registered), its merchant (nil for a message of a partner system that

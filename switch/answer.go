@@ -24,7 +24,7 @@ func (x *exchange) fill(out *book.Outcome) {
 		return
 	}
 	resp.Batch = out.Batch
-	if x.req.Class == points.ClassNetwork {
+	if x.req.Class == points.ClassNetwork || x.req.Class == points.ClassTotals || x.req.Class == points.ClassFile {
 		return
 	}
 	resp.AuthCode = out.Position.AuthCode()

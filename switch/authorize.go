@@ -13,15 +13,8 @@ import (
 func (s *Switch) command(x *exchange, acceptor router.Acceptor) points.Reason {
 	req, cmd := &x.req, &x.cmd
 	cmd.Kind = kindOf(req.Function)
-	cmd.Function, cmd.At = req.Function, req.At
-	cmd.Key = traceKey(req, acceptor, req.Class)
-	cmd.Acquirer = acceptor.Acquirer.ID
-	if acceptor.Merchant != nil {
-		cmd.Merchant = acceptor.Merchant.ID
-	}
-	if acceptor.Terminal != nil {
-		cmd.Terminal = acceptor.Terminal.ID
-	}
+	s.identify(x, acceptor)
+	cmd.Batch = batchOf(req)
 	cmd.Amount = req.Amount
 	cmd.Program = program(x.table, req, acceptor)
 	cmd.PartialOK = req.PartialOK && req.Function == points.Redeem
@@ -43,6 +36,20 @@ func (s *Switch) command(x *exchange, acceptor router.Acceptor) points.Reason {
 		return s.route(x)
 	}
 	return points.Approved // The original says whose it is.
+}
+
+// identify says who asks for what, and under which identity.
+func (s *Switch) identify(x *exchange, acceptor router.Acceptor) {
+	req, cmd := &x.req, &x.cmd
+	cmd.Function, cmd.At = req.Function, req.At
+	cmd.Key = traceKey(req, acceptor, req.Class)
+	cmd.Acquirer = acceptor.Acquirer.ID
+	if acceptor.Merchant != nil {
+		cmd.Merchant = acceptor.Merchant.ID
+	}
+	if acceptor.Terminal != nil {
+		cmd.Terminal = acceptor.Terminal.ID
+	}
 }
 
 // kindOf is what a function does to the book.

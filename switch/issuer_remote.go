@@ -48,6 +48,8 @@ type leg struct {
 	againAt points.Timestamp
 	planned points.Timestamp // when Run looks again at the latest
 
+	notice201 notice // of the last cut-over; see cutover.go
+
 	saf
 }
 
@@ -79,6 +81,7 @@ type await struct {
 	flight *flight
 	item   *item
 	outlet *outlet // an answer to a network message of ours
+	notice bool    // which is the notice of a cut-over
 	due    time.Time
 	sent   points.Timestamp
 }
@@ -453,6 +456,9 @@ func (l *leg) answered(frame []byte, now points.Timestamp) {
 		case w.item != nil:
 			w.item.outlet.answered()
 			w.item.leg.acknowledged(w.item, &resp)
+		case w.notice:
+			w.outlet.inFlight--
+			l.noticed(resp.Reason)
 		default:
 			w.outlet.inFlight--
 			w.outlet.greeted(resp.Reason, now)
@@ -530,6 +536,9 @@ func (l *leg) expired(w await, now points.Timestamp) {
 		w.item.outlet.inFlight--
 		w.item.outlet.path.breaker.Unanswered(now, l.profile.Breaker)
 		w.item.leg.postpone(w.item, now)
+	case w.notice:
+		w.outlet.inFlight--
+		l.repeatNotice(now)
 	default:
 		w.outlet.inFlight--
 		w.outlet.unheard(now)
@@ -556,6 +565,13 @@ func (l *leg) lost(o *outlet, now points.Timestamp) {
 	}
 	if _, ok := l.pending.Take(o.key); ok {
 		o.inFlight--
+	}
+	if w, ok := l.pending.Take(l.notice201.key); ok {
+		if w.outlet == o {
+			l.expired(w, now)
+		} else if err := l.pending.Add(l.notice201.key, w.due, w); err != nil {
+			l.expired(w, now) // There is no room to wait.
+		}
 	}
 }
 
@@ -630,7 +646,7 @@ func (l *leg) advance(now points.Timestamp) (wait time.Duration, dials []*outlet
 		if len(l.again) > 0 {
 			next = min(next, l.againAt)
 		}
-		next = min(next, l.sendOwed(now))
+		next = min(next, l.sendOwed(now), l.tell(now))
 		for _, p := range l.paths {
 			due, more := p.advance(now)
 			next, dials = min(next, due), append(dials, more...)

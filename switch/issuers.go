@@ -92,6 +92,8 @@ type Issuers struct {
 	metrics *issuerMetrics
 	wake    chan struct{} // capacity 1: something may be due
 	room    *room
+	// Those who dial our own listeners; see cutover.go.
+	partners partners
 
 	mu   sync.Mutex // guards legs
 	legs map[string]*leg
@@ -292,6 +294,7 @@ func (s *Issuers) round(ctx context.Context) (wait time.Duration, dials []*outle
 		due, more := l.advance(now)
 		wait, dials = min(wait, due), append(dials, more...)
 	}
+	wait = min(wait, since(s.partners.advance(now, s.opts.Log), now))
 	return wait, dials, nil
 }
 

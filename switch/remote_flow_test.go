@@ -38,8 +38,9 @@ import (
 //	route LINKS                      the cards' route lists links to the issuer
 //	tender MERCHANT terms=(...)      the terms on which programmes pay together there
 //	also PROGRAM                     SHOP takes another programme of the issuer
-//	accounts, cutover DATE           as in the other stories
+//	accounts                         what the members have
 //	at main|reserve                  from here on "the issuer" is its host at that link
+//	cutover DATE                     the business date changes
 func TestIssuerFlows(t *testing.T) {
 	datadriven.Walk(t, "testdata/issuers", func(t *testing.T, path string) {
 		s := newRemoteStory(t, strings.Contains(path, "stand_in"), strings.Contains(path, "doubt"))
@@ -155,7 +156,7 @@ func (s *remoteStory) act(td *datadriven.TestData) string {
 		clear(s.asked)
 		s.h.start()
 		return ""
-	case "tender", "accounts", "cutover":
+	case "tender", "accounts":
 		return s.story.act(td)
 	case "also":
 		id := points.ProgramID(integer(s.t, name))
@@ -165,6 +166,13 @@ func (s *remoteStory) act(td *datadriven.TestData) string {
 		return ""
 	case "books":
 		return s.books()
+	case "cutover":
+		date, err := points.ParseBusinessDate(name)
+		require.NoError(s.t, err)
+		s.h.do(book.Command{Kind: book.KindCutOver, Date: date})
+		s.h.issuers.CutOver(date)
+		s.h.round()
+		return s.h.linkStates()
 	case "resolve":
 		return s.resolve(td, name)
 	default:
@@ -278,6 +286,9 @@ func (s *remoteStory) gets(td *datadriven.TestData) string {
 	s.told[name] = req
 	var out strings.Builder
 	f := req.Function
+	if f == points.CutOverNotice {
+		return fmt.Sprintf("%04d %v DE15 %04d  DE7 %010d DE11 %v DE32 %d\n", req.Envelope.MTI, f, req.Settlement, req.Transmission, req.STAN, req.Acquirer)
+	}
 	if f == points.Reversal {
 		f = req.Reversed
 		out.WriteString("reversal of ")

@@ -199,7 +199,11 @@ func (h *house) down(there *host) {
 func (h *house) linkStates() string {
 	var out strings.Builder
 	for _, l := range h.issuers.Links() {
-		out.WriteString(l.Path + " " + l.State + " breaker " + l.Breaker + "\n")
+		out.WriteString(l.Path + " " + l.State + " breaker " + l.Breaker)
+		if l.CutOver != "" {
+			out.WriteString(", cut-over to " + l.CutOver)
+		}
+		out.WriteString("\n")
 	}
 	return out.String()
 }

@@ -174,6 +174,7 @@ func (a *App) Reload(ctx context.Context, c config.Config) (Reloaded, error) {
 	if err := a.issuers.Reload(profiles); err != nil {
 		return Reloaded{}, err
 	}
+	a.sw.Reload(a.parameters(c.Terminals))
 	done := Reloaded{Links: len(profiles), Restart: a.needsRestart(&c)}
 	a.log.Info("reloaded", slog.Int("links", done.Links), slog.Any("needs_restart", done.Restart))
 	return done, nil

@@ -72,6 +72,12 @@ const (
 	KindGiveUp
 	// KindResolve ends what was left to the operators.
 	KindResolve
+	// KindCloseBatch compares the totals of a terminal's batch, or of an acquirer's date.
+	KindCloseBatch
+	// KindUpload takes what a terminal has of a closed batch.
+	KindUpload
+	// KindDownload notes which parameters a terminal was given.
+	KindDownload
 
 	kindCount
 )
@@ -150,6 +156,17 @@ type Command struct {
 	Ask bool
 	// Told is what the issuer says the member has (conclude), at most [points.MaxBalances].
 	Told []Balance
+
+	// Batch is the terminal's batch in whose totals the command counts, or [DateBatch];
+	// 0: in none.
+	Batch uint32
+	// Tally is what the sender of a close has counted itself.
+	Tally Tally
+	// Items are the transactions of an upload, at most [MaxUpload]. Its last command
+	// has none, Final set, and as Limit how many there were.
+	Items []UploadItem
+	// Parameters is the check value of the parameters that a download gave.
+	Parameters uint32
 }
 
 // Freeze is what an account, member or card may not do.
@@ -218,7 +235,7 @@ type Outcome struct {
 	Pending  points.Amount   // neither spendable nor held: not yet active, or lapsed and not yet expired
 	Held     points.Amount
 	Debt     points.Amount // what the member owes back, >= 0
-	Batch    uint32        // sign-on: the terminal's batch
+	Batch    uint32        // sign-on: the terminal's batch; close, upload: that batch, or the date as a number
 	More     bool          // batches: call again, there is more due
 
 	Postings []Posting // balance to zero per programme
@@ -232,6 +249,10 @@ type Outcome struct {
 	// Answer is what the acquirer of a forwarded request is told because of this
 	// command (conclude, stand-in, owe); see [Outcome.Told]. 0: nothing.
 	Answer points.Reason
+
+	Tally      Tally  // close: what was counted here
+	Unequal    bool   // close: the sender's totals are others
+	Parameters uint32 // sign-on, download: check value of the parameters that the terminal has; 0: none
 
 	// Replayed: the key was known, this is its first answer again, and nothing
 	// was written.

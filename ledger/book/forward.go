@@ -134,7 +134,7 @@ func (b *Book) newRemote(cmd *Command, out *Outcome) *remote {
 	out.Forwarded = true
 	r := b.remotes.add(remote{
 		position: b.position + 1, phase: RemoteOpen, function: cmd.Function, acquirer: cmd.Acquirer, merchant: cmd.Merchant,
-		terminal: cmd.Terminal, posted: b.postingTime(cmd), date: b.date, asked: cmd.Amount, final: cmd.Final,
+		terminal: cmd.Terminal, posted: b.postingTime(cmd), date: b.date, asked: cmd.Amount, final: cmd.Final, batch: cmd.Batch,
 	})
 	b.create(r)
 	b.begun(r.position)
@@ -285,7 +285,7 @@ func (r *remote) gives(cmd *Command, date points.BusinessDate) (points.Amount, p
 			return 0, points.AmountOverOriginal
 		case cmd.Amount != 0 && cmd.Amount != r.approved:
 			return 0, points.OriginalDiffers
-		case r.date != date || r.returned != 0 || r.reduced != 0:
+		case r.date != date || r.returned != 0 || r.reduced != 0 || otherBatch(cmd, r.batch):
 			return 0, points.OriginalClosed
 		}
 		return r.approved, points.Approved
@@ -476,6 +476,9 @@ func (b *Book) conclude(cmd *Command, r *remote, out *Outcome) (points.Reason, e
 		}
 		r.answered, r.authCode = b.position+1, cmd.AuthCode
 		b.finish(r)
+		if err := b.countRemote(r); err != nil {
+			return 0, err
+		}
 		out.Answer = cmd.Answer
 		b.tell(cmd, r, out)
 	case r.phase == RemoteOpen:
@@ -557,10 +560,10 @@ func (b *Book) standIn(cmd *Command, r *remote, out *Outcome) (points.Reason, er
 		r.answered, r.doubtful = b.position+1, true
 		out.Answer = points.ApprovedStandIn
 		b.oweReversal(cmd, r)
-		return points.Approved, nil
+		return points.Approved, b.countRemote(r)
 	}
 	b.oweAdvice(cmd, r, out)
-	return points.Approved, nil
+	return points.Approved, b.countRemote(r)
 }
 
 // replace owes the advice of a stand-in whose doubtful request is gone at the issuer.
@@ -589,7 +592,7 @@ func (b *Book) owe(cmd *Command, r *remote, out *Outcome) (points.Reason, error)
 			return reason, err
 		}
 		b.oweAdvice(cmd, r, out)
-		return points.Approved, nil
+		return points.Approved, b.countRemote(r)
 	}
 	if reason, err := b.releaseReserved(r, out); err != nil || !reason.Approved() {
 		return reason, err

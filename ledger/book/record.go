@@ -70,6 +70,10 @@ const (
 	hasAnswer
 	hasTold
 	hasTender
+	hasBatch
+	hasTally
+	hasItems
+	hasParameters
 	hasAsk
 
 	commandMask = hasAsk<<1 - 1
@@ -155,6 +159,10 @@ func (c *Command) mask() uint64 {
 	set(hasAnswer, c.Answer != 0)
 	set(hasTold, len(c.Told) > 0)
 	set(hasTender, len(c.Tender) > 0)
+	set(hasBatch, c.Batch != 0)
+	set(hasTally, c.Tally != Tally{})
+	set(hasItems, len(c.Items) > 0)
+	set(hasParameters, c.Parameters != 0)
 	set(hasAsk, c.Ask)
 	return m
 }
@@ -290,12 +298,32 @@ func appendRareFields(dst []byte, c *Command, m uint64) []byte {
 	if m&hasTender != 0 {
 		dst = appendTender(dst, c.Tender)
 	}
+	if m >= hasBatch {
+		dst = appendBatchFields(dst, c, m)
+	}
+	return dst
+}
+
+// appendBatchFields writes what is about a terminal's batch.
+func appendBatchFields(dst []byte, c *Command, m uint64) []byte {
+	if m&hasBatch != 0 {
+		dst = binary.AppendUvarint(dst, uint64(c.Batch))
+	}
+	if m&hasTally != 0 {
+		dst = appendTally(dst, &c.Tally)
+	}
+	if m&hasItems != 0 {
+		dst = appendItems(dst, c.Items)
+	}
+	if m&hasParameters != 0 {
+		dst = binary.AppendUvarint(dst, uint64(c.Parameters))
+	}
 	return dst
 }
 
 // decodeCommand reads a command; groups says whether it may be a group.
 func decodeCommand(r *reader, c *Command, groups bool) {
-	*c = Command{Group: c.Group[:0], Told: c.Told[:0], Tender: c.Tender[:0]}
+	*c = Command{Group: c.Group[:0], Told: c.Told[:0], Tender: c.Tender[:0], Items: c.Items[:0]}
 	c.Kind = Kind(r.byte())
 	m := r.uvarint()
 	if m > commandMask || (m&hasGroup != 0 && !groups) {
@@ -413,6 +441,24 @@ func decodeRareFields(r *reader, c *Command, m uint64) {
 	if m&hasTender != 0 {
 		c.Tender = decodeTender(r, c.Tender)
 	}
+	if m >= hasBatch {
+		decodeBatchFields(r, c, m)
+	}
+}
+
+func decodeBatchFields(r *reader, c *Command, m uint64) {
+	if m&hasBatch != 0 {
+		c.Batch = r.uint32()
+	}
+	if m&hasTally != 0 {
+		c.Tally = decodeTally(r)
+	}
+	if m&hasItems != 0 {
+		c.Items = decodeItems(r, c.Items)
+	}
+	if m&hasParameters != 0 {
+		c.Parameters = r.uint32()
+	}
 }
 
 // Bits of an outcome's mask. Position, reason and date are always there.
@@ -433,8 +479,11 @@ const (
 	outOthers
 	outAnswer
 	outLegs
+	outTally
+	outUnequal
+	outParameters
 
-	outcomeMask = outLegs<<1 - 1
+	outcomeMask = outParameters<<1 - 1
 )
 
 func (o *Outcome) mask() uint64 {
@@ -460,6 +509,9 @@ func (o *Outcome) mask() uint64 {
 	set(outOthers, len(o.Others) > 0)
 	set(outAnswer, o.Answer != 0)
 	set(outLegs, len(o.Legs) > 0)
+	set(outTally, o.Tally != Tally{})
+	set(outUnequal, o.Unequal)
+	set(outParameters, o.Parameters != 0)
 	return m
 }
 
@@ -518,6 +570,12 @@ func appendOutcome(dst []byte, o *Outcome, at points.Timestamp) []byte {
 			dst = binary.AppendUvarint(dst, uint64(o.Legs[i].Program))
 			dst = appendAmount(appendAmount(dst, o.Legs[i].Amount), o.Legs[i].Covers)
 		}
+	}
+	if m&outTally != 0 {
+		dst = appendTally(dst, &o.Tally)
+	}
+	if m&outParameters != 0 {
+		dst = binary.AppendUvarint(dst, uint64(o.Parameters))
 	}
 	return dst
 }
@@ -615,6 +673,13 @@ func decodeOutcome(r *reader, o *Outcome, at points.Timestamp) {
 			leg.Amount, leg.Covers = r.amount(), r.amount()
 			o.Legs = append(o.Legs, leg)
 		}
+	}
+	if m&outTally != 0 {
+		o.Tally = decodeTally(r)
+	}
+	o.Unequal = m&outUnequal != 0
+	if m&outParameters != 0 {
+		o.Parameters = r.uint32()
 	}
 }
 
@@ -742,6 +807,8 @@ func (c *Command) malformed(inGroup bool) error {
 		return points.Errorf(points.FormatError, "%d balances: want at most %d", len(c.Told), points.MaxBalances)
 	case !validTender(c.Tender):
 		return points.Errorf(points.FormatError, "tender: want each programme once, at most %d, with points and per of 1 or more", MaxTender)
+	case len(c.Items) > MaxUpload:
+		return points.Errorf(points.FormatError, "%d items of an upload: want at most %d", len(c.Items), MaxUpload)
 	case (c.Kind == KindGroup) != (len(c.Group) > 0) || (inGroup && c.Kind == KindGroup):
 		return points.Errorf(points.FormatError, "a command of kind %v with %d in its group", c.Kind, len(c.Group))
 	case c.At < 0 || c.At > math.MaxInt64/2:

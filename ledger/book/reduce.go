@@ -43,6 +43,7 @@ func (b *Book) reduce(cmd *Command, rec *Record, out *Outcome) (points.Reason, e
 		return points.OverCountLimit, nil
 	}
 	out.Amount = back
+	key, batch, side := batchesOf(&rec.Command), rec.Command.Batch, rec.Command.Function.Side()
 	var reason points.Reason
 	switch kind := rec.Command.Kind; {
 	case len(done.Legs) > 0:
@@ -68,6 +69,9 @@ func (b *Book) reduce(cmd *Command, rec *Record, out *Outcome) (points.Reason, e
 		return 0, err
 	}
 	t.reduced += out.Amount
+	if err := b.uncounted(key, batch, side, out.Amount, true); err != nil {
+		return 0, err
+	}
 	if a == nil {
 		return points.Approved, nil
 	}

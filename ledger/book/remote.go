@@ -66,6 +66,25 @@ type remote struct {
 	owedAt   points.Timestamp
 	refusal  points.Reason // what the issuer said to what it was owed, when it is in the queue
 	authCode [6]byte       // the issuer's
+
+	batch   uint32 // as the request's [Command.Batch]
+	counted bool   // in its totals
+}
+
+// countedAt is where r counts.
+func (r *remote) countedAt() batchesKey {
+	return batchesOf(&Command{Batch: r.batch, Acquirer: r.acquirer, Merchant: r.merchant, Terminal: r.terminal})
+}
+
+// countRemote adds what the acquirer is told was approved to the totals of its batch.
+func (b *Book) countRemote(r *remote) error {
+	side := r.function.Side()
+	if r.batch == 0 || side == 0 {
+		return nil
+	}
+	b.touch(r)
+	r.counted = true
+	return b.tallyUp(r.countedAt(), r.batch, side, r.approved)
 }
 
 func (r *remote) id() points.Position { return r.position }
@@ -81,6 +100,8 @@ const (
 	remoteDoubtful
 	remoteReplaced
 	remoteReduced // reduced, reducing and actual stand behind all else
+	remoteBatched // its batch follows behind the others
+	remoteCounted
 	remoteTender
 )
 
@@ -105,6 +126,12 @@ func (r *remote) appendValue(dst []byte) []byte {
 	if parts != [len(parts)]points.Amount{} {
 		flags |= remoteReduced
 	}
+	if r.batch != 0 {
+		flags |= remoteBatched
+	}
+	if r.counted {
+		flags |= remoteCounted
+	}
 	dst = append(dst, stateVersion, byte(r.phase), byte(r.before), byte(r.function), flags, byte(r.refusal))
 	dst = append(dst, r.merchant[:]...)
 	dst = append(dst, r.terminal[:]...)
@@ -124,6 +151,9 @@ func (r *remote) appendValue(dst []byte) []byte {
 			dst = appendAmount(dst, amount)
 		}
 	}
+	if r.batch != 0 {
+		dst = binary.AppendUvarint(dst, uint64(r.batch))
+	}
 	return dst
 }
 
@@ -133,6 +163,7 @@ func (r *remote) decodeValue(from *reader) {
 	flags := from.byte()
 	r.partial, r.final = flags&remotePartial != 0, flags&remoteFinal != 0
 	r.doubtful, r.replaced = flags&remoteDoubtful != 0, flags&remoteReplaced != 0
+	r.counted = flags&remoteCounted != 0
 	r.tender = flags&remoteTender != 0
 	r.refusal = points.Reason(from.byte())
 	from.fixed(r.merchant[:])
@@ -146,6 +177,9 @@ func (r *remote) decodeValue(from *reader) {
 	r.asked, r.approved, r.booked, r.returned = from.amount(), from.amount(), from.amount(), from.amount()
 	if flags&remoteReduced != 0 {
 		r.reduced, r.reducing, r.actual = from.amount(), from.amount(), from.amount()
+	}
+	if flags&remoteBatched != 0 {
+		r.batch = from.uint32()
 	}
 }
 

@@ -88,6 +88,7 @@ func (b *Book) reverseKnown(cmd *Command, rec *Record, t *transaction, out *Outc
 		b.about(a, out)
 	}
 	position := rec.Outcome.Position
+	key, batch, side, whole := batchesOf(&rec.Command), rec.Command.Batch, rec.Command.Function.Side(), rec.Outcome.Amount-t.reducedBy()
 	switch rec.Command.Kind {
 	case KindBalance, KindSignOn:
 		reason = points.Approved
@@ -118,7 +119,7 @@ func (b *Book) reverseKnown(cmd *Command, rec *Record, t *transaction, out *Outc
 		return 0, err
 	}
 	t.reversed = b.position + 1
-	return points.Approved, nil
+	return points.Approved, b.uncounted(key, batch, side, whole, false)
 }
 
 // reverseRefund takes back what a refund gave, unless its sale was reversed since:
@@ -149,7 +150,8 @@ func reversible(cmd *Command) bool {
 		return true
 	case KindGroup:
 		return !slices.ContainsFunc(cmd.Group, func(member Command) bool { return member.Kind == KindOpen })
-	case KindPut, KindOpen, KindFreeze, KindClose, KindExpireHolds, KindReverse, KindAdjust, KindReinstate, KindExpireLots, KindVestLots, KindCutOver, KindSettle, KindDecay:
+	case KindPut, KindOpen, KindFreeze, KindClose, KindExpireHolds, KindReverse, KindAdjust, KindReinstate, KindExpireLots, KindVestLots, KindCutOver, KindSettle, KindDecay,
+		KindCloseBatch, KindUpload, KindDownload:
 		return false
 	default:
 		return false

@@ -211,6 +211,12 @@ func (b *Book) reverseRemote(cmd *Command, r *remote, out *Outcome) (points.Reas
 	b.touch(r)
 	r.booked += back
 	r.reversed = b.position + 1
+	if r.counted {
+		r.counted = false
+		if err := b.uncounted(r.countedAt(), r.batch, r.function.Side(), r.approved-r.reduced, false); err != nil {
+			return 0, err
+		}
+	}
 	part := r.actual != 0 && !r.doubtful
 	r.doubtful, r.actual, r.reducing = false, 0, 0
 	switch {
@@ -250,6 +256,11 @@ func (b *Book) reduceRemote(cmd *Command, r *remote, out *Outcome) (points.Reaso
 	r.booked += moves
 	r.reduced += back
 	r.reducing += back
+	if r.counted {
+		if err := b.uncounted(r.countedAt(), r.batch, r.function.Side(), back, true); err != nil {
+			return 0, err
+		}
+	}
 	owed := r.actual != 0 && !r.doubtful
 	r.actual = cmd.Actual
 	if err := b.countCardDay(r, -back, 0); err != nil {

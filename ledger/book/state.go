@@ -19,6 +19,7 @@ const (
 	stateRemote
 	stateTicket
 	stateCardDay
+	stateBatches
 )
 
 const stateVersion = 1

@@ -73,6 +73,13 @@ func (r *Record) asksIssuer() bool {
 	return r.Command.Kind == KindRedeem && r.Outcome.Reason.Approved() && len(r.Outcome.Legs) > 0 && len(r.Outcome.Postings) == 0
 }
 
+// Waits reports whether the answer to the command is its issuer's. Not of a reversal, nor
+// of a void or refund of a sale that programmes here have paid too: of these the issuer
+// hears afterwards, the reversal or void as what out.Original is owed, the refund as itself.
+func (c *Command) Waits(out *Outcome) bool {
+	return out.Forwarded && c.Kind != KindReverse && (c.Kind == KindRedeem || out.Member == 0)
+}
+
 // reservation is what one leg reserves here.
 type reservation struct {
 	hold    // that nobody finds: the record of the sale is all there is of it
@@ -187,11 +194,14 @@ func (b *Book) concludeTender(cmd *Command, r *remote, amount points.Amount, out
 	}
 	out.Member, out.Amount = rec.Outcome.Member, rec.Command.Amount
 	out.Legs = append(out.Legs, rec.Outcome.Legs...)
+	if sale := &rec.Command; sale.Batch != 0 {
+		err = b.tallyUp(batchesOf(sale), sale.Batch, sale.Function.Side(), sale.Amount)
+	}
 	for i := range all {
 		a := all[i].account
 		out.Others = append(out.Others, Balance{Program: a.key.Program, Free: a.spendable(b.date), Held: a.held})
 	}
-	return points.Approved, nil
+	return points.Approved, err
 }
 
 // sold is the record of a sale as it was in the end: of one that asked an issuer, what

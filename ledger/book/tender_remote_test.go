@@ -23,7 +23,9 @@ type split struct {
 	covers   [3]int
 	state    string // open, sold, not (declined, timed out, reversed before there was an answer)
 	gone     int
+	less     int // of that, by reversals of a part
 	over     bool // voided or reversed
+	reversed bool
 	refunded bool // points of the issuer's leg
 	owed     bool // the issuer is owed a reversal that is not acknowledged
 }
@@ -50,6 +52,8 @@ type counter struct {
 	has    [2]int
 	stands map[points.Position]int
 	did    map[string]int
+	done   points.Totals // in the terminal's batch, and what of it was reversed
+	undone points.Totals
 }
 
 // Sales that two programmes here and an issuer with a ledger of its own pay, answered in
@@ -116,11 +120,12 @@ func (c *counter) sell(t *testing.T, stan uint32) {
 	p.covers[1] = min(p.amount-p.covers[0], c.has[1]*5/7)
 	p.covers[2] = p.amount - p.covers[0] - p.covers[1]
 	p.points = [3]int{(p.covers[0]*2 + 2) / 3, (p.covers[1]*7 + 4) / 5, (p.covers[2]*3 + 1) / 2}
-	out := c.must(at("T1", stan, book.Command{Kind: book.KindRedeem, Function: points.Redeem, Card: cardOf(1), Amount: points.Amount(p.amount), Tender: terms, Ask: true}))
+	out := c.must(at("T1", stan, book.Command{Kind: book.KindRedeem, Function: points.Redeem, Card: cardOf(1), Amount: points.Amount(p.amount), Tender: terms, Ask: true, Batch: 1}))
 	p.position = out.Position
 	require.Equal(t, p.covers[2] > 0, out.Forwarded, "%+v", *p)
 	if !out.Forwarded {
 		p.state = "sold"
+		c.done.Add(points.DebitSide, points.Amount(p.amount), 1)
 	} else {
 		require.Equal(t, p.points[2], int(out.Amount), "%+v", *p)
 		require.Equal(t, points.NotPermitted, c.do(book.Command{Kind: book.KindStandIn, Original: p.position}).Reason, "nobody stands in for a leg")
@@ -146,6 +151,7 @@ func (c *counter) answer(t *testing.T, p *split) {
 	case n < 4:
 		c.did["sold"]++
 		p.state, c.stands[p.position] = "sold", p.points[2]
+		c.done.Add(points.DebitSide, points.Amount(p.amount), 1)
 	case n < 5:
 		c.did["declined"]++
 		cmd.Answer, told = points.AccountFrozen, points.AccountFrozen
@@ -213,17 +219,18 @@ func (c *counter) hear(t *testing.T, most int) {
 // undo undoes a sale, or a part of it.
 func (c *counter) undo(t *testing.T, p *split, stan uint32) {
 	part := 1 + c.rng.IntN(p.amount)
-	cmd := at("T1", stan, book.Command{OriginalKey: keyOf("T1", p.stan, 2)})
+	cmd := at("T1", stan, book.Command{OriginalKey: keyOf("T1", p.stan, 2), Batch: 1})
 	gone, want, over, sold := p.gone, false, p.over, p.state == "sold"
 	var kind string
 	switch c.rng.IntN(4) {
 	case 0:
 		kind, cmd.Kind, cmd.Card, cmd.Amount = "refund", book.KindRefund, cardOf(1), points.Amount(part)
+		cmd.Function = points.Refund
 		if want = sold && !p.over && p.gone+part <= p.amount; want {
 			gone = p.gone + part
 		}
 	case 1:
-		kind, cmd.Kind = "void", book.KindVoid
+		kind, cmd.Kind, cmd.Function = "void", book.KindVoid, points.Void
 		if want = sold && !p.over && p.gone == 0; want {
 			gone, over = p.amount, true
 		}
@@ -256,6 +263,10 @@ func (c *counter) undo(t *testing.T, p *split, stan uint32) {
 		return
 	}
 	require.Equal(t, far > 0, out.Forwarded && (p.state == "sold"), "%s of %+v", kind, *p)
+	if kind == "reversal" && sold && !p.reversed {
+		c.undone.Add(points.DebitSide, points.Amount(p.amount-p.less), 1)
+		p.reversed = true
+	}
 	if gone == p.gone {
 		return
 	}
@@ -265,6 +276,14 @@ func (c *counter) undo(t *testing.T, p *split, stan uint32) {
 	if far > 0 {
 		p.refunded = p.refunded || kind == "refund"
 		p.owed = p.owed || kind != "refund"
+	}
+	switch kind {
+	case "less":
+		c.undone.Add(points.DebitSide, points.Amount(gone-p.gone), 0)
+		p.less += gone - p.gone
+	case "reversal":
+	default:
+		c.done.Add(points.CreditSide, points.Amount(gone-p.gone), 1)
 	}
 	p.gone, p.over = gone, over
 	if (kind == "void" || kind == "refund") && p.covers[2] > 0 {
@@ -295,6 +314,20 @@ func (c *counter) compare(t *testing.T, step int) {
 		require.Equal(t, cleared[i]-[2]int{300, 500}[i], c.clearing(t, program), "step %d, programme %d", step, program)
 	}
 	require.Equal(t, cleared[2], c.clearing(t, farMiles), "step %d, the issuer's", step)
+	totals, _, err := c.book.Batches(acquirer, merchantID("SHOP"), terminalID("T1"))
+	require.NoError(t, err)
+	var tally book.Tally
+	if len(totals.Batches) > 0 {
+		tally = totals.Batches[0].Tally
+	}
+	require.Equal(t, book.Tally{Done: c.done, Undone: c.undone}, tally, "step %d: the batch", step)
+	last := c.splits[len(c.splits)-1]
+	amount, counts, err := c.book.Counted(last.position)
+	require.NoError(t, err)
+	require.Equal(t, last.state == "sold" && !last.reversed, counts, "step %d: %+v", step, *last)
+	if counts {
+		require.Equal(t, last.amount-last.less, int(amount), "step %d: %+v", step, *last)
+	}
 }
 
 func (c *counter) clearing(t *testing.T, program points.ProgramID) int {

@@ -229,5 +229,8 @@ func (b *Book) sameContent(x, y *Command) bool {
 			return false
 		}
 	}
+	if x.Tally != y.Tally || !slices.Equal(x.Items, y.Items) || (x.Kind == KindUpload && x.Limit != y.Limit) {
+		return false
+	}
 	return slices.EqualFunc(x.Group, y.Group, func(x, y Command) bool { return b.sameContent(&x, &y) })
 }

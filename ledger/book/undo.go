@@ -98,7 +98,7 @@ func (b *Book) void(cmd *Command, out *Outcome) (points.Reason, error) {
 		return points.AmountOverOriginal, nil
 	case cmd.Amount != 0 && cmd.Amount != sale.Amount:
 		return points.OriginalDiffers, nil
-	case sale.Date != b.date:
+	case sale.Date != b.date || otherBatch(cmd, rec.Command.Batch):
 		return points.OriginalClosed, nil
 	case t != nil && (t.reversed != 0 || t.voided != 0 || len(t.givings) > 0 || t.reduced > 0 || t.refunded > 0):
 		return points.OriginalClosed, nil

@@ -184,6 +184,8 @@ func (d *Dialect) secrecyOf(m *message, req *points.Request, de int) secrecy {
 		return hidden // a batch upload's card numbers; its parts are shown masked
 	case de == 48 && !d.packed && req.Class == points.ClassNetwork:
 		return hidden // key blocks
+	case de == 62 && d.packed && isOpenList(req):
+		return shown
 	case de == 62 && d.packed && req.Class == points.ClassNetwork:
 		return hidden // working keys of a sign-on, lists of a download
 	case de == 62 && d.packed && req.Function == points.Transfer:
@@ -195,6 +197,12 @@ func (d *Dialect) secrecyOf(m *message, req *points.Request, de int) secrecy {
 	default:
 		return elementAt(de).secret
 	}
+}
+
+// isOpenList reports whether DE62 of a network message is what anybody may see: a
+// terminal's parameters, or card prefixes.
+func isOpenList(req *points.Request) bool {
+	return req.Class == points.ClassNetwork && (req.NetworkCode == ParameterDownload || req.NetworkCode == BlackListDownload || req.NetworkCode == BlackListEnd)
 }
 
 // isTotals tells the totals of a batch close, or the count that ends an upload,
@@ -249,6 +257,8 @@ func (d *Dialect) explainParts(m *message, req *points.Request, de int) []Explai
 			{16, 18, "authorisation mode", "授权方式"},
 			{18, 29, "authorising institution", "授权机构"},
 		})
+	case de == 62 && answer && d.packed && req.Class == points.ClassNetwork && req.NetworkCode == ParameterDownload:
+		return explainParameters(string(value))
 	case de == 62 && answer && isUsed(value):
 		return cutParts(value, used62Parts(len(value)))
 	case de == 62 && (req.Function == points.Swap) && len(value) == 28:

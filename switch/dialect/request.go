@@ -94,6 +94,10 @@ func readPrivate62(r *points.Request, value []byte) string {
 		r.TargetPAN = pan
 		return wrong
 	}
+	if r.Function == points.Download {
+		copy(r.Product[:], value) // A key's name is binary; what is longer is nobody's page.
+		return ""
+	}
 	if !carriesProduct(r) {
 		return ""
 	}
@@ -109,7 +113,7 @@ func writePrivate62(dst []byte, r *points.Request) ([]byte, bool) {
 		return r.TargetPAN.AppendDigits(dst), !r.TargetPAN.IsZero()
 	}
 	product := bytes.TrimRight(r.Product[:], "\x00")
-	return append(dst, product...), len(product) > 0 && carriesProduct(r)
+	return append(dst, product...), len(product) > 0 && (carriesProduct(r) || r.Function == points.Download)
 }
 
 func carriesProduct(r *points.Request) bool {

@@ -2,6 +2,7 @@ package dialect
 
 import (
 	"bytes"
+	"slices"
 
 	"github.com/lianfen/lianfen/points"
 )
@@ -37,6 +38,10 @@ func (d *Dialect) draftAnswer(f *draft, req *points.Request, resp *points.Respon
 	if d.packed {
 		t := &f.envelope.TPDU
 		t[1], t[2], t[3], t[4] = t[3], t[4], t[1], t[2]
+		if resp.Please != 0 {
+			status := &f.envelope.Header[pleaseAt]
+			*status = *status&0xF0 | byte(resp.Please)&0x0F
+		}
 	}
 	d.echo(f, req)
 	common(f, req, resp)
@@ -59,7 +64,7 @@ func (d *Dialect) echoed() []int {
 	if d.packed {
 		return []int{3, 4, 11, 25, 32, 41, 42, 49, 50, 60}
 	}
-	return []int{3, 4, 7, 11, 12, 13, 25, 32, 33, 37, 41, 42, 49, 50, 70, 74, 76, 86, 88, 90}
+	return []int{3, 4, 7, 11, 12, 13, 25, 32, 33, 37, 41, 42, 49, 50, 70, 74, 75, 76, 77, 86, 87, 88, 89, 90, 97}
 }
 
 func (d *Dialect) echo(f *draft, req *points.Request) {
@@ -92,13 +97,20 @@ func common(f *draft, req *points.Request, resp *points.Response) {
 	}
 	f.keep(54, appendBalances(f.text, resp))
 	f.keep(62, appendUsed(f.text, resp))
+	if req.Function == points.Download {
+		f.keep(62, append(f.text, resp.List...))
+	}
 }
+
+// pleaseAt is the byte of the header with the terminal's status and, in an answer, what
+// it is asked to do.
+const pleaseAt = 2
 
 // answerCode is DE39. A batch that does not balance is not refused: the answer is 00
 // and the result in DE48 or DE66 says unequal, upon which the terminal sends its
 // transactions up.
 func answerCode(req *points.Request, resp *points.Response) string {
-	if req.Function == points.BatchClose && resp.Reason == points.OriginalDiffers {
+	if req.Function == points.BatchClose && resp.Reason == points.TotalsDiffer {
 		return points.Approved.DE39()
 	}
 	return resp.Reason.DE39()
@@ -217,7 +229,7 @@ func totalsResult(reason points.Reason) byte {
 	switch reason {
 	case points.Approved:
 		return totalsEqual
-	case points.OriginalDiffers:
+	case points.TotalsDiffer:
 		return totalsUnequal
 	default:
 		return totalsError
@@ -391,7 +403,7 @@ func (d *Dialect) readAnswer(m *message, resp *points.Response) *FormatError {
 	}
 	closed := IsAnswer(m.envelope.MTI) && m.envelope.MTI/100%10 == uint16(points.ClassTotals)
 	if closed && resp.Reason == points.Approved && d.resultOf(m) == totalsUnequal {
-		resp.Reason = points.OriginalDiffers
+		resp.Reason = points.TotalsDiffer
 	}
 	return nil
 }
@@ -480,6 +492,7 @@ func readBalances(value []byte, resp *points.Response) (wrong string) {
 
 func readPosAnswer(m *message, resp *points.Response) {
 	v := &m.values
+	resp.Please = points.Please(m.envelope.Header[pleaseAt] & 0x0F)
 	if v[37] != nil {
 		if position, err := points.ParseRRN(v[37]); err == nil {
 			resp.Position = position
@@ -491,6 +504,10 @@ func readPosAnswer(m *message, resp *points.Response) {
 	}
 	if len(v[60]) >= shortest60 {
 		resp.Batch = uint32(number(v[60][2:8])) //nolint:gosec // six digits.
+		network := m.envelope.MTI/100%10 == uint16(points.ClassNetwork)
+		if network && slices.Contains(downloads(), int(number(v[60][8:11]))) { //nolint:gosec // three digits.
+			resp.List = string(v[62])
+		}
 	}
 }
 

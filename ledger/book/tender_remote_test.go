@@ -23,7 +23,7 @@ type split struct {
 	covers   [3]int
 	state    string // open, sold, not (declined, timed out, reversed before there was an answer)
 	gone     int
-	less     int // of that, by reversals of a part
+	less     int  // of that, by reversals of a part
 	over     bool // voided or reversed
 	reversed bool
 	refunded bool // points of the issuer's leg
@@ -199,12 +199,13 @@ func (c *counter) hear(t *testing.T, most int) {
 			owed = append(owed, view)
 		}
 	}
-	slices.SortFunc(owed, func(x, y book.RemoteView) int { return cmp.Compare(max(x.Position, x.OwedBy), max(y.Position, y.OwedBy)) })
+	slices.SortFunc(owed, func(x, y book.RemoteView) int {
+		return cmp.Compare(max(x.Position, x.OwedBy), max(y.Position, y.OwedBy))
+	})
 	for _, view := range owed[:min(most, len(owed))] {
-		switch {
-		case view.Function == points.Refund:
+		if view.Function == points.Refund {
 			c.stands[view.Original] -= int(view.Asked)
-		default:
+		} else {
 			c.stands[view.Position] = int(view.Actual)
 			for _, p := range c.splits {
 				if p.position == view.Position {

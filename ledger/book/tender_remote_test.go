@@ -336,3 +336,20 @@ func (c *counter) clearing(t *testing.T, program points.ProgramID) int {
 	require.NoError(t, err)
 	return int(a.Balance)
 }
+
+// A tender that may not ask, as those in journals from before, passes over the programme
+// of an issuer with a ledger of its own.
+func TestTenderThatMayNotAsk(t *testing.T) {
+	s := &shell{desk: newDesk(t, book.Options{}), rng: rand.New(rand.NewPCG(1, 59))}
+	s.furnishFar()
+	s.must(at("T1", 1, book.Command{Kind: book.KindEarn, Card: cardOf(1), Program: air, Amount: 50}))
+	terms := []book.TenderTerm{{Program: farMiles, Points: 1, Per: 1}, {Program: air, Points: 1, Per: 1}}
+	sale := book.Command{Kind: book.KindRedeem, Function: points.Redeem, Card: cardOf(1), Amount: 60, Tender: terms}
+	out := s.do(at("T1", 2, sale))
+	require.Equal(t, points.NotEnoughPoints, out.Reason)
+	require.False(t, out.Forwarded)
+	require.Empty(t, s.book.Unfinished())
+	sale.Amount = 50
+	out = s.must(at("T1", 3, sale))
+	require.Equal(t, []book.TenderLeg{{Program: air, Amount: 50, Covers: 50}}, out.Legs)
+}

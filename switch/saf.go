@@ -295,7 +295,7 @@ func (l *leg) sendItem(it *item, now points.Timestamp) bool {
 	}
 	req := l.reversal(&it.view, it.attempt > 0)
 	if it.view.Phase == book.RemoteTold { // What was asked as 0220 has gone out once.
-		req = l.advice(&it.view, it.attempt > 0 || book.Told(it.view.Function))
+		req = l.advice(&it.view, it.attempt > 0 || (book.Told(it.view.Function) && !it.view.Unasked))
 	}
 	frame, key, err := l.encode(&req)
 	if err != nil {

@@ -366,6 +366,7 @@ type RemoteView struct {
 	Refusal  points.Reason // RemoteQueued: why, as far as the issuer has said
 	Advice   bool          // RemoteQueued: it was an advice that is not taken
 	AuthCode [6]byte       // the issuer's
+	Unasked  bool          // it was approved here as it came, and the issuer never asked
 
 	// The remote transaction that it is about; zero: none.
 	Original         points.Position
@@ -417,10 +418,13 @@ func (b *Book) Remote(position points.Position) (view RemoteView, ok bool, err e
 		Position: r.position, Phase: r.phase, Function: r.function, Issuer: r.issuer, Acquirer: r.acquirer, Merchant: r.merchant,
 		Terminal: r.terminal, Program: r.program, Card: r.card, Asked: r.asked, Approved: r.approved, Booked: r.booked, Posted: r.posted,
 		Partial: r.partial, Reversed: r.reversed, OwedBy: r.owedBy, OwedAt: r.owedAt, Refusal: r.refusal, Advice: r.before == RemoteTold,
-		AuthCode: r.authCode, Original: r.original,
+		AuthCode: r.authCode, Original: r.original, Unasked: r.answered == r.position,
 	}
 	if !r.doubtful {
 		view.Actual = r.actual
+	}
+	if r.tender {
+		view.Reversed = max(r.reversed, r.voided)
 	}
 	if view.Name, err = b.nameOf(r); err != nil || r.original == 0 {
 		return view, err == nil, err

@@ -51,6 +51,9 @@ type IssuerTransaction struct {
 	Amount       points.Amount     `json:"amount"`
 	Code         string            `json:"code,omitempty"` // DE39; none of a tombstone
 	Standing     Standing          `json:"standing"`
+	// What it did to its account. A reversal undoes by an entry of its own.
+	Available points.Amount `json:"available"`
+	Held      points.Amount `json:"held"`
 }
 
 // State returns what the issuer knows now.
@@ -85,6 +88,7 @@ func (b *issuerBook) transactions() []IssuerTransaction {
 			RRN: string(bytes.Trim(e.request.RRN[:], " \x00")), Acquirer: e.request.Acquirer, STAN: e.request.STAN,
 			Transmission: e.request.Transmission, Function: e.request.Function, Card: e.request.PAN,
 			Program: e.request.Program, Amount: e.request.Amount, Standing: Stands,
+			Available: e.free, Held: e.held,
 		}
 		if e.account.program != 0 {
 			t.Card, t.Program = e.account.card, e.account.program

@@ -220,6 +220,7 @@ func reversalOf(earlier *Receipt) points.Request {
 	req.Answer = [2]byte{'9', '8'}
 	req.RRN, req.AuthCode, req.Product, req.PIN, req.PINLen = [12]byte{}, [6]byte{}, [60]byte{}, [16]byte{}, 0
 	req.Unmark(37)
+	req.Unmark(38)
 	req.Unmark(62)
 	return req
 }

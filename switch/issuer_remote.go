@@ -588,6 +588,7 @@ func (l *leg) refresh(ctx context.Context) error {
 		return nil
 	}
 	views := make(map[points.Position]book.RemoteView)
+	unknown := make(map[points.Position]bool) // originals that the host may not have heard of yet
 	err := l.of.opts.Ledger.View(ctx, func(b *book.Book) error {
 		for _, f := range start {
 			notices = append(notices, f.view.Position)
@@ -598,6 +599,13 @@ func (l *leg) refresh(ctx context.Context) error {
 				return errors.Join(err, unlessOK(ok, position))
 			}
 			views[position] = view
+		}
+		for _, f := range start {
+			about, _, err := b.Remote(f.view.Original)
+			if err != nil {
+				return err
+			}
+			unknown[f.view.Original] = about.Phase == book.RemoteTold || about.Phase == book.RemoteOwed
 		}
 		return nil
 	})
@@ -617,10 +625,13 @@ func (l *leg) refresh(ctx context.Context) error {
 	l.do(func() {
 		for _, f := range start {
 			f.view = views[f.view.Position]
-			if f.view.Phase == book.RemoteOpen {
-				l.send(f)
-			} else {
+			switch {
+			case f.view.Phase != book.RemoteOpen:
 				l.conclude(f, points.ReversedBefore)
+			case unknown[f.view.Original]:
+				l.unsent(f, points.IssuerDown)
+			default:
+				l.send(f)
 			}
 		}
 		for _, position := range notices {

@@ -25,6 +25,7 @@ FUZZ ?= $(LIGHT)
 SHORT ?= 5000x
 BENCH ?= .
 KILLS ?= 50
+SOAK ?= 10m
 
 # The packages whose tests do not import the store. Assigned to a variable before
 # use: an assignment fails where an argument would hide that the listing failed.
@@ -102,6 +103,10 @@ release: ## Build bin/lianfen with that profile, if there is one; minutes, as ev
 .PHONY: soak
 soak: ## Kill the switch under load KILLS (50) times; nothing answered may be missing or doubled.
 	$(GO) test ./cmd/lianfen -run TestKill -v -timeout 30m -kills=$(KILLS)
+
+.PHONY: soak-issuers
+soak-issuers: ## Play terminals, switch and a faulty issuer for SOAK (10m); then all three must say the same.
+	$(GO) test ./cmd/lianfen -run TestIssuerSoak -v -timeout 0 -issuer-soak=$(SOAK)
 
 .PHONY: race
 race: ## Run all tests with the race detector; needs a C compiler.

@@ -26,6 +26,8 @@ SHORT ?= 5000x
 BENCH ?= .
 KILLS ?= 50
 SOAK ?= 10m
+SEEDS ?= 1000
+SEED ?= 1
 
 # The packages whose tests do not import the store. Assigned to a variable before
 # use: an assignment fails where an argument would hide that the listing failed.
@@ -107,6 +109,10 @@ soak: ## Kill the switch under load KILLS (50) times; nothing answered may be mi
 .PHONY: soak-issuers
 soak-issuers: ## Play terminals, switch and a faulty issuer for SOAK (10m); then all three must say the same.
 	$(GO) test ./cmd/lianfen -run TestIssuerSoak -v -timeout 0 -issuer-soak=$(SOAK)
+
+.PHONY: sim
+sim: build ## Play the whole system from SEEDS (1000) seeds from SEED (1) on, faults and all; all books must agree.
+	$(BIN) sim --seed $(SEED) --seeds $(SEEDS)
 
 .PHONY: race
 race: ## Run all tests with the race detector; needs a C compiler.

@@ -3,6 +3,7 @@ package ledger
 import (
 	"encoding/hex"
 	"fmt"
+	"runtime"
 	"slices"
 	"testing"
 
@@ -120,8 +121,12 @@ func TestSealedNonsenseIsRefused(t *testing.T) {
 		body := c.change(value[:len(value)-hashSize])
 		sum := sealOf(5, body)
 		value = append(body, sum[:]...)
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
 		_, err := readBlock(blockKey(5), value)
+		runtime.ReadMemStats(&after)
 		require.ErrorContains(t, err, c.says)
+		require.Less(t, after.TotalAlloc-before.TotalAlloc, uint64(1<<20), "memory was made for a lie")
 		require.ErrorContains(t, new(indexed).index(blockKey(5), value), c.says)
 	}
 }

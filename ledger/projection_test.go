@@ -754,25 +754,6 @@ func TestSubjectsWithTheSameBits(t *testing.T) {
 	h.close()
 }
 
-// A card that somebody has stays theirs when it is refused to another.
-func TestRefusedCardKeepsItsOwner(t *testing.T) {
-	t.Parallel()
-	h := build(t, vfs.NewMem(), ledger.Options{})
-	h.furnish(2)
-	out := h.do(book.Command{Kind: book.KindPut, Entry: book.Entry{Card: &book.Card{Token: card(1), Member: 2, Status: book.Active}}, At: noon})
-	require.False(t, out.Reason.Approved())
-	for _, bits := range []uint8{1, 17} { // In the store, in memory.
-		h.registry = prometheus.NewRegistry()
-		p := h.project(ledger.ProjectionOptions{ShelfBits: bits})
-		h.stored(p)
-		owner, err := p.Owner(context.Background(), card(1))
-		require.NoError(t, err)
-		require.Equal(t, points.MemberID(1), owner)
-		p.Close()
-	}
-	h.close()
-}
-
 // A journal that was written before blocks were packed opens, answers as it did, and
 // is written on.
 func TestJournalOfPlainBlocks(t *testing.T) {

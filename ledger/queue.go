@@ -22,6 +22,7 @@ type queue struct {
 	ring  []item
 	first int // the longest waiting
 	count int
+	total uint64 // pushed so far
 }
 
 func (q *queue) full() bool { return q.count == len(q.ring) }
@@ -29,6 +30,7 @@ func (q *queue) full() bool { return q.count == len(q.ring) }
 func (q *queue) push(it item) {
 	q.ring[(q.first+q.count)%len(q.ring)] = it
 	q.count++
+	q.total++
 }
 
 // take appends up to limit items to dst, the longest waiting first.
@@ -208,4 +210,26 @@ func (l *Ledger) View(ctx context.Context, at func(*book.Book) error) error {
 		v.abandon()
 		return fmt.Errorf("ledger: waiting for a view: %w", ctx.Err())
 	}
+}
+
+// Rest returns when everything that was submitted has been answered, and what was
+// submitted because of the answers too: for who steps a ledger, and submits nothing
+// meanwhile.
+func (l *Ledger) Rest(ctx context.Context) error {
+	for {
+		before := l.Submitted()
+		if err := l.View(ctx, func(*book.Book) error { return nil }); err != nil {
+			return err
+		}
+		if l.Submitted() == before+1 {
+			return nil
+		}
+	}
+}
+
+// Submitted is how many commands and looks ever came into the queue.
+func (l *Ledger) Submitted() uint64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.queue.total
 }

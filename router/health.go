@@ -56,6 +56,17 @@ func (b *Breaker) Unanswered(now points.Timestamp, rules BreakerRules) {
 	}
 }
 
+// Abandoned says that a request was taken back before it was answered or its time was
+// over: if it was the one that tries, another may.
+func (b *Breaker) Abandoned() { b.trying = false }
+
+// Adjust moves what is planned by d, because the clock was set to another time.
+func (b *Breaker) Adjust(d time.Duration) {
+	if b.until != 0 {
+		b.until = b.until.Add(d)
+	}
+}
+
 // Path is one way to an issuer, as [Choose] sees it.
 type Path struct {
 	Priority int // lower ones first; the others are for when those fail

@@ -3,6 +3,7 @@ package pointswitch
 import (
 	"time"
 
+	"github.com/lianfen/lianfen/ledger/book"
 	"github.com/lianfen/lianfen/points"
 	"github.com/lianfen/lianfen/router"
 )
@@ -42,17 +43,30 @@ func (s *Switch) acceptor(table *router.Table, req *points.Request) (router.Acce
 //
 // A reversal is never too old: its sender repeats it under the same time until
 // it is answered, however long the line was down, and sent twice it does nothing.
+// So does who tells what has happened (0220), for as long as the ledger is certain to
+// know it again.
 func (s *Switch) fresh(req *points.Request) points.Reason {
 	if !req.Has(7) || req.Function == points.Reversal {
 		return points.Approved
 	}
 	now := req.At.Time()
 	sent, ok := transmitted(req.Transmission, now)
-	if !ok || sent.Sub(now) > s.opts.FreshnessAhead || now.Sub(sent) > s.opts.FreshnessBehind {
+	behind := s.opts.FreshnessBehind
+	if book.Told(req.Function) {
+		behind = max(behind, toldBehind)
+	}
+	if !ok || sent.Sub(now) > s.opts.FreshnessAhead || now.Sub(sent) > behind {
 		return points.NotFresh
 	}
 	return points.Approved
 }
+
+// toldBehind is how old a message may be that tells what has happened: the ledger
+// knows keys again for a whole business date at least.
+const toldBehind = 24 * time.Hour
+
+// remembered reports whether the ledger keeps the answers to requests for f.
+func remembered(f points.Function) bool { return f != points.SignOn && kindOf(f) != 0 }
 
 // transmitted reads MMDDhhmmss as the instant of that name nearest to now.
 func transmitted(mmddhhmmss uint64, now time.Time) (time.Time, bool) {

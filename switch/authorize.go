@@ -17,6 +17,7 @@ func (s *Switch) command(x *exchange, acceptor router.Acceptor) points.Reason {
 	cmd.Batch = batchOf(req)
 	cmd.Amount = req.Amount
 	cmd.Program = program(x.table, req, acceptor)
+	cmd.Chosen = req.Program == 0
 	cmd.PartialOK = req.PartialOK && req.Function == points.Redeem
 	s.opts.CardKey.Token(&cmd.Card, req.PAN)
 	s.opts.CardKey.Token(&cmd.ToCard, req.TargetPAN)
@@ -138,6 +139,25 @@ func tenderOf(x *exchange) []book.TenderTerm {
 	return nil
 }
 
+// ask decides whether an issuer with a ledger of its own may be asked for what the other
+// programmes of a tender cannot pay: one whose programme the terms name, and that the card
+// is routed to. Two are refused: the one could not be undone in time when the other declines.
+func (s *Switch) ask(x *exchange) points.Reason {
+	asked := 0
+	for _, term := range x.cmd.Tender {
+		program, ok := x.table.Program(term.Program)
+		if !ok || x.table.LinkOf(program.Issuer) == "" {
+			continue
+		}
+		if asked++; asked > 1 {
+			return points.FunctionDisabled
+		}
+		destination, reason := x.table.Route(x.req.PAN, term.Program)
+		x.cmd.Ask = reason.Approved() && destination.Issuer == program.Issuer && s.opts.Issuers != nil
+	}
+	return points.Approved
+}
+
 // route decides whether the ledger here or the issuer's own is asked. What the ledger
 // refuses by itself it is left to refuse: the amount, because that comes before the
 // route (messages.md 10.3), and programmes and issuers that are closed, because then a
@@ -151,9 +171,14 @@ func (s *Switch) route(x *exchange) points.Reason {
 	switch {
 	case reason == points.NoRoute:
 		return reason
+	case !reason.Approved():
+		if program, ok := x.table.Program(x.cmd.Program); ok && x.table.LinkOf(program.Issuer) != "" {
+			x.cmd.Kind = book.KindForward // Refused as what it is, so that a repeat is the same.
+		}
+		return points.Approved
 	case destination.Link == "":
 		x.cmd.Tender = tender
-		return points.Approved
+		return s.ask(x)
 	case tender != nil:
 		// The amount is in the unit of the sale, and a whole other ledger would have to pay
 		// a part of it: the terminal names the programme.

@@ -33,6 +33,7 @@ import (
 //	                                 NAME=N with another amount, NAME=none with a STAN of its own
 //	card NAME status=STATUS          an operator changes a card
 //	program N status=STATUS          ... a programme
+//	order MERCHANT N N ...           ... in which order a merchant takes programmes
 //	give member=N program=N amount=N ... a balance
 //	tender MERCHANT terms=(...)      the terms on which programmes pay together there
 //	accounts                         what all members have
@@ -121,6 +122,8 @@ func (s *story) act(td *datadriven.TestData) string {
 		require.NoError(s.t, err)
 		s.h.put(book.Entry{Merchant: &merchant})
 		return ""
+	case "order":
+		return s.order(td)
 	case "give":
 		var member points.MemberID
 		var program points.ProgramID
@@ -255,6 +258,17 @@ func (s *story) renameMerchant(td *datadriven.TestData) string {
 	id := parseMerchant(s.t, td.CmdArgs[0].Key)
 	changed := *s.h.router.Table().MerchantOf(id)
 	td.ScanArgs(s.t, "name", &changed.NameZH)
+	s.h.put(book.Entry{Merchant: &changed})
+	return ""
+}
+
+// order changes in which order a merchant takes programmes.
+func (s *story) order(td *datadriven.TestData) string {
+	changed := *s.h.router.Table().MerchantOf(parseMerchant(s.t, td.CmdArgs[0].Key))
+	changed.Programs = nil
+	for _, arg := range td.CmdArgs[1:] {
+		changed.Programs = append(changed.Programs, points.ProgramID(integer(s.t, arg.Key)))
+	}
 	s.h.put(book.Entry{Merchant: &changed})
 	return ""
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -47,6 +48,7 @@ type leg struct {
 	again   []func()                       // what the ledger had no room for
 	againAt points.Timestamp
 	planned points.Timestamp // when Run looks again at the latest
+	seen    points.Timestamp // the clock, when Run looked last
 
 	notice201 notice // of the last cut-over; see cutover.go
 
@@ -235,6 +237,9 @@ func (l *leg) dispatch(o *outlet, frame []byte, key replyKey, w await) error {
 		return fmt.Errorf("switch: link %s: %w", carrier.name, err)
 	}
 	o.inFlight++
+	if w.outlet == nil { // Only now: what was not sent tries nothing.
+		o.path.breaker.Allows(w.sent)
+	}
 	carrier.plan(points.TimestampOf(w.due))
 	return nil
 }
@@ -301,7 +306,6 @@ func (l *leg) own(now points.Timestamp) (*outlet, points.Reason) {
 	}
 	l.turn++
 	p := l.paths[i]
-	p.breaker.Allows(now)
 	return p.idlest(l.profile.MaxInFlight), points.Approved
 }
 
@@ -362,7 +366,7 @@ func (f *flight) settle(out *book.Outcome) {
 			answer.Reason = points.ReversedBefore
 		}
 		l.land(f, &answer)
-		if f.cmd.Kind != book.KindConclude || out.Answer == 0 {
+		if f.cmd.Kind != book.KindConclude || out.Answer == 0 || out.Forwarded {
 			l.notice(position)
 		}
 	case out.Reason == points.Overloaded:
@@ -547,9 +551,10 @@ func (l *leg) expired(w await, now points.Timestamp) {
 
 // lost ends the wait for every answer that should have come over o. mu is held.
 func (l *leg) lost(o *outlet, now points.Timestamp) {
-	for _, home := range l.legs {
-		for _, f := range home.flights {
-			if f.outlet == o {
+	for _, name := range slices.Sorted(maps.Keys(l.legs)) {
+		home := l.legs[name]
+		for _, position := range slices.Sorted(maps.Keys(home.flights)) { // In the order of the journal.
+			if f := home.flights[position]; f.outlet == o {
 				if w, ok := l.pending.Take(f.key); ok {
 					l.expired(w, now)
 				}
@@ -588,24 +593,17 @@ func (l *leg) refresh(ctx context.Context) error {
 		return nil
 	}
 	views := make(map[points.Position]book.RemoteView)
-	unknown := make(map[points.Position]bool) // originals that the host may not have heard of yet
 	err := l.of.opts.Ledger.View(ctx, func(b *book.Book) error {
+		wanted := slices.Clone(notices)
 		for _, f := range start {
-			notices = append(notices, f.view.Position)
+			wanted = append(wanted, f.view.Position, f.view.Original)
 		}
-		for _, position := range notices {
+		for _, position := range wanted {
 			view, ok, err := b.Remote(position)
 			if err != nil || !ok {
 				return errors.Join(err, unlessOK(ok, position))
 			}
 			views[position] = view
-		}
-		for _, f := range start {
-			about, _, err := b.Remote(f.view.Original)
-			if err != nil {
-				return err
-			}
-			unknown[f.view.Original] = about.Phase == book.RemoteTold || about.Phase == book.RemoteOwed
 		}
 		return nil
 	})
@@ -628,11 +626,12 @@ func (l *leg) refresh(ctx context.Context) error {
 			switch {
 			case f.view.Phase != book.RemoteOpen:
 				l.conclude(f, points.ReversedBefore)
-			case unknown[f.view.Original]:
-				l.unsent(f, points.IssuerDown)
+			case views[f.view.Original].Phase == book.RemoteTold:
+				l.unsent(f, points.IssuerDown) // The issuer has not heard of the original yet.
 			default:
 				l.send(f)
 			}
+			l.owes(f.view)
 		}
 		for _, position := range notices {
 			l.owes(views[position])
@@ -645,6 +644,10 @@ func (l *leg) refresh(ctx context.Context) error {
 // connections that are to be dialled.
 func (l *leg) advance(now points.Timestamp) (wait time.Duration, dials []*outlet) {
 	l.do(func() {
+		if now < l.seen {
+			l.setBack(now.Sub(l.seen))
+		}
+		l.seen = now
 		if len(l.again) > 0 && now >= l.againAt {
 			again := l.again
 			l.again = nil
@@ -669,4 +672,43 @@ func (l *leg) advance(now points.Timestamp) (wait time.Duration, dials []*outlet
 		wait = since(next, now)
 	})
 	return wait, dials
+}
+
+// setBack moves all that is planned by d, below zero, because the clock was set back:
+// else a line would not be dialled, and nothing sent again, until it has caught up. mu
+// is held.
+func (l *leg) setBack(d time.Duration) {
+	l.of.opts.Log.Warn("the clock was set back", slog.String("link", l.name), slog.Duration("by", -d))
+	l.againAt = l.againAt.Add(d)
+	l.pending.Adjust(d)
+	for _, it := range l.order {
+		it.due = it.due.Add(d)
+	}
+	for _, p := range l.paths {
+		p.breaker.Adjust(d)
+		for _, o := range p.outlets {
+			o.since, o.heard, o.dialAt = o.since.Add(d), o.heard.Add(d), o.dialAt.Add(d)
+		}
+	}
+}
+
+// busy reports whether a look at the book is due, or the ledger has a command about
+// what is under way.
+func (l *leg) busy() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.notices) > 0 || len(l.start) > 0 {
+		return true
+	}
+	for _, it := range l.order {
+		if it.state == itemJudged {
+			return true
+		}
+	}
+	for _, f := range l.flights {
+		if f.cmd.Kind != 0 {
+			return true
+		}
+	}
+	return false
 }

@@ -78,8 +78,10 @@ type IssuersOptions struct {
 	Dialect *dialect.Dialect
 	Clock   points.Clock
 	// KeyChange takes a host's 0800 with DE70 161; nil: not offered (40).
-	KeyChange  func(link string, req *points.Request) points.Reason
-	Links      []LinkProfile
+	KeyChange func(link string, req *points.Request) points.Reason
+	Links     []LinkProfile
+	// Dial connects to a host; nil: link.Dial.
+	Dial       func(ctx context.Context, address string, opts link.Options, handler link.Handler) (*link.Conn, error)
 	Log        *slog.Logger
 	Registerer prometheus.Registerer
 }
@@ -103,6 +105,9 @@ type Issuers struct {
 func NewIssuers(opts IssuersOptions) (*Issuers, error) {
 	if opts.Ledger == nil || opts.Router == nil || opts.CardKey == nil || opts.Dialect == nil || opts.Clock == nil || opts.Log == nil {
 		return nil, errors.New("switch: ledger, router, card key, dialect, clock and log are needed for issuers")
+	}
+	if opts.Dial == nil {
+		opts.Dial = link.Dial
 	}
 	m, err := newIssuerMetrics(opts.Registerer)
 	if err != nil {
@@ -280,6 +285,20 @@ func (s *Issuers) Run(ctx context.Context) error {
 		}
 		timer.Reset(max(wait, time.Millisecond))
 	}
+}
+
+// Round does what is due now, dials included, in the place of Run: for who moves the
+// clock himself. It returns how long nothing more will be due, and whether there may be
+// more to do at once, when what was submitted to the ledger has come back.
+func (s *Issuers) Round(ctx context.Context) (wait time.Duration, more bool, err error) {
+	wait, dials, err := s.round(ctx)
+	for _, o := range dials {
+		o.dial(ctx)
+	}
+	for _, l := range s.all() {
+		more = l.busy() || more
+	}
+	return wait, more, err
 }
 
 // round does what is due now. It returns how long nothing more will be, unless Wake is

@@ -121,6 +121,10 @@ func (s *Switch) handle(session *session, c *link.Conn, frame []byte, now points
 	if acceptor.Acquirer != nil {
 		x.resp.Acquirer = acceptor.Acquirer.ID
 	}
+	if reason == points.NotFresh && remembered(x.req.Function) {
+		// Too old for anything but to be answered as the first time (messages.md 10.3).
+		x.cmd.RepeatOnly, reason = true, points.Approved
+	}
 	if !reason.Approved() {
 		x.answer(reason)
 		return
@@ -133,6 +137,9 @@ func (s *Switch) handle(session *session, c *link.Conn, frame []byte, now points
 		reason = s.command(x, acceptor)
 	}
 	if !reason.Approved() {
+		if x.cmd.RepeatOnly {
+			reason = points.NotFresh
+		}
 		x.answer(reason)
 		return
 	}

@@ -194,7 +194,7 @@ func (o *outlet) dial(ctx context.Context) {
 	l.do(func() { address, opts = o.path.profile.Address, o.path.profile.Options })
 	ctx, cancel := context.WithTimeout(ctx, l.profiled().SignOn)
 	defer cancel()
-	if _, err := link.Dial(ctx, address, opts, entrance{l, o.path, o}); err != nil {
+	if _, err := l.of.opts.Dial(ctx, address, opts, entrance{l, o.path, o}); err != nil {
 		l.do(func() { o.failed(l.of.opts.Clock()) })
 		l.of.opts.Log.Warn("issuer cannot be reached", slog.String("link", l.name), slog.String("path", o.path.profile.Name), slog.String("error", err.Error()))
 	}

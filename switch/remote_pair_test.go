@@ -63,7 +63,7 @@ func (p *pair) connect(up bool) {
 func (p *pair) until(condition func() bool) {
 	p.t.Helper()
 	require.Eventually(p.t, func() bool {
-		_, err := p.issuers.Round(p.t.Context())
+		_, _, err := p.issuers.Round(p.t.Context())
 		require.NoError(p.t, err)
 		return condition()
 	}, patience, time.Millisecond)

@@ -158,7 +158,7 @@ func (h *house) round() {
 	h.t.Helper()
 	for quiet, n := 0, 0; quiet < 2; n++ { // Twice: what came in between may be on its way through the ledger.
 		require.Less(h.t, n, 100, "the leg does not come to rest")
-		more, err := h.issuers.Round(h.t.Context())
+		_, more, err := h.issuers.Round(h.t.Context())
 		require.NoError(h.t, err)
 		quiet++
 		if more {

@@ -48,15 +48,15 @@ type soakState struct {
 	Faults       map[string]uint64 `json:"faults"`
 	Repeats      uint64            `json:"repeats"`
 	Transactions []struct {
-		RRN       string        `json:"rrn"`
-		STAN      points.STAN   `json:"stan"`
-		Function  string        `json:"function"`
-		Card      string        `json:"card"`
-		Amount    points.Amount `json:"amount"`
-		Code      string        `json:"code"`
-		Standing  sim.Standing  `json:"standing"`
-		Available points.Amount `json:"available"`
-		Held      points.Amount `json:"held"`
+		RRN      string        `json:"rrn"`
+		STAN     points.STAN   `json:"stan"`
+		Function string        `json:"function"`
+		Card     string        `json:"card"`
+		Amount   points.Amount `json:"amount"`
+		Code     string        `json:"code"`
+		Standing sim.Standing  `json:"standing"`
+		Moved    points.Amount `json:"moved"`
+		Held     points.Amount `json:"held"`
 	} `json:"transactions"`
 }
 
@@ -93,7 +93,7 @@ func (s *soak) compare(t *testing.T, queued map[string]app.Owed) comparison {
 	issuer, issuerHeld := map[string]points.Amount{}, map[string]points.Amount{}
 	for i := range c.state.Transactions {
 		e := &c.state.Transactions[i]
-		issuer[e.RRN] -= e.Available + e.Held
+		issuer[e.RRN] -= e.Moved
 		issuerHeld[e.RRN] += e.Held
 	}
 	for _, o := range queued {

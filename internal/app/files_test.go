@@ -200,7 +200,6 @@ func TestProveTellsADamagedIndex(t *testing.T) {
 	require.ErrorAs(t, err, &damage)
 	require.Equal(t, at, damage.Position)
 	require.ErrorContains(t, err, "a page of members on shelf 0; the journal is in order: rebuild the index with `lianfen ledger reindex`")
-	require.Zero(t, indexed)
 	_, err = r.client.Reindex(t.Context())
 	require.NoError(t, err)
 	r.indexed(t)

@@ -49,11 +49,10 @@ type IssuerTransaction struct {
 	Card         points.PAN        `json:"card"`
 	Program      points.ProgramID  `json:"program"`
 	Amount       points.Amount     `json:"amount"`
+	Moved        points.Amount     `json:"moved"`          // what it gave the member, what is held included; a reversal has its own
+	Held         points.Amount     `json:"held"`           // of that
 	Code         string            `json:"code,omitempty"` // DE39; none of a tombstone
 	Standing     Standing          `json:"standing"`
-	// What it did to its account. A reversal undoes by an entry of its own.
-	Available points.Amount `json:"available"`
-	Held      points.Amount `json:"held"`
 }
 
 // State returns what the issuer knows now.
@@ -87,8 +86,7 @@ func (b *issuerBook) transactions() []IssuerTransaction {
 		t := IssuerTransaction{
 			RRN: string(bytes.Trim(e.request.RRN[:], " \x00")), Acquirer: e.request.Acquirer, STAN: e.request.STAN,
 			Transmission: e.request.Transmission, Function: e.request.Function, Card: e.request.PAN,
-			Program: e.request.Program, Amount: e.request.Amount, Standing: Stands,
-			Available: e.free, Held: e.held,
+			Program: e.request.Program, Amount: e.request.Amount, Moved: e.free + e.held, Held: e.held, Standing: Stands,
 		}
 		if e.account.program != 0 {
 			t.Card, t.Program = e.account.card, e.account.program

@@ -69,6 +69,7 @@ type Book struct {
 	read         points.Position // whose record rec is; 0: none
 	rec          Record          // read back from the journal; valid until the next read
 	second       Record          // likewise, where a command needs two
+	sale         Record          // see sold
 	replay       replaying
 	keyScratch   []byte
 	valueScratch []byte
@@ -216,6 +217,7 @@ func (b *Book) Date() points.BusinessDate { return b.date }
 //   - the key is known: the first answer again (Replayed), or DuplicateOther when
 //     it was a different request, or ReversedBefore when its effect was undone;
 //   - the command cannot be written down (FormatError);
+//   - only a repeat was to be answered, and it is none (NotFresh);
 //   - it has no key and was declined: nobody can ask for this answer again.
 //
 // Otherwise out.Position is pos and the shell writes the record.
@@ -249,6 +251,10 @@ func (b *Book) apply(cmd *Command, out *Outcome) error {
 		if done, err := b.recall(cmd, out); done || err != nil {
 			return err
 		}
+	}
+	if cmd.RepeatOnly {
+		out.Reason, out.Date = points.NotFresh, 0
+		return nil
 	}
 	b.begin()
 	reason, err := b.carryOut(cmd, out, keyed)

@@ -111,6 +111,13 @@ type Command struct {
 	Final bool
 	// PartialOK lets a redemption take what is there.
 	PartialOK bool
+	// RepeatOnly answers a key that is known, and refuses any other as not fresh. It is
+	// not written: what is refused so leaves no trace.
+	RepeatOnly bool
+	// Chosen tells that the request names no programme, and Program was found in the
+	// merchant's order: a repeat that comes when the order has changed is the same
+	// request. It is not written.
+	Chosen bool
 
 	ToCard   points.CardToken // transfer: who receives
 	ToMember points.MemberID
@@ -152,6 +159,9 @@ type Command struct {
 	// [MaxTender]; none: Program, or the merchant's first. Amount is in the unit of the
 	// sale then.
 	Tender []TenderTerm
+	// Ask lets a tender be paid, as far as the programmes here cannot, by one whose issuer
+	// keeps its own ledger (see tender_remote.go). Without it, such a programme is passed over.
+	Ask bool
 	// Told is what the issuer says the member has (conclude), at most [points.MaxBalances].
 	Told []Balance
 

@@ -199,7 +199,7 @@ func (b *Book) recall(cmd *Command, out *Outcome) (done bool, err error) {
 			out.Original = position
 			return true, nil
 		}
-		if isRemote(rec) {
+		if isRemote(rec) || rec.asksIssuer() {
 			return true, b.recallRemote(position, out)
 		}
 	}
@@ -208,11 +208,18 @@ func (b *Book) recall(cmd *Command, out *Outcome) (done bool, err error) {
 	return true, nil
 }
 
+// sameKind reports whether two commands do the same. Whose ledger is asked is no part of
+// what a request says, and the route may have changed between it and its repeat.
+func sameKind(x, y *Command) bool {
+	return x.Kind == y.Kind || x.Kind == KindForward || y.Kind == KindForward
+}
+
 // sameContent reports whether two commands under one key ask for the same thing
-// (messages.md 10.1). What only describes how it was asked does not count.
+// (messages.md 10.1); y is the later one. What only describes how it was asked does not
+// count.
 func (b *Book) sameContent(x, y *Command) bool {
-	if x.Kind != y.Kind || x.Function != y.Function || x.Card != y.Card || x.Member != y.Member ||
-		x.Program != y.Program || x.Amount != y.Amount || x.Against != y.Against || x.Reverses != y.Reverses || x.Actual != y.Actual {
+	if !sameKind(x, y) || x.Function != y.Function || x.Card != y.Card || x.Member != y.Member ||
+		(x.Program != y.Program && !y.Chosen) || x.Amount != y.Amount || x.Against != y.Against || x.Reverses != y.Reverses || x.Actual != y.Actual {
 		return false
 	}
 	if x.Original != y.Original || x.OriginalKey != y.OriginalKey || x.ToCard != y.ToCard || x.ToMember != y.ToMember {

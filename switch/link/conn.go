@@ -115,6 +115,20 @@ func (c *Conn) RemoteAddr() net.Addr { return c.raw.RemoteAddr() }
 // plain TCP. It is known from Open on and must not be changed.
 func (c *Conn) TLS() *tls.ConnectionState { return c.tls }
 
+// Load is how a connection is at one moment.
+type Load struct {
+	Open     bool // it is read, as far as MaxInFlight allows
+	InFlight int  // frames handed over and not finished
+	Pending  int  // bytes that wait to be written, those in the hands of the network included
+}
+
+// Load tells how the connection is.
+func (c *Conn) Load() Load {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return Load{Open: c.state == stateOpen, InFlight: c.inFlight, Pending: len(c.out) + c.writing}
+}
+
 // Done is closed after the handler's Closed has returned: then no goroutine of
 // the connection is left.
 func (c *Conn) Done() <-chan struct{} { return c.done }

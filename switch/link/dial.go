@@ -42,3 +42,17 @@ func Dial(ctx context.Context, address string, opts Options, handler Handler) (*
 	go c.run()
 	return c, nil
 }
+
+// Attach makes a connection over raw, which is open and is the connection's from now
+// on, as [Dial] does when it has dialled: for whoever has a network of his own, such as
+// a simulation. opts.TLS is not looked at. Its error is [ErrOptions].
+func Attach(raw net.Conn, opts Options, handler Handler) (*Conn, error) {
+	complete, err := opts.complete()
+	if err != nil {
+		return nil, err
+	}
+	c := newConn(opts.ID, raw, complete, handler)
+	c.open()
+	go c.run()
+	return c, nil
+}

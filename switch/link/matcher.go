@@ -108,6 +108,16 @@ func (m *Matcher[K, V]) Next() (due time.Time, ok bool) {
 	return m.slots[m.byDue[0]].due, true
 }
 
+// Adjust moves the instants at which waiting ends by d, because the clock was set to
+// another time.
+func (m *Matcher[K, V]) Adjust(d time.Duration) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, at := range m.byDue {
+		m.slots[at].due = m.slots[at].due.Add(d)
+	}
+}
+
 // Len returns how many answers are awaited.
 func (m *Matcher[K, V]) Len() int {
 	m.mu.Lock()

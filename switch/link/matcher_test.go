@@ -156,6 +156,23 @@ func TestMatcherAnswerAgainstTimeOut(t *testing.T) {
 	}
 }
 
+// A clock that is set to another time moves every end of waiting by as much, in the same
+// order.
+func TestMatcherFollowsTheClock(t *testing.T) {
+	m := link.NewMatcher[int, int](10)
+	for key := range 5 {
+		require.NoError(t, m.Add(key, at(100-key), key))
+	}
+	m.Adjust(at(10).Sub(at(60)))
+	due, ok := m.Next()
+	require.True(t, ok)
+	require.Equal(t, at(46), due)
+	var order []int
+	m.Expire(at(48), func(key, _ int) { order = append(order, key) })
+	require.Equal(t, []int{4, 3, 2}, order)
+	require.Equal(t, 2, m.Len())
+}
+
 // BenchmarkMatcher adds and takes with 1,000 answers awaited.
 func BenchmarkMatcher(b *testing.B) {
 	m := link.NewMatcher[uint64, *int](1001)

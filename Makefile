@@ -25,6 +25,7 @@ FUZZ ?= $(LIGHT)
 SHORT ?= 5000x
 BENCH ?= .
 KILLS ?= 50
+SOAK ?= 10m
 SEEDS ?= 1000
 SEED ?= 1
 
@@ -104,6 +105,10 @@ release: ## Build bin/lianfen with that profile, if there is one; minutes, as ev
 .PHONY: soak
 soak: ## Kill the switch under load KILLS (50) times; nothing answered may be missing or doubled.
 	$(GO) test ./cmd/lianfen -run TestKill -v -timeout 30m -kills=$(KILLS)
+
+.PHONY: soak-issuers
+soak-issuers: ## Play terminals, switch and a faulty issuer for SOAK (10m); then all three must say the same.
+	$(GO) test ./cmd/lianfen -run TestIssuerSoak -v -timeout 0 -issuer-soak=$(SOAK)
 
 .PHONY: sim
 sim: build ## Play the whole system from SEEDS (1000) seeds from SEED (1) on, faults and all; all books must agree.

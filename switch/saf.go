@@ -368,6 +368,9 @@ func (l *leg) judge(it *item, cmd book.Command) {
 	l.enter(it, itemJudged)
 	position := it.view.Position
 	cmd.Original, cmd.At = position, l.of.opts.Clock()
+	if it.view.Phase == book.RemoteOwed {
+		cmd.Reverses, cmd.Actual = it.view.Function, it.view.Actual
+	}
 	l.after = append(l.after, call{do: func() {
 		l.of.opts.Ledger.Submit(&cmd, func(*book.Outcome) { l.notice(position) })
 	}})

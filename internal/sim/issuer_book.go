@@ -313,7 +313,7 @@ func (e *issuerEntry) fits(function points.Function) bool {
 	case points.CompletionVoid:
 		return of == points.Completion || of == points.CompletionAdvice
 	case points.Void:
-		return of == points.Redeem || of == points.Earn
+		return of == points.Redeem || of == points.Earn || of == points.OfflineRedeem || of == points.OfflineEarn
 	default:
 		return of == points.Redeem || of == points.OfflineRedeem || of == points.Completion || of == points.CompletionAdvice
 	}

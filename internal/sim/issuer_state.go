@@ -50,6 +50,7 @@ type IssuerTransaction struct {
 	Program      points.ProgramID  `json:"program"`
 	Amount       points.Amount     `json:"amount"`
 	Moved        points.Amount     `json:"moved"`          // what it gave the member, what is held included; a reversal has its own
+	Held         points.Amount     `json:"held"`           // of that
 	Code         string            `json:"code,omitempty"` // DE39; none of a tombstone
 	Standing     Standing          `json:"standing"`
 }
@@ -85,7 +86,7 @@ func (b *issuerBook) transactions() []IssuerTransaction {
 		t := IssuerTransaction{
 			RRN: string(bytes.Trim(e.request.RRN[:], " \x00")), Acquirer: e.request.Acquirer, STAN: e.request.STAN,
 			Transmission: e.request.Transmission, Function: e.request.Function, Card: e.request.PAN,
-			Program: e.request.Program, Amount: e.request.Amount, Moved: e.free + e.held, Standing: Stands,
+			Program: e.request.Program, Amount: e.request.Amount, Moved: e.free + e.held, Held: e.held, Standing: Stands,
 		}
 		if e.account.program != 0 {
 			t.Card, t.Program = e.account.card, e.account.program

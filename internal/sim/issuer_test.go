@@ -186,6 +186,12 @@ func TestIssuerBook(t *testing.T) {
 
 	step("off-line sale", a.request(t, points.OfflineRedeem, ann, 80), "00", 99_800, 0)
 	step("off-line earn", a.request(t, points.OfflineEarn, ann, 200), "00", 100_000, 0)
+	advised := a.request(t, points.OfflineRedeem, ann, 30)
+	step("a sale approved in its place", advised, "00", 99_970, 0)
+	step("which is voided", a.about(t, points.Void, advised, 30), "00", 100_000, 0)
+	gift := a.request(t, points.OfflineEarn, ann, 40)
+	step("likewise an earn", gift, "00", 100_040, 0)
+	step("which is voided too", a.about(t, points.Void, gift, 40), "00", 100_000, 0)
 	step("nothing", a.request(t, points.Redeem, ann, 0), "13", 100_000, 0)
 	step("too much", a.request(t, points.Redeem, ann, 100_001), "51", 100_000, 0)
 	step("lost card", a.request(t, points.Redeem, lost, 1), "41", 100_000, 0)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/lianfen/lianfen/internal/sim"
 	"github.com/lianfen/lianfen/points"
+	"github.com/lianfen/lianfen/switch/dialect"
 )
 
 // A script that cannot be played is refused when it is read, with what is wrong.
@@ -240,4 +241,28 @@ func TestTellFails(t *testing.T) {
 	require.ErrorIs(t, err, deaf)
 	require.NoError(t, player.HangUp())
 	require.Len(t, c.frames(), 1)
+}
+
+// A completion is reversed without the authorisation code that it named: it is that of
+// the hold, and the terminal has none of its own.
+func TestReversalOfCompletion(t *testing.T) {
+	c := newCounterpart(t, func(_ int, req *points.Request, resp *points.Response) bool {
+		if req.Function != points.Reversal {
+			resp.Position, resp.AuthCode = 7, points.Position(7).AuthCode()
+		}
+		return true
+	})
+	_, wrong, err := play(t, &sim.Player{Address: c.address(), Clock: now}, script(t, `
+  - {send: pre_auth, card: ann, program: 901, amount: 20, as: hold}
+  - {send: completion, of: hold, amount: 15, as: lost, lose: true}
+  - {send: reversal, of: lost}
+`))
+	require.NoError(t, err)
+	require.Zero(t, wrong)
+	var completion, reversal points.Request
+	require.NoError(t, dialect.Pos().Decode(c.frames()[1], &completion))
+	require.NoError(t, dialect.Pos().Decode(c.frames()[2], &reversal))
+	require.True(t, completion.Has(38))
+	require.Equal(t, points.Completion, reversal.Reversed)
+	require.False(t, reversal.Has(38))
 }

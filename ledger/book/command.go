@@ -138,7 +138,8 @@ type Command struct {
 	Group []Command // group: its members, themselves no groups
 
 	// Reverses is the function that a reversal says its target had; another one is
-	// refused. 0: not said.
+	// refused. 0: not said. Acknowledge, give up: that it is about a reversal, of this
+	// function, which leaves Actual standing.
 	Reverses points.Function
 
 	// Actual is what a reversal leaves standing of its original (DE95); 0: nothing,

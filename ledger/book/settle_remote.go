@@ -20,6 +20,9 @@ func (b *Book) acknowledge(cmd *Command, r *remote, out *Outcome) (points.Reason
 	if !cmd.Answer.Valid() {
 		return points.FormatError, nil
 	}
+	if !r.owes(cmd) {
+		return points.OriginalClosed, nil
+	}
 	switch r.phase {
 	case RemoteOwed:
 		switch {
@@ -48,6 +51,18 @@ func (b *Book) acknowledge(cmd *Command, r *remote, out *Outcome) (points.Reason
 	}
 }
 
+// owes reports whether r still owes what cmd is about. A late answer, or a reversal of
+// the acquirer's, may have changed that while the issuer's acknowledgement was on its
+// way: what acknowledges the reversal of a request must not pass for that of its advice.
+// Records from before say no Reverses, and are believed.
+func (r *remote) owes(cmd *Command) bool {
+	actual := r.actual
+	if r.doubtful {
+		actual = 0 // The reversal of the request comes first.
+	}
+	return cmd.Reverses == 0 || (r.phase == RemoteOwed && cmd.Actual == actual)
+}
+
 // undone ends a reversal that the issuer was owed.
 func (b *Book) undone(cmd *Command, r *remote, out *Outcome) error {
 	switch {
@@ -72,7 +87,7 @@ func (b *Book) queue(r *remote, refusal points.Reason) {
 
 // giveUp leaves to the operators what an issuer has not acknowledged in time.
 func (b *Book) giveUp(cmd *Command, r *remote, _ *Outcome) (points.Reason, error) {
-	if r.phase != RemoteOwed && r.phase != RemoteTold {
+	if (r.phase != RemoteOwed && r.phase != RemoteTold) || !r.owes(cmd) {
 		return points.OriginalClosed, nil
 	}
 	b.queue(r, cmd.Answer)

@@ -36,6 +36,9 @@ func (x *indexer) add(rec *book.Record) error {
 		x.date = out.Date
 		x.others.put(uint64Bytes(position), []byte{dateKey}, uint64Bytes(uint64(out.Date))[4:])
 	}
+	if cmd.Kind == book.KindCloseBatch && out.Reason.Approved() {
+		x.file(closeKey, nil, position, listed)
+	}
 	x.addCommand(cmd, position)
 	for i := range cmd.Group {
 		x.addCommand(&cmd.Group[i], position)

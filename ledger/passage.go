@@ -144,6 +144,12 @@ func difference(recorded, again *book.Outcome) (field string, found, expected an
 	case r.Batch != a.Batch || r.More != a.More:
 		return "batch", fmt.Sprint(r.Batch, r.More), fmt.Sprint(a.Batch, a.More)
 	}
+	if r, a := recorded, again; r.Tally != a.Tally || r.Unequal != a.Unequal {
+		return "batch totals", fmt.Sprintf("%+v, unequal %t", r.Tally, r.Unequal), fmt.Sprintf("%+v, unequal %t", a.Tally, a.Unequal)
+	}
+	if recorded.Parameters != again.Parameters {
+		return "parameters", recorded.Parameters, again.Parameters
+	}
 	type balances struct{ Free, Pending, Held, Debt points.Amount }
 	r, a := balances{recorded.Free, recorded.Pending, recorded.Held, recorded.Debt}, balances{again.Free, again.Pending, again.Held, again.Debt}
 	if r != a {

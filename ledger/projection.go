@@ -30,6 +30,7 @@ import (
 //
 //	b  shelf, 4 | c  token, 16 | position, 8                records that name the card
 //	b  shelf, 4 | h                                         how far the index had come: ShelfBits, 1 | position, 8 | hash of the block, 32 | business date, 4
+//	b  shelf, 4 | k | position, 8                           records that closed a batch
 //	b  shelf, 4 | m  member, 8 | position, 8                records about the member: 1 its points moved, 2 they did not
 //	b  shelf, 4 | t  terminal, 8 | STAN, 4 | position, 8    records of the terminal's message
 //	d  date, 4     first position of the business date, 8
@@ -101,6 +102,7 @@ const (
 	headKey     = 'h'
 	cardKey     = 'c'
 	dateKey     = 'd'
+	closeKey    = 'k'
 	memberKey   = 'm'
 	ownerKey    = 'o'
 	terminalKey = 't'

@@ -234,6 +234,27 @@ func (p *Projection) Find(ctx context.Context, q FindQuery) (Found, error) {
 	return found, err
 }
 
+// Closes lists the records by which batches were closed.
+func (p *Projection) Closes(ctx context.Context, dates Dates, page Page) (Found, error) {
+	var found Found
+	limit, err := page.limit()
+	if err != nil {
+		return found, err
+	}
+	found.Extent, err = p.look(ctx, dates, page, func(low, high points.Position) (next points.Position, err error) {
+		err = p.walk(ctx, closeKey, nil, low, high, page.Oldest, func(position points.Position, _ []byte) (bool, error) {
+			if len(found.Records) == limit {
+				next = position
+				return false, nil
+			}
+			found.Records = append(found.Records, book.Record{})
+			return true, readRecord(p.ledger.store, position, &found.Records[len(found.Records)-1], true)
+		})
+		return next, err
+	})
+	return found, err
+}
+
 // check refuses what cannot be looked for.
 func (q *FindQuery) check() error {
 	named := 0

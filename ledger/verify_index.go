@@ -393,9 +393,11 @@ func (v *indexProof) finish(ctx context.Context) error {
 
 // row describes a row, whose key is without the store's prefix. Cards have no name.
 func (v *indexProof) row(key []byte) string {
-	if key[0] == shelfKey && len(key) > shelfHeadSize+8 {
+	if key[0] == shelfKey && len(key) >= shelfHeadSize+8 {
 		id := key[shelfHeadSize : len(key)-8]
 		switch kind := key[shelfHeadSize-1]; {
+		case kind == closeKey && len(id) == 0:
+			return "a row of a batch that was closed"
 		case kind == cardKey && len(id) == len(points.CardToken{}):
 			return "a row of a card"
 		case kind == memberKey && len(id) == 8:
@@ -409,7 +411,7 @@ func (v *indexProof) row(key []byte) string {
 
 // positionIn is the position at the end of the key of a shelf's row; 0 where there is none.
 func positionIn(key []byte) points.Position {
-	if key[0] != shelfKey || len(key) <= shelfHeadSize+8 {
+	if key[0] != shelfKey || len(key) < shelfHeadSize+8 {
 		return 0
 	}
 	return points.Position(binary.BigEndian.Uint64(key[len(key)-8:]))

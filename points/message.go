@@ -123,6 +123,7 @@ type Request struct {
 	LocalTime    uint32 // DE12, hhmmss
 	LocalDate    uint32 // DE13, MMDD
 	Expiry       uint32 // DE14, YYMM
+	Settlement   uint32 // DE15 of host, MMDD: the date that a reconciliation or a notice is about
 	EntryMode    uint16 // DE22, three digits
 	CardSequence uint16 // DE23
 	Condition    uint8  // DE25, two digits
@@ -145,21 +146,69 @@ type Request struct {
 	AccountType uint16 // DE60.7: 48 issuer points, 65 alliance points, 0 unsaid
 	Original    Original
 
-	Product  [60]byte // DE62 of a points request: product code
+	Product  [60]byte // DE62 of a points request: product code; of a download: where it goes on
 	Operator [3]byte  // DE63.1 of pos
 	PIN      [16]byte // DE52 (8 bytes) or DE125 (16 bytes), as sent; never logged
 	PINLen   uint8    // 0, 8 or 16
 	MAC      [8]byte  // DE64 or DE128
 	Security uint64   // DE53
-	Totals   Totals   // DE48 of 0500, DE74-89 and 97 of host
+	Totals   Totals   // DE48 of 0500; DE74, 76, 86 and 88 of host
+	Undone   Totals   // what of them was reversed: DE75, 77, 87 and 89 of host
+	Net      Amount   // DE97 of host: what the acquirer is to receive; below zero, to pay
 
 	fields [2]uint64 // which data elements the message carried, bit n-1 for DE n
 }
 
-// Totals are the sums a sender believes in when it closes a batch.
+// Totals are the sums a sender believes in when it closes a batch. A debit is what the
+// acquirer is to receive.
 type Totals struct {
 	DebitAmount, CreditAmount Amount
 	DebitCount, CreditCount   uint32
+}
+
+// Side says where a function counts in the totals of a batch.
+type Side uint8
+
+// Sides.
+const (
+	DebitSide Side = iota + 1
+	CreditSide
+)
+
+// Side returns where f counts in the totals of a batch, 0 for nowhere. A void stands
+// on the credit side whatever it voids, because that is how terminals count.
+func (f Function) Side() Side {
+	switch f {
+	case Redeem, Completion, CompletionAdvice, OfflineRedeem:
+		return DebitSide
+	case Void, CompletionVoid, Refund, Earn, OfflineEarn:
+		return CreditSide
+	default:
+		return 0
+	}
+}
+
+// Add counts n transactions of together amount on one side; it reports false, and
+// leaves t as it was, where the sum does not fit.
+func (t *Totals) Add(side Side, amount Amount, n uint32) bool {
+	sum, count := &t.DebitAmount, &t.DebitCount
+	if side == CreditSide {
+		sum, count = &t.CreditAmount, &t.CreditCount
+	}
+	next, ok := sum.Add(amount)
+	if !ok || *count+n < *count {
+		return false
+	}
+	*sum, *count = next, *count+n
+	return true
+}
+
+// Less returns what of t is left when undone is taken off it.
+func (t Totals) Less(undone Totals) Totals {
+	return Totals{
+		DebitAmount: t.DebitAmount - undone.DebitAmount, CreditAmount: t.CreditAmount - undone.CreditAmount,
+		DebitCount: t.DebitCount - undone.DebitCount, CreditCount: t.CreditCount - undone.CreditCount,
+	}
 }
 
 // Mark notes that the message carried data element de, 1 to 128.
@@ -193,6 +242,16 @@ type Balance54 struct {
 // MaxBalances is how many entries DE54 carries (an..120, twenty characters each).
 const MaxBalances = 6
 
+// MaxPaid is how many programmes DE62 of an answer tells.
+const MaxPaid = 4
+
+// Paid is what one programme paid of a sale.
+type Paid struct {
+	Program ProgramID
+	Amount  Amount // points taken
+	Covers  Amount // of the sale
+}
+
 // Response is the answer to a [Request], in our words. What the answer echoes is
 // taken from the request.
 type Response struct {
@@ -208,11 +267,33 @@ type Response struct {
 	Program   ProgramID
 	Used      Amount // DE62 of a points answer: points used
 	SelfPaid  Amount // and what is left to pay another way
+	Paid      [MaxPaid]Paid
+	NPaid     uint8  // of a sale that the merchant's programmes pay together
 	Batch     uint32 // DE60.2 of a sign-on answer
+	Please    Please // pos: what the terminal is asked to do next
 	Balances  [MaxBalances]Balance54
 	NBalances uint8
+	List      string // DE62 of a download: parameters, or a page of a list
 	Field     uint8  // of a FormatError: the data element at fault, 0 when none can be named
 	Detail    string // host: DE44; a few words, never a card number
+}
+
+// Please is what an answer asks a terminal to do next: the processing request in the low
+// nibble of the third header byte (UnionPay POS convention).
+type Please uint8
+
+// What a terminal is asked to do.
+const (
+	PleaseDownload Please = 1 // its parameters
+	PleaseSignOn   Please = 3
+)
+
+// AddPaid appends a programme that paid for a part; past [MaxPaid] it is left out.
+func (r *Response) AddPaid(p Paid) {
+	if int(r.NPaid) < len(r.Paid) {
+		r.Paid[r.NPaid] = p
+		r.NPaid++
+	}
 }
 
 // AddBalance appends an entry for DE54; past [MaxBalances] it is left out.

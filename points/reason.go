@@ -95,6 +95,12 @@ const (
 	// Ours.
 	InternalError
 
+	// About a batch.
+	BatchClosed
+	BatchOpen
+	TotalsDiffer
+	UploadIncomplete
+
 	reasonCount
 )
 
@@ -183,6 +189,11 @@ var reasons = [reasonCount]reasonRow{
 	QuoteExpired:        {"quote_expired", "22", 409, "The quote has expired; ask for a new one.", "报价已过期,请重新询价"},
 	RateMoved:           {"rate_moved", "13", 409, "The rate has changed; ask for a new quote.", "汇率已变动,请重新询价"},
 	TooManyLots:         {"too_many_lots", "96", 409, "The account holds too many different lots.", "积分批次过多"},
+
+	BatchClosed:      {"batch_closed", "77", 409, "This batch is closed; sign on again for the next one.", "批次已结算,请重新签到"},
+	BatchOpen:        {"batch_open", "22", 409, "This batch is not closed; close it before its transactions are sent up.", "请先进行批结算"},
+	TotalsDiffer:     {"totals_differ", "95", 409, "The totals differ; the sender sends its transactions up.", "对账不平,请上送批次明细"},
+	UploadIncomplete: {"upload_incomplete", "79", 409, "Fewer transactions came than were sent; send them all up again.", "批上送不完整,请重新上送"},
 
 	InternalError: {"internal_error", "96", 500, "Our own fault; it is logged. Try again or call the operator.", "系统异常,请稍后重试"},
 }

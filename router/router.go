@@ -1,7 +1,9 @@
 package router
 
 import (
+	"slices"
 	"strconv"
+	"strings"
 	"sync/atomic"
 
 	"github.com/lianfen/lianfen/ledger/book"
@@ -50,24 +52,61 @@ type routeKey struct {
 // Table is one state of the reference data, laid out for look-ups.
 type Table struct {
 	registry *book.Registry
-	routes   map[routeKey]points.IssuerID
-	longest  int // digits of the longest prefix
+	routes   map[routeKey]*book.Route
+	longest  int  // digits of the longest prefix
+	linked   bool // some route has links of its own
+	black    []string
 }
 
 // NewTable lays out registry, which must not change any more.
 func NewTable(registry *book.Registry) *Table {
-	t := &Table{registry: registry, routes: make(map[routeKey]points.IssuerID, len(registry.Routes))}
+	t := &Table{registry: registry, routes: make(map[routeKey]*book.Route, len(registry.Routes))}
 	for _, route := range registry.Routes {
 		digits := len(route.Prefix)
 		prefix, err := strconv.ParseUint(route.Prefix, 10, 64)
 		if err != nil || digits > maxPrefixDigits {
 			continue // The book refuses such a prefix; a table without it sends nothing astray.
 		}
-		t.routes[routeKey{prefix, digits, route.Only}] = route.Issuer
+		t.routes[routeKey{prefix, digits, route.Only}] = route
+		t.linked = t.linked || len(route.Links) > 0
 		t.longest = max(t.longest, digits)
 	}
+	t.black = blackList(registry)
 	return t
 }
+
+// blackList lists the prefixes of routes that lead nowhere now: their issuer, or the
+// programme that they are for, is not active. A prefix is left out where a card with it
+// may be good all the same, by another route of the same prefix or of a longer one.
+func blackList(registry *book.Registry) (black []string) {
+	var good []string
+	for _, route := range registry.Routes {
+		active := true
+		if program, ok := registry.Programs[route.Only]; ok {
+			active = program.Status == book.Active
+			if issuer, ok := registry.Issuers[program.Issuer]; route.Issuer == 0 && ok {
+				active = active && issuer.Status == book.Active
+			}
+		}
+		if issuer, ok := registry.Issuers[route.Issuer]; ok {
+			active = active && issuer.Status == book.Active
+		}
+		if active {
+			good = append(good, route.Prefix)
+		} else {
+			black = append(black, route.Prefix)
+		}
+	}
+	slices.Sort(good)
+	slices.Sort(black)
+	return slices.DeleteFunc(slices.Compact(black), func(prefix string) bool {
+		at, _ := slices.BinarySearch(good, prefix) // The first that is not before it, so that one longer is next.
+		return at < len(good) && strings.HasPrefix(good[at], prefix)
+	})
+}
+
+// BlackList lists the card prefixes that no terminal needs to ask about, ascending.
+func (t *Table) BlackList() []string { return t.black }
 
 // Acceptor is who brings a request: the terminal (nil for a partner system that
 // has none registered), its merchant (nil for a message of a partner system that
@@ -208,10 +247,12 @@ func (t *Table) Route(pan points.PAN, program points.ProgramID) (Destination, po
 		}
 		own = entry.Issuer
 	}
-	issuer, ok := t.prefix(pan, program)
-	switch {
-	case !ok:
+	route := t.prefix(pan, program)
+	if route == nil {
 		return Destination{}, points.NoRoute
+	}
+	issuer := route.Issuer
+	switch {
 	case issuer == 0 && own == 0:
 		return Destination{}, points.Approved
 	case issuer == 0:
@@ -227,22 +268,35 @@ func (t *Table) Route(pan points.PAN, program points.ProgramID) (Destination, po
 	return Destination{Issuer: issuer, Link: entry.Link}, points.Approved
 }
 
+// HasLinks reports whether any route has links of its own: otherwise each issuer's is
+// the only one, and nobody has to ask [Table.Links].
+func (t *Table) HasLinks() bool { return t.linked }
+
+// Links returns the ways to the issuer of a card and programme, as its route lists them;
+// none: the issuer's own link. The slice is the table's.
+func (t *Table) Links(pan points.PAN, program points.ProgramID) []book.RouteLink {
+	if route := t.prefix(pan, program); route != nil {
+		return route.Links
+	}
+	return nil
+}
+
 // prefix finds the longest route of a card; at equal length the one for just
-// this programme wins.
-func (t *Table) prefix(pan points.PAN, program points.ProgramID) (points.IssuerID, bool) {
+// this programme wins. nil: there is none.
+func (t *Table) prefix(pan points.PAN, program points.ProgramID) *book.Route {
 	for digits := min(t.longest, pan.Len()); digits > 0; digits-- {
 		prefix, ok := pan.Prefix(digits)
 		if !ok {
 			continue
 		}
 		if program != 0 {
-			if issuer, ok := t.routes[routeKey{prefix, digits, program}]; ok {
-				return issuer, true
+			if route := t.routes[routeKey{prefix, digits, program}]; route != nil {
+				return route
 			}
 		}
-		if issuer, ok := t.routes[routeKey{prefix, digits, 0}]; ok {
-			return issuer, true
+		if route := t.routes[routeKey{prefix, digits, 0}]; route != nil {
+			return route
 		}
 	}
-	return 0, false
+	return nil
 }

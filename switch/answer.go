@@ -24,7 +24,7 @@ func (x *exchange) fill(out *book.Outcome) {
 		return
 	}
 	resp.Batch = out.Batch
-	if x.req.Class == points.ClassNetwork {
+	if x.req.Class == points.ClassNetwork || x.req.Class == points.ClassTotals || x.req.Class == points.ClassFile {
 		return
 	}
 	resp.AuthCode = out.Position.AuthCode()
@@ -33,6 +33,9 @@ func (x *exchange) fill(out *book.Outcome) {
 	}
 	if x.req.Function == points.Redeem {
 		resp.Used, resp.SelfPaid = out.Amount, x.req.Amount-out.Amount
+		for _, leg := range out.Legs {
+			resp.AddPaid(points.Paid(leg))
+		}
 	}
 	if !x.req.Advice && out.Reason != points.ApprovedStandIn { // The absent issuer has told none.
 		x.balances(out)

@@ -13,15 +13,8 @@ import (
 func (s *Switch) command(x *exchange, acceptor router.Acceptor) points.Reason {
 	req, cmd := &x.req, &x.cmd
 	cmd.Kind = kindOf(req.Function)
-	cmd.Function, cmd.At = req.Function, req.At
-	cmd.Key = traceKey(req, acceptor, req.Class)
-	cmd.Acquirer = acceptor.Acquirer.ID
-	if acceptor.Merchant != nil {
-		cmd.Merchant = acceptor.Merchant.ID
-	}
-	if acceptor.Terminal != nil {
-		cmd.Terminal = acceptor.Terminal.ID
-	}
+	s.identify(x, acceptor)
+	cmd.Batch = batchOf(req)
 	cmd.Amount = req.Amount
 	cmd.Program = program(x.table, req, acceptor)
 	cmd.Chosen = req.Program == 0
@@ -33,7 +26,10 @@ func (s *Switch) command(x *exchange, acceptor router.Acceptor) points.Reason {
 	case points.Completion, points.CompletionAdvice:
 		cmd.Final = true // A terminal completes a pre-authorisation once.
 		s.original(x, acceptor)
-	case points.Void, points.Refund, points.PreAuthVoid, points.CompletionVoid:
+	case points.CompletionVoid:
+		cmd.Final = true // It opens the hold again.
+		s.original(x, acceptor)
+	case points.Void, points.Refund, points.PreAuthVoid:
 		s.original(x, acceptor)
 	case points.Reversal:
 		s.reverse(x, acceptor)
@@ -41,6 +37,20 @@ func (s *Switch) command(x *exchange, acceptor router.Acceptor) points.Reason {
 		return s.route(x)
 	}
 	return points.Approved // The original says whose it is.
+}
+
+// identify says who asks for what, and under which identity.
+func (s *Switch) identify(x *exchange, acceptor router.Acceptor) {
+	req, cmd := &x.req, &x.cmd
+	cmd.Function, cmd.At = req.Function, req.At
+	cmd.Key = traceKey(req, acceptor, req.Class)
+	cmd.Acquirer = acceptor.Acquirer.ID
+	if acceptor.Merchant != nil {
+		cmd.Merchant = acceptor.Merchant.ID
+	}
+	if acceptor.Terminal != nil {
+		cmd.Terminal = acceptor.Terminal.ID
+	}
 }
 
 // kindOf is what a function does to the book.
@@ -117,11 +127,24 @@ func program(table *router.Table, req *points.Request, acceptor router.Acceptor)
 	return 0
 }
 
+// tenderOf are the terms on which several programmes pay for a sale, nil where one does:
+// the merchant has none, or the request says which.
+func tenderOf(x *exchange) []book.TenderTerm {
+	if x.req.Function != points.Redeem || x.cmd.Program != 0 || narrows(x.req.AccountType) {
+		return nil
+	}
+	if merchant := x.table.MerchantOf(x.cmd.Merchant); merchant != nil {
+		return merchant.Tender
+	}
+	return nil
+}
+
 // route decides whether the ledger here or the issuer's own is asked. What the ledger
 // refuses by itself it is left to refuse: the amount, because that comes before the
 // route (messages.md 10.3), and programmes and issuers that are closed, because then a
 // repeat of what was approved before still gets its first answer.
 func (s *Switch) route(x *exchange) points.Reason {
+	tender := tenderOf(x)
 	if x.req.Function != points.Balance && (x.req.Amount <= 0 || x.req.Amount > points.MaxAmount) {
 		return points.Approved
 	}
@@ -135,14 +158,23 @@ func (s *Switch) route(x *exchange) points.Reason {
 		}
 		return points.Approved
 	case destination.Link == "":
+		x.cmd.Tender = tender
 		return points.Approved
+	case tender != nil:
+		// The amount is in the unit of the sale, and a whole other ledger would have to pay
+		// a part of it: the terminal names the programme.
+		x.resp.Issuer = destination.Issuer
+		return points.FunctionDisabled
 	}
 	x.resp.Issuer = destination.Issuer
-	switch {
-	case s.opts.Issuers == nil:
+	if s.opts.Issuers == nil {
 		return points.LineDown // No link to an issuer's own host is up.
-	case x.req.Function == points.Transfer:
-		return points.FunctionDisabled // Both members would have to be the issuer's.
+	}
+	if x.req.Function == points.Transfer { // Both members are the issuer's.
+		to, reason := x.table.Route(x.req.TargetPAN, x.cmd.Program)
+		if !reason.Approved() || to.Issuer != destination.Issuer {
+			return points.NoRoute
+		}
 	}
 	if x.cmd.Program == 0 {
 		x.cmd.Program = x.table.FirstOf(destination.Issuer, x.cmd.Merchant)

@@ -15,8 +15,10 @@ type exchange struct {
 	s       *Switch
 	session *session
 	conn    *link.Conn
+	frame   []byte        // of an upload, whose answer gives its items back
 	table   *router.Table // the reference data that the request sees from beginning to end
 
+	acceptor router.Acceptor
 	req      points.Request
 	resp     points.Response
 	cmd      book.Command
@@ -48,7 +50,9 @@ func (s *Switch) newRequest(session *session, c *link.Conn) *exchange {
 // release gives the exchange back to the pool; x must not be used afterwards.
 func (x *exchange) release() {
 	x.session, x.conn, x.table, x.fault, x.replayed = nil, nil, nil, nil, false
-	x.req, x.resp, x.cmd = points.Request{}, points.Response{}, book.Command{}
+	x.req, x.resp, x.cmd, x.acceptor = points.Request{}, points.Response{}, book.Command{}, router.Acceptor{}
+	clear(x.frame) // It held card numbers.
+	x.frame = x.frame[:0]
 	x.s.requests.Put(x)
 }
 
@@ -63,7 +67,7 @@ func (x *exchange) answer(reason points.Reason) { x.finish(reason, nil) }
 
 // finish is answer, by way of the outbox if there is one.
 func (x *exchange) finish(reason points.Reason, outbox *link.Outbox) {
-	x.resp.Reason = reason
+	x.resp.Reason, x.resp.Please = reason, x.please(reason)
 	if x.resp.LocalTime == 0 && x.resp.LocalDate == 0 {
 		x.stampLocal(x.req.At)
 	}
@@ -87,7 +91,11 @@ func (x *exchange) drop(reason points.Reason) {
 }
 
 func (x *exchange) appendResponse(dst []byte) []byte {
-	return x.session.listener.dialect.AppendResponse(dst, &x.req, &x.resp)
+	d := x.session.listener.dialect
+	if len(x.frame) > 0 {
+		return d.AppendUploadResponse(dst, x.frame, &x.req, &x.resp)
+	}
+	return d.AppendResponse(dst, &x.req, &x.resp)
 }
 
 // settle is called by the ledger when the outcome is durable. What its issuer has to
@@ -110,5 +118,15 @@ func (x *exchange) settle(out *book.Outcome) {
 		x.answer(out.Reason) // At once, on the reading goroutine.
 		return
 	}
-	x.finish(out.Reason, &x.s.outbox)
+	reason := out.Reason
+	switch {
+	case !reason.Approved():
+	case x.cmd.Kind == book.KindCloseBatch:
+		reason = x.closed(out)
+	case x.cmd.Kind == book.KindUpload && !out.Replayed:
+		x.s.metrics.uploaded.Add(float64(len(x.cmd.Items)))
+	case x.cmd.Kind == book.KindSignOn || x.cmd.Kind == book.KindDownload:
+		x.s.terminals.note(x.cmd.Terminal, out.Parameters)
+	}
+	x.finish(reason, &x.s.outbox)
 }

@@ -13,9 +13,12 @@ import (
 
 	"github.com/cockroachdb/datadriven"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/text/encoding/simplifiedchinese"
 
 	"github.com/lianfen/lianfen/ledger/book"
 	"github.com/lianfen/lianfen/points"
+	"github.com/lianfen/lianfen/router"
+	pointswitch "github.com/lianfen/lianfen/switch"
 	"github.com/lianfen/lianfen/switch/dialect"
 )
 
@@ -26,10 +29,13 @@ import (
 //	send FUNCTION [as=NAME] ...      a request; see story.request for its arguments
 //	again NAME [conn=2]              the same bytes once more
 //	reverse NAME [as=NAME] ...       the reversal of a request that was sent
+//	upload NAME... [as=NAME]         a terminal sends earlier requests up, eight at most;
+//	                                 NAME=N with another amount, NAME=none with a STAN of its own
 //	card NAME status=STATUS          an operator changes a card
 //	program N status=STATUS          ... a programme
 //	order MERCHANT N N ...           ... in which order a merchant takes programmes
 //	give member=N program=N amount=N ... a balance
+//	tender MERCHANT terms=(...)      the terms on which programmes pay together there
 //	accounts                         what all members have
 //	wait DURATION, cutover DATE      time passes
 //	restart                          the house is stopped and started again
@@ -97,12 +103,27 @@ func (s *story) act(td *datadriven.TestData) string {
 		return s.again(td)
 	case "reverse":
 		return s.reverse(td)
+	case "upload":
+		return s.upload(td)
+	case "issuer":
+		return s.changeIssuer(td)
+	case "merchant":
+		return s.renameMerchant(td)
+	case "parameters":
+		return s.parameters(td)
 	case "card":
 		return s.changeCard(td)
 	case "program":
 		return s.changeProgram(td)
 	case "order":
 		return s.order(td)
+	case "tender":
+		var err error
+		merchant := *s.h.router.Table().MerchantOf(parseMerchant(s.t, td.CmdArgs[0].Key))
+		merchant.Tender, err = router.ParseTender(strings.Join(td.CmdArgs[1].Vals, ","))
+		require.NoError(s.t, err)
+		s.h.put(book.Entry{Merchant: &merchant})
+		return ""
 	case "give":
 		var member points.MemberID
 		var program points.ProgramID
@@ -186,6 +207,87 @@ func (s *story) order(td *datadriven.TestData) string {
 		changed.Programs = append(changed.Programs, points.ProgramID(integer(s.t, arg.Key)))
 	}
 	s.h.put(book.Entry{Merchant: &changed})
+	return ""
+}
+
+// upload sends items up: 0320 with DE60.3 201.
+func (s *story) upload(td *datadriven.TestData) string {
+	s.stan++
+	req := points.Request{
+		Function: points.BatchUpload, STAN: s.stan, Batch: 1, Terminal: parseTerminal(s.t, "T1"), Merchant: parseMerchant(s.t, "SHOP"),
+	}
+	name := "upload"
+	var items []dialect.UploadItem
+	for _, arg := range td.CmdArgs {
+		switch arg.Key {
+		case "as":
+			name = arg.Vals[0]
+			continue
+		case "batch":
+			req.Batch = uint32(integer(s.t, arg.Vals[0]))
+			continue
+		case "terminal":
+			req.Terminal = parseTerminal(s.t, arg.Vals[0])
+			continue
+		}
+		first, ok := s.sent[arg.Key]
+		require.True(s.t, ok, "%s: %s", td.Pos, arg.Key)
+		item := dialect.UploadItem{STAN: first.req.STAN, PAN: first.req.PAN, Amount: first.req.Amount}
+		switch {
+		case len(arg.Vals) == 0:
+		case arg.Vals[0] == "none":
+			item.STAN += 500_000
+		default:
+			item.Amount = points.Amount(integer(s.t, arg.Vals[0]))
+		}
+		items = append(items, item)
+	}
+	frame, err := s.pos.AppendUpload(nil, &req, items)
+	require.NoError(s.t, err, "%s", td.Pos)
+	require.NoError(s.t, s.pos.Decode(frame, &req), "%s", td.Pos)
+	x := &sent{dialect: s.pos, req: req, frame: frame}
+	s.sent[name] = x
+	out := s.exchange(td, x)
+	if x.resp.Reason.Approved() {
+		sent, err := s.pos.DecodeUpload(x.frame)
+		require.NoError(s.t, err)
+		got, err := s.pos.DecodeUpload(x.answer)
+		require.NoError(s.t, err)
+		require.Equal(s.t, sent, got, "the answer gives the items back")
+	}
+	return out
+}
+
+func (s *story) changeIssuer(td *datadriven.TestData) string {
+	var status string
+	td.ScanArgs(s.t, "status", &status)
+	s.h.put(book.Entry{Issuer: &book.Issuer{ID: points.IssuerID(integer(s.t, td.CmdArgs[0].Key)), Name: "Issuer", Status: statusOf(s.t, status)}})
+	return ""
+}
+
+func (s *story) renameMerchant(td *datadriven.TestData) string {
+	id := parseMerchant(s.t, td.CmdArgs[0].Key)
+	changed := *s.h.router.Table().MerchantOf(id)
+	td.ScanArgs(s.t, "name", &changed.NameZH)
+	s.h.put(book.Entry{Merchant: &changed})
+	return ""
+}
+
+// parameters puts other parameters of terminals in force: time-outs in seconds for all,
+// for SHOP and for T1.
+func (s *story) parameters(td *datadriven.TestData) string {
+	var rules []pointswitch.TerminalParameters
+	for _, arg := range td.CmdArgs {
+		r := pointswitch.TerminalParameters{Parameters: dialect.Parameters{TimeOut: int(integer(s.t, arg.Vals[0])), Retries: -1, Resends: -1}}
+		switch arg.Key {
+		case "SHOP":
+			r.Merchant = parseMerchant(s.t, arg.Key)
+		case "T1":
+			r.Terminal = parseTerminal(s.t, arg.Key)
+		}
+		rules = append(rules, r)
+	}
+	s.h.sw.Reload(rules)
 	return ""
 }
 
@@ -459,6 +561,9 @@ func (s *story) requireEcho(x *sent, echo *points.Request) {
 		}
 		return
 	}
+	if x.resp.Please != 0 {
+		echo.Envelope.Header[2] &= 0xF0
+	}
 	require.Equal(s.t, x.req.Envelope.Header, echo.Envelope.Header)
 	require.NotZero(s.t, x.resp.LocalDate, "DE13 sets the terminal's clock")
 }
@@ -481,6 +586,9 @@ func describeAnswer(x *sent, echo *points.Request) string {
 	if r.Used != 0 || r.SelfPaid != 0 {
 		fmt.Fprintf(&out, " used %d to pay %d", r.Used, r.SelfPaid)
 	}
+	for _, p := range r.Paid[:r.NPaid] {
+		fmt.Fprintf(&out, " (%d pays %d with %d)", p.Program, p.Covers, p.Amount)
+	}
 	if r.Issuer != 0 {
 		fmt.Fprintf(&out, " issuer %d", r.Issuer)
 	}
@@ -492,6 +600,16 @@ func describeAnswer(x *sent, echo *points.Request) string {
 	}
 	if x.req.Function == points.SignOn && x.dialect.Name() == "pos" {
 		fmt.Fprintf(&out, " batch %d clock %04d %06d", echo.Batch, r.LocalDate, r.LocalTime)
+	}
+	if r.Please != 0 {
+		fmt.Fprintf(&out, " please %d", r.Please)
+	}
+	if r.List != "" {
+		list, err := simplifiedchinese.GBK.NewDecoder().String(r.List)
+		if err != nil {
+			list = err.Error()
+		}
+		fmt.Fprintf(&out, " list %s", strings.Join(strings.Fields(list), " "))
 	}
 	if r.Field != 0 {
 		fmt.Fprintf(&out, " DE44 names field %d", r.Field)

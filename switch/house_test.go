@@ -61,6 +61,7 @@ type house struct {
 	registry *prometheus.Registry
 	cardKey  *certs.CardKey
 	log      *lines
+	sw       *pointswitch.Switch
 	pos      *link.Server
 	host     *link.Server
 	serving  sync.WaitGroup
@@ -128,6 +129,7 @@ func (h *house) start() {
 	}
 	sw, err := pointswitch.New(opts)
 	require.NoError(h.t, err)
+	h.sw = sw
 	h.pos = h.listen(sw.Listener("counter", dialect.Pos(), points.DoorTerminal))
 	h.host = h.listen(sw.Listener("partners", dialect.Host(), points.DoorHost))
 	h.open = true

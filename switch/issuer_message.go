@@ -73,7 +73,7 @@ func (l *leg) message(view *book.RemoteView) points.Request {
 	req.Function, req.STAN, req.Transmission = view.Function, stanOf(view.Position), stampOf(view.Posted)
 	if view.Original != 0 {
 		req.AuthCode = view.OriginalAuthCode
-		req.Original = l.naming(view.OriginalFunction, view.Original, view.OriginalPosted, view.Acquirer)
+		req.Original = l.naming(view.OriginalName, view.Acquirer)
 	}
 	return req
 }
@@ -94,23 +94,17 @@ func (l *leg) parties(view *book.RemoteView) points.Request {
 }
 
 // naming is DE90 of a message that we have sent.
-func (l *leg) naming(f points.Function, position points.Position, posted points.Timestamp, acquirer points.AcquirerID) points.Original {
+func (l *leg) naming(name book.RemoteName, acquirer points.AcquirerID) points.Original {
 	return points.Original{
-		Present: true, MTI: messageType(f), STAN: stanOf(position), Transmission: stampOf(posted), Acquirer: acquirer, Forwarder: l.profile.Institution,
+		Present: true, MTI: messageType(name.Function), STAN: stanOf(name.Position), Transmission: stampOf(name.Posted),
+		Acquirer: acquirer, Forwarder: l.profile.Institution,
 	}
 }
 
-// advice tells the issuer again, under the identity of the request, what stands here.
+// advice tells the issuer what stands here, under the name by which it knows it, or will.
 func (l *leg) advice(view *book.RemoteView, repeat bool) points.Request {
-	told := *view
-	switch view.Function {
-	case points.Redeem:
-		told.Function = points.OfflineRedeem
-	case points.Earn:
-		told.Function = points.OfflineEarn
-	default:
-	}
-	req := l.message(&told)
+	req := l.message(view)
+	req.Function, req.STAN, req.Transmission = view.Name.Function, stanOf(view.Name.Position), stampOf(view.Name.Posted)
 	req.Repeat = repeat
 	return req
 }
@@ -119,25 +113,23 @@ func (l *leg) advice(view *book.RemoteView, repeat bool) points.Request {
 // it is owed, and stays the same in every repeat.
 func (l *leg) reversal(view *book.RemoteView, repeat bool) points.Request {
 	req := l.parties(view)
-	req.Function, req.Reversed, req.Repeat = points.Reversal, view.Function, repeat
+	req.Function, req.Reversed, req.Repeat = points.Reversal, view.Name.Function, repeat
+	req.Actual = view.Actual
 	req.STAN, req.Transmission = stanOf(view.OwedBy), stampOf(view.OwedAt)
 	req.AuthCode = view.AuthCode
-	req.Original = l.naming(view.Function, view.Position, view.Posted, view.Acquirer)
+	req.Original = l.naming(view.Name, view.Acquirer)
 	copy(req.Answer[:], points.IssuerTimeout.DE39())
-	if view.Reversed != 0 {
+	if view.Reversed != 0 || view.Actual != 0 {
 		copy(req.Answer[:], "06")
 	}
 	return req
 }
 
-// encode writes req and the key of its answer.
+// encode writes req and the key of its answer. The frame is the leg's, and valid until
+// the next one is written. mu is held.
 func (l *leg) encode(req *points.Request) (frame []byte, key replyKey, err error) {
-	d := l.of.opts.Dialect
-	if err := d.Complete(req); err != nil {
-		return nil, replyKey{}, err
-	}
-	frame, err = d.AppendRequest(nil, req)
-	return frame, keyOf(req, dialect.AnswerTo(req.Envelope.MTI)), err
+	l.frame, err = l.of.opts.Dialect.CompleteAppend(l.frame[:0], req)
+	return l.frame, keyOf(req, dialect.AnswerTo(req.Envelope.MTI)), err
 }
 
 // toldBalances turns DE54 into what the journal keeps of it.

@@ -28,29 +28,54 @@ import (
 //	     answers of all who wait <── settled ───┴──────> saf.go: what is owed
 //
 // Nothing is sent, and nobody is answered, before what it rests on is durable. Its
-// methods run on many goroutines (commits, connections, Run); mu guards all of it.
-// The ledger and those who wait are called without mu, since they call back: what is
-// to be called is collected in after, see do.
+// methods run on many goroutines (commits, connections, Run); the room's mu guards all of
+// it. What is under way with an issuer, and what it is owed, stands in the leg of its own
+// link, whatever link carries it: a route may list several, see choose.
 type leg struct {
 	of   *Issuers
 	name string
 
-	mu      sync.Mutex
+	*room
+
 	profile *LinkProfile
 	paths   []*path
-	turn    uint64                         // requests that have chosen a path
+	turn    uint64                         // messages that have chosen a path
+	shared  uint64                         // messages that have chosen a link of their route
 	stan    points.STAN                    // of network messages
 	flights map[points.Position]*flight    // forwarded, and the acquirer is not answered
-	pending *link.Matcher[replyKey, await] // sent, and the host has not answered
-	late    map[replyKey]points.Position   // time-out over, and something is owed
+	pending *link.Matcher[replyKey, await] // sent on its connections, and the host has not answered
 	start   []*flight                      // waits for refresh to read what it is about
 	again   []func()                       // what the ledger had no room for
 	againAt points.Timestamp
 	planned points.Timestamp // when Run looks again at the latest
 	seen    points.Timestamp // the clock, when Run looked last
-	after   []func()
+
+	notice201 notice // of the last cut-over; see cutover.go
 
 	saf
+}
+
+// room is what the legs share, since one may carry what is another's. The ledger and
+// those who wait are called without mu, since they call back: what is to be called is
+// collected in after, see do.
+type room struct {
+	mu    sync.Mutex
+	legs  map[string]*leg       // by name
+	late  map[replyKey]lateness // time-out over, and something is owed
+	after []call
+
+	// Used again by every message.
+	spare   []call // takes turns with after
+	frame   []byte
+	choices []router.Path
+}
+
+func newRoom() *room { return &room{legs: make(map[string]*leg), late: make(map[replyKey]lateness)} }
+
+// lateness is what a late answer is about.
+type lateness struct {
+	leg      *leg
+	position points.Position
 }
 
 // await is what an answer is awaited for; one of the three is set.
@@ -58,6 +83,7 @@ type await struct {
 	flight *flight
 	item   *item
 	outlet *outlet // an answer to a network message of ours
+	notice bool    // which is the notice of a cut-over
 	due    time.Time
 	sent   points.Timestamp
 }
@@ -66,13 +92,28 @@ type await struct {
 type flight struct {
 	leg     *leg
 	view    book.RemoteView
-	live    points.Request // what only the request itself tells: entry mode, expiry
-	waiting []*exchange    // the first and its repeats
-	outlet  *outlet        // nil: not sent
+	live    live
+	waiting []*exchange // the first and its repeats
+	outlet  *outlet     // nil: not sent
 	key     replyKey
 	refusal points.Reason // why it was not sent
 	cmd     book.Command  // on its way through the ledger
 	settled func(*book.Outcome)
+}
+
+// live is what only the request itself tells, and the journal does not keep.
+type live struct {
+	entryMode, cardSequence uint16
+	expiry                  uint32
+	localTime, localDate    uint32
+	product                 [len(points.Request{}.Product)]byte
+	target                  points.PAN // of a transfer
+}
+
+// call is what is done once mu is let go: a flight's command goes to the ledger, or do.
+type call struct {
+	submit *flight
+	do     func()
 }
 
 // maxPending bounds the answers that one leg awaits, whatever its profile says.
@@ -80,9 +121,8 @@ const maxPending = 1 << 16
 
 func newLeg(of *Issuers, name string) *leg {
 	return &leg{
-		of: of, name: name, profile: &LinkProfile{Name: name},
-		flights: make(map[points.Position]*flight), pending: link.NewMatcher[replyKey, await](maxPending),
-		late: make(map[replyKey]points.Position), saf: newSAF(),
+		of: of, name: name, room: of.room, profile: &LinkProfile{Name: name},
+		flights: make(map[points.Position]*flight), pending: link.NewMatcher[replyKey, await](maxPending), saf: newSAF(),
 	}
 }
 
@@ -90,12 +130,24 @@ func newLeg(of *Issuers, name string) *leg {
 func (l *leg) do(f func()) {
 	l.mu.Lock()
 	f()
-	after := l.after
-	l.after = nil
-	l.mu.Unlock()
-	for _, call := range after {
-		call()
+	if len(l.after) == 0 {
+		l.mu.Unlock()
+		return
 	}
+	after := l.after
+	l.after, l.spare = l.spare, nil
+	l.mu.Unlock()
+	for _, c := range after {
+		if f := c.submit; f != nil {
+			l.of.opts.Ledger.Submit(&f.cmd, f.settled)
+		} else {
+			c.do()
+		}
+	}
+	clear(after)
+	l.mu.Lock()
+	l.spare = after[:0]
+	l.mu.Unlock()
 }
 
 // plan has Run look again by then at the latest. mu is held.
@@ -142,10 +194,7 @@ func (l *leg) flight(x *exchange, out *book.Outcome) *flight {
 		Merchant: x.cmd.Merchant, Terminal: x.cmd.Terminal, Program: out.Program, Card: x.cmd.Card,
 		Asked: out.Amount, Posted: out.Posted, Partial: x.cmd.PartialOK, Original: out.Original,
 	}}
-	f.live = points.Request{
-		EntryMode: x.req.EntryMode, CardSequence: x.req.CardSequence, Expiry: x.req.Expiry, LocalTime: x.req.LocalTime,
-		LocalDate: x.req.LocalDate, Product: x.req.Product,
-	}
+	f.live = live{x.req.EntryMode, x.req.CardSequence, x.req.Expiry, x.req.LocalTime, x.req.LocalDate, x.req.Product, x.req.TargetPAN}
 	f.settled = f.settle
 	return f
 }
@@ -153,15 +202,15 @@ func (l *leg) flight(x *exchange, out *book.Outcome) *flight {
 // send puts a flight on a connection. mu is held.
 func (l *leg) send(f *flight) {
 	now := l.of.opts.Clock()
-	o, refusal := l.choose(now)
+	o, refusal := l.choose(&f.view, now)
 	if o == nil {
 		l.unsent(f, refusal)
 		return
 	}
 	req := l.message(&f.view)
 	live := &f.live
-	req.EntryMode, req.CardSequence, req.Expiry = live.EntryMode, live.CardSequence, live.Expiry
-	req.LocalTime, req.LocalDate, req.Product = live.LocalTime, live.LocalDate, live.Product
+	req.EntryMode, req.CardSequence, req.Expiry = live.entryMode, live.cardSequence, live.expiry
+	req.LocalTime, req.LocalDate, req.Product, req.TargetPAN = live.localTime, live.localDate, live.product, live.target
 	frame, key, err := l.encode(&req)
 	if err != nil {
 		l.of.opts.Log.Error("request to an issuer cannot be written",
@@ -179,33 +228,78 @@ func (l *leg) send(f *flight) {
 
 // dispatch sends a frame and awaits its answer. mu is held.
 func (l *leg) dispatch(o *outlet, frame []byte, key replyKey, w await) error {
-	if err := l.pending.Add(key, w.due, w); err != nil {
-		return fmt.Errorf("switch: link %s: %w", l.name, err)
+	carrier := o.path.leg
+	if err := carrier.pending.Add(key, w.due, w); err != nil {
+		return fmt.Errorf("switch: link %s: %w", carrier.name, err)
 	}
 	if err := o.conn.Send(func(dst []byte) []byte { return append(dst, frame...) }); err != nil {
-		l.pending.Take(key)
-		return fmt.Errorf("switch: link %s: %w", l.name, err)
+		carrier.pending.Take(key)
+		return fmt.Errorf("switch: link %s: %w", carrier.name, err)
 	}
 	o.inFlight++
 	if w.outlet == nil { // Only now: what was not sent tries nothing.
 		o.path.breaker.Allows(w.sent)
 	}
-	l.plan(points.TimestampOf(w.due))
+	carrier.plan(points.TimestampOf(w.due))
 	return nil
 }
 
-// choose finds the connection for the next request: 92 when none is up, 91 when those
-// that are do not answer or are full. mu is held.
-func (l *leg) choose(now points.Timestamp) (*outlet, points.Reason) {
+// choose finds the connection for a message about view: 92 when none is up, 91 when those
+// that are do not answer or are full. It is one of the leg's own, unless the route of the
+// card lists the links that carry. mu is held.
+func (l *leg) choose(view *book.RemoteView, now points.Timestamp) (*outlet, points.Reason) {
+	table := l.of.opts.Router.Table()
+	if !table.HasLinks() {
+		return l.own(now)
+	}
+	pan, _ := l.of.opts.CardKey.PAN(view.Card) // Of no card there is no route.
+	links := table.Links(pan, view.Program)
+	if len(links) == 0 {
+		return l.own(now)
+	}
 	refusal := points.LineDown
-	paths := make([]router.Path, len(l.paths))
-	for i, p := range l.paths {
+	choices := l.choices[:0]
+	for i := range links {
+		carrier, ready := l.legs[links[i].Link], false
+		if carrier != nil {
+			up := false
+			if ready, up = carrier.carries(now); up {
+				refusal = points.IssuerDown
+			}
+		}
+		choices = append(choices, router.Path{Priority: int(links[i].Priority), Weight: int(links[i].Weight), Ready: ready})
+	}
+	l.choices = choices
+	i := router.Choose(choices, l.shared)
+	if i < 0 {
+		return nil, refusal
+	}
+	l.shared++
+	return l.legs[links[i].Link].own(now)
+}
+
+// carries reports whether some path of the link takes a request: it is up, has room, and
+// its breaker lets it. mu is held.
+func (l *leg) carries(now points.Timestamp) (ready, up bool) {
+	for _, p := range l.paths {
+		up = up || p.up() > 0
+		ready = ready || (p.idlest(l.profile.MaxInFlight) != nil && p.breaker.Ready(now))
+	}
+	return ready, up
+}
+
+// own finds a connection of the link itself. mu is held.
+func (l *leg) own(now points.Timestamp) (*outlet, points.Reason) {
+	refusal := points.LineDown
+	paths := l.choices[:0]
+	for _, p := range l.paths {
 		best := p.idlest(l.profile.MaxInFlight)
 		if p.up() > 0 {
 			refusal = points.IssuerDown
 		}
-		paths[i] = router.Path{Priority: p.profile.Priority, Weight: p.profile.Weight, Ready: best != nil && p.breaker.Ready(now)}
+		paths = append(paths, router.Path{Priority: p.profile.Priority, Weight: p.profile.Weight, Ready: best != nil && p.breaker.Ready(now)})
 	}
+	l.choices = paths
 	i := router.Choose(paths, l.turn)
 	if i < 0 {
 		return nil, refusal
@@ -229,6 +323,19 @@ func (l *leg) unsent(f *flight, refusal points.Reason) {
 	}
 }
 
+// doubt ends a flight that was sent and has no answer: a reversal is owed. Where the
+// link's profile allows it, the request is approved in the issuer's place and an advice
+// follows the reversal. mu is held.
+func (l *leg) doubt(f *flight) {
+	l.late[f.key] = lateness{l, f.view.Position}
+	stand := &l.profile.StandIn
+	if stand.AfterTimeout && stand.allows(&f.view) {
+		l.submit(f, book.Command{Kind: book.KindStandIn, Amount: stand.MaxDay, Limit: stand.MaxCount, Answer: points.NoAnswer})
+		return
+	}
+	l.submit(f, book.Command{Kind: book.KindOwe})
+}
+
 // allows reports whether a request may be approved in the issuer's place, as far as it
 // alone tells; what was approved for the card before is the ledger's to count.
 func (s *StandIn) allows(view *book.RemoteView) bool {
@@ -245,7 +352,7 @@ func (l *leg) conclude(f *flight, reason points.Reason) {
 func (l *leg) submit(f *flight, cmd book.Command) {
 	cmd.Original, cmd.At = f.view.Position, l.of.opts.Clock()
 	f.cmd = cmd
-	l.after = append(l.after, func() { l.of.opts.Ledger.Submit(&f.cmd, f.settled) })
+	l.after = append(l.after, call{submit: f})
 }
 
 // settle is called by the ledger when a command about the flight is durable, or was
@@ -270,8 +377,10 @@ func (f *flight) settle(out *book.Outcome) {
 		})
 	case out.Reason == points.Draining:
 		l.abandon(f)
-	case f.cmd.Kind == book.KindStandIn:
+	case f.cmd.Kind == book.KindStandIn && f.cmd.Answer == 0:
 		l.do(func() { l.conclude(f, f.refusal) })
+	case f.cmd.Kind == book.KindStandIn:
+		l.do(func() { l.submit(f, book.Command{Kind: book.KindOwe}) })
 	case out.Reason == points.OriginalClosed:
 		// Another command about it was first, and has answered.
 	case out.Reason == points.ReversedBefore:
@@ -294,13 +403,13 @@ func (l *leg) land(f *flight, answer *book.Outcome) {
 		delete(l.flights, f.view.Position)
 		waiting := f.waiting
 		f.waiting = nil
-		l.after = append(l.after, func() {
+		l.after = append(l.after, call{do: func() {
 			for i, x := range waiting {
 				x.fill(answer)
 				x.replayed = i > 0
 				x.answer(answer.Reason)
 			}
-		})
+		}})
 	})
 }
 
@@ -311,11 +420,11 @@ func (l *leg) abandon(f *flight) {
 		delete(l.flights, f.view.Position)
 		waiting := f.waiting
 		f.waiting = nil
-		l.after = append(l.after, func() {
+		l.after = append(l.after, call{do: func() {
 			for _, x := range waiting {
 				x.drop(points.Draining)
 			}
-		})
+		}})
 	})
 }
 
@@ -347,10 +456,13 @@ func (l *leg) answered(frame []byte, now points.Timestamp) {
 		switch {
 		case w.flight != nil:
 			w.flight.outlet.answered()
-			l.decided(w.flight, &resp)
+			w.flight.leg.decided(w.flight, &resp)
 		case w.item != nil:
 			w.item.outlet.answered()
-			l.acknowledged(w.item, &resp)
+			w.item.leg.acknowledged(w.item, &resp)
+		case w.notice:
+			w.outlet.inFlight--
+			l.noticed(resp.Reason)
 		default:
 			w.outlet.inFlight--
 			w.outlet.greeted(resp.Reason, now)
@@ -375,8 +487,7 @@ func (f *flight) agrees(echo *points.Request, resp *points.Response) bool {
 // decided nothing: that is a time-out of ours. mu is held.
 func (l *leg) decided(f *flight, resp *points.Response) {
 	if resp.Reason == points.NoAnswer || resp.Reason == points.IssuerTimeout {
-		l.late[f.key] = f.view.Position
-		l.submit(f, book.Command{Kind: book.KindOwe})
+		l.doubt(f)
 		return
 	}
 	l.submit(f, verdict(resp, f.view.Asked))
@@ -400,7 +511,7 @@ func verdict(resp *points.Response, asked points.Amount) book.Command {
 
 // unexpected takes an answer that nobody waits for: a late one, or a stray. mu is held.
 func (l *leg) unexpected(key replyKey, resp *points.Response) {
-	position, ok := l.late[key]
+	about, ok := l.late[key]
 	if !ok {
 		l.of.metrics.strays.WithLabelValues(l.name, strayUnknown).Inc()
 		return
@@ -410,10 +521,10 @@ func (l *leg) unexpected(key replyKey, resp *points.Response) {
 	}
 	l.of.metrics.late.WithLabelValues(l.name).Inc()
 	cmd := verdict(resp, 0)
-	cmd.Original, cmd.At = position, l.of.opts.Clock()
-	l.after = append(l.after, func() {
-		l.of.opts.Ledger.Submit(&cmd, func(*book.Outcome) { l.notice(position) })
-	})
+	cmd.Original, cmd.At = about.position, l.of.opts.Clock()
+	l.after = append(l.after, call{do: func() {
+		l.of.opts.Ledger.Submit(&cmd, func(*book.Outcome) { about.leg.notice(about.position) })
+	}})
 }
 
 // expired ends the wait for an answer. mu is held.
@@ -424,12 +535,14 @@ func (l *leg) expired(w await, now points.Timestamp) {
 		f := w.flight
 		f.outlet.inFlight--
 		f.outlet.path.breaker.Unanswered(now, l.profile.Breaker)
-		l.late[f.key] = f.view.Position
-		l.submit(f, book.Command{Kind: book.KindOwe})
+		f.leg.doubt(f)
 	case w.item != nil:
 		w.item.outlet.inFlight--
 		w.item.outlet.path.breaker.Unanswered(now, l.profile.Breaker)
-		l.postpone(w.item, now)
+		w.item.leg.postpone(w.item, now)
+	case w.notice:
+		w.outlet.inFlight--
+		l.repeatNotice(now)
 	default:
 		w.outlet.inFlight--
 		w.outlet.unheard(now)
@@ -438,22 +551,32 @@ func (l *leg) expired(w await, now points.Timestamp) {
 
 // lost ends the wait for every answer that should have come over o. mu is held.
 func (l *leg) lost(o *outlet, now points.Timestamp) {
-	for _, position := range slices.Sorted(maps.Keys(l.flights)) { // In the order of the journal.
-		if f := l.flights[position]; f.outlet == o {
-			if w, ok := l.pending.Take(f.key); ok {
-				l.expired(w, now)
+	for _, name := range slices.Sorted(maps.Keys(l.legs)) {
+		home := l.legs[name]
+		for _, position := range slices.Sorted(maps.Keys(home.flights)) { // In the order of the journal.
+			if f := home.flights[position]; f.outlet == o {
+				if w, ok := l.pending.Take(f.key); ok {
+					l.expired(w, now)
+				}
 			}
 		}
-	}
-	for _, it := range l.order {
-		if it.outlet == o {
-			if w, ok := l.pending.Take(it.key); ok {
-				l.expired(w, now)
+		for _, it := range home.order {
+			if it.outlet == o {
+				if w, ok := l.pending.Take(it.key); ok {
+					l.expired(w, now)
+				}
 			}
 		}
 	}
 	if _, ok := l.pending.Take(o.key); ok {
 		o.inFlight--
+	}
+	if w, ok := l.pending.Take(l.notice201.key); ok {
+		if w.outlet == o {
+			l.expired(w, now)
+		} else if err := l.pending.Add(l.notice201.key, w.due, w); err != nil {
+			l.expired(w, now) // There is no room to wait.
+		}
 	}
 }
 
@@ -537,7 +660,7 @@ func (l *leg) advance(now points.Timestamp) (wait time.Duration, dials []*outlet
 		if len(l.again) > 0 {
 			next = min(next, l.againAt)
 		}
-		next = min(next, l.sendOwed(now))
+		next = min(next, l.sendOwed(now), l.tell(now))
 		for _, p := range l.paths {
 			due, more := p.advance(now)
 			next, dials = min(next, due), append(dials, more...)

@@ -65,6 +65,9 @@ type StandIn struct {
 	MaxDay    points.Amount // for one card, programme and business date; 0: no limit
 	MaxCount  uint32        // likewise
 	Refused   map[points.CardToken]bool
+	// AfterTimeout approves also what the host was asked and has not answered. Its
+	// reversal goes out first, then the advice, so that it never counts both.
+	AfterTimeout bool
 }
 
 // IssuersOptions is what [Issuers] are made of.
@@ -90,6 +93,9 @@ type Issuers struct {
 	opts    IssuersOptions
 	metrics *issuerMetrics
 	wake    chan struct{} // capacity 1: something may be due
+	room    *room
+	// Those who dial our own listeners; see cutover.go.
+	partners partners
 
 	mu   sync.Mutex // guards legs
 	legs map[string]*leg
@@ -107,7 +113,7 @@ func NewIssuers(opts IssuersOptions) (*Issuers, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Issuers{opts: opts, metrics: m, wake: make(chan struct{}, 1), legs: make(map[string]*leg)}
+	s := &Issuers{opts: opts, metrics: m, wake: make(chan struct{}, 1), room: newRoom(), legs: make(map[string]*leg)}
 	if err := s.Reload(opts.Links); err != nil {
 		return nil, err
 	}
@@ -307,6 +313,7 @@ func (s *Issuers) round(ctx context.Context) (wait time.Duration, dials []*outle
 		due, more := l.advance(now)
 		wait, dials = min(wait, due), append(dials, more...)
 	}
+	wait = min(wait, since(s.partners.advance(now, s.opts.Log), now))
 	return wait, dials, nil
 }
 

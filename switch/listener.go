@@ -64,6 +64,10 @@ func (l *Listener) Frames(c *link.Conn, frames [][]byte) {
 			c.Drop()
 			continue
 		}
+		if l.answers(c, frame) {
+			c.Drop()
+			continue
+		}
 		l.s.handle(session, c, frame, now)
 	}
 	session.handOn()
@@ -79,8 +83,21 @@ func (s *session) handOn() {
 	s.asks = s.asks[:0]
 }
 
+// answers takes a frame that answers a message of ours: a partner's system is told of
+// cut-overs. It reports false for everything else.
+func (l *Listener) answers(c *link.Conn, frame []byte) bool {
+	if l.door != points.DoorHost || l.s.opts.Issuers == nil {
+		return false
+	}
+	mti, ok := l.dialect.MTI(frame)
+	return ok && dialect.IsAnswer(mti) && l.s.opts.Issuers.partners.answered(c, frame)
+}
+
 // Closed logs why a connection ended, unless it ended as connections do.
 func (l *Listener) Closed(c *link.Conn, reason error) {
+	if issuers := l.s.opts.Issuers; issuers != nil {
+		issuers.partners.left(c)
+	}
 	level := slog.LevelWarn
 	if errors.Is(reason, link.ErrPeerClosed) || errors.Is(reason, link.ErrIdle) || errors.Is(reason, link.ErrShutdown) {
 		level = slog.LevelDebug
@@ -100,6 +117,7 @@ func (s *Switch) handle(session *session, c *link.Conn, frame []byte, now points
 	}
 	x.table = s.opts.Router.Table()
 	acceptor, reason := s.admit(x.table, &x.req)
+	x.acceptor = acceptor
 	if acceptor.Acquirer != nil {
 		x.resp.Acquirer = acceptor.Acquirer.ID
 	}
@@ -114,7 +132,11 @@ func (s *Switch) handle(session *session, c *link.Conn, frame []byte, now points
 	if s.network(x, acceptor) {
 		return
 	}
-	if reason := s.command(x, acceptor); !reason.Approved() {
+	about, reason := s.batch(x, acceptor, frame)
+	if !about {
+		reason = s.command(x, acceptor)
+	}
+	if !reason.Approved() {
 		if x.cmd.RepeatOnly {
 			reason = points.NotFresh
 		}

@@ -17,11 +17,19 @@ type metrics struct {
 	unanswered prometheus.Counter
 	malformed  *prometheus.CounterVec
 	repeats    prometheus.Counter
+	closes     *prometheus.CounterVec
+	uploaded   prometheus.Counter
 
 	// Counters that were used before, by function and reason, so that the path
 	// of an authorisation looks up no label.
 	known [256][256]atomic.Pointer[prometheus.Counter]
 }
+
+// Results of a close.
+const (
+	closeEqual   = "equal"
+	closeUnequal = "unequal"
+)
 
 func newMetrics(registerer prometheus.Registerer) (*metrics, error) {
 	m := &metrics{
@@ -42,10 +50,19 @@ func newMetrics(registerer prometheus.Registerer) (*metrics, error) {
 			Name: "lianfen_requests_repeated_total", Help: "Requests that were answered as they were the first time.",
 		}),
 	}
+	m.closes = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "lianfen_batch_closes_total", Help: "Batches of terminals and dates of partners that were closed, by whether the sender's totals are ours.",
+	}, []string{"result"})
+	m.uploaded = prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "lianfen_batch_uploaded_items_total", Help: "Transactions that terminals have sent up after unequal totals.",
+	})
+	for _, result := range []string{closeEqual, closeUnequal} {
+		m.closes.WithLabelValues(result) // So that an alert sees the first one.
+	}
 	if registerer == nil {
 		return m, nil
 	}
-	for _, c := range []prometheus.Collector{m.requests, m.latency, m.unanswered, m.malformed, m.repeats} {
+	for _, c := range []prometheus.Collector{m.requests, m.latency, m.unanswered, m.malformed, m.repeats, m.closes, m.uploaded} {
 		if err := registerer.Register(c); err != nil {
 			return nil, fmt.Errorf("switch: register metrics: %w", err)
 		}

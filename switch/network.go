@@ -15,6 +15,9 @@ func (s *Switch) network(x *exchange, acceptor router.Acceptor) bool {
 	switch x.req.Function {
 	case points.SignOn:
 		if x.req.Door != points.DoorTerminal {
+			if issuers := s.opts.Issuers; issuers != nil {
+				issuers.partners.signedOn(x.conn, x.session.listener.name, x.session.listener.dialect, &x.req)
+			}
 			x.answer(points.Approved)
 			return true
 		}
@@ -24,7 +27,13 @@ func (s *Switch) network(x *exchange, acceptor router.Acceptor) bool {
 		}
 		x.submit()
 		return true
+	case points.Download:
+		s.download(x, acceptor)
+		return true
 	case points.SignOff, points.Echo, points.CutOverNotice, points.EarnConfirm:
+		if issuers := s.opts.Issuers; issuers != nil && x.req.Function == points.SignOff {
+			issuers.partners.left(x.conn)
+		}
 		x.session.handOn() // An echo comes back when what came before it is on its way.
 		x.answer(points.Approved)
 		return true

@@ -70,6 +70,7 @@ var outletStates = [...]string{outletDown: "down", outletDialling: "dialling", o
 // reload puts profile in force.
 func (l *leg) reload(profile *LinkProfile) {
 	l.do(func() {
+		l.legs[l.name] = l
 		l.profile = profile
 		for _, p := range l.paths {
 			p.removed = !slices.ContainsFunc(profile.Paths, func(q PathProfile) bool { return q.Name == p.profile.Name })
@@ -454,6 +455,7 @@ type LinkState struct {
 	Breaker   string        `json:"breaker"` // closed or open
 	Owed      int           `json:"owed"`    // to the host, by all its connections
 	OldestFor time.Duration `json:"oldest_for"`
+	CutOver   string        `json:"cut_over,omitempty"` // how the notice of the last cut-over went
 }
 
 // Links tells how the connections are; a path without one has a line too.
@@ -463,7 +465,7 @@ func (s *Issuers) Links() []LinkState {
 	for _, l := range s.all() {
 		l.mu.Lock()
 		for _, p := range l.paths {
-			line := LinkState{Link: l.name, Path: p.profile.Name, Peer: p.profile.Address, State: "down", Breaker: "closed", Owed: len(l.order), OldestFor: l.oldest(now)}
+			line := LinkState{Link: l.name, Path: p.profile.Name, Peer: p.profile.Address, State: "down", Breaker: "closed", Owed: len(l.order), OldestFor: l.oldest(now), CutOver: l.notice201.String()}
 			if !p.breaker.Ready(now) {
 				line.Breaker = "open"
 			}
@@ -480,5 +482,5 @@ func (s *Issuers) Links() []LinkState {
 		}
 		l.mu.Unlock()
 	}
-	return states
+	return append(states, s.partners.states()...)
 }

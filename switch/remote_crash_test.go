@@ -83,7 +83,7 @@ func newDay(t *testing.T, seed int, did map[string]int) *day {
 	link := far(there.address)
 	link.Retry, link.GiveUp = []time.Duration{5 * time.Second}, 100*time.Hour
 	link.Breaker.Failures = 1000
-	link.StandIn = pointswitch.StandIn{Programs: []points.ProgramID{903}, MaxAmount: 30}
+	link.StandIn = pointswitch.StandIn{Programs: []points.ProgramID{903}, MaxAmount: 30, AfterTimeout: seed%2 == 1}
 	h := &house{
 		t: t, disk: vfs.NewCrashableMem(), cardKey: certs.NewCardKey([32]byte{1, 2, 3}), log: newLines(),
 		links: []pointswitch.LinkProfile{link},

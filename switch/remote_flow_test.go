@@ -13,6 +13,7 @@ import (
 
 	"github.com/lianfen/lianfen/ledger/book"
 	"github.com/lianfen/lianfen/points"
+	"github.com/lianfen/lianfen/router"
 	pointswitch "github.com/lianfen/lianfen/switch"
 	"github.com/lianfen/lianfen/switch/dialect"
 )
@@ -24,7 +25,7 @@ import (
 //	ask FUNCTION [as=NAME] ...       a request; see story.request for its arguments
 //	                                 later: it is on its way, and comes with again
 //	again NAME                       the same bytes once more, under the name again
-//	undo NAME [as=NAME]              the acquirer's reversal of a request
+//	undo NAME [as=NAME] [actual=N]   the acquirer's reversal of a request; actual of it stands
 //	hears NAME                       the answer to a request of the acquirer
 //	gets [as=NAME]                   the next message that the issuer is sent
 //	silence                          ... there is none
@@ -35,15 +36,23 @@ import (
 //	resolve NAME stands|gone         the operators end what was left to them
 //	links                            how the connections are
 //	program NUMBER status=WORD       the operators close a programme, or open it
+//	route LINKS                      the cards' route lists links to the issuer
+//	at main|reserve                  from here on "the issuer" is its host at that link
+//	cutover DATE                     the business date changes
 func TestIssuerFlows(t *testing.T) {
 	datadriven.Walk(t, "testdata/issuers", func(t *testing.T, path string) {
-		s := newRemoteStory(t, strings.Contains(path, "stand_in"))
+		s := newRemoteStory(t, strings.Contains(path, "stand_in"), strings.Contains(path, "doubt"))
+		if strings.Contains(path, "routes") {
+			s.withReserve()
+		}
 		datadriven.RunTest(t, path, func(t *testing.T, td *datadriven.TestData) string {
 			s.t, s.h.t, s.there.t = t, t, t
 			return s.act(td)
 		})
 		s.h.verify()
-		s.there.hangUp()
+		for _, host := range s.hosts {
+			host.hangUp()
+		}
 		s.h.stop()
 		requireNoCards(t, s.h.log.text())
 	})
@@ -59,21 +68,33 @@ func requireNoCards(t *testing.T, log string) {
 type remoteStory struct {
 	story
 	there *host
+	hosts map[string]*host
 	asked map[string]*peer          // of the acquirer's requests, by name
 	told  map[string]points.Request // what the issuer was sent, by name
 	early map[string][]byte         // answers that came while another was waited for
 }
 
-func newRemoteStory(t testing.TB, standIn bool) *remoteStory {
+func newRemoteStory(t testing.TB, standIn, doubtful bool) *remoteStory {
 	h, there := withIssuer(t, func(p *pointswitch.LinkProfile) {
 		if standIn {
-			p.StandIn = pointswitch.StandIn{Programs: []points.ProgramID{903}, MaxAmount: 100, MaxDay: 150, MaxCount: 3}
+			p.StandIn = pointswitch.StandIn{Programs: []points.ProgramID{903}, MaxAmount: 100, MaxDay: 150, MaxCount: 3, AfterTimeout: doubtful}
 		}
 	})
 	return &remoteStory{
 		story: story{t: t, h: h, pos: dialect.Pos(), host: dialect.Host(), peers: make(map[string]*peer), sent: make(map[string]*sent)},
-		early: make(map[string][]byte), there: there, asked: make(map[string]*peer), told: make(map[string]points.Request),
+		early: make(map[string][]byte), there: there, hosts: map[string]*host{"main": there}, asked: make(map[string]*peer), told: make(map[string]points.Request),
 	}
+}
+
+// withReserve gives the issuer a second host, at the end of another link.
+func (s *remoteStory) withReserve() {
+	there := newHost(s.t)
+	reserve := far(there.address)
+	reserve.Name, reserve.Institution, reserve.Paths = "reserve", 30000002, reserve.Paths[:1]
+	reserve.Paths[0].Name = "reserve"
+	s.hosts["reserve"] = there
+	s.h.links = append(s.h.links, reserve)
+	require.NoError(s.t, s.h.issuers.Reload(s.h.links))
 }
 
 func (s *remoteStory) act(td *datadriven.TestData) string {
@@ -90,6 +111,15 @@ func (s *remoteStory) act(td *datadriven.TestData) string {
 		return s.h.linkStates()
 	case "links":
 		return s.h.linkStates()
+	case "route":
+		links, err := router.ParseLinks(strings.ReplaceAll(name, "/", ","))
+		require.NoError(s.t, err)
+		s.h.put(book.Entry{Route: &book.Route{Prefix: "99", Issuer: remote, Links: links}})
+		return ""
+	case "at":
+		s.there = s.hosts[name]
+		s.there.t = s.t
+		return ""
 	case "ask":
 		return s.ask(td)
 	case "again":
@@ -128,6 +158,13 @@ func (s *remoteStory) act(td *datadriven.TestData) string {
 		return s.books()
 	case "program":
 		return s.changeProgram(td)
+	case "cutover":
+		date, err := points.ParseBusinessDate(name)
+		require.NoError(s.t, err)
+		s.h.do(book.Command{Kind: book.KindCutOver, Date: date})
+		s.h.issuers.CutOver(date)
+		s.h.round()
+		return s.h.linkStates()
 	case "resolve":
 		return s.resolve(td, name)
 	default:
@@ -191,6 +228,17 @@ func (s *remoteStory) undo(td *datadriven.TestData, name string) string {
 	req := first.req
 	req.Function, req.Reversed, req.Envelope.MTI = points.Reversal, first.req.Function, 0
 	copy(req.Answer[:], "98")
+	if td.HasArg("actual") {
+		var actual int64
+		td.ScanArgs(s.t, "actual", &actual)
+		req.Actual = points.Amount(actual)
+		req.Original = points.Original{
+			Present: true, MTI: first.req.Envelope.MTI, STAN: first.req.STAN, Transmission: first.req.Transmission, Acquirer: first.req.Acquirer,
+		}
+		req.Mark(90)
+		s.stan++
+		req.STAN = s.stan // A second part is another request.
+	}
 	require.NoError(s.t, first.dialect.Complete(&req))
 	frame, err := first.dialect.AppendRequest(nil, &req)
 	require.NoError(s.t, err)
@@ -228,12 +276,21 @@ func (s *remoteStory) gets(td *datadriven.TestData) string {
 	s.told[name] = req
 	var out strings.Builder
 	f := req.Function
+	if f == points.CutOverNotice {
+		return fmt.Sprintf("%04d %v DE15 %04d  DE7 %010d DE11 %v DE32 %d\n", req.Envelope.MTI, f, req.Settlement, req.Transmission, req.STAN, req.Acquirer)
+	}
 	if f == points.Reversal {
 		f = req.Reversed
 		out.WriteString("reversal of ")
 	}
 	fmt.Fprintf(&out, "%v %d in %d", f, req.Amount, req.Program)
 	line := fmt.Sprintf("%04d %s  DE7 %010d DE11 %v DE37 %s DE32 %d DE33 %d", req.Envelope.MTI, out.String(), req.Transmission, req.STAN, req.RRN, req.Acquirer, req.Forwarder)
+	if req.Actual != 0 {
+		line += fmt.Sprintf("  of which %d stand", req.Actual)
+	}
+	if !req.TargetPAN.IsZero() {
+		line += "  to another card"
+	}
 	if o := req.Original; o.Present {
 		line += fmt.Sprintf("  about %04d DE7 %010d DE11 %v", o.MTI, o.Transmission, o.STAN)
 	}

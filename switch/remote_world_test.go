@@ -156,11 +156,14 @@ func (h *house) furnishFar() {
 // round lets the issuers' leg do what is due, until there is nothing more.
 func (h *house) round() {
 	h.t.Helper()
-	for more, n := true, 0; more; n++ {
+	for quiet, n := 0, 0; quiet < 2; n++ { // Twice: what came in between may be on its way through the ledger.
 		require.Less(h.t, n, 100, "the leg does not come to rest")
-		var err error
-		_, more, err = h.issuers.Round(h.t.Context())
+		_, more, err := h.issuers.Round(h.t.Context())
 		require.NoError(h.t, err)
+		quiet++
+		if more {
+			quiet = 0
+		}
 		h.view(func(*book.Book) {}) // What was submitted is durable, and told.
 	}
 }
@@ -187,15 +190,20 @@ func (h *house) up(there *host) {
 // down cuts the host off and waits until the switch has seen it.
 func (h *house) down(there *host) {
 	h.t.Helper()
+	before := strings.Count(h.linkStates(), " up ")
 	there.hangUp()
-	require.Eventually(h.t, func() bool { return !strings.Contains(h.linkStates(), "up") }, patience, time.Millisecond)
+	require.Eventually(h.t, func() bool { return strings.Count(h.linkStates(), " up ") < before }, patience, time.Millisecond)
 	h.round()
 }
 
 func (h *house) linkStates() string {
 	var out strings.Builder
 	for _, l := range h.issuers.Links() {
-		out.WriteString(l.Path + " " + l.State + " breaker " + l.Breaker + "\n")
+		out.WriteString(l.Path + " " + l.State + " breaker " + l.Breaker)
+		if l.CutOver != "" {
+			out.WriteString(", cut-over to " + l.CutOver)
+		}
+		out.WriteString("\n")
 	}
 	return out.String()
 }

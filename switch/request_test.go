@@ -2,6 +2,7 @@ package pointswitch_test
 
 import (
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -22,6 +23,7 @@ const pinBlock = "\x5b\xa6\xcd\x53\x74\xca\x73\x66"
 //	by38=NAME      host: the original by DE38 and the card alone
 //	by61=NAME      pos: the original by DE61 alone
 //	sent=DURATION  host: DE7 lies so far from now
+//	debits=A/N     of a close: amount and number; credits, undone_debits, undone_credits too
 //	spoil=(A,B)    the frame has B where it has A last
 //	drop=N         the frame lacks DE N
 func (s *story) request(td *datadriven.TestData) points.Request {
@@ -43,6 +45,9 @@ func (s *story) request(td *datadriven.TestData) points.Request {
 	}
 	for _, arg := range td.CmdArgs[1:] {
 		s.argument(&req, td, arg.Key, arg.Vals)
+	}
+	if req.Function == points.BatchClose && host {
+		req.RRN, req.Terminal, req.Merchant = [12]byte{}, points.TerminalID{}, points.MerchantID{}
 	}
 	if req.Function == points.SignOn || req.Function == points.Refund || req.Function == points.BatchClose {
 		copy(req.Operator[:], "001")
@@ -107,6 +112,31 @@ func (s *story) argument(req *points.Request, td *datadriven.TestData, key strin
 		s.name(req, td, key, value)
 	case "target":
 		req.Target = points.ProgramID(integer(s.t, value))
+	case "debits", "credits": // amount/count
+		parts := strings.Split(value, "/")
+		side := points.DebitSide
+		if key == "credits" {
+			side = points.CreditSide
+		}
+		req.Totals.Add(side, points.Amount(integer(s.t, parts[0])), uint32(integer(s.t, parts[1])))
+	case "undone_debits", "undone_credits":
+		parts := strings.Split(value, "/")
+		side := points.DebitSide
+		if key == "undone_credits" {
+			side = points.CreditSide
+		}
+		req.Undone.Add(side, points.Amount(integer(s.t, parts[0])), uint32(integer(s.t, parts[1])))
+	case "net":
+		req.Net = points.Amount(integer(s.t, value))
+		req.Mark(97)
+	case "date": // DE15
+		req.Settlement = uint32(integer(s.t, value))
+	case "items": // of the end of an upload
+		req.Totals.DebitCount = uint32(integer(s.t, value))
+	case "network":
+		req.NetworkCode = uint16(integer(s.t, value))
+	case "from": // of a black list
+		copy(req.Product[:], value)
 	case "kind":
 		req.Kind = uint8(integer(s.t, value))
 	default:

@@ -1,6 +1,8 @@
 package pointswitch
 
 import (
+	"cmp"
+	"container/heap"
 	"log/slog"
 	"slices"
 	"time"
@@ -18,15 +20,21 @@ import (
 // time. Cards do not wait for each other: a message that the host cannot stomach holds
 // up its own card only, until its time is over.
 type saf struct {
-	items   map[points.Position]*item
-	order   []*item           // ascending by when it became owed
-	notices []points.Position // that refresh has to look at
+	items    map[points.Position]*item
+	order    []*item                      // ascending by when it became owed
+	byCard   map[points.CardToken][]*item // likewise; only the first of each is sent
+	ready    dueItems                     // those first ones that are not on their way
+	underWay int                          // items that were sent and are not acknowledged
+	notices  []points.Position            // that refresh has to look at
 }
 
-func newSAF() saf { return saf{items: make(map[points.Position]*item)} }
+func newSAF() saf {
+	return saf{items: make(map[points.Position]*item), byCard: make(map[points.CardToken][]*item)}
+}
 
 // item is one thing that is owed.
 type item struct {
+	leg     *leg
 	view    book.RemoteView
 	attempt int // how often it was sent, at least
 	due     points.Timestamp
@@ -34,6 +42,110 @@ type item struct {
 	key     replyKey
 	state   itemState
 	late    replyKey // of the answer to the request itself
+	place   int      // in ready, from 1; 0: it is not there
+}
+
+// dueItems is a heap, the one that is due first in front.
+type dueItems []*item
+
+// Len is part of heap.Interface.
+func (d dueItems) Len() int { return len(d) }
+
+// Less is part of heap.Interface.
+func (d dueItems) Less(i, j int) bool {
+	if d[i].due != d[j].due {
+		return d[i].due < d[j].due
+	}
+	return d[i].since() < d[j].since()
+}
+
+// Swap is part of heap.Interface.
+func (d dueItems) Swap(i, j int) {
+	d[i], d[j] = d[j], d[i]
+	d[i].place, d[j].place = i+1, j+1
+}
+
+// Push is part of heap.Interface.
+func (d *dueItems) Push(x any) {
+	if it, ok := x.(*item); ok {
+		*d = append(*d, it)
+		it.place = len(*d)
+	}
+}
+
+// Pop is part of heap.Interface.
+func (d *dueItems) Pop() any {
+	it := (*d)[len(*d)-1]
+	(*d)[len(*d)-1] = nil
+	*d = (*d)[:len(*d)-1]
+	it.place = 0
+	return it
+}
+
+// earlier orders items by when they became owed, which is when a command was posted:
+// no two are alike.
+func earlier(a, b *item) int { return cmp.Compare(a.since(), b.since()) }
+
+// insert adds an item. mu is held.
+func (l *leg) insert(it *item) {
+	at, _ := slices.BinarySearchFunc(l.order, it, earlier)
+	l.order = slices.Insert(l.order, at, it)
+	card := it.view.Card
+	if line := l.byCard[card]; len(line) > 0 {
+		l.unready(line[0]) // It may be the first no more.
+	}
+	at, _ = slices.BinarySearchFunc(l.byCard[card], it, earlier)
+	l.byCard[card] = slices.Insert(l.byCard[card], at, it)
+	l.first(card)
+}
+
+// remove takes an item out. mu is held.
+func (l *leg) remove(it *item) {
+	if at, found := slices.BinarySearchFunc(l.order, it, earlier); found {
+		l.order = slices.Delete(l.order, at, at+1)
+	}
+	l.unready(it)
+	card := it.view.Card
+	line := l.byCard[card]
+	if at, found := slices.BinarySearchFunc(line, it, earlier); found {
+		line = slices.Delete(line, at, at+1)
+	}
+	if len(line) == 0 {
+		delete(l.byCard, card)
+		return
+	}
+	l.byCard[card] = line
+	l.first(card)
+}
+
+// first makes the first item of a card ready, if it waits. mu is held.
+func (l *leg) first(card points.CardToken) {
+	if it := l.byCard[card][0]; it.state == itemWaits && it.place == 0 {
+		heap.Push(&l.ready, it)
+	}
+}
+
+func (l *leg) unready(it *item) {
+	if it.place > 0 {
+		heap.Remove(&l.ready, it.place-1)
+	}
+}
+
+// enter changes the state of an item. mu is held.
+func (l *leg) enter(it *item, state itemState) {
+	if it.state == itemSent {
+		l.underWay--
+		l.of.Wake() // There is room for another one.
+	}
+	l.unready(it)
+	it.state = state
+	switch state {
+	case itemSent:
+		l.underWay++
+	case itemWaits:
+		l.first(it.view.Card)
+	case itemJudged:
+	}
 }
 
 type itemState uint8
@@ -54,7 +166,7 @@ func (l *leg) notice(position points.Position) {
 // recovered is notice for what the last process has left: it may have been sent.
 func (l *leg) recovered(position points.Position) {
 	l.do(func() {
-		l.items[position] = &item{attempt: 1}
+		l.items[position] = &item{leg: l, attempt: 1}
 		l.notices = append(l.notices, position)
 	})
 }
@@ -72,7 +184,8 @@ func (l *leg) owes(view book.RemoteView) {
 	if known != nil && known.state != 0 {
 		if known.view.Phase == view.Phase && known.view.OwedBy == view.OwedBy {
 			if known.state == itemJudged { // The journal has not taken the end of it.
-				known.state, known.due = itemWaits, l.of.opts.Clock().Add(l.pause(known.attempt))
+				known.due = l.of.opts.Clock().Add(l.pause(known.attempt))
+				l.enter(known, itemWaits)
 			}
 			return
 		}
@@ -81,18 +194,17 @@ func (l *leg) owes(view book.RemoteView) {
 	}
 	it := known
 	if it == nil {
-		it = &item{}
+		it = &item{leg: l}
 	}
 	it.view, it.state, it.due = view, itemWaits, l.of.opts.Clock()
-	if unwritable == nil { // What cannot be written was never sent, and is not answered.
+	// What cannot be written was never sent, and is not answered; and once the request is
+	// replaced by its advice, an answer to it says nothing any more.
+	if unwritable == nil && (view.Phase == book.RemoteOwed || view.Name.Position == view.Position) {
 		it.late = late
-		l.late[late] = view.Position
+		l.late[late] = lateness{l, view.Position}
 	}
 	l.items[view.Position] = it
-	at, _ := slices.BinarySearchFunc(l.order, it, func(a, b *item) int {
-		return int(a.since().Sub(b.since()) / time.Microsecond)
-	})
-	l.order = slices.Insert(l.order, at, it)
+	l.insert(it)
 	l.of.metrics.owed(l.name, it.kind(), 1)
 }
 
@@ -111,20 +223,19 @@ func (l *leg) forget(it *item, position points.Position) {
 	if it == nil || it.state == 0 {
 		return
 	}
-	l.takeBack(it)
+	l.recall(it)
+	l.enter(it, itemJudged)
 	delete(l.late, it.late)
-	if at := slices.Index(l.order, it); at >= 0 {
-		l.order = slices.Delete(l.order, at, at+1)
-	}
+	l.remove(it)
 	l.of.metrics.owed(l.name, it.kind(), -1)
 }
 
-// takeBack ends the wait for the answer to an item. mu is held.
-func (l *leg) takeBack(it *item) {
+// recall waits no more for the answer to an item. mu is held.
+func (l *leg) recall(it *item) {
 	if it.state != itemSent {
 		return
 	}
-	if _, ok := l.pending.Take(it.key); ok {
+	if _, ok := it.outlet.path.leg.pending.Take(it.key); ok {
 		it.outlet.inFlight--
 		it.outlet.path.breaker.Abandoned()
 	}
@@ -139,32 +250,29 @@ func (l *leg) pause(attempt int) time.Duration {
 // sendOwed sends what is due, and returns when more will be. mu is held.
 func (l *leg) sendOwed(now points.Timestamp) points.Timestamp {
 	next := now.Add(time.Minute)
-	underWay := 0
 	for _, it := range l.order {
-		if it.state == itemSent {
-			underWay++
+		if end := it.since().Add(l.profile.GiveUp); now < end {
+			next = min(next, end)
+			break
+		}
+		if it.state != itemJudged {
+			l.giveUp(it)
 		}
 	}
-	seen := make(map[points.CardToken]bool)
-	for _, it := range l.order {
-		first := !seen[it.view.Card]
-		seen[it.view.Card] = true
-		end := it.since().Add(l.profile.GiveUp)
-		switch {
-		case it.state == itemJudged:
-		case now >= end:
-			l.giveUp(it)
-		case !first || it.state == itemSent:
-			next = min(next, end)
-		case now < it.due:
-			next = min(next, it.due, end)
-		case underWay < l.profile.RetryInFlight:
-			if l.sendItem(it, now) {
-				underWay++
-			}
-			// Without a connection its coming up calls for the next look, and the
-			// breaker's rest, or a written fault's, is not so precise.
-			next = min(next, now.Add(time.Second), end)
+	for len(l.ready) > 0 {
+		it := l.ready[0]
+		if now < it.due {
+			next = min(next, it.due)
+			break
+		}
+		if l.underWay >= l.profile.RetryInFlight {
+			break // An answer, or its time-out, calls for the next look.
+		}
+		if !l.sendItem(it, now) && it.due <= now {
+			// A connection's coming up calls for the next look, and the breaker's rest, or
+			// a written fault's, is not so precise.
+			next = min(next, now.Add(time.Second))
+			break
 		}
 	}
 	l.of.metrics.age(l.name, l.oldest(now))
@@ -181,7 +289,7 @@ func (l *leg) oldest(now points.Timestamp) time.Duration {
 
 // sendItem sends one thing that is owed; false when there is no connection for it.
 func (l *leg) sendItem(it *item, now points.Timestamp) bool {
-	o, _ := l.choose(now)
+	o, _ := l.choose(&it.view, now)
 	if o == nil {
 		return false
 	}
@@ -201,15 +309,18 @@ func (l *leg) sendItem(it *item, now points.Timestamp) bool {
 		return false
 	}
 	it.attempt++
-	it.state, it.outlet, it.key = itemSent, o, key
+	it.outlet, it.key = o, key
+	l.enter(it, itemSent)
 	l.of.metrics.resent.WithLabelValues(l.name, it.kind()).Inc()
 	return true
 }
 
 // postpone lets an item wait for its next sending. mu is held.
 func (l *leg) postpone(it *item, now points.Timestamp) {
-	it.state, it.outlet = itemWaits, nil
+	it.outlet = nil
 	it.due = now.Add(l.pause(it.attempt))
+	l.enter(it, itemWaits)
+	l.plan(it.due)
 }
 
 // acknowledged enters the host's answer to what it was owed, where that ends it. mu is
@@ -244,7 +355,7 @@ func ends(it *item, reason points.Reason, unknownEnds bool) bool {
 
 // giveUp leaves an item to the operators. mu is held.
 func (l *leg) giveUp(it *item) {
-	l.takeBack(it)
+	l.recall(it)
 	l.of.metrics.givenUp.WithLabelValues(l.name).Inc()
 	l.of.opts.Log.Error("an issuer has not acknowledged what it is owed; the operators' queue has it",
 		slog.String("link", l.name), slog.Uint64("position", uint64(it.view.Position)), slog.String("kind", it.kind()), slog.Int("sent", it.attempt))
@@ -254,10 +365,10 @@ func (l *leg) giveUp(it *item) {
 // judge sends the end of an item into the journal; refresh sees what came of it. mu is
 // held.
 func (l *leg) judge(it *item, cmd book.Command) {
-	it.state = itemJudged
+	l.enter(it, itemJudged)
 	position := it.view.Position
 	cmd.Original, cmd.At = position, l.of.opts.Clock()
-	l.after = append(l.after, func() {
+	l.after = append(l.after, call{do: func() {
 		l.of.opts.Ledger.Submit(&cmd, func(*book.Outcome) { l.notice(position) })
-	})
+	}})
 }

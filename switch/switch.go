@@ -26,7 +26,9 @@ type Options struct {
 	CardKey  *certs.CardKey
 	Clock    points.Clock
 	Location *time.Location // of the terminals' clocks (DE12, DE13)
-	Issuers  *Issuers       // those with ledgers of their own; nil: none can be reached
+	// Parameters are what terminals download; see [Switch.Reload].
+	Parameters []TerminalParameters
+	Issuers    *Issuers // those with ledgers of their own; nil: none can be reached
 
 	// FreshnessAhead and FreshnessBehind bound how far a transmission time (DE7)
 	// may lie from now.
@@ -49,6 +51,8 @@ type Switch struct {
 	requests sync.Pool // of *exchange
 	approved atomic.Uint64
 	outbox   link.Outbox // of the ledger's committing goroutine
+	// What the terminals have been given; see download.go.
+	terminals attendance
 }
 
 // New makes a switch. It is an error to leave out what it is made of.
@@ -64,7 +68,7 @@ func New(opts Options) (*Switch, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Switch{opts: opts, metrics: m}
+	s := &Switch{opts: opts, metrics: m, terminals: attendance{rules: opts.Parameters, has: make(map[points.TerminalID]uint32)}}
 	s.requests.New = func() any { return s.newExchange() }
 	opts.Ledger.AfterGroup(s.outbox.Flush)
 	return s, nil

@@ -77,7 +77,9 @@ func (h *house) furnish() {
 			ID: 902, Issuer: airline, Name: "Miles", Status: book.Active, Alliance: true,
 			Rules: book.ProgramRules{MinRedeem: 100, MaxAmount: 5000, MaxRedeemDay: 6000, MaxRedeemCnt: 3},
 		}},
-		book.Entry{Program: &book.Program{ID: 903, Issuer: remote, Name: "Far", Status: book.Active}},
+		book.Entry{Program: &book.Program{
+			ID: 903, Issuer: remote, Name: "Far", Status: book.Active, Rules: book.ProgramRules{Transfer: true, TransferMax: 50, TransferDay: 60},
+		}},
 		book.Entry{Program: &book.Program{ID: 904, Issuer: bank, Name: "Past", Status: book.Closed}},
 		book.Entry{Program: &book.Program{
 			ID: 905, Issuer: bank, Name: "Stays", Status: book.Active,

@@ -13,6 +13,7 @@ import (
 	"github.com/lianfen/lianfen/internal/config"
 	"github.com/lianfen/lianfen/ledger/book"
 	"github.com/lianfen/lianfen/points"
+	"github.com/lianfen/lianfen/router"
 )
 
 // admin is what the operator commands share: which process, and how to print.
@@ -35,7 +36,7 @@ func newAdmin() *cobra.Command {
 	cmd.PersistentFlags().StringVar(&a.socket, "socket", "", "admin socket, instead of the configuration's")
 	cmd.PersistentFlags().BoolVar(&a.asJSON, "json", false, "print JSON")
 	cmd.AddCommand(a.status(), a.load(), a.list(), a.issuer(), a.acquirer(), a.program(), a.merchant(), a.terminal(), a.route(), a.member(), a.card(),
-		a.adjust(), a.cutOver(), a.totals(), a.links(), a.owed(), a.reload())
+		a.adjust(), a.cutOver(), a.totals(), a.links(), a.owed(), a.batch(), a.reload())
 	return cmd
 }
 
@@ -168,7 +169,11 @@ func directoryTable(d app.Directory) *table {
 		t.row("programme", e.ID, e.Status, e.Name, fmt.Sprintf("issuer %d", e.Issuer))
 	}
 	for _, e := range d.Merchants {
-		t.row("merchant", e.ID, e.Status, e.Name, fmt.Sprintf("acquirer %d, takes %v", e.Acquirer, e.Programs))
+		takes := fmt.Sprintf("acquirer %d, takes %v", e.Acquirer, e.Programs)
+		if len(e.Tender) > 0 {
+			takes += ", together " + router.FormatTender(e.Tender)
+		}
+		t.row("merchant", e.ID, e.Status, e.Name, takes)
 	}
 	for _, e := range d.Terminals {
 		t.row("terminal", e.ID, e.Status, "", "merchant "+e.Merchant.String())
@@ -180,6 +185,9 @@ func directoryTable(d app.Directory) *table {
 		}
 		if e.Only != 0 {
 			to += fmt.Sprintf(", programme %d only", e.Only)
+		}
+		if len(e.Links) > 0 {
+			to += ", by " + router.FormatLinks(e.Links)
 		}
 		t.row("route", e.Prefix, "", "", to)
 	}

@@ -29,7 +29,8 @@ the exit status is 0 only if all pass. docs/performance.md explains the figures.
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(newBenchAuth(), newBenchCodec(), newBenchLedger(), newBenchEcho(), newBenchGenerate(), newBenchReflect(), newBenchForget())
+	cmd.AddCommand(newBenchAuth(), newBenchRemote(), newBenchCodec(), newBenchLedger(), newBenchEcho(),
+		newBenchGenerate(), newBenchReflect(), newBenchApprove(), newBenchForget())
 	return cmd
 }
 
@@ -110,12 +111,59 @@ kill -9. Afterwards every approved answer has to be in the journal exactly once.
 	return cmd
 }
 
-func addLoadFlags(cmd *cobra.Command, opts *bench.AuthOptions) {
+func newBenchRemote() *cobra.Command {
+	var flags benchFlags
+	var opts bench.RemoteOptions
+	cmd := &cobra.Command{
+		Use:   "remote",
+		Short: "Measure authorisations that an issuer's own host decides, and one that misbehaves",
+		Long: `Start a switch on a new store, an issuer's host that approves at once, an echo and a
+load generator, each as a process of its own, and measure redemptions that the switch
+forwards: as many as go, and at a fixed rate from the time that each was due. Then the
+issuer is the simulator of lianfen issuer with every fault at once, and each request has
+to be answered all the same, and nothing owed in the end. Every approved answer has to
+be in the journal exactly once.`,
+		Example: `  lianfen bench remote
+  lianfen bench remote --quick
+  lianfen bench remote --links 4 --duration 5s --faulty 0 --json`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			quick := map[string]string{"duration": "300ms", "accounts": "10000"}
+			opts.Terminals = 1
+			if err := errors.Join(flags.quicken(cmd, quick), flags.valid(), validLoad(&opts.AuthOptions), validAccounts(opts.Accounts)); err != nil {
+				return err
+			}
+			if opts.Links < 1 || opts.Links > 64 || opts.Faulty < 0 || opts.Faulty > bench.MostFaulty {
+				return usage("--links is 1 to 64, --faulty 0 to %v", bench.MostFaulty)
+			}
+			return measure(cmd, &flags, func(ctx context.Context, progress bench.Progress) (*bench.Report, error) {
+				if err := completeAuth(&opts.AuthOptions, &flags, progress); err != nil {
+					return nil, err
+				}
+				return bench.Remote(ctx, opts)
+			})
+		},
+	}
+	flags.add(cmd, 5*time.Second)
+	addClosedLoadFlags(cmd, &opts.AuthOptions)
+	cmd.Flags().Uint64Var(&opts.Accounts, "accounts", 100_000, "cards")
+	cmd.Flags().IntVar(&opts.Links, "links", 4, "connections between the switch and the issuer")
+	cmd.Flags().Float64Var(&opts.Faulty, "faulty", 5, "percent of the messages that meet each fault of the issuer that misbehaves; 0: leave it out")
+	cmd.Flags().StringVar(&opts.Profile, "cpu-profile", "", "write the CPU profile of the switch to this file")
+	addFolderFlags(cmd, &opts.Dir, &opts.Keep)
+	return cmd
+}
+
+func addClosedLoadFlags(cmd *cobra.Command, opts *bench.AuthOptions) {
 	cmd.Flags().StringVar(&opts.Dialect, "dialect", "pos", "dialect of the frames: pos or host")
 	cmd.Flags().IntVar(&opts.Conns, "conns", 16, "connections")
 	cmd.Flags().IntVar(&opts.Depth, "depth", 128, "requests in flight on each connection")
-	cmd.Flags().IntVar(&opts.Terminals, "terminals", 512, "connections with one request in flight each")
 	cmd.Flags().Float64Var(&opts.Rate, "rate", 0, "requests a second of the open loop; 0: half of what the closed loop reached")
+}
+
+func addLoadFlags(cmd *cobra.Command, opts *bench.AuthOptions) {
+	addClosedLoadFlags(cmd, opts)
+	cmd.Flags().IntVar(&opts.Terminals, "terminals", 512, "connections with one request in flight each")
 }
 
 func validLoad(opts *bench.AuthOptions) error {
@@ -254,15 +302,25 @@ func newBenchGenerate() *cobra.Command {
 
 // newBenchReflect is the echo, as a process of its own.
 func newBenchReflect() *cobra.Command {
+	return listening("reflect", "Send frames back on the listening socket that was inherited", bench.Reflect)
+}
+
+// newBenchApprove is the issuer that approves at once, as a process of its own.
+func newBenchApprove() *cobra.Command {
+	return listening("approve", "Be an issuer's host that approves, on the listening socket that was inherited", bench.Approve)
+}
+
+// listening is a command that serves the listening socket that bench has left it.
+func listening(use, short string, serve func(context.Context, net.Listener) error) *cobra.Command {
 	return &cobra.Command{
-		Use: "reflect", Short: "Send frames back on the listening socket that was inherited", Hidden: true, Args: cobra.NoArgs,
+		Use: use, Short: short, Hidden: true, Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			file := os.NewFile(bench.InheritedFD, "listener")
 			ln, err := net.FileListener(file)
 			if err != nil {
 				return usage("there is no listening socket as file descriptor %d; this is for lianfen bench: %w", bench.InheritedFD, err)
 			}
-			return errors.Join(file.Close(), bench.Reflect(cmd.Context(), ln))
+			return errors.Join(file.Close(), serve(cmd.Context(), ln))
 		},
 	}
 }

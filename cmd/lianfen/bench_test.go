@@ -74,6 +74,29 @@ func TestBenchAuth(t *testing.T) {
 	}
 }
 
+// bench remote measures every line, finds every answer in the journal exactly once, and
+// leaves no request unanswered and nothing owed while the issuer misbehaves.
+func TestBenchRemote(t *testing.T) {
+	t.Setenv("TMPDIR", t.TempDir())
+	stdout, stderr, _ := lianfen(t, "bench", "remote", "--quick", "--accounts", "300", "--duration", "100ms", "--conns", "3", "--depth", "8", "--rounds", "1", "--json")
+	var report bench.Report
+	require.NoError(t, json.Unmarshal([]byte(stdout), &report), stdout+stderr)
+	require.Equal(t, "remote", report.Command)
+	var lines []string
+	for _, m := range report.Measurements {
+		lines = append(lines, m.Name) // How many fell into so short a window is the machine's affair.
+	}
+	require.Equal(t, []string{"echo of the same frames", "switch, remote issuer", "switch, remote issuer, open loop", "switch, issuer that misbehaves"}, lines)
+	require.Len(t, report.Checks, 6)
+	for _, c := range report.Checks[2:] {
+		require.True(t, c.Pass, "%s: %v", c.Name, c.Value)
+		require.NotContains(t, c.Name, "of 0 ")
+	}
+	left, err := os.ReadDir(os.Getenv("TMPDIR"))
+	require.NoError(t, err)
+	require.Empty(t, left)
+}
+
 // The other measurements print their tables, and JSON with the same checks.
 func TestBenchOthers(t *testing.T) {
 	t.Setenv("TMPDIR", t.TempDir())
@@ -134,6 +157,7 @@ func TestBenchRefuses(t *testing.T) {
 	for _, args := range []string{
 		"auth --dialect iso", "auth --conns 0", "auth --terminals 5001", "auth --depth 5000", "auth --accounts 0", "auth --duration 1ms",
 		"auth --rounds 0", "auth --rate -1", "codec --dialect iso", "ledger --accounts 100000000", "generate", "reflect",
+		"approve", "remote --links 0", "remote --faulty 15", "remote --depth 0",
 	} {
 		_, stderr, status := lianfen(t, append([]string{"bench"}, strings.Fields(args)...)...)
 		require.Equal(t, exitUsage, status, "%s: %s", args, stderr)

@@ -140,7 +140,7 @@ func TestScriptsPage(t *testing.T) {
 	_, stderr, status = lianfen(t, "admin", "load", "--config", "switch/lianfen.yaml", directory)
 	require.Zero(t, status, stderr)
 	blocks := regexp.MustCompile("(?s)```yaml\n(.*?)```").FindAllStringSubmatch(string(text), -1)
-	require.Len(t, blocks, 2)
+	require.Len(t, blocks, 3)
 	shown := ""
 	for _, block := range blocks {
 		require.NoError(t, os.WriteFile("script.yaml", []byte(block[1]), 0o600))

@@ -9,6 +9,7 @@ import (
 	"github.com/lianfen/lianfen/internal/app"
 	"github.com/lianfen/lianfen/ledger/book"
 	"github.com/lianfen/lianfen/points"
+	"github.com/lianfen/lianfen/router"
 )
 
 // One command for each kind of entry: it creates the entry, or changes the one
@@ -122,6 +123,10 @@ func (a *admin) merchant() *cobra.Command {
 	nameFlags(cmd, &e.Name, &e.NameZH)
 	cmd.Flags().Var(decimal(&e.MCC, 0), "mcc", "merchant category code")
 	cmd.Flags().Var(&programList{&e.Programs}, "program", "programme that it takes, the first choice first; may be repeated")
+	cmd.Flags().Func("tender", "terms on which programmes pay for one sale together, in order: 901, 902:3/2 (three points of 902 pay for two; default: one programme pays)", func(text string) (err error) {
+		e.Tender, err = router.ParseTender(text)
+		return err
+	})
 	statusFlag(cmd, &e.Status)
 	requireFlags(cmd, "id", "acquirer", "name", "program")
 	return cmd
@@ -147,6 +152,10 @@ func (a *admin) route() *cobra.Command {
 	cmd.Flags().StringVar(&e.Prefix, "prefix", "", "first digits of the card, 1 to 11")
 	cmd.Flags().Var(decimal((*uint64)(&e.Issuer), 0), "issuer", "issuer; 0: the programme's own")
 	cmd.Flags().Var(decimal((*uint16)(&e.Only), 0), "program", "for this programme only; 0: any")
+	cmd.Flags().Func("links", "links to an issuer with a ledger of its own, in order of preference: main*3+second, reserve (default: the issuer's link)", func(text string) (err error) {
+		e.Links, err = router.ParseLinks(text)
+		return err
+	})
 	requireFlags(cmd, "prefix")
 	return cmd
 }

@@ -496,6 +496,7 @@ func kindsInChinese() map[book.Kind]string {
 		book.KindDecay:   "积分衰减",
 		book.KindForward: "转发发卡方", book.KindConclude: "发卡方应答", book.KindStandIn: "代授权", book.KindOwe: "应答超时",
 		book.KindAcknowledge: "发卡方确认", book.KindGiveUp: "转人工处理", book.KindResolve: "人工处理",
+		book.KindCloseBatch: "批结算", book.KindUpload: "批上送", book.KindDownload: "参数下载",
 	}
 }
 

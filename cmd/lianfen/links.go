@@ -28,9 +28,9 @@ func (a *admin) links() *cobra.Command {
 					return err
 				}
 				var t table
-				t.row("LINK", "PATH", "PEER", "STATE", "IN FLIGHT", "BREAKER", "OWED", "OLDEST")
+				t.row("LINK", "PATH", "PEER", "STATE", "IN FLIGHT", "BREAKER", "OWED", "OLDEST", "CUT-OVER")
 				for _, l := range links {
-					t.row(l.Link, l.Path, l.Peer, l.State, l.InFlight, l.Breaker, l.Owed, l.OldestFor.Round(time.Second))
+					t.row(l.Link, l.Path, l.Peer, l.State, l.InFlight, l.Breaker, l.Owed, l.OldestFor.Round(time.Second), l.CutOver)
 				}
 				return t.write(cmd.OutOrStdout())
 			})

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"crypto/rand"
@@ -76,7 +75,7 @@ test cards.`,
 	f.BoolVar(&p.asJSON, "json", false, "print JSON")
 	cmd.Flags().StringVar(&p.script, "script", "", "play this file")
 	cmd.Flags().Var(decimal(&p.loop, 1), "loop", "play it so many times")
-	cmd.Flags().StringVar(&p.receipts, "receipts", "", "append every answered request to this file")
+	f.StringVar(&p.receipts, "receipts", "", "append every answered request to this file; close counts what it tells")
 	cmd.Flags().StringVar(&p.replay, "replay", "", "send the requests of a receipts file again: each must get the same answer, byte for byte")
 	cmd.MarkFlagsMutuallyExclusive("script", "replay")
 	cmd.AddCommand(
@@ -93,6 +92,9 @@ test cards.`,
 		p.command("pre-auth-void", "Give back what was reserved 预授权撤销", points.PreAuthVoid, []string{"card", "amount", "rrn", "auth"}, "program"),
 		p.command("transfer", "Give points to another member 转赠", points.Transfer, []string{"card", "to", "amount"}, "program"),
 		p.reversal(),
+		p.closeBatch(),
+		p.totals(),
+		p.download(),
 	)
 	return cmd
 }
@@ -212,6 +214,9 @@ func (p *pos) once(cmd *cobra.Command, function points.Function, m *message) (er
 	if err != nil {
 		return p.unheard(err)
 	}
+	if err := p.keep(receipt); err != nil {
+		return err
+	}
 	return p.explain(cmd, receipt)
 }
 
@@ -306,6 +311,14 @@ type answer struct {
 	Batch     uint32          `json:"batch,omitempty"`
 	Balances  []balance       `json:"balances,omitempty"`
 	About     string          `json:"about,omitempty"` // what a reversal has met
+	Paid      []paid          `json:"paid,omitempty"`  // by each programme of a sale that several pay
+	ToPay     points.Amount   `json:"to_pay,omitempty"`
+}
+
+type paid struct {
+	Program points.ProgramID `json:"program"`
+	Points  points.Amount    `json:"points"`
+	Covers  points.Amount    `json:"covers"`
 }
 
 type balance struct {
@@ -331,6 +344,10 @@ func answerOf(r *sim.Receipt) answer {
 		}
 		a.Balances = append(a.Balances, balance{b.Program, kind, b.Amount})
 	}
+	for _, p := range resp.Paid[:resp.NPaid] {
+		a.Paid = append(a.Paid, paid{p.Program, p.Amount, p.Covers})
+	}
+	a.ToPay = resp.SelfPaid
 	return a
 }
 
@@ -355,6 +372,12 @@ func (p *pos) explain(cmd *cobra.Command, r *sim.Receipt) error {
 		}
 		if a.Batch != 0 {
 			t.row("batch", a.Batch)
+		}
+		for _, leg := range a.Paid {
+			t.row(fmt.Sprintf("programme %d paid", leg.Program), fmt.Sprintf("%d points for %d  扣减%d积分,抵付%d", leg.Points, leg.Covers, leg.Points, leg.Covers))
+		}
+		if a.ToPay != 0 {
+			t.row("to pay otherwise", fmt.Sprintf("%d  另付%d", a.ToPay, a.ToPay))
 		}
 		for _, b := range a.Balances {
 			t.row(fmt.Sprintf("programme %d %s", b.Program, b.Kind), b.Amount)
@@ -484,43 +507,27 @@ func writeReceipt(w io.Writer, r *sim.Receipt) error {
 // none of them and did none twice gives each answer again, byte for byte.
 // Sign-ons, sign-offs and echoes are left out: they are not remembered.
 func (p *pos) again(cmd *cobra.Command) (err error) {
-	file, err := os.Open(p.replay)
-	if err != nil {
-		return fmt.Errorf("receipts: %w", err)
-	}
-	defer func() { err = errors.Join(err, file.Close()) }()
 	t := sim.NewTerminal(p.address, sim.Identity{}, 0, now)
 	defer func() { err = errors.Join(err, t.HangUp()) }()
 	same, other := 0, 0
-	lines := bufio.NewScanner(file)
-	lines.Buffer(nil, 64<<10)
-	for n := 1; lines.Scan(); n++ {
-		var kept keptReceipt
-		if err := json.Unmarshal(lines.Bytes(), &kept); err != nil {
-			return fmt.Errorf("%s:%d: %w", p.replay, n, err)
-		}
-		if f := kept.Function; f == points.SignOn || f == points.SignOff || f == points.Echo {
-			continue
-		}
-		sent, err := hex.DecodeString(kept.Sent)
-		if err != nil {
-			return fmt.Errorf("%s:%d: %w", p.replay, n, err)
+	err = eachReceipt(p.replay, func(n int, kept *keptReceipt, sent []byte) error {
+		if f := kept.Function; f == points.SignOn || f == points.SignOff || f == points.Echo || f == points.Download {
+			return nil
 		}
 		got, err := t.Raw(cmd.Context(), sent)
 		if err != nil {
-			return fmt.Errorf("%s:%d: %w", p.replay, n, err)
+			return err
 		}
 		if hex.EncodeToString(got) == kept.Got {
 			same++
-			continue
+			return nil
 		}
 		other++
-		if _, err := fmt.Fprintf(cmd.OutOrStdout(), "%s:%d: STAN %s: another answer than the first time\n", p.replay, n, kept.STAN); err != nil {
-			return fmt.Errorf("print: %w", err)
-		}
-	}
-	if err := lines.Err(); err != nil {
-		return fmt.Errorf("%s: %w", p.replay, err)
+		_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s:%d: STAN %s: another answer than the first time\n", p.replay, n, kept.STAN)
+		return err
+	})
+	if err != nil {
+		return err
 	}
 	if _, err := fmt.Fprintf(cmd.OutOrStdout(), "%d requests answered as the first time, %d differently.\n", same, other); err != nil {
 		return fmt.Errorf("print: %w", err)

@@ -59,6 +59,9 @@ func (a *App) adminHandler(stopping context.Context) http.Handler {
 	mux.HandleFunc("POST /v1/record", answer(a.record))
 	mux.HandleFunc("GET /v1/totals", lasting(stopping, answer(a.totals)))
 	mux.HandleFunc("GET /v1/links", answer(a.links))
+	mux.HandleFunc("POST /v1/batches", answer(a.batches))
+	mux.HandleFunc("POST /v1/batches/detail", answer(a.batch))
+	mux.HandleFunc("POST /v1/batches/counting", answer(a.counting))
 	mux.HandleFunc("GET /v1/owed", answer(a.owed))
 	mux.HandleFunc("POST /v1/owed/resolve", answer(a.resolve))
 	mux.HandleFunc("POST /v1/reload", answer(a.reload))
@@ -525,6 +528,7 @@ func (a *App) cutOver(ctx context.Context, c CutOver) (Done, error) {
 	if err != nil {
 		return Done{}, err
 	}
+	a.issuers.CutOver(c.Date)
 	a.log.Info("cut-over", slog.String("date", c.Date.String()), slog.String("operator", c.Operator), slog.String("second", c.Second))
 	return done, a.night(ctx)
 }

@@ -58,6 +58,7 @@ type App struct {
 	projection *ledger.Projection
 	router     *router.Router
 	issuers    *pointswitch.Issuers
+	sw         *pointswitch.Switch
 	listeners  []listener
 	entrances  []listener // where issuers' hosts dial us
 	admin      net.Listener
@@ -177,12 +178,14 @@ func (a *App) openSwitch(ctx context.Context) error {
 	c := &a.opts.Config
 	sw, err := pointswitch.New(pointswitch.Options{
 		Ledger: a.ledger, Router: a.router, CardKey: a.key, Clock: a.opts.Clock, Location: a.zone, Issuers: a.issuers,
+		Parameters:     a.parameters(c.Terminals),
 		FreshnessAhead: c.Switch.FreshnessAhead, FreshnessBehind: c.Switch.FreshnessBehind,
 		BadFrames: c.Switch.BadFramesPerMinute, LogEvery: c.Log.Sample, Log: a.log, Registerer: a.registry,
 	})
 	if err != nil {
 		return err
 	}
+	a.sw = sw
 	for _, l := range c.Listeners {
 		spoken, err := dialect.ByName(string(l.Dialect))
 		if err != nil {

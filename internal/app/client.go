@@ -124,6 +124,21 @@ func (c *Client) Links(ctx context.Context) (l []pointswitch.LinkState, err erro
 	return l, c.call(ctx, http.MethodGet, "links", nil, &l)
 }
 
+// Batches lists the batches that were closed, the last one first.
+func (c *Client) Batches(ctx context.Context, q BatchQuery) (b Batches, err error) {
+	return b, c.call(ctx, http.MethodPost, "batches", q, &b)
+}
+
+// Batch holds what a terminal has sent up for a batch against what we have.
+func (c *Client) Batch(ctx context.Context, rrn string) (b BatchDetail, err error) {
+	return b, c.call(ctx, http.MethodPost, "batches/detail", Lookup{rrn}, &b)
+}
+
+// Counting tells what is counted of a terminal now.
+func (c *Client) Counting(ctx context.Context, terminal points.TerminalID) (n Counting, err error) {
+	return n, c.call(ctx, http.MethodPost, "batches/counting", BatchQuery{Terminal: terminal}, &n)
+}
+
 // Owed lists what issuers have not acknowledged, the oldest first.
 func (c *Client) Owed(ctx context.Context) (o []Owed, err error) {
 	return o, c.call(ctx, http.MethodGet, "owed", nil, &o)

@@ -106,6 +106,7 @@ func (a *App) linkOptions(l *config.Link) link.Options {
 func (a *App) standIn(s *config.StandIn) (pointswitch.StandIn, error) {
 	rules := pointswitch.StandIn{
 		MaxAmount: points.Amount(s.MaxAmount), MaxDay: points.Amount(s.MaxDay), MaxCount: uint32(s.MaxCount), //nolint:gosec // at most 1,000,000.
+		AfterTimeout: s.AfterTimeout,
 	}
 	for _, program := range s.Programs {
 		rules.Programs = append(rules.Programs, points.ProgramID(program)) //nolint:gosec // 900 to 998.
@@ -173,6 +174,7 @@ func (a *App) Reload(ctx context.Context, c config.Config) (Reloaded, error) {
 	if err := a.issuers.Reload(profiles); err != nil {
 		return Reloaded{}, err
 	}
+	a.sw.Reload(a.parameters(c.Terminals))
 	done := Reloaded{Links: len(profiles), Restart: a.needsRestart(&c)}
 	a.log.Info("reloaded", slog.Int("links", done.Links), slog.Any("needs_restart", done.Restart))
 	return done, nil

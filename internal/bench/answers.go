@@ -134,23 +134,25 @@ var _ reader = (*ledger.Archive)(nil)
 func CheckJournal(ctx context.Context, journal reader, from points.Position, answers *Answers) (Tally, error) {
 	t := Tally{Answers: answers.count}
 	const done = ^points.Position(0) // of an answer that was found
+	approvals := approvals{forwarded: map[points.Position]points.TraceKey{}}
 	err := journal.Scan(ctx, from, ^points.Position(0), func(rec *book.Record) error {
-		if rec.Command.Kind != book.KindRedeem || !rec.Outcome.Reason.Approved() {
+		trace, position := approvals.read(rec)
+		if position == 0 {
 			return nil
 		}
 		t.Approved++
-		key := numbering{when: rec.Command.Key.When}
+		key := numbering{when: trace.When}
 		if !answers.partners {
-			key.terminal = rec.Command.Key.Source
+			key.terminal = trace.Source
 		}
 		of := answers.all[key]
-		at := int(rec.Command.Key.STAN) - 1
+		at := int(trace.STAN) - 1
 		switch {
 		case at < 0 || at >= len(of):
 			t.Strange++
 		case of[at] == done:
 			t.Doubled++
-		case of[at] != rec.Outcome.Position:
+		case of[at] != position:
 			t.Strange++
 		default:
 			of[at] = done
@@ -163,4 +165,29 @@ func CheckJournal(ctx context.Context, journal reader, from points.Position, ans
 	}
 	t.Missing = t.Answers - t.Found
 	return t, nil
+}
+
+// approvals finds the redemptions that a journal approves.
+type approvals struct {
+	forwarded map[points.Position]points.TraceKey // to their issuer, and not decided yet
+}
+
+// read returns identity and position of the redemption that rec approves; position is
+// 0 when it approves none.
+func (a *approvals) read(rec *book.Record) (key points.TraceKey, position points.Position) {
+	cmd, out := &rec.Command, &rec.Outcome
+	switch {
+	case !out.Reason.Approved():
+	case cmd.Kind == book.KindRedeem:
+		return cmd.Key, out.Position
+	case cmd.Kind == book.KindForward && cmd.Function == points.Redeem:
+		a.forwarded[out.Position] = cmd.Key
+	case out.Answer != 0: // Of a forwarded one: what its acquirer was told.
+		key, found := a.forwarded[out.Original]
+		delete(a.forwarded, out.Original)
+		if found && out.Answer.Approved() {
+			return key, out.Original
+		}
+	}
+	return key, 0
 }

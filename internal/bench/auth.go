@@ -112,7 +112,7 @@ func Auth(ctx context.Context, opts AuthOptions) (_ *Report, err error) {
 func (a *auth) run(ctx context.Context, dir string) error {
 	a.opts.Progress(fmt.Sprintf("furnishing %d accounts", a.opts.Accounts), time.Duration(a.opts.Accounts)*20*time.Microsecond) //nolint:gosec // at most MaxAccounts.
 	var err error
-	if a.house, err = newHouse(ctx, dir, a.opts); err != nil {
+	if a.house, err = newHouse(ctx, dir, a.opts, ""); err != nil {
 		return err
 	}
 	if err := a.memory(); err != nil {

@@ -104,6 +104,28 @@ func (c *Child) warnings() (count int, last string) {
 	return count, last
 }
 
+// said waits until the child says prefix, and returns the word behind it.
+func (c *Child) said(ctx context.Context, prefix string) (string, error) {
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		text, err := os.ReadFile(c.log.Name())
+		if err != nil {
+			return "", fmt.Errorf("bench: log of %s: %w", c.name, err)
+		}
+		if _, rest, found := bytes.Cut(text, []byte(prefix)); found && bytes.ContainsAny(rest, " \n") {
+			return string(bytes.Fields(rest)[0]), nil
+		}
+		select {
+		case <-tick.C:
+		case <-c.done:
+			return "", c.failure()
+		case <-ctx.Done():
+			return "", fmt.Errorf("bench: %s is not ready: %w", c.name, ctx.Err())
+		}
+	}
+}
+
 // stopTime is how long a child may take to stop once it was asked to.
 const stopTime = time.Minute
 

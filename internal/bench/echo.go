@@ -19,6 +19,16 @@ const prefixSize = 2
 // who wants it fast: one goroutine for a connection, all complete frames of a read
 // answered in one write. It returns when ctx ends, having closed ln.
 func Reflect(ctx context.Context, ln net.Listener) error {
+	return serveFrames(ctx, ln, func() answerer { return appendFrame })
+}
+
+// answerer reads the next frame of in and appends what is sent back for it to dst,
+// both with their length bytes.
+type answerer func(dst []byte, in *bufio.Reader) ([]byte, error)
+
+// serveFrames answers every frame that ln's connections bring, each connection with an
+// answerer of its own.
+func serveFrames(ctx context.Context, ln net.Listener, answerers func() answerer) error {
 	var open sync.WaitGroup
 	defer open.Wait()
 	stop := context.AfterFunc(ctx, func() { _ = ln.Close() }) // Accept tells of it.
@@ -35,21 +45,21 @@ func Reflect(ctx context.Context, ln net.Listener) error {
 			hangUp := context.AfterFunc(ctx, func() { _ = conn.Close() }) // The read below tells of it.
 			defer hangUp()
 			// Whoever hangs up in the middle of a frame is measured no more: nothing to tell.
-			_ = echoFrames(conn)
+			_ = answerFrames(conn, answerers())
 			_ = conn.Close()
 		})
 	}
 }
 
-// echoFrames answers one connection until it ends.
-func echoFrames(conn io.ReadWriter) error {
+// answerFrames answers one connection until it ends.
+func answerFrames(conn io.ReadWriter, answer answerer) error {
 	in, out := bufio.NewReaderSize(conn, 64<<10), make([]byte, 0, 64<<10)
 	for {
 		out = out[:0]
 		// The first frame is waited for, those that came with it are not.
 		for len(out) == 0 || frameBuffered(in) {
 			var err error
-			if out, err = appendFrame(out, in); err != nil {
+			if out, err = answer(out, in); err != nil {
 				return err
 			}
 		}

@@ -18,6 +18,7 @@ const (
 	worldAcquirer points.AcquirerID = 20000001
 	worldProgram  points.ProgramID  = 901
 	worldMerchant                   = "BENCH"
+	worldLink                       = "issuer" // where the issuer keeps its own ledger
 	cardPrefix                      = "622202" // and ten digits: the member's number
 	memberDigits                    = 8        // of those, the ones that are patched
 	// MaxAccounts is how many members there can be.

@@ -18,10 +18,11 @@ import (
 const furnishChunk = 30_000
 
 // furnish fills the empty store in dir with the world: participants, conns
-// terminals, accounts members with card, account and points. It returns the last
-// position of the journal. Nothing serves the store meanwhile, so that a million
+// terminals, accounts members with card, account and points. Where the issuer is at
+// the end of a link, the accounts are its own and there are none here. It returns the
+// last position of the journal. Nothing serves the store meanwhile, so that a million
 // accounts take seconds.
-func furnish(ctx context.Context, dir string, key *certs.CardKey, conns int, accounts uint64, clock Clock) (end points.Position, err error) {
+func furnish(ctx context.Context, dir string, key *certs.CardKey, conns int, accounts uint64, link string, clock Clock) (end points.Position, err error) {
 	db, err := store.Open(store.Options{Dir: dir})
 	if err != nil {
 		return 0, err
@@ -31,15 +32,18 @@ func furnish(ctx context.Context, dir string, key *certs.CardKey, conns int, acc
 		return 0, errors.Join(err, db.Close())
 	}
 	defer func() { err = errors.Join(err, l.Close(context.WithoutCancel(ctx))) }()
-	if err := enter(ctx, l, key, conns, accounts, clock); err != nil {
+	if link != "" {
+		accounts = 0
+	}
+	if err := enter(ctx, l, key, conns, accounts, link, clock); err != nil {
 		return 0, err
 	}
 	return l.Durable(), nil
 }
 
 // enter puts the world into a ledger.
-func enter(ctx context.Context, l *ledger.Ledger, key *certs.CardKey, conns int, accounts uint64, clock Clock) error {
-	f := furnisher{ledger: l, at: points.TimestampOf(clock())}
+func enter(ctx context.Context, l *ledger.Ledger, key *certs.CardKey, conns int, accounts uint64, link string, clock Clock) error {
+	f := furnisher{ledger: l, at: points.TimestampOf(clock()), link: link}
 	if err := f.participants(ctx, conns); err != nil {
 		return err
 	}
@@ -78,6 +82,7 @@ const (
 type furnisher struct {
 	ledger *ledger.Ledger
 	at     points.Timestamp
+	link   string // to the issuer's own host; "": its ledger is here
 }
 
 func (f *furnisher) put(entry book.Entry) book.Command {
@@ -90,7 +95,7 @@ func (f *furnisher) participants(ctx context.Context, conns int) error {
 		return err
 	}
 	commands := []book.Command{
-		f.put(book.Entry{Issuer: &book.Issuer{ID: worldIssuer, Name: "Issuer", Status: book.Active}}),
+		f.put(book.Entry{Issuer: &book.Issuer{ID: worldIssuer, Name: "Issuer", Status: book.Active, Link: f.link}}),
 		f.put(book.Entry{Acquirer: &book.Acquirer{ID: worldAcquirer, Name: "Acquirer", Status: book.Active}}),
 		f.put(book.Entry{Program: &book.Program{
 			ID: worldProgram, Issuer: worldIssuer, Name: "Points", Status: book.Active,

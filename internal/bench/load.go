@@ -8,6 +8,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -48,6 +49,9 @@ type Load struct {
 	// Answers is the file that identity and position of every approval go to; "":
 	// none.
 	Answers string `json:"answers,omitempty"`
+	// Tolerant says that declines are expected, and that requests without an answer
+	// are counted once patience is over.
+	Tolerant bool `json:"tolerant,omitempty"`
 }
 
 // Loaded is what a generator saw.
@@ -423,6 +427,9 @@ func (c *sender) receive() error {
 		c.mu.Lock()
 		finished := c.finished && c.inFlight == 0
 		c.mu.Unlock()
+		if c.g.load.Tolerant && errors.Is(err, os.ErrDeadlineExceeded) {
+			return nil // What is missing is counted.
+		}
 		if err != nil && (!finished || errors.Is(err, net.ErrClosed)) {
 			return fmt.Errorf("bench: connection %d: %w", c.number, eof(err))
 		}

@@ -25,6 +25,37 @@ type sender struct {
 	clock      points.Clock
 	stan       points.STAN // the last one used
 	batches    map[points.TerminalID]uint32
+	tills      map[points.TerminalID]*dialect.Till
+}
+
+// till is what a terminal has counted in this run.
+func (b *sender) till(terminal points.TerminalID) *dialect.Till {
+	if b.tills == nil {
+		b.tills = make(map[points.TerminalID]*dialect.Till)
+	}
+	if b.tills[terminal] == nil {
+		b.tills[terminal] = new(dialect.Till)
+	}
+	return b.tills[terminal]
+}
+
+// settle gives a request about a batch what its terminal has counted: totals, with one
+// debit of a point more where the step says so, or the number of its items.
+func (b *sender) settle(req *points.Request, s *Step) {
+	switch req.Function {
+	case points.BatchClose:
+		req.Totals = b.till(req.Terminal).Totals(req.Batch)
+		if s.Unequal {
+			req.Totals.Add(points.DebitSide, 1, 1)
+		}
+	case points.BatchUploadEnd:
+		for _, piece := range b.till(req.Terminal).Items(req.Batch) {
+			req.Totals.DebitCount += uint32(len(piece)) //nolint:gosec // at most eight.
+		}
+	case points.Download:
+		req.NetworkCode = s.Network
+	default:
+	}
 }
 
 const (
@@ -59,6 +90,7 @@ func (b *sender) build(s *Step, earlier map[string]*exchange, captured map[strin
 	if err := b.fill(&req, s, captured); err != nil {
 		return req, nil, err
 	}
+	b.settle(&req, s)
 	frame, err = b.write(&req, s)
 	return req, frame, err
 }
@@ -170,7 +202,7 @@ func (b *sender) fill(req *points.Request, s *Step, captured map[string]int64) (
 // product code of a points sale.
 func (b *sender) dress(req *points.Request) {
 	switch req.Function {
-	case points.SignOn, points.SignOff:
+	case points.SignOn, points.SignOff, points.BatchClose:
 		copy(req.Operator[:], "001")
 	case points.Refund:
 		copy(req.Operator[:], "000")
@@ -182,10 +214,30 @@ func (b *sender) dress(req *points.Request) {
 
 // write makes the frame of a request and applies the step's changes to it.
 func (b *sender) write(req *points.Request, s *Step) ([]byte, error) {
+	if req.Function == points.BatchUpload {
+		return b.writeUpload(req, s)
+	}
 	if err := b.dialect.Complete(req); err != nil {
 		return nil, fmt.Errorf("%v: %w", req.Function, err)
 	}
 	frame, err := b.dialect.AppendRequest(nil, req)
+	if err != nil {
+		return nil, fmt.Errorf("%v: %w", req.Function, err)
+	}
+	return takeApart(b.dialect, frame).edited(s.MTI, s.Remove, s.Wire)
+}
+
+// writeUpload makes the frame of an upload: the first eight of what the terminal has
+// counted in its batch.
+func (b *sender) writeUpload(req *points.Request, s *Step) ([]byte, error) {
+	pieces := b.till(req.Terminal).Items(req.Batch)
+	if len(pieces) == 0 {
+		return nil, fmt.Errorf("%v: the terminal has counted nothing in batch %d", req.Function, req.Batch)
+	}
+	frame, err := b.dialect.AppendUpload(nil, req, pieces[0])
+	if err == nil {
+		err = b.dialect.Decode(frame, req)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%v: %w", req.Function, err)
 	}

@@ -44,6 +44,7 @@ func (r *runner) judge(s *scene, step *Step, x *exchange, sent, got *message, ou
 
 // remember keeps the batch that a sign-on set.
 func (r *runner) remember(x *exchange) {
+	r.sender.till(x.request.Terminal).Hear(&x.request, &x.response)
 	if x.request.Function == points.SignOn && x.response.Reason.Approved() && x.response.Batch != 0 {
 		r.sender.batches[x.request.Terminal] = x.response.Batch
 	}

@@ -238,6 +238,7 @@ func chinese(function string) string {
 		"void": "撤销", "refund": "退货", "pre_auth": "预授权", "pre_auth_void": "预授权撤销", "completion": "预授权完成",
 		"completion_advice": "预授权完成通知", "completion_void": "预授权完成撤销", "offline_redeem": "离线消费通知",
 		"offline_earn": "离线累积通知", "transfer": "转赠", "reversal": "冲正",
+		"batch_close": "批结算", "batch_upload": "批上送", "batch_upload_end": "批上送结束", "download": "参数下载",
 	}
 	if name, known := names[function]; known {
 		return name

@@ -76,9 +76,11 @@ type Step struct {
 	Entry    uint16     `yaml:"entry"`  // DE22
 	Expiry   uint32     `yaml:"expiry"` // DE14
 	Partial  bool       `yaml:"partial"`
-	Wide     bool       `yaml:"wide"`   // 128 bits of bitmap whatever the fields
-	TPDU     string     `yaml:"tpdu"`   // five bytes in hexadecimal
-	Header   string     `yaml:"header"` // six bytes in hexadecimal
+	Unequal  bool       `yaml:"unequal"` // batch_close: the terminal has counted a debit of one point more
+	Network  uint16     `yaml:"network"` // download: DE60.3
+	Wide     bool       `yaml:"wide"`    // 128 bits of bitmap whatever the fields
+	TPDU     string     `yaml:"tpdu"`    // five bytes in hexadecimal
+	Header   string     `yaml:"header"`  // six bytes in hexadecimal
 
 	// What is changed in the finished frame.
 	MTI    string         `yaml:"mti"`    // another message type

@@ -26,6 +26,7 @@ type Config struct {
 
 	Listeners []Listener
 	Links     []Link
+	Terminals []Terminals
 	Admin     Admin
 	HTTP      HTTP
 	Log       Log

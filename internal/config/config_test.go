@@ -199,7 +199,7 @@ func TestProblems(t *testing.T) {
 		{
 			name: "unknown section",
 			file: "leger:\n  queue: 5\n",
-			want: []string{`lianfen.yaml:1: leger: "", expected a known key: data, card_key, time_zone, listeners, admin, http, log, ledger, switch, links`},
+			want: []string{`lianfen.yaml:1: leger: "", expected a known key: data, card_key, time_zone, listeners, admin, http, log, ledger, switch, links, terminals`},
 		},
 		{
 			name: "number out of range",
@@ -379,6 +379,34 @@ func TestProblemIsTyped(t *testing.T) {
 	}, *problem)
 }
 
+// Parameters of terminals are read with their defaults, and what no terminal could take
+// is refused where it stands.
+func TestTerminals(t *testing.T) {
+	c, err := config.Load(write(t, `
+terminals:
+  - {name: all, time_out: 60, phones: "95516, 010-1234", auto_sign_off: yes}
+  - {name: cafe, merchant: M00000000000001, retries: 0, merchant_name: 码头咖啡}
+`), nil, []string{"terminals.cafe.time_out=30"})
+	require.NoError(t, err)
+	require.Equal(t, []config.Terminals{
+		{Name: "all", TimeOut: 60, Retries: -1, Resends: -1, Phones: []string{"95516", "010-1234"}, AutoSignOff: "yes"},
+		{Name: "cafe", Merchant: "M00000000000001", TimeOut: 30, Retries: 0, Resends: -1, MerchantName: "码头咖啡"},
+	}, c.Terminals)
+	for text, wrong := range map[string]string{
+		"{name: a, time_out: 100}":              "lianfen.yaml:2: terminals.a.time_out: \"100\", expected a whole number from 0 to 99",
+		"{name: a, phones: \"1,2,3,4\"}":        "terminals.a.phones",
+		"{name: a, phones: x}":                  "terminals.a.phones",
+		"{name: a, manual_entry: perhaps}":      "terminals.a.manual_entry: \"perhaps\", expected one of yes, no",
+		"{name: a, terminal: T00000001}":        "terminals.a.terminal: \"T00000001\", expected at most 8",
+		"{time_out: 5}":                         "terminals.1.name",
+		"{name: a}\n  - {name: b}":              "terminals.b.terminal: \"\", expected other terminals than those of terminals.a",
+		"{name: a}\n  - {name: a, terminal: T}": "terminals.a.name: \"a\", expected a name that no other item has",
+	} {
+		_, err := config.Load(write(t, "terminals:\n  - "+text+"\n"), nil, nil)
+		require.ErrorContains(t, err, wrong, text)
+	}
+}
+
 // A Config built in code is held to the same rules as one that was read.
 func TestValidate(t *testing.T) {
 	zero := config.Config{Listeners: []config.Listener{{}}}
@@ -397,8 +425,8 @@ func leaves(t reflect.Type, root bool) int {
 	case t.Kind() == reflect.Struct:
 		n := 0
 		for field := range t.Fields() {
-			if field.Name == "Links" {
-				continue // There is none, and TestLinks has them.
+			if field.Name == "Links" || field.Name == "Terminals" {
+				continue // There is none, and TestLinks and TestTerminals have them.
 			}
 			n += leaves(field.Type, false)
 		}

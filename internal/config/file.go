@@ -35,6 +35,10 @@ func (l *layers) file(name string, text []byte) error {
 			root.links(entry.value)
 			continue
 		}
+		if entry.key == "terminals" {
+			root.terminals(entry.value)
+			continue
+		}
 		root.entry(entry, entry.key, l.config.settings())
 	}
 	return nil
@@ -130,6 +134,7 @@ func siblings(key string, table []setting) []string {
 	if section == "" {
 		add("listeners")
 		add("links")
+		add("terminals")
 	}
 	return found
 }
@@ -163,6 +168,22 @@ func (r reader) links(node *yaml.Node) {
 		l.Name = nameOf(item)
 		prefix := r.config.linkPrefix(i)
 		r.item(item, prefix, l.settings(prefix))
+	}
+}
+
+// terminals replaces the list of terminals' parameters.
+func (r reader) terminals(node *yaml.Node) {
+	items := r.sequence(node, "terminals", "a list of terminals' parameters, each beginning with - name:")
+	if len(items) == 0 {
+		return
+	}
+	r.config.Terminals = make([]Terminals, len(items))
+	for i, item := range items {
+		t := &r.config.Terminals[i]
+		*t = defaultTerminals()
+		t.Name = nameOf(item)
+		prefix := r.config.terminalsPrefix(i)
+		r.item(item, prefix, t.settings(prefix))
 	}
 }
 

@@ -58,6 +58,8 @@ type StandIn struct {
 	// Refused is the path of a file with card numbers, one a line, that are never
 	// approved here; empty: none.
 	Refused string
+	// AfterTimeout approves also what the host was asked and has not answered.
+	AfterTimeout bool
 }
 
 func defaultLink() Link {
@@ -115,6 +117,7 @@ func (s *StandIn) settings(prefix string) []setting {
 		number(prefix+"stand_in_max_count", &s.MaxCount, 0, 1_000_000, "Most such redemptions for one card, programme and business date; 0 is no limit."),
 		optional(path(prefix+"stand_in_refused", &s.Refused, "File with card numbers, one a line, for which nothing is approved here. "+
 			"Readable by its owner only.")),
+		flag(prefix+"stand_in_after_timeout", &s.AfterTimeout, "Approve also what the host was asked and did not answer: it is owed the reversal of that first, and then the advice."),
 	}
 }
 

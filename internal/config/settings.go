@@ -56,6 +56,9 @@ func (c *Config) settings() []setting {
 	for i := range c.Links {
 		table = append(table, c.Links[i].settings(c.linkPrefix(i))...)
 	}
+	for i := range c.Terminals {
+		table = append(table, c.Terminals[i].settings(c.terminalsPrefix(i))...)
+	}
 	table = append(table,
 		socket("admin.socket", &c.Admin.Socket, "Unix socket of the operator commands (lianfen admin ...). "+
 			"Whoever may open it may do everything."),
@@ -328,6 +331,7 @@ func (c *Config) disagreements() []*Problem {
 		owner[l.Address] = strings.TrimSuffix(prefix, ".")
 	}
 	c.linkDisagreements(report)
+	c.terminalDisagreements(report)
 	if c.Ledger.Queue > 0 && c.Ledger.GroupMax > c.Ledger.Queue {
 		report("ledger.group_max", strconv.Itoa(c.Ledger.GroupMax),
 			fmt.Sprintf("at most ledger.queue, which is %d", c.Ledger.Queue))

@@ -142,10 +142,10 @@ func TestTemplateExplainsEveryKey(t *testing.T) {
 			explained++
 		}
 	}
-	// The second listener repeats the keys of the first without words; links are
-	// explained although there is none.
-	silent := defaultLink()
-	require.Equal(t, len(c.settings())-len(c.Listeners[1].settings(""))+len(silent.settings("")), explained)
+	// The second listener repeats the keys of the first without words; links and
+	// terminals are explained although there are none.
+	silent, terminals := defaultLink(), defaultTerminals()
+	require.Equal(t, len(c.settings())-len(c.Listeners[1].settings(""))+len(silent.settings(""))+len(terminals.settings("")), explained)
 	require.True(t, bytes.Contains(Template("/srv/lianfen"), []byte("lianfen serve --config /srv/lianfen/"+FileName)))
 }
 

@@ -32,6 +32,7 @@ func Template(dir string) []byte {
 			if section == "listeners" {
 				writeListeners(&out, c)
 				writeLinks(&out)
+				writeTerminals(&out)
 			}
 		}
 		switch {
@@ -69,17 +70,29 @@ func writeListeners(out *bytes.Buffer, c Config) {
 
 // writeLinks explains the keys of a link; by default there is none.
 func writeLinks(out *bytes.Buffer) {
-	out.WriteString("\n")
-	comment(out, "", "Hosts that keep the ledgers of issuers. Each item has these keys:")
 	silent := defaultLink()
-	for _, s := range silent.settings("") {
+	writeAbsent(out, "links", "Hosts that keep the ledgers of issuers. Each item has these keys:", silent.settings(""))
+}
+
+// writeTerminals does the same for terminals' parameters.
+func writeTerminals(out *bytes.Buffer) {
+	silent := defaultTerminals()
+	writeAbsent(out, "terminals", "Parameters that terminals download. An item that names neither a merchant nor a terminal is for all; "+
+		"more special ones go before it, value by value. Each item has these keys:", silent.settings(""))
+}
+
+// writeAbsent explains a list that is empty by default.
+func writeAbsent(out *bytes.Buffer, key, about string, table []setting) {
+	out.WriteString("\n")
+	comment(out, "", about)
+	for _, s := range table {
 		text := s.key + ": " + s.help + " Expected: " + s.expects + "."
 		if standing := s.show(); standing != "" {
 			text += " Default: " + standing + "."
 		}
 		comment(out, "", text)
 	}
-	out.WriteString("links: []\n")
+	out.WriteString(key + ": []\n")
 }
 
 // writeSetting writes the comment of s at indent and its line after first. A

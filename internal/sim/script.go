@@ -62,6 +62,9 @@ type Step struct {
 	As      string `yaml:"as"`      // name for later steps
 	Of      string `yaml:"of"`      // the earlier step that this one is about
 	Lose    bool   `yaml:"lose"`    // the answer is lost on its way: hang up
+	Forget  string `yaml:"forget"`  // the earlier step of which the terminal has lost the receipt
+	Network uint16 `yaml:"network"` // download: DE60.3, 360 when left out
+	From    string `yaml:"from"`    // download of a black list: how many the terminal has
 
 	Expect Expectation `yaml:"expect"`
 }
@@ -74,6 +77,8 @@ type Expectation struct {
 	Amount    *int64 `yaml:"amount"`    // DE4 of the answer
 	Same      bool   `yaml:"same"`      // the answer to a repeat: byte for byte the first one
 	Closed    bool   `yaml:"closed"`    // no answer: the connection is closed
+	Totals    string `yaml:"totals"`    // of a batch close: equal or unequal
+	List      string `yaml:"list"`      // text that DE62 of a download has in it
 }
 
 // ReadScript reads a script; an unknown key is an error.
@@ -95,6 +100,12 @@ func ReadScript(r io.Reader) (*Script, error) {
 	return script, nil
 }
 
+// Results of a close.
+const (
+	totalsEqual   = "equal"
+	totalsUnequal = "unequal"
+)
+
 // check refuses a step that does not say one thing to send, or that compares with
 // an answer that there is not.
 func (s *Step) check() error {
@@ -106,6 +117,9 @@ func (s *Step) check() error {
 	}
 	if sends != 1 {
 		return fmt.Errorf("%d of send, repeat and raw are given, want one", sends)
+	}
+	if t := s.Expect.Totals; t != "" && t != totalsEqual && t != totalsUnequal {
+		return fmt.Errorf("expect: totals: %q, want equal or unequal", t)
 	}
 	if s.Expect.Same && s.Repeat == "" {
 		return errors.New("expect: same compares the answer to a repeat, and this is none")
@@ -234,6 +248,16 @@ func (p *Player) step(ctx context.Context, script *Script, s *Step) (Result, err
 		t = p.terminal(who)
 		p.terminals[id] = t
 	}
+	if s.Forget != "" {
+		earlier, ok := p.receipts[s.Forget]
+		if !ok {
+			return Result{}, fmt.Errorf("forget: no earlier step is called %q", s.Forget)
+		}
+		t.Till.Forget(&earlier.Request)
+	}
+	if s.Send == points.BatchUpload.String() {
+		return p.upload(ctx, s, t)
+	}
 	receipt, first, what, err := p.prepareStep(script, s, t)
 	if err != nil {
 		return Result{}, err
@@ -255,6 +279,7 @@ func (p *Player) step(ctx context.Context, script *Script, s *Step) (Result, err
 		if err := t.HangUp(); err != nil {
 			return result, err
 		}
+		t.Till.Forget(&receipt.Request)
 		result.What += ", answer lost"
 	}
 	result.fill(answered)
@@ -262,6 +287,21 @@ func (p *Player) step(ctx context.Context, script *Script, s *Step) (Result, err
 	if answered != nil && p.Keep != nil && s.Raw == "" {
 		return result, p.Keep(answered)
 	}
+	return result, nil
+}
+
+// upload sends a batch up, all messages of it.
+func (p *Player) upload(ctx context.Context, s *Step, t *Terminal) (Result, error) {
+	began := p.Clock()
+	last, items, err := t.Upload(ctx, p.Retry)
+	if err != nil {
+		return Result{}, err
+	}
+	result := Result{
+		Note: s.Note, Terminal: t.Terminal.String(), What: fmt.Sprintf("batch_upload of %d", items), STAN: stanOf(last), Took: p.Clock().Sub(began),
+	}
+	result.fill(last)
+	result.Wrong = s.Expect.differs(last, nil, nil)
 	return result, nil
 }
 
@@ -315,8 +355,18 @@ func (p *Player) request(script *Script, s *Step, t *Terminal, function points.F
 			return req, fmt.Errorf("of: no earlier step is called %q", s.Of)
 		}
 		req = t.About(function, earlier)
+	} else if function == points.BatchUploadEnd {
+		req = *t.uploadEnd()
 	} else {
 		req = t.Next(function)
+	}
+	switch function {
+	case points.BatchClose:
+		req.Totals = t.Till.Totals(t.Batch)
+	case points.Download:
+		req.NetworkCode = s.Network
+		copy(req.Product[:], s.From)
+	default:
 	}
 	if function != points.Reversal {
 		Dress(&req)
@@ -380,7 +430,7 @@ func (s *Script) card(field, name string) (points.PAN, error) {
 // sign-on, the card organisation of a refund, the product code of a points sale.
 func Dress(req *points.Request) {
 	switch req.Function {
-	case points.SignOn, points.SignOff:
+	case points.SignOn, points.SignOff, points.BatchClose:
 		copy(req.Operator[:], "001")
 	case points.Refund:
 		copy(req.Operator[:], "000") // the card organisation: none
@@ -456,6 +506,19 @@ func (e *Expectation) differs(answered, first *Receipt, err error) string {
 		return ""
 	}
 	resp := &answered.Response
+	if e.Totals != "" {
+		got := totalsEqual
+		if resp.Reason == points.TotalsDiffer {
+			got = totalsUnequal
+		}
+		if got == e.Totals && (resp.Reason.Approved() || got == totalsUnequal) {
+			return ""
+		}
+		return fmt.Sprintf("code %s, totals %s, expected %s", resp.Reason.DE39(), got, e.Totals)
+	}
+	if !strings.Contains(resp.List, e.List) {
+		return fmt.Sprintf("list %q, expected %q in it", resp.List, e.List)
+	}
 	if want := cmp.Or(e.Code, points.Approved.DE39()); resp.Reason.DE39() != want {
 		return fmt.Sprintf("code %s, expected %s", resp.Reason.DE39(), want)
 	}

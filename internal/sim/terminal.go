@@ -39,6 +39,8 @@ type Terminal struct {
 	// First bounds the wait for the first answer on a connection: whoever gives none
 	// is probably no switch. 0: as long as for every other.
 	First time.Duration
+	// Till is what the terminal has counted itself.
+	Till dialect.Till
 
 	address string
 	dialect *dialect.Dialect
@@ -103,9 +105,7 @@ func (t *Terminal) Resend(ctx context.Context, earlier *Receipt) (*Receipt, erro
 	if err := matches(&earlier.Request, &echoed); err != nil {
 		return nil, fmt.Errorf("terminal %v: the answer to %v: %w", t.Terminal, earlier.Request.Function, err)
 	}
-	if receipt.Request.Function == points.SignOn && receipt.Response.Reason.Approved() && receipt.Response.Batch != 0 {
-		t.Batch = receipt.Response.Batch
-	}
+	t.count(receipt)
 	return receipt, nil
 }
 

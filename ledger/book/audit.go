@@ -49,8 +49,9 @@ func (b *Book) auditRemotes() error {
 		if ticketed != (r.phase != RemoteDone) {
 			return fmt.Errorf("book: I4: remote transaction %d is in phase %d, ticket: %v", r.position, r.phase, ticketed)
 		}
-		if r.returned < 0 || r.approved > r.asked || r.returned > r.approved {
-			return fmt.Errorf("book: I4: remote transaction %d: asked %d, approved %d, returned %d", r.position, r.asked, r.approved, r.returned)
+		if r.returned < 0 || r.approved > r.asked || r.left() < 0 || r.reducing < 0 || r.reducing > r.reduced {
+			return fmt.Errorf("book: I4: remote transaction %d: asked %d, approved %d, reduced %d, of that not acknowledged %d, returned %d",
+				r.position, r.asked, r.approved, r.reduced, r.reducing, r.returned)
 		}
 		return nil
 	})

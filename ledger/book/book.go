@@ -2,6 +2,7 @@ package book
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -51,6 +52,7 @@ type Book struct {
 	pages        cache[pageKey, page, *page]
 	remotes      cache[points.Position, remote, *remote]
 	cardDays     cache[cardDayKey, cardDay, *cardDay]
+	batches      cache[batchesKey, batches, *batches]
 	unfinished   unfinished
 
 	dirty      []entity // changed since the last BeginCheckpoint
@@ -156,6 +158,9 @@ func New(opts Options, source Source) *Book {
 		cardDays: newCache[cardDayKey, cardDay](limit, func(k cardDayKey) uint64 {
 			return mix(seed^uint64(k.program), binary.LittleEndian.Uint64(k.card[:8]), binary.LittleEndian.Uint64(k.card[8:]))
 		}),
+		batches: newCache[batchesKey, batches](limit, func(k batchesKey) uint64 {
+			return mix(seed^uint64(k.acquirer), binary.LittleEndian.Uint64(k.terminal[:]), binary.LittleEndian.Uint64(k.merchant[7:]))
+		}),
 		unfinished: unfinished{at: make(map[points.Position]*ticket)},
 	}
 	b.keys.alive = func(number uint64) bool { return b.positionOf(number) >= b.TraceFloor() }
@@ -219,7 +224,7 @@ func (b *Book) Date() points.BusinessDate { return b.date }
 // An error is a fault of the Source or a broken invariant of ours; the state is
 // undefined then and every later Apply returns the same error.
 func (b *Book) Apply(pos points.Position, cmd *Command, out *Outcome) error {
-	*out = Outcome{Postings: out.Postings[:0], Lots: out.Lots[:0], Others: out.Others[:0]}
+	*out = Outcome{Postings: out.Postings[:0], Lots: out.Lots[:0], Others: out.Others[:0], Legs: out.Legs[:0]}
 	if b.fault != nil {
 		return b.fault
 	}
@@ -257,7 +262,7 @@ func (b *Book) apply(cmd *Command, out *Outcome) error {
 	}
 	out.Reason = reason
 	if reason.Approved() {
-		if err := b.register(); err != nil {
+		if err := errors.Join(b.register(), b.counted(cmd, out)); err != nil {
 			return err
 		}
 	} else {
@@ -285,6 +290,9 @@ func (b *Book) carryOut(cmd *Command, out *Outcome, keyed bool) (points.Reason, 
 	}
 	if rec := b.replayed(cmd); rec != nil && !rec.moved() {
 		return b.unmovedThen(rec, out)
+	}
+	if reason, err := b.inBatch(cmd); err != nil || !reason.Approved() {
+		return reason, err
 	}
 	return b.dispatch(cmd, out)
 }
@@ -350,6 +358,12 @@ func (b *Book) dispatch(cmd *Command, out *Outcome) (points.Reason, error) {
 		return b.group(cmd, out)
 	case KindDecay:
 		return b.decay(cmd, out)
+	case KindCloseBatch:
+		return b.closeBatch(cmd, out)
+	case KindUpload:
+		return b.upload(cmd, out)
+	case KindDownload:
+		return b.download(cmd, out)
 	default:
 		return b.dispatchRemote(cmd, out)
 	}
@@ -374,6 +388,7 @@ func (b *Book) trim() {
 	b.pages.trim(b.durable)
 	b.remotes.trim(b.durable)
 	b.cardDays.trim(b.durable)
+	b.batches.trim(b.durable)
 }
 
 // record reads a journal record; it stays valid until the next call.
@@ -456,7 +471,7 @@ func (b *Book) rollBack(out *Outcome) {
 	for _, a := range b.undo.opened {
 		b.unopen(a)
 	}
-	out.Postings, out.Lots, out.Others = out.Postings[:0], out.Lots[:0], out.Others[:0]
+	out.Postings, out.Lots, out.Others, out.Legs = out.Postings[:0], out.Lots[:0], out.Others[:0], out.Legs[:0]
 	out.Amount, out.Batch, out.More, out.Answer, out.Forwarded = 0, 0, false, 0, false
 	b.fresh = b.fresh[:0]
 }

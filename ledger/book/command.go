@@ -72,6 +72,12 @@ const (
 	KindGiveUp
 	// KindResolve ends what was left to the operators.
 	KindResolve
+	// KindCloseBatch compares the totals of a terminal's batch, or of an acquirer's date.
+	KindCloseBatch
+	// KindUpload takes what a terminal has of a closed batch.
+	KindUpload
+	// KindDownload notes which parameters a terminal was given.
+	KindDownload
 
 	kindCount
 )
@@ -99,7 +105,9 @@ type Command struct {
 	OriginalKey points.TraceKey
 	AuthCode    [6]byte // of the original, where the sender quotes it; zero: not checked
 	// Final tells a capture that no other will follow, and an acknowledgement that an
-	// issuer which does not know the original never will.
+	// issuer which does not know the original never will. Where the issuer keeps its own
+	// ledger, a void of a capture opens the hold again, and a reversal is of a part, only
+	// if it is set: records from before did neither.
 	Final bool
 	// PartialOK lets a redemption take what is there.
 	PartialOK bool
@@ -143,10 +151,26 @@ type Command struct {
 
 	// Answer is what the issuer said: to what was forwarded (conclude), to what it was
 	// owed (acknowledge), or to an operator who asked (resolve: Approved, it stands
-	// there; ReversedBefore, it is gone).
+	// there; ReversedBefore, it is gone). Stand-in: NoAnswer, it was asked and is silent;
+	// else it was not reached.
 	Answer points.Reason
+	// Tender are the programmes that a redemption may be paid from, in this order, at most
+	// [MaxTender]; none: Program, or the merchant's first. Amount is in the unit of the
+	// sale then.
+	Tender []TenderTerm
 	// Told is what the issuer says the member has (conclude), at most [points.MaxBalances].
 	Told []Balance
+
+	// Batch is the terminal's batch in whose totals the command counts, or [DateBatch];
+	// 0: in none.
+	Batch uint32
+	// Tally is what the sender of a close has counted itself.
+	Tally Tally
+	// Items are the transactions of an upload, at most [MaxUpload]. Its last command
+	// has none, Final set, and as Limit how many there were.
+	Items []UploadItem
+	// Parameters is the check value of the parameters that a download gave.
+	Parameters uint32
 }
 
 // Freeze is what an account, member or card may not do.
@@ -215,16 +239,24 @@ type Outcome struct {
 	Pending  points.Amount   // neither spendable nor held: not yet active, or lapsed and not yet expired
 	Held     points.Amount
 	Debt     points.Amount // what the member owes back, >= 0
-	Batch    uint32        // sign-on: the terminal's batch
+	Batch    uint32        // sign-on: the terminal's batch; close, upload: that batch, or the date as a number
 	More     bool          // batches: call again, there is more due
 
 	Postings []Posting // balance to zero per programme
 	Lots     []LotMove // which lots gave or received, in order
-	Others   []Balance // balances in the member's other programmes, ascending by programme (balance enquiry)
+	Others   []Balance // balances in the member's other programmes, ascending by programme (balance enquiry; of a tender, in its order)
+
+	// Legs are what each programme paid of a redemption of several; Amount is in the unit
+	// of the sale then, and Program the first of them.
+	Legs []TenderLeg
 
 	// Answer is what the acquirer of a forwarded request is told because of this
 	// command (conclude, stand-in, owe); see [Outcome.Told]. 0: nothing.
 	Answer points.Reason
+
+	Tally      Tally  // close: what was counted here
+	Unequal    bool   // close: the sender's totals are others
+	Parameters uint32 // sign-on, download: check value of the parameters that the terminal has; 0: none
 
 	// Replayed: the key was known, this is its first answer again, and nothing
 	// was written.

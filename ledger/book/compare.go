@@ -27,7 +27,11 @@ func (o *Outcome) differs(other *Outcome) string {
 		{"postings", slices.Equal(o.Postings, other.Postings)},
 		{"lots", slices.Equal(o.Lots, other.Lots)},
 		{"others", slices.Equal(o.Others, other.Others)},
+		{"legs", slices.Equal(o.Legs, other.Legs)},
 		{"answer", o.Answer == other.Answer},
+		{"tally", o.Tally == other.Tally},
+		{"unequal", o.Unequal == other.Unequal},
+		{"parameters", o.Parameters == other.Parameters},
 	} {
 		if !field.same {
 			return field.name

@@ -20,5 +20,6 @@ func SkipRecord(src []byte) (n int, err error) {
 func (o *Outcome) Clone() Outcome {
 	c := *o
 	c.Postings, c.Lots, c.Others = slices.Clone(o.Postings), slices.Clone(o.Lots), slices.Clone(o.Others)
+	c.Legs = slices.Clone(o.Legs)
 	return c
 }

@@ -78,6 +78,7 @@
 //	earn         clearing(acquirer) -a    debt +repaid    member +rest
 //	             where there is a tier unit, in it: issued -a    debt +repaid    member +rest
 //	redeem       member -a    clearing(acquirer) +a
+//	             of several programmes (tender.go): the same in each of them
 //	capture      member (held) -a    clearing(acquirer) +a
 //	hold, increment, release, expiry of holds
 //	             none: lots move between free and held
@@ -109,7 +110,9 @@
 // A request for one is forwarded, and the issuer decides; [Book.Unfinished] lists what
 // is open or owed. The picture stands at Book.forward. Members, lots and holds are the
 // issuer's: limits count per card, and what is given back or captured of a transaction
-// is no more than it took (I4). The void of a completion does not open its hold again.
+// is no more than it took (I4). The void of a completion opens its hold again for what
+// the completion took. A reversal of a part leaves the actual amount standing at once;
+// one that overtakes the issuer's answer is of the whole.
 //
 // # Rules worth knowing
 //

@@ -98,6 +98,9 @@ type Merchant struct {
 	// Programs are accepted here, in the order in which one is chosen when the
 	// request names none.
 	Programs []points.ProgramID `json:"programs"`
+	// Tender are the terms on which several programmes pay for one sale together, in
+	// this order, where the request names none; none: one programme pays.
+	Tender []TenderTerm `json:"tender,omitempty"`
 }
 
 // Terminal is a device at a merchant (DE41).
@@ -113,6 +116,20 @@ type Route struct {
 	Prefix string           `json:"prefix"`            // 1 to 11 digits
 	Issuer points.IssuerID  `json:"issuer,omitempty"`  // 0: the programme's own issuer
 	Only   points.ProgramID `json:"program,omitempty"` // 0: any programme
+	// Links are the ways to an issuer that keeps its own ledger, at most [MaxRouteLinks];
+	// none: the issuer's own link.
+	Links []RouteLink `json:"links,omitempty"`
+}
+
+// MaxRouteLinks bounds the links of a route.
+const MaxRouteLinks = 8
+
+// RouteLink is one way to an issuer: of those that work, the ones of the lowest priority
+// carry, in proportion to their weight.
+type RouteLink struct {
+	Link     string `json:"link"`
+	Priority uint8  `json:"priority"` // from 1
+	Weight   uint16 `json:"weight"`   // from 1
 }
 
 // Member is a person at one or more programmes.

@@ -2,6 +2,7 @@ package book
 
 import (
 	"encoding/binary"
+	"math"
 
 	"github.com/lianfen/lianfen/points"
 )
@@ -16,6 +17,8 @@ const (
 	entryRoute
 	entryMember
 	entryCard
+	entryRouteLinks // a route with links of its own
+	entryMerchantTender
 )
 
 func appendEntry(dst []byte, e *Entry) []byte {
@@ -33,6 +36,9 @@ func appendEntry(dst []byte, e *Entry) []byte {
 	case e.Program != nil:
 		return appendProgram(append(dst, entryProgram), e.Program)
 	case e.Merchant != nil:
+		if len(e.Merchant.Tender) > 0 {
+			return appendTender(appendMerchant(append(dst, entryMerchantTender), e.Merchant), e.Merchant.Tender)
+		}
 		return appendMerchant(append(dst, entryMerchant), e.Merchant)
 	case e.Terminal != nil:
 		v := e.Terminal
@@ -41,10 +47,10 @@ func appendEntry(dst []byte, e *Entry) []byte {
 		dst = append(dst, v.Merchant[:]...)
 		return binary.AppendUvarint(dst, uint64(v.Batch))
 	case e.Route != nil:
-		v := e.Route
-		dst = appendText(append(dst, entryRoute), v.Prefix)
-		dst = binary.AppendUvarint(dst, uint64(v.Issuer))
-		return binary.AppendUvarint(dst, uint64(v.Only))
+		if len(e.Route.Links) > 0 {
+			return appendRouteLinks(appendRoute(append(dst, entryRouteLinks), e.Route), e.Route.Links)
+		}
+		return appendRoute(append(dst, entryRoute), e.Route)
 	case e.Member != nil:
 		v := e.Member
 		dst = append(dst, entryMember, byte(v.Status), byte(v.Freeze))
@@ -63,6 +69,44 @@ func appendEntry(dst []byte, e *Entry) []byte {
 	}
 }
 
+func appendRoute(dst []byte, v *Route) []byte {
+	dst = appendText(dst, v.Prefix)
+	dst = binary.AppendUvarint(dst, uint64(v.Issuer))
+	return binary.AppendUvarint(dst, uint64(v.Only))
+}
+
+func decodeRoute(r *reader) *Route {
+	v := &Route{Prefix: r.text(maxName)}
+	v.Issuer = points.IssuerID(r.uvarint())
+	v.Only = r.program()
+	return v
+}
+
+func appendRouteLinks(dst []byte, links []RouteLink) []byte {
+	dst = binary.AppendUvarint(dst, uint64(len(links)))
+	for i := range links {
+		dst = append(appendText(dst, links[i].Link), links[i].Priority)
+		dst = binary.AppendUvarint(dst, uint64(links[i].Weight))
+	}
+	return dst
+}
+
+func decodeRouteLinks(r *reader) (links []RouteLink) {
+	for range r.count(MaxRouteLinks, 3) {
+		v := RouteLink{Link: r.text(maxName), Priority: r.byte()}
+		weight := r.uint32()
+		if weight > math.MaxUint16 {
+			r.fail()
+		}
+		v.Weight = uint16(weight) //nolint:gosec // looked at.
+		links = append(links, v)
+	}
+	if len(links) == 0 {
+		r.fail()
+	}
+	return links
+}
+
 func decodeEntry(r *reader, e *Entry) {
 	switch r.byte() {
 	case entryIssuer:
@@ -77,6 +121,11 @@ func decodeEntry(r *reader, e *Entry) {
 		e.Program = decodeProgram(r)
 	case entryMerchant:
 		e.Merchant = decodeMerchant(r)
+	case entryMerchantTender:
+		e.Merchant = decodeMerchant(r)
+		if e.Merchant.Tender = decodeTender(r, nil); len(e.Merchant.Tender) == 0 {
+			r.fail()
+		}
 	case entryTerminal:
 		v := &Terminal{Status: Status(r.byte())}
 		r.fixed(v.ID[:])
@@ -84,10 +133,10 @@ func decodeEntry(r *reader, e *Entry) {
 		v.Batch = r.uint32()
 		e.Terminal = v
 	case entryRoute:
-		v := &Route{Prefix: r.text(maxName)}
-		v.Issuer = points.IssuerID(r.uvarint())
-		v.Only = r.program()
-		e.Route = v
+		e.Route = decodeRoute(r)
+	case entryRouteLinks:
+		e.Route = decodeRoute(r)
+		e.Route.Links = decodeRouteLinks(r)
 	case entryMember:
 		v := &Member{Status: Status(r.byte()), Freeze: Freeze(r.byte()), ID: points.MemberID(r.uvarint())}
 		v.Since = r.timestamp()
@@ -225,6 +274,12 @@ func (e *Entry) malformed() error {
 	if e.Merchant != nil && len(e.Merchant.Programs) > maxAccepted {
 		return points.Errorf(points.FormatError, "%d programmes, want at most %d", len(e.Merchant.Programs), maxAccepted)
 	}
+	if e.Merchant != nil && len(e.Merchant.Tender) > MaxTender {
+		return points.Errorf(points.FormatError, "tender of %d programmes, want at most %d", len(e.Merchant.Tender), MaxTender)
+	}
+	if e.Route != nil && len(e.Route.Links) > MaxRouteLinks {
+		return points.Errorf(points.FormatError, "%d links, want at most %d", len(e.Route.Links), MaxRouteLinks)
+	}
 	var err error
 	e.texts(func(name, value string) {
 		if err == nil {
@@ -252,6 +307,9 @@ func (e *Entry) texts(visit func(name, value string)) {
 		visit("name_zh", e.Merchant.NameZH)
 	case e.Route != nil:
 		visit("prefix", e.Route.Prefix)
+		for i := range e.Route.Links {
+			visit("links", e.Route.Links[i].Link)
+		}
 	case e.Member != nil:
 		visit("ref", e.Member.Ref)
 	case e.Card != nil:

@@ -103,14 +103,14 @@ func (b *Book) forward(cmd *Command, out *Outcome) (points.Reason, error) {
 	}
 	switch cmd.Function {
 	case points.Balance:
-	case points.Redeem, points.Earn, points.PreAuth, points.OfflineRedeem, points.OfflineEarn:
+	case points.Redeem, points.Earn, points.PreAuth, points.OfflineRedeem, points.OfflineEarn, points.Transfer:
 		if reason := validAmount(cmd.Amount); !reason.Approved() {
 			return reason, nil
 		}
 	default:
 		return points.FunctionDisabled, nil
 	}
-	if cmd.Card.IsZero() {
+	if cmd.Card.IsZero() || (cmd.Function == points.Transfer && cmd.ToCard.IsZero()) {
 		return points.UnknownCard, nil
 	}
 	program, reason := b.programAt(cmd.Merchant, cmd.Program)
@@ -134,7 +134,7 @@ func (b *Book) newRemote(cmd *Command, out *Outcome) *remote {
 	out.Forwarded = true
 	r := b.remotes.add(remote{
 		position: b.position + 1, phase: RemoteOpen, function: cmd.Function, acquirer: cmd.Acquirer, merchant: cmd.Merchant,
-		terminal: cmd.Terminal, posted: b.postingTime(cmd), date: b.date, asked: cmd.Amount, final: cmd.Final,
+		terminal: cmd.Terminal, posted: b.postingTime(cmd), date: b.date, asked: cmd.Amount, final: cmd.Final, batch: cmd.Batch,
 	})
 	b.create(r)
 	b.begun(r.position)
@@ -151,11 +151,8 @@ func (b *Book) withinCardDay(cmd *Command, rules *ProgramRules) (points.Reason, 
 	if cmd.Function == points.Earn && rules.MaxAmount > 0 && cmd.Amount > rules.MaxAmount {
 		return points.OverAmountLimit, nil
 	}
-	if !spends(cmd.Function) {
+	if !spends(cmd.Function) && cmd.Function != points.Transfer {
 		return points.Approved, nil
-	}
-	if cmd.Amount < rules.MinRedeem {
-		return points.BelowMinimum, nil
 	}
 	var day cardDay
 	switch found, err := b.dayOf(cardDayKey{cmd.Program, cmd.Card}); {
@@ -164,7 +161,12 @@ func (b *Book) withinCardDay(cmd *Command, rules *ProgramRules) (points.Reason, 
 	case found != nil:
 		day = *found
 	}
+	if cmd.Function == points.Transfer {
+		return day.mayGive(cmd, rules), nil
+	}
 	switch {
+	case cmd.Amount < rules.MinRedeem:
+		return points.BelowMinimum, nil
 	case rules.MaxAmount > 0 && cmd.Amount > rules.MaxAmount:
 		return points.OverAmountLimit, nil
 	case rules.MaxRedeemDay > 0 && (cmd.Amount > rules.MaxRedeemDay || day.redeemed > rules.MaxRedeemDay-cmd.Amount):
@@ -175,14 +177,32 @@ func (b *Book) withinCardDay(cmd *Command, rules *ProgramRules) (points.Reason, 
 	return points.Approved, nil
 }
 
+// mayGive checks the programme's limits on transfers.
+func (d *cardDay) mayGive(cmd *Command, rules *ProgramRules) points.Reason {
+	switch {
+	case !rules.Transfer || rules.Qualifying || cmd.Card == cmd.ToCard:
+		return points.NotPermitted
+	case rules.TransferMax > 0 && cmd.Amount > rules.TransferMax:
+		return points.OverAmountLimit
+	case rules.TransferDay > 0 && (cmd.Amount > rules.TransferDay || d.given > rules.TransferDay-cmd.Amount):
+		return points.OverAmountLimit
+	default:
+		return points.Approved
+	}
+}
+
 // countCardDay counts amount and one redemption, or takes them back, on the date of r.
 func (b *Book) countCardDay(r *remote, amount points.Amount, redemptions int) error {
-	if !spends(r.function) || r.date != b.date {
+	if (!spends(r.function) && r.function != points.Transfer) || r.date != b.date {
 		return nil
 	}
 	day, err := b.changeDay(cardDayKey{r.program, r.card})
 	if err != nil {
 		return err
+	}
+	if r.function == points.Transfer {
+		day.given = max(0, saturated(day.given, amount))
+		return nil
 	}
 	day.redeemed = max(0, saturated(day.redeemed, amount))
 	if redemptions > 0 {
@@ -265,7 +285,7 @@ func (r *remote) gives(cmd *Command, date points.BusinessDate) (points.Amount, p
 			return 0, points.AmountOverOriginal
 		case cmd.Amount != 0 && cmd.Amount != r.approved:
 			return 0, points.OriginalDiffers
-		case r.date != date || r.returned != 0:
+		case r.date != date || r.returned != 0 || r.reduced != 0 || otherBatch(cmd, r.batch):
 			return 0, points.OriginalClosed
 		}
 		return r.approved, points.Approved
@@ -276,7 +296,7 @@ func (r *remote) gives(cmd *Command, date points.BusinessDate) (points.Amount, p
 		case r.returned != 0:
 			return 0, points.OriginalClosed
 		}
-		return r.approved, points.Approved
+		return r.left(), points.Approved
 	case KindCapture:
 		if r.function != points.PreAuth {
 			return 0, points.OriginalDiffers
@@ -292,7 +312,7 @@ func (r *remote) gives(cmd *Command, date points.BusinessDate) (points.Amount, p
 	if reason := validAmount(cmd.Amount); !reason.Approved() {
 		return 0, reason
 	}
-	if cmd.Amount > r.approved-r.returned {
+	if cmd.Amount > r.left() {
 		return 0, points.AmountOverOriginal
 	}
 	return cmd.Amount, points.Approved
@@ -342,22 +362,71 @@ func (b *Book) approve(r *remote, amount points.Amount, out *Outcome) (points.Re
 	if amount < r.asked {
 		return points.Approved, b.countCardDay(r, amount-r.asked, 0)
 	}
-	if r.function != points.Void {
+	switch r.function {
+	case points.CompletionVoid:
+		return points.Approved, b.reopenRemote(r)
+	case points.Void:
+		original, err := b.needRemote(r.original)
+		if err != nil {
+			return 0, err
+		}
+		// What is undone on the date of the original does not count.
+		return points.Approved, b.countCardDay(original, -original.approved, -1)
+	default:
 		return points.Approved, nil
 	}
-	original, err := b.needRemote(r.original)
-	if err != nil {
-		return 0, err
+}
+
+// holdBehind is the capture that the void of a completion is about, and its hold.
+func (b *Book) holdBehind(void *remote) (capture, hold *remote, err error) {
+	if capture, err = b.needRemote(void.original); err != nil {
+		return nil, nil, err
 	}
-	// What is undone on the date of the original does not count.
-	return points.Approved, b.countCardDay(original, -original.approved, -1)
+	hold, err = b.needRemote(capture.original)
+	return capture, hold, err
+}
+
+// reopenRemote gives the hold back what the voided capture took, as the void of a
+// capture does here: what the final one left over stays released. Voids from before
+// holds were opened again are not Final.
+func (b *Book) reopenRemote(void *remote) error {
+	if !void.final {
+		return nil
+	}
+	capture, hold, err := b.holdBehind(void)
+	if err != nil {
+		return err
+	}
+	b.touch(hold)
+	if capture.final {
+		hold.reduced += hold.left()
+	}
+	hold.returned -= capture.approved
+	return nil
+}
+
+// reclosable is the hold that the void of its capture has opened again, and how much of
+// it is captured once more when the void is reversed: more than is left when the hold
+// has gone on. nil: there is none.
+func (b *Book) reclosable(void *remote) (hold *remote, again points.Amount, err error) {
+	if !void.final || void.function != points.CompletionVoid || void.approved == 0 {
+		return nil, 0, nil
+	}
+	capture, hold, err := b.holdBehind(void)
+	if err != nil {
+		return nil, 0, err
+	}
+	if hold.voided != 0 || hold.reversed != 0 {
+		return hold, points.MaxAmount, nil
+	}
+	return hold, capture.approved, nil
 }
 
 // lapse ends r without an effect: what it reserved of its original is free again.
 func (b *Book) lapse(r *remote) error {
 	amount := r.asked
 	if r.approved > 0 {
-		amount = r.approved
+		amount = r.approved - r.reduced
 	}
 	b.touch(r)
 	b.finish(r)
@@ -371,6 +440,9 @@ func (b *Book) lapse(r *remote) error {
 	b.touch(original)
 	if original.voided != r.position {
 		original.returned -= r.asked
+		if r.function == points.Completion && !r.final {
+			original.returned += r.reduced // That part is with the hold already.
+		}
 		return nil
 	}
 	original.voided = 0
@@ -402,6 +474,9 @@ func (b *Book) conclude(cmd *Command, r *remote, out *Outcome) (points.Reason, e
 		}
 		r.answered, r.authCode = b.position+1, cmd.AuthCode
 		b.finish(r)
+		if err := b.countRemote(r); err != nil {
+			return 0, err
+		}
 		out.Answer = cmd.Answer
 		b.tell(cmd, r, out)
 	case r.phase == RemoteOpen:
@@ -409,10 +484,14 @@ func (b *Book) conclude(cmd *Command, r *remote, out *Outcome) (points.Reason, e
 		r.answered = b.position + 1
 		out.Answer = cmd.Answer
 		return points.Approved, b.lapse(r)
+	case (r.phase == RemoteOwed && r.actual != 0 && !r.doubtful) || (r.phase == RemoteTold && r.replaced):
+		return r.over(), nil // The request was decided before.
 	case r.phase == RemoteOwed && approved:
 		b.touch(r)
 		r.authCode = cmd.AuthCode
 		out.Amount = amount
+	case r.phase == RemoteOwed && r.doubtful: // There is nothing to reverse.
+		b.replace(cmd, r, out)
 	case r.phase == RemoteOwed:
 		return points.Approved, b.lapse(r)
 	case r.phase == RemoteTold:
@@ -443,8 +522,9 @@ func (b *Book) tell(cmd *Command, r *remote, out *Outcome) {
 	}
 }
 
-// standIn approves in the place of an issuer that the request was not sent to, within
-// limits for the card and date; an advice is owed.
+// standIn approves in the place of an issuer, within limits for the card and date; an
+// advice is owed. Where the request was sent and not answered (Answer NoAnswer), its
+// reversal is owed first: the issuer may have carried it out, and must not count both.
 func (b *Book) standIn(cmd *Command, r *remote, out *Outcome) (points.Reason, error) {
 	if r.phase != RemoteOpen || (r.function != points.Redeem && r.function != points.Earn) {
 		return points.OriginalClosed, nil
@@ -471,8 +551,22 @@ func (b *Book) standIn(cmd *Command, r *remote, out *Outcome) (points.Reason, er
 	}
 	counted.stoodIn = saturated(counted.stoodIn, r.asked)
 	counted.standIns++
+	if cmd.Answer == points.NoAnswer {
+		r.answered, r.doubtful = b.position+1, true
+		out.Answer = points.ApprovedStandIn
+		b.oweReversal(cmd, r)
+		return points.Approved, b.countRemote(r)
+	}
 	b.oweAdvice(cmd, r, out)
-	return points.Approved, nil
+	return points.Approved, b.countRemote(r)
+}
+
+// replace owes the advice of a stand-in whose doubtful request is gone at the issuer.
+func (b *Book) replace(cmd *Command, r *remote, out *Outcome) {
+	b.touch(r)
+	r.doubtful, r.replaced = false, true
+	r.phase, r.owedAt = RemoteTold, b.postingTime(cmd)
+	out.Forwarded = true
 }
 
 func (b *Book) oweAdvice(cmd *Command, r *remote, out *Outcome) {
@@ -493,7 +587,7 @@ func (b *Book) owe(cmd *Command, r *remote, out *Outcome) (points.Reason, error)
 			return reason, err
 		}
 		b.oweAdvice(cmd, r, out)
-		return points.Approved, nil
+		return points.Approved, b.countRemote(r)
 	}
 	b.touch(r)
 	r.answered = b.position + 1

@@ -144,6 +144,9 @@ func (b *Book) termsOf(program *Program) *terms {
 //	member              -amount
 //	clearing(acquirer)  +amount
 func (b *Book) redeem(cmd *Command, out *Outcome) (points.Reason, error) {
+	if len(cmd.Tender) > 0 {
+		return b.tender(cmd, out)
+	}
 	s, reason, err := b.admit(cmd, FreezeDebit, out)
 	if err != nil || !reason.Approved() {
 		return reason, err

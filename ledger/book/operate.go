@@ -106,7 +106,14 @@ func (b *Book) signOn(cmd *Command, out *Outcome) (points.Reason, error) {
 	if reason := b.participants(cmd); !reason.Approved() {
 		return reason, nil
 	}
-	out.Batch = b.live.Terminals[cmd.Terminal].Batch
+	s, err := b.findBatches(batchesKey{cmd.Acquirer, cmd.Merchant, cmd.Terminal})
+	if err != nil {
+		return 0, err
+	}
+	out.Batch = s.nextBatch(b.live.Terminals[cmd.Terminal].Batch)
+	if s != nil {
+		out.Parameters = s.parameters
+	}
 	return points.Approved, nil
 }
 

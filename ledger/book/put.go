@@ -123,13 +123,14 @@ func (e *Entry) clone() Entry {
 		c.Program = &v
 	case e.Merchant != nil:
 		v := *e.Merchant
-		v.Programs = slices.Clone(v.Programs)
+		v.Programs, v.Tender = slices.Clone(v.Programs), slices.Clone(v.Tender)
 		c.Merchant = &v
 	case e.Terminal != nil:
 		v := *e.Terminal
 		c.Terminal = &v
 	case e.Route != nil:
 		v := *e.Route
+		v.Links = slices.Clone(v.Links)
 		c.Route = &v
 	}
 	return c
@@ -302,6 +303,14 @@ func (b *Book) validMerchant(v *Merchant) error {
 			return wrong("programme", id, "it is named twice")
 		}
 	}
+	if !validTender(v.Tender) {
+		return wrong("tender", len(v.Tender), fmt.Sprintf("want each programme once, at most %d, with points and per of 1 or more", MaxTender))
+	}
+	for _, term := range v.Tender {
+		if !slices.Contains(v.Programs, term.Program) {
+			return points.Errorf(points.ProgramNotHere, "tender: programme %d is none of those that the merchant takes", term.Program)
+		}
+	}
 	return nil
 }
 
@@ -317,6 +326,12 @@ func (b *Book) validRoute(v *Route) error {
 	}
 	if _, ok := b.live.Programs[v.Only]; v.Only != 0 && !ok {
 		return points.Errorf(points.UnknownProgram, "programme %d: there is none; put it first, or 0 for any", v.Only)
+	}
+	for i, l := range v.Links {
+		twice := slices.ContainsFunc(v.Links[:i], func(other RouteLink) bool { return other.Link == l.Link })
+		if l.Link == "" || l.Priority == 0 || l.Weight == 0 || twice {
+			return wrong("links", strconv.Quote(l.Link), "want a name, each once, and a priority and weight of 1 or more")
+		}
 	}
 	return nil
 }

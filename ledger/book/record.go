@@ -69,8 +69,13 @@ const (
 	hasActual
 	hasAnswer
 	hasTold
+	hasTender
+	hasBatch
+	hasTally
+	hasItems
+	hasParameters
 
-	commandMask = hasTold<<1 - 1
+	commandMask = hasParameters<<1 - 1
 )
 
 // AppendRecord appends the journal record of cmd and out to dst. Out.Replayed is
@@ -152,6 +157,11 @@ func (c *Command) mask() uint64 {
 	set(hasActual, c.Actual != 0)
 	set(hasAnswer, c.Answer != 0)
 	set(hasTold, len(c.Told) > 0)
+	set(hasTender, len(c.Tender) > 0)
+	set(hasBatch, c.Batch != 0)
+	set(hasTally, c.Tally != Tally{})
+	set(hasItems, len(c.Items) > 0)
+	set(hasParameters, c.Parameters != 0)
 	return m
 }
 
@@ -283,12 +293,35 @@ func appendRareFields(dst []byte, c *Command, m uint64) []byte {
 	if m&hasTold != 0 {
 		dst = appendBalances(dst, c.Told)
 	}
+	if m&hasTender != 0 {
+		dst = appendTender(dst, c.Tender)
+	}
+	if m >= hasBatch {
+		dst = appendBatchFields(dst, c, m)
+	}
+	return dst
+}
+
+// appendBatchFields writes what is about a terminal's batch.
+func appendBatchFields(dst []byte, c *Command, m uint64) []byte {
+	if m&hasBatch != 0 {
+		dst = binary.AppendUvarint(dst, uint64(c.Batch))
+	}
+	if m&hasTally != 0 {
+		dst = appendTally(dst, &c.Tally)
+	}
+	if m&hasItems != 0 {
+		dst = appendItems(dst, c.Items)
+	}
+	if m&hasParameters != 0 {
+		dst = binary.AppendUvarint(dst, uint64(c.Parameters))
+	}
 	return dst
 }
 
 // decodeCommand reads a command; groups says whether it may be a group.
 func decodeCommand(r *reader, c *Command, groups bool) {
-	*c = Command{Group: c.Group[:0], Told: c.Told[:0]}
+	*c = Command{Group: c.Group[:0], Told: c.Told[:0], Tender: c.Tender[:0], Items: c.Items[:0]}
 	c.Kind = Kind(r.byte())
 	m := r.uvarint()
 	if m > commandMask || (m&hasGroup != 0 && !groups) {
@@ -402,6 +435,27 @@ func decodeRareFields(r *reader, c *Command, m uint64) {
 	if m&hasTold != 0 {
 		c.Told = decodeBalances(r, c.Told, points.MaxBalances)
 	}
+	if m&hasTender != 0 {
+		c.Tender = decodeTender(r, c.Tender)
+	}
+	if m >= hasBatch {
+		decodeBatchFields(r, c, m)
+	}
+}
+
+func decodeBatchFields(r *reader, c *Command, m uint64) {
+	if m&hasBatch != 0 {
+		c.Batch = r.uint32()
+	}
+	if m&hasTally != 0 {
+		c.Tally = decodeTally(r)
+	}
+	if m&hasItems != 0 {
+		c.Items = decodeItems(r, c.Items)
+	}
+	if m&hasParameters != 0 {
+		c.Parameters = r.uint32()
+	}
 }
 
 // Bits of an outcome's mask. Position, reason and date are always there.
@@ -421,8 +475,12 @@ const (
 	outLots
 	outOthers
 	outAnswer
+	outLegs
+	outTally
+	outUnequal
+	outParameters
 
-	outcomeMask = outAnswer<<1 - 1
+	outcomeMask = outParameters<<1 - 1
 )
 
 func (o *Outcome) mask() uint64 {
@@ -447,6 +505,10 @@ func (o *Outcome) mask() uint64 {
 	set(outLots, len(o.Lots) > 0)
 	set(outOthers, len(o.Others) > 0)
 	set(outAnswer, o.Answer != 0)
+	set(outLegs, len(o.Legs) > 0)
+	set(outTally, o.Tally != Tally{})
+	set(outUnequal, o.Unequal)
+	set(outParameters, o.Parameters != 0)
 	return m
 }
 
@@ -499,6 +561,36 @@ func appendOutcome(dst []byte, o *Outcome, at points.Timestamp) []byte {
 	if m&outAnswer != 0 {
 		dst = append(dst, byte(o.Answer))
 	}
+	if m&outLegs != 0 {
+		dst = binary.AppendUvarint(dst, uint64(len(o.Legs)))
+		for i := range o.Legs {
+			dst = binary.AppendUvarint(dst, uint64(o.Legs[i].Program))
+			dst = appendAmount(appendAmount(dst, o.Legs[i].Amount), o.Legs[i].Covers)
+		}
+	}
+	if m&outTally != 0 {
+		dst = appendTally(dst, &o.Tally)
+	}
+	if m&outParameters != 0 {
+		dst = binary.AppendUvarint(dst, uint64(o.Parameters))
+	}
+	return dst
+}
+
+func appendTender(dst []byte, terms []TenderTerm) []byte {
+	dst = binary.AppendUvarint(dst, uint64(len(terms)))
+	for _, term := range terms {
+		dst = binary.AppendUvarint(dst, uint64(term.Program))
+		dst = binary.AppendUvarint(dst, uint64(term.Points))
+		dst = binary.AppendUvarint(dst, uint64(term.Per))
+	}
+	return dst
+}
+
+func decodeTender(r *reader, dst []TenderTerm) []TenderTerm {
+	for range r.count(MaxTender, 3) {
+		dst = append(dst, TenderTerm{Program: r.program(), Points: r.uint32(), Per: r.uint32()})
+	}
 	return dst
 }
 
@@ -522,7 +614,7 @@ func decodeBalances(r *reader, dst []Balance, limit int) []Balance {
 }
 
 func decodeOutcome(r *reader, o *Outcome, at points.Timestamp) {
-	*o = Outcome{Postings: o.Postings[:0], Lots: o.Lots[:0], Others: o.Others[:0]}
+	*o = Outcome{Postings: o.Postings[:0], Lots: o.Lots[:0], Others: o.Others[:0], Legs: o.Legs[:0]}
 	o.Position = points.Position(r.uvarint())
 	o.Reason = points.Reason(r.byte())
 	o.Posted = r.timestamp() + at
@@ -571,6 +663,20 @@ func decodeOutcome(r *reader, o *Outcome, at points.Timestamp) {
 	}
 	if m&outAnswer != 0 {
 		o.Answer = points.Reason(r.byte())
+	}
+	if m&outLegs != 0 {
+		for range r.count(MaxTender, 3) {
+			leg := TenderLeg{Program: r.program()}
+			leg.Amount, leg.Covers = r.amount(), r.amount()
+			o.Legs = append(o.Legs, leg)
+		}
+	}
+	if m&outTally != 0 {
+		o.Tally = decodeTally(r)
+	}
+	o.Unequal = m&outUnequal != 0
+	if m&outParameters != 0 {
+		o.Parameters = r.uint32()
 	}
 }
 
@@ -696,6 +802,10 @@ func (c *Command) malformed(inGroup bool) error {
 		return points.Errorf(points.FormatError, "a group of %d commands: want at most %d", len(c.Group), maxGroup)
 	case len(c.Told) > points.MaxBalances:
 		return points.Errorf(points.FormatError, "%d balances: want at most %d", len(c.Told), points.MaxBalances)
+	case !validTender(c.Tender):
+		return points.Errorf(points.FormatError, "tender: want each programme once, at most %d, with points and per of 1 or more", MaxTender)
+	case len(c.Items) > MaxUpload:
+		return points.Errorf(points.FormatError, "%d items of an upload: want at most %d", len(c.Items), MaxUpload)
 	case (c.Kind == KindGroup) != (len(c.Group) > 0) || (inGroup && c.Kind == KindGroup):
 		return points.Errorf(points.FormatError, "a command of kind %v with %d in its group", c.Kind, len(c.Group))
 	case c.At < 0 || c.At > math.MaxInt64/2:

@@ -34,7 +34,7 @@ func (b *Book) reduce(rec *Record, actual points.Amount, out *Outcome) (points.R
 	b.about(a, out)
 	gone := t.reducedBy()
 	if t != nil && (rec.Command.Kind == KindRedeem || rec.Command.Kind == KindCapture) {
-		gone = t.returned()
+		gone = t.returnedFrom(rec)
 	}
 	back := done.Amount - gone - actual
 	if back <= 0 {
@@ -44,16 +44,21 @@ func (b *Book) reduce(rec *Record, actual points.Amount, out *Outcome) (points.R
 		return points.OverCountLimit, nil
 	}
 	out.Amount = back
+	key, batch, side := batchesOf(&rec.Command), rec.Command.Batch, rec.Command.Function.Side()
 	var reason points.Reason
-	switch rec.Command.Kind {
-	case KindRedeem:
+	switch kind := rec.Command.Kind; {
+	case len(done.Legs) > 0:
+		if reason, err = b.giveBackTender(rec, t, back, false, out); err == nil && reason.Approved() {
+			err = b.reopenLegs(rec)
+		}
+	case kind == KindRedeem:
 		reason, err = b.giveBackSale(a, rec, t, back, out)
 		if err == nil && reason.Approved() && done.Date == b.date {
 			a.countRedeemed(b.date, -back, 0)
 		}
-	case KindCapture:
+	case kind == KindCapture:
 		reason, err = b.reduceCapture(a, rec, t, back, out)
-	case KindHold:
+	case kind == KindHold:
 		reason, err = b.reduceHold(a, done.Position, back, out)
 	default:
 		reason, err = b.unearn(rec, gone, back, out)
@@ -65,6 +70,9 @@ func (b *Book) reduce(rec *Record, actual points.Amount, out *Outcome) (points.R
 		return 0, err
 	}
 	t.reduced += out.Amount
+	if err := b.uncounted(key, batch, side, out.Amount, true); err != nil {
+		return 0, err
+	}
 	return points.Approved, b.reopenAccount(a)
 }
 

@@ -202,3 +202,15 @@ func TestRegistryIsNeverChangedOnceHandedOut(t *testing.T) {
 	require.Equal(t, []string{"6", "62", "62"}, prefixes)
 	require.Equal(t, air, second.Routes[1].Only)
 }
+
+// Links of a route have a name, once each, a priority and a weight.
+func TestRouteLinksAreChecked(t *testing.T) {
+	d := newDesk(t, book.Options{})
+	d.furnish(1, kindRules, kindRules)
+	good := book.RouteLink{Link: "main", Priority: 1, Weight: 1}
+	d.put(book.Entry{Route: &book.Route{Prefix: "6", Issuer: issuer, Links: []book.RouteLink{good, {Link: "reserve", Priority: 2, Weight: 1}}}})
+	for _, wrong := range []book.RouteLink{{Priority: 1, Weight: 1}, {Link: "other", Weight: 1}, {Link: "other", Priority: 1}, good} {
+		out := d.do(book.Command{Kind: book.KindPut, Entry: book.Entry{Route: &book.Route{Prefix: "7", Links: []book.RouteLink{good, wrong}}}})
+		require.Equal(t, points.FormatError, out.Reason, "%+v", wrong)
+	}
+}

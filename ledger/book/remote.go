@@ -49,7 +49,15 @@ type remote struct {
 	booked   points.Amount   // what stands in clearing because of it, credit positive
 	returned points.Amount   // by refunds, taken by captures; those in flight count
 	voided   points.Position // the void that is in flight or was approved
-	final    bool            // a capture that none will follow
+	reduced  points.Amount   // taken off by reversals of a part
+	reducing points.Amount   // of that, what the issuer has not acknowledged
+	actual   points.Amount   // what the owed reversal leaves standing; 0: it is of the whole
+	final    bool            // a capture that none will follow; a void that opens the hold of its capture again
+
+	// Approved here after the issuer was asked and did not answer: first it is owed a
+	// reversal of the request (doubtful), then an advice under the identity of the
+	// approval, by which it knows it from then on (replaced).
+	doubtful, replaced bool
 
 	answered points.Position // of the command that decided the acquirer's answer; 0: none has
 	reversed points.Position // by which of the acquirer's reversals
@@ -57,6 +65,25 @@ type remote struct {
 	owedAt   points.Timestamp
 	refusal  points.Reason // what the issuer said to what it was owed, when it is in the queue
 	authCode [6]byte       // the issuer's
+
+	batch   uint32 // as the request's [Command.Batch]
+	counted bool   // in its totals
+}
+
+// countedAt is where r counts.
+func (r *remote) countedAt() batchesKey {
+	return batchesOf(&Command{Batch: r.batch, Acquirer: r.acquirer, Merchant: r.merchant, Terminal: r.terminal})
+}
+
+// countRemote adds what the acquirer is told was approved to the totals of its batch.
+func (b *Book) countRemote(r *remote) error {
+	side := r.function.Side()
+	if r.batch == 0 || side == 0 {
+		return nil
+	}
+	b.touch(r)
+	r.counted = true
+	return b.tallyUp(r.countedAt(), r.batch, side, r.approved)
 }
 
 func (r *remote) id() points.Position { return r.position }
@@ -69,6 +96,11 @@ func (r *remote) appendKey(dst []byte) []byte {
 const (
 	remotePartial = 1 << iota
 	remoteFinal
+	remoteDoubtful
+	remoteReplaced
+	remoteReduced // reduced, reducing and actual stand behind all else
+	remoteBatched // its batch follows behind the others
+	remoteCounted
 )
 
 func (r *remote) appendValue(dst []byte) []byte {
@@ -78,6 +110,22 @@ func (r *remote) appendValue(dst []byte) []byte {
 	}
 	if r.final {
 		flags |= remoteFinal
+	}
+	if r.doubtful {
+		flags |= remoteDoubtful
+	}
+	if r.replaced {
+		flags |= remoteReplaced
+	}
+	parts := [...]points.Amount{r.reduced, r.reducing, r.actual}
+	if parts != [len(parts)]points.Amount{} {
+		flags |= remoteReduced
+	}
+	if r.batch != 0 {
+		flags |= remoteBatched
+	}
+	if r.counted {
+		flags |= remoteCounted
 	}
 	dst = append(dst, stateVersion, byte(r.phase), byte(r.before), byte(r.function), flags, byte(r.refusal))
 	dst = append(dst, r.merchant[:]...)
@@ -93,6 +141,14 @@ func (r *remote) appendValue(dst []byte) []byte {
 	for _, n := range [...]int64{int64(r.posted), int64(r.owedAt), int64(r.asked), int64(r.approved), int64(r.booked), int64(r.returned)} {
 		dst = binary.AppendVarint(dst, n)
 	}
+	if flags&remoteReduced != 0 {
+		for _, amount := range parts {
+			dst = appendAmount(dst, amount)
+		}
+	}
+	if r.batch != 0 {
+		dst = binary.AppendUvarint(dst, uint64(r.batch))
+	}
 	return dst
 }
 
@@ -101,6 +157,8 @@ func (r *remote) decodeValue(from *reader) {
 	r.function = points.Function(from.byte())
 	flags := from.byte()
 	r.partial, r.final = flags&remotePartial != 0, flags&remoteFinal != 0
+	r.doubtful, r.replaced = flags&remoteDoubtful != 0, flags&remoteReplaced != 0
+	r.counted = flags&remoteCounted != 0
 	r.refusal = points.Reason(from.byte())
 	from.fixed(r.merchant[:])
 	from.fixed(r.terminal[:])
@@ -111,7 +169,16 @@ func (r *remote) decodeValue(from *reader) {
 	r.voided, r.answered, r.reversed, r.owedBy = from.position(), from.position(), from.position(), from.position()
 	r.posted, r.owedAt = from.timestamp(), from.timestamp()
 	r.asked, r.approved, r.booked, r.returned = from.amount(), from.amount(), from.amount(), from.amount()
+	if flags&remoteReduced != 0 {
+		r.reduced, r.reducing, r.actual = from.amount(), from.amount(), from.amount()
+	}
+	if flags&remoteBatched != 0 {
+		r.batch = from.uint32()
+	}
 }
+
+// left is what can still be given back or captured.
+func (r *remote) left() points.Amount { return r.approved - r.reduced - r.returned }
 
 // Told reports whether a function is one that its acquirer tells of (0220): what
 // happened cannot be refused any more, so it stands here while the issuer is away.
@@ -279,6 +346,7 @@ type cardDay struct {
 	count    uint32
 	stoodIn  points.Amount // approved in the issuer's place
 	standIns uint32
+	given    points.Amount // to other cards
 }
 
 type cardDayKey struct {
@@ -298,12 +366,21 @@ func (d *cardDay) appendValue(dst []byte) []byte {
 	dst = appendAmount(dst, d.redeemed)
 	dst = binary.AppendUvarint(dst, uint64(d.count))
 	dst = appendAmount(dst, d.stoodIn)
-	return binary.AppendUvarint(dst, uint64(d.standIns))
+	dst = binary.AppendUvarint(dst, uint64(d.standIns))
+	if d.given != 0 { // A later addition.
+		dst = appendAmount(dst, d.given)
+	}
+	return dst
 }
 
 func (d *cardDay) decodeValue(r *reader) {
 	d.date, d.redeemed, d.count = r.date(), r.amount(), r.uint32()
 	d.stoodIn, d.standIns = r.amount(), r.uint32()
+	if len(r.src) > 0 {
+		if d.given = r.amount(); d.given == 0 {
+			r.fail()
+		}
+	}
 }
 
 // dayOf returns what was done with a card on the date that runs; nil: nothing.
@@ -334,7 +411,7 @@ func (b *Book) changeDay(key cardDayKey) (*cardDay, error) {
 	}
 	if d, ok := b.cardDays.find(key); ok { // Of another date: that is over.
 		b.touch(d)
-		d.date, d.redeemed, d.count, d.stoodIn, d.standIns = b.date, 0, 0, 0, 0
+		*d = cardDay{node: d.node, key: d.key, date: b.date}
 		return d, nil
 	}
 	d = b.cardDays.add(cardDay{key: key, date: b.date})

@@ -27,11 +27,16 @@ type pawn struct {
 	booked   int
 	approved bool
 	reversed bool
+	doubtful bool          // approved here after a time-out; the issuer may have the request too
+	replaced bool          // ... and does not: it is told
+	part     bool          // a reversal of a part is owed, or will be
+	pending  int           // what it takes off
+	reduced  int           // by those that were acknowledged, and by it
 	answer   points.Reason // the acquirer was told; 0: nothing yet
 }
 
 // act plays one command on the pawn and says whether it is carried out.
-func (p *pawn) act(kind book.Kind, answer points.Reason, final bool) bool {
+func (p *pawn) act(kind book.Kind, answer points.Reason, final bool, actual int) bool {
 	switch kind {
 	case book.KindConclude:
 		return p.conclude(answer)
@@ -45,6 +50,9 @@ func (p *pawn) act(kind book.Kind, answer points.Reason, final bool) bool {
 			return false
 		}
 		p.state, p.answer, p.booked, p.approved = "told", points.ApprovedStandIn, p.amount, true
+		if answer == points.NoAnswer {
+			p.state, p.doubtful = "owed", true
+		}
 	case book.KindAcknowledge:
 		return p.acknowledge(answer, final)
 	case book.KindGiveUp:
@@ -55,7 +63,11 @@ func (p *pawn) act(kind book.Kind, answer points.Reason, final bool) bool {
 	case book.KindResolve:
 		return p.resolve(answer)
 	case book.KindReverse:
-		p.reverse()
+		if actual == 0 || p.state == "open" {
+			p.reverse()
+		} else {
+			p.reduce(actual)
+		}
 	default:
 	}
 	return true
@@ -68,8 +80,12 @@ func (p *pawn) conclude(answer points.Reason) bool {
 		if answer.Approved() {
 			p.booked, p.approved = p.amount, true
 		}
+	case p.state == "owed" && p.part && !p.doubtful:
+		return false
 	case p.state == "owed" && !answer.Approved():
-		p.state = "done"
+		p.gone()
+	case p.state == "told" && p.replaced:
+		return false
 	case p.state == "told":
 		return p.acknowledge(answer, false)
 	default:
@@ -81,12 +97,12 @@ func (p *pawn) conclude(answer points.Reason) bool {
 func (p *pawn) acknowledge(answer points.Reason, final bool) bool {
 	switch {
 	case p.state == "owed" && (answer.Approved() || (answer == points.UnknownOriginal && final)):
-		p.state = "done"
+		p.gone()
 	case p.state == "owed" && answer == points.OriginalClosed:
 		p.state = "queued-owed"
 	case p.state == "told" && !answer.Approved():
 		p.state = "queued-told"
-	case p.state == "told" && p.reversed:
+	case p.state == "told" && (p.reversed || p.part):
 		p.state = "owed"
 	case p.state == "told":
 		p.state = "done"
@@ -96,20 +112,57 @@ func (p *pawn) acknowledge(answer points.Reason, final bool) bool {
 	return true
 }
 
+// gone is the end of a reversal: of a doubtful request its advice follows.
+func (p *pawn) gone() {
+	p.state = "done"
+	if p.doubtful {
+		p.state, p.doubtful, p.replaced = "told", false, true
+		return
+	}
+	p.part, p.pending = false, 0
+}
+
 func (p *pawn) resolve(answer points.Reason) bool {
 	stands := answer == points.Approved
 	switch {
+	case p.state == "queued-owed" && p.doubtful && stands:
+		p.doubtful = false
+		if p.part {
+			p.state = "owed"
+			return true
+		}
+	case p.state == "queued-owed" && p.doubtful:
+		p.gone()
+		return true
+	case p.state == "queued-owed" && p.part && stands:
+		p.booked += p.pending
 	case p.state == "queued-owed" && stands:
-		p.booked, p.approved = p.amount, true
-	case p.state == "queued-told" && stands && p.reversed:
+		p.booked, p.approved = p.amount-p.reduced, true
+	case p.state == "queued-told" && stands && (p.reversed || p.part):
 		p.state = "owed"
 		return true
 	case p.state == "queued-owed", p.state == "queued-told":
 	default:
 		return false
 	}
-	p.state = "done"
+	if p.part && stands {
+		p.reduced -= p.pending
+	}
+	p.state, p.part, p.pending = "done", false, 0
 	return true
+}
+
+// reduce leaves actual standing, where so much stands.
+func (p *pawn) reduce(actual int) {
+	if !p.approved || p.reversed || p.booked <= actual {
+		return
+	}
+	back := p.booked - actual
+	p.booked, p.reduced, p.pending = actual, p.reduced+back, p.pending+back
+	p.part = true
+	if p.state == "done" {
+		p.state = "owed"
+	}
 }
 
 func (p *pawn) reverse() {
@@ -117,6 +170,7 @@ func (p *pawn) reverse() {
 		return
 	}
 	p.reversed, p.booked = true, 0
+	p.doubtful, p.part, p.pending = false, false, 0
 	switch p.state {
 	case "open", "done":
 		p.state = "owed"
@@ -172,18 +226,26 @@ func (s *shell) play(t *testing.T, p *pawn) {
 	if kind == book.KindResolve {
 		answer = []points.Reason{points.Approved, points.ReversedBefore}[s.rng.IntN(2)]
 	}
+	if kind == book.KindStandIn {
+		answer = []points.Reason{0, points.NoAnswer}[s.rng.IntN(2)]
+	}
 	cmd := book.Command{Kind: kind, Original: p.position, Answer: answer, Final: final, Operator: "li", Second: "wang"}
+	actual := 0
 	if kind == book.KindReverse {
 		key := p.key
 		key.Class = 4
-		cmd = book.Command{Kind: kind, Key: key, OriginalKey: p.key, Acquirer: acquirer, Merchant: merchantID("SHOP"), Terminal: terminalID("T1"), Reverses: points.Redeem}
+		if s.rng.IntN(2) == 0 {
+			actual = 1 + s.rng.IntN(p.amount)
+			key.STAN += points.STAN(1000 * (1 + len(s.store.journal))) // Of nobody else.
+		}
+		cmd = book.Command{Kind: kind, Key: key, OriginalKey: p.key, Acquirer: acquirer, Merchant: merchantID("SHOP"), Terminal: terminalID("T1"), Reverses: points.Redeem, Actual: points.Amount(actual), Final: actual > 0}
 	}
 	before := s.book.Digest()
 	written := len(s.store.journal)
 	out := s.do(cmd)
 	repeat := out.Replayed // The reversal came before.
 	if !repeat {
-		require.Equal(t, p.act(kind, answer, final), out.Reason.Approved(), "%v with %v of a pawn that is now %+v: %v", kind, answer, *p, out.Reason)
+		require.Equal(t, p.act(kind, answer, final, actual), out.Reason.Approved(), "%v with %v of a pawn that is now %+v: %v", kind, answer, *p, out.Reason)
 	}
 	if len(s.store.journal) == written {
 		require.Equal(t, before, s.book.Digest(), "what is not written changes nothing")

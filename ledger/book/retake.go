@@ -1,6 +1,10 @@
 package book
 
-import "github.com/lianfen/lianfen/points"
+import (
+	"slices"
+
+	"github.com/lianfen/lianfen/points"
+)
 
 // retake notes that what by gave back of a sale was taken again, as out says. What
 // came from the lots that by had given is taken of the sale as it was before. In
@@ -22,20 +26,51 @@ func (b *Book) retake(sale, by, out *Outcome) error {
 		}
 	}
 	t.givings = kept
+	if len(sale.Legs) == 0 {
+		b.retakeOf(t, again, sale, by, b.takenNow(out, b.shown.key), 0)
+		return nil
+	}
+	t.refunded -= by.Amount
+	for i := range sale.Legs {
+		key := AccountKey{MemberAccount, sale.Legs[i].Program, uint64(sale.Member)}
+		portions, of := t.portions(sale), by.within(key.Program)
+		mine := slices.DeleteFunc(slices.Clone(again), func(g giving) bool { return portions[g.move].program != key.Program })
+		b.retakeOf(t, mine, sale, &of, b.takenNow(out, key), key.Program)
+	}
+	return nil
+}
+
+// within is what o has moved and booked in one programme.
+func (o *Outcome) within(program points.ProgramID) Outcome {
+	part := Outcome{Position: o.Position, Date: o.Date}
+	for _, move := range o.Lots {
+		if move.Account.Program == program {
+			part.Lots = append(part.Lots, move)
+		}
+	}
+	for _, p := range o.Postings {
+		if p.Account.Program == program {
+			part.Postings = append(part.Postings, p)
+		}
+	}
+	return part
+}
+
+// retakeOf is retake for one programme: 0 where there is only one.
+func (b *Book) retakeOf(t *transaction, again []giving, sale, by *Outcome, there *retaken, program points.ProgramID) {
 	portions := t.portions(sale)
-	there := b.takenNow(out)
 	missing := there.match(portions, again, by, b.date)
 	if len(missing) == 0 {
-		return nil
+		return
 	}
 	t.taken = portions
 	for _, g := range missing {
 		t.taken[g.move].amount -= g.amount
 	}
 	for _, p := range there.portions(missing) {
+		p.program = program
 		t.stands(p)
 	}
-	return nil
 }
 
 // stands adds p to what t has taken.
@@ -43,7 +78,7 @@ func (t *transaction) stands(p portion) {
 	free := -1
 	for i := range t.taken {
 		switch other := &t.taken[i]; {
-		case other.source == p.source && other.key == p.key:
+		case other.source == p.source && other.program == p.program && other.key == p.key:
 			other.amount += p.amount
 			return
 		case other.amount == 0:
@@ -63,16 +98,16 @@ type retaken struct {
 	debt points.Amount
 }
 
-// takenNow collects what out has taken from the member that it is about.
-func (b *Book) takenNow(out *Outcome) *retaken {
+// takenNow collects what out has taken from a member's account.
+func (b *Book) takenNow(out *Outcome, from AccountKey) *retaken {
 	r := &retaken{}
 	for _, move := range out.Lots {
-		if move.Account == b.shown.key && move.Amount < 0 && !move.Held {
+		if move.Account == from && move.Amount < 0 && !move.Held {
 			r.lots = append(r.lots, lot{move.Lot, -move.Amount})
 		}
 	}
 	for i := range out.Postings {
-		if p := &out.Postings[i]; p.Account.Kind == DebtAccount && p.Account.Party == b.shown.key.Party && p.Amount < 0 {
+		if p := &out.Postings[i]; p.Account.Kind == DebtAccount && p.Account.Party == from.Party && p.Account.Program == from.Program && p.Amount < 0 {
 			r.debt -= p.Amount
 		}
 	}
@@ -143,7 +178,7 @@ func (r *retaken) portions(missing []giving) (rest []portion) {
 	}
 	for _, l := range r.lots {
 		if l.amount > 0 {
-			rest = append(rest, portion{MemberAccount, l})
+			rest = append(rest, portion{source: MemberAccount, lot: l})
 			borne -= l.amount
 		}
 	}

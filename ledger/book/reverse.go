@@ -77,6 +77,7 @@ func (b *Book) reverseKnown(rec *Record, t *transaction, out *Outcome) (reason p
 		b.about(a, out)
 	}
 	position := rec.Outcome.Position
+	key, batch, side, whole := batchesOf(&rec.Command), rec.Command.Batch, rec.Command.Function.Side(), rec.Outcome.Amount-t.reducedBy()
 	switch rec.Command.Kind {
 	case KindBalance, KindSignOn:
 		reason = points.Approved
@@ -107,7 +108,7 @@ func (b *Book) reverseKnown(rec *Record, t *transaction, out *Outcome) (reason p
 		return 0, err
 	}
 	t.reversed = b.position + 1
-	return points.Approved, nil
+	return points.Approved, b.uncounted(key, batch, side, whole, false)
 }
 
 // reverseRefund takes back what a refund gave, unless its sale was reversed since:
@@ -135,7 +136,8 @@ func reversible(cmd *Command) bool {
 		return true
 	case KindGroup:
 		return !slices.ContainsFunc(cmd.Group, func(member Command) bool { return member.Kind == KindOpen })
-	case KindPut, KindOpen, KindFreeze, KindClose, KindExpireHolds, KindReverse, KindAdjust, KindReinstate, KindExpireLots, KindVestLots, KindCutOver, KindSettle, KindDecay:
+	case KindPut, KindOpen, KindFreeze, KindClose, KindExpireHolds, KindReverse, KindAdjust, KindReinstate, KindExpireLots, KindVestLots, KindCutOver, KindSettle, KindDecay,
+		KindCloseBatch, KindUpload, KindDownload:
 		return false
 	default:
 		return false
@@ -151,11 +153,17 @@ func (b *Book) reverseSale(rec *Record, t *transaction, out *Outcome) (points.Re
 		if t.voided != 0 {
 			return points.Approved, nil
 		}
-		left -= t.returned()
+		left -= t.returnedFrom(rec)
 	}
 	out.Amount = left
 	if left == 0 {
 		return points.Approved, nil
+	}
+	if len(sale.Legs) > 0 {
+		if reason, err := b.giveBackTender(rec, t, left, left == sale.Amount, out); err != nil || !reason.Approved() {
+			return reason, err
+		}
+		return points.Approved, b.reopenLegs(rec)
 	}
 	a := b.shown
 	if rec.Command.Kind == KindCapture {
@@ -201,7 +209,12 @@ func (b *Book) reverseVoid(rec *Record, out *Outcome) (points.Reason, error) {
 		reason, err = b.recapture(rec, b.second.Outcome.Original, out)
 	default:
 		reason, err = b.undoPostings(rec, out)
-		if err == nil && reason.Approved() && kind == KindRedeem && sameDay {
+		if err != nil || !reason.Approved() || kind != KindRedeem || !sameDay {
+			break
+		}
+		if len(b.second.Outcome.Legs) > 0 {
+			err = b.recountLegs(&b.second)
+		} else {
 			b.change(b.shown)
 			b.shown.countRedeemed(b.date, rec.Outcome.Amount, 1)
 		}

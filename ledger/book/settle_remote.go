@@ -1,10 +1,15 @@
 package book
 
-import "github.com/lianfen/lianfen/points"
+import (
+	"slices"
+
+	"github.com/lianfen/lianfen/points"
+)
 
 // acknowledge enters the issuer's answer to what it was owed.
 //
-//	reversal: gone (00)                      ended without effect
+//	reversal: gone (00)                      ended without effect; of a part: ended; of a
+//	                                         doubtful request: its advice is owed now
 //	          stands (22)                    the operators' queue
 //	          never heard of (25), Final     ended without effect
 //	advice:   taken (00)                     ended; a reversal that waited is owed now
@@ -19,7 +24,7 @@ func (b *Book) acknowledge(cmd *Command, r *remote, out *Outcome) (points.Reason
 	case RemoteOwed:
 		switch {
 		case cmd.Answer.Approved(), cmd.Answer == points.UnknownOriginal && cmd.Final:
-			return points.Approved, b.lapse(r)
+			return points.Approved, b.undone(cmd, r, out)
 		case cmd.Answer == points.OriginalClosed:
 			b.queue(r, cmd.Answer)
 			return points.Approved, nil
@@ -30,7 +35,7 @@ func (b *Book) acknowledge(cmd *Command, r *remote, out *Outcome) (points.Reason
 		switch {
 		case !cmd.Answer.Approved():
 			b.queue(r, cmd.Answer)
-		case r.reversed != 0:
+		case r.reversed != 0 || r.actual != 0:
 			b.oweReversal(cmd, r)
 			out.Forwarded = true
 		default:
@@ -40,6 +45,22 @@ func (b *Book) acknowledge(cmd *Command, r *remote, out *Outcome) (points.Reason
 		return points.Approved, nil
 	default:
 		return points.OriginalClosed, nil
+	}
+}
+
+// undone ends a reversal that the issuer was owed.
+func (b *Book) undone(cmd *Command, r *remote, out *Outcome) error {
+	switch {
+	case r.doubtful:
+		b.replace(cmd, r, out)
+		return nil
+	case r.actual != 0:
+		b.touch(r)
+		r.actual, r.reducing = 0, 0
+		b.finish(r)
+		return nil
+	default:
+		return b.lapse(r)
 	}
 }
 
@@ -75,12 +96,21 @@ func (b *Book) resolve(cmd *Command, r *remote, out *Outcome) (points.Reason, er
 		return points.OriginalClosed, nil
 	case !stands && cmd.Answer != points.ReversedBefore:
 		return points.FormatError, nil
+	case r.before == RemoteOwed && r.doubtful && stands: // It counts here already.
+		b.touch(r)
+		r.doubtful = false
+		out.Amount = r.approved
+		if r.actual != 0 {
+			b.oweReversal(cmd, r)
+			out.Forwarded = true
+			return points.Approved, nil
+		}
 	case stands && r.before == RemoteOwed:
 		if reason, err := b.restore(r, out); err != nil || !reason.Approved() {
 			return reason, err
 		}
 	case r.before == RemoteOwed:
-		return points.Approved, b.lapse(r)
+		return points.Approved, b.undone(cmd, r, out)
 	case !stands:
 		issued, suspense := AccountKey{IssuedAccount, r.program, uint64(r.issuer)}, AccountKey{SuspenseAccount, r.program, uint64(r.issuer)}
 		if reason, err := b.postHouse(issued, r.booked, out); err != nil || !reason.Approved() {
@@ -90,7 +120,9 @@ func (b *Book) resolve(cmd *Command, r *remote, out *Outcome) (points.Reason, er
 			return reason, err
 		}
 		out.Amount = r.approved
-	case r.reversed != 0: // The advice was taken after all; the acquirer reversed it meanwhile.
+		b.touch(r)
+		r.actual, r.reducing = 0, 0
+	case r.reversed != 0 || r.actual != 0: // The advice was taken after all; the acquirer reversed it meanwhile.
 		b.oweReversal(cmd, r)
 		out.Forwarded = true
 		return points.Approved, nil
@@ -100,36 +132,67 @@ func (b *Book) resolve(cmd *Command, r *remote, out *Outcome) (points.Reason, er
 	return points.Approved, nil
 }
 
-// restore books what stands at the issuer although a reversal was owed.
+// restore books what stands at the issuer although a reversal, of the whole or of a
+// part, was owed.
 func (b *Book) restore(r *remote, out *Outcome) (points.Reason, error) {
 	if r.approved == 0 {
 		return b.approve(r, r.asked, out)
 	}
-	moves, err := b.moves(r, r.approved)
+	amount := r.approved - r.reduced
+	if r.actual != 0 {
+		amount = r.reducing
+	}
+	moves, err := b.moves(r, amount)
 	if err != nil {
 		return 0, err
 	}
 	if reason, err := b.bookRemote(r, moves, out); err != nil || !reason.Approved() {
 		return reason, err
 	}
-	out.Amount = r.approved
+	out.Amount = amount
 	b.touch(r)
 	r.booked += moves
+	if r.actual == 0 {
+		if r.function == points.CompletionVoid {
+			return points.Approved, b.reopenRemote(r)
+		}
+		return points.Approved, nil
+	}
+	if err := b.countCardDay(r, amount, 0); err != nil {
+		return 0, err
+	}
+	r.reduced -= r.reducing
+	if r.function == points.Completion && !r.final {
+		hold, err := b.needRemote(r.original)
+		if err != nil {
+			return 0, err
+		}
+		b.touch(hold)
+		hold.returned += r.reducing
+	}
+	r.actual, r.reducing = 0, 0
 	return points.Approved, nil
 }
 
 // reverseRemote undoes, for the acquirer, a request that was forwarded: what is
 // booked is booked back, and the issuer is owed a reversal.
 func (b *Book) reverseRemote(cmd *Command, r *remote, out *Outcome) (points.Reason, error) {
+	rec, err := b.record(r.position)
+	if err != nil {
+		return 0, err
+	}
+	asked := rec.Command.Amount // As the acquirer had it: the release of a hold asks the issuer for what is left.
 	switch {
 	case cmd.Reverses != 0 && r.function != 0 && cmd.Reverses != r.function:
 		return points.OriginalDiffers, nil
 	case cmd.Terminal != points.TerminalID{} && cmd.Terminal != r.terminal:
 		return points.OriginalDiffers, nil
-	case cmd.Amount != 0 && cmd.Amount != r.asked && cmd.Amount != r.approved:
+	case cmd.Amount != 0 && cmd.Amount != asked && cmd.Amount != r.asked && cmd.Amount != r.approved:
 		return points.OriginalDiffers, nil
 	case Told(r.function):
 		return points.NotPermitted, nil
+	case cmd.Actual != 0 && cmd.Final && r.phase != RemoteOpen:
+		return b.reduceRemote(cmd, r, out)
 	case r.reversed != 0 || r.voided != 0 || r.function == points.Balance:
 		return points.Approved, nil
 	case r.phase == RemoteDone && (r.approved == 0 || (r.function == points.PreAuth && r.returned != 0)):
@@ -137,22 +200,89 @@ func (b *Book) reverseRemote(cmd *Command, r *remote, out *Outcome) (points.Reas
 	case r.returned != 0:
 		return points.OriginalClosed, nil // A refund was asked for, so its sender knew the answer.
 	}
+	hold, again, err := b.reclosable(r)
+	if err != nil || hold != nil && again > hold.left() {
+		return points.OriginalClosed, err
+	}
 	back := -r.booked
 	if reason, err := b.bookRemote(r, back, out); err != nil || !reason.Approved() {
 		return reason, err
+	}
+	if hold != nil {
+		b.touch(hold)
+		hold.returned += again
 	}
 	out.Amount = max(back, -back)
 	b.touch(r)
 	r.booked += back
 	r.reversed = b.position + 1
-	switch r.phase {
-	case RemoteOpen, RemoteDone:
+	if r.counted {
+		r.counted = false
+		if err := b.uncounted(r.countedAt(), r.batch, r.function.Side(), r.approved-r.reduced, false); err != nil {
+			return 0, err
+		}
+	}
+	part := r.actual != 0 && !r.doubtful
+	r.doubtful, r.actual, r.reducing = false, 0, 0
+	switch {
+	case r.phase == RemoteOpen, r.phase == RemoteDone, r.phase == RemoteOwed && part:
 		b.oweReversal(cmd, r)
 		out.Forwarded = true
-	case RemoteQueued:
+	case r.phase == RemoteQueued:
 		r.before = RemoteOwed
-	case RemoteOwed, RemoteTold:
 	}
+	return points.Approved, nil
+}
+
+// reduceRemote undoes a part of a request that was forwarded, as [Book.reduce] does of
+// one that was not: cmd.Actual of it stands. The issuer is owed a reversal that says so.
+// One that overtakes the answer is of the whole: nobody has granted the actual amount.
+func (b *Book) reduceRemote(cmd *Command, r *remote, out *Outcome) (points.Reason, error) {
+	switch {
+	case !slices.Contains([]points.Function{points.Redeem, points.Earn, points.PreAuth, points.Completion}, r.function):
+		return points.NotPermitted, nil
+	case cmd.Actual < 0:
+		return points.BadAmount, nil
+	case cmd.Actual > r.asked || (r.approved > 0 && cmd.Actual > r.approved):
+		return points.AmountOverOriginal, nil
+	case r.approved == 0 || r.reversed != 0 || r.voided != 0 || (r.function == points.PreAuth && r.returned != 0):
+		return points.Approved, nil // Nothing stands, or nothing that can be made less.
+	}
+	back := r.left() - cmd.Actual
+	if back <= 0 {
+		return points.Approved, nil
+	}
+	moves := -sign(r.function) * back
+	if reason, err := b.bookRemote(r, moves, out); err != nil || !reason.Approved() {
+		return reason, err
+	}
+	out.Amount = back
+	b.touch(r)
+	r.booked += moves
+	r.reduced += back
+	r.reducing += back
+	if r.counted {
+		if err := b.uncounted(r.countedAt(), r.batch, r.function.Side(), back, true); err != nil {
+			return 0, err
+		}
+	}
+	owed := r.actual != 0 && !r.doubtful
+	r.actual = cmd.Actual
+	if err := b.countCardDay(r, -back, 0); err != nil {
+		return 0, err
+	}
+	if r.function == points.Completion && !r.final {
+		hold, err := b.needRemote(r.original)
+		if err != nil {
+			return 0, err
+		}
+		b.touch(hold)
+		hold.returned -= back
+	}
+	if r.phase == RemoteDone || (r.phase == RemoteOwed && owed) {
+		b.oweReversal(cmd, r)
+		out.Forwarded = true
+	} // Else it follows what is owed already.
 	return points.Approved, nil
 }
 
@@ -188,9 +318,10 @@ func (b *Book) recallRemote(position points.Position, out *Outcome) error {
 
 // copyTo copies o into out, whose slices are used again.
 func (o *Outcome) copyTo(out *Outcome) {
-	postings, lots, others := out.Postings[:0], out.Lots[:0], out.Others[:0]
+	postings, lots, others, legs := out.Postings[:0], out.Lots[:0], out.Others[:0], out.Legs[:0]
 	*out = *o
 	out.Postings, out.Lots, out.Others = append(postings, o.Postings...), append(lots, o.Lots...), append(others, o.Others...)
+	out.Legs = append(legs, o.Legs...)
 }
 
 // ForAcquirer is the outcome of a conclude, stand-in or owe as the acquirer whose
@@ -219,6 +350,8 @@ type RemoteView struct {
 	Booked   points.Amount // in clearing with the acquirer, credit positive
 	Posted   points.Timestamp
 	Partial  bool // the issuer may approve a part
+	Name     RemoteName
+	Actual   points.Amount // what the owed reversal leaves standing; 0: it is of the whole
 
 	Reversed points.Position // by which of the acquirer's reversals; 0: not
 	OwedBy   points.Position // RemoteOwed: the command that owes the reversal
@@ -229,9 +362,40 @@ type RemoteView struct {
 
 	// The remote transaction that it is about; zero: none.
 	Original         points.Position
-	OriginalFunction points.Function
-	OriginalPosted   points.Timestamp
+	OriginalName     RemoteName
 	OriginalAuthCode [6]byte
+}
+
+// RemoteName is what an issuer knows a transaction by: the request that it was sent, or
+// the advice of an approval in its place.
+type RemoteName struct {
+	Function points.Function
+	Position points.Position // of the command that caused the message
+	Posted   points.Timestamp
+}
+
+// nameOf returns what the issuer of r knows it by.
+func (b *Book) nameOf(r *remote) (RemoteName, error) {
+	name := RemoteName{r.function, r.position, r.posted}
+	if r.answered == 0 || (r.function != points.Redeem && r.function != points.Earn) {
+		return name, nil
+	}
+	rec, err := b.record(r.answered)
+	if err != nil || rec.Command.Kind != KindStandIn {
+		return name, err
+	}
+	switch {
+	case r.replaced:
+		name.Position, name.Posted = r.answered, rec.Outcome.Posted
+	case rec.Command.Answer == points.NoAnswer:
+		return name, nil // The request itself, which is to be reversed.
+	}
+	if r.function == points.Redeem {
+		name.Function = points.OfflineRedeem
+	} else {
+		name.Function = points.OfflineEarn
+	}
+	return name, nil
 }
 
 // Remote returns the transaction that was forwarded at position; ok is false when
@@ -248,15 +412,19 @@ func (b *Book) Remote(position points.Position) (view RemoteView, ok bool, err e
 		Partial: r.partial, Reversed: r.reversed, OwedBy: r.owedBy, OwedAt: r.owedAt, Refusal: r.refusal, Advice: r.before == RemoteTold,
 		AuthCode: r.authCode, Original: r.original,
 	}
-	if r.original == 0 {
-		return view, true, nil
+	if !r.doubtful {
+		view.Actual = r.actual
+	}
+	if view.Name, err = b.nameOf(r); err != nil || r.original == 0 {
+		return view, err == nil, err
 	}
 	about, err := b.needRemote(r.original)
 	if err != nil {
 		return RemoteView{}, false, err
 	}
-	view.OriginalFunction, view.OriginalPosted, view.OriginalAuthCode = about.function, about.posted, about.authCode
-	return view, true, nil
+	view.OriginalAuthCode = about.authCode
+	view.OriginalName, err = b.nameOf(about)
+	return view, err == nil, err
 }
 
 // Unfinished returns the positions of all remote transactions that are open, owed or

@@ -19,6 +19,7 @@ const (
 	stateRemote
 	stateTicket
 	stateCardDay
+	stateBatches
 )
 
 const stateVersion = 1
@@ -255,13 +256,18 @@ type transaction struct {
 	voided   points.Position
 	givings  []giving
 	reduced  points.Amount // by reversals of a part, in sum; those of a sale stand in givings too
+	refunded points.Amount // of a sale that several programmes paid: what was given back, in its unit
 	taken    []portion     // what it has taken, where that is no longer what its record says (see retake)
 }
+
+// ofProgram, in the byte of a portion's source, says that its programme follows.
+const ofProgram = 0x80
 
 // portion is a part of what a redemption or capture has taken: points of a lot, or
 // what a debt (DebtAccount) or the issuer (SuspenseAccount) stood in for.
 type portion struct {
-	source AccountKind
+	source  AccountKind
+	program points.ProgramID // of a sale that several programmes paid; else 0
 	lot
 }
 
@@ -272,9 +278,16 @@ func (t *transaction) portions(sale *Outcome) []portion {
 		return t.taken
 	}
 	var taken []portion
+	if len(sale.Legs) > 0 { // Its amount is in another unit, and all its moves took.
+		for i := range sale.Lots {
+			move := &sale.Lots[i]
+			taken = append(taken, portion{MemberAccount, move.Account.Program, lot{move.Lot, -move.Amount}})
+		}
+		return taken
+	}
 	for i, sum := 0, points.Amount(0); i < len(sale.Lots) && sum < sale.Amount; i++ {
 		move := &sale.Lots[i]
-		taken = append(taken, portion{MemberAccount, lot{move.Lot, -move.Amount}})
+		taken = append(taken, portion{MemberAccount, 0, lot{move.Lot, -move.Amount}})
 		sum -= move.Amount
 	}
 	return taken
@@ -297,16 +310,24 @@ func (t *transaction) appendValue(dst []byte) []byte {
 		dst = appendAmount(dst, g.amount)
 	}
 	// Later additions: what they never happened to is written as it always was.
-	if t.reduced != 0 || len(t.taken) > 0 {
+	if t.reduced != 0 || len(t.taken) > 0 || t.refunded != 0 {
 		dst = appendAmount(dst, t.reduced)
 	}
-	if len(t.taken) > 0 {
+	if len(t.taken) > 0 || t.refunded != 0 {
 		dst = binary.AppendUvarint(dst, uint64(len(t.taken)))
 	}
 	for i := range t.taken {
-		dst = append(dst, byte(t.taken[i].source))
+		if program := t.taken[i].program; program != 0 {
+			dst = append(dst, byte(t.taken[i].source)|ofProgram)
+			dst = binary.AppendUvarint(dst, uint64(program))
+		} else {
+			dst = append(dst, byte(t.taken[i].source))
+		}
 		dst = appendLotKey(dst, t.taken[i].key)
 		dst = appendAmount(dst, t.taken[i].amount)
+	}
+	if t.refunded != 0 {
+		dst = appendAmount(dst, t.refunded)
 	}
 	return dst
 }
@@ -328,12 +349,19 @@ func (t *transaction) decodeValue(r *reader) {
 		return
 	}
 	for range r.count(maxMoves, 6) {
-		p := portion{source: AccountKind(r.byte())}
+		source := r.byte()
+		p := portion{source: AccountKind(source &^ ofProgram)}
+		if source&ofProgram != 0 {
+			p.program = r.program()
+		}
 		p.key = decodeLotKey(r)
 		p.amount = r.amount()
 		t.taken = append(t.taken, p)
 	}
-	if len(t.taken) == 0 {
+	if len(r.src) > 0 {
+		t.refunded = r.amount()
+	}
+	if len(t.taken) == 0 && t.refunded == 0 {
 		r.fail()
 	}
 }
@@ -344,6 +372,14 @@ func (t *transaction) returned() (sum points.Amount) {
 		sum += g.amount
 	}
 	return sum
+}
+
+// returnedFrom is what has been given back of sale, in its unit.
+func (t *transaction) returnedFrom(sale *Record) points.Amount {
+	if len(sale.Outcome.Legs) > 0 {
+		return t.refunded
+	}
+	return t.returned()
 }
 
 // maxGivings bounds in how many pieces one sale may be given back, so that what is

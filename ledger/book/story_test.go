@@ -48,6 +48,7 @@ var kinds = map[string]book.Kind{
 	"group": book.KindGroup, "decay": book.KindDecay, "forward": book.KindForward, "conclude": book.KindConclude,
 	"stand-in": book.KindStandIn, "owe": book.KindOwe,
 	"acknowledge": book.KindAcknowledge, "give-up": book.KindGiveUp, "resolve": book.KindResolve,
+	"close-batch": book.KindCloseBatch, "upload": book.KindUpload, "download": book.KindDownload,
 }
 
 func (s *teller) tell(t *testing.T, td *datadriven.TestData) string {
@@ -73,6 +74,8 @@ func (s *teller) tell(t *testing.T, td *datadriven.TestData) string {
 		return s.holdView(t, td)
 	case "unfinished":
 		return s.unfinished(t)
+	case "batches":
+		return s.batches(t, td)
 	}
 	words := []string{td.Cmd}
 	for _, arg := range td.CmdArgs {
@@ -80,7 +83,7 @@ func (s *teller) tell(t *testing.T, td *datadriven.TestData) string {
 	}
 	cmd := s.command(t, words)
 	cmd.Group, s.group = s.group, nil
-	if cmd.Kind >= book.KindConclude {
+	if cmd.Kind >= book.KindConclude && cmd.Kind <= book.KindResolve {
 		cmd.Original, cmd.OriginalKey = s.written[cmd.OriginalKey], points.TraceKey{}
 	}
 	before, digest := s.snapshot(t), s.book.Digest()
@@ -190,6 +193,13 @@ func (s *teller) command(t *testing.T, words []string) book.Command {
 			cmd.Original = points.Position(n)
 		case "code":
 			copy(cmd.AuthCode[:], value)
+		case "tender": // 900:1/1+901:3/2
+			for item := range strings.SplitSeq(value, "+") {
+				var term book.TenderTerm
+				_, err := fmt.Sscanf(item, "%d:%d/%d", &term.Program, &term.Points, &term.Per)
+				require.NoError(t, err)
+				cmd.Tender = append(cmd.Tender, term)
+			}
 		case "actual":
 			cmd.Actual = points.Amount(n)
 		case "final":
@@ -228,6 +238,18 @@ func (s *teller) command(t *testing.T, words []string) book.Command {
 			require.NoError(t, cmd.Reverses.UnmarshalText([]byte(value)))
 		case "answer":
 			require.NoError(t, cmd.Answer.UnmarshalText([]byte(value)))
+		case "batch":
+			cmd.Batch = uint32(n)
+		case "parameters":
+			cmd.Parameters = uint32(n)
+		case "claims":
+			cmd.Tally.Done = totalsOf(t, value)
+		case "undone":
+			cmd.Tally.Undone = totalsOf(t, value)
+		case "items":
+			for stan := range n {
+				cmd.Items = append(cmd.Items, book.UploadItem{STAN: points.STAN(stan + 1), Card: cardOf(1), Amount: 10})
+			}
 		case "told":
 			cmd.Told = []book.Balance{{Program: 903, Free: points.Amount(n), Held: 5}, {Program: 902, Free: 7}}
 		case "house":
@@ -316,6 +338,15 @@ func (s *teller) show(text *strings.Builder, out *book.Outcome) {
 	if out.Batch != 0 {
 		fmt.Fprintf(text, ", batch %d", out.Batch)
 	}
+	if out.Tally != (book.Tally{}) {
+		fmt.Fprintf(text, ", %s", tallyText(&out.Tally))
+	}
+	if out.Unequal {
+		text.WriteString(", unequal")
+	}
+	if out.Parameters != 0 {
+		fmt.Fprintf(text, ", parameters %d", out.Parameters)
+	}
 	if out.More {
 		text.WriteString(", more is due")
 	}
@@ -339,6 +370,9 @@ func (s *teller) show(text *strings.Builder, out *book.Outcome) {
 		}
 		fmt.Fprintf(text, "  %-10s %d/%-5d %+8d   %s\n", "  lot", move.Account.Program, move.Account.Party, move.Amount, lotName(move.Lot)+" "+from)
 	}
+	for _, leg := range out.Legs {
+		fmt.Fprintf(text, "  paid       %d: %d points for %d\n", leg.Program, leg.Amount, leg.Covers)
+	}
 	for _, other := range out.Others {
 		fmt.Fprintf(text, "  also in    %d: free %d held %d\n", other.Program, other.Free, other.Held)
 	}
@@ -361,6 +395,42 @@ func (s *teller) unfinished(t *testing.T) string {
 			fmt.Fprintf(&text, ", about #%d", view.Original)
 		}
 		text.WriteByte('\n')
+	}
+	return text.String()
+}
+
+// totalsOf reads "30/1+5/2": debits of together 30 in 1, credits of 5 in 2.
+func totalsOf(t *testing.T, text string) (totals points.Totals) {
+	_, err := fmt.Sscanf(text, "%d/%d+%d/%d", &totals.DebitAmount, &totals.DebitCount, &totals.CreditAmount, &totals.CreditCount)
+	require.NoError(t, err, text)
+	return totals
+}
+
+func tallyText(tally *book.Tally) string {
+	text := fmt.Sprintf("debits %d in %d, credits %d in %d", tally.Done.DebitAmount, tally.Done.DebitCount, tally.Done.CreditAmount, tally.Done.CreditCount)
+	if u := tally.Undone; u != (points.Totals{}) {
+		text += fmt.Sprintf(", of them reversed debits %d in %d, credits %d in %d", u.DebitAmount, u.DebitCount, u.CreditAmount, u.CreditCount)
+	}
+	return text
+}
+
+// batches shows what is counted of T1 at SHOP; with "acquirer", of the acquirer's dates.
+func (s *teller) batches(t *testing.T, td *datadriven.TestData) string {
+	merchant, terminal := merchantID("SHOP"), terminalID("T1")
+	if td.HasArg("acquirer") {
+		merchant, terminal = points.MerchantID{}, points.TerminalID{}
+	}
+	view, ok, err := s.book.Batches(acquirer, merchant, terminal)
+	require.NoError(t, err)
+	if !ok {
+		return "none\n"
+	}
+	var text strings.Builder
+	for i := range view.Batches {
+		fmt.Fprintf(&text, "batch %d: %s\n", view.Batches[i].Batch, tallyText(&view.Batches[i].Tally))
+	}
+	if view.Closed != 0 {
+		fmt.Fprintf(&text, "closed %d by #%d, %d items sent, complete %t\n", view.Closed, view.ClosedBy, view.Sent, view.Complete)
 	}
 	return text.String()
 }

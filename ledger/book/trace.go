@@ -203,11 +203,7 @@ func (b *Book) recall(cmd *Command, out *Outcome) (done bool, err error) {
 			return true, b.recallRemote(position, out)
 		}
 	}
-	postings, lots, others := out.Postings, out.Lots, out.Others
-	*out = rec.Outcome
-	out.Postings = append(postings[:0], rec.Outcome.Postings...)
-	out.Lots = append(lots[:0], rec.Outcome.Lots...)
-	out.Others = append(others[:0], rec.Outcome.Others...)
+	rec.Outcome.copyTo(out)
 	out.Replayed = true
 	return true, nil
 }
@@ -239,6 +235,9 @@ func (b *Book) sameContent(x, y *Command) bool {
 		if !slices.Equal(b.valueScratch[:n], b.valueScratch[n:]) {
 			return false
 		}
+	}
+	if x.Tally != y.Tally || !slices.Equal(x.Items, y.Items) || (x.Kind == KindUpload && x.Limit != y.Limit) {
+		return false
 	}
 	return slices.EqualFunc(x.Group, y.Group, func(x, y Command) bool { return b.sameContent(&x, &y) })
 }

@@ -95,22 +95,27 @@ func (b *Book) void(cmd *Command, out *Outcome) (points.Reason, error) {
 		return points.AmountOverOriginal, nil
 	case cmd.Amount != 0 && cmd.Amount != sale.Amount:
 		return points.OriginalDiffers, nil
-	case sale.Date != b.date:
+	case sale.Date != b.date || otherBatch(cmd, rec.Command.Batch):
 		return points.OriginalClosed, nil
-	case t != nil && (t.reversed != 0 || t.voided != 0 || len(t.givings) > 0 || t.reduced > 0):
+	case t != nil && (t.reversed != 0 || t.voided != 0 || len(t.givings) > 0 || t.reduced > 0 || t.refunded > 0):
 		return points.OriginalClosed, nil
 	}
 	a, reason, err := b.accountBehind(sale, out)
 	if err != nil || !reason.Approved() {
 		return reason, err
 	}
-	switch rec.Command.Kind {
-	case KindRedeem:
+	if reason, err := b.legsUsable(rec); err != nil || !reason.Approved() {
+		return reason, err
+	}
+	switch {
+	case len(sale.Legs) > 0:
+		reason, err = b.giveBackTender(rec, t, sale.Amount, true, out)
+	case rec.Command.Kind == KindRedeem:
 		reason, err = b.giveBackSale(a, rec, t, sale.Amount, out)
 		if err == nil && reason.Approved() {
 			a.countRedeemed(b.date, -sale.Amount, -1)
 		}
-	case KindEarn:
+	case rec.Command.Kind == KindEarn:
 		if sale.Amount > a.free && !b.rulesOf(sale.Program).Debt {
 			return points.NotEnoughPoints, nil
 		}
@@ -167,7 +172,7 @@ func (b *Book) refund(cmd *Command, out *Outcome) (points.Reason, error) {
 		if t.reversed != 0 || t.voided != 0 {
 			return points.OriginalClosed, nil
 		}
-		left -= t.returned()
+		left -= t.returnedFrom(rec)
 	}
 	if cmd.Amount > left {
 		return points.AmountOverOriginal, nil
@@ -179,7 +184,13 @@ func (b *Book) refund(cmd *Command, out *Outcome) (points.Reason, error) {
 	if err != nil || !reason.Approved() {
 		return reason, err
 	}
+	if reason, err := b.legsUsable(rec); err != nil || !reason.Approved() {
+		return reason, err
+	}
 	out.Amount = cmd.Amount
+	if len(sale.Legs) > 0 {
+		return b.giveBackTender(rec, t, cmd.Amount, false, out)
+	}
 	return b.giveBackSale(a, rec, t, cmd.Amount, out)
 }
 
@@ -197,8 +208,17 @@ func (b *Book) giveBackSale(a *account, rec *Record, t *transaction, amount poin
 		return reason, err
 	}
 	portions := t.portions(&rec.Outcome)
-	pieces := b.returnable(portions, t, amount)
-	rules, total, lapsed := b.rulesOf(rec.Outcome.Program), points.Amount(0), points.Amount(0)
+	pieces := b.returnable(portions, t, amount, 0)
+	if reason, err := b.returnPieces(a, portions, pieces, out); err != nil || !reason.Approved() {
+		return reason, err
+	}
+	return points.Approved, b.noteGivings(rec.Outcome.Position, pieces)
+}
+
+// returnPieces gives pieces of what a sale took back to its member, with the lots they
+// had.
+func (b *Book) returnPieces(a *account, portions []portion, pieces []giving, out *Outcome) (points.Reason, error) {
+	rules, total, lapsed := b.rulesOf(a.key.Program), points.Amount(0), points.Amount(0)
 	for _, piece := range pieces {
 		if portions[piece.move].source != MemberAccount {
 			continue
@@ -217,10 +237,7 @@ func (b *Book) giveBackSale(a *account, rec *Record, t *transaction, amount poin
 	if reason, err := b.postLapsed(a, lapsed, out); err != nil || !reason.Approved() {
 		return reason, err
 	}
-	if reason, err := b.repayStandIns(a, portions, pieces, out); err != nil || !reason.Approved() {
-		return reason, err
-	}
-	return points.Approved, b.noteGivings(rec.Outcome.Position, pieces)
+	return b.repayStandIns(a, portions, pieces, out)
 }
 
 // repayStandIns gives back what others than the member's lots stood in for: a debt
@@ -257,8 +274,12 @@ func (b *Book) noteGivings(position points.Position, pieces []giving) error {
 
 // returnable finds amount in portions of which t tells what has been given back:
 // first what a debt or the issuer stood in for, then the latest-expiring.
-func (b *Book) returnable(portions []portion, t *transaction, amount points.Amount) (pieces []giving) {
+// Of a sale that several programmes paid, those of one; of others program is 0.
+func (b *Book) returnable(portions []portion, t *transaction, amount points.Amount, program points.ProgramID) (pieces []giving) {
 	for _, i := range latestFirst(portions) {
+		if portions[i].program != program {
+			continue
+		}
 		move := uint32(i) //nolint:gosec // an index into at most maxMoves.
 		part := portions[i].amount
 		if t != nil {
@@ -495,7 +516,7 @@ func (b *Book) returnToHold(h *hold, a *account, rec *Record, t *transaction, am
 		return reason, err
 	}
 	portions := t.portions(&rec.Outcome)
-	pieces := b.returnable(portions, t, amount)
+	pieces := b.returnable(portions, t, amount, 0)
 	var reserved points.Amount
 	for _, piece := range pieces {
 		if p := &portions[piece.move]; p.source == MemberAccount {

@@ -184,15 +184,25 @@ func (d *Dialect) secrecyOf(m *message, req *points.Request, de int) secrecy {
 		return hidden // a batch upload's card numbers; its parts are shown masked
 	case de == 48 && !d.packed && req.Class == points.ClassNetwork:
 		return hidden // key blocks
+	case de == 62 && d.packed && isOpenList(req):
+		return shown
 	case de == 62 && d.packed && req.Class == points.ClassNetwork:
 		return hidden // working keys of a sign-on, lists of a download
 	case de == 62 && d.packed && req.Function == points.Transfer:
 		return cardNumber
+	case de == 62 && IsAnswer(m.envelope.MTI) && isUsed(value):
+		return shown
 	case (de == 44 || de == 48 || de == 62 || de == 63) && len(value) != used62 && holdsCard(value):
 		return hidden
 	default:
 		return elementAt(de).secret
 	}
+}
+
+// isOpenList reports whether DE62 of a network message is what anybody may see: a
+// terminal's parameters, or card prefixes.
+func isOpenList(req *points.Request) bool {
+	return req.Class == points.ClassNetwork && (req.NetworkCode == ParameterDownload || req.NetworkCode == BlackListDownload || req.NetworkCode == BlackListEnd)
 }
 
 // isTotals tells the totals of a batch close, or the count that ends an upload,
@@ -247,8 +257,10 @@ func (d *Dialect) explainParts(m *message, req *points.Request, de int) []Explai
 			{16, 18, "authorisation mode", "授权方式"},
 			{18, 29, "authorising institution", "授权机构"},
 		})
-	case de == 62 && answer && len(value) == used62 && classN.check(value) == nil:
-		return cutParts(value, []part60{{0, 10, "points used", "使用积分"}, {10, 22, "paid otherwise", "自付金额"}})
+	case de == 62 && answer && d.packed && req.Class == points.ClassNetwork && req.NetworkCode == ParameterDownload:
+		return explainParameters(string(value))
+	case de == 62 && answer && isUsed(value):
+		return cutParts(value, used62Parts(len(value)))
 	case de == 62 && (req.Function == points.Swap) && len(value) == 28:
 		return cutParts(value, []part60{{0, 16, "quote", "报价号"}, {16, 28, "expires", "报价有效期"}})
 	case de == 63 && d.packed && len(value) >= 3 && !answer:
@@ -263,6 +275,25 @@ func (d *Dialect) explainParts(m *message, req *points.Request, de int) []Explai
 }
 
 // cutParts cuts a value where its parts begin; the last part may be short.
+// isUsed tells what a points answer has in DE62, programmes and all.
+func isUsed(value []byte) bool {
+	n, ok := paidIn(value)
+	for i := range n {
+		at := used62 + i*paid62
+		ok = ok && points.ProgramID(number(value[at:at+3])).Valid() //nolint:gosec // three digits.
+	}
+	return ok
+}
+
+func used62Parts(size int) []part60 {
+	parts := []part60{{0, 10, "points used", "使用积分"}, {10, used62, "paid otherwise", "自付金额"}}
+	for at := used62; at < size; at += paid62 {
+		parts = append(parts, part60{at, at + 3, "programme", "积分计划"}, part60{at + 3, at + 15, "points taken", "扣减积分"},
+			part60{at + 15, at + paid62, "for so much of the sale", "抵付金额"})
+	}
+	return parts
+}
+
 func cutParts(value []byte, parts []part60) []ExplainedPart {
 	var out []ExplainedPart
 	for _, p := range parts {

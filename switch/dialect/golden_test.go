@@ -154,6 +154,10 @@ func scanResponse(t *testing.T, td *datadriven.TestData) points.Response {
 			_, err = fmt.Sscan(value, &resp.SelfPaid)
 		case "batch":
 			_, err = fmt.Sscan(value, &resp.Batch)
+		case "please":
+			_, err = fmt.Sscan(value, &resp.Please)
+		case "list":
+			resp.List = strings.ReplaceAll(value, "_", " ")
 		case "field":
 			_, err = fmt.Sscan(value, &resp.Field)
 		case "detail":

@@ -9,12 +9,18 @@ import (
 // hostElements are the elements that only dialect host has.
 func hostElements(t *[lastElement + 1]requestElement) {
 	t[7] = numeric(10, func(r *points.Request) *uint64 { return &r.Transmission }, checkStamp)
+	t[15] = numeric(4, func(r *points.Request) *uint32 { return &r.Settlement }, checkDay)
 	t[33] = institution(func(r *points.Request) *points.AcquirerID { return &r.Forwarder })
 	t[70] = numeric(3, func(r *points.Request) *uint16 { return &r.NetworkCode }, nil)
 	t[74] = onlyClose(numeric(10, func(r *points.Request) *uint32 { return &r.Totals.CreditCount }, checkCount))
 	t[76] = onlyClose(numeric(10, func(r *points.Request) *uint32 { return &r.Totals.DebitCount }, checkCount))
+	t[75] = onlyClose(numeric(10, func(r *points.Request) *uint32 { return &r.Undone.CreditCount }, checkCount))
+	t[77] = onlyClose(numeric(10, func(r *points.Request) *uint32 { return &r.Undone.DebitCount }, checkCount))
 	t[86] = onlyClose(amount(16, func(r *points.Request) *points.Amount { return &r.Totals.CreditAmount }))
 	t[88] = onlyClose(amount(16, func(r *points.Request) *points.Amount { return &r.Totals.DebitAmount }))
+	t[87] = onlyClose(amount(16, func(r *points.Request) *points.Amount { return &r.Undone.CreditAmount }))
+	t[89] = onlyClose(amount(16, func(r *points.Request) *points.Amount { return &r.Undone.DebitAmount }))
+	t[97] = onlyClose(requestElement{read: readNet97, write: writeNet97})
 	t[90] = requestElement{read: readOriginal90, write: writeOriginal90}
 	t[95] = requestElement{read: readReplacement95, write: writeReplacement95, late: true}
 	t[100] = institution(func(r *points.Request) *points.IssuerID { return &r.Issuer })
@@ -41,6 +47,23 @@ func onlyClose(e requestElement) requestElement {
 		},
 		late: true,
 	}
+}
+
+// readNet97 reads what the acquirer is to receive (D, a net debit) or to pay (C).
+func readNet97(r *points.Request, value []byte) string {
+	r.Net = points.Amount(number(value[1:])) //nolint:gosec // sixteen digits.
+	if value[0] == 'C' {
+		r.Net = -r.Net
+	}
+	return ""
+}
+
+func writeNet97(dst []byte, r *points.Request) ([]byte, bool) {
+	side, net := byte('D'), r.Net
+	if net < 0 {
+		side, net = 'C', -net
+	}
+	return appendAmount(append(dst, side), net, 16), r.Net != 0
 }
 
 func checkCount(n uint64) string {

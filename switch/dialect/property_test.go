@@ -117,6 +117,9 @@ func drawCard(t *rapid.T, d *Dialect, r *points.Request) {
 	r.Security = rapid.Uint64Range(0, 9_999_999_999_999_999).Draw(t, "security")
 	r.Amount = points.Amount(rapid.Int64Range(0, int64(points.MaxAmount)).Draw(t, "amount"))
 	r.Totals = points.Totals{DebitAmount: r.Amount, CreditAmount: 1, DebitCount: 999, CreditCount: 7}
+	r.Undone = points.Totals{DebitAmount: 2, CreditAmount: r.Amount, DebitCount: 3, CreditCount: 8}
+	r.Net = points.Amount(rapid.Int64Range(-int64(points.MaxAmount), int64(points.MaxAmount)).Draw(t, "net"))
+	r.Settlement = rapid.SampledFrom([]uint32{0, 101, 1231}).Draw(t, "settlement")
 }
 
 func drawText(t *rapid.T, name string, at []byte) {
@@ -141,12 +144,12 @@ func drawOriginal(t *rapid.T, d *Dialect, u *rule, r *points.Request) {
 // place for; the rest must survive the wire.
 func (d *Dialect) onlyCarried(r points.Request) points.Request {
 	if d.packed {
-		r.Transmission = 0
+		r.Transmission, r.Settlement, r.Undone, r.Net = 0, 0, points.Totals{}, 0
 	} else {
 		r.Batch, r.AccountType, r.PartialOK, r.Operator = 0, 0, false, [3]byte{}
 	}
 	if !carriesTotals(r.Function) {
-		r.Totals = points.Totals{}
+		r.Totals, r.Undone, r.Net = points.Totals{}, points.Totals{}, 0
 	}
 	if r.Function == points.BatchUploadEnd {
 		r.Totals = points.Totals{DebitCount: r.Totals.DebitCount}
@@ -157,7 +160,7 @@ func (d *Dialect) onlyCarried(r points.Request) points.Request {
 	} else if d.packed {
 		r.Product = [60]byte{}
 	}
-	if !financial {
+	if !financial && r.Function != points.Download {
 		r.Product = [60]byte{}
 	}
 	if r.Function == points.Reversal {
@@ -173,14 +176,20 @@ func carriesTotals(f points.Function) bool {
 	return f == points.BatchClose || f == points.BatchUploadEnd
 }
 
-// D2: what AppendRequest wrote, Decode reads back.
+// D2: what AppendRequest wrote, Decode reads back; CompleteAppend writes the same and
+// completes as Complete does.
 func TestRequestSurvivesTheWire(t *testing.T) {
 	for _, d := range []*Dialect{Pos(), PosRight(), Host()} {
 		t.Run(d.Name(), rapid.MakeCheck(func(t *rapid.T) {
 			req := drawRequest(t, d)
 			frame, err := d.AppendRequest(nil, &req)
 			require.NoError(t, err)
+			both := req
+			again, err := d.CompleteAppend(nil, &both)
+			require.NoError(t, err)
+			require.Equal(t, frame, again)
 			require.NoError(t, d.Complete(&req))
+			require.Equal(t, req, both)
 			var got points.Request
 			require.NoError(t, d.Decode(frame, &got))
 			require.Equal(t, req, got)
@@ -209,6 +218,10 @@ func TestAnswerSurvivesTheWire(t *testing.T) {
 				got  points.Response
 			)
 			require.NoError(t, d.DecodeResponse(answer, &echo, &got))
+			if d.packed && resp.Please != 0 {
+				require.Equal(t, byte(resp.Please), echo.Envelope.Header[pleaseAt]&0x0F)
+				echo.Envelope.Header[pleaseAt] ^= (echo.Envelope.Header[pleaseAt] ^ req.Envelope.Header[pleaseAt]) & 0x0F
+			}
 			requireEcho(t, d, &req, &echo)
 			require.Equal(t, d.expected(&req, &resp), got)
 		}))
@@ -253,6 +266,8 @@ func drawResponse(t *rapid.T) points.Response {
 		Batch:     rapid.Uint32Range(1, maxBatch).Draw(t, "batch"),
 		Detail:    rapid.StringMatching(`[A-Z ]{0,25}`).Draw(t, "detail"),
 		Field:     rapid.Uint8Range(0, 128).Draw(t, "field"),
+		Please:    points.Please(rapid.Uint8Range(0, 15).Draw(t, "please")),
+		List:      rapid.StringN(0, 100, 500).Draw(t, "list"),
 	}
 	if resp.LocalDate != 0 {
 		resp.LocalTime = rapid.SampledFrom([]uint32{0, 93015, 235959}).Draw(t, "local time")
@@ -267,15 +282,30 @@ func drawResponse(t *rapid.T) points.Response {
 			Amount:  points.Amount(rapid.Int64Range(-int64(points.MaxAmount), int64(points.MaxAmount)).Draw(t, "balance")),
 		})
 	}
+	for range rapid.IntRange(0, points.MaxPaid).Draw(t, "programmes") {
+		resp.AddPaid(points.Paid{
+			Program: points.ProgramID(rapid.Uint16Range(900, 998).Draw(t, "paying programme")),
+			Amount:  points.Amount(rapid.Int64Range(0, int64(points.MaxAmount)).Draw(t, "points")),
+			Covers:  points.Amount(rapid.Int64Range(0, int64(points.MaxAmount)).Draw(t, "covers")),
+		})
+	}
 	return resp
+}
+
+// usedIn is what a DE62 says that was used, where it looks like that.
+func usedIn(list string) (used, selfPaid points.Amount) {
+	if len(list) != used62 || !classN.holds([]byte(list)) {
+		return 0, 0
+	}
+	return points.Amount(number([]byte(list[:10]))), points.Amount(number([]byte(list[10:])))
 }
 
 // expected is what of resp reaches the sender of req.
 func (d *Dialect) expected(req *points.Request, resp *points.Response) points.Response {
 	want := *resp
 	want.Reason = d.answers[resp.Reason.DE39()]
-	if req.Function == points.BatchClose && resp.Reason == points.OriginalDiffers {
-		want.Reason = points.OriginalDiffers
+	if req.Function == points.BatchClose && resp.Reason == points.TotalsDiffer {
+		want.Reason = points.TotalsDiffer
 	}
 	want.Amount = 0
 	if req.Has(4) {
@@ -290,8 +320,22 @@ func (d *Dialect) expected(req *points.Request, resp *points.Response) points.Re
 		want.AuthCode, want.Used, want.SelfPaid = [6]byte{}, 0, 0
 		want.Balances, want.NBalances = [points.MaxBalances]points.Balance54{}, 0
 	}
+	if want.Used == 0 && want.SelfPaid == 0 {
+		want.Paid, want.NPaid = [points.MaxPaid]points.Paid{}, 0
+	}
 	if req.Has(32) {
 		want.Acquirer = req.Acquirer
+	}
+	if !d.packed || req.Function != points.Download || !resp.Reason.Approved() {
+		want.List = ""
+	}
+	if !d.packed {
+		want.Please = 0
+	} else if want.Please == 0 {
+		want.Please = points.Please(req.Envelope.Header[pleaseAt] & 0x0F)
+	}
+	if req.Function == points.Download && resp.Reason.Approved() {
+		want.Used, want.SelfPaid = usedIn(want.List)
 	}
 	if d.packed {
 		want.Field, want.Detail = 0, ""

@@ -55,7 +55,9 @@ convention (银联POS规范); partners and issuers speak ` + "`host`" + `, ISO 8
 
 The answer swaps the addresses of the TPDU, repeats the header, and has the request's
 bitmap form and width: a client that sends 128 bits where 64 would do gets 128. Of the header
-any application class 60 or 61 is accepted.
+any application class 60 or 61 is accepted. The low nibble of its third byte, in an answer, asks the
+terminal for something: 1 to download its parameters (in answers to sign-on, echo and the like, when
+they are no longer those that it has), 3 to sign on again (with codes 77 and A0).
 
 A frame is closed on without an answer when it is longer than 4,096 bytes, its TPDU does not begin with
 60, its application class is another, it ends before its bitmap does, or it is itself an
@@ -97,13 +99,17 @@ const protocolAnswers = `
 | --- | --- |
 | DE44, answer, pos | issuer 11, acquirer 11, padded with blanks |
 | DE44, answer, host | a few words; ` + "`FIELD nnn`" + ` with code 30 |
-| DE48, 0500, pos | debit amount 12, debit count 3, credit amount 12, credit count 3, result 1; the same again for foreign cards, zeros: 62 digits. Result, and DE66 of host: 1 equal, 2 unequal, 3 not compared. A batch that is unequal is answered 00 |
+| DE48, 0500, pos | debit amount 12, debit count 3, credit amount 12, credit count 3, result 1; the same again for foreign cards, zeros: 62 digits. Result, and DE66 of host: 1 equal, 2 unequal, 3 not compared. A batch that is unequal is answered 00. The answer repeats the sender's totals |
+| DE74 to 77, 86 to 89, 97, 0500, host | what was done and what of it was reversed, as counts and amounts; net amount, D what the acquirer is to receive, C what it is to pay. DE75, 77, 87, 89 default to zero, DE97 is looked at where it is sent. DE15 is the date, MMDD; without it, the current one. DE78 to 85 are accepted and not looked at |
 | DE48, 0320, pos | count 2, then up to 8 times: kind 2, STAN 6, card 20, amount 12. The end of an upload: number of items 4 |
 | DE54, answer | up to 6 times: account type 2, amount type 2 (01 ledger, 02 available), programme 3, C or D, amount 12. The first is what the member can spend |
 | DE60, pos | kind 2, batch 6, network code 3, terminal capability 1, chip condition 1, part in points accepted 1, account type 3 (048 issuer points, 065 alliance points). Requests have 11 to 14 digits, or 17 and more; an answer has the first 11 |
 | DE61, pos | original: batch 6, STAN 6, date 4 (MMDD, 0000 unknown), authorisation mode 2, institution 11. Terminals may stop after the STAN, or anywhere after the date |
-| DE62, request | product code, 60 characters at most; of a swap the quote's DE62 as it came; of a pos transfer the target card |
-| DE62, answer | points used 10, amount paid otherwise 12 |
+| DE62, request | product code, 60 characters at most; of a swap the quote's DE62 as it came; of a pos transfer the target card; of a black-list download how many prefixes the terminal has, 3 digits |
+| DE62, answer | points used 10, amount paid otherwise 12; of a sale that several programmes pay, in its unit, and for each of up to 4: programme 3, points taken 12, what they cover 12 |
+| DE62, answer, 0800/360 | parameters: tag 2, then a value of fixed length, blanks behind. 12 time-out in seconds 2, 13 retries 1, 14 to 16 phones 14, 17 management phone 14, 20 manual entry 1, 21 automatic sign-off 1, 22 merchant's name 40 (GBK), 23 resends 1. Last, ours: PG, then the programmes accepted in their order, each as P and a digit three times (P9P0P1 is 901) |
+| DE62, answer, 0800/390 | 0 no prefixes, 1 these are all, 2 more follow, 3 these are the last; then up to 30 times: length 2, prefix |
+| DE62, answer, 0800 and 0820/370, 372, 380, 382 | 0: there are no chip keys and parameters |
 | DE63, request, pos | operator 3 (sign-on, batch close), card organisation 3 (refund) |
 | DE63, answer, host | RRN and our twelve characters; DE37 is the acquirer's own |
 | DE90, host | message type 4, STAN 6, transmission time 10, acquirer 11, forwarder 11 |
@@ -112,10 +118,33 @@ const protocolAnswers = `
 Institutions are written in eight digits at least. DE49 and DE50 carry a programme's code, 900 to
 998; 156, money, names none.
 
+## A terminal's batch
+
+Totals count by function: debits are redemptions, completions and off-line redemptions;
+credits are voids, refunds and earns. What was reversed does not count. A voided sale does,
+and its void stands on the credit side. Transfers, swaps and pre-authorisations count nowhere.
+
+    0500/201 totals ──> equal ─────────────────────────────────> sign on: next number
+                    └─> unequal ──> 0320/201 items, 8 at a time ──> 0320/202 their number
+
+The close ends the batch whether it is equal or not. Its number plus one is accepted at
+once, and the next sign-on gives it. What asks for points under a closed number, or under an
+earlier one, is answered 77 (sign on again); what tells what has happened (0220: completion,
+off-line redemption and earning) is taken, and so is a reversal. A void of a sale of another
+batch is answered 22. The close of the batch that was closed last may come again under
+another trace number; an earlier one is answered 77, and one under batch 000000 30.
+
+Items are all transactions that count. 0320/202 and 0320/207 end an upload; where fewer items
+came than it says the answer is 79, and the terminal sends all of them again. Items that come
+twice are one. An upload under a number that is not closed is answered 22.
+
+A partner closes a business date (0500 with DE15). It may do so as often as it likes: what
+ends a date is the cut-over.
+
 ## Answers
 
 An answer gives back what the sender matches on: of pos DE3, 4, 11, 25, 32, 41, 42, 49, 50 and
-60.1 to 60.3, of host DE3, 4, 7, 11, 12, 13, 25, 32, 33, 37, 41, 42, 49, 50, 70, 74, 76, 86, 88 and 90.
+60.1 to 60.3, of host DE3, 4, 7, 11, 12, 13, 25, 32, 33, 37, 41, 42, 49, 50, 70, 74 to 77, 86 to 90 and 97.
 DE4 differs from the request's with code 10 only. Added are, where known: DE12 and 13 (pos: the clock),
 15, 37 (pos: our RRN), 39, 44, 48 or 66, 63 (host: our RRN); DE100 where the request has it; DE38, 54 and 62 with
 approvals only.

@@ -94,6 +94,10 @@ func readPrivate62(r *points.Request, value []byte) string {
 		r.TargetPAN = pan
 		return wrong
 	}
+	if r.Function == points.Download {
+		copy(r.Product[:], value) // A key's name is binary; what is longer is nobody's page.
+		return ""
+	}
 	if !carriesProduct(r) {
 		return ""
 	}
@@ -109,7 +113,7 @@ func writePrivate62(dst []byte, r *points.Request) ([]byte, bool) {
 		return r.TargetPAN.AppendDigits(dst), !r.TargetPAN.IsZero()
 	}
 	product := bytes.TrimRight(r.Product[:], "\x00")
-	return append(dst, product...), len(product) > 0 && carriesProduct(r)
+	return append(dst, product...), len(product) > 0 && (carriesProduct(r) || r.Function == points.Download)
 }
 
 func carriesProduct(r *points.Request) bool {
@@ -229,9 +233,20 @@ func (d *Dialect) incomplete(u *rule, req *points.Request) *FormatError {
 // message type itself. The error is a [*FormatError] that names what cannot be
 // written.
 func (d *Dialect) Complete(req *points.Request) error {
+	_, err := d.completed(nil, req, false)
+	return err
+}
+
+// CompleteAppend is [Dialect.Complete] and, of the completed req,
+// [Dialect.AppendRequest], for less than both cost.
+func (d *Dialect) CompleteAppend(dst []byte, req *points.Request) ([]byte, error) {
+	return d.completed(dst, req, true)
+}
+
+func (d *Dialect) completed(dst []byte, req *points.Request, write bool) ([]byte, error) {
 	f, err := d.draftRequest(req, nil)
 	if err != nil {
-		return err
+		return dst, err
 	}
 	defer d.discard(f)
 	for de := 2; de <= lastElement; de++ {
@@ -239,7 +254,14 @@ func (d *Dialect) Complete(req *points.Request) error {
 			req.Mark(de)
 		}
 	}
-	return nil
+	if !write {
+		return dst, nil
+	}
+	longer, err := d.append(dst, f)
+	if err != nil {
+		return dst, err
+	}
+	return longer, nil
 }
 
 // AppendRequest appends the frame of req, without length bytes, and returns the

@@ -2,6 +2,7 @@ package dialect
 
 import (
 	"bytes"
+	"slices"
 
 	"github.com/lianfen/lianfen/points"
 )
@@ -37,6 +38,10 @@ func (d *Dialect) draftAnswer(f *draft, req *points.Request, resp *points.Respon
 	if d.packed {
 		t := &f.envelope.TPDU
 		t[1], t[2], t[3], t[4] = t[3], t[4], t[1], t[2]
+		if resp.Please != 0 {
+			status := &f.envelope.Header[pleaseAt]
+			*status = *status&0xF0 | byte(resp.Please)&0x0F
+		}
 	}
 	d.echo(f, req)
 	common(f, req, resp)
@@ -59,7 +64,7 @@ func (d *Dialect) echoed() []int {
 	if d.packed {
 		return []int{3, 4, 11, 25, 32, 41, 42, 49, 50, 60}
 	}
-	return []int{3, 4, 7, 11, 12, 13, 25, 32, 33, 37, 41, 42, 49, 50, 70, 74, 76, 86, 88, 90}
+	return []int{3, 4, 7, 11, 12, 13, 25, 32, 33, 37, 41, 42, 49, 50, 70, 74, 75, 76, 77, 86, 87, 88, 89, 90, 97}
 }
 
 func (d *Dialect) echo(f *draft, req *points.Request) {
@@ -92,13 +97,20 @@ func common(f *draft, req *points.Request, resp *points.Response) {
 	}
 	f.keep(54, appendBalances(f.text, resp))
 	f.keep(62, appendUsed(f.text, resp))
+	if req.Function == points.Download {
+		f.keep(62, append(f.text, resp.List...))
+	}
 }
+
+// pleaseAt is the byte of the header with the terminal's status and, in an answer, what
+// it is asked to do.
+const pleaseAt = 2
 
 // answerCode is DE39. A batch that does not balance is not refused: the answer is 00
 // and the result in DE48 or DE66 says unequal, upon which the terminal sends its
 // transactions up.
 func answerCode(req *points.Request, resp *points.Response) string {
-	if req.Function == points.BatchClose && resp.Reason == points.OriginalDiffers {
+	if req.Function == points.BatchClose && resp.Reason == points.TotalsDiffer {
 		return points.Approved.DE39()
 	}
 	return resp.Reason.DE39()
@@ -141,15 +153,28 @@ func appendBalances(dst []byte, resp *points.Response) []byte {
 	return dst
 }
 
-// used62 is DE62 of a points answer: points used 10, amount paid otherwise 12.
-const used62 = 22
+// used62 is DE62 of a points answer: points used 10, amount paid otherwise 12. Behind it
+// stands, of a sale that several programmes paid, for each: programme 3, points taken 12,
+// what they cover of the sale 12.
+const used62, paid62 = 22, 3 + 12 + 12
+
+// paidIn is how many programmes stand in a DE62 of an answer; ok is false where it is no
+// such field.
+func paidIn(value []byte) (n int, ok bool) {
+	n = (len(value) - used62) / paid62
+	return n, len(value) >= used62 && (len(value)-used62)%paid62 == 0 && n <= points.MaxPaid && classN.check(value) == nil
+}
 
 func appendUsed(dst []byte, resp *points.Response) []byte {
 	const mostUsed points.Amount = 9_999_999_999
 	if (resp.Used == 0 && resp.SelfPaid == 0) || resp.Used < 0 || resp.Used > mostUsed {
 		return dst
 	}
-	return appendBounded(appendBounded(dst, resp.Used, 10), resp.SelfPaid, 12)
+	dst = appendBounded(appendBounded(dst, resp.Used, 10), resp.SelfPaid, 12)
+	for _, p := range resp.Paid[:min(int(resp.NPaid), len(resp.Paid))] {
+		dst = appendBounded(appendBounded(appendProgram(dst, p.Program), p.Amount, 12), p.Covers, 12)
+	}
+	return dst
 }
 
 // posAnswer writes what dialect pos adds: the clock, the RRN, the two
@@ -204,7 +229,7 @@ func totalsResult(reason points.Reason) byte {
 	switch reason {
 	case points.Approved:
 		return totalsEqual
-	case points.OriginalDiffers:
+	case points.TotalsDiffer:
 		return totalsUnequal
 	default:
 		return totalsError
@@ -370,10 +395,7 @@ func (d *Dialect) readAnswer(m *message, resp *points.Response) *FormatError {
 			return fault(54, "%s", wrong)
 		}
 	}
-	if len(v[62]) == used62 && classN.check(v[62]) == nil {
-		resp.Used = points.Amount(number(v[62][:10]))     //nolint:gosec // ten digits.
-		resp.SelfPaid = points.Amount(number(v[62][10:])) //nolint:gosec // twelve digits.
-	}
+	readUsed(v[62], resp)
 	if d.packed {
 		readPosAnswer(m, resp)
 	} else {
@@ -381,9 +403,24 @@ func (d *Dialect) readAnswer(m *message, resp *points.Response) *FormatError {
 	}
 	closed := IsAnswer(m.envelope.MTI) && m.envelope.MTI/100%10 == uint16(points.ClassTotals)
 	if closed && resp.Reason == points.Approved && d.resultOf(m) == totalsUnequal {
-		resp.Reason = points.OriginalDiffers
+		resp.Reason = points.TotalsDiffer
 	}
 	return nil
+}
+
+// readUsed reads DE62 of a points answer; what is none is left alone.
+func readUsed(value []byte, resp *points.Response) {
+	n, ok := paidIn(value)
+	if !ok {
+		return
+	}
+	amount := func(from, to int) points.Amount { return points.Amount(number(value[from:to])) } //nolint:gosec // twelve digits at most.
+	resp.Used, resp.SelfPaid = amount(0, 10), amount(10, used62)
+	for i := range n {
+		at := used62 + i*paid62
+		program := points.ProgramID(number(value[at : at+3])) //nolint:gosec // three digits.
+		resp.AddPaid(points.Paid{Program: program, Amount: amount(at+3, at+15), Covers: amount(at+15, at+paid62)})
+	}
 }
 
 // resultOf returns the result of a batch close, 0 where there is none.
@@ -455,6 +492,7 @@ func readBalances(value []byte, resp *points.Response) (wrong string) {
 
 func readPosAnswer(m *message, resp *points.Response) {
 	v := &m.values
+	resp.Please = points.Please(m.envelope.Header[pleaseAt] & 0x0F)
 	if v[37] != nil {
 		if position, err := points.ParseRRN(v[37]); err == nil {
 			resp.Position = position
@@ -466,6 +504,10 @@ func readPosAnswer(m *message, resp *points.Response) {
 	}
 	if len(v[60]) >= shortest60 {
 		resp.Batch = uint32(number(v[60][2:8])) //nolint:gosec // six digits.
+		network := m.envelope.MTI/100%10 == uint16(points.ClassNetwork)
+		if network && slices.Contains(downloads(), int(number(v[60][8:11]))) { //nolint:gosec // three digits.
+			resp.List = string(v[62])
+		}
 	}
 }
 

@@ -45,7 +45,7 @@ func (p *Projection) Accounts(ctx context.Context, who Holder) (result Accounts,
 		if err != nil {
 			return err
 		}
-		if err := p.since(ctx, memberKey, uint64Bytes(uint64(id)), checkpoint+1, end, standing.Follow); err != nil {
+		if err := p.since(ctx, ofMember(id), checkpoint+1, end, standing.Follow); err != nil {
 			return err
 		}
 		if !standing.Known {
@@ -82,7 +82,7 @@ func (p *Projection) card(ctx context.Context, token points.CardToken, checkpoin
 	if err != nil {
 		return card, err
 	}
-	err = p.since(ctx, cardKey, token[:], checkpoint+1, end, func(rec *book.Record) error {
+	err = p.since(ctx, ofCard(token), checkpoint+1, end, func(rec *book.Record) error {
 		if put := rec.Command.Entry.Card; put != nil && put.Token == token && rec.Outcome.Reason.Approved() {
 			card, ok = *put, true
 		}
@@ -95,12 +95,13 @@ func (p *Projection) card(ctx context.Context, token points.CardToken, checkpoin
 }
 
 // since visits, in order, the records from position from to position to that the
-// index files under kind and id, and behind the index's end all of them.
-func (p *Projection) since(ctx context.Context, kind byte, id []byte, from, to points.Position, visit func(*book.Record) error) error {
+// index files under who, and behind the index's end all of them; some may be about
+// somebody else.
+func (p *Projection) since(ctx context.Context, who subject, from, to points.Position, visit func(*book.Record) error) error {
 	indexed := min(p.AsOf(), to)
 	if from <= indexed {
 		var rec book.Record
-		err := p.walk(ctx, kind, id, from, indexed, true, func(position points.Position, _ []byte) (bool, error) {
+		err := p.walk(ctx, who, false, from, indexed, true, func(position points.Position, _ entry) (bool, error) {
 			if err := readRecord(p.ledger.store, position, &rec, true); err != nil {
 				return false, err
 			}

@@ -49,7 +49,7 @@ func TestAccountsBesideTheWriter(t *testing.T) {
 			h := build(t, vfs.NewMem(), ledger.Options{CheckpointEvery: 150})
 			defer h.close()
 			b := openBazaar(h, seed)
-			p := h.project(ledger.ProjectionOptions{Batch: 20})
+			p := h.project(ledger.ProjectionOptions{ShelfBits: 4})
 			for round := range 60 {
 				b.trade(20)
 				if round%20 == 19 {
@@ -128,7 +128,7 @@ func TestAccountsAcrossCheckpoints(t *testing.T) {
 	h := build(t, vfs.NewMem(), ledger.Options{CheckpointEvery: 3, CheckpointInterval: time.Millisecond})
 	defer h.close()
 	h.furnish(1)
-	p := h.project(ledger.ProjectionOptions{Batch: 1})
+	p := h.project(ledger.ProjectionOptions{ShelfBits: 2})
 	start := h.accountsOf(1)
 	stop, stopped := make(chan struct{}), make(chan struct{})
 	defer func() {

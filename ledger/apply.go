@@ -134,11 +134,11 @@ func (l *Ledger) seal(g *group, block indexed) error {
 		l.recent.reuse(block)
 		return nil
 	}
-	block.value, g.hash = endBlock(block.value, block.first, count)
-	g.last, g.size = l.position, len(block.value)
+	l.written, g.hash = endBlock(l.written, block.value, block.first, count)
+	g.last, g.size = l.position, len(l.written)
 	l.chain = g.hash
 	l.checkpoint.records += count
-	batch, err := l.store.Start(store.Journal, blockKey(block.first), block.value)
+	batch, err := l.store.Start(store.Journal, blockKey(block.first), l.written)
 	if err != nil {
 		return fmt.Errorf("ledger: write positions %d to %d: %w", g.first, g.last, err)
 	}
@@ -151,22 +151,42 @@ func (l *Ledger) seal(g *group, block indexed) error {
 // commit is the committing goroutine: it waits for each group to be on disk, in
 // order, and answers. After a fault it answers nobody, and gives no group back.
 func (l *Ledger) commit() {
+	var about gathering
 	for g := range l.committing {
 		if l.halted() {
 			continue
 		}
 		if g.batch != nil {
+			follower := l.follower.Load()
+			if follower != nil { // While the disk works.
+				g.gather(&about, follower.bits)
+			}
 			if err := g.batch.Wait(); err != nil {
 				l.fail(fmt.Errorf("ledger: positions %d to %d are not durable: %w", g.first, g.last, err))
 				continue
 			}
 			l.advance(g)
+			if follower != nil {
+				follower.take(&about)
+			}
 		}
 		l.release(g)
 		if after := l.afterGroup.Load(); after != nil {
 			(*after)()
 		}
 		l.free <- g
+	}
+}
+
+// gather files what the records of g are about, the commands and outcomes being at
+// hand still.
+func (g *group) gather(about *gathering, bits uint8) {
+	about.begin(bits, g.first)
+	about.mark = store.Mark{Position: uint64(g.last), Hash: g.hash}
+	for i := range g.items {
+		if out := &g.outcomes[i]; g.items[i].look == nil && !out.Replayed && out.Position >= g.first {
+			about.add(g.items[i].cmd, out)
+		}
 	}
 }
 

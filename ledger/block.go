@@ -5,17 +5,37 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
+
+	"github.com/golang/snappy"
 
 	"github.com/lianfen/lianfen/ledger/book"
 	"github.com/lianfen/lianfen/points"
 )
 
+// A block as it stands in the journal:
+//
+//	version  1 byte
+//	prev     hash of the block before, 32 bytes
+//	count    of the records, 4 bytes, big-endian
+//	records  one after the other; of version 2, as one block of Snappy
+//	seal     SHA-256 of the key and of all of the above
+//
+// What a terminal asks resembles what others ask at the same time, so a large group
+// packs to less than half. A block that packing would not shorten has version 1, as
+// all had that were written before there was version 2.
 const (
-	blockVersion = 1
-	hashSize     = sha256.Size
-	prevAt       = 1
-	countAt      = prevAt + hashSize
-	recordsAt    = countAt + 4
+	plainBlock  = 1
+	packedBlock = 2
+
+	hashSize  = sha256.Size
+	prevAt    = 1
+	countAt   = prevAt + hashSize
+	recordsAt = countAt + 4
+
+	// maxPacking is how many times shorter records can be than they were: no element
+	// of Snappy's stands for more. More is a lie about how much memory to make.
+	maxPacking = 22
 )
 
 type hash [hashSize]byte
@@ -42,23 +62,33 @@ type block struct {
 	prev  hash
 	hash  hash
 	bytes []byte // records, one after the other
+	value []byte // all of it, as it stands there
 }
 
 // last is the position of the block's last record.
 func (b *block) last() points.Position { return b.first + points.Position(b.count) - 1 } //nolint:gosec // count > 0.
 
-// beginBlock starts the value of a block; records are appended to it.
+// beginBlock starts an open block; records are appended to it.
 func beginBlock(dst []byte, prev hash) []byte {
-	dst = append(dst[:0], blockVersion)
+	dst = append(dst[:0], plainBlock)
 	dst = append(dst, prev[:]...)
 	return append(dst, 0, 0, 0, 0)
 }
 
-// endBlock sets the count and seals the value with its hash.
-func endBlock(value []byte, first points.Position, count int) ([]byte, hash) {
-	binary.BigEndian.PutUint32(value[countAt:], uint32(count)) //nolint:gosec // bounded by GroupMax.
-	sum := sealOf(first, value)
-	return append(value, sum[:]...), sum
+// endBlock sets the count of an open block, and makes of it in dst's memory what is
+// written: packed and sealed with its hash.
+func endBlock(dst, open []byte, first points.Position, count int) ([]byte, hash) {
+	binary.BigEndian.PutUint32(open[countAt:], uint32(count)) //nolint:gosec // bounded by GroupMax.
+	room := recordsAt + snappy.MaxEncodedLen(len(open)-recordsAt) + hashSize
+	dst = append(slices.Grow(dst[:0], room), open[:recordsAt]...)
+	if packed := snappy.Encode(dst[recordsAt:room], open[recordsAt:]); len(packed) < len(open)-recordsAt {
+		dst[0] = packedBlock
+		dst = dst[:recordsAt+len(packed)] // Where they were put.
+	} else {
+		dst = append(dst, open[recordsAt:]...)
+	}
+	sum := sealOf(first, dst)
+	return append(dst, sum[:]...), sum
 }
 
 func sealOf(first points.Position, value []byte) hash {
@@ -74,8 +104,8 @@ func blockKey(first points.Position) []byte {
 	return binary.BigEndian.AppendUint64(make([]byte, 0, 8), uint64(first))
 }
 
-// readBlock takes a block apart and checks its seal. The result's bytes are
-// value's own.
+// readBlock takes a block apart and checks its seal. The result's value is value
+// itself, and its bytes may be part of it.
 func readBlock(key, value []byte) (block, error) {
 	if len(key) != 8 {
 		return block{}, damaged(0, "a block's key has %d bytes, want 8", len(key))
@@ -89,16 +119,43 @@ func readBlock(key, value []byte) (block, error) {
 	if sealOf(b.first, body) != b.hash {
 		return block{}, damaged(b.first, "the block's hash does not match its content")
 	}
-	if body[0] != blockVersion {
-		return block{}, damaged(b.first, "block version %d, this program reads %d", body[0], blockVersion)
-	}
 	copy(b.prev[:], body[prevAt:])
-	b.count = int(binary.BigEndian.Uint32(body[countAt:]))
-	b.bytes = body[recordsAt:]
+	b.count, b.value = int(binary.BigEndian.Uint32(body[countAt:])), value
+	var err error
+	if b.bytes, err = unpack(nil, b.first, value); err != nil {
+		return block{}, err
+	}
 	if b.count == 0 {
 		return block{}, damaged(b.first, "a block without records")
 	}
 	return b, nil
+}
+
+// unpack returns the records of a block as it stands in the journal: part of value,
+// or in dst's memory.
+func unpack(dst []byte, first points.Position, value []byte) ([]byte, error) {
+	if len(value) < recordsAt+hashSize {
+		return nil, damaged(first, "a block of %d bytes, want at least %d", len(value), recordsAt+hashSize)
+	}
+	records := value[recordsAt : len(value)-hashSize]
+	switch value[0] {
+	case plainBlock:
+		return records, nil
+	case packedBlock:
+	default:
+		return nil, damaged(first, "block version %d, this program reads %d and %d", value[0], plainBlock, packedBlock)
+	}
+	size, err := snappy.DecodedLen(records)
+	if err == nil && size > maxPacking*len(records) {
+		err = snappy.ErrCorrupt
+	}
+	if err == nil {
+		records, err = snappy.Decode(slices.Grow(dst[:0], size)[:size], records)
+	}
+	if err != nil {
+		return nil, damaged(first, "the block's records cannot be unpacked: %v", err)
+	}
+	return records, nil
 }
 
 // visit decodes the block's records in order into rec.

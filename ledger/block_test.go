@@ -3,6 +3,8 @@ package ledger
 import (
 	"encoding/hex"
 	"fmt"
+	"runtime"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -13,13 +15,13 @@ import (
 
 // sampleBlock is a sealed block of count records from first on.
 func sampleBlock(first points.Position, count int) (key, value []byte, seal hash) {
-	value = beginBlock(nil, hash{1, 2, 3})
+	open := beginBlock(nil, hash{1, 2, 3})
 	for i := range count {
 		cmd := book.Command{Kind: book.KindRedeem, Amount: points.Amount(i + 1), At: 1_772_366_400_000_000, Operator: "teller"}
 		out := book.Outcome{Reason: points.Approved, Position: first + points.Position(i), Posted: cmd.At, Amount: cmd.Amount}
-		value = book.AppendRecord(value, &cmd, &out)
+		open = book.AppendRecord(open, &cmd, &out)
 	}
-	value, seal = endBlock(value, first, count)
+	value, seal = endBlock(nil, open, first, count)
 	return blockKey(first), value, seal
 }
 
@@ -92,7 +94,7 @@ func TestSealedNonsenseIsRefused(t *testing.T) {
 		"not a record at all": {[]byte{3, 9, 9, 9}, 1, 5, "version"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			value, _ := endBlock(append(beginBlock(nil, hash{}), c.records...), 5, c.count)
+			value, _ := endBlock(nil, append(beginBlock(nil, hash{}), c.records...), 5, c.count)
 			b, err := readBlock(blockKey(5), value)
 			if err == nil {
 				err = b.visit(new(book.Record), func(*book.Record) error { return nil })
@@ -103,13 +105,30 @@ func TestSealedNonsenseIsRefused(t *testing.T) {
 			require.ErrorContains(t, err, c.says)
 		})
 	}
-	value, _ := endBlock(append(beginBlock(nil, hash{}), one(6)...), 5, 1)
-	require.ErrorContains(t, record(value[recordsAt:len(value)-hashSize], 5, 5, new(book.Record)), "says 6")
-	other := beginBlock(nil, hash{})
-	other[0] = blockVersion + 1
-	other, _ = endBlock(append(other, one(5)...), 5, 1)
-	_, err := readBlock(blockKey(5), other)
-	require.ErrorContains(t, err, "block version 2, this program reads 1")
+	require.ErrorContains(t, record(one(6), 5, 5, new(book.Record)), "says 6")
+	for _, c := range []struct {
+		says   string
+		count  int
+		change func(body []byte) []byte
+	}{
+		{"block version 3, this program reads 1 and 2", 9, func(body []byte) []byte { return append([]byte{packedBlock + 1}, body[1:]...) }},
+		{"cannot be unpacked", 1, func(body []byte) []byte { return append([]byte{packedBlock}, body[1:]...) }},
+		{"unpacked: snappy: corrupt", 9, func(body []byte) []byte { // It says that it is half a GiB long.
+			return slices.Insert(body, recordsAt, 0xff, 0xff, 0xff, 0xff, 0x01)
+		}},
+	} {
+		_, value, _ := sampleBlock(5, c.count)
+		body := c.change(value[:len(value)-hashSize])
+		sum := sealOf(5, body)
+		value = append(body, sum[:]...)
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		_, err := readBlock(blockKey(5), value)
+		runtime.ReadMemStats(&after)
+		require.ErrorContains(t, err, c.says)
+		require.Less(t, after.TotalAlloc-before.TotalAlloc, uint64(1<<20), "memory was made for a lie")
+		require.ErrorContains(t, new(indexed).index(blockKey(5), value), c.says)
+	}
 }
 
 // The bytes of a block are what docs promise: a change of format is a decision.
@@ -117,6 +136,31 @@ func TestBlockFormatIsFixed(t *testing.T) {
 	key, value, _ := sampleBlock(17, 1)
 	require.Equal(t, "0000000000000011", hex.EncodeToString(key))
 	require.Equal(t, "01"+"0102030000000000000000000000000000000000000000000000000000000000"+"00000001", hex.EncodeToString(value[:recordsAt]))
+	_, value, _ = sampleBlock(17, 3)
+	require.Equal(t, "02"+"0102030000000000000000000000000000000000000000000000000000000000"+"00000003", hex.EncodeToString(value[:recordsAt]))
+}
+
+// Blocks that were written before there was packing are read as they were, among
+// those that are packed: the same records come out, and the seal is over what stands
+// there.
+func TestPlainBlocksAreStillRead(t *testing.T) {
+	_, packed, _ := sampleBlock(17, 3)
+	b, err := readBlock(blockKey(17), packed)
+	require.NoError(t, err)
+	require.Less(t, len(packed)-recordsAt-hashSize, len(b.bytes))
+	plain := append(append([]byte{plainBlock}, packed[1:recordsAt]...), b.bytes...)
+	sum := sealOf(17, plain)
+	plain = append(plain, sum[:]...)
+	old, err := readBlock(blockKey(17), plain)
+	require.NoError(t, err)
+	require.Equal(t, b.bytes, old.bytes)
+	require.Equal(t, sum, old.hash)
+	require.NotEqual(t, b.hash, old.hash)
+	var x, y indexed
+	require.NoError(t, x.index(blockKey(17), packed))
+	require.NoError(t, y.index(blockKey(17), plain))
+	require.Equal(t, x, y)
+	require.Len(t, x.offsets, 3)
 }
 
 // Whatever stands in the store is either a block whose records come out, or

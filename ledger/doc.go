@@ -42,14 +42,16 @@
 // still waits for them. A log that cannot be written does not come that far: the
 // store ends the process.
 //
-// A [Projection] has a goroutine more, which reads the durable journal and writes
-// what statements and searches look up; [Projection.Close] stops it, before
-// [Ledger.Close].
+// A [Projection] is handed by commit what each durable block is about; a goroutine of
+// its own stores what has come together, and reads the blocks that it was not handed;
+// [Projection.Close] stops it, before [Ledger.Close].
 //
 // # Block
 //
 //	key    first position, 8 bytes big-endian
 //	value  version 1 | hash of the block before, 32 | count, 4 | records | SHA-256 of all that, 32
+//
+// Version 2 has the records packed with Snappy. Both are read.
 //
 // The hash is taken over key and value. The first block follows 32 zero bytes.
 package ledger

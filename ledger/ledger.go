@@ -93,6 +93,7 @@ type Ledger struct {
 	// Of the applying goroutine.
 	book       *book.Book
 	current    *indexed // the block being built; it is not in the store yet
+	written    []byte   // the block that was built last, as it was written
 	recent     recent
 	past       past
 	position   points.Position
@@ -106,6 +107,8 @@ type Ledger struct {
 	afterGroup atomic.Pointer[func()]
 	sealed     chan sealedCheckpoint // to the checkpointing goroutine
 	ended      chan error            // and back
+
+	follower atomic.Pointer[Projection] // is handed what blocks are about
 
 	durable     atomic.Uint64
 	durableMark struct {

@@ -1,14 +1,15 @@
 package ledger
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -18,139 +19,140 @@ import (
 )
 
 // Projection is the index of the durable journal: which records are about a
-// member, a card, a terminal's message, a business date. It follows the journal
-// on a goroutine of its own and may lag behind it; every answer says up to which
-// position it is complete. It can be dropped and made again at any time, since
-// everything in it is told by the journal.
+// member, a card, a terminal's message, a business date. It is handed what the
+// journal's blocks are about when they have become durable, before anybody is
+// answered; where it was not, as after a start, it reads the blocks. It may lag
+// behind; every answer says up to which position it is complete. It can be dropped
+// and made again at any time, since everything in it is told by the journal.
 //
 // # Keys
 //
 // All stand under [store.Index]; numbers are big-endian. A shelf is the records of
 // 2^ShelfBits positions.
 //
-//	b  shelf, 4 | c  token, 16 | position, 8                records that name the card
-//	b  shelf, 4 | h                                         how far the index had come: ShelfBits, 1 | position, 8 | hash of the block, 32 | business date, 4
-//	b  shelf, 4 | k | position, 8                           records that closed a batch
-//	b  shelf, 4 | m  member, 8 | position, 8                records about the member: 1 its points moved, 2 they did not
-//	b  shelf, 4 | t  terminal, 8 | STAN, 4 | position, 8    records of the terminal's message
+//	b  shelf, 4 | c  entry, 8    page of entries of cards, from this one on
+//	b  shelf, 4 | h              form, 1 | ShelfBits, 1 | position, 8 | hash of the block, 32 | business date at the shelf's end, 4
+//	b  shelf, 4 | k  entry, 8    page of entries of batches that were closed
+//	b  shelf, 4 | m  entry, 8    page of entries of members
+//	b  shelf, 4 | t  entry, 8    page of entries of terminals' messages
 //	d  date, 4     first position of the business date, 8
 //	o  token, 16   member that the card belongs to, 8
 //
-// Without shelves every write would fall among all the keys there are, and the
-// store would write them all again and again; so what is full is left alone, and a
-// query goes from shelf to shelf.
+// An entry is one record under one of those that it is about, of whom it has some
+// bits; a page is hundreds of them in some bytes each. So a query reads the records
+// that it finds, and passes over those that are about somebody else. Entries of a key
+// each cost a fifth of all processor time, and seven times the bytes.
 //
 // # Writing
 //
-// Under light traffic the keys of some records are put down through the store's
-// log, at most Pace after those records are durable. When records come faster than
-// that is good for, the projection waits until a shelf is full, or until somebody
-// asks, sorts its keys and has them taken in as one table: a tenth of the work and
-// of the bytes. The mark h that counts them is written with them, on the shelf that
-// was filled last. A crash can lose the last writes, and they are made again. A mark
-// that is not one of the journal's blocks, as after the restore of an older journal,
-// makes the projection begin anew.
+// The shelf that is being filled is in memory. A full one is sorted and taken in by
+// the store as one table, with the head h that says which block the index has come
+// to; then nothing touches it again. What was in memory when the process ended is
+// read from the journal at the next start: less than one shelf. A head that does not
+// name one of the journal's blocks, as after the restore of an older journal, makes
+// the projection begin anew.
 type Projection struct {
 	ledger *Ledger
 	log    *slog.Logger
-	opts   ProjectionOptions
+	bits   uint8 // of a shelf's positions
 
-	position atomic.Uint64 // of the mark, for everybody else
+	position atomic.Uint64 // of what is filed, for everybody else
 	mu       sync.RWMutex  // held by queries for reading, while all keys are dropped for writing
 	drops    atomic.Uint64 // how many times all keys were dropped
 	moved    chan struct{} // closed and replaced when position has changed; guarded by waiting
 	waiting  sync.Mutex
-	hurry    chan struct{} // capacity 1: somebody waits for what is durable
+	stir     chan struct{} // capacity 1: there is work for the goroutine
 	rebuilds chan chan error
 	stop     context.CancelFunc
 	ended    chan struct{} // closed when the goroutine has ended
 	fault    error         // set before ended is closed
 
-	// Of the goroutine.
-	mark   store.Mark
-	marked points.BusinessDate // of the mark
-	filed  uint64              // position up to which keys are put down: the mark's, or some more of the next block
-	keys   indexer
+	// The shelves in memory, guarded by filing. Slices of theirs that were seen there
+	// may be read without it: what stands in them is not changed any more.
+	filing sync.Mutex
+	shelves
+	full   []shelf // waiting to be stored, at most fullShelves; more are read again
+	behind bool    // a block was not taken
+
+	read   gathering     // of the goroutine
+	reread atomic.Uint64 // records that the goroutine has read from the journal
 }
 
-// ProjectionOptions of a projection. A zero bound means its default.
+// fullShelves is how many shelves may wait for the store: a few MiB each.
+const fullShelves = 4
+
+// ProjectionOptions of a projection.
 type ProjectionOptions struct {
-	// Batch is how many records are put down one by one at a time; 1,000. The
-	// records of one block stay together.
-	Batch int
-	// Pace is the time between two writes; 100 ms. The projection waits fifty times
-	// as long for a shelf to fill.
-	Pace time.Duration
-	// ShelfBits is the number of positions on one shelf as a power of two, 1 to 32;
-	// 17. An index with other shelves is made again.
+	// ShelfBits is the number of positions on one shelf as a power of two, 1 to 23;
+	// 0: 17. An index with other shelves is made again.
 	ShelfBits  uint8
 	Log        *slog.Logger
 	Registerer prometheus.Registerer
 }
 
-// Defaults of [ProjectionOptions]. A batch is small enough for the writer's next
-// block not to wait noticeably behind its keys.
-const (
-	DefaultProjectionBatch = 1_000
-	DefaultProjectionPace  = 100 * time.Millisecond
-	DefaultShelfBits       = 17
-)
+// DefaultShelfBits is the default of [ProjectionOptions].
+const DefaultShelfBits = 17
 
-// Kinds of keys; see [Projection].
+// Kinds of keys; see [Projection]. Those of entries are in shelf.go.
 const (
-	shelfKey    = 'b'
-	headKey     = 'h'
-	cardKey     = 'c'
-	dateKey     = 'd'
-	closeKey    = 'k'
-	memberKey   = 'm'
-	ownerKey    = 'o'
-	terminalKey = 't'
-)
-
-// Values of keys that have nothing else to say: listed, and for a member whether
-// its points moved.
-const (
-	listed = 1
-	moved  = 1
-	quiet  = 2
+	shelfKey = 'b'
+	headKey  = 'h'
+	dateKey  = 'd'
+	ownerKey = 'o'
 )
 
 // OpenProjection begins to follow l's journal from where the index in its store
 // ends, or from the first record if that cannot be trusted. [Projection.Close]
 // has to come before [Ledger.Close].
 func OpenProjection(ctx context.Context, l *Ledger, opts ProjectionOptions) (*Projection, error) {
-	if opts.Batch <= 0 {
-		opts.Batch = DefaultProjectionBatch
-	}
-	if opts.Pace <= 0 {
-		opts.Pace = DefaultProjectionPace
-	}
 	if opts.ShelfBits == 0 {
 		opts.ShelfBits = DefaultShelfBits
+	}
+	if opts.ShelfBits > whereBits {
+		return nil, fmt.Errorf("ledger: shelves of 2^%d positions, at most 2^%d", opts.ShelfBits, whereBits)
 	}
 	if opts.Log == nil {
 		opts.Log = slog.New(slog.DiscardHandler)
 	}
-	p := &Projection{ledger: l, log: opts.Log, opts: opts, moved: make(chan struct{}), hurry: make(chan struct{}, 1), rebuilds: make(chan chan error), ended: make(chan struct{}), keys: indexer{shelfBits: opts.ShelfBits}}
+	p := &Projection{
+		ledger: l, log: opts.Log, bits: opts.ShelfBits, moved: make(chan struct{}), stir: make(chan struct{}, 1),
+		rebuilds: make(chan chan error), ended: make(chan struct{}), shelves: shelves{bits: opts.ShelfBits}, behind: true,
+	}
 	if err := p.resume(); err != nil {
 		return nil, err
 	}
 	if opts.Registerer != nil {
-		lag := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-			Name: "lianfen_ledger_projection_lag_records", Help: "Durable journal records that are not yet in the index of statements and searches.",
-		}, func() float64 {
-			durable := l.Durable()
-			return float64(durable - min(p.AsOf(), durable))
-		})
-		if err := opts.Registerer.Register(lag); err != nil {
-			return nil, fmt.Errorf("ledger: register metrics: %w", err)
+		if err := p.register(opts.Registerer); err != nil {
+			return nil, err
 		}
 	}
 	run, stop := context.WithCancel(context.WithoutCancel(ctx))
 	p.stop = stop
+	if !l.follower.CompareAndSwap(nil, p) {
+		stop()
+		return nil, errors.New("ledger: the journal has a projection already; close it first")
+	}
 	go p.run(run)
 	return p, nil
+}
+
+// register shows how far the index is, and what it had to read to come there.
+func (p *Projection) register(registerer prometheus.Registerer) error {
+	lag := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "lianfen_ledger_projection_lag_records", Help: "Durable journal records that are not yet in the index of statements and searches.",
+	}, func() float64 {
+		durable := p.ledger.Durable()
+		return float64(durable - min(p.AsOf(), durable))
+	})
+	reread := prometheus.NewCounterFunc(prometheus.CounterOpts{
+		Name: "lianfen_ledger_projection_read_records_total", Help: "Journal records that were read for the index of statements and searches, as they had not been handed over.",
+	}, func() float64 { return float64(p.reread.Load()) })
+	for _, figure := range []prometheus.Collector{lag, reread} {
+		if err := registerer.Register(figure); err != nil {
+			return fmt.Errorf("ledger: register metrics: %w", err)
+		}
+	}
+	return nil
 }
 
 // Advanced returns the last durable position and a channel that is closed once
@@ -195,43 +197,51 @@ func (p *Projection) Rebuild(ctx context.Context) error {
 	}
 }
 
-// resume reads the mark and holds it against the journal.
+// resume reads the head of the last shelf and holds it against the journal.
 func (p *Projection) resume() error {
 	l := p.ledger
 	if err := l.enter(); err != nil {
 		return err
 	}
 	defer l.readers.Done()
-	value, ok, err := indexHead(l.store)
+	number, value, ok, err := indexHead(l.store)
 	if err != nil || !ok {
 		return err
 	}
-	mark, date, shelfBits, ok := decodeHead(value)
-	if ok = ok && shelfBits == p.opts.ShelfBits; ok {
-		if ok, err = endsBlock(l.store, mark, l.Durable()); err != nil {
-			return err
-		}
+	mark, date, bits, ok := decodeHead(value)
+	if !ok || bits != p.bits {
+		p.log.Info("the index has another form and is made again")
+		return p.drop()
+	}
+	if ok, err = endsBlock(l.store, mark, l.Durable()); err != nil {
+		return err
 	}
 	if !ok {
 		p.log.Warn("the index is not of this journal and is made again", slog.Uint64("index", mark.Position), slog.Uint64("journal", uint64(l.Durable())))
 		return p.drop()
 	}
-	p.mark, p.marked, p.keys.date = mark, date, date
+	p.mark, p.date, p.next = mark, date, number+1
 	p.position.Store(mark.Position)
 	return nil
 }
 
-// indexHead reads how far the index has come: as the last shelf has it, and as an
-// index without shelves had it.
-func indexHead(s *store.Store) (value []byte, ok bool, err error) {
+// indexHead reads how far the index in a store has come. An index of an older form
+// may have its head elsewhere; then what is found does not decode. There is none where
+// there is no key.
+func indexHead(s *store.Store) (number uint32, value []byte, ok bool, err error) {
+	_, value, ok, err = s.AtOrBefore(nil, store.Index, bytes.Repeat([]byte{0xff}, 1+len(points.CardToken{})))
+	if err != nil || !ok {
+		return 0, nil, false, err
+	}
 	last, _, ok, err := s.AtOrBefore(nil, store.Index, []byte{shelfKey, 0xff, 0xff, 0xff, 0xff, 0xff})
 	if err != nil {
-		return nil, false, err
+		return 0, nil, false, err
 	}
 	if !ok || last[0] != shelfKey || len(last) < shelfHeadSize {
-		return s.Get(nil, store.Index, []byte{headKey})
+		return 0, value, true, nil // Keys, and no shelf.
 	}
-	return s.Get(nil, store.Index, append(last[:shelfHeadSize-1:shelfHeadSize-1], headKey))
+	value, _, err = s.Get(nil, store.Index, append(last[:shelfHeadSize-1:shelfHeadSize-1], headKey))
+	return binary.BigEndian.Uint32(last[1:]), value, true, err
 }
 
 // shelfHeadSize is how long the keys of a shelf are as far as they have the same
@@ -263,60 +273,38 @@ func (p *Projection) drop() error {
 	if err := p.ledger.store.Clear(store.Index); err != nil {
 		return fmt.Errorf("ledger: drop the index: %w", err)
 	}
-	p.mark, p.marked, p.filed, p.keys.date = store.Mark{}, 0, 0, 0
+	p.filing.Lock()
+	defer p.filing.Unlock()
+	p.shelves, p.full, p.behind = shelves{bits: p.bits}, nil, true
 	p.advance()
 	return nil
 }
 
-// run is the goroutine: it takes in what has become durable until it is told to
-// stop. A journal that cannot be read ends it, and queries tell; whether the
-// ledger goes on serving then is not decided here.
+// run is the goroutine: it stores shelves that are full, and reads from the journal
+// what was not handed over, until it is told to stop. A journal that cannot be read
+// ends it, and queries tell; whether the ledger goes on serving then is not decided
+// here.
 func (p *Projection) run(ctx context.Context) {
 	defer close(p.ended)
-	pace := time.NewTicker(p.opts.Pace)
-	defer pace.Stop()
-	for waited := 0; ; {
-		end, more := p.ledger.Advanced()
-		var err error
-		select {
-		case <-ctx.Done():
-			return
-		case dropped := <-p.rebuilds:
-			err = p.whileOpen(p.drop)
-			dropped <- err
-		case <-when(uint64(end) == p.mark.Position, more):
-		case <-p.hurry:
-			waited = 0
-			end, _ = p.ledger.Advanced() // Whoever waits may have seen more than was there above.
-			err = p.whileOpen(func() error { return p.catchUp(ctx, end) })
-		case <-when(uint64(end) > p.mark.Position, pace.C):
-			lag := uint64(end) - p.mark.Position
-			if waited++; lag > uint64(p.opts.Batch) && uint64(end) <= p.shelfEnd() && waited < patience { //nolint:gosec // above zero.
-				continue
-			}
-			waited = 0
-			err = p.whileOpen(func() error { return p.catchUp(ctx, end) })
-		}
+	defer p.ledger.follower.CompareAndSwap(p, nil)
+	for {
+		err := p.whileOpen(func() error { return p.work(ctx) })
 		if ctx.Err() != nil || errors.Is(err, ErrClosed) {
 			return
 		}
 		if err != nil {
-			p.fault = fmt.Errorf("ledger: the index stops at position %d: %w", p.mark.Position, err)
+			p.fault = fmt.Errorf("ledger: the index stops at position %d: %w", p.AsOf(), err)
 			p.log.Error("statements and searches stop", slog.String("error", p.fault.Error()))
 			return
 		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-p.stir:
+		case dropped := <-p.rebuilds:
+			dropped <- p.whileOpen(p.drop)
+		}
 	}
-}
-
-// patience is how many times Pace the projection waits for a shelf to fill.
-const patience = 50
-
-// when is the channel c if there is reason to listen to it.
-func when[T any](reason bool, c <-chan T) <-chan T {
-	if reason {
-		return c
-	}
-	return nil
 }
 
 // whileOpen keeps the store open during do.
@@ -328,62 +316,137 @@ func (p *Projection) whileOpen(do func() error) error {
 	return do()
 }
 
-// catchUp takes in everything up to end.
-func (p *Projection) catchUp(ctx context.Context, end points.Position) error {
-	for uint64(end) > p.mark.Position && ctx.Err() == nil {
-		if err := p.take(ctx, end); err != nil {
+// work does what there is to do.
+func (p *Projection) work(ctx context.Context) error {
+	for ctx.Err() == nil {
+		if err := p.putAway(ctx); err != nil {
+			return err
+		}
+		p.filing.Lock()
+		behind, from := p.behind, p.mark.Position+1
+		p.behind = false // Whoever is refused from here on sets it again.
+		p.filing.Unlock()
+		if !behind {
+			return nil
+		}
+		if err := p.catchUp(ctx, points.Position(from)); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// take puts the next records, up to end, into the index: a batch; or where there
-// are more, those of one shelf, which are one table then.
-func (p *Projection) take(ctx context.Context, end points.Position) error {
-	from, to := max(p.mark.Position, p.filed), uint64(end)
-	bulk := to-p.mark.Position > uint64(p.opts.Batch) //nolint:gosec // above zero.
-	if bulk {
-		to = min(to, p.shelfEnd())
-	}
-	mark, marked, filed := p.mark, p.marked, from
-	p.keys.shelved.clear()
-	p.keys.others.clear()
+// catchUp takes in the journal's durable blocks from position from on, up to where
+// they begin to be handed over.
+func (p *Projection) catchUp(ctx context.Context, from points.Position) error {
 	var rec book.Record
-	err := blocks(ctx, p.ledger.store, points.Position(mark.Position)+1, func(b *block) error {
-		if uint64(b.first) > to || b.last() > end {
+	next, end := from, p.ledger.Durable()
+	if next > end {
+		return nil
+	}
+	err := blocks(ctx, p.ledger.store, from, func(b *block) error {
+		if b.last() > end {
 			return errEnough
 		}
-		err := b.visit(&rec, func(rec *book.Record) error {
-			if position := uint64(rec.Outcome.Position); position > from && position <= to {
-				filed = position
-				return p.keys.add(rec)
-			}
+		g := &p.read
+		g.begin(p.bits, b.first)
+		if err := b.visit(&rec, func(rec *book.Record) error {
+			g.add(&rec.Command, &rec.Outcome)
 			return nil
-		})
-		if uint64(b.last()) <= to {
-			mark, marked = store.Mark{Position: uint64(b.last()), Hash: b.hash}, p.keys.date
+		}); err != nil {
+			return err
 		}
-		return err
+		g.mark = store.Mark{Position: uint64(b.last()), Hash: b.hash}
+		p.reread.Add(uint64(b.count)) //nolint:gosec // above zero.
+		if err := p.putAway(ctx); err != nil {
+			return err
+		}
+		next = b.last() + 1
+		if !p.take(g) {
+			return errEnough // It has been handed over in the meantime.
+		}
+		return nil
 	})
 	if err != nil && !errors.Is(err, errEnough) {
 		return err
 	}
-	if filed == from {
-		return damaged(points.Position(from)+1, "the journal has no block there, but is durable up to %d", end)
+	if next == from && ctx.Err() == nil {
+		return damaged(from, "the journal has no block there, but is durable up to %d", end)
 	}
-	p.keys.shelved.put(p.encodeHead(mark, marked), shelfHead(p.keys.shelfOf(filed), headKey))
-	if err := p.write(ctx, bulk); err != nil {
-		return fmt.Errorf("ledger: index up to position %d: %w", filed, err)
-	}
-	p.mark, p.marked, p.filed = mark, marked, filed
-	p.advance()
 	return nil
 }
 
-// shelfEnd is the last position of the shelf that is being filled.
-func (p *Projection) shelfEnd() uint64 {
-	return max(p.mark.Position, p.filed) + 1 | (1<<p.opts.ShelfBits - 1)
+// take files what a durable block is about, unless it is not the next one: one that
+// was skipped is read from the journal. It does not wait for anything.
+func (p *Projection) take(g *gathering) bool {
+	p.filing.Lock()
+	defer p.filing.Unlock()
+	filed := p.mark.Position
+	if g.mark.Position <= filed {
+		return false
+	}
+	if g.first != filed+1 || len(p.full) >= fullShelves {
+		p.behind = true
+		p.rouse()
+		return false
+	}
+	p.file(g, func(full shelf) {
+		p.full = append(p.full, full)
+		p.rouse()
+	})
+	p.advance()
+	return true
+}
+
+// rouse tells the goroutine that there is work.
+func (p *Projection) rouse() {
+	select {
+	case p.stir <- struct{}{}:
+	default: // It has been told.
+	}
+}
+
+// putAway stores the shelves that are full. Each is a table by itself, which no other
+// one overlaps. What stands on no shelf is another one: mostly there is none.
+func (p *Projection) putAway(ctx context.Context) error {
+	for {
+		p.filing.Lock()
+		if len(p.full) == 0 {
+			p.filing.Unlock()
+			return nil
+		}
+		full := p.full[0]
+		p.filing.Unlock()
+		shelved, others := full.pairs(p.bits)
+		if err := p.ledger.store.Ingest(ctx, shelved, others); err != nil {
+			return fmt.Errorf("ledger: index up to position %d: %w", full.last, err)
+		}
+		p.filing.Lock()
+		p.full = slices.Delete(p.full, 0, 1)
+		p.filing.Unlock()
+	}
+}
+
+// inMemory is the shelf as it is now, if it is not in the store.
+func (p *Projection) inMemory(number uint32) (shelf, bool) {
+	p.filing.Lock()
+	defer p.filing.Unlock()
+	if p.open.last != 0 && p.open.number == number {
+		return p.open, true
+	}
+	if i := slices.IndexFunc(p.full, func(s shelf) bool { return s.number == number }); i >= 0 {
+		return p.full[i], true
+	}
+	return shelf{}, false
+}
+
+// unstored are the shelves that are in memory, from the last one on.
+func (p *Projection) unstored() []shelf {
+	p.filing.Lock()
+	defer p.filing.Unlock()
+	shelves := append(slices.Clone(p.full), p.open)
+	slices.Reverse(shelves)
+	return shelves
 }
 
 // advance tells everybody how far the index has come.
@@ -405,12 +468,8 @@ func (p *Projection) reach(ctx context.Context) {
 		moved := p.moved
 		p.waiting.Unlock()
 		at := p.AsOf()
-		if at >= target || uint64(target-at) > 1<<p.opts.ShelfBits {
+		if at >= target || uint64(target-at) > 1<<p.bits {
 			return
-		}
-		select {
-		case p.hurry <- struct{}{}:
-		default: // It has been told.
 		}
 		select {
 		case <-moved:
@@ -422,35 +481,20 @@ func (p *Projection) reach(ctx context.Context) {
 	}
 }
 
-// write puts down what was gathered, all at once, the mark with what is shelved. In
-// bulk that is of one shelf: a table by itself, which no other one overlaps. There are
-// few others, and mostly none.
-func (p *Projection) write(ctx context.Context, bulk bool) error {
-	if !bulk {
-		return p.ledger.store.Put(append(p.keys.shelved.pairs, p.keys.others.pairs...))
-	}
-	return p.ledger.store.Ingest(ctx, p.keys.shelved.sorted(len("i")+shelfHeadSize-1), p.keys.others.sorted(len("i")))
+// indexForm is of the keys and values that this program writes and reads.
+const indexForm = 2
+
+// headSize is the length of a head.
+const headSize = 2 + 8 + hashSize + 4
+
+func encodeHead(mark store.Mark, date points.BusinessDate, bits uint8) []byte {
+	return binary.BigEndian.AppendUint32(append([]byte{indexForm, bits}, encodeMark(mark)...), uint32(date))
 }
 
-// memberOf is the member whose points or debt an account holds.
-func memberOf(key book.AccountKey) (points.MemberID, bool) {
-	return points.MemberID(key.Party), key.Kind == book.MemberAccount || key.Kind == book.DebtAccount
-}
-
-func uint64Bytes(v uint64) []byte { return binary.BigEndian.AppendUint64(make([]byte, 0, 8), v) }
-
-// headSize is the length of the mark's value: the shelf's bits, position and hash,
-// the business date.
-const headSize = 1 + 8 + hashSize + 4
-
-func (p *Projection) encodeHead(mark store.Mark, date points.BusinessDate) []byte {
-	return binary.BigEndian.AppendUint32(append([]byte{p.opts.ShelfBits}, encodeMark(mark)...), uint32(date))
-}
-
-func decodeHead(value []byte) (mark store.Mark, date points.BusinessDate, shelfBits uint8, ok bool) {
-	if len(value) != headSize {
+func decodeHead(value []byte) (mark store.Mark, date points.BusinessDate, bits uint8, ok bool) {
+	if len(value) != headSize || value[0] != indexForm || value[1] < 1 || value[1] > whereBits {
 		return store.Mark{}, 0, 0, false
 	}
-	mark, ok = decodeMark(value[1 : 1+8+hashSize])
-	return mark, points.BusinessDate(binary.BigEndian.Uint32(value[1+8+hashSize:])), value[0], ok
+	mark, ok = decodeMark(value[2 : 2+8+hashSize])
+	return mark, points.BusinessDate(binary.BigEndian.Uint32(value[2+8+hashSize:])), value[1], ok
 }

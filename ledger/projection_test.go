@@ -307,11 +307,9 @@ func (h *house) agrees(p *ledger.Projection, limit int) {
 	}
 }
 
-// anyOptions are small batches and shelves, and tables for a few records.
+// anyOptions are small shelves, and tables for a few records.
 func (b *bazaar) anyOptions() ledger.ProjectionOptions {
-	return ledger.ProjectionOptions{
-		Batch: 1 + b.rng.IntN(20), Pace: time.Millisecond, ShelfBits: uint8(1 + b.rng.IntN(8)),
-	}
+	return ledger.ProjectionOptions{ShelfBits: uint8(1 + b.rng.IntN(8))}
 }
 
 // The projection answers as a look at every record does: while it follows, after
@@ -354,15 +352,30 @@ func (h *house) mark() (position points.Position, value []byte) {
 	if !ok {
 		return 0, nil
 	}
-	return points.Position(binary.BigEndian.Uint64(value[1:])), value
+	return points.Position(binary.BigEndian.Uint64(value[2:])), value
 }
 
-// plant writes a key of the index behind everybody's back.
-func (h *house) plant(key, value []byte) {
+// lie changes the index behind everybody's back: all pages lose all entries but
+// their first, and the last head becomes mark. The heads before it are not looked at.
+func (h *house) lie(mark []byte) {
 	h.tb.Helper()
 	db, err := store.Open(h.db)
 	require.NoError(h.tb, err)
-	require.NoError(h.tb, db.Put([]store.Pair{{Key: append([]byte{byte(store.Index)}, key...), Value: value}}))
+	var pairs []store.Pair
+	head := -1
+	require.NoError(h.tb, db.Scan(context.Background(), store.Index, []byte("b"), func(key, _ []byte) (bool, error) {
+		if key[0] != 'b' {
+			return false, nil
+		}
+		if key[5] == 'h' {
+			head = len(pairs)
+		}
+		pairs = append(pairs, store.Pair{Key: append([]byte{byte(store.Index)}, key...), Value: []byte{1}})
+		return true, nil
+	}))
+	require.GreaterOrEqual(h.tb, head, 0)
+	pairs[head].Value = mark
+	require.NoError(h.tb, db.Ingest(context.Background(), pairs))
 	require.NoError(h.tb, db.Close())
 }
 
@@ -405,11 +418,14 @@ func TestProjectionOfAnotherJournalIsMadeAgain(t *testing.T) {
 	t.Parallel()
 	disk := vfs.NewCrashableMem()
 	b := openBazaar(build(t, disk, ledger.Options{}), 1)
-	p := b.project(ledger.ProjectionOptions{})
+	opts := ledger.ProjectionOptions{ShelfBits: 3}
+	p := b.project(opts)
 	b.trade(20)
 	b.caughtUp(p)
-	b.trade(1) // Its sync takes along what the projection has put down.
+	p.Close()
+	b.registry = prometheus.NewRegistry()
 	older := b.at(disk.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: 100, RNG: b.rng}))
+	p = b.project(opts)
 	b.trade(20)
 	b.caughtUp(p)
 	p.Close()
@@ -420,29 +436,37 @@ func TestProjectionOfAnotherJournalIsMadeAgain(t *testing.T) {
 	other := slices.Clone(own)
 	other[20] ^= 1 // in the hash
 	beyond := slices.Clone(own)
-	binary.BigEndian.PutUint64(beyond[1:], binary.BigEndian.Uint64(own[1:])-1) // in the middle of nothing
-	lie := append([]byte("b\x00\x00\x00\x00m"), binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(nil, 3), 1)...)
-	for name, mark := range map[string][]byte{"other shelves": append([]byte{own[0] - 1}, own[1:]...), "ahead": ahead, "another hash": other, "another position": beyond, "cut short": own[:20]} {
+	binary.BigEndian.PutUint64(beyond[2:], binary.BigEndian.Uint64(own[2:])-1) // in the middle of nothing
+	shelves := slices.Clone(own)
+	shelves[1]++
+	for name, mark := range map[string][]byte{
+		"other shelves": shelves, "an older form": own[1:], "ahead": ahead, "another hash": other, "another position": beyond, "cut short": own[:20],
+	} {
 		t.Run(name, func(t *testing.T) {
 			again := older.at(older.fs.(*vfs.MemFS).CrashClone(vfs.CrashCloneCfg{}))
 			again.tb = t
-			again.plant(lie, []byte{1}) // Position 1 is not about member 3.
-			again.plant([]byte("b\x00\x00\x00\x00h"), mark)
+			again.lie(mark)
 			again.open()
-			p := again.project(ledger.ProjectionOptions{})
+			p := again.project(opts)
 			again.agrees(p, 1_000)
 			p.Close()
 			again.close()
 		})
 	}
 	// A mark that is the journal's own is believed: the lie is seen, so the test can fail.
-	older.plant(lie, []byte{1})
+	older.lie(own)
 	older.open()
-	p = older.project(ledger.ProjectionOptions{})
+	p = older.project(opts)
 	older.caughtUp(p)
-	found, err := p.Find(context.Background(), ledger.FindQuery{Member: 3, Page: ledger.Page{Oldest: true}})
+	want, all := 0, older.journal()
+	for i := range all {
+		if wants(ledger.FindQuery{Member: 3}, &all[i]) {
+			want++
+		}
+	}
+	found, err := p.Find(context.Background(), ledger.FindQuery{Member: 3})
 	require.NoError(t, err)
-	require.Equal(t, points.Position(1), found.Records[0].Outcome.Position)
+	require.Less(t, len(found.Records), want)
 	p.Close()
 	older.close()
 }
@@ -520,7 +544,7 @@ func TestQueriesAreRefused(t *testing.T) {
 func TestProjectionKnowsWhatWasAnswered(t *testing.T) {
 	t.Parallel()
 	b := openBazaar(build(t, vfs.NewMem(), ledger.Options{}), 1)
-	p := b.project(ledger.ProjectionOptions{Pace: time.Hour})
+	p := b.project(ledger.ProjectionOptions{})
 	for stan := range uint64(20) {
 		out := b.must(command(book.KindEarn, 0, 1_000+stan, 1, 1))
 		got, err := p.Statement(context.Background(), ledger.StatementQuery{Member: 1, Page: ledger.Page{Limit: 1}})
@@ -553,7 +577,7 @@ func TestProjectionStopsInsideABlock(t *testing.T) {
 	for _, rec := range h.journal() {
 		want[rec.Outcome.Date]++
 	}
-	opts := ledger.ProjectionOptions{ShelfBits: 2, Batch: 1, Pace: time.Microsecond}
+	opts := ledger.ProjectionOptions{ShelfBits: 2}
 	for try := range 60 {
 		p := h.project(opts)
 		<-time.After(time.Duration(try) * 150 * time.Microsecond)
@@ -571,4 +595,185 @@ func TestProjectionStopsInsideABlock(t *testing.T) {
 		h.registry = prometheus.NewRegistry()
 	}
 	h.close()
+}
+
+// stored waits until p has nothing left to do, and returns what it has in the store.
+func (h *house) stored(p *ledger.Projection) (index []store.Pair) {
+	h.tb.Helper()
+	require.Eventually(h.tb, func() (ok bool) {
+		index, ok = ledger.Stored(h.tb, p)
+		return ok || p.Err() != nil
+	}, time.Minute, 100*time.Microsecond)
+	require.NoError(h.tb, p.Err())
+	return index
+}
+
+// A power cut between any two commands leaves an index that, brought up to date and
+// written on, is to the byte the one that is made from the first record on.
+func TestIndexAfterAnyCutIsTheOneMadeAnew(t *testing.T) {
+	t.Parallel()
+	for seed := range seeds(t, 2) {
+		disk := vfs.NewCrashableMem()
+		b := openBazaar(build(t, disk, ledger.Options{GroupMax: 8, CheckpointEvery: 60}), seed)
+		opts := b.anyOptions()
+		p := b.project(opts)
+		begun := 0
+		for range 40 {
+			b.trade(1)
+			after := b.at(disk.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: b.rng.IntN(101), RNG: b.rng}))
+			after.open()
+			again := after.project(opts)
+			if again.AsOf() > 0 {
+				begun++
+			}
+			after.stored(again)
+			for serial := range uint64(10) { // These are handed over.
+				after.must(command(book.KindEarn, 5, serial, points.MemberID(1+serial%members), 1))
+			}
+			got := after.stored(again)
+			require.NoError(t, again.Rebuild(context.Background()))
+			require.Equal(t, after.stored(again), got, "seed %d", seed)
+			require.NotEmpty(t, got)
+			again.Close()
+			after.close()
+		}
+		require.Positive(t, begun, "no cut left an index")
+		p.Close()
+		b.close()
+	}
+}
+
+// Once the index has come to the journal's end it is handed what is written, reads
+// nothing of it, and has it before anybody is answered.
+func TestIndexIsHandedWhatIsWritten(t *testing.T) {
+	t.Parallel()
+	const read = "lianfen_ledger_projection_read_records_total"
+	b := openBazaar(build(t, vfs.NewMem(), ledger.Options{}), 3)
+	p := b.project(ledger.ProjectionOptions{ShelfBits: 8}) // Few shelves are filled meanwhile.
+	b.stored(p)
+	before := b.metric(read)
+	require.InDelta(t, float64(b.ledger.Durable()), before, 0, "all that was written before")
+	for range 300 {
+		out := b.do(b.next())
+		require.GreaterOrEqual(t, p.AsOf(), out.Position)
+		if old := b.asked[b.rng.IntN(len(b.asked))]; out.Position%8 == 0 { // Answered again, in one group with what is new.
+			b.serial++
+			fresh := command(book.KindEarn, 7, b.serial, 1, 1)
+			var both sync.WaitGroup
+			both.Add(2)
+			done := func(*book.Outcome) { both.Done() }
+			b.ledger.SubmitAll([]ledger.Ask{{Command: &old, Done: done}, {Command: &fresh, Done: done}})
+			both.Wait()
+		}
+	}
+	got := b.stored(p)
+	require.InDelta(t, before, b.metric(read), 0)
+	b.agrees(p, 1_000)
+	require.NoError(t, p.Rebuild(context.Background()))
+	require.Equal(t, b.stored(p), got)
+	p.Close()
+	b.close()
+}
+
+// An index that is opened, dropped and held up while the writer is at work takes in
+// every block once, whether it is handed over or read.
+func TestIndexJoinsAWriterAtWork(t *testing.T) {
+	t.Parallel()
+	h := build(t, vfs.NewMem(), ledger.Options{GroupMax: 5})
+	h.furnish(members)
+	opts := ledger.ProjectionOptions{ShelfBits: 6}
+	serial := uint64(1_000)
+	work := func(rounds int) {
+		for range rounds {
+			var open sync.WaitGroup
+			asks := make([]ledger.Ask, 20)
+			for i := range asks {
+				serial++
+				cmd := command(book.KindEarn, int(serial%4), serial, points.MemberID(1+serial%members), 1)
+				open.Add(1)
+				asks[i] = ledger.Ask{Command: &cmd, Done: func(*book.Outcome) { open.Done() }}
+			}
+			h.ledger.SubmitAll(asks)
+			open.Wait()
+		}
+	}
+	for range 8 {
+		var writing sync.WaitGroup
+		writing.Go(func() { work(40) })
+		h.registry = prometheus.NewRegistry()
+		p := h.project(opts)
+		h.caughtUp(p)
+		require.NoError(t, p.Rebuild(context.Background()))
+		writing.Wait()
+		h.caughtUp(p)
+		p.Close()
+		work(1)
+	}
+	h.registry = prometheus.NewRegistry()
+	p := h.project(opts)
+	got := h.stored(p)
+	found := 0
+	for member := points.MemberID(1); member <= members; member++ {
+		found += len(h.statement(p, ledger.StatementQuery{Member: member, Page: ledger.Page{Limit: 1_000}}))
+	}
+	require.EqualValues(t, members+serial-1_000, found, "an earn of each at first")
+	require.NoError(t, p.Rebuild(context.Background()))
+	require.Equal(t, h.stored(p), got)
+	_, err := ledger.OpenProjection(context.Background(), h.ledger, opts)
+	require.ErrorContains(t, err, "has a projection already")
+	p.Close()
+	h.close()
+}
+
+// Members whose numbers have the last 40 bits in common do not see each other's
+// records.
+func TestSubjectsWithTheSameBits(t *testing.T) {
+	t.Parallel()
+	h := build(t, vfs.NewMem(), ledger.Options{})
+	h.furnish(3)
+	twin := points.MemberID(3 + 1<<40)
+	h.put(book.Entry{Member: &book.Member{ID: twin, Status: book.Active}})
+	h.must(book.Command{Kind: book.KindOpen, Member: twin, Program: program, At: noon})
+	for i, member := range []points.MemberID{3, twin, 3, twin, twin} {
+		h.must(book.Command{Kind: book.KindAdjust, At: noon + points.Timestamp(i), Member: member, Program: program, Amount: 5, Operator: "li", Second: "wang", Note: "case"})
+	}
+	for _, bits := range []uint8{1, 17} { // In the store, in memory.
+		h.registry = prometheus.NewRegistry()
+		p := h.project(ledger.ProjectionOptions{ShelfBits: bits})
+		h.stored(p)
+		all := h.journal()
+		for _, member := range []points.MemberID{3, twin} {
+			for _, oldest := range []bool{false, true} {
+				h.finds(p, all, ledger.FindQuery{Member: member, Page: ledger.Page{Oldest: oldest}}, 2)
+			}
+		}
+		require.Len(t, h.statement(p, ledger.StatementQuery{Member: 3, Page: ledger.Page{Limit: 9}}), 3, "an earn and two adjustments")
+		require.Len(t, h.statement(p, ledger.StatementQuery{Member: twin, Page: ledger.Page{Limit: 9}}), 3)
+		p.Close()
+	}
+	h.close()
+}
+
+// A journal that was written before blocks were packed opens, answers as it did, and
+// is written on.
+func TestJournalOfPlainBlocks(t *testing.T) {
+	t.Parallel()
+	b := openBazaar(build(t, vfs.NewMem(), ledger.Options{CheckpointEvery: 50}), 5)
+	b.trade(60)
+	before := b.journal()
+	b.close()
+	db, err := store.Open(b.db)
+	require.NoError(t, err)
+	require.Greater(t, ledger.Plain(t, db), 50)
+	require.NoError(t, db.Close())
+	b.open()
+	require.Equal(t, before, b.journal())
+	again := b.do(before[len(before)-1].Command)
+	require.Equal(t, plain(before[len(before)-1].Outcome), plain(again), "the same answer")
+	b.trade(60)
+	b.verify()
+	p := b.project(ledger.ProjectionOptions{ShelfBits: 4})
+	b.agrees(p, 1_000)
+	p.Close()
+	b.close()
 }

@@ -22,8 +22,8 @@ const (
 // indexed is a block with the places of its records.
 type indexed struct {
 	first   points.Position
-	value   []byte
-	offsets []int // of the records in value
+	value   []byte // where its records are, not packed
+	offsets []int  // of the records in value
 }
 
 // record decodes the record at position, which is not before the block.
@@ -97,6 +97,7 @@ func (r *recent) find(position points.Position) *indexed {
 type past struct {
 	blocks [pastBlocks]indexed
 	next   int // to be replaced
+	read   []byte
 }
 
 // find returns the block with position from memory or the store. It is checked
@@ -110,10 +111,11 @@ func (p *past) find(s *store.Store, position points.Position, check bool) (*inde
 	x := &p.blocks[p.next]
 	p.next = (p.next + 1) % pastBlocks
 	x.offsets = x.offsets[:0] // Nothing is found in it, should reading fail.
-	key, value, ok, err := s.AtOrBefore(x.value[:0], store.Journal, blockKey(position))
+	key, value, ok, err := s.AtOrBefore(p.read[:0], store.Journal, blockKey(position))
 	if err != nil {
 		return nil, err
 	}
+	p.read = value
 	if !ok {
 		return nil, fmt.Errorf("ledger: position %d: %w", position, errNoSuchRecord)
 	}
@@ -125,15 +127,22 @@ func (p *past) find(s *store.Store, position points.Position, check bool) (*inde
 	return x, x.index(key, value)
 }
 
-// index takes over a block from the store and finds its records.
-func (x *indexed) index(key, value []byte) error {
-	if len(key) != 8 || len(value) < recordsAt+hashSize {
-		return damaged(0, "a block of %d bytes under a key of %d", len(value), len(key))
+// index takes over the records of a block from the store and finds where each begins.
+func (x *indexed) index(key, value []byte) (err error) {
+	if len(key) != 8 {
+		return damaged(0, "a block's key has %d bytes, want 8", len(key))
 	}
-	x.first, x.value = points.Position(binary.BigEndian.Uint64(key)), value
-	end := len(value) - hashSize
-	for at := recordsAt; at < end; {
-		n, err := book.SkipRecord(value[at:end])
+	x.first = points.Position(binary.BigEndian.Uint64(key))
+	records, err := unpack(x.value, x.first, value)
+	if err != nil {
+		return err
+	}
+	if value[0] == plainBlock {
+		records = append(x.value[:0], records...)
+	}
+	x.value = records
+	for at := 0; at < len(records); {
+		n, err := book.SkipRecord(records[at:])
 		if err != nil {
 			return damaged(x.first+points.Position(len(x.offsets)), "%v", err)
 		}

@@ -11,8 +11,8 @@ import (
 	"github.com/lianfen/lianfen/points"
 )
 
-// sealed is a block of count records from first on, as it stands in the store.
-func sealed(x indexed, first points.Position, count, length int) indexed {
+// opened is a block of count records from first on, not yet sealed.
+func opened(x indexed, first points.Position, count, length int) indexed {
 	x.first, x.offsets = first, x.offsets[:0]
 	x.value = beginBlock(x.value, hash{})
 	for i := range count {
@@ -21,7 +21,6 @@ func sealed(x indexed, first points.Position, count, length int) indexed {
 		x.offsets = append(x.offsets, len(x.value))
 		x.value = book.AppendRecord(x.value, &cmd, &out)
 	}
-	x.value, _ = endBlock(x.value, first, count)
 	return x
 }
 
@@ -35,8 +34,9 @@ func TestEveryRecordIsFound(t *testing.T) {
 	var r recent
 	end := points.Position(0)
 	for n := range 800 {
-		x := sealed(r.blank(), end+1, 1+n%100, 900)
-		batch, err := s.Start(store.Journal, blockKey(x.first), x.value)
+		x := opened(r.blank(), end+1, 1+n%100, 900)
+		value, _ := endBlock(nil, x.value, x.first, len(x.offsets))
+		batch, err := s.Start(store.Journal, blockKey(x.first), value)
 		require.NoError(t, err)
 		require.NoError(t, batch.Wait())
 		end += points.Position(1 + n%100)

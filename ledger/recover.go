@@ -103,7 +103,7 @@ func (l *Ledger) again(r *run, c *chain, checkpoint store.Mark) error {
 				return err
 			}
 			if b.from < b.to { // What a record is about may be young.
-				l.recent.keep(indexed{first: b.first, value: b.value, offsets: r.offsets[b.from:b.to:b.to]})
+				l.recent.keep(indexed{first: b.first, value: b.bytes, offsets: r.offsets[b.from:b.to:b.to]})
 			}
 			records, l.position, l.chain = b.to, b.last(), b.hash
 		}
@@ -298,9 +298,13 @@ func readRecord(s *store.Store, position points.Position, rec *book.Record, chec
 			return err
 		}
 	}
-	if len(key) != 8 || len(value) < recordsAt+hashSize {
-		return damaged(position, "a block of %d bytes, want at least %d", len(value), recordsAt+hashSize)
+	if len(key) != 8 {
+		return damaged(position, "a block's key has %d bytes, want 8", len(key))
 	}
 	first := points.Position(binary.BigEndian.Uint64(key))
-	return record(value[recordsAt:len(value)-hashSize], first, position, rec)
+	records, err := unpack(nil, first, value)
+	if err != nil {
+		return err
+	}
+	return record(records, first, position, rec)
 }

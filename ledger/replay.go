@@ -27,7 +27,7 @@ import (
 // wrong counts only when its turn comes, so the first damage is the one that is told,
 // and nothing behind it is booked.
 const (
-	runBytes = 64 << 10 // of journal in a run, or one block
+	runBytes = 24 << 10 // of journal, packed, in a run, or one block
 	runCount = 16       // in memory at a time: with their decoded records about 350 KiB each
 	aheadMax = 6        // for which state is read together; the rest is on its way before and behind
 
@@ -60,8 +60,7 @@ type place struct{ key, value, end int }
 // checkpoint has them already: then only its keys were gathered.
 type proved struct {
 	block
-	value    []byte // as it stands in the store
-	from, to int    // records[from:to] and offsets[from:to] of the run
+	from, to int // records[from:to] and offsets[from:to] of the run
 }
 
 // reset empties a run. Its bytes and offsets may still be looked at: new ones each time.
@@ -231,8 +230,7 @@ func (t *tail) decodeRuns(context.Context) {
 
 func (t *tail) decode(r *run) error {
 	for _, p := range r.places {
-		value := r.value[p.value:p.end:p.end]
-		b, err := readBlock(r.value[p.key:p.value], value)
+		b, err := readBlock(r.value[p.key:p.value], r.value[p.value:p.end:p.end])
 		if err != nil {
 			return err
 		}
@@ -245,7 +243,7 @@ func (t *tail) decode(r *run) error {
 		if err != nil {
 			return err
 		}
-		r.blocks = append(r.blocks, proved{b, value, first, len(r.records)})
+		r.blocks = append(r.blocks, proved{b, first, len(r.records)})
 	}
 	return nil
 }
@@ -274,7 +272,7 @@ const leastRecord = 8
 func (t *tail) decodeBlock(r *run, b *block) error {
 	count := min(b.count, len(b.bytes)/leastRecord+1)
 	r.offsets, r.records = slices.Grow(r.offsets, count), slices.Grow(r.records, count)
-	at := recordsAt
+	at := 0
 	return b.each(func(position points.Position, bytes []byte) (int, error) {
 		r.records = r.records[:len(r.records)+1] // The slices of the one that was there are used again.
 		rec := &r.records[len(r.records)-1]

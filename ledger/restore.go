@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/lianfen/lianfen/internal/store"
 	"github.com/lianfen/lianfen/ledger/book"
@@ -109,10 +110,9 @@ func (r *restoration) copy(ctx context.Context, b *block) error {
 		return err
 	}
 	if count > 0 {
-		value := append(beginBlock(make([]byte, 0, recordsAt+size+hashSize), b.prev), b.bytes[:size]...)
-		value, sum := endBlock(value, b.first, count)
-		if count == b.count && sum != b.hash {
-			return damaged(b.first, "a copy of the block has another hash") // It was read by another version.
+		value, sum := slices.Clone(b.value), b.hash
+		if count < b.count {
+			value, sum = endBlock(nil, append(beginBlock(nil, b.prev), b.bytes[:size]...), b.first, count)
 		}
 		r.pairs = append(r.pairs, store.Pair{Key: append([]byte{byte(store.Journal)}, blockKey(b.first)...), Value: value})
 		r.bytes += len(value)

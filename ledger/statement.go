@@ -1,7 +1,6 @@
 package ledger
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"encoding/binary"
@@ -96,15 +95,19 @@ func (p *Projection) Statement(ctx context.Context, q StatementQuery) (Statement
 	if err != nil {
 		return s, err
 	}
+	who := ofMember(q.Member)
 	var rec book.Record
 	var lines []Line
 	s.Extent, err = p.look(ctx, q.Dates, q.Page, func(low, high points.Position) (next points.Position, err error) {
-		err = p.walk(ctx, memberKey, uint64Bytes(uint64(q.Member)), low, high, q.Page.Oldest, func(position points.Position, how []byte) (bool, error) {
-			if !q.All && how[0] == quiet {
+		err = p.walk(ctx, who, false, low, high, q.Page.Oldest, func(position points.Position, how entry) (bool, error) {
+			if !q.All && how == quiet {
 				return true, nil
 			}
 			if err := readRecord(p.ledger.store, position, &rec, true); err != nil {
 				return false, err
+			}
+			if !about(&rec, who, false) {
+				return true, nil
 			}
 			lines = linesOf(lines[:0], &rec, &q)
 			if len(lines) > 0 && len(s.Lines)+len(lines) > limit && len(s.Lines) > 0 {
@@ -215,23 +218,46 @@ func (p *Projection) Find(ctx context.Context, q FindQuery) (Found, error) {
 	if err != nil {
 		return found, err
 	}
+	who, anyStan, all := q.subject()
 	found.Extent, err = p.look(ctx, q.Dates, q.Page, func(low, high points.Position) (next points.Position, err error) {
-		positions, err := p.positions(ctx, &q, low, high, limit+1)
-		if err != nil {
-			return 0, err
-		}
-		if len(positions) > limit {
-			next, positions = positions[limit], positions[:limit]
-		}
-		found.Records = make([]book.Record, len(positions))
-		for i, position := range positions {
-			if err := readRecord(p.ledger.store, position, &found.Records[i], true); err != nil {
-				return 0, err
+		each := func(position points.Position, _ entry) (bool, error) {
+			var rec book.Record
+			if err := readRecord(p.ledger.store, position, &rec, true); err != nil {
+				return false, err
 			}
+			if !all && !about(&rec, who, anyStan) {
+				return true, nil
+			}
+			if len(found.Records) == limit {
+				next = position
+				return false, nil
+			}
+			found.Records = append(found.Records, rec)
+			return true, nil
 		}
-		return next, nil
+		if all {
+			return next, neighbours(low, high, q.Page.Oldest, each)
+		}
+		return next, p.walk(ctx, who, anyStan, low, high, q.Page.Oldest, each)
 	})
 	return found, err
+}
+
+// subject is what q asks about: a terminal with anyStan set, with all its messages;
+// or all records.
+func (q *FindQuery) subject() (who subject, anyStan, all bool) {
+	switch {
+	case !q.Card.IsZero():
+		return ofCard(q.Card), false, false
+	case q.Member != 0:
+		return ofMember(q.Member), false, false
+	case q.Terminal == points.TerminalID{}:
+		return who, false, true
+	case q.STAN == nil:
+		return subject{kind: terminalKey, terminal: q.Terminal}, true, false
+	default:
+		return subject{kind: terminalKey, terminal: q.Terminal, stan: *q.STAN}, false, false
+	}
 }
 
 // Closes lists the records by which batches were closed.
@@ -242,7 +268,7 @@ func (p *Projection) Closes(ctx context.Context, dates Dates, page Page) (Found,
 		return found, err
 	}
 	found.Extent, err = p.look(ctx, dates, page, func(low, high points.Position) (next points.Position, err error) {
-		err = p.walk(ctx, closeKey, nil, low, high, page.Oldest, func(position points.Position, _ []byte) (bool, error) {
+		err = p.walk(ctx, subject{kind: closeKey}, false, low, high, page.Oldest, func(position points.Position, _ entry) (bool, error) {
 			if len(found.Records) == limit {
 				next = position
 				return false, nil
@@ -274,40 +300,18 @@ func (q *FindQuery) check() error {
 	return nil
 }
 
-// positions are the first limit of the positions from low to high that q wants.
-func (p *Projection) positions(ctx context.Context, q *FindQuery, low, high points.Position, limit int) ([]points.Position, error) {
-	var kind byte
-	var id []byte
-	switch {
-	case !q.Card.IsZero():
-		kind, id = cardKey, q.Card[:]
-	case q.Member != 0:
-		kind, id = memberKey, uint64Bytes(uint64(q.Member))
-	case q.STAN != nil:
-		kind, id = terminalKey, binary.BigEndian.AppendUint32(slices.Clone(q.Terminal[:]), uint32(*q.STAN))
-	case q.Terminal != points.TerminalID{}:
-		return p.atTerminal(ctx, q, low, high, limit)
-	default:
-		return neighbours(low, high, q.Page.Oldest, limit), nil
-	}
-	var positions []points.Position
-	err := p.walk(ctx, kind, id, low, high, q.Page.Oldest, func(position points.Position, _ []byte) (bool, error) {
-		positions = append(positions, position)
-		return len(positions) < limit, nil
-	})
-	return positions, err
-}
-
-// neighbours are the first limit of all positions from low to high.
-func neighbours(low, high points.Position, oldest bool, limit int) (positions []points.Position) {
-	for ; low <= high && len(positions) < limit; low, high = step(low, high, oldest) {
+// neighbours calls visit with all positions from low to high while it wants more.
+func neighbours(low, high points.Position, oldest bool, visit func(points.Position, entry) (more bool, err error)) error {
+	for ; low <= high; low, high = step(low, high, oldest) {
+		position := high
 		if oldest {
-			positions = append(positions, low)
-		} else {
-			positions = append(positions, high)
+			position = low
+		}
+		if more, err := visit(position, 0); err != nil || !more {
+			return err
 		}
 	}
-	return positions
+	return nil
 }
 
 func step(low, high points.Position, oldest bool) (points.Position, points.Position) {
@@ -317,39 +321,10 @@ func step(low, high points.Position, oldest bool) (points.Position, points.Posit
 	return low, high - 1
 }
 
-// atTerminal looks through all keys of a terminal, which stand in the order of
-// its message numbers on each shelf, and keeps the first limit positions.
-func (p *Projection) atTerminal(ctx context.Context, q *FindQuery, low, high points.Position, limit int) ([]points.Position, error) {
-	order := func(a, b points.Position) int { return cmp.Compare(b, a) }
-	if q.Page.Oldest {
-		order = func(a, b points.Position) int { return cmp.Compare(a, b) }
-	}
-	var kept []points.Position
-	err := p.shelves(low, high, q.Page.Oldest, func(shelf uint32) (more bool, err error) {
-		head := append(shelfHead(shelf, terminalKey), q.Terminal[:]...)
-		err = p.ledger.store.Scan(ctx, store.Index, head, func(key, _ []byte) (bool, error) {
-			if !bytes.HasPrefix(key, head) {
-				return false, nil
-			}
-			position, err := positionAt(key, len(head)+4)
-			if err != nil || position < low || position > high {
-				return true, err
-			}
-			if i, _ := slices.BinarySearchFunc(kept, position, order); i < limit {
-				kept = slices.Insert(kept, i, position)
-				kept = kept[:min(len(kept), limit)]
-			}
-			return true, nil
-		})
-		return len(kept) < limit, err
-	})
-	return kept, err
-}
-
-// shelves calls visit with the shelves of the positions from low to high, one by
+// byShelf calls visit with the shelves of the positions from low to high, one by
 // one while there is more to find.
-func (p *Projection) shelves(low, high points.Position, oldest bool, visit func(shelf uint32) (more bool, err error)) error {
-	first, last := p.keys.shelfOf(uint64(low)), p.keys.shelfOf(uint64(high))
+func (p *Projection) byShelf(low, high points.Position, oldest bool, visit func(shelf uint32) (more bool, err error)) error {
+	first, last := uint32(low>>p.bits), uint32(high>>p.bits) //nolint:gosec // good for 2^49 positions by default.
 	for n := range last - first + 1 {
 		shelf := last - n
 		if oldest {
@@ -362,15 +337,19 @@ func (p *Projection) shelves(low, high points.Position, oldest bool, visit func(
 	return nil
 }
 
-func shelfHead(shelf uint32, kind byte) []byte {
-	return append(binary.BigEndian.AppendUint32([]byte{shelfKey}, shelf), kind)
-}
-
 // Owner is the member that a card belongs to, as far as the index has come.
 func (p *Projection) Owner(ctx context.Context, token points.CardToken) (points.MemberID, error) {
 	var member points.MemberID
 	p.reach(ctx)
 	err := p.whileStanding(func() error {
+		for _, s := range p.unstored() {
+			for _, o := range slices.Backward(s.owners) {
+				if o.card == token {
+					member = o.member
+					return nil
+				}
+			}
+		}
 		value, ok, err := p.ledger.store.Get(nil, store.Index, append([]byte{ownerKey}, token[:]...))
 		switch {
 		case err != nil:
@@ -451,6 +430,13 @@ func (p *Projection) between(ctx context.Context, dates Dates, asOf points.Posit
 // there is none.
 func (p *Projection) firstOf(ctx context.Context, date points.BusinessDate, asOf points.Position) (points.Position, error) {
 	first := asOf + 1
+	for _, s := range p.unstored() {
+		for _, d := range s.dates {
+			if d.date >= date {
+				first = min(first, points.Position(d.position))
+			}
+		}
+	}
 	start := append([]byte{dateKey}, uint64Bytes(uint64(date))[4:]...)
 	err := p.ledger.store.Scan(ctx, store.Index, start, func(key, value []byte) (bool, error) {
 		if key[0] != dateKey {
@@ -465,37 +451,50 @@ func (p *Projection) firstOf(ctx context.Context, date points.BusinessDate, asOf
 	return first, err
 }
 
-// walk visits the positions from low to high that are filed under kind and id.
-func (p *Projection) walk(ctx context.Context, kind byte, id []byte, low, high points.Position, oldest bool, visit func(points.Position, []byte) (bool, error)) error {
-	return p.shelves(low, high, oldest, func(shelf uint32) (more bool, err error) {
-		head := append(shelfHead(shelf, kind), id...)
-		from, to := append(slices.Clone(head), uint64Bytes(uint64(low))...), append(slices.Clone(head), uint64Bytes(uint64(high))...)
-		more = true
-		each := func(key, value []byte) (bool, error) {
-			if bytes.Compare(key, to) > 0 {
-				return false, nil
+// walk visits the positions from low to high that are filed under what has the bits
+// of who; of a terminal with anyStan set, of all its messages. The records there may
+// be about somebody else.
+func (p *Projection) walk(ctx context.Context, who subject, anyStan bool, low, high points.Position, oldest bool, visit func(points.Position, entry) (bool, error)) error {
+	from, to := who.span(anyStan)
+	place := placeOf(who.kind)
+	return p.byShelf(low, high, oldest, func(number uint32) (bool, error) {
+		more := true
+		each := func(entries []entry) (_ bool, err error) {
+			for i := range entries {
+				e := entries[i]
+				if !oldest {
+					e = entries[len(entries)-1-i]
+				}
+				position := points.Position(uint64(number)<<p.bits | uint64(e&(1<<subjectAt-1)>>1))
+				if position < low || position > high {
+					continue
+				}
+				if more, err = visit(position, e&quiet); err != nil || !more {
+					return false, err
+				}
 			}
-			position, err := positionAt(key, len(head))
-			if err != nil || len(value) != 1 {
-				return false, errors.Join(err, errBadIndex)
-			}
-			more, err = visit(position, value)
+			return true, nil
+		}
+		var all []entry
+		if s, ok := p.inMemory(number); ok {
+			all = s.between(nil, place, from, to)
+		} else if !anyStan { // In the order of positions from page to page.
+			err := pages(ctx, p.ledger.store, number, who.kind, from, to, !oldest, each)
 			return more, err
+		} else if err := pages(ctx, p.ledger.store, number, who.kind, from, to, false, func(entries []entry) (bool, error) {
+			all = append(all, entries...)
+			return true, nil
+		}); err != nil {
+			return false, err
 		}
-		if oldest {
-			err = p.ledger.store.Scan(ctx, store.Index, from, each)
-		} else {
-			err = p.ledger.store.ScanBack(ctx, store.Index, from, to, each)
+		if anyStan { // A record may name a terminal with several numbers.
+			where := func(e entry) entry { return e & (1<<subjectAt - 1) }
+			slices.SortFunc(all, func(a, b entry) int { return cmp.Compare(where(a), where(b)) })
+			all = slices.CompactFunc(all, func(a, b entry) bool { return where(a) == where(b) })
 		}
+		_, err := each(all)
 		return more, err
 	})
-}
-
-func positionAt(key []byte, at int) (points.Position, error) {
-	if len(key) != at+8 {
-		return 0, errBadIndex
-	}
-	return points.Position(binary.BigEndian.Uint64(key[at:])), nil
 }
 
 func (p Page) limit() (int, error) {

@@ -6,7 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"sync"
+	"slices"
 
 	"github.com/lianfen/lianfen/internal/store"
 	"github.com/lianfen/lianfen/ledger/book"
@@ -16,7 +16,7 @@ import (
 // IndexError says where the index of statements and searches is not what the journal
 // makes of it. Nothing is lost: the index is made from the journal, and made again.
 type IndexError struct {
-	Position points.Position `json:"position"` // of the record that the row is of; 0: of none
+	Position points.Position `json:"position"` // of the first record that is filed otherwise; 0: of none
 	Found    string          `json:"found"`
 	Expected string          `json:"expected"`
 
@@ -36,114 +36,88 @@ func (e *IndexError) Error() string {
 // Unwrap returns what lies behind it, if anything does.
 func (e *IndexError) Unwrap() error { return e.cause }
 
-// Verify proves the index against the journal, which has to be in order itself: every
-// row is one that a record makes, and every record up to the index's mark has its
-// rows. Shelf by shelf, what the journal makes of it is held beside what is there, so
-// that it needs memory for one shelf. It waits for what is durable now as a query does,
-// and returns the position of the mark, 0 when there
-// is no index yet, and an [*IndexError] for the first row that is wrong or missing.
-func (p *Projection) Verify(ctx context.Context, progress func(done, total uint64)) (marked points.Position, err error) {
+// Verify proves the index against the journal, which has to be in order itself: the
+// journal is filed again, and shelf by shelf held beside what is in the store and in
+// memory. It needs memory for one shelf. It waits for what is durable now as a query
+// does, and returns the position up to which everything is filed, and an [*IndexError]
+// for the first difference.
+func (p *Projection) Verify(ctx context.Context, progress func(done, total uint64)) (proved points.Position, err error) {
 	p.reach(ctx)
 	for {
+		v := indexProof{store: p.ledger.store, progress: progress, serving: true}
+		p.mu.RLock() // Nothing is dropped between what is in memory and the head.
 		drops := p.drops.Load()
-		p.mu.RLock() // So that nothing is dropped between the mark and the rows.
-		pinned := sync.OnceFunc(p.mu.RUnlock)
-		proof := indexProof{store: p.ledger.store, progress: progress, pinned: pinned}
-		proof.goal = func() (points.Position, error) { return p.ledger.Durable(), nil }
-		err = p.whileOpen(func() error {
-			defer pinned()
-			marked, err = proof.run(ctx)
-			return err
-		})
-		pinned()
-		if err == nil || (p.drops.Load() == drops && !errors.Is(err, errMoved)) {
-			return marked, err
+		v.made.bits = p.bits
+		p.filing.Lock()
+		v.memory, v.end = append(slices.Clone(p.full), p.open), points.Position(p.mark.Position)
+		p.filing.Unlock()
+		err = p.whileOpen(v.readHead)
+		p.mu.RUnlock()
+		if err == nil {
+			err = p.whileOpen(func() error { return v.run(ctx) })
+		}
+		if p.drops.Load() == drops {
+			return v.end, err
 		}
 	}
 }
 
 // VerifyIndex proves the index of a store that nobody serves as [Projection.Verify]
-// does; its journal has been proved before. The store may be open read-only.
-func VerifyIndex(ctx context.Context, s *store.Store, progress func(done, total uint64)) (marked points.Position, err error) {
-	proof := indexProof{store: s, progress: progress, pinned: func() {}}
-	proof.goal = func() (points.Position, error) { return lastPosition(s) }
-	return proof.run(ctx)
+// does, as far as it is stored; its journal has been proved before. It returns 0 when
+// nothing is stored yet. The store may be open read-only.
+func VerifyIndex(ctx context.Context, s *store.Store, progress func(done, total uint64)) (proved points.Position, err error) {
+	v := indexProof{store: s, progress: progress}
+	if err := v.readHead(); err != nil || !v.stored {
+		return 0, err
+	}
+	end, err := lastPosition(s)
+	if err != nil {
+		return 0, err
+	}
+	if ok, err := endsBlock(s, v.head, end); err != nil || !ok {
+		return 0, errors.Join(err, &IndexError{
+			Position: points.Position(v.head.Position), Found: fmt.Sprintf("a mark at position %d with hash %x", v.head.Position, v.head.Hash),
+			Expected: fmt.Sprintf("the end of a block of the journal, which has %d records", end),
+		})
+	}
+	v.end = points.Position(v.head.Position)
+	return v.end, v.run(ctx)
 }
 
-// indexProof is one run over all rows of the index, which come ascending: the shelves,
-// then the dates, then the owners of cards.
+// indexProof is one run over the index.
 type indexProof struct {
 	store    *store.Store
 	progress func(done, total uint64)
-	pinned   func()                          // the rows are those of a moment from here on
-	goal     func() (points.Position, error) // the end of the journal; asked once the rows are pinned
+	serving  bool            // shelves are added meanwhile
+	memory   []shelf         // of a serving index: those that may not be in the store, ascending
+	end      points.Position // up to here it is proved
 
-	mark       points.Position     // every record up to here has all its rows
-	date       points.BusinessDate // of the mark
-	end        points.Position
-	checkpoint points.Position // the state knows the cards that were put up to here
-	keys       indexer
-	began      bool
-	fault      error // found while a row was looked at
+	stored     bool // there is a shelf in the store
+	last       uint32
+	head       store.Mark // of that
+	checkpoint points.Position
 
-	loaded bool         // want is of shelf
-	shelf  uint32       // the one whose rows are looked at
-	want   []store.Pair // rows that the journal gives it, ascending
-	next   int          // first of want that was not met
-
-	dates    []dateRow // that the journal gives
-	nextDate int
-	put      map[points.CardToken]points.MemberID // cards that the checkpoint does not know
+	made  shelves
+	fault error
+	dates map[points.BusinessDate]uint64       // that the journal gives
+	put   map[points.CardToken]points.MemberID // cards that the checkpoint does not know
 }
 
-type dateRow struct {
-	date  points.BusinessDate
-	first points.Position
-}
-
-func (v *indexProof) run(ctx context.Context) (points.Position, error) {
-	v.put = make(map[points.CardToken]points.MemberID)
-	value, ok, err := indexHead(v.store)
+// readHead finds the last shelf that is stored.
+func (v *indexProof) readHead() error {
+	number, value, ok, err := indexHead(v.store)
 	if err != nil {
-		return 0, v.asDamage(err)
-	}
-	mark, date, shelfBits, headed := decodeHead(value)
-	if ok && len(value) != headSize {
-		return 0, nil // Of a layout without shelves: the next start makes it again.
-	}
-	headed = headed && ok
-	v.mark, v.date, v.keys.shelfBits = points.Position(mark.Position), date, shelfBits
-	err = v.store.Scan(ctx, store.Index, nil, func(key, value []byte) (bool, error) {
-		switch {
-		case !headed:
-			v.fault = v.unmarked(key)
-		case shelfBits < 1 || shelfBits > 32:
-			v.fault = &IndexError{Found: fmt.Sprintf("a mark of shelves of 2^%d records", shelfBits), Expected: "1 to 32 bits"}
-		default:
-			v.fault = v.visit(ctx, mark, key, value)
-		}
-		return true, v.fault
-	})
-	switch {
-	case v.fault != nil:
-		return 0, v.fault
-	case err != nil:
-		return 0, v.asDamage(err)
-	case !v.began:
-		return 0, nil // There is no row, and no mark.
-	}
-	return v.mark, v.finish(ctx)
-}
-
-// unmarked is the fault of rows that no mark counts; [errMoved] where the index has
-// just been begun.
-func (v *indexProof) unmarked(key []byte) error {
-	if value, ok, err := indexHead(v.store); err != nil {
 		return v.asDamage(err)
-	} else if _, _, _, headed := decodeHead(value); ok && headed && !v.began {
-		return errMoved
 	}
-	return &IndexError{Found: v.row(key), Expected: "a mark on the last shelf that says how far the index has come"}
+	if !ok || len(value) == headSize-1 { // Of the form before this: the next start makes it again.
+		return nil
+	}
+	mark, _, bits, ok := decodeHead(value)
+	if !ok {
+		return &IndexError{Found: fmt.Sprintf("rows, and on the last shelf the mark %x", value), Expected: "a mark that says how far the index has come"}
+	}
+	v.stored, v.last, v.head, v.made.bits = true, number, mark, bits
+	return nil
 }
 
 // asDamage is the index's damage that the store has found; any other fault as it is.
@@ -154,213 +128,201 @@ func (v *indexProof) asDamage(err error) error {
 	return err
 }
 
-// begin is called at the first row, when all of them are pinned.
-func (v *indexProof) begin(mark store.Mark) error {
-	v.began = true
-	v.pinned()
-	var err error
-	if v.end, err = v.goal(); err != nil {
-		return err
-	}
+func (v *indexProof) run(ctx context.Context) error {
 	checkpoint, err := readCheckpoint(v.store)
 	if err != nil {
 		return err
 	}
 	v.checkpoint = points.Position(checkpoint.Position)
-	return v.checkMark(mark, v.date)
-}
-
-// checkMark checks that a mark is the end of a block, and of its business date.
-func (v *indexProof) checkMark(mark store.Mark, date points.BusinessDate) error {
-	position := points.Position(mark.Position)
-	ok, err := endsBlock(v.store, mark, v.end)
-	if err != nil {
+	v.dates, v.put = make(map[points.BusinessDate]uint64), make(map[points.CardToken]points.MemberID)
+	if err := v.follow(ctx); err != nil {
 		return err
 	}
-	if !ok {
-		return &IndexError{
-			Position: position, Found: fmt.Sprintf("a mark at position %d with hash %x", position, mark.Hash),
-			Expected: fmt.Sprintf("the end of a block of the journal, which has %d records", v.end),
+	if v.stored && v.made.next <= v.last {
+		return &IndexError{Found: fmt.Sprintf("shelf %d", v.last), Expected: fmt.Sprintf("none from %d on: the journal does not fill it", v.made.next)}
+	}
+	if open := &v.made.open; v.serving && open.last != 0 && v.made.mark.Position == uint64(v.end) {
+		v.noteDates(open)
+		if err := v.inMemory(open); err != nil {
+			return err
 		}
 	}
+	return v.others(ctx)
+}
+
+// follow files the journal up to the end, and looks at each shelf that is full.
+func (v *indexProof) follow(ctx context.Context) error {
 	var rec book.Record
-	if err := readRecord(v.store, position, &rec, true); err != nil {
-		return err
-	}
-	if rec.Outcome.Date != date {
-		return &IndexError{Position: position, Found: fmt.Sprintf("a mark of business date %v", date), Expected: rec.Outcome.Date.String()}
-	}
-	return nil
-}
-
-// visit holds one row against what the journal makes of it.
-func (v *indexProof) visit(ctx context.Context, mark store.Mark, key, value []byte) error {
-	if !v.began {
-		if err := v.begin(mark); err != nil {
-			return err
+	var g gathering
+	err := blocks(ctx, v.store, 1, func(b *block) error {
+		if b.first > v.end && (!v.stored || v.made.next > v.last) {
+			return errEnough
 		}
-	}
-	if key[0] == shelfKey {
-		return v.shelved(ctx, key, value)
-	}
-	if err := v.shelvesUpTo(ctx, v.keys.shelfOf(uint64(v.end))+1); err != nil {
-		return err
-	}
-	switch {
-	case key[0] == dateKey && len(key) == 1+4 && len(value) == 8:
-		return v.dated(dateRow{points.BusinessDate(binary.BigEndian.Uint32(key[1:])), points.Position(binary.BigEndian.Uint64(value))})
-	case key[0] == ownerKey && len(key) == 1+len(points.CardToken{}) && len(value) == 8:
-		return v.owned(points.CardToken(key[1:]), points.MemberID(binary.BigEndian.Uint64(value)))
-	default:
-		return v.alien(key, value)
-	}
-}
-
-// shelved looks at a row of a shelf.
-func (v *indexProof) shelved(ctx context.Context, key, value []byte) error {
-	if len(key) < shelfHeadSize {
-		return v.alien(key, value)
-	}
-	shelf := binary.BigEndian.Uint32(key[1:])
-	if shelf > v.keys.shelfOf(uint64(v.end)) {
-		return v.alien(key, value)
-	}
-	if err := v.shelvesUpTo(ctx, shelf); err != nil {
-		return err
-	}
-	if !v.loaded {
-		if err := v.load(ctx); err != nil {
-			return err
-		}
-	}
-	if key[shelfHeadSize-1] == headKey && len(key) == shelfHeadSize {
-		mark, date, shelfBits, ok := decodeHead(value)
-		if !ok || shelfBits != v.keys.shelfBits {
-			return v.alien(key, value)
-		}
-		return v.checkMark(mark, date)
-	}
-	for ; v.next < len(v.want); v.next++ {
-		want := v.want[v.next]
-		switch bytes.Compare(want.Key[1:], key) {
-		case -1:
-			if err := v.missing(want); err != nil {
-				return err
-			}
-			continue
-		case 0:
-			v.next++
-			if !bytes.Equal(want.Value, value) {
-				return &IndexError{Position: positionIn(key), Found: fmt.Sprintf("%s with value %x", v.row(key), value), Expected: fmt.Sprintf("value %x", want.Value)}
-			}
+		g.begin(v.made.bits, b.first)
+		if err := b.visit(&rec, func(rec *book.Record) error {
+			g.add(&rec.Command, &rec.Outcome)
 			return nil
-		}
-		break
-	}
-	return v.alien(key, value)
-}
-
-// missing is the fault of a row that is not there, nil where it need not be: behind
-// the mark rows are on their way.
-func (v *indexProof) missing(want store.Pair) error {
-	if position := positionIn(want.Key[1:]); position <= v.mark {
-		return &IndexError{Position: position, Found: "no such row", Expected: v.row(want.Key[1:])}
-	}
-	return nil
-}
-
-// alien is the fault of a row that no record makes.
-func (v *indexProof) alien(key, value []byte) error {
-	return &IndexError{Position: positionIn(key), Found: fmt.Sprintf("%s with value %x", v.row(key), value), Expected: "no such row: no record makes it"}
-}
-
-// shelvesUpTo ends every shelf before the one that is named.
-func (v *indexProof) shelvesUpTo(ctx context.Context, shelf uint32) error {
-	for ; v.shelf < shelf; v.shelf++ {
-		if !v.loaded {
-			if err := v.load(ctx); err != nil {
-				return err
-			}
-		}
-		for ; v.next < len(v.want); v.next++ {
-			if err := v.missing(v.want[v.next]); err != nil {
-				return err
-			}
-		}
-		v.loaded = false
-	}
-	return nil
-}
-
-// load makes the rows of the shelf from the journal.
-func (v *indexProof) load(ctx context.Context) error {
-	first := uint64(v.shelf) << v.keys.shelfBits
-	low, high := max(points.Position(first), 1), min(points.Position(first+1<<v.keys.shelfBits-1), v.end)
-	v.keys.shelved.clear()
-	err := scan(ctx, v.store, low, high, func(rec *book.Record) error {
-		v.keys.others.clear()
-		if err := v.keys.add(rec); err != nil {
+		}); err != nil {
 			return err
 		}
-		if position := rec.Outcome.Position; position%(1<<10) == 0 || position == v.end {
-			v.progress(uint64(position), uint64(v.end))
-		}
-		for _, pair := range v.keys.others.pairs {
-			if err := v.other(rec, pair); err != nil {
-				return err
+		g.mark = store.Mark{Position: uint64(b.last()), Hash: b.hash}
+		v.made.file(&g, func(full shelf) {
+			if v.fault == nil {
+				v.fault = v.full(ctx, &full)
 			}
-		}
-		return nil
+		})
+		v.progress(min(uint64(b.last()), uint64(v.end)), uint64(v.end))
+		return v.fault
 	})
-	v.want, v.next, v.loaded = v.keys.shelved.sorted(len("i")+shelfHeadSize-1), 0, true
+	if errors.Is(err, errEnough) {
+		return nil
+	}
 	return err
 }
 
-// other takes in a row of rec that stands on no shelf. That an owner is there is looked
-// up at once; that a card is not there which nobody has put shows at its row.
-func (v *indexProof) other(rec *book.Record, pair store.Pair) error {
-	position, key := rec.Outcome.Position, pair.Key[1:]
-	if key[0] == dateKey {
-		v.dates = append(v.dates, dateRow{rec.Outcome.Date, position})
-		return nil
+// full looks at a shelf that is full: it is in the store, in memory, or not there yet.
+func (v *indexProof) full(ctx context.Context, made *shelf) error {
+	v.noteDates(made)
+	if !v.holds(made.number) {
+		if v.serving {
+			return v.inMemory(made)
+		}
+		return nil // Not there yet.
 	}
-	token, member := points.CardToken(key[1:]), points.MemberID(binary.BigEndian.Uint64(pair.Value))
-	approved := rec.Outcome.Reason.Approved()
-	if position > v.checkpoint || !approved {
-		v.put[token] = member
+	want, others := made.pairs(v.made.bits)
+	if err := v.rows(ctx, made.number, want); err != nil {
+		return err
 	}
-	if position > v.mark || !approved {
-		return nil
-	}
-	value, _, err := v.store.Get(nil, store.Index, key)
-	if err != nil {
-		return v.asDamage(err)
-	}
-	if !bytes.Equal(value, pair.Value) {
-		return &IndexError{Position: position, Found: fmt.Sprintf("owner %x of the card that it puts", value), Expected: fmt.Sprintf("member %d", member)}
-	}
-	return nil
-}
-
-// dated looks at the row of a business date.
-func (v *indexProof) dated(found dateRow) error {
-	for ; v.nextDate < len(v.dates) && v.dates[v.nextDate].date < found.date; v.nextDate++ {
-		if err := v.missingDate(v.dates[v.nextDate]); err != nil {
-			return err
+	for _, o := range made.owners {
+		if made.last > uint64(v.checkpoint) {
+			v.put[o.card] = o.member
 		}
 	}
-	if v.nextDate == len(v.dates) || v.dates[v.nextDate] != found {
-		return &IndexError{Position: found.first, Found: fmt.Sprintf("a row that business date %v begins there", found.date), Expected: "a row that a cut-over makes"}
+	for _, pair := range others {
+		value, _, err := v.store.Get(nil, store.Index, pair.Key[1:])
+		if err != nil {
+			return v.asDamage(err)
+		}
+		if !bytes.Equal(value, pair.Value) {
+			return &IndexError{Position: points.Position(made.last), Found: fmt.Sprintf("value %x of %s", value, v.row(pair.Key[1:])), Expected: fmt.Sprintf("%x, from a record of its shelf or before", pair.Value)}
+		}
 	}
-	v.nextDate++
 	return nil
 }
 
-func (v *indexProof) missingDate(row dateRow) error {
-	if row.first > v.mark {
-		return nil
+// holds reports whether a shelf is in the store.
+func (v *indexProof) holds(number uint32) bool { return v.stored && number <= v.last }
+
+func (v *indexProof) noteDates(made *shelf) {
+	for _, d := range made.dates {
+		v.dates[d.date] = d.position
 	}
-	return &IndexError{Position: row.first, Found: "no such row", Expected: fmt.Sprintf("the row of business date %v, which begins there", row.date)}
+}
+
+// rows holds what is stored of a shelf beside want.
+func (v *indexProof) rows(ctx context.Context, number uint32, want []store.Pair) error {
+	prefix := binary.BigEndian.AppendUint32([]byte{shelfKey}, number)
+	err := v.store.Scan(ctx, store.Index, prefix, func(key, value []byte) (bool, error) {
+		if !bytes.HasPrefix(key, prefix) {
+			return false, nil
+		}
+		if len(want) > 0 && bytes.Equal(want[0].Key[1:], key) {
+			if !bytes.Equal(want[0].Value, value) {
+				v.fault = v.differs(key, value, want[0].Value)
+			}
+			want = want[1:]
+			return true, v.fault
+		}
+		if len(want) > 0 && bytes.Compare(want[0].Key[1:], key) < 0 {
+			v.fault = v.missing(want[0].Key[1:])
+		} else {
+			v.fault = v.alien(key, value)
+		}
+		return false, v.fault
+	})
+	if v.fault != nil {
+		return v.fault
+	}
+	if err == nil && len(want) > 0 {
+		return v.missing(want[0].Key[1:])
+	}
+	return v.asDamage(err)
+}
+
+// differs is the fault of a row with another value: of a page, at the first record
+// that it files otherwise.
+func (v *indexProof) differs(key, found, want []byte) error {
+	position := v.positionIn(key)
+	if position != 0 {
+		first := entry(binary.BigEndian.Uint64(key[shelfHeadSize:]))
+		is, _ := readPage(nil, first, found)
+		should, _ := readPage(nil, first, want)
+		for i, e := range should {
+			if i == len(is) || is[i] != e {
+				position = v.positionOf(binary.BigEndian.Uint32(key[1:]), e)
+				break
+			}
+		}
+	}
+	return &IndexError{Position: position, Found: fmt.Sprintf("%s with value %x", v.row(key), found), Expected: fmt.Sprintf("value %x", want)}
+}
+
+func (v *indexProof) missing(key []byte) error {
+	return &IndexError{Position: v.positionIn(key), Found: "no such row", Expected: v.row(key)}
+}
+
+// alien is the fault of a row that the journal does not make.
+func (v *indexProof) alien(key, value []byte) error {
+	return &IndexError{Position: v.positionIn(key), Found: fmt.Sprintf("%s with value %x", v.row(key), value), Expected: "no such row: no record makes it"}
+}
+
+// inMemory holds a shelf that is not stored beside what is in memory.
+func (v *indexProof) inMemory(made *shelf) error {
+	i := slices.IndexFunc(v.memory, func(s shelf) bool { return s.last != 0 && s.number == made.number })
+	if i < 0 {
+		return &IndexError{Position: points.Position(made.last), Found: fmt.Sprintf("no shelf %d, in memory or stored", made.number), Expected: "one with all its records"}
+	}
+	is := &v.memory[i]
+	for place, kind := range kindKeys {
+		is, should := is.arranged(place), made.arranged(place)
+		for i, e := range should {
+			if i == len(is) || is[i] != e {
+				return &IndexError{Position: v.positionOf(made.number, e), Found: "it not filed in memory", Expected: v.row(shelfHead(made.number, kind))}
+			}
+		}
+		if len(is) > len(should) {
+			return &IndexError{Position: v.positionOf(made.number, is[len(should)]), Found: v.row(shelfHead(made.number, kind)) + " in memory", Expected: "no such row: no record makes it"}
+		}
+	}
+	if !slices.Equal(is.owners, made.owners) || !slices.Equal(is.dates, made.dates) {
+		return &IndexError{Position: points.Position(made.last), Found: fmt.Sprintf("%d cards and %d dates in memory", len(is.owners), len(is.dates)), Expected: fmt.Sprintf("the %d and %d that its shelf has", len(made.owners), len(made.dates))}
+	}
+	return nil
+}
+
+// others looks at the rows that stand on no shelf that was proved.
+func (v *indexProof) others(ctx context.Context) error {
+	err := v.store.Scan(ctx, store.Index, nil, func(key, value []byte) (bool, error) {
+		switch {
+		case key[0] == shelfKey && len(key) >= shelfHeadSize && (v.serving || v.holds(binary.BigEndian.Uint32(key[1:]))):
+			// It was proved, or added meanwhile.
+		case key[0] == dateKey && len(key) == 1+4 && len(value) == 8:
+			first, known := v.dates[points.BusinessDate(binary.BigEndian.Uint32(key[1:]))]
+			position := binary.BigEndian.Uint64(value)
+			if added := v.serving && !known && position > uint64(v.end); first != position && !added {
+				v.fault = v.alien(key, value)
+			}
+		case key[0] == ownerKey && len(key) == 1+len(points.CardToken{}) && len(value) == 8:
+			v.fault = v.owned(points.CardToken(key[1:]), points.MemberID(binary.BigEndian.Uint64(value)))
+		default:
+			v.fault = v.alien(key, value)
+		}
+		return true, v.fault
+	})
+	if v.fault != nil {
+		return v.fault
+	}
+	return v.asDamage(err)
 }
 
 // owned looks at the row of a card's owner.
@@ -372,47 +334,44 @@ func (v *indexProof) owned(token points.CardToken, member points.MemberID) error
 	if err != nil {
 		return err
 	}
+	if !ok && v.serving {
+		return nil // Of a record that has come meanwhile.
+	}
 	if !ok || card.Member != member {
 		return &IndexError{Found: fmt.Sprintf("a row that gives member %d a card", member), Expected: "a row for a card that a record has put, and its member"}
 	}
 	return nil
 }
 
-// finish looks for what should have come behind the last row.
-func (v *indexProof) finish(ctx context.Context) error {
-	if err := v.shelvesUpTo(ctx, v.keys.shelfOf(uint64(v.end))+1); err != nil {
-		return err
-	}
-	for ; v.nextDate < len(v.dates); v.nextDate++ {
-		if err := v.missingDate(v.dates[v.nextDate]); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // row describes a row, whose key is without the store's prefix. Cards have no name.
 func (v *indexProof) row(key []byte) string {
-	if key[0] == shelfKey && len(key) >= shelfHeadSize+8 {
-		id := key[shelfHeadSize : len(key)-8]
-		switch kind := key[shelfHeadSize-1]; {
-		case kind == closeKey && len(id) == 0:
-			return "a row of a batch that was closed"
-		case kind == cardKey && len(id) == len(points.CardToken{}):
-			return "a row of a card"
-		case kind == memberKey && len(id) == 8:
-			return fmt.Sprintf("a row of member %d", binary.BigEndian.Uint64(id))
-		case kind == terminalKey && len(id) == len(points.TerminalID{})+4:
-			return fmt.Sprintf("a row of terminal %v, STAN %v", points.TerminalID(id[:len(points.TerminalID{})]), points.STAN(binary.BigEndian.Uint32(id[len(points.TerminalID{}):])))
-		}
+	if key[0] != shelfKey || len(key) < shelfHeadSize {
+		return fmt.Sprintf("a row %x", key)
 	}
-	return fmt.Sprintf("a row %x", key)
+	what := fmt.Sprintf("rows %x", key[shelfHeadSize-1:])
+	switch key[shelfHeadSize-1] {
+	case cardKey:
+		what = "a page of cards"
+	case closeKey:
+		what = "a page of closed batches"
+	case memberKey:
+		what = "a page of members"
+	case terminalKey:
+		what = "a page of terminals' messages"
+	case headKey:
+		what = "the mark"
+	}
+	return fmt.Sprintf("%s on shelf %d", what, binary.BigEndian.Uint32(key[1:]))
 }
 
-// positionIn is the position at the end of the key of a shelf's row; 0 where there is none.
-func positionIn(key []byte) points.Position {
-	if key[0] != shelfKey || len(key) < shelfHeadSize+8 {
+// positionIn is the position of the first record on a page; 0 for another row.
+func (v *indexProof) positionIn(key []byte) points.Position {
+	if key[0] != shelfKey || len(key) != shelfHeadSize+8 {
 		return 0
 	}
-	return points.Position(binary.BigEndian.Uint64(key[len(key)-8:]))
+	return v.positionOf(binary.BigEndian.Uint32(key[1:]), entry(binary.BigEndian.Uint64(key[shelfHeadSize:])))
+}
+
+func (v *indexProof) positionOf(number uint32, e entry) points.Position {
+	return points.Position(uint64(number)<<v.made.bits | uint64(e&(1<<subjectAt-1)>>1))
 }

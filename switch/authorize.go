@@ -139,6 +139,25 @@ func tenderOf(x *exchange) []book.TenderTerm {
 	return nil
 }
 
+// ask decides whether an issuer with a ledger of its own may be asked for what the other
+// programmes of a tender cannot pay: one whose programme the terms name, and that the card
+// is routed to. Two are refused: the one could not be undone in time when the other declines.
+func (s *Switch) ask(x *exchange) points.Reason {
+	asked := 0
+	for _, term := range x.cmd.Tender {
+		program, ok := x.table.Program(term.Program)
+		if !ok || x.table.LinkOf(program.Issuer) == "" {
+			continue
+		}
+		if asked++; asked > 1 {
+			return points.FunctionDisabled
+		}
+		destination, reason := x.table.Route(x.req.PAN, term.Program)
+		x.cmd.Ask = reason.Approved() && destination.Issuer == program.Issuer && s.opts.Issuers != nil
+	}
+	return points.Approved
+}
+
 // route decides whether the ledger here or the issuer's own is asked. What the ledger
 // refuses by itself it is left to refuse: the amount, because that comes before the
 // route (messages.md 10.3), and programmes and issuers that are closed, because then a
@@ -159,7 +178,7 @@ func (s *Switch) route(x *exchange) points.Reason {
 		return points.Approved
 	case destination.Link == "":
 		x.cmd.Tender = tender
-		return points.Approved
+		return s.ask(x)
 	case tender != nil:
 		// The amount is in the unit of the sale, and a whole other ledger would have to pay
 		// a part of it: the terminal names the programme.

@@ -107,11 +107,15 @@ func (x *exchange) settle(out *book.Outcome) {
 			return
 		}
 		leg := x.s.opts.Issuers.legOf(out.Issuer)
-		if x.cmd.Kind != book.KindReverse {
+		switch {
+		case x.cmd.Waits(out):
 			leg.take(x, out)
 			return
+		case x.cmd.Kind == book.KindRefund:
+			leg.notice(out.Position)
+		default:
+			leg.notice(out.Original)
 		}
-		leg.notice(out.Original)
 	}
 	x.fill(out)
 	if out.Reason == points.Overloaded || out.Reason == points.Draining {

@@ -115,8 +115,6 @@ func (s *story) act(td *datadriven.TestData) string {
 		return s.changeCard(td)
 	case "program":
 		return s.changeProgram(td)
-	case "order":
-		return s.order(td)
 	case "tender":
 		var err error
 		merchant := *s.h.router.Table().MerchantOf(parseMerchant(s.t, td.CmdArgs[0].Key))
@@ -124,6 +122,8 @@ func (s *story) act(td *datadriven.TestData) string {
 		require.NoError(s.t, err)
 		s.h.put(book.Entry{Merchant: &merchant})
 		return ""
+	case "order":
+		return s.order(td)
 	case "give":
 		var member points.MemberID
 		var program points.ProgramID
@@ -199,17 +199,6 @@ func (s *story) changeProgram(td *datadriven.TestData) string {
 	return ""
 }
 
-// order changes in which order a merchant takes programmes.
-func (s *story) order(td *datadriven.TestData) string {
-	changed := *s.h.router.Table().MerchantOf(parseMerchant(s.t, td.CmdArgs[0].Key))
-	changed.Programs = nil
-	for _, arg := range td.CmdArgs[1:] {
-		changed.Programs = append(changed.Programs, points.ProgramID(integer(s.t, arg.Key)))
-	}
-	s.h.put(book.Entry{Merchant: &changed})
-	return ""
-}
-
 // upload sends items up: 0320 with DE60.3 201.
 func (s *story) upload(td *datadriven.TestData) string {
 	s.stan++
@@ -269,6 +258,17 @@ func (s *story) renameMerchant(td *datadriven.TestData) string {
 	id := parseMerchant(s.t, td.CmdArgs[0].Key)
 	changed := *s.h.router.Table().MerchantOf(id)
 	td.ScanArgs(s.t, "name", &changed.NameZH)
+	s.h.put(book.Entry{Merchant: &changed})
+	return ""
+}
+
+// order changes in which order a merchant takes programmes.
+func (s *story) order(td *datadriven.TestData) string {
+	changed := *s.h.router.Table().MerchantOf(parseMerchant(s.t, td.CmdArgs[0].Key))
+	changed.Programs = nil
+	for _, arg := range td.CmdArgs[1:] {
+		changed.Programs = append(changed.Programs, points.ProgramID(integer(s.t, arg.Key)))
+	}
 	s.h.put(book.Entry{Merchant: &changed})
 	return ""
 }

@@ -366,7 +366,7 @@ func (f *flight) settle(out *book.Outcome) {
 			answer.Reason = points.ReversedBefore
 		}
 		l.land(f, &answer)
-		if f.cmd.Kind != book.KindConclude || out.Answer == 0 {
+		if f.cmd.Kind != book.KindConclude || out.Answer == 0 || out.Forwarded {
 			l.notice(position)
 		}
 	case out.Reason == points.Overloaded:

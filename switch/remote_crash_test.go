@@ -47,6 +47,16 @@ func (b *bank8583) take(req *points.Request) points.Reason {
 			b.seen[key], b.stands[key] = true, req.Amount
 		}
 		return points.Approved
+	case points.Refund:
+		original := deal{req.Original.STAN, req.Original.Transmission}
+		if _, there := b.stands[original]; !there {
+			return points.UnknownOriginal
+		}
+		if !b.seen[key] {
+			b.seen[key] = true
+			b.stands[original] -= req.Amount
+		}
+		return points.Approved
 	case points.Reversal:
 		original := deal{req.Original.STAN, req.Original.Transmission}
 		b.undone[original] = true
@@ -74,6 +84,7 @@ type day struct {
 	pos   *dialect.Dialect
 	stan  points.STAN
 	asked []points.Request
+	sales []points.Request // that a programme here and the issuer pay together
 	inbox []points.Request // at the issuer, not yet looked at
 	did   map[string]int
 }
@@ -90,6 +101,10 @@ func newDay(t *testing.T, seed int, did map[string]int) *day {
 	}
 	h.begin()
 	h.furnishFar()
+	cafe := *h.router.Table().MerchantOf(parseMerchant(t, "CAFE"))
+	cafe.Programs = []points.ProgramID{901, 903}
+	cafe.Tender = []book.TenderTerm{{Program: 901, Points: 10, Per: 1}, {Program: 903, Points: 3, Per: 2}}
+	h.put(book.Entry{Merchant: &cafe})
 	return &day{
 		house: h, there: there, rng: rand.New(rand.NewPCG(uint64(seed), 83)), seed: seed, pos: dialect.Pos(), did: did,
 		bank: &bank8583{stands: make(map[deal]points.Amount), seen: make(map[deal]bool), undone: make(map[deal]bool)},
@@ -126,6 +141,114 @@ func (d *day) ask() {
 	}
 	d.asked = append(d.asked, req)
 	d.post(req)
+}
+
+// sell asks for a sale that member 2 pays with points of 901, ten for one, as far as they
+// go, and with the issuer's.
+func (d *day) sell() {
+	d.stan++
+	req := points.Request{
+		Function: points.Redeem, STAN: d.stan, Batch: 1, EntryMode: 21, Terminal: parseTerminal(d.t, "T3"), Merchant: parseMerchant(d.t, "CAFE"),
+		PAN: parsePAN(d.t, cards()["B"]), Amount: points.Amount(20 + d.rng.IntN(60)),
+	}
+	d.asked, d.sales = append(d.asked, req), append(d.sales, req)
+	d.post(req)
+	d.did["tender"]++
+}
+
+// unsell voids one of the last such sales, or refunds a part, whatever has become of it.
+func (d *day) unsell(function points.Function) {
+	if len(d.sales) == 0 {
+		return
+	}
+	d.stan++
+	sale := d.sales[max(0, len(d.sales)-1-d.rng.IntN(3))]
+	req := sale
+	req.Function, req.STAN = function, d.stan
+	if function == points.Refund {
+		copy(req.Operator[:], "001")
+		req.Amount = points.Amount(1 + d.rng.IntN(int(sale.Amount)))
+	}
+	for position := d.ledger.Durable(); position > 0; position-- {
+		rec, err := d.ledger.Record(position)
+		require.NoError(d.t, err)
+		if len(rec.Command.Tender) > 0 && rec.Command.Key.STAN == sale.STAN {
+			req.RRN = position.RRN()
+			d.post(req)
+			return
+		}
+	}
+}
+
+// requireWhole requires that of each sale that programmes pay together all legs stand or
+// none, but for refunds, and that nothing is reserved any more.
+func (d *day) requireWhole() {
+	d.t.Helper()
+	type sale struct {
+		here, refunded points.Amount // of 901
+		remote         bool
+		sold, undone   bool
+	}
+	sales := make(map[points.Position]*sale)
+	for position := points.Position(1); position <= d.ledger.Durable(); position++ {
+		rec, err := d.ledger.Record(position)
+		require.NoError(d.t, err)
+		cmd, out := &rec.Command, &rec.Outcome
+		about := sales[out.Original]
+		switch {
+		case !out.Reason.Approved():
+		case len(cmd.Tender) > 0:
+			s := &sale{remote: len(out.Postings) == 0, sold: len(out.Postings) > 0}
+			for _, leg := range out.Legs {
+				if leg.Program == 901 {
+					s.here += leg.Amount
+				}
+			}
+			sales[position] = s
+		case about == nil:
+		case cmd.Kind == book.KindConclude && out.Answer.Approved():
+			about.sold = true
+		case cmd.Kind == book.KindVoid, cmd.Kind == book.KindReverse:
+			about.undone = true
+			d.did["tender undone"]++
+		case cmd.Kind == book.KindRefund:
+			d.did["tender refunded"]++
+			for _, p := range out.Postings {
+				if p.Account.Kind == book.ClearingAccount && p.Account.Program == 901 {
+					about.refunded -= p.Amount
+				}
+			}
+		}
+	}
+	stands := points.Amount(0)
+	d.view(func(b *book.Book) {
+		for position, s := range sales {
+			if s.sold && !s.undone {
+				stands += s.here - s.refunded
+			}
+			if view, ok, err := b.Remote(position); s.remote {
+				require.NoError(d.t, err)
+				require.True(d.t, ok)
+				require.Equal(d.t, s.sold && !s.undone, view.Booked > 0, "seed %d: sale %d", d.seed, position)
+			}
+		}
+	})
+	require.Equal(d.t, stands, d.clearing(901), "seed %d: what 901 has paid", d.seed)
+	for _, a := range d.standings() {
+		require.Zero(d.t, a.held, "seed %d: member %d has points reserved", d.seed, a.member)
+		if a.member == 2 {
+			require.Equal(d.t, 500-stands, a.free, "seed %d", d.seed)
+		}
+	}
+}
+
+func (d *day) clearing(program points.ProgramID) (sum points.Amount) {
+	d.view(func(b *book.Book) {
+		a, _, err := b.Account(book.AccountKey{Kind: book.ClearingAccount, Program: program, Party: uint64(posAcq)})
+		require.NoError(d.t, err)
+		sum = a.Balance
+	})
+	return sum
 }
 
 // undo reverses one of the last requests, as a terminal does that has heard nothing.
@@ -197,7 +320,7 @@ func TestIssuerAndClearingAgreeAfterCrashes(t *testing.T) {
 	for seed := range *crashSeeds {
 		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) { playDay(t, seed, did) })
 	}
-	for _, kind := range []string{"request lost", "answer lost", "late", "power cut", "link cut", "stood in", "undone"} {
+	for _, kind := range []string{"request lost", "answer lost", "late", "power cut", "link cut", "stood in", "undone", "tender", "tender undone", "tender refunded"} {
 		require.Positive(t, did[kind], "no day had: %s", kind)
 	}
 	slog.Info("days with an issuer", slog.Any("had", did))
@@ -206,8 +329,12 @@ func TestIssuerAndClearingAgreeAfterCrashes(t *testing.T) {
 func playDay(t *testing.T, seed int, did map[string]int) {
 	d := newDay(t, seed, did)
 	d.connect()
-	for range 40 {
-		switch n := d.rng.IntN(20); {
+	for range 48 {
+		switch n := d.rng.IntN(24); {
+		case n >= 22:
+			d.unsell([]points.Function{points.Void, points.Refund}[n-22])
+		case n >= 20:
+			d.sell()
 		case n < 8:
 			d.ask()
 			if d.there.peer == nil {
@@ -238,13 +365,8 @@ func playDay(t *testing.T, seed int, did map[string]int) {
 		d.wait(16 * time.Second)
 		d.round()
 	}
-	clearing := points.Amount(0)
-	d.view(func(b *book.Book) {
-		a, _, err := b.Account(book.AccountKey{Kind: book.ClearingAccount, Program: 903, Party: uint64(posAcq)})
-		require.NoError(t, err)
-		clearing = a.Balance
-	})
-	require.Equal(t, d.bank.sum(), clearing, "seed %d: the issuer's ledger and clearing differ", seed)
+	require.Equal(t, d.bank.sum(), d.clearing(903), "seed %d: the issuer's ledger and clearing differ", seed)
+	d.requireWhole()
 	d.verify()
 	d.there.hangUp()
 	d.stop()

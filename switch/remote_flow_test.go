@@ -35,10 +35,13 @@ import (
 //	books                            what is unfinished, and clearing
 //	resolve NAME stands|gone         the operators end what was left to them
 //	links                            how the connections are
-//	program NUMBER status=WORD       the operators close a programme, or open it
 //	route LINKS                      the cards' route lists links to the issuer
+//	tender MERCHANT terms=(...)      the terms on which programmes pay together there
+//	also PROGRAM                     SHOP takes another programme of the issuer
+//	accounts                         what the members have
 //	at main|reserve                  from here on "the issuer" is its host at that link
 //	cutover DATE                     the business date changes
+//	program NUMBER status=WORD       the operators close a programme, or open it
 func TestIssuerFlows(t *testing.T) {
 	datadriven.Walk(t, "testdata/issuers", func(t *testing.T, path string) {
 		s := newRemoteStory(t, strings.Contains(path, "stand_in"), strings.Contains(path, "doubt"))
@@ -154,10 +157,16 @@ func (s *remoteStory) act(td *datadriven.TestData) string {
 		clear(s.asked)
 		s.h.start()
 		return ""
+	case "tender", "accounts":
+		return s.story.act(td)
+	case "also":
+		id := points.ProgramID(integer(s.t, name))
+		shop := *s.h.router.Table().MerchantOf(parseMerchant(s.t, "SHOP"))
+		shop.Programs = append(slices.Clone(shop.Programs), id)
+		s.h.put(book.Entry{Program: &book.Program{ID: id, Issuer: remote, Name: "Further", Status: book.Active}}, book.Entry{Merchant: &shop})
+		return ""
 	case "books":
 		return s.books()
-	case "program":
-		return s.changeProgram(td)
 	case "cutover":
 		date, err := points.ParseBusinessDate(name)
 		require.NoError(s.t, err)
@@ -165,6 +174,8 @@ func (s *remoteStory) act(td *datadriven.TestData) string {
 		s.h.issuers.CutOver(date)
 		s.h.round()
 		return s.h.linkStates()
+	case "program":
+		return s.changeProgram(td)
 	case "resolve":
 		return s.resolve(td, name)
 	default:
@@ -232,6 +243,8 @@ func (s *remoteStory) undo(td *datadriven.TestData, name string) string {
 		var actual int64
 		td.ScanArgs(s.t, "actual", &actual)
 		req.Actual = points.Amount(actual)
+	}
+	if first.dialect == s.host {
 		req.Original = points.Original{
 			Present: true, MTI: first.req.Envelope.MTI, STAN: first.req.STAN, Transmission: first.req.Transmission, Acquirer: first.req.Acquirer,
 		}

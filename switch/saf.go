@@ -223,15 +223,15 @@ func (l *leg) forget(it *item, position points.Position) {
 	if it == nil || it.state == 0 {
 		return
 	}
-	l.recall(it)
+	l.takeBack(it)
 	l.enter(it, itemJudged)
 	delete(l.late, it.late)
 	l.remove(it)
 	l.of.metrics.owed(l.name, it.kind(), -1)
 }
 
-// recall waits no more for the answer to an item. mu is held.
-func (l *leg) recall(it *item) {
+// takeBack waits no more for the answer to an item. mu is held.
+func (l *leg) takeBack(it *item) {
 	if it.state != itemSent {
 		return
 	}
@@ -295,7 +295,7 @@ func (l *leg) sendItem(it *item, now points.Timestamp) bool {
 	}
 	req := l.reversal(&it.view, it.attempt > 0)
 	if it.view.Phase == book.RemoteTold { // What was asked as 0220 has gone out once.
-		req = l.advice(&it.view, it.attempt > 0 || book.Told(it.view.Function))
+		req = l.advice(&it.view, it.attempt > 0 || (book.Told(it.view.Function) && !it.view.Unasked))
 	}
 	frame, key, err := l.encode(&req)
 	if err != nil {
@@ -355,7 +355,7 @@ func ends(it *item, reason points.Reason, unknownEnds bool) bool {
 
 // giveUp leaves an item to the operators. mu is held.
 func (l *leg) giveUp(it *item) {
-	l.recall(it)
+	l.takeBack(it)
 	l.of.metrics.givenUp.WithLabelValues(l.name).Inc()
 	l.of.opts.Log.Error("an issuer has not acknowledged what it is owed; the operators' queue has it",
 		slog.String("link", l.name), slog.Uint64("position", uint64(it.view.Position)), slog.String("kind", it.kind()), slog.Int("sent", it.attempt))

@@ -48,7 +48,7 @@ func (a *admin) ledgerVerify() *cobra.Command {
 		Long: `Prove the ledger: every block's seal and the chain (I8), every record by itself (I1,
 I11, I12), every outcome by carrying the command out again (I9; with I4 to I7 and I10
 where that is what differs), the checkpoint's state entity by entity, the audit of
-the whole book, and the digest; then the index of statements, row by row. Ask the
+the whole book, and the digest; then the index of statements, shelf by shelf. Ask the
 running switch, or --offline a store that is not served.
 
 The first breach is named: invariant, position, RRN, what was found and what was

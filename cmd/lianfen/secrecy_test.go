@@ -13,9 +13,11 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/golang/snappy"
 	"github.com/stretchr/testify/require"
 
 	"github.com/lianfen/lianfen/internal/sim"
+	"github.com/lianfen/lianfen/internal/store"
 )
 
 // dayFiles are the demonstration's day and its directory, as files.
@@ -63,8 +65,10 @@ func TestNoCardInClear(t *testing.T) {
 	d.terminate(t)
 	require.Contains(t, d.stderr.String(), "level=INFO msg=request", "the log says nothing")
 	require.Contains(t, said.String(), "622202*********0017", "nothing that was said is about a card")
-	require.Contains(t, string(bytes.Join(values(lives), nil)), "622202*********0017", "the store's files do not show what was written")
+	kept := keptIn(t, filepath.Join(dir, "store"))
+	require.Contains(t, string(kept), "622202*********0017", "the store does not show what was written")
 
+	lives["the store, unpacked"] = kept
 	lives["the log"], lives["what was said"] = d.stderr.Bytes(), said.Bytes()
 	for name, content := range filesOf(t, dir) {
 		lives[name+", after the end"] = content
@@ -74,6 +78,27 @@ func TestNoCardInClear(t *testing.T) {
 			require.Empty(t, appears(content, card), "%s stands in %s", card, name)
 		}
 	}
+}
+
+// keptIn is every key and value of a store, the journal's blocks unpacked: in the files
+// tables and blocks are packed.
+func keptIn(t *testing.T, data string) (kept []byte) {
+	t.Helper()
+	db, err := store.Open(store.Options{Dir: data, ReadOnly: true})
+	require.NoError(t, err)
+	for _, prefix := range []store.Prefix{store.Index, store.Journal, store.KeyCheck, store.State, store.Checkpoint} {
+		require.NoError(t, db.Scan(t.Context(), prefix, nil, func(key, value []byte) (bool, error) {
+			kept = append(append(kept, key...), value...)
+			if prefix == store.Journal && value[0] == 2 { // Records lie between the block's head and its seal.
+				records, err := snappy.Decode(nil, value[37:len(value)-32])
+				kept = append(kept, records...)
+				return true, err
+			}
+			return true, nil
+		}))
+	}
+	require.NoError(t, db.Close())
+	return kept
 }
 
 // What the demonstration prints and keeps has no card in clear either.
@@ -191,12 +216,4 @@ func filesOf(t *testing.T, dir string) map[string][]byte {
 		return err
 	}))
 	return files
-}
-
-func values(files map[string][]byte) [][]byte {
-	all := make([][]byte, 0, len(files))
-	for _, content := range files {
-		all = append(all, content)
-	}
-	return all
 }

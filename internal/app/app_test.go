@@ -276,7 +276,7 @@ func TestFigures(t *testing.T) {
 	figures, err := app.Figures(t.Context(), r.HTTPAddress().String())
 	require.NoError(t, err)
 	require.Equal(t, status.Position, points.Position(figures["lianfen_ledger_position"]))
-	require.Contains(t, figures, `lianfen_store_table_bytes_total{by="flush"}`)
+	require.Contains(t, figures, `lianfen_store_table_bytes_total{by="flush",of="journal"}`)
 	r.stop(t)
 	_, err = app.Figures(t.Context(), r.HTTPAddress().String())
 	require.Error(t, err)

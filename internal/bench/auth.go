@@ -1,12 +1,16 @@
 package bench
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/lianfen/lianfen/internal/app"
@@ -138,7 +142,8 @@ func (a *auth) run(ctx context.Context, dir string) error {
 	}
 	a.report.note("at the end of a turn of the durable switch, at most %.0f %% of its records were still to be put into the index of statements.", 100*a.behind)
 	answered := float64(a.answered - earlier)
-	a.check(atMost("written for each authorisation: log, flush, compaction, checkpoint", math.Round((after.store-before.store)/answered), "bytes", targetBytes))
+	a.check(atMost("written for each authorisation: log, flush, compaction, checkpoint, index", math.Round(after.store.since(before.store).sum()/answered), "bytes", targetBytes))
+	a.report.note("of these bytes: %s.", after.store.since(before.store).per(answered))
 	a.report.note("the kernel counted %.0f bytes written for each authorisation, in whole pages (write_bytes).", float64(after.kernel-before.kernel)/answered)
 	if err := errors.Join(a.volatile.stop(), a.echo.stop()); err != nil {
 		return err
@@ -319,8 +324,59 @@ func (a *auth) openLoop(ctx context.Context) error {
 
 // writing is how much a switch has written so far.
 type writing struct {
-	store  float64 // log, flushes, compactions and checkpoints, as the store counts
-	kernel uint64  // whole pages
+	store  causes
+	kernel uint64 // whole pages
+}
+
+// causes is how many bytes the store has written, as it counts: to its log, and in
+// tables by how they came and whose keys are in them.
+type causes map[string]float64
+
+func (c causes) since(earlier causes) causes {
+	since := causes{}
+	for cause, bytes := range c {
+		since[cause] = bytes - earlier[cause]
+	}
+	return since
+}
+
+func (c causes) sum() (sum float64) {
+	for _, bytes := range c {
+		sum += bytes
+	}
+	return sum
+}
+
+// per names the causes that come to half a byte and more of each of count, the
+// greatest first.
+func (c causes) per(count float64) string {
+	var parts []string
+	for _, cause := range slices.SortedFunc(maps.Keys(c), func(a, b string) int { return cmp.Or(cmp.Compare(c[b], c[a]), cmp.Compare(a, b)) }) {
+		if each := c[cause] / count; each >= 0.5 {
+			parts = append(parts, fmt.Sprintf("%s %.0f", cause, each))
+		}
+	}
+	return strings.Join(parts, ", ")
+}
+
+// causesIn finds in the figures of a switch what its store has written.
+func causesIn(figures map[string]float64) (causes, error) {
+	const log = "lianfen_store_wal_bytes_total"
+	found := causes{}
+	for name, value := range figures {
+		if name == log {
+			found["log"] = value
+			continue
+		}
+		labels, ok := strings.CutPrefix(name, "lianfen_store_table_bytes_total{by=\"")
+		if by, of, cut := strings.Cut(labels, "\",of=\""); ok && cut {
+			found[by+" of "+strings.TrimSuffix(of, "\"}")] = value
+		}
+	}
+	if _, ok := found["log"]; !ok || len(found) < 2 {
+		return nil, errors.New("bench: the switch does not tell what its store has written")
+	}
+	return found, nil
 }
 
 func (a *auth) written(ctx context.Context) (w writing, err error) {
@@ -328,15 +384,8 @@ func (a *auth) written(ctx context.Context) (w writing, err error) {
 	if err != nil {
 		return w, err
 	}
-	for _, name := range []string{
-		"lianfen_store_wal_bytes_total", `lianfen_store_table_bytes_total{by="flush"}`,
-		`lianfen_store_table_bytes_total{by="compaction"}`, `lianfen_store_table_bytes_total{by="ingest"}`,
-	} {
-		value, found := figures[name]
-		if !found {
-			return w, fmt.Errorf("bench: the switch does not tell %s", name)
-		}
-		w.store += value
+	if w.store, err = causesIn(figures); err != nil {
+		return w, err
 	}
 	w.kernel, err = procField(a.durable.PID(), "io", "write_bytes")
 	return w, err

@@ -30,8 +30,10 @@ type issuerEntry struct {
 	account  holding
 	free     points.Amount // what it did to the account
 	held     points.Amount
+	to       holding       // of a transfer: who got as much as account gave
 	original *issuerEntry  // what it is about
 	kept     points.Amount // what is left to undo: of a hold what is still held, of a sale what was not refunded
+	reduced  points.Amount // taken off by reversals of a part (DE95)
 	closedBy *issuerEntry  // voided, released or captured by
 	reversed bool
 	tomb     bool // only its reversal came
@@ -40,8 +42,9 @@ type issuerEntry struct {
 // approved reports whether the transaction was carried out.
 func (e *issuerEntry) approved() bool { return !e.tomb && e.response.Reason.Approved() }
 
-// diminished reports whether part of the transaction was undone already.
-func (e *issuerEntry) diminished() bool { return e.kept != e.request.Amount }
+// diminished reports whether part of the transaction was used or given back already, but
+// by reversals.
+func (e *issuerEntry) diminished() bool { return e.kept != e.request.Amount-e.reduced }
 
 // issuerBook is an issuer's own account of things: simple, in memory, and
 // independent of the ledger.
@@ -133,7 +136,7 @@ func (b *issuerBook) carryOut(at points.Timestamp, req *points.Request) (resp po
 // alike reports whether two requests under one identity say the same.
 func alike(a, b *points.Request) bool {
 	return a.PAN == b.PAN && a.Processing == b.Processing && a.Amount == b.Amount && a.Condition == b.Condition &&
-		a.Program == b.Program && a.Original == b.Original && a.Function == b.Function
+		a.Program == b.Program && a.Original == b.Original && a.Function == b.Function && a.Actual == b.Actual && a.TargetPAN == b.TargetPAN
 }
 
 // approve books what decide found, and tells it.
@@ -141,6 +144,9 @@ func (b *issuerBook) approve(e *issuerEntry) {
 	if account := b.accounts[e.account]; account != nil {
 		account.free += e.free
 		account.held += e.held
+		if to := b.accounts[e.to]; to != nil {
+			to.free -= e.free
+		}
 		e.response.Program = e.account.program
 		if e.request.Function != points.Reversal {
 			e.response.AddBalance(points.Balance54{Kind: points.AvailableBalance, Program: e.account.program, Amount: account.free})
@@ -163,7 +169,7 @@ func (b *issuerBook) approve(e *issuerEntry) {
 func (b *issuerBook) decide(e *issuerEntry) points.Reason {
 	req := &e.request
 	switch req.Function {
-	case points.Balance, points.Redeem, points.Earn, points.PreAuth, points.OfflineRedeem, points.OfflineEarn, points.EarnConfirm:
+	case points.Balance, points.Redeem, points.Earn, points.PreAuth, points.OfflineRedeem, points.OfflineEarn, points.EarnConfirm, points.Transfer:
 		return b.decideCard(e)
 	case points.Void, points.CompletionVoid, points.Refund, points.PreAuthVoid, points.Completion, points.CompletionAdvice:
 		return b.decideAbout(e)
@@ -190,6 +196,17 @@ func (b *issuerBook) decideCard(e *issuerEntry) points.Reason {
 	switch req.Function {
 	case points.Redeem:
 		if account.free < req.Amount {
+			return points.NotEnoughPoints
+		}
+		e.free = -req.Amount
+	case points.Transfer:
+		e.to = holding{req.TargetPAN, e.account.program}
+		switch to := b.accounts[e.to]; {
+		case to == nil:
+			return points.UnknownAccount
+		case e.to == e.account:
+			return points.NotPermitted
+		case account.free < req.Amount:
 			return points.NotEnoughPoints
 		}
 		e.free = -req.Amount
@@ -272,7 +289,7 @@ func (b *issuerBook) undo(e, o *issuerEntry) points.Reason {
 	switch {
 	case e.request.Amount != o.request.Amount:
 		return points.OriginalDiffers
-	case o.diminished() && o.request.Function != points.PreAuth:
+	case (o.diminished() || o.reduced > 0) && o.request.Function != points.PreAuth:
 		return points.OriginalClosed // Part of it was refunded.
 	case e.request.Function == points.CompletionVoid:
 		// Back to the hold, which can be completed again.
@@ -360,13 +377,38 @@ func (b *issuerBook) reverse(e *issuerEntry) points.Reason {
 	case o.reversed:
 	case !o.approved():
 		o.reversed = true // A decline stays one; its repeat is told 94.
-	case o.closedBy != nil || o.diminished() || o.overtaken():
+	case o.closedBy != nil || (o.diminished() && (req.Actual == 0 || o.request.Function == points.PreAuth)) || o.overtaken():
 		return points.OriginalClosed // It stands: something was built on it.
+	case req.Actual != 0:
+		return b.reduce(e, o)
 	default:
-		e.account, e.free, e.held = o.account, -o.free, -o.held
+		e.account, e.free, e.held, e.to = o.account, -o.free, -o.held, o.to
 		o.reopen()
 		o.reversed = true
 	}
+	e.response.Detail = "REVERSED"
+	return points.Approved
+}
+
+// reduce is the reversal of a part: so much of o stands as e says. What was given back
+// before is part of the rest.
+func (b *issuerBook) reduce(e, o *issuerEntry) points.Reason {
+	back := o.kept - e.request.Actual
+	if e.request.Actual < 0 || e.request.Actual > o.request.Amount {
+		return points.AmountOverOriginal
+	}
+	switch back = max(0, back); o.request.Function {
+	case points.Redeem:
+		e.free = back
+	case points.Earn:
+		e.free = -back
+	case points.PreAuth:
+		e.free, e.held = back, -back
+	default:
+		return points.NotPermitted
+	}
+	e.account = o.account
+	o.kept, o.reduced, o.free, o.held = o.kept-back, o.reduced+back, o.free+e.free, o.held+e.held
 	e.response.Detail = "REVERSED"
 	return points.Approved
 }

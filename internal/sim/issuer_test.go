@@ -242,6 +242,77 @@ func TestIssuerReversals(t *testing.T) {
 	require.Equal(t, map[sim.Standing]int{sim.Reversed: 2, sim.Tombstone: 1, sim.Stands: 5, sim.Declined: 1}, standing)
 }
 
+// A reversal of a part (DE95) leaves so much standing; what is left can be refunded, made
+// less once more, and as long as nothing was refunded reversed as a whole. A hold reserves
+// less.
+func TestIssuerReversesParts(t *testing.T) {
+	i, a := newIssuer(t, "", 1), newAsker()
+	less := func(o points.Request, actual points.Amount) string {
+		undo := a.about(t, points.Reversal, o, o.Amount)
+		undo.Actual = actual
+		return a.ask(t, i, undo).Reason.DE39()
+	}
+	has := func(wantFree, wantHeld points.Amount) {
+		t.Helper()
+		free, held := available(t, i, ann)
+		require.Equal(t, []points.Amount{hundred + wantFree, wantHeld}, []points.Amount{free, held})
+	}
+	sale := a.request(t, points.Redeem, ann, 300)
+	require.Equal(t, "00", a.ask(t, i, sale).Reason.DE39())
+	require.Equal(t, "64", less(sale, 301))
+	require.Equal(t, "00", less(sale, 200))
+	has(-200, 0)
+	require.Equal(t, "00", less(sale, 250), "more stands than is left: nothing is taken again")
+	require.Equal(t, "22", a.ask(t, i, a.about(t, points.Void, sale, 300)).Reason.DE39())
+	require.Equal(t, "00", less(sale, 150))
+	has(-150, 0)
+	require.Equal(t, "00", a.ask(t, i, a.about(t, points.Reversal, sale, 300)).Reason.DE39())
+	has(0, 0)
+
+	refunded := a.request(t, points.Redeem, ann, 100)
+	require.Equal(t, "00", a.ask(t, i, refunded).Reason.DE39())
+	require.Equal(t, "00", a.ask(t, i, a.about(t, points.Refund, refunded, 40)).Reason.DE39())
+	require.Equal(t, "00", less(refunded, 50))
+	has(-50, 0)
+	require.Equal(t, "64", a.ask(t, i, a.about(t, points.Refund, refunded, 51)).Reason.DE39())
+	require.Equal(t, "22", a.ask(t, i, a.about(t, points.Reversal, refunded, 100)).Reason.DE39())
+
+	hold := a.request(t, points.PreAuth, ann, 80)
+	require.Equal(t, "00", a.ask(t, i, hold).Reason.DE39())
+	require.Equal(t, "00", less(hold, 30))
+	has(-80, 30)
+	require.Equal(t, "00", a.ask(t, i, a.about(t, points.Reversal, hold, 80)).Reason.DE39())
+	has(-50, 0)
+}
+
+// A transfer moves points from a card to another of the issuer's, and its reversal back.
+func TestIssuerTransfers(t *testing.T) {
+	i, a := newIssuer(t, "", 1), newAsker()
+	give := func(amount points.Amount, to string) (points.Request, string) {
+		req := a.request(t, points.Transfer, ann, amount)
+		var err error
+		req.TargetPAN, err = points.ParsePAN(to)
+		require.NoError(t, err)
+		return req, a.ask(t, i, req).Reason.DE39()
+	}
+	before, _ := available(t, i, poor)
+	gift, code := give(70, poor)
+	require.Equal(t, "00", code)
+	annHas, _ := available(t, i, ann)
+	poorHas, _ := available(t, i, poor)
+	require.Equal(t, []points.Amount{hundred - 70, before + 70}, []points.Amount{annHas, poorHas})
+	_, code = give(hundred, poor)
+	require.Equal(t, "51", code)
+	_, code = give(1, ann)
+	require.Equal(t, "57", code, "to itself")
+	undo := a.about(t, points.Reversal, gift, 70)
+	undo.TargetPAN = gift.TargetPAN
+	require.Equal(t, "00", a.ask(t, i, undo).Reason.DE39())
+	annHas, _ = available(t, i, ann)
+	poorHas, _ = available(t, i, poor)
+	require.Equal(t, []points.Amount{hundred, before}, []points.Amount{annHas, poorHas})
+}
+
 // Whatever was done, undone in the opposite order it leaves every account as it
 // was; and at every moment a book that only adds up the transactions that stand
 // agrees with the issuer's.
@@ -311,9 +382,9 @@ func TestIssuerMalformed(t *testing.T) {
 	require.Nil(t, i.Receive(noon, []byte("no message")).Frame)
 	require.Equal(t, uint64(2), i.State().Unreadable)
 
-	transfer := a.request(t, points.Transfer, ann, 5)
-	transfer.TargetPAN = transfer.PAN
-	require.Equal(t, "40", a.ask(t, i, transfer).Reason.DE39())
+	swap := a.request(t, points.SwapQuote, ann, 5)
+	swap.Target = 901
+	require.Equal(t, "40", a.ask(t, i, swap).Reason.DE39())
 	unknown := a.request(t, points.Redeem, ann, 300)
 	unknown.Function, unknown.Envelope.MTI, unknown.Processing = 0, 200, 990000
 	require.Equal(t, "12", a.ask(t, i, unknown).Reason.DE39())

@@ -8,29 +8,9 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 )
 
-// Put writes pairs, all of them or none, and does not wait for the disk: a crash
-// may lose them, but never without everything put or started after them. It is
-// for what can be made again from the journal.
-func (s *Store) Put(pairs []Pair) (err error) {
-	batch := s.db.NewBatch()
-	defer func() { err = errors.Join(err, batch.Close()) }()
-	for _, pair := range pairs {
-		if len(pair.Value) == 0 {
-			err = batch.Delete(pair.Key, nil)
-		} else {
-			err = batch.Set(pair.Key, pair.Value, nil)
-		}
-		if err != nil {
-			return fmt.Errorf("store: put %x: %w", pair.Key, err)
-		}
-	}
-	if err := batch.Commit(pebble.NoSync); err != nil {
-		return fmt.Errorf("store: put %d keys: %w", len(pairs), err)
-	}
-	return nil
-}
-
-// Clear removes every key under prefix. Like [Store.Put] it does not wait for the disk.
+// Clear removes every key under prefix. It does not wait for the
+// disk: a crash may bring them back, but not together with anything put or started
+// after it.
 func (s *Store) Clear(prefix Prefix) error {
 	if err := s.db.DeleteRange(key(prefix, nil), key(prefix+1, nil), pebble.NoSync); err != nil {
 		return fmt.Errorf("store: clear %c: %w", prefix, err)

@@ -34,7 +34,8 @@ func (l logger) Fatalf(format string, args ...any) {
 	panic("store: Options.Exit returned") //nolint:forbidigo // going on would lose what was answered.
 }
 
-func (l logger) events() *pebble.EventListener {
+// events passes on what happens, and counts in written.
+func (l logger) events(written *written) *pebble.EventListener {
 	return &pebble.EventListener{
 		BackgroundError: func(err error) {
 			l.log.Error("store: work in the background fails; free disk space or mend the disk", slog.String("error", err.Error()))
@@ -45,8 +46,18 @@ func (l logger) events() *pebble.EventListener {
 		DataCorruption: func(info pebble.DataCorruptionInfo) {
 			l.log.Error("store: a file is damaged", slog.String("file", info.Path), slog.String("error", info.Details.Error()))
 		},
-		FlushEnd:      func(info pebble.FlushInfo) { l.Infof("%s", info) },
-		CompactionEnd: func(info pebble.CompactionInfo) { l.Infof("%s", info) },
+		FlushEnd: func(info pebble.FlushInfo) {
+			if !info.Ingest { // Else [Store.Ingest] has counted.
+				written.tables(byFlush, info.Output)
+			}
+			l.Infof("%s", info)
+		},
+		CompactionEnd: func(info pebble.CompactionInfo) {
+			if info.Reason != "move" {
+				written.tables(byCompaction, info.Output.Tables)
+			}
+			l.Infof("%s", info)
+		},
 		TableIngested: func(info pebble.TableIngestInfo) { l.Infof("%s", info) },
 		WriteStallBegin: func(info pebble.WriteStallBeginInfo) {
 			l.log.Warn("store: writing waits for compactions", slog.String("why", info.Reason))
@@ -56,12 +67,12 @@ func (l logger) events() *pebble.EventListener {
 
 // collector shows Pebble's own figures.
 type collector struct {
-	db *pebble.DB
+	db      *pebble.DB
+	written *written
 }
 
 var (
 	walBytes = prometheus.NewDesc("lianfen_store_wal_bytes_total", "Bytes written to the store's log.", nil, nil)
-	sstBytes = prometheus.NewDesc("lianfen_store_table_bytes_total", "Bytes written to the store's tables, by how they came.", []string{"by"}, nil)
 	diskUsed = prometheus.NewDesc("lianfen_store_disk_bytes", "Bytes that the store takes on disk.", nil, nil)
 	level0   = prometheus.NewDesc("lianfen_store_read_amplification", "Tables that a read may have to look into.", nil, nil)
 	cacheHit = prometheus.NewDesc("lianfen_store_cache_reads_total", "Blocks looked for in the cache, by result.", []string{"result"}, nil)
@@ -69,7 +80,7 @@ var (
 
 // Describe tells the figures' names.
 func (c collector) Describe(out chan<- *prometheus.Desc) {
-	for _, desc := range []*prometheus.Desc{walBytes, sstBytes, diskUsed, level0, cacheHit} {
+	for _, desc := range []*prometheus.Desc{walBytes, tableBytes, diskUsed, level0, cacheHit} {
 		out <- desc
 	}
 }
@@ -77,14 +88,11 @@ func (c collector) Describe(out chan<- *prometheus.Desc) {
 // Collect reads the figures.
 func (c collector) Collect(out chan<- prometheus.Metric) {
 	m := c.db.Metrics()
-	total := m.Total()
 	counter := func(desc *prometheus.Desc, value float64, labels ...string) {
 		out <- prometheus.MustNewConstMetric(desc, prometheus.CounterValue, value, labels...)
 	}
 	counter(walBytes, float64(m.WAL.BytesWritten))
-	counter(sstBytes, float64(total.TableBytesFlushed+total.BlobBytesFlushed), "flush")
-	counter(sstBytes, float64(total.TableBytesCompacted+total.BlobBytesCompacted), "compaction")
-	counter(sstBytes, float64(total.TableBytesIngested), "ingest")
+	c.written.collect(counter)
 	counter(cacheHit, float64(m.BlockCache.Hits), "hit")
 	counter(cacheHit, float64(m.BlockCache.Misses), "miss")
 	out <- prometheus.MustNewConstMetric(diskUsed, prometheus.GaugeValue, float64(m.DiskSpaceUsage()))

@@ -75,6 +75,7 @@ type Store struct {
 	opts   Options
 
 	ingests atomic.Uint64 // begun, to give each its own file
+	written *written
 }
 
 // Create makes a new, empty store in opts.Dir, and closes it again. The first
@@ -105,7 +106,7 @@ func Create(opts Options) (err error) {
 	if err := opts.FS.RemoveAll(path); err != nil {
 		return fmt.Errorf("store: clear %s: %w", path, err)
 	}
-	db, err := pebble.Open(path, opts.pebble())
+	db, err := pebble.Open(path, opts.pebble(new(written)))
 	if err != nil {
 		return fmt.Errorf("store: create in %s: %w", opts.Dir, err)
 	}
@@ -135,7 +136,8 @@ func Open(opts Options) (*Store, error) {
 		}
 		opts.FS = memory
 	}
-	options := opts.pebble()
+	counts := new(written)
+	options := opts.pebble(counts)
 	db, err := pebble.Open(opts.dbDir(), options)
 	if errors.Is(err, syscall.EAGAIN) { // Its lock file is held.
 		return nil, fmt.Errorf("%w: %s", ErrInUse, opts.Dir)
@@ -147,7 +149,7 @@ func Open(opts Options) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("store: open %s: %w", opts.Dir, err)
 	}
-	s := &Store{db: db, tables: options.MakeWriterOptions(0, db.TableFormat()), fs: opts.FS, dir: opts.Dir, opts: opts}
+	s := &Store{db: db, tables: options.MakeWriterOptions(0, db.TableFormat()), fs: opts.FS, dir: opts.Dir, opts: opts, written: counts}
 	if _, ok, err := s.Get(nil, created, nil); err != nil || !ok {
 		return nil, errors.Join(fmt.Errorf("%w: %s has lost its first key", ErrCorrupt, opts.Dir), err, db.Close())
 	}
@@ -157,7 +159,7 @@ func Open(opts Options) (*Store, error) {
 		}
 	}
 	if opts.Registerer != nil {
-		if err := opts.Registerer.Register(collector{db}); err != nil {
+		if err := opts.Registerer.Register(collector{db, counts}); err != nil {
 			return nil, errors.Join(fmt.Errorf("store: register metrics: %w", err), db.Close())
 		}
 	}
@@ -207,7 +209,7 @@ const tableSize = 4 * mib
 
 // pebble returns the options of a store that is written in sequence (the
 // journal) and by ingest (the state): large memtables, few compactions.
-func (o Options) pebble() *pebble.Options {
+func (o Options) pebble(written *written) *pebble.Options {
 	bridge := logger{log: o.Log, exit: o.Exit}
 	opts := &pebble.Options{
 		FS:                          o.FS,
@@ -221,7 +223,7 @@ func (o Options) pebble() *pebble.Options {
 		BytesPerSync:                mib,
 		WALBytesPerSync:             mib,
 		Logger:                      bridge,
-		EventListener:               bridge.events(),
+		EventListener:               bridge.events(written),
 	}
 	if o.ReadOnly {
 		opts.ErrorIfNotExists = true
@@ -476,6 +478,11 @@ func (s *Store) writeTable(path string, pairs []Pair) (err error) {
 	if err := w.Close(); err != nil {
 		return fmt.Errorf("store: finish a table: %w", err)
 	}
+	made, err := w.Metadata()
+	if err != nil {
+		return fmt.Errorf("store: finish a table: %w", err)
+	}
+	s.written.add(byIngest, pairs[0].Key, pairs[len(pairs)-1].Key, made.Size)
 	return nil
 }
 
@@ -494,7 +501,7 @@ func (s *Store) Backup(dir string) error {
 // Close closes the store. Whatever was started and not waited for may be lost.
 func (s *Store) Close() error {
 	if s.opts.Registerer != nil {
-		s.opts.Registerer.Unregister(collector{s.db})
+		s.opts.Registerer.Unregister(collector{s.db, s.written})
 	}
 	if err := s.db.Close(); err != nil {
 		return fmt.Errorf("store: close %s: %w", s.dir, err)

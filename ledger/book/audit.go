@@ -128,7 +128,7 @@ func (b *Book) auditHolds() error {
 	}
 	return b.accounts.each(func(a *account) error {
 		sum := found[a.key]
-		if sum.count > a.holds || (sum.count == a.holds && sum.left != a.held) || sum.left > a.held {
+		if sum.count > a.holds || (a.holds == 0) != (a.held == 0) || (sum.count == a.holds && sum.left != a.held) || sum.left > a.held {
 			return fmt.Errorf("book: I4: account %v holds %d in %d holds, its holds are %d in %d", a.key, a.held, a.holds, sum.left, sum.count)
 		}
 		return nil

@@ -250,7 +250,7 @@ func otherBatch(void *Command, original uint32) bool {
 // last possible refusal.
 func (b *Book) counted(cmd *Command, out *Outcome) error {
 	side := cmd.Function.Side()
-	if cmd.Batch == 0 || side == 0 || out.Forwarded || cmd.Kind == KindReverse {
+	if cmd.Batch == 0 || side == 0 || cmd.Waits(out) || cmd.Kind == KindReverse {
 		return nil
 	}
 	return b.tallyUp(batchesOf(cmd), cmd.Batch, side, out.Amount)
@@ -432,6 +432,9 @@ func (b *Book) Counted(position points.Position) (amount points.Amount, ok bool,
 			return 0, false, err
 		}
 		return r.approved - r.reduced, r.counted, nil
+	}
+	if rec, _, err = b.sold(rec); err != nil || !rec.Outcome.Reason.Approved() {
+		return 0, false, err
 	}
 	amount = rec.Outcome.Amount
 	t, err := b.findTransaction(position)

@@ -69,6 +69,7 @@ type Book struct {
 	read         points.Position // whose record rec is; 0: none
 	rec          Record          // read back from the journal; valid until the next read
 	second       Record          // likewise, where a command needs two
+	sale         Record          // see sold
 	replay       replaying
 	keyScratch   []byte
 	valueScratch []byte

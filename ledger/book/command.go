@@ -158,6 +158,9 @@ type Command struct {
 	// [MaxTender]; none: Program, or the merchant's first. Amount is in the unit of the
 	// sale then.
 	Tender []TenderTerm
+	// Ask lets a tender be paid, as far as the programmes here cannot, by one whose issuer
+	// keeps its own ledger (see tender_remote.go). Without it, such a programme is passed over.
+	Ask bool
 	// Told is what the issuer says the member has (conclude), at most [points.MaxBalances].
 	Told []Balance
 

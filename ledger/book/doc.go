@@ -78,7 +78,8 @@
 //	earn         clearing(acquirer) -a    debt +repaid    member +rest
 //	             where there is a tier unit, in it: issued -a    debt +repaid    member +rest
 //	redeem       member -a    clearing(acquirer) +a
-//	             of several programmes (tender.go): the same in each of them
+//	             of several programmes (tender.go): the same in each of them; one of them
+//	             may be an issuer's that keeps its own ledger (tender_remote.go)
 //	capture      member (held) -a    clearing(acquirer) +a
 //	hold, increment, release, expiry of holds
 //	             none: lots move between free and held

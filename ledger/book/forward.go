@@ -464,10 +464,12 @@ func (b *Book) conclude(cmd *Command, r *remote, out *Outcome) (points.Reason, e
 	if amount == 0 {
 		amount = r.asked
 	}
-	if amount < 0 || amount > r.asked || (amount < r.asked && !r.partial) {
+	if amount < 0 || amount > r.asked || (amount < r.asked && !r.partial && !r.tender) {
 		return points.BadAmount, nil
 	}
 	switch {
+	case r.phase == RemoteOpen && r.tender:
+		return b.concludeTender(cmd, r, amount, out)
 	case r.phase == RemoteOpen && approved:
 		if reason, err := b.approve(r, amount, out); err != nil || !reason.Approved() {
 			return reason, err
@@ -526,6 +528,9 @@ func (b *Book) tell(cmd *Command, r *remote, out *Outcome) {
 // advice is owed. Where the request was sent and not answered (Answer NoAnswer), its
 // reversal is owed first: the issuer may have carried it out, and must not count both.
 func (b *Book) standIn(cmd *Command, r *remote, out *Outcome) (points.Reason, error) {
+	if r.tender {
+		return points.NotPermitted, nil
+	}
 	if r.phase != RemoteOpen || (r.function != points.Redeem && r.function != points.Earn) {
 		return points.OriginalClosed, nil
 	}
@@ -588,6 +593,9 @@ func (b *Book) owe(cmd *Command, r *remote, out *Outcome) (points.Reason, error)
 		}
 		b.oweAdvice(cmd, r, out)
 		return points.Approved, b.countRemote(r)
+	}
+	if reason, err := b.releaseReserved(r, out); err != nil || !reason.Approved() {
+		return reason, err
 	}
 	b.touch(r)
 	r.answered = b.position + 1

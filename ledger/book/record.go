@@ -74,8 +74,9 @@ const (
 	hasTally
 	hasItems
 	hasParameters
+	hasAsk
 
-	commandMask = hasParameters<<1 - 1
+	commandMask = hasAsk<<1 - 1
 )
 
 // AppendRecord appends the journal record of cmd and out to dst. Out.Replayed is
@@ -162,6 +163,7 @@ func (c *Command) mask() uint64 {
 	set(hasTally, c.Tally != Tally{})
 	set(hasItems, len(c.Items) > 0)
 	set(hasParameters, c.Parameters != 0)
+	set(hasAsk, c.Ask)
 	return m
 }
 
@@ -369,6 +371,7 @@ func decodeCommand(r *reader, c *Command, groups bool) {
 	}
 	c.Final = m&hasFinal != 0
 	c.PartialOK = m&hasPartialOK != 0
+	c.Ask = m&hasAsk != 0
 	if m >= hasToCard {
 		decodeRareFields(r, c, m)
 	}

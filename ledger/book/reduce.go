@@ -15,8 +15,8 @@ import (
 //	capture     the hold has it, or the account when the capture was the final one
 //	hold        it reserves so much less, as far as it is not captured
 //	earn        the member gives the rest back, then what has repaid a debt
-func (b *Book) reduce(rec *Record, actual points.Amount, out *Outcome) (points.Reason, error) {
-	done := &rec.Outcome
+func (b *Book) reduce(cmd *Command, rec *Record, out *Outcome) (points.Reason, error) {
+	done, actual := &rec.Outcome, cmd.Actual
 	switch {
 	case !reducible(rec.Command.Kind):
 		return points.NotPermitted, nil
@@ -27,11 +27,10 @@ func (b *Book) reduce(rec *Record, actual points.Amount, out *Outcome) (points.R
 	if err != nil || (t != nil && (t.reversed != 0 || t.voided != 0)) {
 		return points.Approved, err
 	}
-	a, err := b.needAccount(AccountKey{MemberAccount, done.Program, uint64(done.Member)})
+	a, err := b.showFirst(done, out)
 	if err != nil {
 		return 0, err
 	}
-	b.about(a, out)
 	gone := t.reducedBy()
 	if t != nil && (rec.Command.Kind == KindRedeem || rec.Command.Kind == KindCapture) {
 		gone = t.returnedFrom(rec)
@@ -48,7 +47,7 @@ func (b *Book) reduce(rec *Record, actual points.Amount, out *Outcome) (points.R
 	var reason points.Reason
 	switch kind := rec.Command.Kind; {
 	case len(done.Legs) > 0:
-		if reason, err = b.giveBackTender(rec, t, back, false, out); err == nil && reason.Approved() {
+		if reason, err = b.giveBackTender(cmd, rec, t, back, out); err == nil && reason.Approved() {
 			err = b.reopenLegs(rec)
 		}
 	case kind == KindRedeem:
@@ -72,6 +71,9 @@ func (b *Book) reduce(rec *Record, actual points.Amount, out *Outcome) (points.R
 	t.reduced += out.Amount
 	if err := b.uncounted(key, batch, side, out.Amount, true); err != nil {
 		return 0, err
+	}
+	if a == nil {
+		return points.Approved, nil
 	}
 	return points.Approved, b.reopenAccount(a)
 }

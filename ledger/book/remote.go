@@ -53,6 +53,7 @@ type remote struct {
 	reducing points.Amount   // of that, what the issuer has not acknowledged
 	actual   points.Amount   // what the owed reversal leaves standing; 0: it is of the whole
 	final    bool            // a capture that none will follow; a void that opens the hold of its capture again
+	tender   bool            // a leg of a sale that programmes here pay too (tender_remote.go)
 
 	// Approved here after the issuer was asked and did not answer: first it is owed a
 	// reversal of the request (doubtful), then an advice under the identity of the
@@ -101,6 +102,7 @@ const (
 	remoteReduced // reduced, reducing and actual stand behind all else
 	remoteBatched // its batch follows behind the others
 	remoteCounted
+	remoteTender
 )
 
 func (r *remote) appendValue(dst []byte) []byte {
@@ -116,6 +118,9 @@ func (r *remote) appendValue(dst []byte) []byte {
 	}
 	if r.replaced {
 		flags |= remoteReplaced
+	}
+	if r.tender {
+		flags |= remoteTender
 	}
 	parts := [...]points.Amount{r.reduced, r.reducing, r.actual}
 	if parts != [len(parts)]points.Amount{} {
@@ -159,6 +164,7 @@ func (r *remote) decodeValue(from *reader) {
 	r.partial, r.final = flags&remotePartial != 0, flags&remoteFinal != 0
 	r.doubtful, r.replaced = flags&remoteDoubtful != 0, flags&remoteReplaced != 0
 	r.counted = flags&remoteCounted != 0
+	r.tender = flags&remoteTender != 0
 	r.refusal = points.Reason(from.byte())
 	from.fixed(r.merchant[:])
 	from.fixed(r.terminal[:])

@@ -36,7 +36,11 @@ func (b *Book) reverse(cmd *Command, out *Outcome) (points.Reason, error) {
 		return 0, err
 	}
 	out.Original = position
-	if !rec.Outcome.Reason.Approved() {
+	rec, far, err := b.sold(rec)
+	if err != nil {
+		return 0, err
+	}
+	if far == nil && !rec.Outcome.Reason.Approved() {
 		return points.Approved, nil
 	}
 	if !reversible(&rec.Command) {
@@ -58,18 +62,25 @@ func (b *Book) reverse(cmd *Command, out *Outcome) (points.Reason, error) {
 	if cmd.Amount != 0 && cmd.Amount != rec.Command.Amount && cmd.Amount != rec.Outcome.Amount {
 		return points.OriginalDiffers, nil
 	}
+	if !rec.Outcome.Reason.Approved() {
+		return b.reverseAsked(cmd, far, out)
+	}
 	if cmd.Actual != 0 {
-		return b.reduce(rec, cmd.Actual, out)
+		return b.reduce(cmd, rec, out)
 	}
 	t, err := b.findTransaction(position)
 	if err != nil || (t != nil && t.reversed != 0) {
 		return points.Approved, err
 	}
-	return b.reverseKnown(rec, t, out)
+	return b.reverseKnown(cmd, rec, t, out)
 }
 
-func (b *Book) reverseKnown(rec *Record, t *transaction, out *Outcome) (reason points.Reason, err error) {
-	if rec.Outcome.Member != 0 && rec.Outcome.Program != 0 {
+func (b *Book) reverseKnown(cmd *Command, rec *Record, t *transaction, out *Outcome) (reason points.Reason, err error) {
+	if len(rec.Outcome.Legs) > 0 {
+		if _, err := b.showFirst(&rec.Outcome, out); err != nil {
+			return 0, err
+		}
+	} else if rec.Outcome.Member != 0 && rec.Outcome.Program != 0 {
 		a, err := b.needAccount(AccountKey{MemberAccount, rec.Outcome.Program, uint64(rec.Outcome.Member)})
 		if err != nil {
 			return 0, err
@@ -91,7 +102,7 @@ func (b *Book) reverseKnown(rec *Record, t *transaction, out *Outcome) (reason p
 		out.Amount = rec.Outcome.Amount
 		reason, err = b.undoPostings(rec, out)
 	case KindRedeem, KindCapture:
-		reason, err = b.reverseSale(rec, t, out)
+		reason, err = b.reverseSale(cmd, rec, t, out)
 	case KindHold, KindIncrement, KindRelease:
 		reason, err = b.reverseHold(rec, out)
 	case KindVoid:
@@ -117,6 +128,9 @@ func (b *Book) reverseRefund(rec *Record, out *Outcome) (points.Reason, error) {
 	sale, err := b.findTransaction(rec.Outcome.Original)
 	if err != nil || (sale != nil && sale.reversed != 0) {
 		return points.Approved, err
+	}
+	if told, err := b.undoneForGood(rec.Outcome.Original); told || err != nil {
+		return points.NotPermitted, err
 	}
 	out.Amount = rec.Outcome.Amount
 	if reason, err := b.undoPostings(rec, out); err != nil || !reason.Approved() {
@@ -146,7 +160,7 @@ func reversible(cmd *Command) bool {
 
 // reverseSale gives back what a redemption or capture took and nobody has given
 // back yet.
-func (b *Book) reverseSale(rec *Record, t *transaction, out *Outcome) (points.Reason, error) {
+func (b *Book) reverseSale(cmd *Command, rec *Record, t *transaction, out *Outcome) (points.Reason, error) {
 	sale := &rec.Outcome
 	left := sale.Amount
 	if t != nil {
@@ -160,7 +174,7 @@ func (b *Book) reverseSale(rec *Record, t *transaction, out *Outcome) (points.Re
 		return points.Approved, nil
 	}
 	if len(sale.Legs) > 0 {
-		if reason, err := b.giveBackTender(rec, t, left, left == sale.Amount, out); err != nil || !reason.Approved() {
+		if reason, err := b.giveBackTender(cmd, rec, t, left, out); err != nil || !reason.Approved() {
 			return reason, err
 		}
 		return points.Approved, b.reopenLegs(rec)
@@ -197,6 +211,9 @@ func (b *Book) reverseVoid(rec *Record, out *Outcome) (points.Reason, error) {
 	}
 	if t.reversed != 0 {
 		return points.Approved, nil
+	}
+	if told, err := b.undoneForGood(sale); told || err != nil {
+		return points.NotPermitted, err
 	}
 	out.Amount = rec.Outcome.Amount
 	sameDay := rec.Outcome.Date == b.date

@@ -174,20 +174,27 @@ func (b *Book) restore(r *remote, out *Outcome) (points.Reason, error) {
 	return points.Approved, nil
 }
 
+// otherAmount reports whether a reversal names another amount than that which r moved
+// or its sender named: the void of a pre-authorisation names all of it, also when part
+// has been captured and only the rest can be given back.
+func (b *Book) otherAmount(cmd *Command, r *remote) (bool, error) {
+	if cmd.Amount == 0 || cmd.Amount == r.asked || cmd.Amount == r.approved {
+		return false, nil
+	}
+	rec, err := b.record(r.position)
+	return err == nil && cmd.Amount != rec.Command.Amount, err
+}
+
 // reverseRemote undoes, for the acquirer, a request that was forwarded: what is
 // booked is booked back, and the issuer is owed a reversal.
 func (b *Book) reverseRemote(cmd *Command, r *remote, out *Outcome) (points.Reason, error) {
-	rec, err := b.record(r.position)
-	if err != nil {
-		return 0, err
+	if other, err := b.otherAmount(cmd, r); err != nil || other {
+		return points.OriginalDiffers, err
 	}
-	asked := rec.Command.Amount // As the acquirer had it: the release of a hold asks the issuer for what is left.
 	switch {
 	case cmd.Reverses != 0 && r.function != 0 && cmd.Reverses != r.function:
 		return points.OriginalDiffers, nil
 	case cmd.Terminal != points.TerminalID{} && cmd.Terminal != r.terminal:
-		return points.OriginalDiffers, nil
-	case cmd.Amount != 0 && cmd.Amount != asked && cmd.Amount != r.asked && cmd.Amount != r.approved:
 		return points.OriginalDiffers, nil
 	case Told(r.function):
 		return points.NotPermitted, nil
@@ -359,6 +366,7 @@ type RemoteView struct {
 	Refusal  points.Reason // RemoteQueued: why, as far as the issuer has said
 	Advice   bool          // RemoteQueued: it was an advice that is not taken
 	AuthCode [6]byte       // the issuer's
+	Unasked  bool          // it was approved here as it came, and the issuer never asked
 
 	// The remote transaction that it is about; zero: none.
 	Original         points.Position
@@ -410,10 +418,13 @@ func (b *Book) Remote(position points.Position) (view RemoteView, ok bool, err e
 		Position: r.position, Phase: r.phase, Function: r.function, Issuer: r.issuer, Acquirer: r.acquirer, Merchant: r.merchant,
 		Terminal: r.terminal, Program: r.program, Card: r.card, Asked: r.asked, Approved: r.approved, Booked: r.booked, Posted: r.posted,
 		Partial: r.partial, Reversed: r.reversed, OwedBy: r.owedBy, OwedAt: r.owedAt, Refusal: r.refusal, Advice: r.before == RemoteTold,
-		AuthCode: r.authCode, Original: r.original,
+		AuthCode: r.authCode, Original: r.original, Unasked: r.answered == r.position,
 	}
 	if !r.doubtful {
 		view.Actual = r.actual
+	}
+	if r.tender {
+		view.Reversed = max(r.reversed, r.voided)
 	}
 	if view.Name, err = b.nameOf(r); err != nil || r.original == 0 {
 		return view, err == nil, err

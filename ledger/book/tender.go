@@ -94,8 +94,14 @@ func (b *Book) tender(cmd *Command, out *Outcome) (points.Reason, error) {
 	}
 	out.Member = m.ID
 	stakes, rest, reason, err := b.stakes(cmd, m)
-	if err != nil || !reason.Approved() {
-		return reason, err
+	if err != nil {
+		return 0, err
+	}
+	if far := b.farLeg(cmd, rest); far != nil {
+		return b.forwardTender(cmd, stakes, far, out)
+	}
+	if !reason.Approved() {
+		return reason, nil
 	}
 	approval := points.Approved
 	switch {
@@ -186,10 +192,19 @@ func (l *TenderLeg) share(covers points.Amount) (points.Amount, error) {
 }
 
 // giveBackTender returns the points that stand for amount of a sale that several
-// programmes paid, the last one that paid first. once says that the sale is undone and
-// not only made less: it does not count for the date's limits any more.
-func (b *Book) giveBackTender(rec *Record, t *transaction, amount points.Amount, once bool, out *Outcome) (points.Reason, error) {
-	gone, rest := t.covered(), amount
+// programmes paid, the last one that paid first. What is undone by cmd, and not only made
+// less, does not count for the date's limits any more.
+func (b *Book) giveBackTender(cmd *Command, rec *Record, t *transaction, amount points.Amount, out *Outcome) (points.Reason, error) {
+	far, err := b.farOf(&rec.Outcome)
+	if err != nil {
+		return 0, err
+	}
+	counted := rec.Outcome.Date
+	if far != nil {
+		counted = far.date
+	}
+	once := counted == b.date && amount == rec.Outcome.Amount && (cmd.Kind == KindVoid || (cmd.Kind == KindReverse && cmd.Actual == 0))
+	gone, rest, fromFar := t.covered(), amount, points.Amount(0)
 	var pieces []giving
 	for i := len(rec.Outcome.Legs) - 1; i >= 0 && rest > 0; i-- {
 		leg := &rec.Outcome.Legs[i]
@@ -205,6 +220,10 @@ func (b *Book) giveBackTender(rec *Record, t *transaction, amount points.Amount,
 		if err != nil {
 			return 0, err
 		}
+		if far != nil && leg.Program == far.program {
+			fromFar = has - had
+			continue
+		}
 		given, reason, err := b.giveBackLeg(rec, t, leg, has-had, once, out)
 		if err != nil || !reason.Approved() {
 			return reason, err
@@ -214,7 +233,12 @@ func (b *Book) giveBackTender(rec *Record, t *transaction, amount points.Amount,
 	if rest > 0 {
 		return 0, fmt.Errorf("I4: %d of the sale at %d are given back and %d are not there", amount, rec.Outcome.Position, rest)
 	}
-	t, err := b.changeTransaction(rec.Outcome.Position)
+	if far != nil {
+		if reason, err := b.giveBackFar(cmd, far, fromFar, out); err != nil || !reason.Approved() {
+			return reason, err
+		}
+	}
+	t, err = b.changeTransaction(rec.Outcome.Position)
 	if err != nil {
 		return 0, err
 	}
@@ -240,7 +264,7 @@ func (b *Book) giveBackLeg(rec *Record, t *transaction, leg *TenderLeg, amount p
 	if reason, err := b.returnPieces(a, portions, pieces, out); err != nil || !reason.Approved() {
 		return nil, reason, err
 	}
-	if once && rec.Outcome.Date == b.date {
+	if once {
 		b.change(a)
 		a.countRedeemed(b.date, -amount, -1)
 	}
@@ -259,8 +283,12 @@ func (t *transaction) covered() points.Amount {
 // legsUsable checks the accounts behind the legs of a sale: what comes back must not
 // open one that was closed. Of a sale of one programme it has nothing to say.
 func (b *Book) legsUsable(rec *Record) (points.Reason, error) {
-	for i := range rec.Outcome.Legs {
-		a, err := b.needAccount(AccountKey{MemberAccount, rec.Outcome.Legs[i].Program, uint64(rec.Outcome.Member)})
+	legs, err := b.legsHere(&rec.Outcome)
+	if err != nil {
+		return 0, err
+	}
+	for i := range legs {
+		a, err := b.needAccount(AccountKey{MemberAccount, legs[i].Program, uint64(rec.Outcome.Member)})
 		if err != nil {
 			return 0, err
 		}
@@ -273,8 +301,12 @@ func (b *Book) legsUsable(rec *Record) (points.Reason, error) {
 
 // reopenLegs opens the accounts of a sale that points came back to, see reopenAccount.
 func (b *Book) reopenLegs(rec *Record) error {
-	for i := range rec.Outcome.Legs {
-		a, err := b.needAccount(AccountKey{MemberAccount, rec.Outcome.Legs[i].Program, uint64(rec.Outcome.Member)})
+	legs, err := b.legsHere(&rec.Outcome)
+	if err != nil {
+		return err
+	}
+	for i := range legs {
+		a, err := b.needAccount(AccountKey{MemberAccount, legs[i].Program, uint64(rec.Outcome.Member)})
 		if err != nil {
 			return err
 		}

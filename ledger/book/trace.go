@@ -199,7 +199,7 @@ func (b *Book) recall(cmd *Command, out *Outcome) (done bool, err error) {
 			out.Original = position
 			return true, nil
 		}
-		if isRemote(rec) {
+		if isRemote(rec) || rec.asksIssuer() {
 			return true, b.recallRemote(position, out)
 		}
 	}

@@ -66,6 +66,9 @@ func (b *Book) original(cmd *Command, out *Outcome, kinds ...Kind) (*Record, *tr
 		return nil, nil, 0, err
 	}
 	out.Original = position
+	if rec, _, err = b.sold(rec); err != nil {
+		return nil, nil, 0, err
+	}
 	if !rec.Outcome.Reason.Approved() {
 		return nil, nil, points.OriginalNotApproved, nil
 	}
@@ -109,7 +112,7 @@ func (b *Book) void(cmd *Command, out *Outcome) (points.Reason, error) {
 	}
 	switch {
 	case len(sale.Legs) > 0:
-		reason, err = b.giveBackTender(rec, t, sale.Amount, true, out)
+		reason, err = b.giveBackTender(cmd, rec, t, sale.Amount, out)
 	case rec.Command.Kind == KindRedeem:
 		reason, err = b.giveBackSale(a, rec, t, sale.Amount, out)
 		if err == nil && reason.Approved() {
@@ -138,6 +141,10 @@ func (b *Book) void(cmd *Command, out *Outcome) (points.Reason, error) {
 func (b *Book) accountBehind(sale *Outcome, out *Outcome) (*account, points.Reason, error) {
 	if sale.Member == 0 || sale.Program == 0 {
 		return nil, points.OriginalDiffers, nil
+	}
+	if len(sale.Legs) > 0 {
+		a, err := b.showFirst(sale, out)
+		return a, points.Approved, err // The legs are looked at one by one.
 	}
 	a, err := b.findAccount(AccountKey{MemberAccount, sale.Program, uint64(sale.Member)})
 	if err != nil {
@@ -189,7 +196,7 @@ func (b *Book) refund(cmd *Command, out *Outcome) (points.Reason, error) {
 	}
 	out.Amount = cmd.Amount
 	if len(sale.Legs) > 0 {
-		return b.giveBackTender(rec, t, cmd.Amount, false, out)
+		return b.giveBackTender(cmd, rec, t, cmd.Amount, out)
 	}
 	return b.giveBackSale(a, rec, t, cmd.Amount, out)
 }

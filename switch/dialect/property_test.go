@@ -292,14 +292,6 @@ func drawResponse(t *rapid.T) points.Response {
 	return resp
 }
 
-// usedIn is what a DE62 says that was used, where it looks like that.
-func usedIn(list string) (used, selfPaid points.Amount) {
-	if len(list) != used62 || !classN.holds([]byte(list)) {
-		return 0, 0
-	}
-	return points.Amount(number([]byte(list[:10]))), points.Amount(number([]byte(list[10:])))
-}
-
 // expected is what of resp reaches the sender of req.
 func (d *Dialect) expected(req *points.Request, resp *points.Response) points.Response {
 	want := *resp
@@ -320,6 +312,9 @@ func (d *Dialect) expected(req *points.Request, resp *points.Response) points.Re
 		want.AuthCode, want.Used, want.SelfPaid = [6]byte{}, 0, 0
 		want.Balances, want.NBalances = [points.MaxBalances]points.Balance54{}, 0
 	}
+	if req.Class == points.ClassNetwork {
+		want.Used, want.SelfPaid = 0, 0
+	}
 	if want.Used == 0 && want.SelfPaid == 0 {
 		want.Paid, want.NPaid = [points.MaxPaid]points.Paid{}, 0
 	}
@@ -333,9 +328,6 @@ func (d *Dialect) expected(req *points.Request, resp *points.Response) points.Re
 		want.Please = 0
 	} else if want.Please == 0 {
 		want.Please = points.Please(req.Envelope.Header[pleaseAt] & 0x0F)
-	}
-	if req.Function == points.Download && resp.Reason.Approved() {
-		want.Used, want.SelfPaid = usedIn(want.List)
 	}
 	if d.packed {
 		want.Field, want.Detail = 0, ""

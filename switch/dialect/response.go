@@ -395,7 +395,9 @@ func (d *Dialect) readAnswer(m *message, resp *points.Response) *FormatError {
 			return fault(54, "%s", wrong)
 		}
 	}
-	readUsed(v[62], resp)
+	if m.envelope.MTI/100%10 != uint16(points.ClassNetwork) { // There it is what a download brings.
+		readUsed(v[62], resp)
+	}
 	if d.packed {
 		readPosAnswer(m, resp)
 	} else {

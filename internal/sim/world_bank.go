@@ -182,7 +182,7 @@ func (b *bank) note(req *points.Request, d *Delivery) {
 			if resp.Detail != "" {
 				code += " " + resp.Detail
 			}
-			if (req.Function == points.Reversal || req.Advice) && !resp.Reason.Approved() {
+			if told := req.Envelope.MTI%100/10 == 2; told && !resp.Reason.Approved() { // 0220, 0420
 				b.refusals[string(req.RRN[:])] = resp.Reason
 			}
 		}

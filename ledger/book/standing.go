@@ -239,6 +239,14 @@ func (a *account) follow(rec *Record) error {
 func (a *account) ofHolds(rec *Record) points.Amount {
 	out := &rec.Outcome
 	switch rec.Command.Kind {
+	case KindConclude: // It spends what a tender has reserved, and nothing else.
+		var moved points.Amount
+		for i := range out.Lots {
+			if move := &out.Lots[i]; move.Account == a.key && !move.Held {
+				moved += move.Amount
+			}
+		}
+		return moved
 	case KindCapture, KindVoid, KindReverse:
 	default:
 		return 0

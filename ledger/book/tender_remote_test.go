@@ -87,6 +87,9 @@ func TestTendersAtAnIssuerAgreeWithOracle(t *testing.T) {
 				require.NoError(t, c.book.Audit())
 				c.afterCommand(t)
 				c.compare(t, step)
+				trial, _, err := book.ReadTrialBalance(c.store)
+				require.NoError(t, err)
+				stands(t, c.desk, int(trial.Position), 1, c.book.Date())
 			}
 			for _, p := range c.splits {
 				if p.state == "open" {

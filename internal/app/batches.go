@@ -323,7 +323,7 @@ func (a *App) counting(ctx context.Context, q BatchQuery) (Counting, error) {
 		c.Closed = view.Closed
 		for i := range view.Batches {
 			batch := &view.Batches[i]
-			c.Batches = append(c.Batches, OpenBatch{batch.Batch, batch.Batch == view.Closed, sumsOf(batch.Tally.Stands())})
+			c.Batches = append(c.Batches, OpenBatch{batch.Batch, batch.Over, sumsOf(batch.Tally.Stands())})
 		}
 		return err
 	})

@@ -388,6 +388,7 @@ func (s *batches) nextBatch(registered uint32) uint32 {
 type BatchView struct {
 	Batch uint32
 	Tally Tally
+	Over bool // it is closed, or an earlier one than that which is
 }
 
 // BatchesView is what is known of a terminal's batches, or of an acquirer's dates.
@@ -410,7 +411,7 @@ func (b *Book) Batches(acquirer points.AcquirerID, merchant points.MerchantID, t
 	}
 	view = BatchesView{Closed: s.closed, ClosedBy: s.closedBy, Sent: s.sent, Complete: s.complete, Parameters: s.parameters}
 	for i := range s.open {
-		view.Batches = append(view.Batches, BatchView{s.open[i].batch, s.open[i].Tally})
+		view.Batches = append(view.Batches, BatchView{s.open[i].batch, s.open[i].Tally, s.over(s.open[i].batch)})
 	}
 	return view, true, nil
 }

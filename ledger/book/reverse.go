@@ -132,6 +132,11 @@ func (b *Book) reverseRefund(rec *Record, out *Outcome) (points.Reason, error) {
 	if told, err := b.undoneForGood(rec.Outcome.Original); told || err != nil {
 		return points.NotPermitted, err
 	}
+	if sale != nil && sale.refunded > 0 {
+		// Of a sale that several programmes paid: which of them a later refund was taken
+		// from depends on what had been given back by then.
+		return points.NotPermitted, nil
+	}
 	out.Amount = rec.Outcome.Amount
 	if reason, err := b.undoPostings(rec, out); err != nil || !reason.Approved() {
 		return reason, err

@@ -260,7 +260,10 @@ func (b *Book) giveBackLeg(rec *Record, t *transaction, leg *TenderLeg, amount p
 		}
 	}
 	portions := t.portions(&rec.Outcome)
-	pieces := b.returnable(portions, t, amount, leg.Program)
+	pieces, err := b.returnable(portions, t, amount, leg.Program)
+	if err != nil {
+		return nil, 0, err
+	}
 	if reason, err := b.returnPieces(a, portions, pieces, out); err != nil || !reason.Approved() {
 		return nil, reason, err
 	}

@@ -215,7 +215,10 @@ func (b *Book) giveBackSale(a *account, rec *Record, t *transaction, amount poin
 		return reason, err
 	}
 	portions := t.portions(&rec.Outcome)
-	pieces := b.returnable(portions, t, amount, 0)
+	pieces, err := b.returnable(portions, t, amount, 0)
+	if err != nil {
+		return 0, err
+	}
 	if reason, err := b.returnPieces(a, portions, pieces, out); err != nil || !reason.Approved() {
 		return reason, err
 	}
@@ -282,7 +285,7 @@ func (b *Book) noteGivings(position points.Position, pieces []giving) error {
 // returnable finds amount in portions of which t tells what has been given back:
 // first what a debt or the issuer stood in for, then the latest-expiring.
 // Of a sale that several programmes paid, those of one; of others program is 0.
-func (b *Book) returnable(portions []portion, t *transaction, amount points.Amount, program points.ProgramID) (pieces []giving) {
+func (b *Book) returnable(portions []portion, t *transaction, amount points.Amount, program points.ProgramID) (pieces []giving, err error) {
 	for _, i := range latestFirst(portions) {
 		if portions[i].program != program {
 			continue
@@ -297,7 +300,10 @@ func (b *Book) returnable(portions []portion, t *transaction, amount points.Amou
 			amount -= part
 		}
 	}
-	return pieces
+	if amount > 0 {
+		return nil, fmt.Errorf("I4: %d more are to come back of a sale than are left of it", amount)
+	}
+	return pieces, nil
 }
 
 // counterpart is the account on the other side of a redemption or capture.
@@ -523,7 +529,10 @@ func (b *Book) returnToHold(h *hold, a *account, rec *Record, t *transaction, am
 		return reason, err
 	}
 	portions := t.portions(&rec.Outcome)
-	pieces := b.returnable(portions, t, amount, 0)
+	pieces, err := b.returnable(portions, t, amount, 0)
+	if err != nil {
+		return 0, err
+	}
 	var reserved points.Amount
 	for _, piece := range pieces {
 		if p := &portions[piece.move]; p.source == MemberAccount {

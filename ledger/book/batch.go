@@ -388,7 +388,7 @@ func (s *batches) nextBatch(registered uint32) uint32 {
 type BatchView struct {
 	Batch uint32
 	Tally Tally
-	Over bool // it is closed, or an earlier one than that which is
+	Over  bool // it is closed, or an earlier one than that which is
 }
 
 // BatchesView is what is known of a terminal's batches, or of an acquirer's dates.

@@ -18,3 +18,13 @@ func CMACForTest(algorithm Algorithm, clear, message []byte) ([]byte, error) {
 
 // ClearForTest is the key in clear.
 func ClearForTest(k *Key) []byte { return append([]byte(nil), k.secret.bytes()...) }
+
+// EncipherForTest enciphers one block.
+func EncipherForTest(algorithm Algorithm, clear, field []byte) ([]byte, error) {
+	block, err := newBlock(algorithm, clear)
+	if err != nil {
+		return nil, err
+	}
+	block.Encrypt(field, field)
+	return field, nil
+}

@@ -1,6 +1,7 @@
 package certs
 
 import (
+	"bytes"
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/des" //nolint:gosec // the installed terminals' cipher: double-length 3DES, and what is made of it.
@@ -179,30 +180,21 @@ func (v CheckValue) String() string { return strings.ToUpper(hex.EncodeToString(
 // MarshalText is [CheckValue.String].
 func (v CheckValue) MarshalText() ([]byte, error) { return []byte(v.String()), nil }
 
-// maxSecret is the length of the longest key, AES-256.
-const maxSecret = 32
+// hidden holds what must not be printed where nothing that prints by reflection finds it:
+// in a closure. A pointer would not do: fmt follows one under a verb that does not fit.
+type hidden[T any] func() T
 
-// secret is a key in clear. It is always behind a pointer: whatever prints a
-// struct around it prints an address.
-type secret struct {
-	n int
-	b [maxSecret]byte
-}
+func hide[T any](v T) hidden[T] { return func() T { return v } }
 
-func newSecret(clear []byte) *secret {
-	s := &secret{n: len(clear)}
-	copy(s.b[:], clear)
-	return s
-}
-
-func (s *secret) bytes() []byte { return s.b[:s.n] }
+// newSecret hides a copy of a key in clear.
+func newSecret(plain []byte) hidden[[]byte] { return hide(bytes.Clone(plain)) }
 
 // Key is one key: what it is called, what it may do, and the key itself, which no
 // way of printing it shows and no method returns. It does not change; a newer
 // version of it is another Key. It is safe for concurrent use.
 type Key struct {
 	KeyInfo
-	secret *secret // nil once destroyed.
+	secret hidden[[]byte] // nil once destroyed
 }
 
 // KeyInfo is what may be told of a key.
@@ -250,22 +242,22 @@ func (s KeyState) MarshalText() ([]byte, error) { return []byte(s.String()), nil
 // it is not in force.
 var ErrKeyUse = errors.New("key refused")
 
-// newKey makes a key of clear, which it copies.
-func newKey(info KeyInfo, clear []byte) (*Key, error) {
+// newKey makes a key of plain, which it copies.
+func newKey(info KeyInfo, plain []byte) (*Key, error) {
 	if !info.Usage.Valid() {
 		return nil, fmt.Errorf("key %s: %v is no usage", info.Name, info.Usage)
 	}
 	if !info.Usage.allows(info.Algorithm) {
 		return nil, fmt.Errorf("key %s: a key for %v cannot be of %v", info.Name, info.Usage, info.Algorithm)
 	}
-	if len(clear) != info.Algorithm.size() {
-		return nil, fmt.Errorf("key %s: %d bytes, but a key of %v has %d", info.Name, len(clear), info.Algorithm, info.Algorithm.size())
+	if len(plain) != info.Algorithm.size() {
+		return nil, fmt.Errorf("key %s: %d bytes, but a key of %v has %d", info.Name, len(plain), info.Algorithm, info.Algorithm.size())
 	}
-	if info.Algorithm == TDES && sameDES(clear[:8], clear[8:]) {
+	if info.Algorithm == TDES && sameDES(plain[:8], plain[8:]) {
 		return nil, fmt.Errorf("key %s: both halves are the same, which makes single DES of it", info.Name)
 	}
-	k := &Key{KeyInfo: info, secret: newSecret(clear)}
-	check, err := checkValue(info.Algorithm, clear)
+	k := &Key{KeyInfo: info, secret: newSecret(plain)}
+	check, err := checkValue(info.Algorithm, plain)
 	if err != nil {
 		return nil, fmt.Errorf("key %s: %w", info.Name, err)
 	}
@@ -283,9 +275,9 @@ func sameDES(a, b []byte) bool {
 	return differ == 0
 }
 
-func checkValue(algorithm Algorithm, clear []byte) (CheckValue, error) {
+func checkValue(algorithm Algorithm, plain []byte) (CheckValue, error) {
 	if algorithm == ECDSAP256 {
-		private, err := ecdsa.ParseRawPrivateKey(elliptic.P256(), clear)
+		private, err := ecdsa.ParseRawPrivateKey(elliptic.P256(), plain)
 		if err != nil {
 			return CheckValue{}, errors.New("not a private key on the curve P-256") // The cause might quote it.
 		}
@@ -296,7 +288,7 @@ func checkValue(algorithm Algorithm, clear []byte) (CheckValue, error) {
 		sum := sha256.Sum256(public)
 		return CheckValue(sum[:]), nil
 	}
-	block, err := newBlock(algorithm, clear)
+	block, err := newBlock(algorithm, plain)
 	if err != nil {
 		return CheckValue{}, err
 	}
@@ -311,20 +303,20 @@ func checkValue(algorithm Algorithm, clear []byte) (CheckValue, error) {
 }
 
 // newBlock expands a symmetric key.
-func newBlock(algorithm Algorithm, clear []byte) (cipher.Block, error) {
-	if algorithm.size() != len(clear) {
-		return nil, fmt.Errorf("a key of %v has %d bytes, not %d", algorithm, algorithm.size(), len(clear))
+func newBlock(algorithm Algorithm, plain []byte) (cipher.Block, error) {
+	if algorithm.size() != len(plain) {
+		return nil, fmt.Errorf("a key of %v has %d bytes, not %d", algorithm, algorithm.size(), len(plain))
 	}
 	switch algorithm {
 	case AES128, AES256:
-		return aes.NewCipher(clear)
+		return aes.NewCipher(plain)
 	case TDES:
 		var three [24]byte
 		defer wipe(three[:])
-		copy(three[copy(three[:], clear):], clear[:8])
+		copy(three[copy(three[:], plain):], plain[:8])
 		return des.NewTripleDESCipher(three[:]) //nolint:gosec // the installed terminals' cipher.
 	case DES:
-		return des.NewCipher(clear) //nolint:gosec // the oldest terminals' cipher.
+		return des.NewCipher(plain) //nolint:gosec // the oldest terminals' cipher.
 	default:
 		return nil, fmt.Errorf("%v enciphers no blocks", algorithm)
 	}
@@ -340,7 +332,7 @@ func (k *Key) open(usages ...Usage) ([]byte, error) {
 	}
 	for _, usage := range usages {
 		if k.Usage == usage {
-			return k.secret.bytes(), nil
+			return k.secret(), nil
 		}
 	}
 	return nil, fmt.Errorf("%w: %v is for %v, not for %v", ErrKeyUse, k, k.Usage, usages[0])
@@ -348,11 +340,11 @@ func (k *Key) open(usages ...Usage) ([]byte, error) {
 
 // block expands the key, for one of usages only.
 func (k *Key) block(usages ...Usage) (cipher.Block, error) {
-	clear, err := k.open(usages...)
+	plain, err := k.open(usages...)
 	if err != nil {
 		return nil, err
 	}
-	return newBlock(k.Algorithm, clear)
+	return newBlock(k.Algorithm, plain)
 }
 
 // InForce says why the key must not be used at now: not yet, no longer, or not by
@@ -373,7 +365,7 @@ func (k *Key) InForce(now points.Timestamp, checking bool) error {
 
 // Same reports whether both are the same key, whatever they are called.
 func (k *Key) Same(other *Key) bool {
-	return k.secret != nil && other.secret != nil && subtle.ConstantTimeCompare(k.secret.bytes(), other.secret.bytes()) == 1
+	return k.secret != nil && other.secret != nil && subtle.ConstantTimeCompare(k.secret(), other.secret()) == 1
 }
 
 // String is the key's name, version and check value.

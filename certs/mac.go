@@ -48,10 +48,10 @@ func ParseMACAlgorithm(word string) (MACAlgorithm, error) {
 // neither changes nor allocates: one of them serves any number of goroutines.
 type MAC struct {
 	algorithm MACAlgorithm
-	key       string       // what may be told of the key
-	block     cipher.Block // the whole key; of X9.19 its left half
-	right     cipher.Block // of X9.19 the right half
-	subkeys   *cmacSubkeys // of CMAC
+	key       string               // what may be told of the key
+	block     hidden[cipher.Block] // the whole key; of X9.19 its left half
+	right     hidden[cipher.Block] // of X9.19 the right half
+	subkeys   hidden[*cmacSubkeys] // of CMAC
 }
 
 // NewMAC makes ready key, which is for MACs with a terminal or a partner.
@@ -61,23 +61,25 @@ func NewMAC(key *Key, algorithm MACAlgorithm) (*MAC, error) {
 		return nil, err
 	}
 	m := &MAC{algorithm: algorithm, key: key.String()}
+	var block, right cipher.Block
 	switch {
 	case algorithm == CMAC && !key.Algorithm.des():
-		if m.block, err = key.block(key.Usage); err == nil {
-			m.subkeys = subkeysOf(m.block)
+		if block, err = key.block(key.Usage); err == nil {
+			m.subkeys = hide(subkeysOf(block))
 		}
 	case algorithm == RetailMAC && key.Algorithm == TDES:
-		if m.block, err = newBlock(DES, secret[:8]); err == nil {
-			m.right, err = newBlock(DES, secret[8:])
+		if block, err = newBlock(DES, secret[:8]); err == nil {
+			right, err = newBlock(DES, secret[8:])
 		}
 	case algorithm == XORMAC && key.Algorithm.des():
-		m.block, err = key.block(key.Usage)
+		block, err = key.block(key.Usage)
 	default:
 		return nil, fmt.Errorf("%w: %v is of %v, which makes no MAC of the kind %v", ErrKeyUse, key, key.Algorithm, algorithm)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%v: expand: %w", key, err)
 	}
+	m.block, m.right = hide(block), hide(right)
 	return m, nil
 }
 
@@ -114,7 +116,7 @@ var macScratch = sync.Pool{New: func() any { return new(macWork) }} //nolint:goc
 func (m *MAC) sum(work *macWork, message []byte) {
 	switch m.algorithm {
 	case CMAC:
-		m.subkeys.sum(m.block, &work.x, message)
+		m.subkeys().sum(m.block(), &work.x, message)
 		copy(work.mac[:], work.x[:])
 	case RetailMAC:
 		m.retail(work, message)
@@ -124,21 +126,23 @@ func (m *MAC) sum(work *macWork, message []byte) {
 }
 
 func (m *MAC) retail(work *macWork, message []byte) {
+	block, right := m.block(), m.right()
 	x := work.x[:des.BlockSize]
 	clear(x)
 	for {
 		n := subtle.XORBytes(x, x, message) // Zeros fill the last block.
-		m.block.Encrypt(x, x)
+		block.Encrypt(x, x)
 		if message = message[n:]; len(message) == 0 {
 			break
 		}
 	}
-	m.right.Decrypt(x, x)
-	m.block.Encrypt(x, x)
+	right.Decrypt(x, x)
+	block.Encrypt(x, x)
 	copy(work.mac[:], x)
 }
 
 func (m *MAC) xor(work *macWork, message []byte) {
+	block := m.block()
 	var folded uint64
 	for len(message) >= 8 {
 		folded ^= binary.BigEndian.Uint64(message)
@@ -152,9 +156,9 @@ func (m *MAC) xor(work *macWork, message []byte) {
 		digits[i] = hexDigits[folded>>(60-4*i)&0xF]
 	}
 	first, last := digits[:8], digits[8:]
-	m.block.Encrypt(first, first)
+	block.Encrypt(first, first)
 	subtle.XORBytes(first, first, last)
-	m.block.Encrypt(first, first)
+	block.Encrypt(first, first)
 	for i := range work.mac {
 		work.mac[i] = hexDigits[first[i/2]>>(4*(1-i%2))&0xF]
 	}

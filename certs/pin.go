@@ -55,7 +55,7 @@ func ParsePINFormat(word string) (PINFormat, error) {
 type PINKey struct {
 	key   string // what may be told of the key
 	usage Usage
-	block cipher.Block
+	block hidden[cipher.Block]
 }
 
 // NewPINKey makes ready key, which is for PIN blocks with a terminal or a partner.
@@ -64,7 +64,7 @@ func NewPINKey(key *Key) (*PINKey, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &PINKey{key: key.String(), usage: key.Usage, block: block}, nil
+	return &PINKey{key: key.String(), usage: key.Usage, block: hide(block)}, nil
 }
 
 // String is what may be told of the key.
@@ -112,18 +112,18 @@ func (k *PINKey) readPIN(w *pinWork, format PINFormat, block []byte, pan points.
 	if err := k.fits(format); err != nil {
 		return err
 	}
-	if len(block) != k.block.BlockSize() {
-		return points.Errorf(points.BadPINFormat, "certs: a PIN block of format %v has %d bytes, not %d", format, k.block.BlockSize(), len(block))
+	if len(block) != k.block().BlockSize() {
+		return points.Errorf(points.BadPINFormat, "certs: a PIN block of format %v has %d bytes, not %d", format, k.block().BlockSize(), len(block))
 	}
 	if pan.IsZero() {
 		return points.Errorf(points.BadPINFormat, "certs: a PIN block of format %v needs the card number", format)
 	}
 	w.panField(format, pan)
 	b := w.block[:len(block)]
-	k.block.Decrypt(b, block)
+	k.block().Decrypt(b, block)
 	subtle.XORBytes(b, b, w.pan[:len(b)])
 	if format == PINFormat4 {
-		k.block.Decrypt(b, b)
+		k.block().Decrypt(b, b)
 	}
 	if !w.readField(format) {
 		return points.Errorf(points.BadPINFormat, "certs: no PIN of format %v under %v for this card", format, k)
@@ -140,8 +140,8 @@ func (k *PINKey) fits(format PINFormat) error {
 	default:
 		return points.Errorf(points.BadPINFormat, "certs: %v of a PIN block is not accepted", format)
 	}
-	if k.block.BlockSize() != want {
-		return points.Errorf(points.BadPINFormat, "certs: a PIN block of format %v does not fit %v, whose blocks have %d bytes", format, k, k.block.BlockSize())
+	if k.block().BlockSize() != want {
+		return points.Errorf(points.BadPINFormat, "certs: a PIN block of format %v does not fit %v, whose blocks have %d bytes", format, k, k.block().BlockSize())
 	}
 	return nil
 }
@@ -215,12 +215,12 @@ func (k *PINKey) writePIN(dst []byte, w *pinWork, format PINFormat, pan points.P
 	if err := w.writeField(format, random); err != nil {
 		return nil, fmt.Errorf("certs: a PIN block of format %v: draw: %w", format, err)
 	}
-	b := w.block[:k.block.BlockSize()]
+	b := w.block[:k.block().BlockSize()]
 	if format == PINFormat4 {
-		k.block.Encrypt(b, b)
+		k.block().Encrypt(b, b)
 	}
 	subtle.XORBytes(b, b, w.pan[:len(b)])
-	k.block.Encrypt(b, b)
+	k.block().Encrypt(b, b)
 	return append(dst, b...), nil
 }
 
@@ -312,11 +312,11 @@ type PINVerifier struct {
 
 // NewPINVerifier makes ready key, which is for PIN verification.
 func NewPINVerifier(key *Key) (*PINVerifier, error) {
-	clear, err := key.open(PINVerification)
+	plain, err := key.open(PINVerification)
 	if err != nil {
 		return nil, err
 	}
-	return &PINVerifier{key: key.String(), macs: &sync.Pool{New: func() any { return hmac.New(sha256.New, clear) }}}, nil
+	return &PINVerifier{key: key.String(), macs: &sync.Pool{New: func() any { return hmac.New(sha256.New, plain) }}}, nil
 }
 
 // String is what may be told of the key.

@@ -1,0 +1,6 @@
+package certs_test
+
+import "testing"
+
+// morePrinted are further things that hold keys.
+func morePrinted(*testing.T) []any { return nil }

@@ -1,5 +1,7 @@
 package certs
 
+import "io"
+
 // KeyForTest makes a key of known bytes, as published vectors need it. Outside of
 // tests a key comes from a keystore only.
 func KeyForTest(usage Usage, algorithm Algorithm, plain []byte) (*Key, error) {
@@ -63,4 +65,32 @@ type zeros struct{}
 func (zeros) Read(b []byte) (int, error) {
 	clear(b)
 	return len(b), nil
+}
+
+// ImportedForTest is the key in clear.
+func ImportedForTest(i *Imported) []byte { return append([]byte(nil), i.secret()...) }
+
+// SealKeyBlockForTest writes a key block with a head of one's choice.
+func SealKeyBlockForTest(use string, plain []byte, under *Key, random io.Reader) ([]byte, error) {
+	return sealKeyBlock(nil, use, plain, under, random)
+}
+
+// DUKPTDerivationKeyForTest is what the keys of one message follow from.
+func DUKPTDerivationKeyForTest(base *Key, ksn KSN) ([]byte, error) {
+	initial, err := DUKPTInitialKey(base, ksn)
+	if err != nil {
+		return nil, err
+	}
+	current, _, err := dukptCurrent(initial.Algorithm, initial.secret(), ksn)
+	return current, err
+}
+
+// WrapForTest enciphers one key under a master key of 3DES, block by block.
+func WrapForTest(key, master *Key) ([]byte, error) {
+	other, err := newKey(KeyInfo{Name: "test", Usage: PINWorking, Algorithm: DES}, key.secret())
+	if err != nil {
+		return nil, err
+	}
+	wrapped, err := (&WorkingKeys{PIN: other, MAC: key, set: KeySet001}).AppendWrapped(nil, master)
+	return wrapped[:8], err
 }

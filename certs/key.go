@@ -53,6 +53,8 @@ const (
 	CASigning
 	// BackupSealing seals backups.
 	BackupSealing
+	// DUKPTInitial is the key of one terminal that its working keys are derived from.
+	DUKPTInitial
 )
 
 // usageNames are the words for usages, in files for people and on command lines.
@@ -60,7 +62,7 @@ var usageNames = [...]string{ //nolint:gochecknoglobals // a table.
 	CardEncryption: "card", PINVerification: "pin-verification", TerminalMaster: "terminal-master",
 	PINWorking: "pin-working", MACWorking: "mac-working", TrackWorking: "track-working",
 	ZoneMaster: "zone-master", ZonePIN: "zone-pin", ZoneMAC: "zone-mac",
-	DUKPTBase: "dukpt-base", WorkingDerivation: "working-derivation", CASigning: "ca-signing", BackupSealing: "backup",
+	DUKPTBase: "dukpt-base", WorkingDerivation: "working-derivation", CASigning: "ca-signing", BackupSealing: "backup", DUKPTInitial: "dukpt-initial",
 }
 
 // String is the word for the usage.
@@ -82,7 +84,7 @@ func Usages() []string { return append([]string(nil), usageNames[1:]...) }
 // are of use to nobody else; a copy of them is a copy of the keystore.
 func (u Usage) leaves() bool {
 	switch u {
-	case TerminalMaster, PINWorking, MACWorking, TrackWorking, ZoneMaster, ZonePIN, ZoneMAC, DUKPTBase:
+	case TerminalMaster, PINWorking, MACWorking, TrackWorking, ZoneMaster, ZonePIN, ZoneMAC, DUKPTBase, DUKPTInitial:
 		return true
 	default:
 		return false
@@ -96,7 +98,7 @@ func (u Usage) allows(algorithm Algorithm) bool {
 		return algorithm == ECDSAP256
 	case CardEncryption, WorkingDerivation, BackupSealing:
 		return algorithm == AES256
-	case PINVerification, DUKPTBase:
+	case PINVerification, DUKPTBase, DUKPTInitial:
 		return algorithm == AES128 || algorithm == AES256
 	case PINWorking, MACWorking, TrackWorking:
 		return algorithm == DES || algorithm == TDES || algorithm == AES128 || algorithm == AES256

@@ -154,17 +154,8 @@ func (k *softKEK) LogValue() slog.Value { return slog.StringValue(k.name) }
 
 func (k *softKEK) Wrap(key []byte) ([]byte, error) { return wrapWith(k.aead(), key, k.random) }
 
-func (k *softKEK) Unwrap(wrapped []byte) ([]byte, error) { return unwrapWith(k.aead(), wrapped) }
-
-func wrapWith(aead cipher.AEAD, key []byte, random io.Reader) ([]byte, error) {
-	nonce := make([]byte, aead.NonceSize())
-	if _, err := io.ReadFull(random, nonce); err != nil {
-		return nil, fmt.Errorf("key-encryption key: draw: %w", err)
-	}
-	return append(nonce, aead.Seal(nil, nonce, key, []byte(kekBound))...), nil
-}
-
-func unwrapWith(aead cipher.AEAD, wrapped []byte) ([]byte, error) {
+func (k *softKEK) Unwrap(wrapped []byte) ([]byte, error) {
+	aead := k.aead()
 	n := aead.NonceSize()
 	if len(wrapped) < n {
 		return nil, ErrOtherKEK
@@ -174,4 +165,12 @@ func unwrapWith(aead cipher.AEAD, wrapped []byte) ([]byte, error) {
 		return nil, ErrOtherKEK //nolint:nilerr // all that a cipher can say is that it does not open.
 	}
 	return key, nil
+}
+
+func wrapWith(aead cipher.AEAD, key []byte, random io.Reader) ([]byte, error) {
+	nonce := make([]byte, aead.NonceSize())
+	if _, err := io.ReadFull(random, nonce); err != nil {
+		return nil, fmt.Errorf("key-encryption key: draw: %w", err)
+	}
+	return append(nonce, aead.Seal(nil, nonce, key, []byte(kekBound))...), nil
 }

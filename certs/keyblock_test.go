@@ -173,3 +173,19 @@ func FuzzKeyBlock(f *testing.F) {
 		}
 	})
 }
+
+// Check values are those that others tell of the same keys.
+func TestCheckValues(t *testing.T) {
+	for _, v := range []struct {
+		source    string
+		algorithm certs.Algorithm
+		key, want string
+	}{
+		{"openemv/tr31, TR-31:2018 A.7.2.2", certs.TDES, keyA74, "57C409"},
+		{"openemv/tr31, TR-31:2018 A.7.4, by CMAC", certs.AES128, keyA74, "08793E"},
+		{"openemv/tr31, payShield 10k, by CMAC", certs.AES256, "BE19E6A07A760F10EF8E83A226B63AAD141F463FDDD4F47DB244B4023EC3CACC", "0A00E3"},
+		{"computed with two independent implementations", certs.TDES, tdesPIN, "4BA3F8"},
+	} {
+		require.Equal(t, v.want, testKey(t, certs.ZoneMaster, v.algorithm, v.key).Check.String(), v.source)
+	}
+}

@@ -58,7 +58,7 @@ const (
 )
 
 // usageNames are the words for usages, in files for people and on command lines.
-var usageNames = [...]string{ //nolint:gochecknoglobals // a table.
+var usageNames = [...]string{
 	CardEncryption: "card", PINVerification: "pin-verification", TerminalMaster: "terminal-master",
 	PINWorking: "pin-working", MACWorking: "mac-working", TrackWorking: "track-working",
 	ZoneMaster: "zone-master", ZonePIN: "zone-pin", ZoneMAC: "zone-mac",
@@ -124,7 +124,7 @@ const (
 	DES
 )
 
-var algorithmNames = [...]string{AES128: "aes-128", AES256: "aes-256", TDES: "3des-2key", ECDSAP256: "ecdsa-p256", DES: "des"} //nolint:gochecknoglobals // a table.
+var algorithmNames = [...]string{AES128: "aes-128", AES256: "aes-256", TDES: "3des-2key", ECDSAP256: "ecdsa-p256", DES: "des"}
 
 // String is the word for the algorithm.
 func (a Algorithm) String() string { return wordOf(algorithmNames[:], uint8(a), "algorithm") }
@@ -232,7 +232,7 @@ const (
 	KeyDestroyed
 )
 
-var stateNames = [...]string{KeyActive: "active", KeyRetired: "retired", KeyDestroyed: "destroyed"} //nolint:gochecknoglobals // a table.
+var stateNames = [...]string{KeyActive: "active", KeyRetired: "retired", KeyDestroyed: "destroyed"}
 
 // String is the word for the state.
 func (s KeyState) String() string { return wordOf(stateNames[:], uint8(s), "state") }

@@ -47,7 +47,7 @@ type blockUse struct {
 }
 
 // blockUses are the usages that keys have in key blocks (X9.143 tables 7 and 9).
-var blockUses = map[string]blockUse{ //nolint:gochecknoglobals // a table.
+var blockUses = map[string]blockUse{
 	"B0": {"B0", 'X', "XN", DUKPTBase, false},
 	"B1": {"B1", 'X', "XN", DUKPTInitial, false},
 	"D0": {"D0", 'B', "BDEN", TrackWorking, false},

@@ -33,7 +33,7 @@ const (
 	XORMAC
 )
 
-var macNames = [...]string{CMAC: "cmac", RetailMAC: "x9.19", XORMAC: "cup-ecb"} //nolint:gochecknoglobals // a table.
+var macNames = [...]string{CMAC: "cmac", RetailMAC: "x9.19", XORMAC: "cup-ecb"}
 
 // String is the word for the algorithm.
 func (a MACAlgorithm) String() string { return wordOf(macNames[:], uint8(a), "mac") }
@@ -111,7 +111,7 @@ type macWork struct {
 	mac [MACBytes]byte
 }
 
-var macScratch = sync.Pool{New: func() any { return new(macWork) }} //nolint:gochecknoglobals // scratch, not state.
+var macScratch = sync.Pool{New: func() any { return new(macWork) }}
 
 func (m *MAC) sum(work *macWork, message []byte) {
 	switch m.algorithm {

@@ -39,7 +39,7 @@ const (
 	PINFormat4
 )
 
-var pinFormatNames = [...]string{PINFormat0: "iso-0", PINFormat3: "iso-3", PINFormat4: "iso-4"} //nolint:gochecknoglobals // a table.
+var pinFormatNames = [...]string{PINFormat0: "iso-0", PINFormat3: "iso-3", PINFormat4: "iso-4"}
 
 // String is the word for the format.
 func (f PINFormat) String() string { return wordOf(pinFormatNames[:], uint8(f), "format") }
@@ -96,7 +96,7 @@ type pinWork struct {
 	n      int // digits of the PIN
 }
 
-var pinScratch = sync.Pool{New: func() any { return new(pinWork) }} //nolint:gochecknoglobals // scratch, not state.
+var pinScratch = sync.Pool{New: func() any { return new(pinWork) }}
 
 func newPINWork() *pinWork { return pinScratch.Get().(*pinWork) }
 
@@ -364,7 +364,7 @@ func (v *PINVerifier) Verify(key *PINKey, format PINFormat, block []byte, pan po
 	return nil
 }
 
-var errWrongPIN = points.Errorf(points.WrongPIN, "certs: the PIN differs") //nolint:gochecknoglobals // a constant; declines allocate nothing.
+var errWrongPIN = points.Errorf(points.WrongPIN, "certs: the PIN differs")
 
 // sum leaves in w the HMAC of card number and PIN. Both have their lengths before
 // them, so that no two pairs are the same text.

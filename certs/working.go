@@ -32,7 +32,7 @@ const (
 	KeySetAES256
 )
 
-var keySetNames = [...]string{KeySet001: "001", KeySet003: "003", KeySet004: "004", KeySetAES128: "aes-128", KeySetAES256: "aes-256"} //nolint:gochecknoglobals // a table.
+var keySetNames = [...]string{KeySet001: "001", KeySet003: "003", KeySet004: "004", KeySetAES128: "aes-128", KeySetAES256: "aes-256"}
 
 // String is the word for the set: where 60.3 names it, that.
 func (s KeySet) String() string { return wordOf(keySetNames[:], uint8(s), "set") }
@@ -62,7 +62,7 @@ func (s KeySet) algorithms() [3]Algorithm {
 }
 
 // workingUsages are what the keys of a set are for, in the order in which DE62 has them.
-var workingUsages = [3]Usage{PINWorking, MACWorking, TrackWorking} //nolint:gochecknoglobals // a table.
+var workingUsages = [3]Usage{PINWorking, MACWorking, TrackWorking}
 
 // WorkingKeys are the keys of one terminal from one sign-on to the next. They follow
 // from a key of the keystore, the terminal and the generation: the journal keeps the

@@ -31,7 +31,7 @@ type Options struct {
 	Issuers    *Issuers // those with ledgers of their own; nil: none can be reached
 
 	// FreshnessAhead and FreshnessBehind bound how far a transmission time (DE7)
-	// may lie from now.
+	// may lie from now; the former at most [MostAhead].
 	FreshnessAhead, FreshnessBehind time.Duration
 	// BadFrames closes a terminal's connection at so many malformed frames
 	// within a minute.
@@ -63,6 +63,9 @@ func New(opts Options) (*Switch, error) {
 	if opts.FreshnessAhead <= 0 || opts.FreshnessBehind <= 0 || opts.BadFrames <= 0 || opts.LogEvery <= 0 {
 		return nil, fmt.Errorf("switch: freshness %v/%v, bad frames %d and log every %d must be above zero",
 			opts.FreshnessAhead, opts.FreshnessBehind, opts.BadFrames, opts.LogEvery)
+	}
+	if opts.FreshnessAhead > MostAhead {
+		return nil, fmt.Errorf("switch: freshness %v ahead, want at most %v", opts.FreshnessAhead, MostAhead)
 	}
 	m, err := newMetrics(opts.Registerer)
 	if err != nil {

@@ -115,7 +115,8 @@ func (l *Ledger) settings() []setting {
 			"Business dates, today's included, whose requests are remembered, so that a repeat gets the first answer again "+
 				"and a late reversal finds its original."),
 		number("ledger.trace_keys", &l.TraceKeys, 1, math.MaxUint32,
-			"At a cut-over the first of these dates are forgotten while there are more requests than this; never today and the date before. "+
+			"At a cut-over the first of these dates are forgotten while there are more requests than this; never today and the date before, "+
+				"nor what is not older than switch.freshness_behind and two hours. "+
 				"About 20 bytes of memory each."),
 		number("ledger.block_cache_mb", &l.BlockCacheMB, 1, 1<<20, "Memory for blocks read back from the store, in MiB."),
 	}
@@ -123,7 +124,7 @@ func (l *Ledger) settings() []setting {
 
 func (s *Switch) settings() []setting {
 	return []setting{
-		duration("switch.freshness_ahead", &s.FreshnessAhead, time.Second, 24*time.Hour,
+		duration("switch.freshness_ahead", &s.FreshnessAhead, time.Second, time.Hour,
 			"How far a request's transmission time may lie in the future."),
 		duration("switch.freshness_behind", &s.FreshnessBehind, time.Second, 30*24*time.Hour,
 			"How far it may lie in the past. Not more than ledger.trace_days less one: what is older is no longer remembered."),

@@ -133,8 +133,8 @@ func (h *house) start() {
 	sw, err := pointswitch.New(opts)
 	require.NoError(h.t, err)
 	h.sw = sw
-	h.pos = h.listen(sw.Listener("counter", dialect.Pos(), points.DoorTerminal))
-	h.host = h.listen(sw.Listener("partners", dialect.Host(), points.DoorHost))
+	h.pos = h.listen(sw.Listener("counter", dialect.Pos(), points.DoorTerminal, pointswitch.Rate{}))
+	h.host = h.listen(sw.Listener("partners", dialect.Host(), points.DoorHost, pointswitch.Rate{}))
 	h.open = true
 }
 

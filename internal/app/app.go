@@ -188,6 +188,13 @@ func (a *App) openSwitch(ctx context.Context) error {
 		return err
 	}
 	a.sw = sw
+	connections := 0
+	for _, l := range c.Listeners {
+		connections += l.MaxConnections
+	}
+	if err := enoughDescriptors(connections); err != nil {
+		a.log.Warn("connections beyond the limit of open files will be refused", slog.String("error", err.Error()))
+	}
 	for _, l := range c.Listeners {
 		spoken, err := dialect.ByName(string(l.Dialect))
 		if err != nil {

@@ -3,7 +3,6 @@ package book
 import (
 	"cmp"
 	"slices"
-	"time"
 
 	"github.com/lianfen/lianfen/points"
 )
@@ -267,5 +266,5 @@ func (b *Book) cutOver(cmd *Command, out *Outcome) (points.Reason, error) {
 	if cmd.Limit > 0 {
 		surplus = max(surplus, b.tooMany(uint64(cmd.Limit)))
 	}
-	return points.Approved, b.forgetKeys(surplus, time.Duration(cmd.TraceTime)*time.Second)
+	return points.Approved, b.forgetKeys(surplus, points.Timestamp(cmd.TraceTime)*second)
 }

@@ -5,7 +5,6 @@ import (
 	"maps"
 	"math/bits"
 	"slices"
-	"time"
 
 	"github.com/lianfen/lianfen/points"
 )
@@ -128,6 +127,9 @@ func (b *Book) tooMany(limit uint64) (dates int) {
 	return dates
 }
 
+// second is that of a [points.Timestamp].
+const second points.Timestamp = 1_000_000
+
 // mostGenerations is how many dates are told apart at most; in a checkpoint there is
 // room for 256.
 const mostGenerations = 200
@@ -136,14 +138,14 @@ const mostGenerations = 200
 // ended less than keep ago: dates that follow one another quickly do not shorten for how
 // long a key is remembered (I13). When so many are left that they cannot be told apart
 // any more, the first two become one.
-func (b *Book) forgetKeys(surplus int, keep time.Duration) error {
+func (b *Book) forgetKeys(surplus int, keep points.Timestamp) error {
 	now := b.current().began
 	for keep > 0 && surplus > 0 {
 		ended, err := b.began(&b.generations[surplus])
 		if err != nil {
 			return err
 		}
-		if now.Sub(ended) >= keep {
+		if now-ended >= keep {
 			break
 		}
 		surplus--

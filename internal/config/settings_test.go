@@ -25,6 +25,13 @@ func another() map[string]string {
 		"listeners.pos.max_frame":       "700",
 		"listeners.pos.allow_remote":    "true",
 		"admin.socket":                  "/other/admin.sock",
+		"admin.access":                  "group",
+		"admin.owner":                   "li",
+		"admin.session":                 "7m",
+		"admin.address":                 "127.0.0.1:9002",
+		"admin.certificate":             "/other/admin.pem",
+		"admin.key":                     "/other/admin.key",
+		"admin.authorities":             "/other/ca.pem",
 		"http.address":                  "0.0.0.0:9001",
 		"log.level":                     "debug",
 		"log.format":                    "json",
@@ -70,6 +77,10 @@ func TestEveryKeyFromEveryDoor(t *testing.T) {
 			var permit []string
 			if s.key == "listeners.pos.address" {
 				permit = []string{"listeners.pos.allow_remote=true"}
+			}
+			// And one of operators needs certificates.
+			if s.key == "admin.address" {
+				permit = []string{"admin.certificate=/c", "admin.key=/k", "admin.authorities=/a"}
 			}
 			fromFile, err := Load(path, nil, permit)
 			require.NoError(t, err)

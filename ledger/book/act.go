@@ -225,3 +225,32 @@ const (
 	maxOperator   = 32 // bytes of a name
 	maxCredential = 200
 )
+
+// Stands reports whether the registry has the entry as it is, so that to put it would
+// change nothing; of members and cards, which are in no registry, never.
+func (e *Entry) Stands(r *Registry) bool {
+	var is Entry
+	switch {
+	case e.Issuer != nil:
+		is.Issuer = r.Issuers[e.Issuer.ID]
+	case e.Acquirer != nil:
+		is.Acquirer = r.Acquirers[e.Acquirer.ID]
+	case e.Program != nil:
+		is.Program = r.Programs[e.Program.ID]
+	case e.Merchant != nil:
+		is.Merchant = r.Merchants[e.Merchant.ID]
+	case e.Terminal != nil:
+		is.Terminal = r.Terminals[e.Terminal.ID]
+	case e.Operator != nil:
+		is.Operator = r.Operators[e.Operator.Name]
+	case e.Policy != nil:
+		is.Policy = &r.Policy
+	case e.Route != nil:
+		for _, route := range r.Routes {
+			if route.Prefix == e.Route.Prefix && route.Only == e.Route.Only {
+				is.Route = route
+			}
+		}
+	}
+	return is != (Entry{}) && string(appendEntry(nil, &is)) == string(appendEntry(nil, e))
+}

@@ -325,7 +325,7 @@ has not signed in.`,
 		Example: "  lianfen admin operator put --name li --roles admin,operator,approver --invite\n  lianfen admin operator put --name wang --roles operator,approver --invite",
 		RunE:    func(cmd *cobra.Command, _ []string) error { return a.change(cmd, c) },
 	}
-	cmd.Flags().StringVar(&c.Name, "name", "", "a-z, 0-9, - and ., a letter first, at most 32")
+	cmd.Flags().StringVar(&c.Name, "name", "", "a-z, 0-9 and -, a letter first, at most 32")
 	cmd.Flags().TextVar(&c.Roles, "roles", book.Roles(0), "of viewer, operator, approver and admin, with commas between; left out, they stay")
 	cmd.Flags().TextVar(&c.Status, "status", book.Status(0), "active or suspended; left out, it stays")
 	cmd.Flags().BoolVar(&c.Invite, "invite", false, "print a code by which the person chooses a password; what was chosen before is over")

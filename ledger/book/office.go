@@ -368,7 +368,7 @@ func (b *Book) whyOperator(cmd *Command) error {
 func (b *Book) validOperator(v *Operator) error {
 	switch {
 	case !validName(v.Name):
-		return wrong("name", fmt.Sprintf("%q", v.Name), fmt.Sprintf("want 1 to %d of a-z, 0-9, - and ., a letter first", maxOperator))
+		return wrong("name", fmt.Sprintf("%q", v.Name), fmt.Sprintf("want 1 to %d of a-z, 0-9 and -, a letter first", maxOperator))
 	case v.Roles == 0 || v.Roles > allRoles:
 		return wrong("roles", v.Roles, "want one or more of viewer, operator, approver and admin")
 	case v.Status != Active && v.Status != Suspended:
@@ -386,7 +386,7 @@ func validName(name string) bool {
 	for i := range len(name) {
 		c := name[i]
 		letter := c >= 'a' && c <= 'z'
-		if !letter && (i == 0 || (c != '-' && c != '.' && (c < '0' || c > '9'))) {
+		if !letter && (i == 0 || (c != '-' && (c < '0' || c > '9'))) {
 			return false
 		}
 	}

@@ -374,18 +374,8 @@ func (b *Book) dispatch(cmd *Command, out *Outcome) (points.Reason, error) {
 		return b.upload(cmd, out)
 	case KindDownload:
 		return b.download(cmd, out)
-	case KindSignIn:
-		return b.signIn(cmd), nil
-	case KindEnrol:
-		return b.enrol(cmd), nil
-	case KindPropose:
-		return b.propose(cmd)
-	case KindApprove:
-		return b.approveAct(cmd, out)
-	case KindReject:
-		return b.reject(cmd, out), nil
-	case KindNote:
-		return b.note(cmd), nil
+	case KindSignIn, KindEnrol, KindPropose, KindApprove, KindReject, KindNote:
+		return b.dispatchOffice(cmd, out)
 	default:
 		return b.dispatchRemote(cmd, out)
 	}

@@ -109,6 +109,24 @@ func decodeOperator(r *reader) *Operator {
 	return v
 }
 
+// dispatchOffice is the list of commands of operators about each other's acts.
+func (b *Book) dispatchOffice(cmd *Command, out *Outcome) (points.Reason, error) {
+	switch cmd.Kind {
+	case KindSignIn:
+		return b.signIn(cmd), nil
+	case KindEnrol:
+		return b.enrol(cmd), nil
+	case KindPropose:
+		return b.propose(cmd)
+	case KindApprove:
+		return b.approveAct(cmd, out)
+	case KindReject:
+		return b.reject(cmd, out), nil
+	default:
+		return b.note(cmd), nil
+	}
+}
+
 // enrolled reports whether there are operators. Where there is none, a command's word
 // about who asked is all there is, as it was before there were operators.
 func (b *Book) enrolled() bool { return len(b.live.Operators) > 0 }

@@ -30,6 +30,7 @@ func newLedger() *cobra.Command {
 	cmd.PersistentFlags().StringVar(&l.file, "config", config.FileName, "configuration file of the running switch; it names the socket")
 	cmd.PersistentFlags().StringVar(&l.socket, "socket", "", "admin socket, instead of the configuration's")
 	cmd.PersistentFlags().BoolVar(&l.asJSON, "json", false, "print JSON")
+	l.doorFlags(cmd)
 	cmd.AddCommand(l.ledgerBalance(), l.ledgerStatement(), l.ledgerShow(), l.ledgerFind(), l.ledgerReindex())
 	cmd.AddCommand(ledgerFiles(l)...)
 	return cmd
@@ -253,8 +254,16 @@ func detailTable(d app.Detail, units scales, zone *time.Location) *table {
 	for _, what := range slices.Sorted(maps.Keys(d.Put)) {
 		t.row("put "+what, string(d.Put[what]))
 	}
-	if d.Operator != "" {
+	if d.Act != 0 {
+		t.row("act", d.Act)
+	}
+	switch {
+	case d.Proposed != "":
+		t.row("asked by", fmt.Sprintf("%s, approved by %s: %s", d.Proposed, d.Operator, d.Note))
+	case d.Second != "":
 		t.row("asked by", fmt.Sprintf("%s, approved by %s: %s", d.Operator, d.Second, d.Note))
+	case d.Operator != "":
+		t.row("by", strings.TrimSuffix(d.Operator+": "+d.Note, ": "))
 	}
 	for _, p := range d.Postings {
 		t.row("posting", fmt.Sprintf("%v %d: %s, then %s", p.Account, p.Party, signed(p.Amount, int(units[p.Program])), units.amount(p.Program, p.After)))
@@ -497,6 +506,7 @@ func kindsInChinese() map[book.Kind]string {
 		book.KindForward: "转发发卡方", book.KindConclude: "发卡方应答", book.KindStandIn: "代授权", book.KindOwe: "应答超时",
 		book.KindAcknowledge: "发卡方确认", book.KindGiveUp: "转人工处理", book.KindResolve: "人工处理",
 		book.KindCloseBatch: "批结算", book.KindUpload: "批上送", book.KindDownload: "参数下载",
+		book.KindSignIn: "操作员登录", book.KindEnrol: "操作员登记", book.KindPropose: "提交复核", book.KindApprove: "复核通过", book.KindReject: "复核拒绝", book.KindNote: "操作记录",
 	}
 }
 

@@ -3,6 +3,7 @@ package app
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -61,7 +62,9 @@ type App struct {
 	sw         *pointswitch.Switch
 	listeners  []listener
 	entrances  []listener // where issuers' hosts dial us
+	desk       *desk
 	admin      net.Listener
+	adminTLS   net.Listener // nil: operators with certificates are not served
 	web        net.Listener
 	ready      readiness
 
@@ -107,13 +110,41 @@ func New(ctx context.Context, opts Options) (_ *App, err error) {
 	if err := a.openSwitch(ctx); err != nil {
 		return nil, err
 	}
-	if a.admin, err = listenAdmin(ctx, opts.Config.Admin.Socket); err != nil {
+	if err := a.openDesk(ctx); err != nil {
 		return nil, err
 	}
 	if a.web, err = new(net.ListenConfig).Listen(ctx, "tcp", opts.Config.HTTP.Address); err != nil {
 		return nil, taken(fmt.Errorf("http: listen on %s: %w", opts.Config.HTTP.Address, err), "http.address")
 	}
 	return a, nil
+}
+
+// openDesk opens the doors of the operators.
+func (a *App) openDesk(ctx context.Context) (err error) {
+	c := a.opts.Config.Admin
+	a.desk = newDesk(c, a.opts.Clock, a.key.Operators(), a.registry)
+	if a.admin, err = listenAdmin(ctx, c.Socket, c.Access); err != nil || c.Address == "" {
+		return err
+	}
+	shown, err := operatorsTLS(c)
+	if err != nil {
+		return err
+	}
+	ln, err := new(net.ListenConfig).Listen(ctx, "tcp", c.Address)
+	if err != nil {
+		return taken(fmt.Errorf("admin: listen on %s: %w", c.Address, err), "admin.address")
+	}
+	a.adminTLS = tls.NewListener(ln, shown)
+	return nil
+}
+
+// AdminAddress returns the address where operators with certificates are served, nil
+// where they are not.
+func (a *App) AdminAddress() net.Addr {
+	if a.adminTLS == nil {
+		return nil
+	}
+	return a.adminTLS.Addr()
 }
 
 // taken says what to do about an address at which somebody listens already; key of the
@@ -247,7 +278,11 @@ func (a *App) HTTPAddress() net.Addr { return a.web.Addr() }
 // nil after an orderly stop, and the fault that stopped it otherwise.
 func (a *App) Run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
-	servers := []*http.Server{a.serveHTTP(group, a.admin, a.adminHandler(ctx)), a.serveHTTP(group, a.web, a.webHandler())}
+	admin := a.adminHandler(ctx)
+	servers := []*http.Server{a.serveHTTP(group, a.admin, admin), a.serveHTTP(group, a.web, a.webHandler())}
+	if a.adminTLS != nil {
+		servers = append(servers, a.serveHTTP(group, a.adminTLS, admin))
+	}
 	// The links outlive the listeners, whose last requests they carry.
 	linked, unlink := context.WithCancel(context.WithoutCancel(ctx))
 	defer unlink()
@@ -321,7 +356,7 @@ func (a *App) abandon(ctx context.Context) error {
 	for _, l := range slices.Concat(a.listeners, a.entrances) {
 		errs = append(errs, l.server.Shutdown(ctx))
 	}
-	for _, l := range []net.Listener{a.admin, a.web} {
+	for _, l := range []net.Listener{a.admin, a.adminTLS, a.web} {
 		if l != nil {
 			errs = append(errs, l.Close())
 		}

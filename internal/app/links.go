@@ -297,6 +297,9 @@ type Resolution struct {
 }
 
 func (a *App) resolve(ctx context.Context, r Resolution) (Done, error) {
+	if err := signed(ctx, "resolve "+r.RRN, &r.Operator, r.Second); err != nil {
+		return Done{}, err
+	}
 	position, err := points.ParseRRN(r.RRN)
 	if err != nil {
 		return Done{}, err
@@ -311,6 +314,9 @@ func (a *App) resolve(ctx context.Context, r Resolution) (Done, error) {
 	}
 	if err := legible("resolve "+r.RRN, &cmd); err != nil {
 		return Done{}, err
+	}
+	if done, proposed, err := a.propose(ctx, "resolve "+r.RRN, &cmd); proposed || err != nil {
+		return done, err
 	}
 	out, err := a.ledger.Do(ctx, &cmd)
 	if err != nil {

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -223,6 +224,10 @@ type Detail struct {
 	Operator string        `json:"operator,omitempty"`
 	Second   string        `json:"second,omitempty"`
 	Note     string        `json:"note,omitempty"`
+	// Act is what was proposed or approved, or what a note is of; Proposed who proposed
+	// what Operator has approved.
+	Act      book.Act `json:"act,omitempty"`
+	Proposed string   `json:"proposed_by,omitempty"`
 	// Put is the entry that was put, under the word for what it is.
 	Put map[string]json.RawMessage `json:"put,omitempty"`
 }
@@ -260,8 +265,25 @@ func detailFor(key *certs.CardKey, rec *book.Record) (Detail, error) {
 		DE39: out.Reason.DE39(), English: out.Reason.English(), Chinese: out.Reason.Chinese(),
 		Operator: cmd.Operator, Second: cmd.Second, Note: cmd.Note,
 	}
+	carried := cmd.Carried()
+	if cmd.Kind == book.KindPropose {
+		carried = &cmd.Group[0]
+	}
+	if carried != cmd {
+		d.Act = carried.Of()
+		d.Note = cmp.Or(d.Note, carried.Note)
+		if cmd.Kind == book.KindApprove {
+			d.Proposed = carried.Operator
+		}
+		if out.Amount == 0 && carried.Amount != 0 {
+			d.Asked = carried.Amount
+		}
+	}
+	if cmd.Kind == book.KindNote {
+		d.Act = cmd.Act
+	}
 	var err error
-	entry := cmd.Entry
+	entry := carried.Entry
 	if entry.Card != nil && key == nil {
 		card := *entry.Card
 		card.Masked = ""
@@ -285,6 +307,7 @@ func putOf(e *book.Entry) (map[string]json.RawMessage, error) {
 	for what, entry := range map[string]any{
 		"issuer": e.Issuer, "acquirer": e.Acquirer, "programme": e.Program, "merchant": e.Merchant,
 		"terminal": e.Terminal, "route": e.Route, "member": e.Member, "card": e.Card,
+		"operator": e.Operator, "policy": e.Policy,
 	} {
 		text, err := json.Marshal(entry)
 		if err != nil {

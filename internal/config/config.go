@@ -59,7 +59,29 @@ type Listener struct {
 // Admin is the door of operator commands.
 type Admin struct {
 	Socket string // path of the unix socket
+	// Access is who may open the socket: its owner, or the owner's group too.
+	Access Access
+	// Owner names the operator whom the socket's owner acts as without signing in,
+	// except that it approves nothing; empty: nobody.
+	Owner   string
+	Session time.Duration // a sign-in lasts so long
+	// Address is where operators with certificates are served; empty: nowhere. Then
+	// come the certificate and key that the switch shows, and the authorities whose
+	// certificates it takes for operators'.
+	Address     string
+	Certificate string
+	Key         string
+	Authorities string
 }
+
+// Access is who may open the admin socket.
+type Access string
+
+// Accesses.
+const (
+	AccessOwner Access = "owner"
+	AccessGroup Access = "group"
+)
 
 // HTTP is the door of metrics and health.
 type HTTP struct {
@@ -133,7 +155,7 @@ func Default() Config {
 			defaultListener("pos", "127.0.0.1:8583", DialectPOS),
 			defaultListener("host", "127.0.0.1:8584", DialectHost),
 		},
-		Admin: Admin{Socket: "admin.sock"},
+		Admin: Admin{Socket: "admin.sock", Access: AccessOwner, Session: 30 * time.Minute},
 		HTTP:  HTTP{Address: "127.0.0.1:8580"},
 		Log:   Log{Level: slog.LevelInfo, Format: LogText, Sample: 1},
 		Ledger: Ledger{

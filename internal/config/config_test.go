@@ -415,9 +415,10 @@ func TestValidate(t *testing.T) {
 	require.Error(t, err)
 	joined, ok := err.(interface{ Unwrap() []error })
 	require.True(t, ok)
-	// Every key but those that may be zero: log.level info, allow_remote false, six limits
-	// of which zero is none, and the two fields of the rates of acquirers.
-	require.Len(t, joined.Unwrap(), leaves(reflect.TypeOf(zero), true)-2-6-2)
+	// Every key but those that may be zero: log.level info, allow_remote false, of admin
+	// owner, address, certificate, key and authorities, six limits of which zero is none,
+	// and the two fields of the rates of acquirers.
+	require.Len(t, joined.Unwrap(), leaves(reflect.TypeOf(zero), true)-7-6-2)
 }
 
 // leaves counts the fields that hold a value; a slice of structs counts once

@@ -125,6 +125,7 @@ func (s *StandIn) settings(prefix string) []setting {
 func optional(s setting) setting {
 	valid := s.valid
 	s.expects += ", or nothing"
+	s.optional = true
 	s.valid = func() bool { return s.show() == "" || valid() }
 	return s
 }

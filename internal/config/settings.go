@@ -39,7 +39,8 @@ type setting struct {
 	show  func() string          // the field as set reads it
 	valid func() bool
 
-	isPath bool // relative to the file's folder
+	isPath   bool // relative to the file's folder
+	optional bool // it may be empty
 }
 
 // settings returns the table of keys bound to c, in the order of the file.
@@ -61,7 +62,16 @@ func (c *Config) settings() []setting {
 	}
 	table = append(table,
 		socket("admin.socket", &c.Admin.Socket, "Unix socket of the operator commands (lianfen admin ...). "+
-			"Whoever may open it may do everything."),
+			"While no operator is enrolled, whoever may open it may do everything."),
+		choice("admin.access", &c.Admin.Access, "Who may open the socket: owner, the user that the switch runs as, or group, its group too: "+
+			"operators who are other users then sign in.", AccessOwner, AccessGroup),
+		optional(name("admin.owner", &c.Admin.Owner, "Operator whom the socket's owner acts as without signing in, with that operator's roles, "+
+			"except that nothing is approved so.")),
+		duration("admin.session", &c.Admin.Session, time.Minute, 24*time.Hour, "How long a sign-in (lianfen admin login) lasts."),
+		optional(address("admin.address", &c.Admin.Address, "Address of the same door over TLS, for operators whose certificate names them.")),
+		optional(path("admin.certificate", &c.Admin.Certificate, "PEM file with the certificate that it shows, its chain behind.")),
+		optional(path("admin.key", &c.Admin.Key, "PEM file with the key of that certificate. Readable by its owner only.")),
+		optional(path("admin.authorities", &c.Admin.Authorities, "PEM file with the authorities whose certificates are taken for operators'.")),
 		address("http.address", &c.HTTP.Address, "Address of /metrics, /healthz and /readyz. It asks nobody who they are: "+
 			"keep it on this machine or on the operators' network."))
 	table = append(table, c.Log.settings()...)
@@ -345,6 +355,15 @@ func (c *Config) disagreements() []*Problem {
 			report(prefix+"address", l.Address, "an address other than that of "+other)
 		}
 		owner[l.Address] = strings.TrimSuffix(prefix, ".")
+	}
+	if c.Admin.Address != "" {
+		for _, file := range []struct{ key, path string }{
+			{"admin.certificate", c.Admin.Certificate}, {"admin.key", c.Admin.Key}, {"admin.authorities", c.Admin.Authorities},
+		} {
+			if file.path == "" {
+				report(file.key, "", "a file, since admin.address is served over TLS to certificates only")
+			}
+		}
 	}
 	c.linkDisagreements(report)
 	c.terminalDisagreements(report)

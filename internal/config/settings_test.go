@@ -51,6 +51,13 @@ func another() map[string]string {
 		"switch.freshness_behind":           "7s",
 		"switch.bad_frames_per_minute":      "7",
 		"switch.drain_timeout":              "7s",
+		"admin.access":                      "group",
+		"admin.owner":                       "li",
+		"admin.session":                     "7m",
+		"admin.address":                     "127.0.0.1:9002",
+		"admin.certificate":                 "/other/admin.pem",
+		"admin.key":                         "/other/admin.key",
+		"admin.authorities":                 "/other/ca.pem",
 	}
 }
 
@@ -79,6 +86,10 @@ func TestEveryKeyFromEveryDoor(t *testing.T) {
 			var permit []string
 			if s.key == "listeners.pos.address" {
 				permit = []string{"listeners.pos.allow_remote=true"}
+			}
+			// And one of operators needs certificates.
+			if s.key == "admin.address" {
+				permit = []string{"admin.certificate=/c", "admin.key=/k", "admin.authorities=/a"}
 			}
 			fromFile, err := Load(path, nil, permit)
 			require.NoError(t, err)

@@ -54,6 +54,8 @@ type Book struct {
 	cardDays     cache[cardDayKey, cardDay, *cardDay]
 	batches      cache[batchesKey, batches, *batches]
 	unfinished   unfinished
+	office       office
+	approved     *Command // the act that the current command approves
 
 	dirty      []entity // changed since the last BeginCheckpoint
 	sum        sum      // of the hashes of all entities that are neither dirty nor frozen
@@ -196,7 +198,11 @@ func (b *Book) open() error {
 		b.byIdentity[e.entry.identity()] = e
 		b.live.set(&e.entry)
 	}
-	return b.loadTickets()
+	if err := b.loadTickets(); err != nil {
+		return err
+	}
+	_, err = b.load(&b.office)
+	return err
 }
 
 // Err returns the fault that stopped the book, if one did.
@@ -295,6 +301,9 @@ func (b *Book) carryOut(cmd *Command, out *Outcome, keyed bool) (points.Reason, 
 	if reason, err := b.inBatch(cmd); err != nil || !reason.Approved() {
 		return reason, err
 	}
+	if reason := b.mayAct(cmd); !reason.Approved() {
+		return reason, nil
+	}
 	return b.dispatch(cmd, out)
 }
 
@@ -365,6 +374,8 @@ func (b *Book) dispatch(cmd *Command, out *Outcome) (points.Reason, error) {
 		return b.upload(cmd, out)
 	case KindDownload:
 		return b.download(cmd, out)
+	case KindSignIn, KindEnrol, KindPropose, KindApprove, KindReject, KindNote:
+		return b.dispatchOffice(cmd, out)
 	default:
 		return b.dispatchRemote(cmd, out)
 	}

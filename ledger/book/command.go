@@ -78,6 +78,19 @@ const (
 	KindUpload
 	// KindDownload notes which parameters a terminal was given.
 	KindDownload
+	// KindSignIn notes that an operator has signed in, or was refused (see office.go).
+	// The kinds that follow are acts of operators about each other's acts.
+	KindSignIn
+	// KindEnrol sets the credentials of an operator who was invited.
+	KindEnrol
+	// KindPropose keeps an act until a second person decides.
+	KindPropose
+	// KindApprove carries out what was proposed.
+	KindApprove
+	// KindReject ends what was proposed, without effect.
+	KindReject
+	// KindNote notes an act of an operator that changes nothing in the book.
+	KindNote
 
 	kindCount
 )
@@ -101,6 +114,7 @@ type Command struct {
 
 	// Original names the transaction that a capture, release, void, refund or
 	// reversal is about: by position where it is known, else by key.
+	// Approve and reject: what was proposed.
 	Original    points.Position
 	OriginalKey points.TraceKey
 	AuthCode    [6]byte // of the original, where the sender quotes it; zero: not checked
@@ -139,8 +153,8 @@ type Command struct {
 	Second   string // who approved
 	Note     string // why: free text, case number
 
-	Entry Entry     // put
-	Group []Command // group: its members, themselves no groups
+	Entry Entry     // put, enrol
+	Group []Command // group: its members, themselves no groups; propose and approve: the one act that it is about
 
 	// Reverses is the function that a reversal says its target had; another one is
 	// refused. 0: not said. Acknowledge, give up: that it is about a reversal, of this
@@ -157,7 +171,7 @@ type Command struct {
 
 	// Answer is what the issuer said: to what was forwarded (conclude), to what it was
 	// owed (acknowledge), or to an operator who asked (resolve: Approved, it stands
-	// there; ReversedBefore, it is gone). Stand-in: NoAnswer, it was asked and is silent;
+	// there; ReversedBefore, it is gone). Sign-in: Approved, or why it was refused. Stand-in: NoAnswer, it was asked and is silent;
 	// else it was not reached.
 	Answer points.Reason
 	// Tender are the programmes that a redemption may be paid from, in this order, at most
@@ -178,8 +192,12 @@ type Command struct {
 	// Items are the transactions of an upload, at most [MaxUpload]. Its last command
 	// has none, Final set, and as Limit how many there were.
 	Items []UploadItem
-	// Parameters is the check value of the parameters that a download gave.
+	// Parameters is the check value of the parameters that a download gave. Sign-in: the
+	// step of the one-time code, in half minutes since 1970.
 	Parameters uint32
+
+	// Act is what a note is of.
+	Act Act
 }
 
 // Freeze is what an account, member or card may not do.

@@ -12,6 +12,8 @@ type Entry struct {
 	Route    *Route
 	Member   *Member
 	Card     *Card
+	Operator *Operator
+	Policy   *Policy
 }
 
 // Status is whether a participant, terminal, member or card takes part.
@@ -161,4 +163,6 @@ type Registry struct {
 	Merchants map[points.MerchantID]*Merchant
 	Terminals map[points.TerminalID]*Terminal
 	Routes    []*Route // ascending by prefix, then programme
+	Operators map[string]*Operator
+	Policy    Policy
 }

@@ -19,6 +19,8 @@ const (
 	entryCard
 	entryRouteLinks // a route with links of its own
 	entryMerchantTender
+	entryOperator
+	entryPolicy
 )
 
 func appendEntry(dst []byte, e *Entry) []byte {
@@ -64,6 +66,11 @@ func appendEntry(dst []byte, e *Entry) []byte {
 		dst = binary.AppendUvarint(dst, uint64(v.Member))
 		dst = binary.AppendUvarint(dst, uint64(v.Expiry))
 		return appendText(dst, v.Masked)
+	case e.Operator != nil:
+		return appendOperator(append(dst, entryOperator), e.Operator)
+	case e.Policy != nil:
+		dst = binary.AppendUvarint(append(dst, entryPolicy), uint64(e.Policy.TwoPersons))
+		return binary.AppendUvarint(dst, uint64(e.Policy.Hours))
 	default:
 		return append(dst, 0)
 	}
@@ -149,6 +156,10 @@ func decodeEntry(r *reader, e *Entry) {
 		v.Expiry = r.uint32()
 		v.Masked = r.text(maxName)
 		e.Card = v
+	case entryOperator:
+		e.Operator = decodeOperator(r)
+	case entryPolicy:
+		e.Policy = &Policy{TwoPersons: Acts(r.uint16()), Hours: r.uint16()}
 	default:
 		r.fail()
 	}
@@ -263,7 +274,7 @@ func decodeMerchant(r *reader) *Merchant {
 // set, a text that is too long.
 func (e *Entry) malformed() error {
 	set := 0
-	for _, is := range [...]bool{e.Issuer != nil, e.Acquirer != nil, e.Program != nil, e.Merchant != nil, e.Terminal != nil, e.Route != nil, e.Member != nil, e.Card != nil} {
+	for _, is := range [...]bool{e.Issuer != nil, e.Acquirer != nil, e.Program != nil, e.Merchant != nil, e.Terminal != nil, e.Route != nil, e.Member != nil, e.Card != nil, e.Operator != nil, e.Policy != nil} {
 		if is {
 			set++
 		}
@@ -314,6 +325,10 @@ func (e *Entry) texts(visit func(name, value string)) {
 		visit("ref", e.Member.Ref)
 	case e.Card != nil:
 		visit("masked", e.Card.Masked)
+	case e.Operator != nil:
+		visit("name", e.Operator.Name)
+		visit("password", e.Operator.Password)
+		visit("secret", e.Operator.Secret)
 	}
 }
 
@@ -324,4 +339,7 @@ func (c *Command) Texts(visit func(name, value string)) {
 	visit("second", c.Second)
 	visit("note", c.Note)
 	c.Entry.texts(visit)
+	for i := range c.Group {
+		c.Group[i].Texts(visit)
+	}
 }

@@ -76,8 +76,9 @@ const (
 	hasParameters
 	hasAsk
 	hasTraceTime
+	hasAct
 
-	commandMask = hasTraceTime<<1 - 1
+	commandMask = hasAct<<1 - 1
 )
 
 // AppendRecord appends the journal record of cmd and out to dst. Out.Replayed is
@@ -166,6 +167,7 @@ func (c *Command) mask() uint64 {
 	set(hasParameters, c.Parameters != 0)
 	set(hasAsk, c.Ask)
 	set(hasTraceTime, c.TraceTime != 0)
+	set(hasAct, c.Act != 0)
 	return m
 }
 
@@ -323,6 +325,9 @@ func appendBatchFields(dst []byte, c *Command, m uint64) []byte {
 	if m&hasTraceTime != 0 {
 		dst = binary.AppendUvarint(dst, uint64(c.TraceTime))
 	}
+	if m&hasAct != 0 {
+		dst = append(dst, byte(c.Act))
+	}
 	return dst
 }
 
@@ -466,6 +471,9 @@ func decodeBatchFields(r *reader, c *Command, m uint64) {
 	}
 	if m&hasTraceTime != 0 {
 		c.TraceTime = r.uint32()
+	}
+	if m&hasAct != 0 {
+		c.Act = Act(r.byte())
 	}
 }
 
@@ -817,12 +825,14 @@ func (c *Command) malformed(inGroup bool) error {
 		return points.Errorf(points.FormatError, "tender: want each programme once, at most %d, with points and per of 1 or more", MaxTender)
 	case len(c.Items) > MaxUpload:
 		return points.Errorf(points.FormatError, "%d items of an upload: want at most %d", len(c.Items), MaxUpload)
-	case (c.Kind == KindGroup) != (len(c.Group) > 0) || (inGroup && c.Kind == KindGroup):
+	case c.grouped() != (len(c.Group) > 0) || (inGroup && c.grouped()):
 		return points.Errorf(points.FormatError, "a command of kind %v with %d in its group", c.Kind, len(c.Group))
 	case c.At < 0 || c.At > math.MaxInt64/2:
 		return points.Errorf(points.FormatError, "time %d is out of range", c.At)
-	case (c.Kind == KindPut) != (c.Entry != Entry{}):
-		return points.Errorf(points.FormatError, "a put has an entry, and nothing else has")
+	case (c.Kind == KindPut || c.Kind == KindEnrol) != (c.Entry != Entry{}):
+		return points.Errorf(points.FormatError, "a put and an enrolment have an entry, and nothing else has")
+	case c.Kind != KindGroup && len(c.Group) > 1:
+		return points.Errorf(points.FormatError, "a command of kind %v with %d acts: want one", c.Kind, len(c.Group))
 	}
 	if err := longest(maxText, text{"operator", c.Operator}, text{"second", c.Second}, text{"note", c.Note}); err != nil {
 		return err
@@ -833,6 +843,11 @@ func (c *Command) malformed(inGroup bool) error {
 		}
 	}
 	return c.Entry.malformed()
+}
+
+// grouped reports whether a command of this kind holds others.
+func (c *Command) grouped() bool {
+	return c.Kind == KindGroup || c.Kind == KindPropose || c.Kind == KindApprove
 }
 
 // text is a text with its name.

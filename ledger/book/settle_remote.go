@@ -102,7 +102,7 @@ func (b *Book) giveUp(cmd *Command, r *remote, _ *Outcome) (points.Reason, error
 //	stands, nothing booked    issued(issuer) -asked     clearing(acquirer) +asked
 //	gone, and was told        issued(issuer) +booked    suspense(issuer)   -booked
 func (b *Book) resolve(cmd *Command, r *remote, out *Outcome) (points.Reason, error) {
-	if reason := twoPeople(cmd); !reason.Approved() {
+	if reason := b.twoPeople(cmd); !reason.Approved() {
 		return reason, nil
 	}
 	stands := cmd.Answer == points.Approved

@@ -20,6 +20,7 @@ const (
 	stateTicket
 	stateCardDay
 	stateBatches
+	stateOffice
 )
 
 const stateVersion = 1

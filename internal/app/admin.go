@@ -575,7 +575,12 @@ type Record struct {
 	Amount   points.Amount       `json:"amount,omitempty"`
 	Asked    points.Amount       `json:"asked,omitempty"`    // of a decline
 	Original string              `json:"original,omitempty"` // RRN
-	Postings []Posting           `json:"postings"`
+	// Forwarded: an issuer with a ledger of its own decides it, or a part of it. Reason
+	// says that it was admitted; Told is what the acquirer was told, absent while there
+	// is no answer.
+	Forwarded bool          `json:"forwarded,omitempty"`
+	Told      points.Reason `json:"told,omitempty"`
+	Postings  []Posting     `json:"postings"`
 }
 
 // Posting is one side of a booking: credit positive.

@@ -375,6 +375,7 @@ type RemoteView struct {
 	Name     RemoteName
 	Actual   points.Amount // what the owed reversal leaves standing; 0: it is of the whole
 
+	Answered points.Position // of the command that has decided what the acquirer was told; 0: none has
 	Reversed points.Position // by which of the acquirer's reversals; 0: not
 	OwedBy   points.Position // RemoteOwed: the command that owes the reversal
 	OwedAt   points.Timestamp
@@ -432,7 +433,7 @@ func (b *Book) Remote(position points.Position) (view RemoteView, ok bool, err e
 	view = RemoteView{
 		Position: r.position, Phase: r.phase, Function: r.function, Issuer: r.issuer, Acquirer: r.acquirer, Merchant: r.merchant,
 		Terminal: r.terminal, Program: r.program, Card: r.card, Asked: r.asked, Approved: r.approved, Booked: r.booked, Posted: r.posted,
-		Partial: r.partial, Reversed: r.reversed, OwedBy: r.owedBy, OwedAt: r.owedAt, Refusal: r.refusal, Advice: r.before == RemoteTold,
+		Partial: r.partial, Answered: r.answered, Reversed: r.reversed, OwedBy: r.owedBy, OwedAt: r.owedAt, Refusal: r.refusal, Advice: r.before == RemoteTold,
 		AuthCode: r.authCode, Original: r.original, Unasked: r.answered == r.position,
 	}
 	if !r.doubtful {

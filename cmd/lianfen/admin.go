@@ -131,11 +131,20 @@ func (a *admin) put(cmd *cobra.Command, d app.Directory) error {
 	if err != nil {
 		return err
 	}
-	return a.print(cmd, loaded, func() error {
-		if loaded.Entries == 1 {
-			return say(cmd, "1 entry is in the journal.")
+	for _, warning := range loaded.Warnings {
+		if err := sayTo(cmd.ErrOrStderr(), "lianfen: warning: %s", warning); err != nil {
+			return err
 		}
-		return say(cmd, "%d entries are in the journal.", loaded.Entries)
+	}
+	return a.print(cmd, loaded, func() error {
+		known := ""
+		if loaded.Known > 0 {
+			known = fmt.Sprintf(" %d more were there already as they are.", loaded.Known)
+		}
+		if loaded.Entries == 1 {
+			return say(cmd, "1 entry is in the journal.%s", known)
+		}
+		return say(cmd, "%d entries are in the journal.%s", loaded.Entries, known)
 	})
 }
 

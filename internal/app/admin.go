@@ -254,7 +254,10 @@ func (a *App) programs(ctx context.Context, _ nothing) ([]book.Program, error) {
 
 // Loaded is how many entries of a directory were put.
 type Loaded struct {
-	Entries int `json:"entries"`
+	Entries int `json:"entries"` // that were written
+	Known   int `json:"known"`   // that were there already as they are, so that nothing was written
+	// Warnings tell of what was taken and does not work as it stands.
+	Warnings []string `json:"warnings,omitempty"`
 }
 
 // loadChunk is how many entries are in the ledger's queue at once.
@@ -298,7 +301,7 @@ func (a *App) load(ctx context.Context, d Directory) (Loaded, error) {
 		return Loaded{}, &LoadError{At: at, Done: done, Total: total, err: err}
 	}
 	a.log.Info("directory loaded", slog.Int("entries", len(commands)))
-	return Loaded{Entries: len(commands)}, nil
+	return Loaded{Entries: len(commands), Known: total - len(commands), Warnings: a.warnings(&d)}, nil
 }
 
 // loadSome puts some entries and counts those that are done. It returns which was

@@ -194,7 +194,7 @@ func TestOwedIsListed(t *testing.T) {
 	}, " "))
 	require.Equal(t, points.Amount(120), owed[0].Amount)
 	_, err = r.client.Resolve(context.Background(), app.Resolution{RRN: owed[0].RRN, Operator: "li", Second: "wang"})
-	require.ErrorContains(t, err, "can no longer be changed", "it is not queued: the issuer may still acknowledge it")
+	require.ErrorContains(t, err, "still being sent to the issuer", "it is not queued: the issuer may still acknowledge it")
 	tellsTheStory(t, r, owed[0].RRN)
 	require.NoError(t, terminal.HangUp())
 	r.stop(t)

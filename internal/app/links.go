@@ -256,7 +256,7 @@ func (a *App) warnings(d *Directory) (all []string) {
 		}
 		if len(far) > 1 {
 			all = append(all, fmt.Sprintf("merchant %v: its tender has programmes %s, whose issuers keep ledgers of their own; "+
-				"one of them can take part in a sale: where the others cannot pay, it is declined (40)", d.Merchants[i].ID, strings.Join(far, " and ")))
+				"only one can take part in a sale, so its sales that name no programme are declined (40): leave one out", d.Merchants[i].ID, strings.Join(far, " and ")))
 		}
 	}
 	return all

@@ -398,6 +398,9 @@ func (a *App) accounts(ctx context.Context, who Holder) (Accounts, error) {
 		holder.Card, result.Card = a.token(pan), pan.Masked()
 	}
 	got, err := a.projection.Accounts(ctx, holder)
+	if err != nil && who.Card != "" {
+		err = a.elsewhere(string(who.Card), err)
+	}
 	if err != nil && result.Card != "" {
 		err = points.Errorf(points.ReasonOf(err), "card %s: %w", result.Card, err)
 	}

@@ -386,3 +386,27 @@ func (a *App) notQueued(ctx context.Context, position points.Position) error {
 			"what is not acknowledged by the link's give_up is queued, and resolved then", rrn)
 	}
 }
+
+// elsewhere says of a card that is not known here, where that is so, that an issuer with a
+// ledger of its own knows it. Its requests are found by card: ledger find.
+func (a *App) elsewhere(number string, err error) error {
+	if points.ReasonOf(err) != points.UnknownCard {
+		return err
+	}
+	pan, bad := points.ParsePAN(number)
+	if bad != nil {
+		return err
+	}
+	table := a.router.Table()
+	for id := points.MinProgram; id <= points.MaxProgram; id++ {
+		program, ok := table.Program(id)
+		if !ok || table.LinkOf(program.Issuer) == "" {
+			continue
+		}
+		if to, reason := table.Route(pan, id); reason.Approved() && to.Issuer == program.Issuer {
+			return points.Errorf(points.UnknownCard, "%w; in programme %d its issuer %d keeps the balances, at the end of link %s: "+
+				"lianfen ledger find --card shows what was forwarded", err, id, program.Issuer, table.LinkOf(program.Issuer))
+		}
+	}
+	return err
+}

@@ -125,6 +125,13 @@ func TestLinkToAnIssuer(t *testing.T) {
 	require.NoError(t, err)
 	require.Empty(t, owed)
 
+	_, err = r.client.Accounts(t.Context(), app.Holder{Card: "6222020000000000017"})
+	require.ErrorContains(t, err, "in programme 901 its issuer 10000002 keeps the balances, at the end of link far")
+	_, err = r.client.Statement(t.Context(), app.StatementQuery{Holder: app.Holder{Card: "6222020000000000017"}})
+	require.ErrorContains(t, err, "its issuer 10000002 keeps the balances")
+	_, err = r.client.Accounts(t.Context(), app.Holder{Card: "6222110000000000011"})
+	require.NotContains(t, err.Error(), "keeps the balances")
+
 	_, err = r.client.Resolve(t.Context(), app.Resolution{RRN: "000000000001", Operator: "li", Second: "wang"})
 	require.ErrorContains(t, err, "original transaction is not known")
 	_, err = r.client.Reload(t.Context())

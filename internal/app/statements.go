@@ -122,7 +122,7 @@ func (a *App) statement(ctx context.Context, q StatementQuery) (Statement, error
 			return s, err
 		}
 		if s.Member, err = a.projection.Owner(ctx, a.token(pan)); err != nil {
-			return s, err
+			return s, a.elsewhere(string(q.Card), err)
 		}
 		s.Card = pan.Masked()
 		if err := q.others(s.Card, s.Member); err != nil {

@@ -141,7 +141,7 @@ var reasons = [reasonCount]reasonRow{
 
 	UnknownFunction:  {"unknown_function", "12", 400, "This transaction is not known here.", "无效交易"},
 	FunctionDisabled: {"function_disabled", "40", 403, "This transaction is not offered here.", "不支持的交易类型"},
-	BadAmount:        {"bad_amount", "13", 422, "The amount is zero or too large.", "无效金额"},
+	BadAmount:        {"bad_amount", "13", 422, "The amount is zero, too large, or below the programme's minimum.", "无效金额,或低于最低积分数"},
 	BelowMinimum:     {"below_minimum", "13", 422, "The amount is below the programme's minimum.", "低于最低积分数"},
 	DuplicateOther:   {"duplicate_other", "94", 409, "This trace number was used for a different request; send it under a new one.", "流水号重复且内容不同"},
 	ReversedBefore:   {"reversed_before", "94", 409, "This request was reversed; it will not be carried out.", "原交易已冲正"},

@@ -29,7 +29,10 @@ func (s *Switch) command(x *exchange, acceptor router.Acceptor) points.Reason {
 	case points.CompletionVoid:
 		cmd.Final = true // It opens the hold again.
 		s.original(x, acceptor)
-	case points.Void, points.Refund, points.PreAuthVoid:
+	case points.Refund:
+		cmd.Final = true // It can be reversed, also where several programmes had paid.
+		s.original(x, acceptor)
+	case points.Void, points.PreAuthVoid:
 		s.original(x, acceptor)
 	case points.Reversal:
 		s.reverse(x, acceptor)

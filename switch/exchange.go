@@ -1,6 +1,8 @@
 package pointswitch
 
 import (
+	"cmp"
+
 	"github.com/lianfen/lianfen/ledger"
 	"github.com/lianfen/lianfen/ledger/book"
 	"github.com/lianfen/lianfen/points"
@@ -133,7 +135,7 @@ func (x *exchange) settle(out *book.Outcome) {
 		case x.cmd.Kind == book.KindRefund:
 			leg.notice(out.Position)
 		default:
-			leg.notice(out.Original)
+			leg.notice(cmp.Or(out.About, out.Original))
 		}
 	}
 	x.fill(out)

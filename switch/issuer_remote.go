@@ -37,18 +37,19 @@ type leg struct {
 
 	*room
 
-	profile *LinkProfile
-	paths   []*path
-	turn    uint64                         // messages that have chosen a path
-	shared  uint64                         // messages that have chosen a link of their route
-	stan    points.STAN                    // of network messages
-	flights map[points.Position]*flight    // forwarded, and the acquirer is not answered
-	pending *link.Matcher[replyKey, await] // sent on its connections, and the host has not answered
-	start   []*flight                      // waits for refresh to read what it is about
-	again   []func()                       // what the ledger had no room for
-	againAt points.Timestamp
-	planned points.Timestamp // when Run looks again at the latest
-	seen    points.Timestamp // the clock, when Run looked last
+	unread, ended seldom // warnings of answers that cannot be read, of connections that ended
+	profile       *LinkProfile
+	paths         []*path
+	turn          uint64                         // messages that have chosen a path
+	shared        uint64                         // messages that have chosen a link of their route
+	stan          points.STAN                    // of network messages
+	flights       map[points.Position]*flight    // forwarded, and the acquirer is not answered
+	pending       *link.Matcher[replyKey, await] // sent on its connections, and the host has not answered
+	start         []*flight                      // waits for refresh to read what it is about
+	again         []func()                       // what the ledger had no room for
+	againAt       points.Timestamp
+	planned       points.Timestamp // when Run looks again at the latest
+	seen          points.Timestamp // the clock, when Run looked last
 
 	notice201 notice // of the last cut-over; see cutover.go
 
@@ -434,7 +435,9 @@ func (l *leg) answered(frame []byte, now points.Timestamp) {
 	var resp points.Response
 	if err := l.of.opts.Dialect.DecodeResponse(frame, &echo, &resp); err != nil {
 		l.of.metrics.strays.WithLabelValues(l.name, strayMalformed).Inc()
-		l.of.opts.Log.Warn("answer of an issuer cannot be read", slog.String("link", l.name), slog.String("error", err.Error()))
+		if leftOut, may := l.unread.may(now); may {
+			l.of.opts.Log.Warn("answer of an issuer cannot be read", slog.String("link", l.name), slog.String("error", err.Error()), leftOut)
+		}
 		return
 	}
 	key := keyOf(&echo, echo.Envelope.MTI)

@@ -28,6 +28,7 @@ type Listener struct {
 	name    string
 	dialect *dialect.Dialect
 	door    points.Door
+	closed  seldom // warnings of connections that ended
 	rate    Rate
 	known   *buckets[string] // of identities
 }
@@ -120,8 +121,15 @@ func (l *Listener) Closed(c *link.Conn, reason error) {
 	if errors.Is(reason, link.ErrPeerClosed) || errors.Is(reason, link.ErrIdle) || errors.Is(reason, link.ErrShutdown) {
 		level = slog.LevelDebug
 	}
+	var leftOut slog.Attr // Nothing: slog leaves an empty one out.
+	if level == slog.LevelWarn {
+		var may bool
+		if leftOut, may = l.closed.may(l.s.opts.Clock()); !may {
+			level = slog.LevelDebug
+		}
+	}
 	l.s.opts.Log.LogAttrs(context.Background(), level, "connection closed", slog.String("listener", l.name), slog.Uint64("conn", c.ID()),
-		slog.String("peer", c.RemoteAddr().String()), slog.String("cause", reason.Error()))
+		slog.String("peer", c.RemoteAddr().String()), slog.String("cause", reason.Error()), leftOut)
 }
 
 // handle takes one frame from bytes to the ledger, or straight to its answer.

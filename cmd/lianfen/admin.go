@@ -154,14 +154,23 @@ func (a *admin) put(cmd *cobra.Command, d app.Directory) error {
 	if err != nil {
 		return err
 	}
+	for _, warning := range loaded.Warnings {
+		if err := sayTo(cmd.ErrOrStderr(), "lianfen: warning: %s", warning); err != nil {
+			return err
+		}
+	}
 	return a.print(cmd, loaded, func() error {
 		if n := len(loaded.Pending); n > 0 {
 			return say(cmd, "%d of %d entries wait for a second person: lianfen admin approve %s", n, loaded.Entries, strings.Join(loaded.Pending, " "))
 		}
-		if loaded.Entries == 1 {
-			return say(cmd, "1 entry is in the journal.")
+		known := ""
+		if loaded.Known > 0 {
+			known = fmt.Sprintf(" %d more were there already as they are.", loaded.Known)
 		}
-		return say(cmd, "%d entries are in the journal.", loaded.Entries)
+		if loaded.Entries == 1 {
+			return say(cmd, "1 entry is in the journal.%s", known)
+		}
+		return say(cmd, "%d entries are in the journal.%s", loaded.Entries, known)
 	})
 }
 

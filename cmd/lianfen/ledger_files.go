@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/schollz/progressbar/v3"
@@ -284,6 +285,9 @@ func writeWhole(stdout io.Writer, path string, write func(io.Writer) error) erro
 	if path == "" {
 		return write(stdout)
 	}
+	if info, err := os.Stat(path); strings.HasSuffix(path, "/") || (err == nil && info.IsDir()) {
+		return usage("--output %s: it is a folder; name a file in it", path)
+	}
 	file, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*") // Mode 0600.
 	if err != nil {
 		return fmt.Errorf("output: %w", err)
@@ -292,7 +296,7 @@ func writeWhole(stdout io.Writer, path string, write func(io.Writer) error) erro
 		return errors.Join(err, os.Remove(file.Name()))
 	}
 	if err := os.Rename(file.Name(), path); err != nil {
-		return fmt.Errorf("output: %w", err)
+		return errors.Join(fmt.Errorf("output: %w", err), os.Remove(file.Name()))
 	}
 	return nil
 }

@@ -327,9 +327,12 @@ func (a *App) programs(ctx context.Context, _ nothing) ([]book.Program, error) {
 
 // Loaded is how many entries of a directory were put.
 type Loaded struct {
-	Entries int `json:"entries"`
+	Entries int `json:"entries"` // that were written, or wait to be
+	Known   int `json:"known"`   // that were there already as they are, so that nothing was written
 	// Pending are the proposals of those that a second person has to approve, in order.
 	Pending []string `json:"pending,omitempty"`
+	// Warnings tell of what was taken and does not work as it stands.
+	Warnings []string `json:"warnings,omitempty"`
 }
 
 // loadChunk is how many entries are in the ledger's queue at once.
@@ -378,7 +381,7 @@ func (a *App) load(ctx context.Context, d Directory) (Loaded, error) {
 	}
 	a.log.Info("directory loaded", slog.Int("entries", len(commands)))
 	slices.Sort(pending)
-	return Loaded{Entries: len(commands), Pending: pending}, nil
+	return Loaded{Entries: len(commands), Known: total - len(commands), Pending: pending, Warnings: a.warnings(&d)}, nil
 }
 
 // loadSome puts some entries and counts those that are done. It returns which was
@@ -479,6 +482,9 @@ func (a *App) accounts(ctx context.Context, who Holder) (Accounts, error) {
 		holder.Card, result.Card = a.token(pan), pan.Masked()
 	}
 	got, err := a.projection.Accounts(ctx, holder)
+	if err != nil && who.Card != "" {
+		err = a.elsewhere(string(who.Card), err)
+	}
 	if err != nil && result.Card != "" {
 		err = points.Errorf(points.ReasonOf(err), "card %s: %w", result.Card, err)
 	}
@@ -676,7 +682,12 @@ type Record struct {
 	Amount   points.Amount       `json:"amount,omitempty"`
 	Asked    points.Amount       `json:"asked,omitempty"`    // of a decline
 	Original string              `json:"original,omitempty"` // RRN
-	Postings []Posting           `json:"postings"`
+	// Forwarded: an issuer with a ledger of its own decides it, or a part of it. Reason
+	// says that it was admitted; Told is what the acquirer was told, absent while there
+	// is no answer.
+	Forwarded bool          `json:"forwarded,omitempty"`
+	Told      points.Reason `json:"told,omitempty"`
+	Postings  []Posting     `json:"postings"`
 }
 
 // Posting is one side of a booking: credit positive.

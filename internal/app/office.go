@@ -207,7 +207,7 @@ func (a *App) pending(ctx context.Context, _ nothing) ([]Pending, error) {
 	}
 	for i := range views {
 		v := &views[i]
-		what, err := a.told(&v.Act)
+		what, err := a.inWords(&v.Act)
 		if err != nil {
 			return nil, err
 		}
@@ -216,8 +216,8 @@ func (a *App) pending(ctx context.Context, _ nothing) ([]Pending, error) {
 	return list, nil
 }
 
-// told is an act in words, with all that an approver has to see. No card is in clear.
-func (a *App) told(act *book.Command) (string, error) {
+// inWords is an act in words, with all that an approver has to see. No card is in clear.
+func (a *App) inWords(act *book.Command) (string, error) {
 	switch act.Kind {
 	case book.KindAdjust, book.KindReinstate:
 		holder := fmt.Sprintf("member %d", act.Member)

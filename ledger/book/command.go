@@ -120,8 +120,10 @@ type Command struct {
 	AuthCode    [6]byte // of the original, where the sender quotes it; zero: not checked
 	// Final tells a capture that no other will follow, and an acknowledgement that an
 	// issuer which does not know the original never will. Where the issuer keeps its own
-	// ledger, a void of a capture opens the hold again, and a reversal is of a part, only
-	// if it is set: records from before did neither.
+	// ledger, a void of a capture opens the hold again, and a reversal is of a part or of
+	// what was told (0220), only if it is set: records from before did neither. A refund
+	// of a sale that several programmes paid can be reversed, and a reversal undoes the
+	// void or refund of one, only if it is set, likewise.
 	Final bool
 	// PartialOK lets a redemption take what is there.
 	PartialOK bool
@@ -292,6 +294,9 @@ type Outcome struct {
 	// and there is no answer yet; of one that was Replayed, that has been done. Of a
 	// reversal, the issuer is owed one of Original now. It is not written.
 	Forwarded bool
+	// About is the transaction that the issuer is told of where that is neither Position
+	// nor Original: the sale whose void was reversed. It is not written.
+	About points.Position
 }
 
 // Posting is one side of a booking: credit positive, debit negative.

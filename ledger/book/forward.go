@@ -440,6 +440,7 @@ func (b *Book) lapse(r *remote) error {
 	b.touch(original)
 	if original.voided != r.position {
 		original.returned -= r.asked
+		r.taken(original)
 		if r.function == points.Completion && !r.final {
 			original.returned += r.reduced // That part is with the hold already.
 		}
@@ -570,6 +571,9 @@ func (b *Book) standIn(cmd *Command, r *remote, out *Outcome) (points.Reason, er
 func (b *Book) replace(cmd *Command, r *remote, out *Outcome) {
 	b.touch(r)
 	r.doubtful, r.replaced = false, true
+	if r.tender {
+		r.retold = b.position + 1
+	}
 	r.phase, r.owedAt = RemoteTold, b.postingTime(cmd)
 	out.Forwarded = true
 }

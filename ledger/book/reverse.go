@@ -106,9 +106,9 @@ func (b *Book) reverseKnown(cmd *Command, rec *Record, t *transaction, out *Outc
 	case KindHold, KindIncrement, KindRelease:
 		reason, err = b.reverseHold(rec, out)
 	case KindVoid:
-		reason, err = b.reverseVoid(rec, out)
+		reason, err = b.reverseVoid(cmd, rec, out)
 	case KindRefund:
-		reason, err = b.reverseRefund(rec, out)
+		reason, err = b.reverseRefund(cmd, rec, out)
 	default:
 		return 0, fmt.Errorf("kind %d cannot be reversed", rec.Command.Kind)
 	}
@@ -124,18 +124,13 @@ func (b *Book) reverseKnown(cmd *Command, rec *Record, t *transaction, out *Outc
 
 // reverseRefund takes back what a refund gave, unless its sale was reversed since:
 // then nothing of the sale stands, and what was given back stays given back.
-func (b *Book) reverseRefund(rec *Record, out *Outcome) (points.Reason, error) {
+func (b *Book) reverseRefund(cmd *Command, rec *Record, out *Outcome) (points.Reason, error) {
 	sale, err := b.findTransaction(rec.Outcome.Original)
 	if err != nil || (sale != nil && sale.reversed != 0) {
 		return points.Approved, err
 	}
-	if told, err := b.undoneForGood(rec.Outcome.Original); told || err != nil {
-		return points.NotPermitted, err
-	}
 	if sale != nil && sale.refunded > 0 {
-		// Of a sale that several programmes paid: which of them a later refund was taken
-		// from depends on what had been given back by then.
-		return points.NotPermitted, nil
+		return b.reverseTenderRefund(cmd, rec, sale, out)
 	}
 	out.Amount = rec.Outcome.Amount
 	if reason, err := b.undoPostings(rec, out); err != nil || !reason.Approved() {
@@ -205,7 +200,7 @@ func (b *Book) reverseSale(cmd *Command, rec *Record, t *transaction, out *Outco
 
 // reverseVoid restores the sale that was voided, unless the sale itself was
 // reversed since.
-func (b *Book) reverseVoid(rec *Record, out *Outcome) (points.Reason, error) {
+func (b *Book) reverseVoid(cmd *Command, rec *Record, out *Outcome) (points.Reason, error) {
 	sale, by := rec.Outcome.Original, rec.Outcome.Position
 	t, err := b.findTransaction(sale)
 	if err != nil {
@@ -217,8 +212,8 @@ func (b *Book) reverseVoid(rec *Record, out *Outcome) (points.Reason, error) {
 	if t.reversed != 0 {
 		return points.Approved, nil
 	}
-	if told, err := b.undoneForGood(sale); told || err != nil {
-		return points.NotPermitted, err
+	if far, err := b.findRemote(sale); err != nil || far != nil {
+		return b.reverseTenderVoid(cmd, rec, far, out)
 	}
 	out.Amount = rec.Outcome.Amount
 	sameDay := rec.Outcome.Date == b.date

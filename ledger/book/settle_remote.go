@@ -36,9 +36,11 @@ func (b *Book) acknowledge(cmd *Command, r *remote, out *Outcome) (points.Reason
 	case RemoteTold:
 		b.touch(r)
 		switch {
+		case !cmd.Answer.Approved() && (r.undoneToo() || (r.reversed != 0 && Told(r.function))):
+			return points.Approved, b.lapse(r) // Neither side has it.
 		case !cmd.Answer.Approved():
 			b.queue(r, cmd.Answer)
-		case r.reversed != 0 || r.actual != 0:
+		case r.reversed != 0 || r.actual != 0 || r.undoneToo():
 			b.oweReversal(cmd, r)
 			out.Forwarded = true
 		default:
@@ -50,6 +52,10 @@ func (b *Book) acknowledge(cmd *Command, r *remote, out *Outcome) (points.Reason
 		return points.OriginalClosed, nil
 	}
 }
+
+// undoneToo reports whether r is a leg whose sale has been voided since the issuer was
+// owed the advice that it stands after all.
+func (r *remote) undoneToo() bool { return r.tender && r.voided != 0 }
 
 // owes reports whether r still owes what cmd is about. A late answer, or a reversal of
 // the acquirer's, may have changed that while the issuer's acknowledgement was on its
@@ -137,7 +143,7 @@ func (b *Book) resolve(cmd *Command, r *remote, out *Outcome) (points.Reason, er
 		out.Amount = r.approved
 		b.touch(r)
 		r.actual, r.reducing = 0, 0
-	case r.reversed != 0 || r.actual != 0: // The advice was taken after all; the acquirer reversed it meanwhile.
+	case r.reversed != 0 || r.actual != 0 || r.undoneToo(): // The advice was taken after all; the acquirer reversed it meanwhile.
 		b.oweReversal(cmd, r)
 		out.Forwarded = true
 		return points.Approved, nil
@@ -167,6 +173,14 @@ func (b *Book) restore(r *remote, out *Outcome) (points.Reason, error) {
 	out.Amount = amount
 	b.touch(r)
 	r.booked += moves
+	if r.original != 0 && r.function == points.Refund {
+		original, err := b.needRemote(r.original)
+		if err != nil {
+			return 0, err
+		}
+		b.touch(original)
+		r.taken(original)
+	}
 	if r.actual == 0 {
 		if r.function == points.CompletionVoid {
 			return points.Approved, b.reopenRemote(r)
@@ -211,7 +225,7 @@ func (b *Book) reverseRemote(cmd *Command, r *remote, out *Outcome) (points.Reas
 		return points.OriginalDiffers, nil
 	case cmd.Terminal != points.TerminalID{} && cmd.Terminal != r.terminal:
 		return points.OriginalDiffers, nil
-	case Told(r.function):
+	case Told(r.function) && (!cmd.Final || cmd.Actual != 0):
 		return points.NotPermitted, nil
 	case cmd.Actual != 0 && cmd.Final && r.phase != RemoteOpen:
 		return b.reduceRemote(cmd, r, out)
@@ -375,6 +389,7 @@ type RemoteView struct {
 	Name     RemoteName
 	Actual   points.Amount // what the owed reversal leaves standing; 0: it is of the whole
 
+	Answered points.Position // of the command that has decided what the acquirer was told; 0: none has
 	Reversed points.Position // by which of the acquirer's reversals; 0: not
 	OwedBy   points.Position // RemoteOwed: the command that owes the reversal
 	OwedAt   points.Timestamp
@@ -400,6 +415,13 @@ type RemoteName struct {
 // nameOf returns what the issuer of r knows it by.
 func (b *Book) nameOf(r *remote) (RemoteName, error) {
 	name := RemoteName{r.function, r.position, r.posted}
+	if r.replaced && r.retold != 0 {
+		rec, err := b.record(r.retold)
+		if err != nil {
+			return name, err
+		}
+		return RemoteName{points.OfflineRedeem, r.retold, rec.Outcome.Posted}, nil
+	}
 	if r.answered == 0 || (r.function != points.Redeem && r.function != points.Earn) {
 		return name, nil
 	}
@@ -432,7 +454,7 @@ func (b *Book) Remote(position points.Position) (view RemoteView, ok bool, err e
 	view = RemoteView{
 		Position: r.position, Phase: r.phase, Function: r.function, Issuer: r.issuer, Acquirer: r.acquirer, Merchant: r.merchant,
 		Terminal: r.terminal, Program: r.program, Card: r.card, Asked: r.asked, Approved: r.approved, Booked: r.booked, Posted: r.posted,
-		Partial: r.partial, Reversed: r.reversed, OwedBy: r.owedBy, OwedAt: r.owedAt, Refusal: r.refusal, Advice: r.before == RemoteTold,
+		Partial: r.partial, Answered: r.answered, Reversed: r.reversed, OwedBy: r.owedBy, OwedAt: r.owedAt, Refusal: r.refusal, Advice: r.before == RemoteTold,
 		AuthCode: r.authCode, Original: r.original, Unasked: r.answered == r.position,
 	}
 	if !r.doubtful {

@@ -322,8 +322,12 @@ func (b *Book) reopenLegs(rec *Record) error {
 
 // recountLegs counts a sale for the date's limits again, whose void was reversed.
 func (b *Book) recountLegs(sale *Record) error {
-	for i := range sale.Outcome.Legs {
-		leg := &sale.Outcome.Legs[i]
+	legs, err := b.legsHere(&sale.Outcome)
+	if err != nil {
+		return err
+	}
+	for i := range legs {
+		leg := &legs[i]
 		a, err := b.needAccount(AccountKey{MemberAccount, leg.Program, uint64(sale.Outcome.Member)})
 		if err != nil {
 			return err

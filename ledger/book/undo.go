@@ -196,7 +196,7 @@ func (b *Book) refund(cmd *Command, out *Outcome) (points.Reason, error) {
 	}
 	out.Amount = cmd.Amount
 	if len(sale.Legs) > 0 {
-		return b.giveBackTender(cmd, rec, t, cmd.Amount, out)
+		return b.refundTender(cmd, rec, t, out)
 	}
 	return b.giveBackSale(a, rec, t, cmd.Amount, out)
 }

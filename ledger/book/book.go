@@ -54,6 +54,7 @@ type Book struct {
 	cardDays     cache[cardDayKey, cardDay, *cardDay]
 	batches      cache[batchesKey, batches, *batches]
 	unfinished   unfinished
+	risk         risk
 
 	dirty      []entity // changed since the last BeginCheckpoint
 	sum        sum      // of the hashes of all entities that are neither dirty nor frozen
@@ -196,7 +197,7 @@ func (b *Book) open() error {
 		b.byIdentity[e.entry.identity()] = e
 		b.live.set(&e.entry)
 	}
-	return b.loadTickets()
+	return errors.Join(b.loadTickets(), b.loadRisk())
 }
 
 // Err returns the fault that stopped the book, if one did.
@@ -257,6 +258,7 @@ func (b *Book) apply(cmd *Command, out *Outcome) error {
 		return nil
 	}
 	b.begin()
+	b.risk.now = b.postingTime(cmd)
 	reason, err := b.carryOut(cmd, out, keyed)
 	if err != nil {
 		return err
@@ -266,12 +268,18 @@ func (b *Book) apply(cmd *Command, out *Outcome) error {
 		if err := errors.Join(b.register(), b.counted(cmd, out)); err != nil {
 			return err
 		}
+		b.tallyRisk()
 	} else {
 		b.rollBack(out)
 	}
 	b.showBalances(out)
-	if !reason.Approved() && !keyed {
-		return nil
+	if !reason.Approved() {
+		if !keyed {
+			return nil
+		}
+		if err := b.countAttempt(cmd, out); err != nil {
+			return err
+		}
 	}
 	b.position++
 	out.Position = b.position
@@ -441,6 +449,7 @@ func (b *Book) begin() {
 	b.undo.opened = b.undo.opened[:0]
 	b.undo.totals = b.undo.totals[:0]
 	b.fresh = b.fresh[:0]
+	b.risk.pending = b.risk.pending[:0]
 }
 
 // change says that a is about to change in the current command.

@@ -30,6 +30,8 @@ func (e *Entry) identity() identity {
 		return identity{entryTerminal, 0, string(e.Terminal.ID[:])}
 	case e.Route != nil:
 		return identity{entryRoute, uint64(e.Route.Only), e.Route.Prefix}
+	case e.Risk != nil:
+		return identity{entryRisk, 0, ""}
 	default:
 		return identity{}
 	}
@@ -70,16 +72,20 @@ func (r *Registry) set(e *Entry) {
 		} else {
 			r.Routes = slices.Insert(r.Routes, i, e.Route)
 		}
+	case e.Risk != nil:
+		r.Risk = e.Risk
 	}
 }
 
 // put writes one entry of reference data.
-func (b *Book) put(cmd *Command, _ *Outcome) (points.Reason, error) {
+func (b *Book) put(cmd *Command, out *Outcome) (points.Reason, error) {
 	switch e := &cmd.Entry; {
 	case e.Member != nil:
 		return b.putMember(e.Member)
 	case e.Card != nil:
 		return b.putCard(e.Card)
+	case e.Risk != nil:
+		return b.putRisk(cmd, out), nil
 	default:
 		if err := b.validEntry(e); err != nil {
 			return points.ReasonOf(err), nil
@@ -132,6 +138,8 @@ func (e *Entry) clone() Entry {
 		v := *e.Route
 		v.Links = slices.Clone(v.Links)
 		c.Route = &v
+	case e.Risk != nil:
+		c.Risk = e.Risk.clone()
 	}
 	return c
 }
@@ -166,6 +174,8 @@ func (b *Book) validEntry(e *Entry) error {
 		return b.validTerminal(e.Terminal)
 	case e.Route != nil:
 		return b.validRoute(e.Route)
+	case e.Risk != nil:
+		return b.validRisk(e.Risk)
 	default:
 		return points.Errorf(points.FormatError, "an entry of no kind")
 	}
@@ -403,7 +413,9 @@ func (b *Book) putCard(v *Card) (points.Reason, error) {
 		return points.AlreadyExists, nil // a card number is never given to somebody else
 	}
 	b.touch(c)
+	since := c.Since
 	c.Card = *v
+	c.Since = since
 	return points.Approved, nil
 }
 

@@ -75,8 +75,10 @@ const (
 	hasItems
 	hasParameters
 	hasAsk
+	hasEntryMode
+	hasPIN
 
-	commandMask = hasAsk<<1 - 1
+	commandMask = hasPIN<<1 - 1
 )
 
 // AppendRecord appends the journal record of cmd and out to dst. Out.Replayed is
@@ -164,6 +166,8 @@ func (c *Command) mask() uint64 {
 	set(hasItems, len(c.Items) > 0)
 	set(hasParameters, c.Parameters != 0)
 	set(hasAsk, c.Ask)
+	set(hasEntryMode, c.EntryMode != 0)
+	set(hasPIN, c.PIN)
 	return m
 }
 
@@ -304,7 +308,7 @@ func appendRareFields(dst []byte, c *Command, m uint64) []byte {
 	return dst
 }
 
-// appendBatchFields writes what is about a terminal's batch.
+// appendBatchFields writes what is about a terminal's batch, and what came later.
 func appendBatchFields(dst []byte, c *Command, m uint64) []byte {
 	if m&hasBatch != 0 {
 		dst = binary.AppendUvarint(dst, uint64(c.Batch))
@@ -317,6 +321,9 @@ func appendBatchFields(dst []byte, c *Command, m uint64) []byte {
 	}
 	if m&hasParameters != 0 {
 		dst = binary.AppendUvarint(dst, uint64(c.Parameters))
+	}
+	if m&hasEntryMode != 0 {
+		dst = binary.AppendUvarint(dst, uint64(c.EntryMode))
 	}
 	return dst
 }
@@ -372,6 +379,7 @@ func decodeCommand(r *reader, c *Command, groups bool) {
 	c.Final = m&hasFinal != 0
 	c.PartialOK = m&hasPartialOK != 0
 	c.Ask = m&hasAsk != 0
+	c.PIN = m&hasPIN != 0
 	if m >= hasToCard {
 		decodeRareFields(r, c, m)
 	}
@@ -459,6 +467,9 @@ func decodeBatchFields(r *reader, c *Command, m uint64) {
 	if m&hasParameters != 0 {
 		c.Parameters = r.uint32()
 	}
+	if m&hasEntryMode != 0 {
+		c.EntryMode = r.uint16()
+	}
 }
 
 // Bits of an outcome's mask. Position, reason and date are always there.
@@ -482,8 +493,9 @@ const (
 	outTally
 	outUnequal
 	outParameters
+	outRisk
 
-	outcomeMask = outParameters<<1 - 1
+	outcomeMask = outRisk<<1 - 1
 )
 
 func (o *Outcome) mask() uint64 {
@@ -512,6 +524,7 @@ func (o *Outcome) mask() uint64 {
 	set(outTally, o.Tally != Tally{})
 	set(outUnequal, o.Unequal)
 	set(outParameters, o.Parameters != 0)
+	set(outRisk, o.Risk != Decision{})
 	return m
 }
 
@@ -576,6 +589,9 @@ func appendOutcome(dst []byte, o *Outcome, at points.Timestamp) []byte {
 	}
 	if m&outParameters != 0 {
 		dst = binary.AppendUvarint(dst, uint64(o.Parameters))
+	}
+	if m&outRisk != 0 {
+		dst = appendDecision(dst, o.Risk)
 	}
 	return dst
 }
@@ -680,6 +696,9 @@ func decodeOutcome(r *reader, o *Outcome, at points.Timestamp) {
 	o.Unequal = m&outUnequal != 0
 	if m&outParameters != 0 {
 		o.Parameters = r.uint32()
+	}
+	if m&outRisk != 0 {
+		o.Risk = decodeDecision(r)
 	}
 }
 

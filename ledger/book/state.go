@@ -20,6 +20,8 @@ const (
 	stateTicket
 	stateCardDay
 	stateBatches
+	stateRisk
+	stateParty
 )
 
 const stateVersion = 1

@@ -177,6 +177,7 @@ func (b *Book) Registry() *Registry {
 			Merchants: maps.Clone(b.live.Merchants),
 			Terminals: maps.Clone(b.live.Terminals),
 			Routes:    slices.Clone(b.live.Routes),
+			Risk:      b.live.Risk,
 		}
 	}
 	return b.published

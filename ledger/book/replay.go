@@ -157,7 +157,7 @@ func (b *Book) admittedThen(cmd *Command, out *Outcome) (s subject, ok bool, err
 func (b *Book) unmovedThen(rec *Record, out *Outcome) (reason points.Reason, err error) {
 	then := &rec.Outcome
 	out.Member, out.Program, out.Issuer = then.Member, then.Program, then.Issuer
-	out.Others = append(out.Others, then.Others...)
+	out.Others, out.Risk = append(out.Others, then.Others...), then.Risk
 	b.shown, err = b.shownThen(rec)
 	return then.Reason, err
 }

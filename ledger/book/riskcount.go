@@ -214,25 +214,40 @@ func (b *Book) weigh(r *RiskRule, d *deal, program points.ProgramID, amount poin
 		side = earned
 	}
 	slot := r.Window.slot(d.at, d.date)
-	p := b.risk.find(key)
+	p := b.risk.judged(key)
 	b.risk.pending = append(b.risk.pending, pending{key: key, party: p, serial: r.serial, slot: slot, count: 1, side: side, amount: amount})
 	if side == earned {
 		return false
 	}
-	sum, count := b.risk.inWindow(p, r, 0, slot)
-	switch r.Measure {
-	case CountOf:
-		return count+1 > uint64(r.Limit) //nolint:gosec // never below zero.
-	case LoopCount:
-		gained, _ := b.risk.inWindow(p, r, earned, slot)
-		return gained > 0 && count+1 > uint64(r.Limit) //nolint:gosec // as above.
-	case LoopShare:
-		gained, _ := b.risk.inWindow(p, r, earned, slot)
-		most, _, ok := gained.MulRat(uint64(r.Limit), 100) //nolint:gosec // as above.
-		return gained > 0 && ok && saturated(sum, amount) > most
-	default:
-		return saturated(sum, amount) > r.Limit
+	if r.Measure.loop() {
+		return b.risk.loops(p, r, slot, amount)
 	}
+	sum, count := b.risk.inWindow(p, r, 0, 0, slot)
+	if r.Measure == CountOf {
+		return count+1 > uint64(r.Limit) //nolint:gosec // never below zero.
+	}
+	return saturated(sum, amount) > r.Limit
+}
+
+// loops reports whether spending amount is above a limit on loops. In a rolling window,
+// what was spent before the part in which something was first earned is no loop.
+func (k *risk) loops(p *party, r *RiskRule, slot uint32, amount points.Amount) bool {
+	first, found := uint32(math.MaxUint32), false
+	k.each(p, r, earned, 0, slot, func(part *windowPart) {
+		if part.amount > 0 {
+			first, found = min(first, part.slot), true
+		}
+	})
+	if !found {
+		return false
+	}
+	gained, _ := k.inWindow(p, r, earned, 0, slot)
+	spent, count := k.inWindow(p, r, 0, first, slot)
+	if r.Measure == LoopCount {
+		return count+1 > uint64(r.Limit) //nolint:gosec // never below zero.
+	}
+	most, _, ok := gained.MulRat(uint64(r.Limit), 100) //nolint:gosec // as above.
+	return ok && saturated(spent, amount) > most
 }
 
 // party is for whom d counts; ok is false when it names nobody of the kind.
@@ -266,24 +281,43 @@ func (d *deal) party(per Per, program points.ProgramID) (key partyKey, ok bool) 
 
 func (k *risk) find(key partyKey) *party { return k.at[key] }
 
-// inWindow is what r has counted for p in the window that ends in slot. Who may have been
-// among those that share a counter is held to that too.
-func (k *risk) inWindow(p *party, r *RiskRule, side uint8, slot uint32) (sum points.Amount, count uint64) {
-	add := func(parts []windowPart) {
-		for i := range parts {
-			part := &parts[i]
-			if part.serial == r.serial && part.side == side && r.Window.reaches(part.slot, slot) {
-				sum, count = saturated(sum, part.amount), count+uint64(part.count)
+// judged is find for the transaction that is judged: what one rule has found, another one
+// need not look for.
+func (k *risk) judged(key partyKey) *party {
+	for i := range k.pending {
+		if other := &k.pending[i]; other.key.per == key.per && other.key.program == key.program {
+			return other.party
+		}
+	}
+	return k.find(key)
+}
+
+// inWindow is what r has counted for p in the window that ends in slot, from part from on.
+func (k *risk) inWindow(p *party, r *RiskRule, side uint8, from, slot uint32) (sum points.Amount, count uint64) {
+	k.each(p, r, side, from, slot, func(part *windowPart) {
+		sum, count = saturated(sum, part.amount), count+uint64(part.count)
+	})
+	return sum, count
+}
+
+// each calls visit with the parts of a window. Who may have been among those that share a
+// counter is held to that too.
+func (k *risk) each(p *party, r *RiskRule, side uint8, from, slot uint32, visit func(*windowPart)) {
+	parts := [2][]windowPart{}
+	if p != nil {
+		parts[0] = p.parts
+	}
+	if k.root != nil && (p == nil || p.late) {
+		parts[1] = k.root.shared
+	}
+	for _, list := range parts {
+		for i := range list {
+			part := &list[i]
+			if part.serial == r.serial && part.side == side && part.slot >= from && r.Window.reaches(part.slot, slot) {
+				visit(part)
 			}
 		}
 	}
-	if p != nil {
-		add(p.parts)
-	}
-	if k.root != nil && len(k.root.shared) > 0 && (p == nil || p.late) {
-		add(k.root.shared)
-	}
-	return sum, count
 }
 
 // tallyRisk counts what was noted of a command that is approved.

@@ -214,6 +214,10 @@ func (s *teller) command(t *testing.T, words []string) book.Command {
 			cmd.Final = true
 		case "partial":
 			cmd.PartialOK = true
+		case "pin":
+			cmd.PIN = true
+		case "entry":
+			cmd.EntryMode = uint16(n)
 		case "expires":
 			cmd.ExpiresOn = date
 		case "active":

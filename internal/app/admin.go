@@ -68,6 +68,10 @@ func (a *App) adminHandler(stopping context.Context) http.Handler {
 	mux.HandleFunc("POST /v1/backup", lasting(stopping, answer(a.backup)))
 	mux.HandleFunc("POST /v1/prove", lasting(stopping, a.prove))
 	mux.HandleFunc("POST /v1/export", lasting(stopping, a.export))
+	mux.HandleFunc("GET /v1/risk", answer(a.risk))
+	mux.HandleFunc("POST /v1/risk", bounded(maxRiskRules, answer(a.setRisk)))
+	mux.HandleFunc("POST /v1/risk/test", bounded(maxRiskRules, lasting(stopping, answer(a.tryRisk))))
+	mux.HandleFunc("POST /v1/risk/flags", lasting(stopping, answer(a.riskFlags)))
 	mux.HandleFunc("POST /v1/statement", answer(a.statement))
 	mux.HandleFunc("POST /v1/find", answer(a.find))
 	mux.HandleFunc("POST /v1/detail", answer(a.detail))
@@ -313,6 +317,9 @@ func (a *App) loadSome(ctx context.Context, commands []named, done *int) (refuse
 	for i := range commands {
 		c := &commands[i]
 		c.cmd.At = now
+		if card := c.cmd.Entry.Card; card != nil {
+			card.Since = now // The ledger keeps that of the first time.
+		}
 		a.ledger.Submit(&c.cmd, func(out *book.Outcome) { outcomes <- outcome{i, out.Reason} })
 	}
 	refused = -1
@@ -576,6 +583,7 @@ type Record struct {
 	Asked    points.Amount       `json:"asked,omitempty"`    // of a decline
 	Original string              `json:"original,omitempty"` // RRN
 	Postings []Posting           `json:"postings"`
+	Risk     *RiskSaid           `json:"risk,omitempty"` // what the rules on risk had to say
 }
 
 // Posting is one side of a booking: credit positive.
@@ -611,6 +619,7 @@ func recordFor(key *certs.CardKey, rec *book.Record) Record {
 	if !out.Reason.Approved() {
 		r.Asked = cmd.Amount
 	}
+	r.Risk = riskSaid(out.Risk)
 	if cmd.Key.STAN != 0 {
 		r.STAN = cmd.Key.STAN.String()
 	}

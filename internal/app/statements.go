@@ -205,7 +205,7 @@ func (a *App) find(ctx context.Context, q FindQuery) (Found, error) {
 	for i := range got.Records {
 		f.Records = append(f.Records, recordFor(a.key, &got.Records[i]))
 	}
-	return f, nil
+	return f, a.nameRules(ctx, saidIn(f.Records))
 }
 
 // Detail is all that the journal tells of one record: beside what [Record] has,
@@ -240,7 +240,7 @@ type LotMove struct {
 	Held      bool                `json:"held,omitempty"`
 }
 
-func (a *App) detail(_ context.Context, l Lookup) (Detail, error) {
+func (a *App) detail(ctx context.Context, l Lookup) (Detail, error) {
 	position, err := points.ParseRRN(l.RRN)
 	if err != nil {
 		return Detail{}, err
@@ -249,7 +249,11 @@ func (a *App) detail(_ context.Context, l Lookup) (Detail, error) {
 	if err != nil {
 		return Detail{}, err
 	}
-	return detailFor(a.key, &rec)
+	d, err := detailFor(a.key, &rec)
+	if err != nil {
+		return d, err
+	}
+	return d, a.nameRules(ctx, []*RiskSaid{d.Risk})
 }
 
 // detailFor tells all of a record; without a key no card.
@@ -284,7 +288,7 @@ func putOf(e *book.Entry) (map[string]json.RawMessage, error) {
 	put := make(map[string]json.RawMessage, 1)
 	for what, entry := range map[string]any{
 		"issuer": e.Issuer, "acquirer": e.Acquirer, "programme": e.Program, "merchant": e.Merchant,
-		"terminal": e.Terminal, "route": e.Route, "member": e.Member, "card": e.Card,
+		"terminal": e.Terminal, "route": e.Route, "member": e.Member, "card": e.Card, "risk": e.Risk,
 	} {
 		text, err := json.Marshal(entry)
 		if err != nil {

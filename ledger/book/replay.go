@@ -21,6 +21,9 @@ func (b *Book) Replay(rec *Record) error {
 	if err != nil {
 		return err
 	}
+	if b.risk.rehearsed {
+		b.replay.out.Risk = rec.Outcome.Risk
+	}
 	if field := b.replay.out.differs(&rec.Outcome); field != "" {
 		b.fault = fmt.Errorf("book: I9: replay of position %d (kind %d) differs from the journal in %s", rec.Outcome.Position, rec.Command.Kind, field)
 		return b.fault

@@ -47,12 +47,13 @@ type risk struct {
 	parties []*party    // by ordinal
 	at      map[partyKey]*party
 
-	now     points.Timestamp // posting time of the current command
-	deal    deal             // what is judged
-	pending []pending        // what will count when it is approved
-	group   bool             // members of a group are carried out
-	only    bool             // rules count and do not decide (see Rehearse)
-	rec     Record           // of what is given back
+	now       points.Timestamp // posting time of the current command
+	deal      deal             // what is judged
+	pending   []pending        // what will count when it is approved
+	group     bool             // members of a group are carried out
+	only      bool             // rules count and do not decide (see Rehearse)
+	rehearsed bool             // rules are in force that no command has put
+	rec       Record           // of what is given back
 }
 
 // pending is what a transaction adds for one rule.
@@ -142,7 +143,7 @@ func (b *Book) judgeDeal(d *deal, out *Outcome) (points.Reason, error) {
 		case r.Action == AskPIN && d.pin:
 		default:
 			out.Risk.Version, out.Risk.Rule = b.live.Risk.Version, uint8(i+1) //nolint:gosec // at most MaxRiskRules.
-			return r.reason(), nil
+			return r.Declines(), nil
 		}
 	}
 	return points.Approved, nil
@@ -614,6 +615,25 @@ func (b *Book) loadRisk() error {
 	}
 	return nil
 }
+
+// Rehearse puts rules in force in a book that is a copy, whose journal nobody keeps: they
+// count, and decide nothing until [Book.Decide]. From then on no command puts others.
+func (b *Book) Rehearse(set *RiskRules) error {
+	if err := CheckRiskRules(set); err != nil {
+		return err
+	}
+	b.live.Risk = set.clone()
+	for i := range b.live.Risk.Rules {
+		b.live.Risk.Rules[i].serial = uint32(i + 1) //nolint:gosec // at most MaxRiskRules.
+	}
+	b.risk.only, b.risk.rehearsed = true, true
+	b.riskRoot().serial = MaxRiskRules
+	b.compileRisk()
+	return nil
+}
+
+// Decide lets rehearsed rules decide.
+func (b *Book) Decide() { b.risk.only = false }
 
 // RiskView is what is counted at the moment.
 type RiskView struct {

@@ -223,7 +223,9 @@ func (p Per) MarshalText() ([]byte, error) { return []byte(p.String()), nil }
 
 // UnmarshalText reads what MarshalText wrote.
 func (p *Per) UnmarshalText(text []byte) error {
-	*p = 0
+	if *p = 0; len(text) == 0 {
+		return nil // A rule on single transactions is for nobody.
+	}
 	for name := range strings.SplitSeq(string(text), "+") {
 		i := slices.Index(perNames[:], strings.TrimSpace(name))
 		if i < 0 {

@@ -35,6 +35,8 @@
 //	I11 Posting times strictly increase. What falls due happens in due order, by a
 //	    command; that it is late makes nothing usable that is over.
 //	I12 Business dates only grow; a date is the positions between two cut-overs.
+//	I13 No window of a rule on risk holds more than its limit because of what the rule
+//	    could decline; what is undone is given back to it once, where it was counted.
 //
 // # A hold
 //

@@ -139,6 +139,8 @@ func difference(recorded, again *book.Outcome) (field string, found, expected an
 		return "lots", r.Lots, a.Lots
 	case !slices.Equal(r.Others, a.Others):
 		return "other balances", r.Others, a.Others
+	case r.Risk != a.Risk:
+		return "decision of the rules on risk", r.Risk, a.Risk
 	case r.Answer != a.Answer:
 		return "answer", r.Answer, a.Answer
 	case r.Batch != a.Batch || r.More != a.More:

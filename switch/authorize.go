@@ -18,6 +18,7 @@ func (s *Switch) command(x *exchange, acceptor router.Acceptor) points.Reason {
 	cmd.Amount = req.Amount
 	cmd.Program = program(x.table, req, acceptor)
 	cmd.Chosen = req.Program == 0
+	cmd.EntryMode, cmd.PIN = req.EntryMode, req.PINLen > 0
 	cmd.PartialOK = req.PartialOK && req.Function == points.Redeem
 	s.opts.CardKey.Token(&cmd.Card, req.PAN)
 	s.opts.CardKey.Token(&cmd.ToCard, req.TargetPAN)

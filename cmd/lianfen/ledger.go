@@ -232,6 +232,10 @@ func detailTable(d app.Detail, units scales, zone *time.Location) *table {
 	t.row("RRN", fmt.Sprintf("%s, authorisation code %s", d.RRN, d.AuthCode))
 	t.row("what", languages()[english].what(d.Kind, d.Function))
 	t.row("outcome", outcomeOf(&d))
+	if d.Risk != nil {
+		t.row("rules on risk", d.Risk.English())
+		t.row("风险规则", d.Risk.Chinese())
+	}
 	t.row("posted", localTime(d.Posted, zone))
 	t.row("business date", d.Date)
 	if d.Terminal != (points.TerminalID{}) {
@@ -382,7 +386,7 @@ func printFound(cmd *cobra.Command, f app.Found, units scales, zone *time.Locati
 		return say(cmd, "No such record%s.", behind(f.Reach))
 	}
 	said := languages()[english]
-	s := newSheet("RRN", "DATE", "POSTED", "WHAT", "MERCHANT", "TERMINAL", "STAN", "CARD", "PROGRAMME", ">AMOUNT", "OUTCOME")
+	s := newSheet("RRN", "DATE", "POSTED", "WHAT", "MERCHANT", "TERMINAL", "STAN", "CARD", "PROGRAMME", ">AMOUNT", "OUTCOME", "RULES ON RISK")
 	for _, r := range f.Records {
 		outcome := r.Reason.String()
 		switch {
@@ -392,7 +396,7 @@ func printFound(cmd *cobra.Command, f app.Found, units scales, zone *time.Locati
 			outcome = r.Told.String()
 		}
 		s.row(r.RRN, r.Date, clockTime(r.Posted, zone), said.what(r.Kind, r.Function), r.Merchant, r.Terminal, r.STAN, r.Card, number(r.Program),
-			units.amount(r.Program, cmp.Or(r.Asked, r.Amount)), outcome)
+			units.amount(r.Program, cmp.Or(r.Asked, r.Amount)), outcome, r.Risk.English())
 	}
 	if err := s.write(cmd.OutOrStdout()); err != nil {
 		return err

@@ -92,6 +92,10 @@ func (a *App) doors(stopping context.Context) []door {
 		{"POST /v1/backup", enter, a.noted("backup", lasting(stopping, answer(a.backup)))},
 		{"POST /v1/prove", look, lasting(stopping, a.prove)},
 		{"POST /v1/export", enter, a.noted("export", lasting(stopping, a.export))},
+		{"GET /v1/risk", look, answer(a.risk)},
+		{"POST /v1/risk", enter, bounded(maxRiskRules, answer(a.setRisk))},
+		{"POST /v1/risk/test", look, bounded(maxRiskRules, lasting(stopping, answer(a.tryRisk)))},
+		{"POST /v1/risk/flags", look, lasting(stopping, answer(a.riskFlags))},
 		{"POST /v1/statement", look, answer(a.statement)},
 		{"POST /v1/find", look, answer(a.find)},
 		{"POST /v1/detail", look, answer(a.detail)},
@@ -397,6 +401,9 @@ func (a *App) loadSome(ctx context.Context, commands []named, done *int, pending
 	for i := range commands {
 		c := &commands[i]
 		c.cmd.At = now
+		if card := c.cmd.Entry.Card; card != nil {
+			card.Since = now // The ledger keeps that of the first time.
+		}
 		a.ledger.Submit(&c.cmd, func(out *book.Outcome) { outcomes <- outcome{i, out.Reason, out.Position} })
 	}
 	refused = -1
@@ -688,6 +695,7 @@ type Record struct {
 	Forwarded bool          `json:"forwarded,omitempty"`
 	Told      points.Reason `json:"told,omitempty"`
 	Postings  []Posting     `json:"postings"`
+	Risk      *RiskSaid     `json:"risk,omitempty"` // what the rules on risk had to say
 }
 
 // Posting is one side of a booking: credit positive.
@@ -723,6 +731,7 @@ func recordFor(key *certs.CardKey, rec *book.Record) Record {
 	if !out.Reason.Approved() {
 		r.Asked = cmd.Amount
 	}
+	r.Risk = riskSaid(out.Risk)
 	if cmd.Key.STAN != 0 {
 		r.STAN = cmd.Key.STAN.String()
 	}

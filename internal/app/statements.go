@@ -206,7 +206,10 @@ func (a *App) find(ctx context.Context, q FindQuery) (Found, error) {
 	for i := range got.Records {
 		f.Records = append(f.Records, recordFor(a.key, &got.Records[i]))
 	}
-	return f, a.told(ctx, got.Records, f.Records)
+	if err := a.told(ctx, got.Records, f.Records); err != nil {
+		return f, err
+	}
+	return f, a.nameRules(ctx, saidIn(f.Records))
 }
 
 // Detail is all that the journal tells of one record: beside what [Record] has,
@@ -280,7 +283,10 @@ func (a *App) detail(ctx context.Context, l Lookup) (Detail, error) {
 	if d.Story != nil && decidedElsewhere(&rec) {
 		d.Forwarded, d.Told = true, d.Story.Told
 	}
-	return d, err
+	if err != nil {
+		return d, err
+	}
+	return d, a.nameRules(ctx, []*RiskSaid{d.Risk})
 }
 
 // saleUnit is the amount of a record that undoes, in the end, a sale that several
@@ -360,7 +366,7 @@ func putOf(e *book.Entry) (map[string]json.RawMessage, error) {
 	for what, entry := range map[string]any{
 		"issuer": e.Issuer, "acquirer": e.Acquirer, "programme": e.Program, "merchant": e.Merchant,
 		"terminal": e.Terminal, "route": e.Route, "member": e.Member, "card": e.Card,
-		"operator": e.Operator, "policy": e.Policy,
+		"operator": e.Operator, "policy": e.Policy, "risk": e.Risk,
 	} {
 		text, err := json.Marshal(entry)
 		if err != nil {

@@ -56,6 +56,7 @@ type Book struct {
 	unfinished   unfinished
 	office       office
 	approved     *Command // the act that the current command approves
+	risk         risk
 
 	dirty      []entity // changed since the last BeginCheckpoint
 	sum        sum      // of the hashes of all entities that are neither dirty nor frozen
@@ -198,7 +199,7 @@ func (b *Book) open() error {
 		b.byIdentity[e.entry.identity()] = e
 		b.live.set(&e.entry)
 	}
-	if err := b.loadTickets(); err != nil {
+	if err := errors.Join(b.loadTickets(), b.loadRisk()); err != nil {
 		return err
 	}
 	_, err = b.load(&b.office)
@@ -263,6 +264,7 @@ func (b *Book) apply(cmd *Command, out *Outcome) error {
 		return err
 	}
 	b.begin()
+	b.risk.now = b.postingTime(cmd)
 	reason, err := b.carryOut(cmd, out, keyed)
 	if err != nil {
 		return err
@@ -272,12 +274,18 @@ func (b *Book) apply(cmd *Command, out *Outcome) error {
 		if err := errors.Join(b.register(), b.counted(cmd, out)); err != nil {
 			return err
 		}
+		b.tallyRisk()
 	} else {
 		b.rollBack(out)
 	}
 	b.showBalances(out)
-	if !reason.Approved() && !keyed {
-		return nil
+	if !reason.Approved() {
+		if !keyed {
+			return nil
+		}
+		if err := b.countAttempt(cmd, out); err != nil {
+			return err
+		}
 	}
 	b.position++
 	out.Position = b.position
@@ -452,6 +460,7 @@ func (b *Book) begin() {
 	b.undo.opened = b.undo.opened[:0]
 	b.undo.totals = b.undo.totals[:0]
 	b.fresh = b.fresh[:0]
+	b.risk.pending = b.risk.pending[:0]
 }
 
 // change says that a is about to change in the current command.

@@ -200,6 +200,10 @@ type Command struct {
 
 	// Act is what a note is of.
 	Act Act
+	// EntryMode is how the card was read and whether a PIN could be entered (DE22), and PIN
+	// tells that one came with the request. They are for the rules on risk.
+	EntryMode uint16
+	PIN       bool
 }
 
 // Freeze is what an account, member or card may not do.
@@ -286,6 +290,9 @@ type Outcome struct {
 	Tally      Tally  // close: what was counted here
 	Unequal    bool   // close: the sender's totals are others
 	Parameters uint32 // sign-on, download: check value of the parameters that the terminal has; 0: none
+
+	// Risk is what the rules on risk had to say.
+	Risk Decision
 
 	// Replayed: the key was known, this is its first answer again, and nothing
 	// was written.

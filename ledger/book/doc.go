@@ -53,6 +53,8 @@
 //	    for two persons, an active approver who is somebody else, too.
 //	I17 A one-time code is taken once, and while an operator is locked out nobody signs
 //	    in by that name. Credentials are set by the person alone, who was invited.
+//	I18 No window of a rule on risk holds more than its limit because of what the rule
+//	    could decline; what is undone is given back to it once, where it was counted.
 //
 // # A hold
 //

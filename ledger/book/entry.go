@@ -14,6 +14,7 @@ type Entry struct {
 	Card     *Card
 	Operator *Operator
 	Policy   *Policy
+	Risk     *RiskRules
 }
 
 // Status is whether a participant, terminal, member or card takes part.
@@ -150,6 +151,8 @@ type Card struct {
 	Member points.MemberID  `json:"member"`
 	Expiry uint32           `json:"expiry,omitempty"` // YYMM; 0: none
 	Status Status           `json:"status"`
+	// Since is when the card was first put, which later puts do not change; 0: nobody knows.
+	Since points.Timestamp `json:"since,omitempty"`
 }
 
 // Registry is the reference data at one moment. A registry that was handed out
@@ -165,4 +168,5 @@ type Registry struct {
 	Routes    []*Route // ascending by prefix, then programme
 	Operators map[string]*Operator
 	Policy    Policy
+	Risk      *RiskRules // in force; nil: none were ever set
 }

@@ -296,6 +296,8 @@ func (b *Book) settle(cmd *Command, out *Outcome) (points.Reason, error) {
 func (b *Book) group(cmd *Command, out *Outcome) (points.Reason, error) {
 	var first Outcome
 	var shown *account
+	b.risk.group = true
+	defer func() { b.risk.group = false }()
 	for i := range cmd.Group {
 		switch cmd.Group[i].Kind {
 		case KindOpen, KindEarn, KindRedeem, KindTransfer, KindAdjust:

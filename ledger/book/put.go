@@ -34,6 +34,8 @@ func (e *Entry) identity() identity {
 		return identity{entryOperator, 0, e.Operator.Name}
 	case e.Policy != nil:
 		return identity{entryPolicy, 0, ""}
+	case e.Risk != nil:
+		return identity{entryRisk, 0, ""}
 	default:
 		return identity{}
 	}
@@ -80,11 +82,13 @@ func (r *Registry) set(e *Entry) {
 		} else {
 			r.Routes = slices.Insert(r.Routes, i, e.Route)
 		}
+	case e.Risk != nil:
+		r.Risk = e.Risk
 	}
 }
 
 // put writes one entry of reference data.
-func (b *Book) put(cmd *Command, _ *Outcome) (points.Reason, error) {
+func (b *Book) put(cmd *Command, out *Outcome) (points.Reason, error) {
 	switch e := &cmd.Entry; {
 	case e.Member != nil:
 		return b.putMember(e.Member)
@@ -92,6 +96,8 @@ func (b *Book) put(cmd *Command, _ *Outcome) (points.Reason, error) {
 		return b.putCard(e.Card)
 	case e.Operator != nil:
 		return b.putOperator(cmd), nil
+	case e.Risk != nil:
+		return b.putRisk(cmd, out), nil
 	default:
 		if err := b.validEntry(e); err != nil {
 			return points.ReasonOf(err), nil
@@ -150,6 +156,8 @@ func (e *Entry) clone() Entry {
 	case e.Policy != nil:
 		v := *e.Policy
 		c.Policy = &v
+	case e.Risk != nil:
+		c.Risk = e.Risk.clone()
 	}
 	return c
 }
@@ -188,6 +196,8 @@ func (b *Book) validEntry(e *Entry) error {
 		return b.validOperator(e.Operator)
 	case e.Policy != nil:
 		return b.validPolicy(e.Policy)
+	case e.Risk != nil:
+		return b.validRisk(e.Risk)
 	default:
 		return points.Errorf(points.FormatError, "an entry of no kind")
 	}
@@ -425,7 +435,9 @@ func (b *Book) putCard(v *Card) (points.Reason, error) {
 		return points.AlreadyExists, nil // a card number is never given to somebody else
 	}
 	b.touch(c)
+	since := c.Since
 	c.Card = *v
+	c.Since = since
 	return points.Approved, nil
 }
 

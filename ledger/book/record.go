@@ -77,8 +77,10 @@ const (
 	hasAsk
 	hasTraceTime
 	hasAct
+	hasEntryMode
+	hasPIN
 
-	commandMask = hasAct<<1 - 1
+	commandMask = hasPIN<<1 - 1
 )
 
 // AppendRecord appends the journal record of cmd and out to dst. Out.Replayed is
@@ -168,6 +170,8 @@ func (c *Command) mask() uint64 {
 	set(hasAsk, c.Ask)
 	set(hasTraceTime, c.TraceTime != 0)
 	set(hasAct, c.Act != 0)
+	set(hasEntryMode, c.EntryMode != 0)
+	set(hasPIN, c.PIN)
 	return m
 }
 
@@ -308,7 +312,7 @@ func appendRareFields(dst []byte, c *Command, m uint64) []byte {
 	return dst
 }
 
-// appendBatchFields writes what is about a terminal's batch.
+// appendBatchFields writes what is about a terminal's batch, and what came later.
 func appendBatchFields(dst []byte, c *Command, m uint64) []byte {
 	if m&hasBatch != 0 {
 		dst = binary.AppendUvarint(dst, uint64(c.Batch))
@@ -327,6 +331,9 @@ func appendBatchFields(dst []byte, c *Command, m uint64) []byte {
 	}
 	if m&hasAct != 0 {
 		dst = append(dst, byte(c.Act))
+	}
+	if m&hasEntryMode != 0 {
+		dst = binary.AppendUvarint(dst, uint64(c.EntryMode))
 	}
 	return dst
 }
@@ -382,6 +389,7 @@ func decodeCommand(r *reader, c *Command, groups bool) {
 	c.Final = m&hasFinal != 0
 	c.PartialOK = m&hasPartialOK != 0
 	c.Ask = m&hasAsk != 0
+	c.PIN = m&hasPIN != 0
 	if m >= hasToCard {
 		decodeRareFields(r, c, m)
 	}
@@ -475,6 +483,9 @@ func decodeBatchFields(r *reader, c *Command, m uint64) {
 	if m&hasAct != 0 {
 		c.Act = Act(r.byte())
 	}
+	if m&hasEntryMode != 0 {
+		c.EntryMode = r.uint16()
+	}
 }
 
 // Bits of an outcome's mask. Position, reason and date are always there.
@@ -498,8 +509,9 @@ const (
 	outTally
 	outUnequal
 	outParameters
+	outRisk
 
-	outcomeMask = outParameters<<1 - 1
+	outcomeMask = outRisk<<1 - 1
 )
 
 func (o *Outcome) mask() uint64 {
@@ -528,6 +540,7 @@ func (o *Outcome) mask() uint64 {
 	set(outTally, o.Tally != Tally{})
 	set(outUnequal, o.Unequal)
 	set(outParameters, o.Parameters != 0)
+	set(outRisk, o.Risk != Decision{})
 	return m
 }
 
@@ -592,6 +605,9 @@ func appendOutcome(dst []byte, o *Outcome, at points.Timestamp) []byte {
 	}
 	if m&outParameters != 0 {
 		dst = binary.AppendUvarint(dst, uint64(o.Parameters))
+	}
+	if m&outRisk != 0 {
+		dst = appendDecision(dst, o.Risk)
 	}
 	return dst
 }
@@ -696,6 +712,9 @@ func decodeOutcome(r *reader, o *Outcome, at points.Timestamp) {
 	o.Unequal = m&outUnequal != 0
 	if m&outParameters != 0 {
 		o.Parameters = r.uint32()
+	}
+	if m&outRisk != 0 {
+		o.Risk = decodeDecision(r)
 	}
 }
 

@@ -18,7 +18,7 @@ func fill(v reflect.Value, n *int64, skip string) {
 	switch v.Kind() {
 	case reflect.Struct:
 		for i := range v.NumField() {
-			if v.Type().Field(i).Name != skip {
+			if field := v.Type().Field(i); field.Name != skip && field.IsExported() {
 				fill(v.Field(i), n, skip)
 			}
 		}

@@ -89,11 +89,12 @@ func (b *Book) reverseKnown(cmd *Command, rec *Record, t *transaction, out *Outc
 	}
 	position := rec.Outcome.Position
 	key, batch, side, whole := batchesOf(&rec.Command), rec.Command.Batch, rec.Command.Function.Side(), rec.Outcome.Amount-t.reducedBy()
+	kind, original, voided := rec.Command.Kind, rec.Outcome.Original, t != nil && t.voided != 0
 	switch rec.Command.Kind {
 	case KindBalance, KindSignOn:
 		reason = points.Approved
 	case KindEarn:
-		reason, err = points.Approved, nil
+		reason = points.Approved
 		if t == nil || t.voided == 0 {
 			out.Amount = rec.Outcome.Amount - t.reducedBy()
 			reason, err = b.unearn(rec, t.reducedBy(), out.Amount, out)
@@ -119,7 +120,32 @@ func (b *Book) reverseKnown(cmd *Command, rec *Record, t *transaction, out *Outc
 		return 0, err
 	}
 	t.reversed = b.position + 1
-	return points.Approved, b.uncounted(key, batch, side, whole, false)
+	if err := b.uncounted(key, batch, side, whole, false); err != nil || voided {
+		return points.Approved, err
+	}
+	return points.Approved, b.uncountReversed(kind, position, original, whole, out.Amount)
+}
+
+// uncountReversed gives back what a reversed command has counted for the rules on risk, or
+// counts again what it had given back: whole is what stood of it, moved what was undone.
+func (b *Book) uncountReversed(kind Kind, position, original points.Position, whole, moved points.Amount) error {
+	switch kind {
+	case KindRedeem, KindEarn, KindTransfer:
+		return b.uncountRisk(position, -whole, -1)
+	case KindHold:
+		if moved == whole {
+			return b.uncountRisk(position, -moved, -1)
+		}
+		return b.uncountRisk(position, -moved, 0) // Something was captured, or it had ended.
+	case KindRelease:
+		h, err := b.needHold(original)
+		if err != nil || moved == 0 {
+			return err
+		}
+		return b.uncountRisk(original, moved, -h.undone())
+	default:
+		return nil
+	}
 }
 
 // reverseRefund takes back what a refund gave, unless its sale was reversed since:
@@ -247,7 +273,7 @@ func (b *Book) reverseVoid(cmd *Command, rec *Record, out *Outcome) (points.Reas
 		return 0, err
 	}
 	t.voided = 0
-	return points.Approved, nil
+	return points.Approved, b.uncountRisk(sale, out.Amount, 1)
 }
 
 // recapture takes again, from the hold, what the void of a capture returned to

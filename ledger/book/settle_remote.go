@@ -1,6 +1,7 @@
 package book
 
 import (
+	"errors"
 	"slices"
 
 	"github.com/lianfen/lianfen/points"
@@ -187,7 +188,7 @@ func (b *Book) restore(r *remote, out *Outcome) (points.Reason, error) {
 		}
 		return points.Approved, nil
 	}
-	if err := b.countCardDay(r, amount, 0); err != nil {
+	if err := errors.Join(b.countCardDay(r, amount, 0), b.uncountRemote(r, amount, 0)); err != nil {
 		return 0, err
 	}
 	r.reduced -= r.reducing
@@ -304,7 +305,7 @@ func (b *Book) reduceRemote(cmd *Command, r *remote, out *Outcome) (points.Reaso
 	}
 	owed := r.actual != 0 && !r.doubtful
 	r.actual = cmd.Actual
-	if err := b.countCardDay(r, -back, 0); err != nil {
+	if err := errors.Join(b.countCardDay(r, -back, 0), b.uncountRemote(r, -back, 0)); err != nil {
 		return 0, err
 	}
 	if r.function == points.Completion && !r.final {

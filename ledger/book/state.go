@@ -21,6 +21,8 @@ const (
 	stateCardDay
 	stateBatches
 	stateOffice
+	stateRisk
+	stateParty
 )
 
 const stateVersion = 1

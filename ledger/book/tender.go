@@ -103,6 +103,9 @@ func (b *Book) tender(cmd *Command, out *Outcome) (points.Reason, error) {
 	if !reason.Approved() {
 		return reason, nil
 	}
+	if reason, err := b.judgeTender(cmd, stakes, nil, out); err != nil || !reason.Approved() {
+		return reason, err
+	}
 	approval := points.Approved
 	switch {
 	case rest > 0 && (!cmd.PartialOK || rest == cmd.Amount):

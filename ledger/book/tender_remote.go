@@ -49,6 +49,9 @@ func (b *Book) forwardTender(cmd *Command, stakes []stake, far *stake, out *Outc
 	if reason, err := b.withinCardDay(&asked, &far.program.Rules); err != nil || !reason.Approved() {
 		return reason, err
 	}
+	if reason, err := b.judgeTender(cmd, stakes, far, out); err != nil || !reason.Approved() {
+		return reason, err
+	}
 	for i := range stakes {
 		s := &stakes[i]
 		b.take(s.account, s.leg.Amount, true, out)
@@ -158,7 +161,7 @@ func (b *Book) releaseReserved(r *remote, out *Outcome) (points.Reason, error) {
 		}
 		all[i].account.holds--
 	}
-	return points.Approved, nil
+	return points.Approved, b.uncountRisk(r.position, 0, -1)
 }
 
 // concludeTender enters the issuer's answer to its leg of a sale while it is open.

@@ -179,6 +179,7 @@ func (b *Book) Registry() *Registry {
 			Routes:    slices.Clone(b.live.Routes),
 			Operators: maps.Clone(b.live.Operators),
 			Policy:    b.live.Policy,
+			Risk:      b.live.Risk,
 		}
 	}
 	return b.published

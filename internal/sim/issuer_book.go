@@ -410,9 +410,9 @@ func (b *issuerBook) reduce(e, o *issuerEntry) points.Reason {
 		return points.AmountOverOriginal
 	}
 	switch back = max(0, back); o.request.Function {
-	case points.Redeem, points.Completion: // A completion is the last of its hold.
+	case points.Redeem, points.OfflineRedeem, points.Completion: // A completion is the last of its hold.
 		e.free = back
-	case points.Earn:
+	case points.Earn, points.OfflineEarn:
 		e.free = -back
 	case points.PreAuth:
 		e.free, e.held = back, -back

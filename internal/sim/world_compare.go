@@ -433,13 +433,13 @@ func (l *lane) held(r *receipt) (left points.Amount, sure bool) {
 // stands reports whether a bank's book has what a transaction is about to leave standing
 // there, and a reversal of it has not been carried out.
 func (b *bank) stands(view *book.RemoteView) bool {
-	rrn := view.Position.RRN()
-	for _, e := range b.issuer.book.history {
+	rrn, stands := view.Position.RRN(), false
+	for _, e := range b.issuer.book.history { // The last one counts: an advice may have replaced the request.
 		if e.request.RRN == rrn && e.request.Function != points.Reversal && e.request.Function != points.Balance {
-			return e.approved() && !e.reversed && (view.Actual == 0 || e.granted-e.reduced > view.Actual)
+			stands = e.approved() && !e.reversed && (view.Actual == 0 || e.granted-e.reduced > view.Actual)
 		}
 	}
-	return false
+	return stands
 }
 
 // compareBank holds the book of a bank against what was cleared with it.

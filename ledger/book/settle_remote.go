@@ -200,11 +200,16 @@ func (b *Book) otherAmount(cmd *Command, r *remote) (bool, error) {
 	return err == nil && cmd.Amount != rec.Command.Amount, err
 }
 
-// reverseRemote undoes, for the acquirer, a request that was forwarded: what is
-// booked is booked back, and the issuer is owed a reversal.
+// reverseRemote undoes, for the acquirer, a request that was forwarded: what is booked is
+// booked back, and the issuer is owed a reversal. While a void of it is undecided it is
+// refused, if it is Final: its sender comes again.
 func (b *Book) reverseRemote(cmd *Command, r *remote, out *Outcome) (points.Reason, error) {
 	if other, err := b.otherAmount(cmd, r); err != nil || other {
 		return points.OriginalDiffers, err
+	}
+	undecided, err := b.undecided(r)
+	if err != nil {
+		return 0, err
 	}
 	switch {
 	case cmd.Reverses != 0 && r.function != 0 && cmd.Reverses != r.function:
@@ -213,6 +218,8 @@ func (b *Book) reverseRemote(cmd *Command, r *remote, out *Outcome) (points.Reas
 		return points.OriginalDiffers, nil
 	case Told(r.function):
 		return points.NotPermitted, nil
+	case undecided && cmd.Final:
+		return points.OriginalClosed, nil // Whether there is anything to undo is not known yet.
 	case cmd.Actual != 0 && cmd.Final && r.phase != RemoteOpen:
 		return b.reduceRemote(cmd, r, out)
 	case r.reversed != 0 || r.voided != 0 || r.function == points.Balance:
@@ -254,6 +261,16 @@ func (b *Book) reverseRemote(cmd *Command, r *remote, out *Outcome) (points.Reas
 		r.before = RemoteOwed
 	}
 	return points.Approved, nil
+}
+
+// undecided reports whether r has a void that may or may not stand in the end: it has no
+// answer, or its own reversal is owed. Nobody knows then whether r stands.
+func (b *Book) undecided(r *remote) (bool, error) {
+	if r.voided == 0 {
+		return false, nil
+	}
+	void, err := b.findRemote(r.voided) // nil: of a sale that programmes here paid too, where it is final
+	return void != nil && void.phase != RemoteDone, err
 }
 
 // reduceRemote undoes a part of a request that was forwarded, as [Book.reduce] does of

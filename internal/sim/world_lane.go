@@ -291,14 +291,13 @@ func (l *lane) ask(r *receipt) {
 
 // write makes the frame of a receipt, and has answers to it find it.
 func (l *lane) write(r *receipt) error {
-	if err := l.dialect.Complete(&r.req); err != nil {
-		return fmt.Errorf("%s: %v: %w", l.name, r.req.Function, err)
-	}
 	var frame []byte
 	var err error
 	if r.items != nil {
-		frame, err = l.dialect.AppendUpload(nil, &r.req, r.items)
-	} else {
+		if frame, err = l.dialect.AppendUpload(nil, &r.req, r.items); err == nil {
+			err = l.dialect.Decode(frame, &r.req)
+		}
+	} else if err = l.dialect.Complete(&r.req); err == nil {
 		frame, err = l.dialect.AppendRequest(nil, &r.req)
 	}
 	if err != nil {

@@ -107,8 +107,8 @@ type Command struct {
 	// Final tells a capture that no other will follow, and an acknowledgement that an
 	// issuer which does not know the original never will. Where the issuer keeps its own
 	// ledger, a void of a capture opens the hold again, and a reversal is of a part or
-	// waits for the end of a void of its original, only if it is set: records from before
-	// did nothing of that.
+	// does not take every void of its original to stand, only if it is set: records from
+	// before did nothing of that.
 	Final bool
 	// PartialOK lets a redemption take what is there.
 	PartialOK bool

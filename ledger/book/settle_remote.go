@@ -201,13 +201,12 @@ func (b *Book) otherAmount(cmd *Command, r *remote) (bool, error) {
 }
 
 // reverseRemote undoes, for the acquirer, a request that was forwarded: what is booked is
-// booked back, and the issuer is owed a reversal. While a void of it is undecided it is
-// refused, if it is Final: its sender comes again.
+// booked back, and the issuer is owed a reversal.
 func (b *Book) reverseRemote(cmd *Command, r *remote, out *Outcome) (points.Reason, error) {
 	if other, err := b.otherAmount(cmd, r); err != nil || other {
 		return points.OriginalDiffers, err
 	}
-	undecided, err := b.undecided(r)
+	voided, known, err := b.voided(cmd, r)
 	if err != nil {
 		return 0, err
 	}
@@ -218,11 +217,11 @@ func (b *Book) reverseRemote(cmd *Command, r *remote, out *Outcome) (points.Reas
 		return points.OriginalDiffers, nil
 	case Told(r.function):
 		return points.NotPermitted, nil
-	case undecided && cmd.Final:
-		return points.OriginalClosed, nil // Whether there is anything to undo is not known yet.
+	case !known:
+		return points.OriginalClosed, nil // Whether there is anything to undo nobody can say yet.
 	case cmd.Actual != 0 && cmd.Final && r.phase != RemoteOpen:
 		return b.reduceRemote(cmd, r, out)
-	case r.reversed != 0 || r.voided != 0 || r.function == points.Balance:
+	case r.reversed != 0 || voided || r.function == points.Balance:
 		return points.Approved, nil
 	case r.phase == RemoteDone && (r.approved == 0 || (r.function == points.PreAuth && r.returned != 0)):
 		return points.Approved, nil // Declined, ended without effect, or captured meanwhile.
@@ -263,28 +262,40 @@ func (b *Book) reverseRemote(cmd *Command, r *remote, out *Outcome) (points.Reas
 	return points.Approved, nil
 }
 
-// undecided reports whether r has a void that may or may not stand in the end: it has no
-// answer, or its own reversal is owed. Nobody knows then whether r stands.
-func (b *Book) undecided(r *remote) (bool, error) {
-	if r.voided == 0 {
-		return false, nil
+// voided reports whether r is voided, for a reversal of it. A void whose own reversal is
+// owed will not stand: what the issuer is owed of one card it gets in order, so that the
+// reversal of r finds it standing there. Of one that has no answer, or is with the
+// operators, it is not known. Reversals that are not Final take every void to stand.
+func (b *Book) voided(cmd *Command, r *remote) (voided, known bool, err error) {
+	if r.voided == 0 || !cmd.Final {
+		return r.voided != 0, true, nil
 	}
-	void, err := b.findRemote(r.voided) // nil: of a sale that programmes here paid too, where it is final
-	return void != nil && void.phase != RemoteDone, err
+	void, err := b.findRemote(r.voided)
+	switch {
+	case err != nil:
+		return false, false, err
+	case void == nil || void.phase == RemoteDone: // nil: of a sale that programmes here paid too
+		return true, true, nil
+	default:
+		return false, void.phase == RemoteOwed, nil
+	}
 }
 
 // reduceRemote undoes a part of a request that was forwarded, as [Book.reduce] does of
 // one that was not: cmd.Actual of it stands. The issuer is owed a reversal that says so.
 // One that overtakes the answer is of the whole: nobody has granted the actual amount.
 func (b *Book) reduceRemote(cmd *Command, r *remote, out *Outcome) (points.Reason, error) {
+	voided, _, err := b.voided(cmd, r)
 	switch {
+	case err != nil:
+		return 0, err
 	case !slices.Contains([]points.Function{points.Redeem, points.Earn, points.PreAuth, points.Completion}, r.function):
 		return points.NotPermitted, nil
 	case cmd.Actual < 0:
 		return points.BadAmount, nil
 	case cmd.Actual > r.asked || (r.approved > 0 && cmd.Actual > r.approved):
 		return points.AmountOverOriginal, nil
-	case r.approved == 0 || r.reversed != 0 || r.voided != 0 || (r.function == points.PreAuth && r.returned != 0):
+	case r.approved == 0 || r.reversed != 0 || voided || (r.function == points.PreAuth && r.returned != 0):
 		return points.Approved, nil // Nothing stands, or nothing that can be made less.
 	}
 	back := r.left() - cmd.Actual

@@ -483,6 +483,7 @@ func (l *lane) answered(r *receipt, frame []byte, resp *points.Response) {
 	l.line.learn(resp)
 	if resp.Reason.Approved() {
 		w.did("approved " + r.req.Function.String())
+		w.tally(r)
 	} else {
 		w.did("declined " + resp.Reason.DE39())
 	}
@@ -498,6 +499,25 @@ func (l *lane) answered(r *receipt, frame []byte, resp *points.Response) {
 		}
 	}
 	l.follow(r)
+}
+
+// tally counts what is seldom.
+func (w *World) tally(r *receipt) {
+	sale := r.sale()
+	switch {
+	case sale == nil && r.resp.Reason == points.ApprovedPartly && r.card.bank != nil:
+		w.did("approved in part")
+	case sale == nil:
+	case r != sale:
+		w.did("tender undone")
+	default:
+		w.did("tender approved")
+		for program := range sale.legs() {
+			if !w.hosted(program) {
+				w.did("tender with a bank approved")
+			}
+		}
+	}
 }
 
 // follow is what an answer calls for.

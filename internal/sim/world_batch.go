@@ -302,6 +302,9 @@ func (w *World) explain(j *journal, receipts map[points.TraceKey]*receipt, key b
 			return fmt.Sprintf("%s is counted and not in the journal", c.of)
 		}
 		this := counting{positions[0], c.amount, c.undone}
+		if ours[this] == 0 && c.of.lost {
+			continue // It was told of the approval, and never of the reversal.
+		}
 		if ours[this] == 0 {
 			return fmt.Sprintf("%s counts %d (undone: %v), and the switch does not (RRN %d)", c.of, c.amount, c.undone, positions[0])
 		}

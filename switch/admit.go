@@ -80,7 +80,14 @@ func Remembers(behind time.Duration) time.Duration {
 const toldBehind = 24 * time.Hour
 
 // remembered reports whether the ledger keeps the answers to requests for f.
-func remembered(f points.Function) bool { return f != points.SignOn && kindOf(f) != 0 }
+func remembered(f points.Function) bool {
+	switch f {
+	case points.BatchClose, points.BatchUpload, points.BatchUploadEnd:
+		return true
+	default:
+		return f != points.SignOn && kindOf(f) != 0
+	}
+}
 
 // transmitted reads MMDDhhmmss as the instant of that name nearest to now.
 func transmitted(mmddhhmmss uint64, now time.Time) (time.Time, bool) {

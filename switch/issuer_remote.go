@@ -77,6 +77,18 @@ func newRoom() *room { return &room{legs: make(map[string]*leg), late: make(map[
 type lateness struct {
 	leg      *leg
 	position points.Position
+	card     points.CardToken
+	program  points.ProgramID
+}
+
+// carried reports whether an answer that comes over the link of l can be about it: the
+// link is its issuer's, or one that the card's route lists. Another issuer has no say.
+func (about *lateness) carried(l *leg) bool {
+	if l == about.leg {
+		return true
+	}
+	pan, _ := l.of.opts.CardKey.PAN(about.card) // Of no card there is no route.
+	return slices.ContainsFunc(l.of.opts.Router.Table().Links(pan, about.program), func(r book.RouteLink) bool { return r.Link == l.name })
 }
 
 // await is what an answer is awaited for; one of the three is set.
@@ -328,7 +340,7 @@ func (l *leg) unsent(f *flight, refusal points.Reason) {
 // link's profile allows it, the request is approved in the issuer's place and an advice
 // follows the reversal. mu is held.
 func (l *leg) doubt(f *flight) {
-	l.late[f.key] = lateness{l, f.view.Position}
+	l.late[f.key] = lateness{l, f.view.Position, f.view.Card, f.view.Program}
 	stand := &l.profile.StandIn
 	if stand.AfterTimeout && stand.allows(&f.view) {
 		l.submit(f, book.Command{Kind: book.KindStandIn, Amount: stand.MaxDay, Limit: stand.MaxCount, Answer: points.NoAnswer})
@@ -515,7 +527,7 @@ func verdict(resp *points.Response, asked points.Amount) book.Command {
 // unexpected takes an answer that nobody waits for: a late one, or a stray. mu is held.
 func (l *leg) unexpected(key replyKey, resp *points.Response) {
 	about, ok := l.late[key]
-	if !ok {
+	if !ok || !about.carried(l) {
 		l.of.metrics.strays.WithLabelValues(l.name, strayUnknown).Inc()
 		return
 	}
@@ -682,7 +694,7 @@ func (l *leg) advance(now points.Timestamp) (wait time.Duration, dials []*outlet
 // is held.
 func (l *leg) setBack(d time.Duration) {
 	l.of.opts.Log.Warn("the clock was set back", slog.String("link", l.name), slog.Duration("by", -d))
-	l.againAt = l.againAt.Add(d)
+	l.againAt, l.notice201.due = l.againAt.Add(d), l.notice201.due.Add(d)
 	l.pending.Adjust(d)
 	for _, it := range l.order {
 		it.due = it.due.Add(d)

@@ -50,7 +50,7 @@ func (s *Switch) original(x *exchange, acceptor router.Acceptor) {
 func (s *Switch) reverse(x *exchange, acceptor router.Acceptor) {
 	req, cmd := &x.req, &x.cmd
 	cmd.Reverses, cmd.Actual = req.Reversed, req.Actual
-	cmd.Final = true // Of a part, of what was told, of what undid a tender.
+	cmd.Final = true // Of issuers with a ledger of their own: see its comment.
 	switch {
 	case req.Door == points.DoorTerminal:
 		cmd.OriginalKey = traceKey(req, acceptor, classOf(req.Reversed))

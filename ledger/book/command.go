@@ -121,9 +121,10 @@ type Command struct {
 	// Final tells a capture that no other will follow, and an acknowledgement that an
 	// issuer which does not know the original never will. Where the issuer keeps its own
 	// ledger, a void of a capture opens the hold again, and a reversal is of a part or of
-	// what was told (0220), only if it is set: records from before did neither. A refund
-	// of a sale that several programmes paid can be reversed, and a reversal undoes the
-	// void or refund of one, only if it is set, likewise.
+	// what was told (0220), or does not take every void of its original to stand, only if
+	// it is set: records from before did nothing of that. A refund of a sale that several
+	// programmes paid can be reversed, and a reversal undoes the void or refund of one,
+	// only if it is set, likewise.
 	Final bool
 	// PartialOK lets a redemption take what is there.
 	PartialOK bool

@@ -215,11 +215,15 @@ func (b *Book) otherAmount(cmd *Command, r *remote) (bool, error) {
 	return err == nil && cmd.Amount != rec.Command.Amount, err
 }
 
-// reverseRemote undoes, for the acquirer, a request that was forwarded: what is
-// booked is booked back, and the issuer is owed a reversal.
+// reverseRemote undoes, for the acquirer, a request that was forwarded: what is booked is
+// booked back, and the issuer is owed a reversal.
 func (b *Book) reverseRemote(cmd *Command, r *remote, out *Outcome) (points.Reason, error) {
 	if other, err := b.otherAmount(cmd, r); err != nil || other {
 		return points.OriginalDiffers, err
+	}
+	voided, known, err := b.voided(cmd, r)
+	if err != nil {
+		return 0, err
 	}
 	switch {
 	case cmd.Reverses != 0 && r.function != 0 && cmd.Reverses != r.function:
@@ -228,9 +232,11 @@ func (b *Book) reverseRemote(cmd *Command, r *remote, out *Outcome) (points.Reas
 		return points.OriginalDiffers, nil
 	case Told(r.function) && (!cmd.Final || cmd.Actual != 0):
 		return points.NotPermitted, nil
+	case !known:
+		return points.OriginalClosed, nil // Whether there is anything to undo nobody can say yet.
 	case cmd.Actual != 0 && cmd.Final && r.phase != RemoteOpen:
 		return b.reduceRemote(cmd, r, out)
-	case r.reversed != 0 || r.voided != 0 || r.function == points.Balance:
+	case r.reversed != 0 || voided || r.function == points.Balance:
 		return points.Approved, nil
 	case r.phase == RemoteDone && (r.approved == 0 || (r.function == points.PreAuth && r.returned != 0)):
 		return points.Approved, nil // Declined, ended without effect, or captured meanwhile.
@@ -271,18 +277,40 @@ func (b *Book) reverseRemote(cmd *Command, r *remote, out *Outcome) (points.Reas
 	return points.Approved, nil
 }
 
+// voided reports whether r is voided, for a reversal of it. A void whose own reversal is
+// owed will not stand: what the issuer is owed of one card it gets in order, so that the
+// reversal of r finds it standing there. Of one that has no answer, or is with the
+// operators, it is not known. Reversals that are not Final take every void to stand.
+func (b *Book) voided(cmd *Command, r *remote) (voided, known bool, err error) {
+	if r.voided == 0 || !cmd.Final {
+		return r.voided != 0, true, nil
+	}
+	void, err := b.findRemote(r.voided)
+	switch {
+	case err != nil:
+		return false, false, err
+	case void == nil || void.phase == RemoteDone: // nil: of a sale that programmes here paid too
+		return true, true, nil
+	default:
+		return false, void.phase == RemoteOwed, nil
+	}
+}
+
 // reduceRemote undoes a part of a request that was forwarded, as [Book.reduce] does of
 // one that was not: cmd.Actual of it stands. The issuer is owed a reversal that says so.
 // One that overtakes the answer is of the whole: nobody has granted the actual amount.
 func (b *Book) reduceRemote(cmd *Command, r *remote, out *Outcome) (points.Reason, error) {
+	voided, _, err := b.voided(cmd, r)
 	switch {
+	case err != nil:
+		return 0, err
 	case !slices.Contains([]points.Function{points.Redeem, points.Earn, points.PreAuth, points.Completion}, r.function):
 		return points.NotPermitted, nil
 	case cmd.Actual < 0:
 		return points.BadAmount, nil
 	case cmd.Actual > r.asked || (r.approved > 0 && cmd.Actual > r.approved):
 		return points.AmountOverOriginal, nil
-	case r.approved == 0 || r.reversed != 0 || r.voided != 0 || (r.function == points.PreAuth && r.returned != 0):
+	case r.approved == 0 || r.reversed != 0 || voided || (r.function == points.PreAuth && r.returned != 0):
 		return points.Approved, nil // Nothing stands, or nothing that can be made less.
 	}
 	back := r.left() - cmd.Actual

@@ -228,7 +228,9 @@ func (b *Book) sold(rec *Record) (*Record, *remote, error) {
 	}
 	var then Outcome
 	answer.Outcome.copyTo(&then)
+	member := b.sale.Outcome.Member
 	b.sale.Outcome = then.ForAcquirer()
+	b.sale.Outcome.Member = member // An answer that is no approval does not say whose sale it was.
 	return &b.sale, r, nil
 }
 

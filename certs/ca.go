@@ -76,7 +76,7 @@ func CreateAuthority(dir, name string, passphrase []byte, clock points.Clock) (*
 	if err := os.MkdirAll(filepath.Join(dir, ownFolder), 0o700); err != nil {
 		return nil, fmt.Errorf("certs: %w", err)
 	}
-	key, err := newKey()
+	key, err := drawSigner()
 	if err != nil {
 		return nil, err
 	}
@@ -135,7 +135,7 @@ func RenewIssuing(dir, keyFile string, passphrase []byte, clock points.Clock) er
 // newIssuing puts a new issuing CA in place: key and certificate are one file for a
 // moment, so that a crash leaves the old pair or the new.
 func newIssuing(dir string, root *x509.Certificate, rootKey crypto.Signer, now time.Time) error {
-	key, err := newKey()
+	key, err := drawSigner()
 	if err != nil {
 		return err
 	}
@@ -254,7 +254,7 @@ type Issued struct {
 
 // Issue makes a key and a certificate.
 func (a *Authority) Issue(o Order) (*Issued, error) {
-	key, err := newKey()
+	key, err := drawSigner()
 	if err != nil {
 		return nil, err
 	}
@@ -471,7 +471,7 @@ func requestedKey(text []byte, who Identity) (crypto.PublicKey, error) {
 // NewRequest makes a key and a certificate signing request for whoever asks for a
 // certificate, both as PEM.
 func NewRequest() (request, key []byte, err error) {
-	private, err := newKey()
+	private, err := drawSigner()
 	if err != nil {
 		return nil, nil, err
 	}

@@ -36,8 +36,8 @@ func sealing() *pkcs8.Opts {
 	}
 }
 
-// newKey draws an ECDSA P-256 key.
-func newKey() (*ecdsa.PrivateKey, error) {
+// drawSigner draws an ECDSA P-256 key.
+func drawSigner() (*ecdsa.PrivateKey, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return nil, fmt.Errorf("certs: draw a key: %w", err)
@@ -130,7 +130,7 @@ func readCertificates(path string) ([]*x509.Certificate, error) {
 
 // readKey reads a key that nobody else may read.
 func readKey(path string, passphrase []byte) (crypto.Signer, error) {
-	text, err := readSecret(path)
+	text, err := readPrivate(path)
 	if err != nil {
 		return nil, err
 	}
@@ -141,8 +141,8 @@ func readKey(path string, passphrase []byte) (crypto.Signer, error) {
 	return key, nil
 }
 
-// readSecret reads a file and refuses one that others could have read.
-func readSecret(path string) ([]byte, error) {
+// readPrivate reads a file and refuses one that others could have read.
+func readPrivate(path string) ([]byte, error) {
 	info, err := os.Stat(path)
 	if err != nil {
 		return nil, fmt.Errorf("certs: %w", err)
@@ -160,7 +160,7 @@ func readSecret(path string) ([]byte, error) {
 // ReadPassphrase reads a passphrase from the first line of a file that nobody else
 // may read.
 func ReadPassphrase(path string) ([]byte, error) {
-	text, err := readSecret(path)
+	text, err := readPrivate(path)
 	if err != nil {
 		return nil, err
 	}
@@ -181,7 +181,7 @@ func readPair(certificate, key string) (*tls.Certificate, error) {
 	if err != nil {
 		return nil, fmt.Errorf("certs: %w", err)
 	}
-	secret, err := readSecret(key)
+	secret, err := readPrivate(key)
 	if err != nil {
 		return nil, err
 	}

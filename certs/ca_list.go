@@ -81,7 +81,7 @@ func (a *Authority) Expiries() []Expiry {
 // remove says so, takes it out of the folder once the copy is known to be whole.
 func (a *Authority) ExportRootKey(to string, remove bool) error {
 	from := filepath.Join(a.dir, rootKeyFile)
-	sealed, err := readSecret(from)
+	sealed, err := readPrivate(from)
 	if err != nil {
 		return err
 	}

@@ -82,6 +82,7 @@ type Peer struct {
 	serial   string // empty: there is no certificate, the configuration says who it is
 	until    time.Time
 	chain    []*x509.Certificate
+	serials  []string          // of the chain
 	trust    [sha256.Size]byte // it was checked against
 }
 
@@ -333,6 +334,9 @@ func (g *Gate) Peer(cs *tls.ConnectionState) (*Peer, error) {
 		return nil, err
 	}
 	peer := &Peer{Identity: identity, serial: serialText(leaf.SerialNumber), until: leaf.NotAfter, chain: cs.PeerCertificates, trust: g.state.Load().trust}
+	for _, cert := range peer.chain {
+		peer.serials = append(peer.serials, serialText(cert.SerialNumber))
+	}
 	// What was revoked since the handshake looked.
 	return peer, g.Admits(peer)
 }
@@ -344,9 +348,9 @@ func (g *Gate) Admits(p *Peer) error {
 		return nil
 	}
 	s, now := g.state.Load(), g.now()
-	for _, cert := range p.chain {
-		if s.revoked[serialText(cert.SerialNumber)] {
-			return fmt.Errorf("%w: serial %s", ErrRevoked, p.serial)
+	for _, serial := range p.serials {
+		if s.revoked[serial] {
+			return fmt.Errorf("%w: serial %s", ErrRevoked, serial)
 		}
 	}
 	if now.After(p.until) {

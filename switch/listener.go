@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/lianfen/lianfen/certs"
 	"github.com/lianfen/lianfen/ledger"
 	"github.com/lianfen/lianfen/points"
 	"github.com/lianfen/lianfen/switch/dialect"
@@ -41,14 +42,21 @@ func (s *Switch) Listener(name string, d *dialect.Dialect, door points.Door) *Li
 // reading goroutine touches it.
 type session struct {
 	listener *Listener
+	peer     *certs.Identity    // who the connection has shown to be; nil: nobody was asked
 	bad      []points.Timestamp // when the last Options.BadFrames malformed frames came, as a ring
 	badCount int                // malformed frames so far
 	ended    bool               // the connection is being closed: nothing more is carried out
 	asks     []ledger.Ask       // of the frames of one read, for the ledger
 }
 
-// Open gives the connection its session.
-func (l *Listener) Open(c *link.Conn) { c.Session = &session{listener: l} }
+// Open gives the connection its session, with the identity of a [certs.Peer].
+func (l *Listener) Open(c *link.Conn) {
+	session := &session{listener: l}
+	if peer, ok := c.Peer().(*certs.Peer); ok {
+		session.peer = &peer.Identity
+	}
+	c.Session = session
+}
 
 // Frames answers the frames of one read. The clock is read once for all of them.
 // Frames behind one that ends the connection are dropped without effect.
@@ -116,7 +124,7 @@ func (s *Switch) handle(session *session, c *link.Conn, frame []byte, now points
 		return
 	}
 	x.table = s.opts.Router.Table()
-	acceptor, reason := s.admit(x.table, &x.req)
+	acceptor, reason := s.admit(x.table, session.peer, &x.req)
 	x.acceptor = acceptor
 	if acceptor.Acquirer != nil {
 		x.resp.Acquirer = acceptor.Acquirer.ID

@@ -19,6 +19,9 @@ type metrics struct {
 	repeats    prometheus.Counter
 	closes     *prometheus.CounterVec
 	uploaded   prometheus.Counter
+	foreign    *prometheus.CounterVec
+	// Its two series.
+	foreignAcquirer, foreignTerminal prometheus.Counter
 
 	// Counters that were used before, by function and reason, so that the path
 	// of an authorisation looks up no label.
@@ -59,10 +62,14 @@ func newMetrics(registerer prometheus.Registerer) (*metrics, error) {
 	for _, result := range []string{closeEqual, closeUnequal} {
 		m.closes.WithLabelValues(result) // So that an alert sees the first one.
 	}
+	m.foreign = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "lianfen_foreign_identities_total", Help: "Requests refused (58) because the connection may not speak for that acquirer or terminal.",
+	}, []string{"of"})
+	m.foreignAcquirer, m.foreignTerminal = m.foreign.WithLabelValues("acquirer"), m.foreign.WithLabelValues("terminal")
 	if registerer == nil {
 		return m, nil
 	}
-	for _, c := range []prometheus.Collector{m.requests, m.latency, m.unanswered, m.malformed, m.repeats, m.closes, m.uploaded} {
+	for _, c := range []prometheus.Collector{m.foreign, m.requests, m.latency, m.unanswered, m.malformed, m.repeats, m.closes, m.uploaded} {
 		if err := registerer.Register(c); err != nil {
 			return nil, fmt.Errorf("switch: register metrics: %w", err)
 		}

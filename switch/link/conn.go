@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -43,6 +44,7 @@ type Conn struct {
 	// goroutine: whoever else wants it gets it from the handler.
 	Session any
 
+	opened  atomic.Bool // Open is called: who is at the other end is known
 	id      uint64
 	opts    *Options
 	handler Handler
@@ -51,6 +53,7 @@ type Conn struct {
 
 	// Of the reading goroutine.
 	tls        *tls.ConnectionState
+	peer       any
 	in         assembler
 	frames     [][]byte  // reused for every call of Frames
 	active     bool      // bytes came since buffers were given back last
@@ -84,7 +87,7 @@ type Conn struct {
 // newConn makes a connection over raw; opts are complete.
 func newConn(id uint64, raw net.Conn, opts *Options, handler Handler) *Conn {
 	c := &Conn{
-		id: id, opts: opts, handler: handler, raw: raw, wire: raw,
+		id: id, opts: opts, handler: handler, raw: raw, wire: raw, peer: opts.Peer,
 		in:      assembler{maxFrame: opts.MaxFrame},
 		state:   stateOpen,
 		wakeAt:  -1,
@@ -114,6 +117,10 @@ func (c *Conn) RemoteAddr() net.Addr { return c.raw.RemoteAddr() }
 // TLS is the state of the TLS session with the peer's certificates, nil over
 // plain TCP. It is known from Open on and must not be changed.
 func (c *Conn) TLS() *tls.ConnectionState { return c.tls }
+
+// Peer is what Options.Identify, or Options.Peer, says of who is at the other end. It
+// is known from Open on.
+func (c *Conn) Peer() any { return c.peer }
 
 // Load is how a connection is at one moment.
 type Load struct {

@@ -44,6 +44,13 @@ type Options struct {
 	// TLS turns TLS on. A server needs certificates in it; Dial takes the name
 	// to verify from the address if ServerName is empty. It is not changed.
 	TLS *tls.Config
+	// Identify tells who is at the other end of a TLS session, for [Conn.Peer]; an
+	// error refuses the connection. Nil: nobody asks.
+	Identify func(*tls.ConnectionState) (any, error)
+	// Refused hears why a handshake came to nothing; nil: nobody does.
+	Refused func(error)
+	// Peer is what [Conn.Peer] says where there is no TLS.
+	Peer any
 	// Metrics counts what happens; nil counts where nobody looks.
 	Metrics *Metrics
 	// Log hears of what no connection can be told: a failing accept, refused
@@ -118,6 +125,9 @@ func (o Options) complete() (*Options, error) {
 	}
 	if o.Metrics == nil {
 		o.Metrics = newMetrics()
+	}
+	if o.Refused == nil {
+		o.Refused = func(error) {}
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)

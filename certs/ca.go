@@ -59,9 +59,13 @@ type Authority struct {
 	dir      string
 	clock    points.Clock
 	root     *x509.Certificate
-	issuing  *x509.Certificate
-	key      crypto.Signer // of issuing; nil: it is not here, and nothing can be issued
 	register *register
+}
+
+// issuer is an issuing CA.
+type issuer struct {
+	*x509.Certificate
+	key crypto.Signer // nil: it is not here, and nothing can be issued
 }
 
 // CreateAuthority makes an authority in a new folder: a root whose key is sealed with
@@ -174,21 +178,8 @@ func OpenAuthority(dir string, clock points.Clock) (*Authority, error) {
 		return nil, err
 	}
 	a := &Authority{dir: dir, clock: clock, root: roots[0]}
-	source := issuingKeyFile
-	a.key, err = readKey(filepath.Join(dir, issuingKeyFile), nil)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		source = issuingFile
-	case err != nil:
+	if _, err := a.issuing(); err != nil {
 		return nil, err
-	}
-	issuing, err := readCertificates(filepath.Join(dir, source))
-	if err != nil {
-		return nil, err
-	}
-	a.issuing = issuing[0]
-	if a.key != nil && !samePublic(a.key.Public(), a.issuing.PublicKey) {
-		return nil, fmt.Errorf("certs: %s holds a key and a certificate that do not belong together; put its copy back", filepath.Join(dir, issuingKeyFile))
 	}
 	if a.register, err = openRegister(filepath.Join(dir, registerFile)); err != nil {
 		return nil, err
@@ -196,14 +187,54 @@ func OpenAuthority(dir string, clock points.Clock) (*Authority, error) {
 	return a, nil
 }
 
+// issuing reads the issuing CA: a new one may have been put in place, by another
+// process too.
+func (a *Authority) issuing() (ca issuer, err error) {
+	source := issuingKeyFile
+	ca.key, err = readKey(filepath.Join(a.dir, issuingKeyFile), nil)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		source = issuingFile
+	case err != nil:
+		return ca, err
+	}
+	chain, err := readCertificates(filepath.Join(a.dir, source))
+	if err != nil {
+		return ca, err
+	}
+	ca.Certificate = chain[0]
+	if ca.key != nil && !samePublic(ca.key.Public(), ca.PublicKey) {
+		return ca, fmt.Errorf("certs: %s holds a key and a certificate that do not belong together; put its copy back", filepath.Join(a.dir, issuingKeyFile))
+	}
+	return ca, nil
+}
+
+// signing is issuing, with its key.
+func (a *Authority) signing() (issuer, error) {
+	ca, err := a.issuing()
+	if err == nil && ca.key == nil {
+		err = ErrCannotIssue
+	}
+	return ca, err
+}
+
 // CanIssue reports whether the issuing key is here.
-func (a *Authority) CanIssue() bool { return a.key != nil }
+func (a *Authority) CanIssue() bool {
+	_, err := a.signing()
+	return err == nil
+}
 
 // Trust is the root, for whoever checks our certificates, as PEM.
 func (a *Authority) Trust() []byte { return certificatesPEM(a.root) }
 
 // Chain is the issuing CA behind the certificates, as PEM.
-func (a *Authority) Chain() []byte { return certificatesPEM(a.issuing) }
+func (a *Authority) Chain() ([]byte, error) {
+	ca, err := a.issuing()
+	if err != nil {
+		return nil, err
+	}
+	return certificatesPEM(ca.Certificate), nil
+}
 
 // Order is what is to be issued.
 type Order struct {
@@ -284,11 +315,12 @@ var ErrCannotIssue = errors.New("certs: the key of the issuing CA is not in this
 // issue signs a certificate and writes it into the register, together with what with
 // says there of the same instant; a refusal of with issues nothing.
 func (a *Authority) issue(o Order, public crypto.PublicKey, with func() (Order, []event, error)) (*Issued, error) {
-	if a.key == nil {
-		return nil, ErrCannotIssue
+	ca, err := a.signing()
+	if err != nil {
+		return nil, err
 	}
 	var made *Issued
-	err := a.register.write(func() (events []event, err error) {
+	err = a.register.write(func() (events []event, err error) {
 		if with != nil {
 			if o, events, err = with(); err != nil {
 				return nil, err
@@ -297,13 +329,13 @@ func (a *Authority) issue(o Order, public crypto.PublicKey, with func() (Order, 
 		if o, err = o.complete(); err != nil {
 			return nil, err
 		}
-		cert, err := a.certificate(&o, public)
+		cert, err := a.certificate(&ca, &o, public)
 		if err != nil {
 			return nil, err
 		}
-		made = &Issued{Certificate: cert, Serial: serialText(cert.SerialNumber), ChainPEM: certificatesPEM(cert, a.issuing)}
+		made = &Issued{Certificate: cert, Serial: serialText(cert.SerialNumber), ChainPEM: certificatesPEM(cert, ca.Certificate)}
 		return append(events, event{
-			At: a.clock().Time().UTC(), Event: eventIssued, By: o.By, Serial: made.Serial, CA: serialText(a.issuing.SerialNumber),
+			At: a.clock().Time().UTC(), Event: eventIssued, By: o.By, Serial: made.Serial, CA: serialText(ca.SerialNumber),
 			Identity: &o.Identity, Names: o.Names, From: &cert.NotBefore, Until: &cert.NotAfter,
 		}), nil
 	})
@@ -313,18 +345,18 @@ func (a *Authority) issue(o Order, public crypto.PublicKey, with func() (Order, 
 	return made, nil
 }
 
-func (a *Authority) certificate(o *Order, public crypto.PublicKey) (*x509.Certificate, error) {
+func (a *Authority) certificate(ca *issuer, o *Order, public crypto.PublicKey) (*x509.Certificate, error) {
 	uri, err := url.Parse(o.Identity.String())
 	if err != nil {
 		return nil, fmt.Errorf("certs: identity %v: %w", o.Identity, err)
 	}
 	now := a.clock().Time()
-	if !now.Before(a.issuing.NotAfter) {
-		return nil, fmt.Errorf("certs: the issuing CA ended at %s; make a new one: lianfen certs init --issuing", a.issuing.NotAfter.Format(time.RFC3339))
+	if !now.Before(ca.NotAfter) {
+		return nil, fmt.Errorf("certs: the issuing CA ended at %s; make a new one: lianfen certs init --issuing", ca.NotAfter.Format(time.RFC3339))
 	}
 	template := &x509.Certificate{
 		SerialNumber: newSerial(), Subject: pkix.Name{CommonName: strings.TrimPrefix(o.Identity.String(), identityScheme+"://")},
-		NotBefore: now.Add(-backdated), NotAfter: earliest(now.Add(o.Lifetime), a.issuing.NotAfter),
+		NotBefore: now.Add(-backdated), NotAfter: earliest(now.Add(o.Lifetime), ca.NotAfter),
 		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
 		BasicConstraintsValid: true, URIs: []*url.URL{uri},
 	}
@@ -338,7 +370,7 @@ func (a *Authority) certificate(o *Order, public crypto.PublicKey) (*x509.Certif
 			template.DNSNames = append(template.DNSNames, name)
 		}
 	}
-	return sign(template, a.issuing, public, a.key)
+	return sign(template, ca.Certificate, public, ca.key)
 }
 
 func sign(template, parent *x509.Certificate, public crypto.PublicKey, key crypto.Signer) (*x509.Certificate, error) {
@@ -420,7 +452,10 @@ func (a *Authority) serves(path string, o *Order) bool {
 	}
 	leaf := pair.Leaf
 	id, err := identityOf(leaf)
-	if err != nil || id != o.Identity || leaf.CheckSignatureFrom(a.issuing) != nil {
+	if err != nil || id != o.Identity {
+		return false
+	}
+	if ca, err := a.issuing(); err != nil || leaf.CheckSignatureFrom(ca.Certificate) != nil {
 		return false
 	}
 	var names []string

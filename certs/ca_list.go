@@ -68,15 +68,6 @@ type Expiry struct {
 	DaysLeft    float64   `json:"days_left"` // below 0: it is over
 }
 
-// Expiries tells of root and issuing CA.
-func (a *Authority) Expiries() []Expiry {
-	now := a.clock().Time()
-	return []Expiry{
-		{"root", a.root.NotAfter, days(a.root.NotAfter.Sub(now))},
-		{"issuing", a.issuing.NotAfter, days(a.issuing.NotAfter.Sub(now))},
-	}
-}
-
 // ExportRootKey writes the sealed key of the root into a new file elsewhere, and, where
 // remove says so, takes it out of the folder once the copy is known to be whole.
 func (a *Authority) ExportRootKey(to string, remove bool) error {

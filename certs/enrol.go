@@ -29,8 +29,8 @@ const codeAlphabet = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 // NewCode makes a code with which o can be enrolled once, until life is over. The
 // register keeps its hash only.
 func (a *Authority) NewCode(o Order, life time.Duration) (code string, until time.Time, err error) {
-	if a.key == nil {
-		return "", until, ErrCannotIssue
+	if _, err := a.signing(); err != nil {
+		return "", until, err
 	}
 	if o, err = o.complete(); err != nil {
 		return "", until, err

@@ -258,6 +258,30 @@ func (g *Gate) Client(accept func(Identity) error) *tls.Config {
 	return config
 }
 
+// ClientConfig is the configuration of a single connection to a switch, with files that
+// do not change meanwhile. Without a certificate none is shown, as by who enrols.
+func ClientConfig(trust, certificate, key string, clock points.Clock) (*tls.Config, error) {
+	roots, err := readCertificates(trust)
+	if err != nil {
+		return nil, err
+	}
+	g := &Gate{opts: GateOptions{Clock: clock}}
+	state := &gateState{own: new(tls.Certificate), roots: x509.NewCertPool()}
+	for _, root := range roots {
+		state.roots.AddCert(root)
+	}
+	if certificate != "" {
+		if key == "" {
+			key = certificate
+		}
+		if state.own, err = readPair(certificate, key); err != nil {
+			return nil, err
+		}
+	}
+	g.state.Store(state)
+	return g.Client(OfRole(RoleSwitch)), nil
+}
+
 // OfRole accepts every peer of a role.
 func OfRole(role Role) func(Identity) error {
 	return func(i Identity) error {

@@ -50,7 +50,7 @@ func (a *Authority) Revoke(r Revocation) ([]string, error) {
 		}
 		return nil, fmt.Errorf("certs: no certificate of %v was issued here; see: lianfen certs list", r.Identity)
 	})
-	if err != nil || a.key == nil {
+	if err != nil || !a.CanIssue() {
 		return serials, err
 	}
 	return serials, a.WriteCRL()
@@ -63,8 +63,9 @@ const crlLifetime = 7 * 24 * time.Hour
 // CRL is the list of the revoked certificates that the present issuing CA has signed
 // (RFC 5280), as DER, for others. A certificate that is over is left out.
 func (a *Authority) CRL() ([]byte, error) {
-	if a.key == nil {
-		return nil, ErrCannotIssue
+	issuing, err := a.signing()
+	if err != nil {
+		return nil, err
 	}
 	if err := a.register.refresh(); err != nil {
 		return nil, err
@@ -74,7 +75,7 @@ func (a *Authority) CRL() ([]byte, error) {
 		// Milliseconds grow with every list, whoever writes it.
 		Number: big.NewInt(now.UnixMilli()), ThisUpdate: now, NextUpdate: now.Add(crlLifetime),
 	}
-	ca := serialText(a.issuing.SerialNumber)
+	ca := serialText(issuing.SerialNumber)
 	for _, cert := range a.register.all() {
 		if cert.revoked.IsZero() || cert.ca != ca || !now.Before(cert.until) {
 			continue
@@ -85,7 +86,7 @@ func (a *Authority) CRL() ([]byte, error) {
 		}
 		list.RevokedCertificateEntries = append(list.RevokedCertificateEntries, x509.RevocationListEntry{SerialNumber: serial, RevocationTime: cert.revoked})
 	}
-	der, err := x509.CreateRevocationList(rand.Reader, list, a.issuing, a.key)
+	der, err := x509.CreateRevocationList(rand.Reader, list, issuing.Certificate, issuing.key)
 	if err != nil {
 		return nil, fmt.Errorf("certs: list of revoked certificates: %w", err)
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/lianfen/lianfen/certs"
 	"github.com/lianfen/lianfen/internal/app"
 	"github.com/lianfen/lianfen/internal/config"
 	"github.com/lianfen/lianfen/ledger/book"
@@ -21,6 +22,8 @@ type admin struct {
 	file   string
 	sets   []string
 	socket string
+	url    string // of the operators' door over TLS, instead of a socket
+	known  credentials
 	asJSON bool
 }
 
@@ -34,6 +37,10 @@ func newAdmin() *cobra.Command {
 	}
 	cmd.PersistentFlags().StringVar(&a.file, "config", config.FileName, "configuration file of the running switch; it names the socket")
 	cmd.PersistentFlags().StringVar(&a.socket, "socket", "", "admin socket, instead of the configuration's")
+	cmd.PersistentFlags().StringVar(&a.url, "url", "", "operators' door of a switch elsewhere (admin.address), such as https://switch.example:8585, with the three flags below")
+	cmd.PersistentFlags().StringVar(&a.known.cert, "tls-cert", "", "an operator's certificate, as PEM")
+	cmd.PersistentFlags().StringVar(&a.known.key, "tls-key", "", "file of its key (default: the certificate's file)")
+	cmd.PersistentFlags().StringVar(&a.known.ca, "tls-ca", "", "root that the switch is checked against, as PEM")
 	cmd.PersistentFlags().BoolVar(&a.asJSON, "json", false, "print JSON")
 	cmd.AddCommand(a.status(), a.load(), a.list(), a.issuer(), a.acquirer(), a.program(), a.merchant(), a.terminal(), a.route(), a.member(), a.card(),
 		a.adjust(), a.cutOver(), a.totals(), a.links(), a.owed(), a.batch(), a.reload())
@@ -41,6 +48,9 @@ func newAdmin() *cobra.Command {
 }
 
 func (a *admin) client() (*app.Client, error) {
+	if a.url != "" {
+		return a.remote()
+	}
 	if a.socket != "" {
 		return app.NewClient(a.socket), nil
 	}
@@ -49,6 +59,18 @@ func (a *admin) client() (*app.Client, error) {
 		return nil, usage("%w; name the configuration with --config or the socket with --socket", err)
 	}
 	return app.NewClient(c.Admin.Socket), nil
+}
+
+// remote is a client of a switch elsewhere.
+func (a *admin) remote() (*app.Client, error) {
+	if a.known.cert == "" || a.known.ca == "" {
+		return nil, usage("--url needs --tls-cert and --tls-ca")
+	}
+	secure, err := certs.ClientConfig(a.known.ca, a.known.cert, a.known.key, now)
+	if err != nil {
+		return nil, err
+	}
+	return app.NewRemoteClient(a.url, secure), nil
 }
 
 // print shows v as JSON, or as people like it.
@@ -82,6 +104,17 @@ func (a *admin) status() *cobra.Command {
 					t.row("listener "+name, s.Listeners[name])
 				}
 				t.row("metrics and health", s.HTTP)
+				if s.Admin != "" {
+					t.row("operators over TLS", s.Admin)
+				}
+				if s.Certificates != nil {
+					for _, e := range s.Certificates.Expiries {
+						t.row("certificate "+e.Certificate, fmt.Sprintf("%.1f days left", e.DaysLeft))
+					}
+				}
+				for _, warning := range s.Warnings {
+					t.row("WARNING", warning)
+				}
 				return t.write(cmd.OutOrStdout())
 			})
 		},

@@ -39,6 +39,7 @@ func TestScript(t *testing.T) {
 		RequireUniqueNames:  true,
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("REPOSITORY", repository)
+			env.Setenv("LIANFEN_TLS_MODE", "off") // What is told of TLS says so itself.
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){

@@ -65,6 +65,7 @@ func (a *App) adminHandler(stopping context.Context) http.Handler {
 	mux.HandleFunc("GET /v1/owed", answer(a.owed))
 	mux.HandleFunc("POST /v1/owed/resolve", answer(a.resolve))
 	mux.HandleFunc("POST /v1/reload", answer(a.reload))
+	mux.HandleFunc("POST /v1/certs/reload", answer(a.reloadCertificates))
 	mux.HandleFunc("POST /v1/backup", lasting(stopping, answer(a.backup)))
 	mux.HandleFunc("POST /v1/prove", lasting(stopping, a.prove))
 	mux.HandleFunc("POST /v1/export", lasting(stopping, a.export))
@@ -199,10 +200,19 @@ type Status struct {
 	Since     string              `json:"since"` // when the date began
 	Listeners map[string]string   `json:"listeners"`
 	HTTP      string              `json:"http"`
+	// Admin is the address of the operators' door over TLS; empty: there is none.
+	Admin string `json:"admin,omitempty"`
+	// Certificates are those of the process; nil: nothing speaks TLS.
+	Certificates *CertificateState `json:"certificates,omitempty"`
+	Warnings     []string          `json:"warnings,omitempty"` // what is to be done before something happens
 }
 
 func (a *App) status(context.Context, nothing) (Status, error) {
 	s := Status{Version: a.opts.Version, Ready: a.ready.yes.Load(), Position: a.ledger.Durable(), HTTP: a.web.Addr().String(), Listeners: map[string]string{}}
+	s.Certificates, s.Warnings = a.certificates()
+	if a.remote != nil {
+		s.Admin = a.remote.Addr().String()
+	}
 	for _, l := range a.listeners {
 		s.Listeners[l.name] = l.server.Addr().String()
 	}

@@ -62,7 +62,11 @@ type App struct {
 	listeners  []listener
 	entrances  []listener // where issuers' hosts dial us
 	admin      net.Listener
+	remote     net.Listener // the same door over TLS; nil: there is none
 	web        net.Listener
+	gate       *certs.Gate      // nil: nothing speaks TLS
+	authority  *certs.Authority // nil: there is none here
+	enrolling  tries
 	ready      readiness
 
 	reloading   sync.Mutex // one reload at a time; guards linkMetrics from Run on
@@ -92,6 +96,9 @@ func New(ctx context.Context, opts Options) (_ *App, err error) {
 	if a.key, err = certs.ReadCardKey(opts.Config.CardKey); err != nil {
 		return nil, err
 	}
+	if err := a.openGate(); err != nil {
+		return nil, err
+	}
 	if err := a.openLedger(ctx); err != nil {
 		return nil, err
 	}
@@ -108,6 +115,9 @@ func New(ctx context.Context, opts Options) (_ *App, err error) {
 		return nil, err
 	}
 	if a.admin, err = listenAdmin(ctx, opts.Config.Admin.Socket); err != nil {
+		return nil, err
+	}
+	if err := a.listenRemoteAdmin(ctx); err != nil {
 		return nil, err
 	}
 	if a.web, err = new(net.ListenConfig).Listen(ctx, "tcp", opts.Config.HTTP.Address); err != nil {
@@ -199,9 +209,13 @@ func (a *App) openSwitch(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		server, err := link.Listen(ctx, l.Address, link.Options{
+		opts, err := a.behindGate(link.Options{
 			MaxFrame: l.MaxFrame, MaxInFlight: l.MaxInFlight, MaxConnections: l.MaxConnections, Idle: l.IdleTimeout, Metrics: metrics, Log: a.log,
-		}, sw.Listener(l.Name, spoken, door))
+		}, c.ListenerTLS(&l), l.Identity, certs.RoleAcquirer, certs.RoleTerminal)
+		if err != nil {
+			return fmt.Errorf("listener %s: %w", l.Name, err)
+		}
+		server, err := link.Listen(ctx, l.Address, opts, sw.Listener(l.Name, spoken, door))
 		if err != nil {
 			return taken(fmt.Errorf("listener %s: %w", l.Name, err), "listeners."+l.Name+".address")
 		}
@@ -223,12 +237,35 @@ func (a *App) Address(name string) net.Addr {
 // HTTPAddress returns the address of the metrics and health door.
 func (a *App) HTTPAddress() net.Addr { return a.web.Addr() }
 
+// AdminAddress returns the address of the operators' door over TLS, nil when there is none.
+func (a *App) AdminAddress() net.Addr {
+	if a.remote == nil {
+		return nil
+	}
+	return a.remote.Addr()
+}
+
+// serveDoors serves the HTTP doors.
+func (a *App) serveDoors(ctx context.Context, group *errgroup.Group) []*http.Server {
+	admin := a.adminHandler(ctx)
+	servers := []*http.Server{a.serveHTTP(group, a.admin, admin, nil)}
+	if a.remote != nil {
+		servers = append(servers, a.serveHTTP(group, a.remote, a.identified(forOperators(admin)), a.gate.Server(false, certs.RoleOperator)))
+	}
+	if !a.opts.Config.HTTPTLS() {
+		return append(servers, a.serveHTTP(group, a.web, a.webHandler(), nil))
+	}
+	// Whoever renews may be anybody who has a certificate.
+	everybody := a.gate.Server(true, certs.RoleOperator, certs.RoleTerminal, certs.RoleAcquirer, certs.RoleIssuer, certs.RoleSwitch)
+	return append(servers, a.serveHTTP(group, a.web, a.identified(a.webHandler()), everybody))
+}
+
 // Run serves until ctx ends, then drains: no new connections or frames, what is
 // in flight is answered, the ledger writes a checkpoint and closes. It returns
 // nil after an orderly stop, and the fault that stopped it otherwise.
 func (a *App) Run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
-	servers := []*http.Server{a.serveHTTP(group, a.admin, a.adminHandler(ctx)), a.serveHTTP(group, a.web, a.webHandler())}
+	servers := a.serveDoors(ctx, group)
 	// The links outlive the listeners, whose last requests they carry.
 	linked, unlink := context.WithCancel(context.WithoutCancel(ctx))
 	defer unlink()
@@ -254,6 +291,7 @@ func (a *App) Run(ctx context.Context) error {
 	})
 	group.Go(func() error { return a.finishNight(ctx) })
 	group.Go(func() error { return a.heedHangups(ctx) })
+	group.Go(func() error { return a.heedGate(ctx) })
 	<-ctx.Done()
 	a.ready.set(false)
 	a.log.Info("draining", slog.Duration("for_at_most", a.opts.Config.Switch.DrainTimeout))
@@ -302,7 +340,7 @@ func (a *App) abandon(ctx context.Context) error {
 	for _, l := range slices.Concat(a.listeners, a.entrances) {
 		errs = append(errs, l.server.Shutdown(ctx))
 	}
-	for _, l := range []net.Listener{a.admin, a.web} {
+	for _, l := range []net.Listener{a.admin, a.remote, a.web} {
 		if l != nil {
 			errs = append(errs, l.Close())
 		}

@@ -3,6 +3,7 @@ package app
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -21,9 +22,10 @@ import (
 
 // Client speaks to the admin socket of a running process.
 type Client struct {
-	socket string
-	http   *http.Client
-	zone   atomic.Pointer[time.Location] // the switch's, as it said last
+	door string // for people: the socket's path, or the URL
+	base string // of all URLs
+	http *http.Client
+	zone atomic.Pointer[time.Location] // the switch's, as it said last
 }
 
 // Zone is the time zone of the switch, in which people are shown times; UTC before the
@@ -41,7 +43,13 @@ func NewClient(path string) *Client {
 	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return new(net.Dialer).DialContext(ctx, "unix", path)
 	}
-	return &Client{socket: path, http: &http.Client{Transport: &http.Transport{DialContext: dial}}}
+	return &Client{door: "socket " + path, base: "http://admin", http: &http.Client{Transport: &http.Transport{DialContext: dial}}}
+}
+
+// NewRemoteClient makes a client of the operators' door over TLS at url, such as
+// https://switch.example:8585.
+func NewRemoteClient(url string, secure *tls.Config) *Client {
+	return &Client{door: url, base: strings.TrimSuffix(url, "/"), http: &http.Client{Transport: &http.Transport{TLSClientConfig: secure}}}
 }
 
 // Figures reads the metrics that a process serves on its HTTP address, such as
@@ -154,6 +162,11 @@ func (c *Client) Reload(ctx context.Context) (r Reloaded, err error) {
 	return r, c.call(ctx, http.MethodPost, "reload", nothing{}, &r)
 }
 
+// ReloadCertificates has the process read certificates and revocations again.
+func (c *Client) ReloadCertificates(ctx context.Context) (r CertificatesReloaded, err error) {
+	return r, c.call(ctx, http.MethodPost, "certs/reload", nothing{}, &r)
+}
+
 // Statement lists what happened to a member's points.
 func (c *Client) Statement(ctx context.Context, q StatementQuery) (s Statement, err error) {
 	return s, c.call(ctx, http.MethodPost, "statement", q, &s)
@@ -203,13 +216,13 @@ func (c *Client) send(ctx context.Context, method, path string, in any) (*http.R
 		}
 		body = bytes.NewReader(text)
 	}
-	request, err := http.NewRequestWithContext(ctx, method, "http://admin/v1/"+path, body)
+	request, err := http.NewRequestWithContext(ctx, method, c.base+"/v1/"+path, body)
 	if err != nil {
 		return nil, fmt.Errorf("admin %s: %w", path, err)
 	}
 	response, err := c.http.Do(request)
 	if err != nil {
-		return nil, fmt.Errorf("admin socket %s: is lianfen serve running with this configuration? %w", c.socket, err)
+		return nil, fmt.Errorf("admin %s: is lianfen serve running with this configuration? %w", c.door, err)
 	}
 	if name := response.Header.Get(zoneHeader); name != c.Zone().String() {
 		if zone, err := time.LoadLocation(name); err == nil {

@@ -27,6 +27,7 @@ type Config struct {
 	Listeners []Listener
 	Links     []Link
 	Terminals []Terminals
+	TLS       TLS
 	Admin     Admin
 	HTTP      HTTP
 	Log       Log
@@ -47,19 +48,28 @@ type Listener struct {
 	IdleTimeout    time.Duration // a connection silent for longer is closed
 	MaxFrame       int           // bytes after the length prefix
 
+	TLS TLSMode // its own, or as [TLS].Mode
 	// AllowRemote lets a listener without TLS bind to an address that other
 	// machines can reach.
 	AllowRemote bool
+	// Identity is who is taken to be at the other end of a listener without TLS; empty:
+	// nobody is asked, and a message is believed.
+	Identity string
 }
 
 // Admin is the door of operator commands.
 type Admin struct {
 	Socket string // path of the unix socket
+	// Address is where operators who show a certificate reach the same door over
+	// TLS, host:port; empty: they do not.
+	Address string
 }
 
 // HTTP is the door of metrics and health.
 type HTTP struct {
-	Address string // host:port; port 0 takes any free one
+	Address     string  // host:port; port 0 takes any free one
+	TLS         TLSMode // its own, or as [TLS].Mode
+	AllowRemote bool    // without TLS
 }
 
 // Log says what is logged and how.
@@ -119,8 +129,9 @@ func Default() Config {
 			defaultListener("pos", "127.0.0.1:8583", DialectPOS),
 			defaultListener("host", "127.0.0.1:8584", DialectHost),
 		},
+		TLS:   defaultTLS(),
 		Admin: Admin{Socket: "admin.sock"},
-		HTTP:  HTTP{Address: "127.0.0.1:8580"},
+		HTTP:  HTTP{Address: "127.0.0.1:8580", TLS: TLSDefault},
 		Log:   Log{Level: slog.LevelInfo, Format: LogText, Sample: 1},
 		Ledger: Ledger{
 			Queue:              65_536,
@@ -151,6 +162,7 @@ func defaultListener(name, address string, dialect Dialect) Listener {
 		MaxInFlight:    256,
 		IdleTimeout:    5 * time.Minute,
 		MaxFrame:       4_096,
+		TLS:            TLSDefault,
 	}
 }
 

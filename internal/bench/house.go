@@ -76,7 +76,7 @@ func (h *house) serve(ctx context.Context, name string, command []string, sets .
 	args := append([]string{}, command...)
 	args = append(args, "--config", h.config())
 	for _, set := range append([]string{
-		"admin.socket=" + socket, "listeners.pos.address=127.0.0.1:0", "listeners.host.address=127.0.0.1:0", "http.address=127.0.0.1:0",
+		"tls.mode=off", "admin.socket=" + socket, "listeners.pos.address=127.0.0.1:0", "listeners.host.address=127.0.0.1:0", "http.address=127.0.0.1:0",
 		"log.level=warn", "log.sample=1000000",
 		"ledger.cache_accounts=" + strconv.FormatUint(h.opts.Accounts+spareAccounts, 10),
 		// A generator keeps its depth to itself; the bound of the switch is not what is measured.

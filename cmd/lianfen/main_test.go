@@ -89,6 +89,8 @@ func serving(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Setenv("POS", s.Listeners["pos"])
 	ts.Setenv("HOST", s.Listeners["host"])
 	ts.Setenv("HTTP", "http://"+s.HTTP)
+	ts.Setenv("HTTPS", "https://"+s.HTTP)
+	ts.Setenv("ADMIN", "https://"+s.Admin)
 }
 
 // terminate sends SIGTERM to what runs in the background.

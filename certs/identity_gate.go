@@ -341,13 +341,26 @@ func whyInvalid(err error, now time.Time) error {
 	return fmt.Errorf("%w: %w", ErrUnknownCA, err)
 }
 
-// Identify tells who is at the other end of a connection that a configuration of this
+// Admit tells who is at the other end of a connection that a configuration of this
 // gate has let in, as a [*Peer].
-func (g *Gate) Identify(cs *tls.ConnectionState) (any, error) {
+func (g *Gate) Admit(cs *tls.ConnectionState) (any, error) {
 	return g.Peer(cs)
 }
 
-// Peer is [Gate.Identify]; nil where no certificate was shown.
+// IdentityText is the identity of the peer of a session as text, such as to count its
+// connections by; empty where it has none.
+func IdentityText(cs *tls.ConnectionState) string {
+	if len(cs.PeerCertificates) == 0 {
+		return ""
+	}
+	identity, err := identityOf(cs.PeerCertificates[0])
+	if err != nil {
+		return ""
+	}
+	return identity.String()
+}
+
+// Peer is [Gate.Admit]; nil where no certificate was shown.
 func (g *Gate) Peer(cs *tls.ConnectionState) (*Peer, error) {
 	if cs == nil || len(cs.PeerCertificates) == 0 {
 		return nil, fmt.Errorf("%w: no certificate", ErrNoIdentity)

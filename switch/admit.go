@@ -15,19 +15,21 @@ import (
 // ledger's to check, in one place and in journal order. What was found of the
 // acceptor is returned with a refusal too, so that the answer can name it.
 //
-// peer is who the connection has shown to be; nil: nobody was asked.
-func (s *Switch) admit(table *router.Table, peer *certs.Identity, req *points.Request) (router.Acceptor, points.Reason) {
-	acceptor, reason := s.acceptor(table, req)
+// since is the earliest time at which the request can have come for the first time, 0
+// if that is not known: the ledger holds it against what it remembers. peer is who the
+// connection has shown to be; nil: nobody was asked.
+func (s *Switch) admit(table *router.Table, peer *certs.Identity, req *points.Request) (acceptor router.Acceptor, since points.Timestamp, reason points.Reason) {
+	acceptor, reason = s.acceptor(table, req)
 	if reason.Approved() {
 		reason = s.bound(peer, acceptor, req)
 	}
 	if reason.Approved() {
-		reason = s.fresh(req)
+		since, reason = s.fresh(req)
 	}
 	if reason.Approved() {
 		reason = offered(req.Function)
 	}
-	return acceptor, reason
+	return acceptor, since, reason
 }
 
 // acceptor establishes who speaks. A terminal is found by DE41 and must belong
@@ -73,9 +75,9 @@ func (s *Switch) bound(peer *certs.Identity, acceptor router.Acceptor, req *poin
 // it is answered, however long the line was down, and sent twice it does nothing.
 // So does who tells what has happened (0220), for as long as the ledger is certain to
 // know it again.
-func (s *Switch) fresh(req *points.Request) points.Reason {
+func (s *Switch) fresh(req *points.Request) (since points.Timestamp, reason points.Reason) {
 	if !req.Has(7) || req.Function == points.Reversal {
-		return points.Approved
+		return 0, points.Approved
 	}
 	now := req.At.Time()
 	sent, ok := transmitted(req.Transmission, now)
@@ -84,9 +86,20 @@ func (s *Switch) fresh(req *points.Request) points.Reason {
 		behind = max(behind, toldBehind)
 	}
 	if !ok || sent.Sub(now) > s.opts.FreshnessAhead || now.Sub(sent) > behind {
-		return points.NotFresh
+		return 0, points.NotFresh
 	}
-	return points.Approved
+	return points.Timestamp(sent.Add(-MostAhead).UnixMicro()), points.Approved
+}
+
+// MostAhead is the most that [Options.FreshnessAhead] may be. A request came at most so
+// much earlier than its transmission time says, whatever the option was then.
+const MostAhead = time.Hour
+
+// Remembers is for how long a cut-over has to keep keys ([book.Command.TraceTime]) where
+// transmission times may lie behind by so much: then nobody who is fresh is refused
+// because keys of that time are forgotten, even where a clock is set back by an hour.
+func Remembers(behind time.Duration) time.Duration {
+	return max(behind, toldBehind) + 2*MostAhead
 }
 
 // toldBehind is how old a message may be that tells what has happened: the ledger

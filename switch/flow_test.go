@@ -145,7 +145,11 @@ func (s *story) act(td *datadriven.TestData) string {
 	case "cutover":
 		date, err := points.ParseBusinessDate(td.CmdArgs[0].Key)
 		require.NoError(s.t, err)
-		s.h.do(book.Command{Kind: book.KindCutOver, Date: date})
+		cut := book.Command{Kind: book.KindCutOver, Date: date}
+		if td.HasArg("keep") { // What the door's freshness asks for.
+			cut.TraceTime = uint32(pointswitch.Remembers(freshBehind) / time.Second)
+		}
+		s.h.do(cut)
 		return ""
 	case "restart":
 		s.restart()
@@ -554,7 +558,7 @@ func (s *story) door(d *dialect.Dialect, identity string) *link.Server {
 	if d == s.host {
 		door = points.DoorHost
 	}
-	server := s.h.listenAs(s.h.sw.Listener("known", d, door), certs.PlainPeer(who))
+	server := s.h.listenAs(s.h.sw.Listener("known", d, door, pointswitch.Rate{}), certs.PlainPeer(who))
 	s.h.doors = append(s.h.doors, server)
 	return server
 }

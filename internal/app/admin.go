@@ -19,6 +19,7 @@ import (
 	"github.com/lianfen/lianfen/ledger/book"
 	"github.com/lianfen/lianfen/points"
 	"github.com/lianfen/lianfen/router"
+	pointswitch "github.com/lianfen/lianfen/switch"
 )
 
 // listenAdmin opens the unix socket of the operators. A socket that a killed
@@ -533,7 +534,8 @@ func (a *App) cutOver(ctx context.Context, c CutOver) (Done, error) {
 	done, err := a.do(ctx, "cut-over to "+c.Date.String(), &book.Command{
 		Kind: book.KindCutOver, At: a.opts.Clock(), Date: c.Date,
 		TraceDays: uint8(a.opts.Config.Ledger.TraceDays), Limit: uint32(a.opts.Config.Ledger.TraceKeys), //nolint:gosec // 2 to 31; 1 to 2^32-1.
-		Operator: c.Operator, Second: c.Second,
+		TraceTime: uint32(pointswitch.Remembers(a.opts.Config.Switch.FreshnessBehind) / time.Second), //nolint:gosec // at most 30 days and 2 hours.
+		Operator:  c.Operator, Second: c.Second,
 	})
 	if err != nil {
 		return Done{}, err

@@ -188,7 +188,9 @@ func (a *App) openSwitch(ctx context.Context) error {
 	c := &a.opts.Config
 	sw, err := pointswitch.New(pointswitch.Options{
 		Ledger: a.ledger, Router: a.router, CardKey: a.key, Clock: a.opts.Clock, Location: a.zone, Issuers: a.issuers,
-		Parameters:     a.parameters(c.Terminals),
+		Parameters:   a.parameters(c.Terminals),
+		Participants: pointswitch.Rate{PerSecond: c.Switch.ParticipantRate}, Own: ratesOf(c.Switch.ParticipantRates),
+		ShedTarget: c.Switch.ShedTarget, ShedInterval: c.Switch.ShedInterval,
 		FreshnessAhead: c.Switch.FreshnessAhead, FreshnessBehind: c.Switch.FreshnessBehind,
 		BadFrames: c.Switch.BadFramesPerMinute, LogEvery: c.Log.Sample, Log: a.log, Registerer: a.registry,
 	})
@@ -196,6 +198,13 @@ func (a *App) openSwitch(ctx context.Context) error {
 		return err
 	}
 	a.sw = sw
+	connections := 0
+	for _, l := range c.Listeners {
+		connections += l.MaxConnections
+	}
+	if err := enoughDescriptors(connections); err != nil {
+		a.log.Warn("connections beyond the limit of open files will be refused", slog.String("error", err.Error()))
+	}
 	for _, l := range c.Listeners {
 		spoken, err := dialect.ByName(string(l.Dialect))
 		if err != nil {
@@ -211,17 +220,27 @@ func (a *App) openSwitch(ctx context.Context) error {
 		}
 		opts, err := a.behindGate(link.Options{
 			MaxFrame: l.MaxFrame, MaxInFlight: l.MaxInFlight, MaxConnections: l.MaxConnections, Idle: l.IdleTimeout, Metrics: metrics, Log: a.log,
+			MaxPerSource: l.MaxPerSource, MaxPerIdentity: l.MaxPerIdentity, FirstFrame: min(l.FirstFrame, l.IdleTimeout),
 		}, c.ListenerTLS(&l), l.Identity, certs.RoleAcquirer, certs.RoleTerminal)
 		if err != nil {
 			return fmt.Errorf("listener %s: %w", l.Name, err)
 		}
-		server, err := link.Listen(ctx, l.Address, opts, sw.Listener(l.Name, spoken, door))
+		server, err := link.Listen(ctx, l.Address, opts, sw.Listener(l.Name, spoken, door, pointswitch.Rate{PerSecond: l.Rate, Burst: l.Burst}))
 		if err != nil {
 			return taken(fmt.Errorf("listener %s: %w", l.Name, err), "listeners."+l.Name+".address")
 		}
 		a.listeners = append(a.listeners, listener{l.Name, server})
 	}
 	return nil
+}
+
+// ratesOf are the rates that acquirers have of their own.
+func ratesOf(rates []config.ParticipantRate) map[points.AcquirerID]pointswitch.Rate {
+	own := make(map[points.AcquirerID]pointswitch.Rate, len(rates))
+	for _, r := range rates {
+		own[points.AcquirerID(r.Acquirer)] = pointswitch.Rate{PerSecond: r.PerSecond}
+	}
+	return own
 }
 
 // Address returns the address of the listener called name, nil when there is none.

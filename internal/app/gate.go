@@ -82,7 +82,7 @@ func (a *App) ownCertificate() (string, error) {
 // is there where there is no TLS.
 func (a *App) behindGate(opts link.Options, tls bool, identity string, roles ...certs.Role) (link.Options, error) {
 	if tls {
-		opts.TLS, opts.Identify, opts.Refused = a.gate.Server(false, roles...), a.gate.Identify, a.gate.Refused
+		opts.TLS, opts.Admit, opts.Refused, opts.Identify = a.gate.Server(false, roles...), a.gate.Admit, a.gate.Refused, certs.IdentityText
 		return opts, nil
 	}
 	if identity != "" {

@@ -97,7 +97,7 @@ func (a *App) paths(l *config.Link) []pointswitch.PathProfile {
 	last := 0
 	dialled := a.linkOptions(l)
 	if a.opts.Config.LinkTLS(l) {
-		dialled.TLS, dialled.Identify, dialled.Refused = a.gate.Client(certs.OfRole(certs.RoleIssuer)), a.gate.Identify, a.gate.Refused
+		dialled.TLS, dialled.Admit, dialled.Refused = a.gate.Client(certs.OfRole(certs.RoleIssuer)), a.gate.Admit, a.gate.Refused
 	}
 	for _, e := range l.Dial {
 		paths = append(paths, pointswitch.PathProfile{

@@ -44,6 +44,10 @@ type Listener struct {
 	Dialect Dialect
 
 	MaxConnections int           // connections open at once
+	MaxPerSource   int           // of them, from one address; 0: no limit
+	MaxPerIdentity int           // of them, of one identity; 0: no limit
+	Rate, Burst    int           // requests a second, and at once, of one identity or connection; 0: no limit, and as many as Rate
+	FirstFrame     time.Duration // a connection that has never sent a frame is closed
 	MaxInFlight    int           // requests unanswered at once, per connection
 	IdleTimeout    time.Duration // a connection silent for longer is closed
 	MaxFrame       int           // bytes after the length prefix
@@ -96,8 +100,18 @@ type Ledger struct {
 type Switch struct {
 	FreshnessAhead     time.Duration // how far a transmission time may lie ahead
 	FreshnessBehind    time.Duration // and behind
+	ParticipantRate    int           // requests a second of one acquirer; 0: no limit
+	ParticipantRates   []ParticipantRate
+	ShedTarget         time.Duration // new requests are turned away when the oldest has waited for longer; 0: never
+	ShedInterval       time.Duration // for so long
 	BadFramesPerMinute int           // the connection closes at this many
 	DrainTimeout       time.Duration // the wait for open requests at a stop
+}
+
+// ParticipantRate is the rate of one acquirer.
+type ParticipantRate struct {
+	Acquirer  uint64
+	PerSecond int // 0: no limit
 }
 
 // Dialect names the message format of a listener.
@@ -147,6 +161,8 @@ func Default() Config {
 		Switch: Switch{
 			FreshnessAhead:     5 * time.Minute,
 			FreshnessBehind:    24 * time.Hour,
+			ShedTarget:         250 * time.Millisecond,
+			ShedInterval:       500 * time.Millisecond,
 			BadFramesPerMinute: 3,
 			DrainTimeout:       10 * time.Second,
 		},
@@ -159,6 +175,9 @@ func defaultListener(name, address string, dialect Dialect) Listener {
 		Address:        address,
 		Dialect:        dialect,
 		MaxConnections: 10_000,
+		MaxPerSource:   2_000,
+		MaxPerIdentity: 1_000,
+		FirstFrame:     time.Minute,
 		MaxInFlight:    256,
 		IdleTimeout:    5 * time.Minute,
 		MaxFrame:       4_096,

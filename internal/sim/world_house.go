@@ -87,8 +87,8 @@ func (h *house) open() error {
 	if err != nil {
 		return err
 	}
-	h.doors[terminalDoor] = sw.Listener("terminals", dialect.Pos(), points.DoorTerminal)
-	h.doors[partnerDoor] = sw.Listener("partners", dialect.Host(), points.DoorHost)
+	h.doors[terminalDoor] = sw.Listener("terminals", dialect.Pos(), points.DoorTerminal, pointswitch.Rate{})
+	h.doors[partnerDoor] = sw.Listener("partners", dialect.Host(), points.DoorHost, pointswitch.Rate{})
 	h.up, h.held = true, nil
 	return nil
 }

@@ -252,9 +252,9 @@ func (b *Book) apply(cmd *Command, out *Outcome) error {
 			return err
 		}
 	}
-	if cmd.RepeatOnly {
+	if stale, err := b.stale(cmd); stale || err != nil {
 		out.Reason, out.Date = points.NotFresh, 0
-		return nil
+		return err
 	}
 	b.begin()
 	reason, err := b.carryOut(cmd, out, keyed)

@@ -114,6 +114,10 @@ type Command struct {
 	// RepeatOnly answers a key that is known, and refuses any other as not fresh. It is
 	// not written: what is refused so leaves no trace.
 	RepeatOnly bool
+	// Since tells that the request cannot have come for the first time before this: its
+	// key is refused as not fresh where keys of that time may have been forgotten (I13).
+	// 0 is any time. It is not written, for the same reason.
+	Since points.Timestamp
 	// Chosen tells that the request names no programme, and Program was found in the
 	// merchant's order: a repeat that comes when the order has changed is the same
 	// request. It is not written.
@@ -128,6 +132,7 @@ type Command struct {
 	Freeze    Freeze
 	Date      points.BusinessDate // cut-over: the date that begins; expire, vest, decay: the date it is for
 	TraceDays uint8               // cut-over: how many dates keep their keys; 0 is two
+	TraceTime uint32              // cut-over: and for how many seconds at least, whatever TraceDays and Limit say; 0 any
 	Limit     uint32              // batches: at most so many accounts or holds; cut-over: at most so many keys where TraceDays would keep more, 0 any number; stand-in: at most so many for one card and date, 0 any
 
 	Operator string // who asked, on operator commands

@@ -35,6 +35,13 @@
 //	I11 Posting times strictly increase. What falls due happens in due order, by a
 //	    command; that it is late makes nothing usable that is over.
 //	I12 Business dates only grow; a date is the positions between two cut-overs.
+//	I13 A request that may have come when keys were remembered that are forgotten by now
+//	    is not taken for a new one ([Command.Since]): what is forgotten was posted before
+//	    the date from which keys are kept, posting times increase (I11), and whoever can
+//	    have come only since then is not among them. No clock is asked, so none can be
+//	    set back, and what the cut-over before said of how long keys are kept does not
+//	    matter. A cut-over keeps keys for a time too ([Command.TraceTime]), so that this
+//	    refuses nobody when dates follow one another quickly.
 //
 // # A hold
 //

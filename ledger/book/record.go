@@ -75,8 +75,9 @@ const (
 	hasItems
 	hasParameters
 	hasAsk
+	hasTraceTime
 
-	commandMask = hasAsk<<1 - 1
+	commandMask = hasTraceTime<<1 - 1
 )
 
 // AppendRecord appends the journal record of cmd and out to dst. Out.Replayed is
@@ -164,6 +165,7 @@ func (c *Command) mask() uint64 {
 	set(hasItems, len(c.Items) > 0)
 	set(hasParameters, c.Parameters != 0)
 	set(hasAsk, c.Ask)
+	set(hasTraceTime, c.TraceTime != 0)
 	return m
 }
 
@@ -318,6 +320,9 @@ func appendBatchFields(dst []byte, c *Command, m uint64) []byte {
 	if m&hasParameters != 0 {
 		dst = binary.AppendUvarint(dst, uint64(c.Parameters))
 	}
+	if m&hasTraceTime != 0 {
+		dst = binary.AppendUvarint(dst, uint64(c.TraceTime))
+	}
 	return dst
 }
 
@@ -458,6 +463,9 @@ func decodeBatchFields(r *reader, c *Command, m uint64) {
 	}
 	if m&hasParameters != 0 {
 		c.Parameters = r.uint32()
+	}
+	if m&hasTraceTime != 0 {
+		c.TraceTime = r.uint32()
 	}
 }
 

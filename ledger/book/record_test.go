@@ -54,6 +54,7 @@ func TestRecordKeepsEveryField(t *testing.T) {
 		fill(reflect.ValueOf(&rec.Outcome).Elem(), &n, "")
 		fill(reflect.ValueOf(&rec.Command).Elem(), &n, "Group")
 		rec.Outcome.Replayed, rec.Outcome.Forwarded, rec.Command.RepeatOnly, rec.Command.Chosen = false, false, false, false // not written
+		rec.Command.Since = 0                                                                                                // neither
 		rec.Command.Entry = book.Entry{}
 		fill(reflect.ValueOf(&rec.Command.Entry).Elem().Field(i), &n, "")
 		member := rec.Command

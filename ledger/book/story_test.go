@@ -218,6 +218,8 @@ func (s *teller) command(t *testing.T, words []string) book.Command {
 			cmd.TraceDays = uint8(n)
 		case "limit":
 			cmd.Limit = uint32(n)
+		case "keep":
+			cmd.TraceTime = uint32(n)
 		case "freeze":
 			cmd.Freeze = map[string]book.Freeze{"debit": book.FreezeDebit, "credit": book.FreezeCredit, "both": 3, "none": 0, "wrong": 4}[value]
 		case "operator":

@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"fmt"
 	"net"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -44,16 +45,28 @@ type Conn struct {
 	// goroutine: whoever else wants it gets it from the handler.
 	Session any
 
-	opened  atomic.Bool // Open is called: who is at the other end is known
+	known   atomic.Bool // Open is called: who is at the other end is known
 	id      uint64
 	opts    *Options
 	handler Handler
 	raw     net.Conn // the socket; closing it never waits for the peer
 	wire    net.Conn // what is read and written: raw, or TLS over it
 
+	// Of the server that accepted it; see census.go.
+	server       *Server
+	source       netip.Addr
+	accepted     time.Time
+	older, newer *Conn // among those that have sent no frame; guarded by Server.mu
+	silent       bool  // it is among them; guarded by Server.mu
+	evicted      bool  // its room has been given away; guarded by Server.mu
+	counted      bool  // by identity; guarded by Server.mu
+
 	// Of the reading goroutine.
 	tls        *tls.ConnectionState
 	peer       any
+	identity   string
+	opened     time.Time
+	spoke      bool // a whole frame came
 	in         assembler
 	frames     [][]byte  // reused for every call of Frames
 	active     bool      // bytes came since buffers were given back last
@@ -118,9 +131,13 @@ func (c *Conn) RemoteAddr() net.Addr { return c.raw.RemoteAddr() }
 // plain TCP. It is known from Open on and must not be changed.
 func (c *Conn) TLS() *tls.ConnectionState { return c.tls }
 
-// Peer is what Options.Identify, or Options.Peer, says of who is at the other end. It
+// Peer is what Options.Admit, or Options.Peer, says of who is at the other end. It
 // is known from Open on.
 func (c *Conn) Peer() any { return c.peer }
+
+// Identity is who the peer is, as Options.Identify says; "" over plain TCP. It is known
+// from Open on.
+func (c *Conn) Identity() string { return c.identity }
 
 // Load is how a connection is at one moment.
 type Load struct {

@@ -604,7 +604,7 @@ func memory() int64 {
 	return int64(m.HeapAlloc + m.StackInuse)
 }
 
-// Who is at the other end is what Identify says of the session, before Open; whom it
+// Who is at the other end is what Admit says of the session, before Open; whom it
 // refuses is not opened, and the reason is told. Without TLS it is Options.Peer.
 func TestPeer(t *testing.T) {
 	server, peer := identities(t)
@@ -614,7 +614,7 @@ func TestPeer(t *testing.T) {
 	opened := make(chan *link.Conn, 1)
 	s := serve(t, link.Options{
 		TLS: server, Refused: func(err error) { refused <- err },
-		Identify: func(session *tls.ConnectionState) (any, error) {
+		Admit: func(session *tls.ConnectionState) (any, error) {
 			if unwanted.Load() {
 				return nil, stranger
 			}

@@ -30,7 +30,7 @@
 //     length or fell silent, [Conn.CloseAfterFlush], [Server.Shutdown]) still
 //     sends the answers to what it handed over, for Options.Drain at most;
 //   - L8: who is at the other end of a TLS session is asked once, before Open, and
-//     whoever is refused is never handed over ([Options].Identify); what the answer
+//     whoever is refused is never handed over ([Options].Admit); what the answer
 //     means is the caller's business.
 //
 // It refuses: to answer anything itself (a bad length closes the connection),

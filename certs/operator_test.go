@@ -14,7 +14,7 @@ import (
 	"github.com/lianfen/lianfen/certs"
 )
 
-const passphrase = "a long way to the sea"
+const operatorPassword = "a long way to the sea"
 
 // The published codes of RFC 6238, Appendix B (SHA-1, the last six of eight digits).
 func TestOneTimeCodesAreTheStandards(t *testing.T) {
@@ -30,7 +30,7 @@ func TestOneTimeCodesAreTheStandards(t *testing.T) {
 // beside it, and with nothing less; what another has enrolled is of no use.
 func TestOperatorProves(t *testing.T) {
 	key := certs.NewCardKey([32]byte{1}).Operators()
-	enrolled, err := key.Enrol(rand.Reader, "li", passphrase)
+	enrolled, err := key.Enrol(rand.Reader, "li", operatorPassword)
 	require.NoError(t, err)
 	uri, err := url.Parse(enrolled.URI)
 	require.NoError(t, err)
@@ -45,11 +45,11 @@ func TestOperatorProves(t *testing.T) {
 	}
 	for shift := -1; shift <= 1; shift++ {
 		at := now.Add(time.Duration(shift) * 30 * time.Second)
-		step, ok := key.Prove("li", enrolled, passphrase, code(at), now)
+		step, ok := key.Prove("li", enrolled, operatorPassword, code(at), now)
 		require.True(t, ok)
 		require.Equal(t, uint32(at.Unix()/30), step)
 	}
-	other, err := key.Enrol(rand.Reader, "wang", passphrase)
+	other, err := key.Enrol(rand.Reader, "wang", operatorPassword)
 	require.NoError(t, err)
 	for name, c := range map[string]struct {
 		who            string
@@ -57,15 +57,15 @@ func TestOperatorProves(t *testing.T) {
 		password, code string
 		key            *certs.OperatorKey
 	}{
-		"wrong password":   {"li", enrolled, passphrase + ".", code(now), key},
+		"wrong password":   {"li", enrolled, operatorPassword + ".", code(now), key},
 		"no password":      {"li", enrolled, "", code(now), key},
-		"no code":          {"li", enrolled, passphrase, "", key},
-		"old code":         {"li", enrolled, passphrase, code(now.Add(-time.Minute)), key},
-		"code ahead":       {"li", enrolled, passphrase, code(now.Add(time.Minute)), key},
-		"another's secret": {"li", certs.Enrolment{Password: enrolled.Password, Secret: other.Secret}, passphrase, code(now), key},
-		"another's name":   {"wang", enrolled, passphrase, code(now), key},
-		"never enrolled":   {"li", certs.Enrolment{}, passphrase, code(now), key},
-		"another key":      {"li", enrolled, passphrase, code(now), certs.NewCardKey([32]byte{2}).Operators()},
+		"no code":          {"li", enrolled, operatorPassword, "", key},
+		"old code":         {"li", enrolled, operatorPassword, code(now.Add(-time.Minute)), key},
+		"code ahead":       {"li", enrolled, operatorPassword, code(now.Add(time.Minute)), key},
+		"another's secret": {"li", certs.Enrolment{Password: enrolled.Password, Secret: other.Secret}, operatorPassword, code(now), key},
+		"another's name":   {"wang", enrolled, operatorPassword, code(now), key},
+		"never enrolled":   {"li", certs.Enrolment{}, operatorPassword, code(now), key},
+		"another key":      {"li", enrolled, operatorPassword, code(now), certs.NewCardKey([32]byte{2}).Operators()},
 	} {
 		_, ok := c.key.Prove(c.who, c.enrolled, c.password, c.code, now)
 		require.False(t, ok, name)

@@ -3,6 +3,7 @@ package pointswitch
 import (
 	"time"
 
+	"github.com/lianfen/lianfen/certs"
 	"github.com/lianfen/lianfen/ledger/book"
 	"github.com/lianfen/lianfen/points"
 	"github.com/lianfen/lianfen/router"
@@ -15,9 +16,13 @@ import (
 // acceptor is returned with a refusal too, so that the answer can name it.
 //
 // since is the earliest time at which the request can have come for the first time, 0
-// if that is not known: the ledger holds it against what it remembers.
-func (s *Switch) admit(table *router.Table, req *points.Request) (acceptor router.Acceptor, since points.Timestamp, reason points.Reason) {
+// if that is not known: the ledger holds it against what it remembers. peer is who the
+// connection has shown to be; nil: nobody was asked.
+func (s *Switch) admit(table *router.Table, peer *certs.Identity, req *points.Request) (acceptor router.Acceptor, since points.Timestamp, reason points.Reason) {
 	acceptor, reason = s.acceptor(table, req)
+	if reason.Approved() {
+		reason = s.bound(peer, acceptor, req)
+	}
 	if reason.Approved() {
 		since, reason = s.fresh(req)
 	}
@@ -38,6 +43,28 @@ func (s *Switch) acceptor(table *router.Table, req *points.Request) (router.Acce
 		return table.System(req.Acquirer)
 	}
 	return table.Partner(req.Acquirer, req.Merchant, req.Terminal)
+}
+
+// bound holds what a message says of its sender against who the connection has shown
+// to be: an acquirer speaks for itself (DE32) and its own terminals, a terminal for
+// itself (DE41), and neither in the name of another (58).
+func (s *Switch) bound(peer *certs.Identity, acceptor router.Acceptor, req *points.Request) points.Reason {
+	if peer == nil {
+		return points.Approved
+	}
+	switch {
+	case peer.Role != certs.RoleAcquirer && peer.Role != certs.RoleTerminal,
+		acceptor.Acquirer == nil || acceptor.Acquirer.ID != peer.Acquirer,
+		req.Has(32) && req.Acquirer != peer.Acquirer:
+		s.metrics.foreignAcquirer.Inc()
+		return points.ForeignIdentity
+	case peer.Role == certs.RoleAcquirer:
+		return points.Approved
+	case req.Terminal == peer.Terminal, req.Class == points.ClassNetwork && !req.Has(41):
+		return points.Approved
+	}
+	s.metrics.foreignTerminal.Inc()
+	return points.ForeignIdentity
 }
 
 // fresh checks the transmission time, where there is one (DE7, UTC, without a

@@ -67,6 +67,7 @@ type house struct {
 	sw       *pointswitch.Switch
 	pos      *link.Server
 	host     *link.Server
+	doors    []*link.Server // of the listeners that know who is there
 	serving  sync.WaitGroup
 	peers    []*peer
 	open     bool
@@ -165,7 +166,12 @@ func (h *house) crash() {
 }
 
 func (h *house) listen(handler link.Handler) *link.Server {
-	server, err := link.Listen(h.t.Context(), "127.0.0.1:0", link.Options{}, handler)
+	return h.listenAs(handler, nil)
+}
+
+// listenAs takes everybody on the listener to be peer; nil: nobody is asked.
+func (h *house) listenAs(handler link.Handler, peer any) *link.Server {
+	server, err := link.Listen(h.t.Context(), "127.0.0.1:0", link.Options{Peer: peer}, handler)
 	require.NoError(h.t, err)
 	h.serving.Go(func() {
 		if err := server.Serve(context.Background()); err != nil {
@@ -187,6 +193,10 @@ func (h *house) stop() {
 	defer cancel()
 	require.NoError(h.t, h.pos.Shutdown(ctx))
 	require.NoError(h.t, h.host.Shutdown(ctx))
+	for _, door := range h.doors {
+		require.NoError(h.t, door.Shutdown(ctx))
+	}
+	h.doors = nil
 	h.serving.Wait()
 	require.NoError(h.t, h.ledger.Close(ctx))
 }

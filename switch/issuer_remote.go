@@ -485,10 +485,12 @@ func (l *leg) answered(frame []byte, now points.Timestamp) {
 	})
 }
 
-// agrees checks what an answer echoes of the amount: DE4 comes back as it went, or
-// smaller where part was approved.
+// agrees checks what an answer echoes: DE100 is the issuer that was asked, and DE4
+// comes back as it went, or smaller where part was approved.
 func (f *flight) agrees(echo *points.Request, resp *points.Response) bool {
 	switch {
+	case echo.Has(100) && resp.Issuer != f.view.Issuer:
+		return false
 	case !echo.Has(4):
 		return f.view.Asked == 0 || !resp.Reason.Approved()
 	case resp.Reason == points.ApprovedPartly:

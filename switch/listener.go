@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/lianfen/lianfen/certs"
 	"github.com/lianfen/lianfen/ledger"
 	"github.com/lianfen/lianfen/points"
 	"github.com/lianfen/lianfen/switch/dialect"
@@ -45,6 +46,7 @@ func (s *Switch) Listener(name string, d *dialect.Dialect, door points.Door, rat
 // reading goroutine touches it.
 type session struct {
 	listener *Listener
+	peer     *certs.Identity    // who the connection has shown to be; nil: nobody was asked
 	bad      []points.Timestamp // when the last Options.BadFrames malformed frames came, as a ring
 	badCount int                // malformed frames so far
 	ended    bool               // the connection is being closed: nothing more is carried out
@@ -55,7 +57,7 @@ type session struct {
 	own      bucket
 }
 
-// Open gives the connection its session.
+// Open gives the connection its session, with the identity of a [certs.Peer].
 func (l *Listener) Open(c *link.Conn) {
 	s := &session{listener: l}
 	if who := c.Identity(); who != "" {
@@ -63,6 +65,9 @@ func (l *Listener) Open(c *link.Conn) {
 	} else {
 		s.own.limit(l.rate)
 		s.bucket = &s.own
+	}
+	if peer, ok := c.Peer().(*certs.Peer); ok {
+		s.peer = &peer.Identity
 	}
 	c.Session = s
 }
@@ -148,7 +153,7 @@ func (s *Switch) handle(session *session, c *link.Conn, frame []byte, now points
 		return
 	}
 	x.table = s.opts.Router.Table()
-	acceptor, since, reason := s.admit(x.table, &x.req)
+	acceptor, since, reason := s.admit(x.table, session.peer, &x.req)
 	x.acceptor, x.cmd.Since = acceptor, since
 	if acceptor.Acquirer != nil {
 		x.resp.Acquirer = acceptor.Acquirer.ID

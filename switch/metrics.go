@@ -19,7 +19,10 @@ type metrics struct {
 	repeats    prometheus.Counter
 	closes     *prometheus.CounterVec
 	uploaded   prometheus.Counter
-	shed       prometheus.Counter
+	foreign    *prometheus.CounterVec
+	// Its two series.
+	foreignAcquirer, foreignTerminal prometheus.Counter
+	shed                             prometheus.Counter
 	// Requests over a rate, by whose.
 	overConnection, overParticipant prometheus.Counter
 
@@ -62,6 +65,10 @@ func newMetrics(registerer prometheus.Registerer, s *Switch) (*metrics, error) {
 	for _, result := range []string{closeEqual, closeUnequal} {
 		m.closes.WithLabelValues(result) // So that an alert sees the first one.
 	}
+	m.foreign = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "lianfen_foreign_identities_total", Help: "Requests refused (58) because the connection may not speak for that acquirer or terminal.",
+	}, []string{"of"})
+	m.foreignAcquirer, m.foreignTerminal = m.foreign.WithLabelValues("acquirer"), m.foreign.WithLabelValues("terminal")
 	m.shed = prometheus.NewCounter(prometheus.CounterOpts{
 		Name: "lianfen_requests_shed_total", Help: "New requests that were turned away because those before them waited too long.",
 	})
@@ -83,7 +90,7 @@ func newMetrics(registerer prometheus.Registerer, s *Switch) (*metrics, error) {
 	delay := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "lianfen_queue_delay_seconds", Help: "How long the oldest request that the ledger has not answered has waited.",
 	}, func() float64 { return s.pressure.delay(s.opts.Clock()).Seconds() })
-	for _, c := range []prometheus.Collector{m.requests, m.latency, m.unanswered, m.malformed, m.repeats, m.closes, m.uploaded, m.shed, over, shedding, delay} {
+	for _, c := range []prometheus.Collector{m.foreign, m.requests, m.latency, m.unanswered, m.malformed, m.repeats, m.closes, m.uploaded, m.shed, over, shedding, delay} {
 		if err := registerer.Register(c); err != nil {
 			return nil, fmt.Errorf("switch: register metrics: %w", err)
 		}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/lianfen/lianfen/certs"
 	"github.com/lianfen/lianfen/internal/app"
 	"github.com/lianfen/lianfen/internal/config"
 	"github.com/lianfen/lianfen/ledger/book"
@@ -22,10 +23,11 @@ type admin struct {
 	file   string
 	sets   []string
 	socket string
+	url    string // of the operators' door over TLS, instead of a socket
+	known  credentials
 	asJSON bool
 
 	session string // file of the sign-in
-	remote  remoteDoor
 }
 
 func newAdmin() *cobra.Command {
@@ -47,8 +49,8 @@ func newAdmin() *cobra.Command {
 }
 
 func (a *admin) client() (*app.Client, error) {
-	if a.remote.address != "" {
-		return a.remote.client()
+	if a.url != "" {
+		return a.remote()
 	}
 	socket, err := a.door()
 	if err != nil {
@@ -71,6 +73,18 @@ func (a *admin) door() (string, error) {
 		return "", usage("%w; name the configuration with --config or the socket with --socket", err)
 	}
 	return c.Admin.Socket, nil
+}
+
+// remote is a client of a switch elsewhere.
+func (a *admin) remote() (*app.Client, error) {
+	if a.known.cert == "" || a.known.ca == "" {
+		return nil, usage("--url needs --tls-cert and --tls-ca")
+	}
+	secure, err := certs.ClientConfig(a.known.ca, a.known.cert, a.known.key, now)
+	if err != nil {
+		return nil, err
+	}
+	return app.NewRemoteClient(a.url, secure), nil
 }
 
 // print shows v as JSON, or as people like it.
@@ -105,6 +119,17 @@ func (a *admin) status() *cobra.Command {
 				}
 				t.row("metrics and health", s.HTTP)
 				sayOperators(&t, s)
+				if s.Admin != "" {
+					t.row("operators over TLS", s.Admin)
+				}
+				if s.Certificates != nil {
+					for _, e := range s.Certificates.Expiries {
+						t.row("certificate "+e.Certificate, fmt.Sprintf("%.1f days left", e.DaysLeft))
+					}
+				}
+				for _, warning := range s.Warnings {
+					t.row("WARNING", warning)
+				}
 				return t.write(cmd.OutOrStdout())
 			})
 		},

@@ -104,6 +104,7 @@ kill -9. Afterwards every approved answer has to be in the journal exactly once.
 	flags.add(cmd, 10*time.Second)
 	addLoadFlags(cmd, &opts)
 	cmd.Flags().Uint64Var(&opts.Accounts, "accounts", 1_000_000, "members, each with a card and an account")
+	cmd.Flags().BoolVar(&opts.TLS, "tls", false, "speak to the switch over mutual TLS; the echo stays plain")
 	cmd.Flags().BoolVar(&opts.Hot, "hot", true, "measure a single hot account too")
 	cmd.Flags().Uint64Var(&opts.Recovery, "recovery", 10_000_000, "journal records behind the last checkpoint when the switch is killed; 0: no kill")
 	cmd.Flags().StringVar(&opts.Profile, "cpu-profile", "", "write the CPU profile of the durable switch to this file (see make pgo)")

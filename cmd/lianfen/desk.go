@@ -4,8 +4,6 @@ import (
 	"bufio"
 	"context"
 	"crypto/sha256"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -21,34 +19,13 @@ import (
 	"github.com/lianfen/lianfen/ledger/book"
 )
 
-// remoteDoor is the admin door over TLS, and what an operator shows there.
-type remoteDoor struct {
-	address, certificate, key, authorities string
-}
-
 func (a *admin) doorFlags(cmd *cobra.Command) {
 	f := cmd.PersistentFlags()
 	f.StringVar(&a.session, "session", "", "file that keeps the sign-in; left out, one of your own for each socket")
-	f.StringVar(&a.remote.address, "address", "", "admin door over TLS, host:port, instead of the socket")
-	f.StringVar(&a.remote.certificate, "certificate", "", "with --address: PEM file of your certificate, lianfen://operator/NAME")
-	f.StringVar(&a.remote.key, "key", "", "with --address: PEM file of its key")
-	f.StringVar(&a.remote.authorities, "authorities", "", "with --address: PEM file of the authorities that the switch's certificate is from")
-}
-
-func (r *remoteDoor) client() (*app.Client, error) {
-	pair, err := tls.LoadX509KeyPair(r.certificate, r.key)
-	if err != nil {
-		return nil, usage("--certificate and --key: %w", err)
-	}
-	text, err := os.ReadFile(r.authorities)
-	if err != nil {
-		return nil, usage("--authorities: %w", err)
-	}
-	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(text) {
-		return nil, usage("--authorities %s: there is no certificate in it", r.authorities)
-	}
-	return app.NewRemoteClient(r.address, &tls.Config{MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{pair}, RootCAs: pool}), nil
+	f.StringVar(&a.url, "url", "", "operators' door of a switch elsewhere (admin.address), such as https://switch.example:8585, with the three flags below")
+	f.StringVar(&a.known.cert, "tls-cert", "", "an operator's certificate, as PEM")
+	f.StringVar(&a.known.key, "tls-key", "", "file of its key (default: the certificate's file)")
+	f.StringVar(&a.known.ca, "tls-ca", "", "root that the switch is checked against, as PEM")
 }
 
 // sessionFile is where the sign-in at a socket is kept: in the user's own folder.

@@ -39,6 +39,7 @@ func TestScript(t *testing.T) {
 		RequireUniqueNames:  true,
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("REPOSITORY", repository)
+			env.Setenv("LIANFEN_TLS_MODE", "off") // What is told of TLS says so itself.
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
@@ -88,6 +89,8 @@ func serving(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Setenv("POS", s.Listeners["pos"])
 	ts.Setenv("HOST", s.Listeners["host"])
 	ts.Setenv("HTTP", "http://"+s.HTTP)
+	ts.Setenv("HTTPS", "https://"+s.HTTP)
+	ts.Setenv("ADMIN", "https://"+s.Admin)
 }
 
 // terminate sends SIGTERM to what runs in the background.

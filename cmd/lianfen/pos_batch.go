@@ -80,7 +80,7 @@ func (p *pos) signedOn(do func(*cobra.Command, *sim.Terminal) error) func(*cobra
 		if err != nil {
 			return usage("%w", err)
 		}
-		t := sim.NewTerminal(p.address, who, drawnSTAN(), now)
+		t := p.at(who, drawnSTAN())
 		t.First = p.timeout
 		defer func() { err = errors.Join(err, t.HangUp()) }()
 		if err := p.remember(t); err != nil {
@@ -202,7 +202,7 @@ func (p *pos) totals() *cobra.Command {
 			if err != nil {
 				return usage("%w", err)
 			}
-			t := sim.NewTerminal(p.address, who, 0, now)
+			t := p.at(who, 0)
 			if err := p.remember(t); err != nil {
 				return err
 			}

@@ -27,7 +27,7 @@ import (
 func newInit() *cobra.Command {
 	return &cobra.Command{
 		Use:   "init DIR",
-		Short: "Prepare a folder: a commented configuration, a card key, an empty store",
+		Short: "Prepare a folder: a commented configuration, a card key, a certification authority, an empty store",
 		Example: `  lianfen init ./my-switch
   lianfen serve --config ./my-switch/lianfen.yaml`,
 		Args: one("the folder to prepare"),
@@ -35,8 +35,9 @@ func newInit() *cobra.Command {
 			if err := prepare(args[0]); err != nil {
 				return err
 			}
-			_, err := fmt.Fprintf(cmd.OutOrStdout(), "Prepared %s. Keep %s safe and secret: without it no card can be recognised.\nNext: lianfen serve --config %s\n",
-				args[0], filepath.Join(args[0], config.Default().CardKey), filepath.Join(args[0], config.FileName))
+			_, err := fmt.Fprintf(cmd.OutOrStdout(), "Prepared %s. Keep %s safe and secret: without it no card can be recognised.\n"+
+				"Take root.key and %s out of %s, to two other places: whoever has both can be anybody.\nNext: lianfen serve --config %s\n",
+				args[0], filepath.Join(args[0], config.Default().CardKey), passphraseFile, filepath.Join(args[0], config.Default().TLS.Authority), filepath.Join(args[0], config.FileName))
 			return err
 		},
 	}
@@ -46,7 +47,7 @@ func newInit() *cobra.Command {
 // never overwritten: then nothing is changed.
 func prepare(dir string) error {
 	defaults := config.Default()
-	for _, name := range []string{config.FileName, defaults.CardKey, defaults.Data} {
+	for _, name := range []string{config.FileName, defaults.CardKey, defaults.Data, defaults.TLS.Authority} {
 		if _, err := os.Lstat(filepath.Join(dir, name)); err == nil {
 			return fmt.Errorf("init: %s is there already; nothing was changed", filepath.Join(dir, name))
 		}
@@ -58,6 +59,9 @@ func prepare(dir string) error {
 		return err
 	}
 	if err := store.Create(store.Options{Dir: filepath.Join(dir, defaults.Data)}); err != nil {
+		return err
+	}
+	if err := prepareAuthority(filepath.Join(dir, defaults.TLS.Authority)); err != nil {
 		return err
 	}
 	if err := os.WriteFile(filepath.Join(dir, config.FileName), config.Template(dir), 0o600); err != nil {

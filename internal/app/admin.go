@@ -89,6 +89,7 @@ func (a *App) doors(stopping context.Context) []door {
 		{"GET /v1/owed", look, answer(a.owed)},
 		{"POST /v1/owed/resolve", enter, answer(a.resolve)},
 		{"POST /v1/reload", enter, a.noted("reload of the configuration", answer(a.reload))},
+		{"POST /v1/certs/reload", enter, answer(a.reloadCertificates)},
 		{"POST /v1/backup", enter, a.noted("backup", lasting(stopping, answer(a.backup)))},
 		{"POST /v1/prove", look, lasting(stopping, a.prove)},
 		{"POST /v1/export", enter, a.noted("export", lasting(stopping, a.export))},
@@ -266,15 +267,21 @@ type Status struct {
 	Policy    book.Policy         `json:"policy"`    // what needs a second person
 	Pending   int                 `json:"pending"`   // acts that wait for one
 	AskedBy   Who                 `json:"asked_by"`
+	// Admin is the address of the operators' door over TLS; empty: there is none.
+	Admin string `json:"admin,omitempty"`
+	// Certificates are those of the process; nil: nothing speaks TLS.
+	Certificates *CertificateState `json:"certificates,omitempty"`
+	Warnings     []string          `json:"warnings,omitempty"` // what is to be done before something happens
 }
 
 func (a *App) status(ctx context.Context, _ nothing) (Status, error) {
 	s := Status{AskedBy: who(ctx), Version: a.opts.Version, Ready: a.ready.yes.Load(), Position: a.ledger.Durable(), HTTP: a.web.Addr().String(), Listeners: map[string]string{}}
+	s.Certificates, s.Warnings = a.certificates()
+	if a.remote != nil {
+		s.Admin = a.remote.Addr().String()
+	}
 	for _, l := range a.listeners {
 		s.Listeners[l.name] = l.server.Addr().String()
-	}
-	if a.adminTLS != nil {
-		s.Listeners["admin"] = a.adminTLS.Addr().String()
 	}
 	if err := a.ledger.View(ctx, func(b *book.Book) error {
 		registry := b.Registry()

@@ -3,7 +3,6 @@ package app
 import (
 	"bytes"
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -64,8 +63,11 @@ type App struct {
 	entrances  []listener // where issuers' hosts dial us
 	desk       *desk
 	admin      net.Listener
-	adminTLS   net.Listener // nil: operators with certificates are not served
+	remote     net.Listener // the same door over TLS; nil: there is none
 	web        net.Listener
+	gate       *certs.Gate      // nil: nothing speaks TLS
+	authority  *certs.Authority // nil: there is none here
+	enrolling  tries
 	ready      readiness
 
 	reloading   sync.Mutex // one reload at a time; guards linkMetrics from Run on
@@ -93,6 +95,9 @@ func New(ctx context.Context, opts Options) (_ *App, err error) {
 		return nil, err
 	}
 	if a.key, err = certs.ReadCardKey(opts.Config.CardKey); err != nil {
+		return nil, err
+	}
+	if err := a.openGate(); err != nil {
 		return nil, err
 	}
 	if err := a.openLedger(ctx); err != nil {
@@ -123,28 +128,10 @@ func New(ctx context.Context, opts Options) (_ *App, err error) {
 func (a *App) openDesk(ctx context.Context) (err error) {
 	c := a.opts.Config.Admin
 	a.desk = newDesk(c, a.opts.Clock, a.key.Operators(), a.registry)
-	if a.admin, err = listenAdmin(ctx, c.Socket, c.Access); err != nil || c.Address == "" {
+	if a.admin, err = listenAdmin(ctx, c.Socket, c.Access); err != nil {
 		return err
 	}
-	shown, err := operatorsTLS(c)
-	if err != nil {
-		return err
-	}
-	ln, err := new(net.ListenConfig).Listen(ctx, "tcp", c.Address)
-	if err != nil {
-		return taken(fmt.Errorf("admin: listen on %s: %w", c.Address, err), "admin.address")
-	}
-	a.adminTLS = tls.NewListener(ln, shown)
-	return nil
-}
-
-// AdminAddress returns the address where operators with certificates are served, nil
-// where they are not.
-func (a *App) AdminAddress() net.Addr {
-	if a.adminTLS == nil {
-		return nil
-	}
-	return a.adminTLS.Addr()
+	return a.listenRemoteAdmin(ctx)
 }
 
 // taken says what to do about an address at which somebody listens already; key of the
@@ -239,10 +226,14 @@ func (a *App) openSwitch(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		server, err := link.Listen(ctx, l.Address, link.Options{
+		opts, err := a.behindGate(link.Options{
 			MaxFrame: l.MaxFrame, MaxInFlight: l.MaxInFlight, MaxConnections: l.MaxConnections, Idle: l.IdleTimeout, Metrics: metrics, Log: a.log,
 			MaxPerSource: l.MaxPerSource, MaxPerIdentity: l.MaxPerIdentity, FirstFrame: min(l.FirstFrame, l.IdleTimeout),
-		}, sw.Listener(l.Name, spoken, door, pointswitch.Rate{PerSecond: l.Rate, Burst: l.Burst}))
+		}, c.ListenerTLS(&l), l.Identity, certs.RoleAcquirer, certs.RoleTerminal)
+		if err != nil {
+			return fmt.Errorf("listener %s: %w", l.Name, err)
+		}
+		server, err := link.Listen(ctx, l.Address, opts, sw.Listener(l.Name, spoken, door, pointswitch.Rate{PerSecond: l.Rate, Burst: l.Burst}))
 		if err != nil {
 			return taken(fmt.Errorf("listener %s: %w", l.Name, err), "listeners."+l.Name+".address")
 		}
@@ -273,16 +264,35 @@ func (a *App) Address(name string) net.Addr {
 // HTTPAddress returns the address of the metrics and health door.
 func (a *App) HTTPAddress() net.Addr { return a.web.Addr() }
 
+// AdminAddress returns the address of the operators' door over TLS, nil when there is none.
+func (a *App) AdminAddress() net.Addr {
+	if a.remote == nil {
+		return nil
+	}
+	return a.remote.Addr()
+}
+
+// serveDoors serves the HTTP doors.
+func (a *App) serveDoors(ctx context.Context, group *errgroup.Group) []*http.Server {
+	admin := a.adminHandler(ctx)
+	servers := []*http.Server{a.serveHTTP(group, a.admin, admin, nil)}
+	if a.remote != nil {
+		servers = append(servers, a.serveHTTP(group, a.remote, a.identified(admin), a.gate.Server(false, certs.RoleOperator)))
+	}
+	if !a.opts.Config.HTTPTLS() {
+		return append(servers, a.serveHTTP(group, a.web, a.webHandler(), nil))
+	}
+	// Whoever renews may be anybody who has a certificate.
+	everybody := a.gate.Server(true, certs.RoleOperator, certs.RoleTerminal, certs.RoleAcquirer, certs.RoleIssuer, certs.RoleSwitch)
+	return append(servers, a.serveHTTP(group, a.web, a.identified(a.webHandler()), everybody))
+}
+
 // Run serves until ctx ends, then drains: no new connections or frames, what is
 // in flight is answered, the ledger writes a checkpoint and closes. It returns
 // nil after an orderly stop, and the fault that stopped it otherwise.
 func (a *App) Run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
-	admin := a.adminHandler(ctx)
-	servers := []*http.Server{a.serveHTTP(group, a.admin, admin), a.serveHTTP(group, a.web, a.webHandler())}
-	if a.adminTLS != nil {
-		servers = append(servers, a.serveHTTP(group, a.adminTLS, admin))
-	}
+	servers := a.serveDoors(ctx, group)
 	// The links outlive the listeners, whose last requests they carry.
 	linked, unlink := context.WithCancel(context.WithoutCancel(ctx))
 	defer unlink()
@@ -308,6 +318,7 @@ func (a *App) Run(ctx context.Context) error {
 	})
 	group.Go(func() error { return a.finishNight(ctx) })
 	group.Go(func() error { return a.heedHangups(ctx) })
+	group.Go(func() error { return a.heedGate(ctx) })
 	<-ctx.Done()
 	a.ready.set(false)
 	a.log.Info("draining", slog.Duration("for_at_most", a.opts.Config.Switch.DrainTimeout))
@@ -356,7 +367,7 @@ func (a *App) abandon(ctx context.Context) error {
 	for _, l := range slices.Concat(a.listeners, a.entrances) {
 		errs = append(errs, l.server.Shutdown(ctx))
 	}
-	for _, l := range []net.Listener{a.admin, a.adminTLS, a.web} {
+	for _, l := range []net.Listener{a.admin, a.remote, a.web} {
 		if l != nil {
 			errs = append(errs, l.Close())
 		}

@@ -22,11 +22,11 @@ import (
 
 // Client speaks to the admin door of a running process.
 type Client struct {
-	socket string // or the address
-	base   string // of URLs
-	token  string // of the session; empty: none
-	http   *http.Client
-	zone   atomic.Pointer[time.Location] // the switch's, as it said last
+	door  string // for people: the socket's path, or the URL
+	base  string // of all URLs
+	token string // of the session; empty: none
+	http  *http.Client
+	zone  atomic.Pointer[time.Location] // the switch's, as it said last
 }
 
 // Zone is the time zone of the switch, in which people are shown times; UTC before the
@@ -44,18 +44,18 @@ func NewClient(path string) *Client {
 	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return new(net.Dialer).DialContext(ctx, "unix", path)
 	}
-	return &Client{socket: path, base: "http://admin", http: &http.Client{Transport: &http.Transport{DialContext: dial}}}
+	return &Client{door: "socket " + path, base: "http://admin", http: &http.Client{Transport: &http.Transport{DialContext: dial}}}
 }
 
-// NewRemoteClient makes a client of the admin door at address, over TLS with an
-// operator's certificate.
-func NewRemoteClient(address string, shown *tls.Config) *Client {
-	return &Client{socket: address, base: "https://" + address, http: &http.Client{Transport: &http.Transport{TLSClientConfig: shown}}}
+// NewRemoteClient makes a client of the operators' door over TLS at url, such as
+// https://switch.example:8585.
+func NewRemoteClient(url string, secure *tls.Config) *Client {
+	return &Client{door: url, base: strings.TrimSuffix(url, "/"), http: &http.Client{Transport: &http.Transport{TLSClientConfig: secure}}}
 }
 
 // In is the same client with the session that the token is of.
 func (c *Client) In(token string) *Client {
-	return &Client{socket: c.socket, base: c.base, token: token, http: c.http}
+	return &Client{door: c.door, base: c.base, token: token, http: c.http}
 }
 
 // Figures reads the metrics that a process serves on its HTTP address, such as
@@ -168,6 +168,11 @@ func (c *Client) Reload(ctx context.Context) (r Reloaded, err error) {
 	return r, c.call(ctx, http.MethodPost, "reload", nothing{}, &r)
 }
 
+// ReloadCertificates has the process read certificates and revocations again.
+func (c *Client) ReloadCertificates(ctx context.Context) (r CertificatesReloaded, err error) {
+	return r, c.call(ctx, http.MethodPost, "certs/reload", nothing{}, &r)
+}
+
 // Statement lists what happened to a member's points.
 func (c *Client) Statement(ctx context.Context, q StatementQuery) (s Statement, err error) {
 	return s, c.call(ctx, http.MethodPost, "statement", q, &s)
@@ -226,7 +231,7 @@ func (c *Client) send(ctx context.Context, method, path string, in any) (*http.R
 	}
 	response, err := c.http.Do(request)
 	if err != nil {
-		return nil, fmt.Errorf("admin socket %s: is lianfen serve running with this configuration? %w", c.socket, err)
+		return nil, fmt.Errorf("admin %s: is lianfen serve running with this configuration? %w", c.door, err)
 	}
 	if name := response.Header.Get(zoneHeader); name != c.Zone().String() {
 		if zone, err := time.LoadLocation(name); err == nil {

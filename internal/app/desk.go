@@ -4,9 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
-	"crypto/tls"
-	"crypto/x509"
-	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -117,11 +114,11 @@ func (d *desk) identify(r *http.Request, operators map[string]*book.Operator) (W
 	atSocket, _ := r.Context().Value(owner{}).(bool)
 	switch {
 	case r.TLS != nil:
-		name, err := operatorOf(r.TLS)
-		if err != nil {
-			return w, points.Errorf(points.SignInRefused, "%w", err)
+		peer := PeerOf(r.Context())
+		if peer == nil || peer.Identity.Role != certs.RoleOperator {
+			return w, points.Errorf(points.SignInRefused, "this needs an operator's certificate: lianfen certs issue --operator NAME")
 		}
-		w.Name, w.By = name, byCertificate
+		w.Name, w.By = peer.Identity.Name, byCertificate
 	case len(operators) == 0 && atSocket:
 		return Who{Roles: book.RoleOperator | book.RoleApprover | book.RoleAdmin, By: byOwner}, nil
 	case len(operators) == 0:
@@ -146,31 +143,6 @@ func (d *desk) identify(r *http.Request, operators map[string]*book.Operator) (W
 		w.Roles &^= book.RoleApprover
 	}
 	return w, nil
-}
-
-// operatorPath is what the identity of an operator's certificate begins with.
-const operatorPath = "/"
-
-// operatorOf is the operator whom a verified certificate names:
-// lianfen://operator/<name>, and nobody else.
-func operatorOf(state *tls.ConnectionState) (string, error) {
-	if len(state.VerifiedChains) == 0 {
-		return "", errors.New("no certificate was shown that an authority of admin.authorities has issued")
-	}
-	name := ""
-	for _, uri := range state.PeerCertificates[0].URIs {
-		if uri.Scheme != "lianfen" || uri.Host != "operator" {
-			continue
-		}
-		if name != "" {
-			return "", errors.New("the certificate names more than one operator")
-		}
-		name = strings.TrimPrefix(uri.Path, operatorPath)
-	}
-	if name == "" || strings.Contains(name, "/") {
-		return "", errors.New("the certificate names no operator: want the URI lianfen://operator/<name> in it")
-	}
-	return name, nil
 }
 
 // missing says which role is missing, and who has it.
@@ -247,26 +219,6 @@ func (d *desk) enter(ctx context.Context) (leave func(), err error) {
 		<-d.waiting
 		return nil, fmt.Errorf("sign in: %w", ctx.Err())
 	}
-}
-
-// operatorsTLS is how operators with certificates are served.
-func operatorsTLS(c config.Admin) (*tls.Config, error) {
-	text, err := os.ReadFile(c.Authorities)
-	if err != nil {
-		return nil, fmt.Errorf("admin.authorities: %w", err)
-	}
-	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(text) {
-		return nil, fmt.Errorf("admin.authorities %s: there is no certificate in it", c.Authorities)
-	}
-	pair, err := tls.LoadX509KeyPair(c.Certificate, c.Key)
-	if err != nil {
-		return nil, fmt.Errorf("admin.certificate and admin.key: %w", err)
-	}
-	if info, err := os.Stat(c.Key); err != nil || info.Mode().Perm()&0o077 != 0 {
-		return nil, fmt.Errorf("admin.key %s: others may read it; run: chmod 600 %s", c.Key, c.Key)
-	}
-	return &tls.Config{MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{pair}, ClientCAs: pool, ClientAuth: tls.RequireAndVerifyClientCert}, nil
 }
 
 // SignIn is what an operator signs in with.

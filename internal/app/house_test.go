@@ -36,7 +36,7 @@ func newHouse(t *testing.T, sets ...string) *house {
 	require.NoError(t, certs.WriteCardKey(filepath.Join(dir, "card.key"), rand.Reader))
 	c, err := config.Load("", nil, append([]string{
 		"data=" + filepath.Join(dir, "store"), "card_key=" + filepath.Join(dir, "card.key"), "admin.socket=" + filepath.Join(dir, "a"),
-		"listeners.pos.address=127.0.0.1:0", "listeners.host.address=127.0.0.1:0", "http.address=127.0.0.1:0",
+		"listeners.pos.address=127.0.0.1:0", "listeners.host.address=127.0.0.1:0", "http.address=127.0.0.1:0", "tls.mode=off",
 	}, sets...))
 	require.NoError(t, err)
 	require.NoError(t, store.Create(store.Options{Dir: c.Data}))

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/lianfen/lianfen/certs"
 	"github.com/lianfen/lianfen/internal/config"
 	"github.com/lianfen/lianfen/ledger/book"
 	"github.com/lianfen/lianfen/points"
@@ -43,7 +44,11 @@ func (a *App) openIssuers(ctx context.Context) error {
 		if l.Listen == "" {
 			continue
 		}
-		server, err := link.Listen(ctx, l.Listen, a.linkOptions(l), a.issuers.Entrance(l.Name, theirPath))
+		opts, err := a.behindGate(a.linkOptions(l), a.opts.Config.LinkTLS(l), "", certs.RoleIssuer)
+		if err != nil {
+			return err
+		}
+		server, err := link.Listen(ctx, l.Listen, opts, a.issuers.Entrance(l.Name, theirPath))
 		if err != nil {
 			return taken(fmt.Errorf("link %s: %w", l.Name, err), "links."+l.Name+".listen")
 		}
@@ -64,6 +69,9 @@ func (a *App) profiles(links []config.Link) ([]pointswitch.LinkProfile, error) {
 			}
 			a.linkMetrics[l.Name] = metrics
 		}
+		if a.opts.Config.LinkTLS(l) && a.gate == nil {
+			return nil, fmt.Errorf("link %s speaks TLS and nothing did when this process began; start it anew", l.Name)
+		}
 		standIn, err := a.standIn(&l.StandIn)
 		if err != nil {
 			return nil, fmt.Errorf("link %s: %w", l.Name, err)
@@ -75,6 +83,9 @@ func (a *App) profiles(links []config.Link) ([]pointswitch.LinkProfile, error) {
 			Retry: l.Retry, GiveUp: l.GiveUp, RetryInFlight: l.RetryInFlight, UnknownEnds: l.UnknownEnds,
 			StandIn: standIn, Paths: a.paths(l),
 		}
+		for _, id := range l.Issuers {
+			profiles[i].Peers = append(profiles[i].Peers, points.IssuerID(id))
+		}
 	}
 	return profiles, nil
 }
@@ -84,9 +95,13 @@ func (a *App) profiles(links []config.Link) ([]pointswitch.LinkProfile, error) {
 func (a *App) paths(l *config.Link) []pointswitch.PathProfile {
 	var paths []pointswitch.PathProfile
 	last := 0
+	dialled := a.linkOptions(l)
+	if a.opts.Config.LinkTLS(l) {
+		dialled.TLS, dialled.Admit, dialled.Refused = a.gate.Client(certs.OfRole(certs.RoleIssuer)), a.gate.Admit, a.gate.Refused
+	}
 	for _, e := range l.Dial {
 		paths = append(paths, pointswitch.PathProfile{
-			Name: e.Address, Address: e.Address, Connections: l.Connections, Priority: e.Priority, Weight: e.Weight, Options: a.linkOptions(l),
+			Name: e.Address, Address: e.Address, Connections: l.Connections, Priority: e.Priority, Weight: e.Weight, Options: dialled,
 		})
 		last = max(last, e.Priority)
 	}
@@ -155,6 +170,9 @@ func (a *App) refusedCards(path string) (cards map[points.CardToken]bool, err er
 // Reloaded says what a reload has put in force.
 type Reloaded struct {
 	Links int `json:"links"`
+	// Closed is how many connections were closed because their certificates are no
+	// longer good.
+	Closed int `json:"closed,omitempty"`
 	// Restart names what has changed and needs a restart.
 	Restart []string `json:"restart,omitempty"`
 }
@@ -175,7 +193,11 @@ func (a *App) Reload(ctx context.Context, c config.Config) (Reloaded, error) {
 		return Reloaded{}, err
 	}
 	a.sw.Reload(a.parameters(c.Terminals))
-	done := Reloaded{Links: len(profiles), Restart: a.needsRestart(&c)}
+	closed, err := a.reloadGate()
+	if err != nil {
+		return Reloaded{}, err
+	}
+	done := Reloaded{Links: len(profiles), Closed: closed, Restart: a.needsRestart(&c)}
 	a.log.Info("reloaded", slog.Int("links", done.Links), slog.Any("needs_restart", done.Restart))
 	return done, nil
 }
@@ -193,6 +215,17 @@ func (a *App) needsRestart(c *config.Config) []string {
 		}
 	}
 	return changed
+}
+
+// CertificatesReloaded says what reading certificates anew has changed.
+type CertificatesReloaded struct {
+	Closed int `json:"closed"` // connections whose certificates are no longer good
+}
+
+// reloadCertificates reads certificates, trust and revocations at once.
+func (a *App) reloadCertificates(context.Context, nothing) (CertificatesReloaded, error) {
+	closed, err := a.reloadGate()
+	return CertificatesReloaded{closed}, err
 }
 
 func (a *App) reload(ctx context.Context, _ nothing) (Reloaded, error) {

@@ -102,7 +102,7 @@ func TestLinkToAnIssuer(t *testing.T) {
 	far := func(text string) config.Config {
 		path := t.TempDir() + "/links.yaml"
 		require.NoError(t, os.WriteFile(path, []byte("links: [{name: far, dial: \""+text+"\", connections: 1, redial: 10ms}]"), 0o600))
-		c, err := config.Load(path, nil, nil)
+		c, err := config.Load(path, nil, []string{"tls.mode=off"})
 		require.NoError(t, err)
 		changed := h.config
 		changed.Links = c.Links
@@ -185,7 +185,7 @@ func TestOwedIsListed(t *testing.T) {
 	h := newHouse(t)
 	path := t.TempDir() + "/links.yaml"
 	require.NoError(t, os.WriteFile(path, []byte("links: [{name: far, dial: \""+ln.Addr().String()+"\", connections: 1, deadline: 100ms}]"), 0o600))
-	c, err := config.Load(path, nil, nil)
+	c, err := config.Load(path, nil, []string{"tls.mode=off"})
 	require.NoError(t, err)
 	h.config.Links = c.Links
 	r := h.start(t)

@@ -2,20 +2,10 @@ package app_test
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
 	"encoding/json"
-	"encoding/pem"
-	"math/big"
 	"net"
 	"net/http"
 	"net/url"
-	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -318,94 +308,4 @@ func TestOwnerApprovesNothing(t *testing.T) {
 	_, err = r.client.Reject(t.Context(), app.Decision{RRN: mine.RRN})
 	require.NoError(t, err)
 	r.stop(t)
-}
-
-// Over TLS a certificate names the operator, who has the roles that the journal says; a
-// certificate of another kind, of nobody, of another authority, or none, is refused.
-func TestCertificateAtTheDoor(t *testing.T) {
-	dir := t.TempDir()
-	ca := newAuthority(t)
-	pemFile(t, filepath.Join(dir, "ca.pem"), "CERTIFICATE", ca.der)
-	ca.issue(t, "", dir, "server")
-	h := newHouse(t, "admin.address=127.0.0.1:0", "admin.certificate="+filepath.Join(dir, "server.pem"), "admin.key="+filepath.Join(dir, "server.key"), "admin.authorities="+filepath.Join(dir, "ca.pem"))
-	r := h.start(t)
-	address := r.AdminAddress().String()
-	with := func(from *authority, uri string) *app.Client {
-		pool := x509.NewCertPool()
-		pool.AddCert(ca.cert)
-		shown := &tls.Config{MinVersion: tls.VersionTLS13, RootCAs: pool}
-		if uri != "none" {
-			shown.Certificates = []tls.Certificate{from.issue(t, uri, dir, "client")}
-		}
-		return app.NewRemoteClient(address, shown)
-	}
-	_, err := with(ca, "lianfen://operator/li").Status(t.Context())
-	reasonIs(t, points.SignInRefused, err)
-	_, err = with(ca, "lianfen://operator/li").PutOperator(t.Context(), app.OperatorChange{Name: "li", Roles: book.RoleAdmin})
-	reasonIs(t, points.SignInRefused, err)
-	_, err = r.client.PutOperator(t.Context(), app.OperatorChange{Name: "li", Roles: book.RoleAdmin})
-	require.NoError(t, err)
-	w, err := with(ca, "lianfen://operator/li").Whoami(t.Context())
-	require.NoError(t, err)
-	require.Equal(t, app.Who{Name: "li", Roles: book.RoleAdmin, By: "certificate"}, w)
-	_, err = with(ca, "lianfen://operator/li").CutOver(t.Context(), app.CutOver{Force: true})
-	reasonIs(t, points.RoleMissing, err)
-	for _, uri := range []string{"lianfen://operator/wang", "lianfen://operator/Li", "lianfen://operator/li/x", "lianfen://issuer/li", "https://operator/li", ""} {
-		_, err := with(ca, uri).Whoami(t.Context())
-		reasonIs(t, points.SignInRefused, err)
-	}
-	_, err = with(newAuthority(t), "lianfen://operator/li").Whoami(t.Context())
-	require.Error(t, err)
-	_, err = with(ca, "none").Whoami(t.Context())
-	require.Error(t, err)
-	r.stop(t)
-}
-
-type authority struct {
-	cert *x509.Certificate
-	der  []byte
-	key  *ecdsa.PrivateKey
-}
-
-func newAuthority(t *testing.T) *authority {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	require.NoError(t, err)
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test"}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	require.NoError(t, err)
-	cert, err := x509.ParseCertificate(der)
-	require.NoError(t, err)
-	return &authority{cert, der, key}
-}
-
-// issue makes a certificate for this machine with a URI, and leaves it as files.
-func (a *authority) issue(t *testing.T, uri, dir, name string) tls.Certificate {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	require.NoError(t, err)
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(2), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
-	}
-	if uri != "" {
-		is, err := url.Parse(uri)
-		require.NoError(t, err)
-		template.URIs = []*url.URL{is}
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, a.cert, key.Public(), a.key)
-	require.NoError(t, err)
-	private, err := x509.MarshalPKCS8PrivateKey(key)
-	require.NoError(t, err)
-	pemFile(t, filepath.Join(dir, name+".pem"), "CERTIFICATE", der)
-	pemFile(t, filepath.Join(dir, name+".key"), "PRIVATE KEY", private)
-	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
-}
-
-func pemFile(t *testing.T, path, kind string, der []byte) {
-	t.Helper()
-	require.NoError(t, os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600))
 }

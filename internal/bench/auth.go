@@ -37,6 +37,7 @@ type AuthOptions struct {
 	Dir      string // where the temporary folder is made; "": the system's
 	Keep     bool   // the temporary folder, with store and logs
 
+	TLS       bool // the switch is spoken to over mutual TLS; the echo is not
 	Dialect   string
 	Conns     int
 	Depth     int // requests in flight on each of Conns

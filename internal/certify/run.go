@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"path"
 	"strings"
 	"time"
@@ -15,7 +16,9 @@ import (
 
 // Options of a run.
 type Options struct {
-	Target     string // host:port
+	Target string // host:port
+	// Dial connects to the target; nil: plain TCP.
+	Dial       func(ctx context.Context, address string) (net.Conn, error)
 	Parameters *Parameters
 	Scripts    []*Script
 	Clock      points.Clock
@@ -182,7 +185,7 @@ func (r *runner) step(ctx context.Context, s *scene, step *Step, result *StepRes
 		return true, nil
 	}
 	if s.conn == nil {
-		if s.conn, err = dial(ctx, r.opts.Target, r.opts.Clock); err != nil {
+		if s.conn, err = r.opts.dial(ctx); err != nil {
 			return false, err
 		}
 	}

@@ -27,6 +27,7 @@ type Config struct {
 	Listeners []Listener
 	Links     []Link
 	Terminals []Terminals
+	TLS       TLS
 	Admin     Admin
 	HTTP      HTTP
 	Log       Log
@@ -51,9 +52,13 @@ type Listener struct {
 	IdleTimeout    time.Duration // a connection silent for longer is closed
 	MaxFrame       int           // bytes after the length prefix
 
+	TLS TLSMode // its own, or as [TLS].Mode
 	// AllowRemote lets a listener without TLS bind to an address that other
 	// machines can reach.
 	AllowRemote bool
+	// Identity is who is taken to be at the other end of a listener without TLS; empty:
+	// nobody is asked, and a message is believed.
+	Identity string
 }
 
 // Admin is the door of operator commands.
@@ -65,13 +70,9 @@ type Admin struct {
 	// except that it approves nothing; empty: nobody.
 	Owner   string
 	Session time.Duration // a sign-in lasts so long
-	// Address is where operators with certificates are served; empty: nowhere. Then
-	// come the certificate and key that the switch shows, and the authorities whose
-	// certificates it takes for operators'.
-	Address     string
-	Certificate string
-	Key         string
-	Authorities string
+	// Address is where operators who show a certificate reach the same door over
+	// TLS, host:port; empty: they do not.
+	Address string
 }
 
 // Access is who may open the admin socket.
@@ -85,7 +86,9 @@ const (
 
 // HTTP is the door of metrics and health.
 type HTTP struct {
-	Address string // host:port; port 0 takes any free one
+	Address     string  // host:port; port 0 takes any free one
+	TLS         TLSMode // its own, or as [TLS].Mode
+	AllowRemote bool    // without TLS
 }
 
 // Log says what is logged and how.
@@ -155,8 +158,9 @@ func Default() Config {
 			defaultListener("pos", "127.0.0.1:8583", DialectPOS),
 			defaultListener("host", "127.0.0.1:8584", DialectHost),
 		},
+		TLS:   defaultTLS(),
 		Admin: Admin{Socket: "admin.sock", Access: AccessOwner, Session: 30 * time.Minute},
-		HTTP:  HTTP{Address: "127.0.0.1:8580"},
+		HTTP:  HTTP{Address: "127.0.0.1:8580", TLS: TLSDefault},
 		Log:   Log{Level: slog.LevelInfo, Format: LogText, Sample: 1},
 		Ledger: Ledger{
 			Queue:              65_536,
@@ -192,6 +196,7 @@ func defaultListener(name, address string, dialect Dialect) Listener {
 		MaxInFlight:    256,
 		IdleTimeout:    5 * time.Minute,
 		MaxFrame:       4_096,
+		TLS:            TLSDefault,
 	}
 }
 

@@ -26,6 +26,7 @@ func absolute(c config.Config, folder string) config.Config {
 	c.Data = filepath.Join(folder, c.Data)
 	c.CardKey = filepath.Join(folder, c.CardKey)
 	c.Admin.Socket = filepath.Join(folder, c.Admin.Socket)
+	c.TLS.Authority = filepath.Join(folder, c.TLS.Authority)
 	return c
 }
 
@@ -99,7 +100,7 @@ listeners:
 		Name: "bank-one", Address: "10.0.0.1:7000", Dialect: config.DialectHost,
 		MaxConnections: 10_000, MaxPerSource: 2_000, MaxPerIdentity: 1_000, FirstFrame: time.Minute,
 		MaxInFlight: 256, IdleTimeout: 90 * time.Second, MaxFrame: 2048,
-		AllowRemote: true,
+		TLS: config.TLSDefault, AllowRemote: true,
 	}}, c.Listeners)
 }
 
@@ -133,8 +134,10 @@ links:
 // What cannot be a link is refused, with the line that it begins at.
 func TestLinksThatCannotBe(t *testing.T) {
 	for text, want := range map[string]string{
-		"{name: a}":                                      "lianfen.yaml:2: links.a.dial: \"\", expected an address here, or one in links.a.listen",
-		"{name: a, listen: \"0.0.0.0:1\"}":               "links.a.listen: \"0.0.0.0:1\", expected an address of this machine only, or links.a.allow_remote: true",
+		"{name: a}": "lianfen.yaml:2: links.a.dial: \"\", expected an address here, or one in links.a.listen",
+		"{name: a, tls: off, listen: \"0.0.0.0:1\"}":     "links.a.listen: \"0.0.0.0:1\", expected an address of this machine only, or links.a.tls: mutual, or links.a.allow_remote: true",
+		"{name: a, dial: \"h:1\", issuers: 0}":           "links.a.issuers: \"0\", expected institution numbers",
+		"{name: a, dial: \"h:1\", tls: perhaps}":         "links.a.tls: \"perhaps\", expected one of default, mutual, off",
 		"{name: a, dial: \"h\"}":                         "links.a.dial: \"h\", expected addresses such as",
 		"{name: a, dial: \"h:1*0\"}":                     "links.a.dial: \"h:1*0\", expected addresses such as",
 		"{name: a, dial: \"h:1,\"}":                      "links.a.dial: \"h:1,\", expected addresses such as",
@@ -200,7 +203,7 @@ func TestProblems(t *testing.T) {
 		{
 			name: "unknown section",
 			file: "leger:\n  queue: 5\n",
-			want: []string{`lianfen.yaml:1: leger: "", expected a known key: data, card_key, time_zone, listeners, admin, http, log, ledger, switch, links, terminals`},
+			want: []string{`lianfen.yaml:1: leger: "", expected a known key: data, card_key, time_zone, listeners, tls, admin, http, log, ledger, switch, links, terminals`},
 		},
 		{
 			name: "number out of range",
@@ -265,10 +268,19 @@ func TestProblems(t *testing.T) {
 		},
 		{
 			name: "plain listener that other machines reach",
-			file: "listeners:\n  - {name: pos, address: \":8583\", dialect: pos}\n  - {name: two, address: \"0.0.0.0:1\", dialect: pos}\n",
+			file: "listeners:\n  - {name: pos, address: \":8583\", dialect: pos, tls: off}\n  - {name: two, address: \"0.0.0.0:1\", dialect: pos}\n" +
+				"  - {name: three, address: \"0.0.0.0:2\", dialect: pos, tls: mutual}\ntls: {mode: off}\nhttp: {address: \"0.0.0.0:3\"}\n",
 			want: []string{
-				`lianfen.yaml:2: listeners.pos.address: ":8583", expected an address of this machine only, such as 127.0.0.1:8583, or listeners.pos.allow_remote: true`,
-				`lianfen.yaml:3: listeners.two.address: "0.0.0.0:1", expected an address of this machine only, such as 127.0.0.1:8583, or listeners.two.allow_remote: true`,
+				`lianfen.yaml:2: listeners.pos.address: ":8583", expected an address of this machine only, such as 127.0.0.1:8583, or listeners.pos.tls: mutual, or listeners.pos.allow_remote: true`,
+				`lianfen.yaml:3: listeners.two.address: "0.0.0.0:1", expected an address of this machine only, such as 127.0.0.1:8583, or listeners.two.tls: mutual, or listeners.two.allow_remote: true`,
+				`lianfen.yaml:6: http.address: "0.0.0.0:3", expected an address of this machine only, or http.tls: mutual, or http.allow_remote: true`,
+			},
+		},
+		{
+			name: "an identity where peers show their own",
+			file: "\nlisteners:\n  - {name: pos, address: \"127.0.0.1:1\", dialect: pos, identity: \"lianfen://acquirer/1\"}\n",
+			want: []string{
+				`lianfen.yaml:3: listeners.pos.identity: "lianfen://acquirer/1", expected nothing where peers show certificates, or listeners.pos.tls: off`,
 			},
 		},
 		{
@@ -415,10 +427,11 @@ func TestValidate(t *testing.T) {
 	require.Error(t, err)
 	joined, ok := err.(interface{ Unwrap() []error })
 	require.True(t, ok)
-	// Every key but those that may be zero: log.level info, allow_remote false, of admin
-	// owner, address, certificate, key and authorities, six limits of which zero is none,
-	// and the two fields of the rates of acquirers.
-	require.Len(t, joined.Unwrap(), leaves(reflect.TypeOf(zero), true)-7-6-2)
+	// Every key but those that may be zero: log.level info, allow_remote false, six limits
+	// of which zero is none, and the two fields of the rates of acquirers; allow_remote of
+	// http, and what may be empty: listeners.identity, admin.owner, admin.address,
+	// tls.certificate, tls.key, tls.trust, tls.names.
+	require.Len(t, joined.Unwrap(), leaves(reflect.TypeOf(zero), true)-2-6-2-8)
 }
 
 // leaves counts the fields that hold a value; a slice of structs counts once

@@ -60,6 +60,7 @@ func (c *Config) settings() []setting {
 	for i := range c.Terminals {
 		table = append(table, c.Terminals[i].settings(c.terminalsPrefix(i))...)
 	}
+	table = append(table, c.TLS.settings()...)
 	table = append(table,
 		socket("admin.socket", &c.Admin.Socket, "Unix socket of the operator commands (lianfen admin ...). "+
 			"While no operator is enrolled, whoever may open it may do everything."),
@@ -68,12 +69,11 @@ func (c *Config) settings() []setting {
 		optional(name("admin.owner", &c.Admin.Owner, "Operator whom the socket's owner acts as without signing in, with that operator's roles, "+
 			"except that nothing is approved so.")),
 		duration("admin.session", &c.Admin.Session, time.Minute, 24*time.Hour, "How long a sign-in (lianfen admin login) lasts."),
-		optional(address("admin.address", &c.Admin.Address, "Address of the same door over TLS, for operators whose certificate names them.")),
-		optional(path("admin.certificate", &c.Admin.Certificate, "PEM file with the certificate that it shows, its chain behind.")),
-		optional(path("admin.key", &c.Admin.Key, "PEM file with the key of that certificate. Readable by its owner only.")),
-		optional(path("admin.authorities", &c.Admin.Authorities, "PEM file with the authorities whose certificates are taken for operators'.")),
-		address("http.address", &c.HTTP.Address, "Address of /metrics, /healthz and /readyz. It asks nobody who they are: "+
-			"keep it on this machine or on the operators' network."))
+		optional(address("admin.address", &c.Admin.Address, "Address of the same commands over mutual TLS, for operators with certificates. Empty: there is none.")),
+		address("http.address", &c.HTTP.Address, "Address of /metrics, /healthz and /readyz, and over TLS of enrolment and the list of revoked certificates. "+
+			"Over TLS the metrics are for operators' certificates; without, it asks nobody who they are."),
+		mode("http.tls", &c.HTTP.TLS, "mutual or off for this door; default is as tls.mode."),
+		flag("http.allow_remote", &c.HTTP.AllowRemote, "Let this door without TLS be reached from other machines."))
 	table = append(table, c.Log.settings()...)
 	table = append(table, c.Ledger.settings()...)
 	return append(table, c.Switch.settings()...)
@@ -107,7 +107,9 @@ func (l *Listener) settings(prefix string) []setting {
 		duration(prefix+"first_frame_timeout", &l.FirstFrame, time.Second, 24*time.Hour,
 			"A connection that has never sent a whole message is closed after this long; sooner when its room is needed."),
 		number(prefix+"max_frame", &l.MaxFrame, 128, 65_535, "Longest frame, in bytes after the length prefix; a longer one closes the connection."),
+		mode(prefix+"tls", &l.TLS, "mutual or off for this listener; default is as tls.mode."),
 		flag(prefix+"allow_remote", &l.AllowRemote, "Let a listener without TLS be reached from other machines."),
+		peerIdentity(prefix+"identity", &l.Identity, "Who is taken to be at the other end of a listener without TLS. Empty: nobody is asked, and messages are believed."),
 	}
 }
 
@@ -347,24 +349,16 @@ func (c *Config) disagreements() []*Problem {
 		if err != nil {
 			continue // reported as an invalid address.
 		}
-		if !l.AllowRemote && !local(l.Address) {
+		if !c.ListenerTLS(&l) && !l.AllowRemote && !local(l.Address) {
 			report(prefix+"address", l.Address,
-				"an address of this machine only, such as 127.0.0.1:8583, or "+prefix+"allow_remote: true")
+				"an address of this machine only, such as 127.0.0.1:8583, or "+prefix+"tls: mutual, or "+prefix+"allow_remote: true")
 		}
 		if other, taken := owner[l.Address]; taken && port != "0" {
 			report(prefix+"address", l.Address, "an address other than that of "+other)
 		}
 		owner[l.Address] = strings.TrimSuffix(prefix, ".")
 	}
-	if c.Admin.Address != "" {
-		for _, file := range []struct{ key, path string }{
-			{"admin.certificate", c.Admin.Certificate}, {"admin.key", c.Admin.Key}, {"admin.authorities", c.Admin.Authorities},
-		} {
-			if file.path == "" {
-				report(file.key, "", "a file, since admin.address is served over TLS to certificates only")
-			}
-		}
-	}
+	c.tlsDisagreements(report)
 	c.linkDisagreements(report)
 	c.terminalDisagreements(report)
 	if c.Ledger.Queue > 0 && c.Ledger.GroupMax > c.Ledger.Queue {

@@ -54,10 +54,17 @@ func another() map[string]string {
 		"admin.access":                      "group",
 		"admin.owner":                       "li",
 		"admin.session":                     "7m",
-		"admin.address":                     "127.0.0.1:9002",
-		"admin.certificate":                 "/other/admin.pem",
-		"admin.key":                         "/other/admin.key",
-		"admin.authorities":                 "/other/ca.pem",
+		"listeners.pos.tls":                 "mutual",
+		"tls.mode":                          "off",
+		"tls.authority":                     "/other/pki",
+		"tls.certificate":                   "/other/switch.crt",
+		"tls.key":                           "/other/switch.key",
+		"tls.trust":                         "/other/trust.crt",
+		"tls.names":                         "switch.example, 10.0.0.1",
+		"tls.min_version":                   "1.2",
+		"admin.address":                     "0.0.0.0:9002",
+		"http.tls":                          "off",
+		"http.allow_remote":                 "true",
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -44,6 +45,7 @@ type Conn struct {
 	// goroutine: whoever else wants it gets it from the handler.
 	Session any
 
+	known   atomic.Bool // Open is called: who is at the other end is known
 	id      uint64
 	opts    *Options
 	handler Handler
@@ -61,6 +63,7 @@ type Conn struct {
 
 	// Of the reading goroutine.
 	tls        *tls.ConnectionState
+	peer       any
 	identity   string
 	opened     time.Time
 	spoke      bool // a whole frame came
@@ -97,7 +100,7 @@ type Conn struct {
 // newConn makes a connection over raw; opts are complete.
 func newConn(id uint64, raw net.Conn, opts *Options, handler Handler) *Conn {
 	c := &Conn{
-		id: id, opts: opts, handler: handler, raw: raw, wire: raw,
+		id: id, opts: opts, handler: handler, raw: raw, wire: raw, peer: opts.Peer,
 		in:      assembler{maxFrame: opts.MaxFrame},
 		state:   stateOpen,
 		wakeAt:  -1,
@@ -127,6 +130,10 @@ func (c *Conn) RemoteAddr() net.Addr { return c.raw.RemoteAddr() }
 // TLS is the state of the TLS session with the peer's certificates, nil over
 // plain TCP. It is known from Open on and must not be changed.
 func (c *Conn) TLS() *tls.ConnectionState { return c.tls }
+
+// Peer is what Options.Admit, or Options.Peer, says of who is at the other end. It
+// is known from Open on.
+func (c *Conn) Peer() any { return c.peer }
 
 // Identity is who the peer is, as Options.Identify says; "" over plain TCP. It is known
 // from Open on.

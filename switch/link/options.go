@@ -56,6 +56,13 @@ type Options struct {
 	// TLS turns TLS on. A server needs certificates in it; Dial takes the name
 	// to verify from the address if ServerName is empty. It is not changed.
 	TLS *tls.Config
+	// Admit tells who is at the other end of a TLS session, for [Conn.Peer]; an error
+	// refuses the connection. Nil: nobody asks.
+	Admit func(*tls.ConnectionState) (any, error)
+	// Refused hears why a handshake came to nothing; nil: nobody does.
+	Refused func(error)
+	// Peer is what [Conn.Peer] says where there is no TLS.
+	Peer any
 	// Metrics counts what happens; nil counts where nobody looks.
 	Metrics *Metrics
 	// Log hears of what no connection can be told: a failing accept, refused
@@ -137,6 +144,9 @@ func (o Options) complete() (*Options, error) {
 	}
 	if o.Metrics == nil {
 		o.Metrics = newMetrics()
+	}
+	if o.Refused == nil {
+		o.Refused = func(error) {}
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)

@@ -30,29 +30,36 @@ func now() time.Time {
 	return time.Now() //nolint:forbidigo // a socket's deadline is an instant of the wall clock; no message is judged by it
 }
 
-// handshake makes the TLS session, with session as [tls.Server] or [tls.Client].
-func (c *Conn) handshake(ctx context.Context, session func(net.Conn, *tls.Config) *tls.Conn, config *tls.Config) error {
-	wire := session(c.raw, config)
+// handshake makes the TLS session, with side as [tls.Server] or [tls.Client].
+func (c *Conn) handshake(ctx context.Context, side func(net.Conn, *tls.Config) *tls.Conn, config *tls.Config) error {
+	wire := side(c.raw, config)
 	ctx, cancel := context.WithTimeout(ctx, c.opts.Handshake)
 	defer cancel()
 	if err := wire.HandshakeContext(ctx); err != nil {
 		return fmt.Errorf("%w with %v: %w", ErrHandshake, c.RemoteAddr(), err)
 	}
-	peer := wire.ConnectionState()
+	session := wire.ConnectionState()
+	if c.opts.Admit != nil {
+		var err error
+		if c.peer, err = c.opts.Admit(&session); err != nil {
+			return fmt.Errorf("%w with %v: %w", ErrHandshake, c.RemoteAddr(), err)
+		}
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.state != stateOpen {
 		return fmt.Errorf("%w with %v: %w", ErrHandshake, c.RemoteAddr(), c.reason)
 	}
-	c.wire, c.tls = wire, &peer
+	c.wire, c.tls = wire, &session
 	if c.opts.Identify != nil {
-		c.identity = c.opts.Identify(&peer)
+		c.identity = c.opts.Identify(&session)
 	}
 	return nil
 }
 
 // abandon closes a connection that the handler has not heard of.
 func (c *Conn) abandon(err error) {
+	c.opts.Refused(err)
 	c.opts.Metrics.refused.WithLabelValues(labelOf(err)).Inc()
 	c.Close(err)
 	close(c.done)
@@ -63,6 +70,7 @@ func (c *Conn) open() {
 	c.opts.Metrics.accepted.Inc()
 	c.opts.Metrics.open.Inc()
 	c.opened = now()
+	c.known.Store(true)
 	c.handler.Open(c)
 }
 

@@ -119,6 +119,16 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	}
 }
 
+// Each calls visit for every connection whose handshake is done and which is not gone,
+// such as to close those whose peers are no longer wanted.
+func (s *Server) Each(visit func(*Conn)) {
+	s.each(func(c *Conn) {
+		if c.known.Load() {
+			visit(c)
+		}
+	})
+}
+
 // stop closes the listener and keeps it closed.
 func (s *Server) stop() {
 	s.mu.Lock()

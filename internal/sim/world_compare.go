@@ -84,8 +84,9 @@ type journal struct {
 	keys    map[points.Position]points.TraceKey
 	program map[points.Position]points.ProgramID
 	moved   map[points.Position]map[points.ProgramID]*moved
-	issued  map[points.Position]points.Amount // by what a bank knows it by
-	undone  map[points.Position]bool          // wholly reversed
+	issued  map[points.Position]points.Amount   // by what a bank knows it by
+	undone  map[points.Position]bool            // wholly reversed
+	voids   map[points.Position]points.Position // the sales of voids that booked: of sales that several programmes paid
 	tallies tallies
 	digest  []byte
 	records uint64
@@ -96,7 +97,7 @@ func (w *World) read() (*journal, error) {
 	j := &journal{
 		byKey: make(map[points.TraceKey][]points.Position), reasons: make(map[points.Position]points.Reason),
 		keys: make(map[points.Position]points.TraceKey), program: make(map[points.Position]points.ProgramID), moved: make(map[points.Position]map[points.ProgramID]*moved),
-		issued: make(map[points.Position]points.Amount), undone: make(map[points.Position]bool), tallies: newTallies(),
+		issued: make(map[points.Position]points.Amount), undone: make(map[points.Position]bool), voids: make(map[points.Position]points.Position), tallies: newTallies(),
 	}
 	hash := sha256.New()
 	var scratch []byte
@@ -141,6 +142,10 @@ func (j *journal) add(rec *book.Record) {
 	known := position // by which a bank knows it
 	if rec.Command.Kind == book.KindVoid && len(out.Postings) > 0 {
 		known = out.Original // A bank that has paid a part of the sale is told of its reversal.
+		j.voids[position] = known
+	}
+	if sale, ok := j.voids[position]; ok {
+		known = sale // And, when the void is reversed, that the sale stands after all.
 	}
 	for _, p := range out.Postings {
 		if j.moved[position] == nil {

@@ -48,7 +48,7 @@ func now() points.Timestamp { return points.TimestampOf(time.Now()) }
 // open opens the switch without running it.
 func (h *house) open(t *testing.T) (*app.App, error) {
 	t.Helper()
-	return app.New(t.Context(), app.Options{Config: h.config, Version: "test", Log: slog.New(slog.NewTextHandler(h.log, nil)), Clock: now})
+	return app.New(t.Context(), app.Options{Config: h.config, Version: "test", Log: slog.New(slog.NewTextHandler(h.log, &slog.HandlerOptions{Level: slog.LevelDebug})), Clock: now})
 }
 
 // running is a switch that serves.

@@ -19,7 +19,7 @@ import (
 
 // ledgerFiles are the commands of the ledger group that deal with whole journals.
 func ledgerFiles(a *admin) []*cobra.Command {
-	return []*cobra.Command{a.ledgerVerify(), a.ledgerBackup(), a.ledgerRestore(), a.ledgerExport()}
+	return []*cobra.Command{a.ledgerVerify(), a.ledgerBackup(), a.ledgerRestore(), a.ledgerRetoken(), a.ledgerExport()}
 }
 
 // rest is where a command finds a store that nobody serves.
@@ -190,6 +190,47 @@ give the outcome that it gave. The backup is only read.`,
 	cmd.Flags().StringVar(&at, "to-time", "", "take what was posted at or before this time (RFC 3339)")
 	cmd.MarkFlagsMutuallyExclusive("to-position", "to-time")
 	requireFlags(cmd, "from", "data")
+	return cmd
+}
+
+func (a *admin) ledgerRetoken() *cobra.Command {
+	var from, data, old, fresh string
+	cmd := &cobra.Command{
+		Use: "retoken", Short: "Make a store of the same journal with all cards under another card key", Args: none,
+		Long: `Change the card key: make a new store from the journal of one that is not served, with
+every card's token exchanged for that under the new key. Positions, times, amounts and
+outcomes stay; every record is carried out once more and has to give the outcome that
+it gave. The old store is only read.
+
+The new journal is another chain than the old one: keep what is printed, the check
+values of both keys and the ends of both chains, in the record of the key's change,
+and the old store and its key, apart from each other, as long as its backups are kept.`,
+		Example: `  lianfen ledger retoken --from /var/lib/lianfen/store --data /var/lib/lianfen/store.new \
+    --card-key /var/lib/lianfen/card.key --new-card-key /var/lib/lianfen/card.key.new`,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			copying, proving := newBar(cmd.ErrOrStderr(), "writing the journal"), newBar(cmd.ErrOrStderr(), "proving it")
+			r, err := app.Retoken(cmd.Context(), app.Retokening{
+				From: filepath.Clean(from), Data: filepath.Clean(data), OldKey: old, NewKey: fresh, Copied: copying.set, Proved: proving.set,
+			})
+			copying.end()
+			proving.end()
+			if err != nil {
+				return ledgerError(err)
+			}
+			return a.print(cmd, r, func() error {
+				_, err := fmt.Fprintf(cmd.OutOrStdout(), "%s ends at position %d, posted %s on business date %v; %d tokens exchanged.\n"+
+					"Every record gave its outcome again.\nold card key %s, old chain %s\nnew card key %s, new chain %s\nstate digest %s\n"+
+					"Next: put %s and %s in the place of the old store and card key, then start.\n",
+					r.Data, r.Position, localTime(r.Posted, time.Local), r.Date, r.Cards, r.OldKCV, r.OldHash, r.NewKCV, r.NewHash, r.Digest, r.Data, fresh)
+				return err
+			})
+		},
+	}
+	cmd.Flags().StringVar(&from, "from", "", "folder of the store")
+	cmd.Flags().StringVar(&data, "data", "", "folder of the store to make; it must not be there")
+	cmd.Flags().StringVar(&old, "card-key", "", "file of the card key that the store is under")
+	cmd.Flags().StringVar(&fresh, "new-card-key", "", "file of the card key that it will be under; drawn and written if it is not there")
+	requireFlags(cmd, "from", "data", "card-key", "new-card-key")
 	return cmd
 }
 

@@ -66,6 +66,7 @@ func (a *App) adminHandler(stopping context.Context) http.Handler {
 	mux.HandleFunc("POST /v1/owed/resolve", answer(a.resolve))
 	mux.HandleFunc("POST /v1/reload", answer(a.reload))
 	mux.HandleFunc("POST /v1/backup", lasting(stopping, answer(a.backup)))
+	mux.HandleFunc("POST /v1/journal", lasting(stopping, a.journal))
 	mux.HandleFunc("POST /v1/prove", lasting(stopping, a.prove))
 	mux.HandleFunc("POST /v1/export", lasting(stopping, a.export))
 	mux.HandleFunc("POST /v1/statement", answer(a.statement))

@@ -199,7 +199,7 @@ func TestProblems(t *testing.T) {
 		{
 			name: "unknown section",
 			file: "leger:\n  queue: 5\n",
-			want: []string{`lianfen.yaml:1: leger: "", expected a known key: data, card_key, time_zone, listeners, admin, http, log, ledger, switch, links, terminals`},
+			want: []string{`lianfen.yaml:1: leger: "", expected a known key: data, card_key, time_zone, core_dumps, listeners, admin, http, log, ledger, switch, links, terminals`},
 		},
 		{
 			name: "number out of range",
@@ -414,8 +414,8 @@ func TestValidate(t *testing.T) {
 	require.Error(t, err)
 	joined, ok := err.(interface{ Unwrap() []error })
 	require.True(t, ok)
-	// Every key but the two that may be zero (log.level info, allow_remote false).
-	require.Len(t, joined.Unwrap(), leaves(reflect.TypeOf(zero), true)-2)
+	// Every key but the three that may be zero (log.level info, core_dumps and allow_remote false).
+	require.Len(t, joined.Unwrap(), leaves(reflect.TypeOf(zero), true)-3)
 }
 
 // leaves counts the fields that hold a value; a slice of structs counts once

@@ -24,6 +24,7 @@ func another() map[string]string {
 		"listeners.pos.idle_timeout":    "7s",
 		"listeners.pos.max_frame":       "700",
 		"listeners.pos.allow_remote":    "true",
+		"core_dumps":                    "true",
 		"admin.socket":                  "/other/admin.sock",
 		"http.address":                  "0.0.0.0:9001",
 		"log.level":                     "debug",

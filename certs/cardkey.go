@@ -3,47 +3,27 @@ package certs
 import (
 	"crypto/aes"
 	"crypto/cipher"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"strings"
+	"log/slog"
 
 	"github.com/lianfen/lianfen/points"
 )
-
-// cardKeyBytes is the length of a card key: AES-256.
-const cardKeyBytes = 32
 
 // CardKey turns card numbers into tokens and back. A card number with its length
 // fits one AES block, and one block under AES is a permutation that tells
 // nothing without the key; so the token is at once the ciphertext at rest and
 // the index to look a card up by. It is safe for concurrent use.
 type CardKey struct {
-	block cipher.Block
+	block hidden[cipher.Block]
 }
 
 // WriteCardKey draws a new card key from random and writes it to a new file
 // that only its owner can read. It never overwrites: a lost key makes every
 // card of the store unknown.
-func WriteCardKey(path string, random io.Reader) (err error) {
-	var key [cardKeyBytes]byte
-	if _, err := io.ReadFull(random, key[:]); err != nil {
-		return fmt.Errorf("card key: draw: %w", err)
-	}
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return fmt.Errorf("card key: create: %w", err)
-	}
-	defer func() { err = errors.Join(err, f.Close()) }()
-	if _, err := fmt.Fprintln(f, hex.EncodeToString(key[:])); err != nil {
-		return fmt.Errorf("card key: write: %w", err)
-	}
-	if err := f.Sync(); err != nil {
-		return fmt.Errorf("card key: sync: %w", err)
-	}
-	return nil
+func WriteCardKey(path string, random io.Reader) error {
+	return writeSecretFile("card key", path, random)
 }
 
 // ErrCardKey says that a file of a card key is not what was written.
@@ -52,41 +32,51 @@ var ErrCardKey = errors.New("card key: the file is damaged; put a copy of it bac
 // ReadCardKey reads the file that [WriteCardKey] wrote. A file that others may
 // read is refused.
 func ReadCardKey(path string) (*CardKey, error) {
-	info, err := os.Stat(path)
+	key, err := readSecretFile("card key", path)
+	if errors.Is(err, errSecretFile) {
+		return nil, fmt.Errorf("%w (%s): want %d hexadecimal digits", ErrCardKey, path, 2*secretFileBytes)
+	}
 	if err != nil {
-		return nil, fmt.Errorf("card key: %w", err)
+		return nil, err
 	}
-	if open := info.Mode().Perm() & 0o077; open != 0 {
-		return nil, fmt.Errorf("card key %s: mode %v lets others read it; run: chmod 600 %s", path, info.Mode().Perm(), path)
-	}
-	text, err := os.ReadFile(path)
+	defer wipe(key)
+	return NewCardKey([secretFileBytes]byte(key)), nil
+}
+
+// CardKeyOf makes a card key of one in a keystore.
+func CardKeyOf(key *Key) (*CardKey, error) {
+	block, err := key.block(CardEncryption)
 	if err != nil {
-		return nil, fmt.Errorf("card key: %w", err)
+		return nil, err
 	}
-	key, err := hex.DecodeString(strings.TrimSpace(string(text)))
-	if err != nil || len(key) != cardKeyBytes {
-		// The cause is left out: it would quote a byte of the key.
-		return nil, fmt.Errorf("%w (%s): want %d hexadecimal digits", ErrCardKey, path, 2*cardKeyBytes)
-	}
-	return NewCardKey([cardKeyBytes]byte(key)), nil
+	return &CardKey{block: hide(block)}, nil
 }
 
 // NewCardKey makes a card key from its 32 bytes.
-func NewCardKey(key [cardKeyBytes]byte) *CardKey {
+func NewCardKey(key [secretFileBytes]byte) *CardKey {
 	block, err := aes.NewCipher(key[:])
 	if err != nil {
 		panic("certs: AES refuses a 32-byte key: " + err.Error()) //nolint:forbidigo // cannot happen.
 	}
-	return &CardKey{block: block}
+	return &CardKey{block: hide(block)}
 }
 
 // CheckValue tells two keys apart without telling either: the first three bytes of
 // a block of zeros under the key, as key check values are (ANSI X9.24-1).
 func (k *CardKey) CheckValue() [3]byte {
 	var block [16]byte
-	k.block.Encrypt(block[:], block[:])
+	k.block().Encrypt(block[:], block[:])
 	return [3]byte(block[:])
 }
+
+// String is the check value.
+func (k *CardKey) String() string { return "card key KCV " + CheckValue(k.CheckValue()).String() }
+
+// Format writes [CardKey.String] for every verb.
+func (k *CardKey) Format(state fmt.State, _ rune) { _, _ = io.WriteString(state, k.String()) }
+
+// LogValue is [CardKey.String].
+func (k *CardKey) LogValue() slog.Value { return slog.StringValue(k.String()) }
 
 // The plain block: number of digits, ten bytes of digits two by two, filled
 // with 0xF nibbles, then five zero bytes that tell a token of another key.
@@ -109,14 +99,14 @@ func (k *CardKey) Token(dst *points.CardToken, pan points.PAN) {
 		j := 2 * (i - tokenDigitsAt)
 		dst[i] = (digits[j]-'0')<<4 | (digits[j+1] - '0')
 	}
-	k.block.Encrypt(dst[:], dst[:])
+	k.block().Encrypt(dst[:], dst[:])
 }
 
 // PAN returns the card number that token stands for; ok is false when the token
 // was not made with this key.
 func (k *CardKey) PAN(token points.CardToken) (pan points.PAN, ok bool) {
 	var plain [16]byte
-	k.block.Decrypt(plain[:], token[:])
+	k.block().Decrypt(plain[:], token[:])
 	n := int(plain[0])
 	if n < 1 || n > points.MaxPANDigits || [5]byte(plain[tokenZerosAt:]) != [5]byte{} {
 		return points.PAN{}, false

@@ -18,8 +18,14 @@ type Retokened struct {
 	Cards    uint64     // tokens that were exchanged, each as often as it stands there
 }
 
+// Exchange puts in the place of what is under the old card key what is under the new.
+type Exchange struct {
+	Card   func(*points.CardToken) error
+	Secret func(operator string, sealed *string) error // of an operator's one-time codes
+}
+
 // Retoken writes the journal in from into the new and empty store to with every card's
-// token exchanged, and sets to's anchor there. Nothing else of a record is changed:
+// token and every operator's sealed secret exchanged, and sets to's anchor there. Nothing else of a record is changed:
 // positions, and with them RRNs, times, amounts and outcomes are what they were. As a
 // block's hash is over its tokens too, the new journal is another chain, of blocks of
 // the same records. check becomes the check value of the card key that the tokens are
@@ -27,9 +33,9 @@ type Retokened struct {
 //
 // What is not journal is not copied: opening the ledger makes it again, and proves that
 // every record gives its outcome under the new tokens too. exchange is called with each
-// token; its error ends the work. Records that this program would write otherwise than
+// of them; its error ends the work. Records that this program would write otherwise than
 // they stand there are refused, since more than tokens would change.
-func Retoken(ctx context.Context, from, to *store.Store, exchange func(*points.CardToken) error, check []byte, progress func(done, total uint64)) (Retokened, error) {
+func Retoken(ctx context.Context, from, to *store.Store, exchange Exchange, check []byte, progress func(done, total uint64)) (Retokened, error) {
 	r := retokening{restoration: restoration{to: to}, exchange: exchange}
 	if end, err := endOf(to); err != nil || end.Position != 0 {
 		return Retokened{}, errors.Join(fmt.Errorf("ledger: retoken: the new store has records up to %d already", end.Position), err)
@@ -67,7 +73,7 @@ func Retoken(ctx context.Context, from, to *store.Store, exchange func(*points.C
 // retokening is one run of [Retoken].
 type retokening struct {
 	restoration
-	exchange func(*points.CardToken) error
+	exchange Exchange
 	open     []byte // the block that is being written
 	again    []byte // a record as this program writes it
 	done     Retokened
@@ -87,7 +93,12 @@ func (r *retokening) rewrite(b *block) error {
 		}
 		r.rec.Command.EachCard(func(token *points.CardToken) {
 			r.done.Cards++
-			if failed := r.exchange(token); failed != nil && err == nil {
+			if failed := r.exchange.Card(token); failed != nil && err == nil {
+				err = fmt.Errorf("ledger: retoken: position %d: %w", position, failed)
+			}
+		})
+		r.rec.Command.EachSecret(func(operator string, sealed *string) {
+			if failed := r.exchange.Secret(operator, sealed); failed != nil && err == nil {
 				err = fmt.Errorf("ledger: retoken: position %d: %w", position, failed)
 			}
 		})

@@ -29,7 +29,7 @@ func retokened(t *testing.T, from *store.Store, exchange func(*points.CardToken)
 	require.NoError(t, store.Create(h.db))
 	to, err := store.Open(h.db)
 	require.NoError(t, err)
-	done, err := ledger.Retoken(context.Background(), from, to, exchange, []byte{1, 2, 3}, noProgress)
+	done, err := ledger.Retoken(context.Background(), from, to, ledger.Exchange{Card: exchange, Secret: func(string, *string) error { return nil }}, []byte{1, 2, 3}, noProgress)
 	require.NoError(t, to.Close())
 	return h, done, err
 }

@@ -13,15 +13,18 @@ import (
 // the message is not established. Amount, card, limits and points are the
 // ledger's to check, in one place and in journal order. What was found of the
 // acceptor is returned with a refusal too, so that the answer can name it.
-func (s *Switch) admit(table *router.Table, req *points.Request) (router.Acceptor, points.Reason) {
-	acceptor, reason := s.acceptor(table, req)
+//
+// since is the earliest time at which the request can have come for the first time, 0
+// if that is not known: the ledger holds it against what it remembers.
+func (s *Switch) admit(table *router.Table, req *points.Request) (acceptor router.Acceptor, since points.Timestamp, reason points.Reason) {
+	acceptor, reason = s.acceptor(table, req)
 	if reason.Approved() {
-		reason = s.fresh(req)
+		since, reason = s.fresh(req)
 	}
 	if reason.Approved() {
 		reason = offered(req.Function)
 	}
-	return acceptor, reason
+	return acceptor, since, reason
 }
 
 // acceptor establishes who speaks. A terminal is found by DE41 and must belong
@@ -45,9 +48,9 @@ func (s *Switch) acceptor(table *router.Table, req *points.Request) (router.Acce
 // it is answered, however long the line was down, and sent twice it does nothing.
 // So does who tells what has happened (0220), for as long as the ledger is certain to
 // know it again.
-func (s *Switch) fresh(req *points.Request) points.Reason {
+func (s *Switch) fresh(req *points.Request) (since points.Timestamp, reason points.Reason) {
 	if !req.Has(7) || req.Function == points.Reversal {
-		return points.Approved
+		return 0, points.Approved
 	}
 	now := req.At.Time()
 	sent, ok := transmitted(req.Transmission, now)
@@ -56,9 +59,20 @@ func (s *Switch) fresh(req *points.Request) points.Reason {
 		behind = max(behind, toldBehind)
 	}
 	if !ok || sent.Sub(now) > s.opts.FreshnessAhead || now.Sub(sent) > behind {
-		return points.NotFresh
+		return 0, points.NotFresh
 	}
-	return points.Approved
+	return points.Timestamp(sent.Add(-MostAhead).UnixMicro()), points.Approved
+}
+
+// MostAhead is the most that [Options.FreshnessAhead] may be. A request came at most so
+// much earlier than its transmission time says, whatever the option was then.
+const MostAhead = time.Hour
+
+// Remembers is for how long a cut-over has to keep keys ([book.Command.TraceTime]) where
+// transmission times may lie behind by so much: then nobody who is fresh is refused
+// because keys of that time are forgotten, even where a clock is set back by an hour.
+func Remembers(behind time.Duration) time.Duration {
+	return max(behind, toldBehind) + 2*MostAhead
 }
 
 // toldBehind is how old a message may be that tells what has happened: the ledger
@@ -66,7 +80,14 @@ func (s *Switch) fresh(req *points.Request) points.Reason {
 const toldBehind = 24 * time.Hour
 
 // remembered reports whether the ledger keeps the answers to requests for f.
-func remembered(f points.Function) bool { return f != points.SignOn && kindOf(f) != 0 }
+func remembered(f points.Function) bool {
+	switch f {
+	case points.BatchClose, points.BatchUpload, points.BatchUploadEnd:
+		return true
+	default:
+		return f != points.SignOn && kindOf(f) != 0
+	}
+}
 
 // transmitted reads MMDDhhmmss as the instant of that name nearest to now.
 func transmitted(mmddhhmmss uint64, now time.Time) (time.Time, bool) {

@@ -143,7 +143,11 @@ func (s *story) act(td *datadriven.TestData) string {
 	case "cutover":
 		date, err := points.ParseBusinessDate(td.CmdArgs[0].Key)
 		require.NoError(s.t, err)
-		s.h.do(book.Command{Kind: book.KindCutOver, Date: date})
+		cut := book.Command{Kind: book.KindCutOver, Date: date}
+		if td.HasArg("keep") { // What the door's freshness asks for.
+			cut.TraceTime = uint32(pointswitch.Remembers(freshBehind) / time.Second)
+		}
+		s.h.do(cut)
 		return ""
 	case "restart":
 		s.restart()

@@ -33,6 +33,9 @@ import (
 // patience is how long a test waits for what must come.
 const patience = 10 * time.Second
 
+// freshBehind is how old a request may be in the house.
+const freshBehind = 5 * time.Minute
+
 // Institutions of the house under test.
 const (
 	bank    points.IssuerID   = 20000001
@@ -117,7 +120,7 @@ func (h *house) start() {
 	h.refresh()
 	opts := pointswitch.Options{
 		Ledger: h.ledger, Router: h.router, CardKey: h.cardKey, Clock: h.clock, Location: time.FixedZone("CST", 8*3600),
-		FreshnessAhead: time.Minute, FreshnessBehind: 5 * time.Minute, BadFrames: 3, LogEvery: 1,
+		FreshnessAhead: time.Minute, FreshnessBehind: freshBehind, BadFrames: 3, LogEvery: 1,
 		Log: slog.New(slog.NewJSONHandler(h.log, nil)), Registerer: h.registry,
 	}
 	if h.links != nil {
@@ -130,8 +133,8 @@ func (h *house) start() {
 	sw, err := pointswitch.New(opts)
 	require.NoError(h.t, err)
 	h.sw = sw
-	h.pos = h.listen(sw.Listener("counter", dialect.Pos(), points.DoorTerminal))
-	h.host = h.listen(sw.Listener("partners", dialect.Host(), points.DoorHost))
+	h.pos = h.listen(sw.Listener("counter", dialect.Pos(), points.DoorTerminal, pointswitch.Rate{}))
+	h.host = h.listen(sw.Listener("partners", dialect.Host(), points.DoorHost, pointswitch.Rate{}))
 	h.open = true
 }
 

@@ -420,8 +420,10 @@ func (e entrance) Closed(c *link.Conn, reason error) {
 		o.path.outlets = slices.DeleteFunc(o.path.outlets, func(other *outlet) bool { return other == o })
 		l.paths = slices.DeleteFunc(l.paths, func(p *path) bool { return p.removed && len(p.outlets) == 0 })
 	})
-	l.of.opts.Log.Warn("connection to an issuer ended", slog.String("link", l.name),
-		slog.String("path", e.path.profile.Name), slog.String("peer", c.RemoteAddr().String()), slog.String("cause", reason.Error()))
+	if leftOut, may := l.ended.may(now); may {
+		l.of.opts.Log.Warn("connection to an issuer ended", slog.String("link", l.name),
+			slog.String("path", e.path.profile.Name), slog.String("peer", c.RemoteAddr().String()), slog.String("cause", reason.Error()), leftOut)
+	}
 }
 
 // hangUp signs off and closes what we have dialled; the channels close when it is gone.

@@ -94,6 +94,9 @@ func (k *certificationKit) run(cmd *cobra.Command) error {
 	report, err := certify.Run(cmd.Context(), certify.Options{
 		Target: k.target, Parameters: parameters, Scripts: scripts, Clock: now, FirstSTAN: stan, Only: k.only,
 	}, tell)
+	if errors.Is(err, certify.ErrNoCase) {
+		return usage("--only: %w; without --only all are played and named", err)
+	}
 	if err != nil {
 		return err
 	}

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/schollz/progressbar/v3"
@@ -144,7 +145,7 @@ func writeProof(w io.Writer, p app.Proof, zone *time.Location, took time.Duratio
 	t.row("chain", fmt.Sprintf("unbroken to position %d, posted %s on business date %v", p.Position, localTime(p.Posted, zone), p.Date))
 	t.row("outcomes", "every one the same again")
 	t.row("checkpoint", state)
-	t.row("invariants", "I1 to I12 hold")
+	t.row("invariants", "I1 to I18 hold")
 	t.row("index of statements", indexed)
 	t.row("digest", p.Digest)
 	return t.write(w)
@@ -448,6 +449,9 @@ func writeWhole(stdout io.Writer, path string, write func(io.Writer) error) erro
 	if path == "" {
 		return write(stdout)
 	}
+	if info, err := os.Stat(path); strings.HasSuffix(path, "/") || (err == nil && info.IsDir()) {
+		return usage("--output %s: it is a folder; name a file in it", path)
+	}
 	file, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*") // Mode 0600.
 	if err != nil {
 		return fmt.Errorf("output: %w", err)
@@ -456,7 +460,7 @@ func writeWhole(stdout io.Writer, path string, write func(io.Writer) error) erro
 		return errors.Join(err, os.Remove(file.Name()))
 	}
 	if err := os.Rename(file.Name(), path); err != nil {
-		return fmt.Errorf("output: %w", err)
+		return errors.Join(fmt.Errorf("output: %w", err), os.Remove(file.Name()))
 	}
 	return nil
 }

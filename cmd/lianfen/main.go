@@ -53,6 +53,9 @@ func run(args []string) int {
 		}
 		return coded.status
 	}
+	if !began {
+		err = sentence(err)
+	}
 	_, _ = fmt.Fprintln(root.ErrOrStderr(), "lianfen:", err)
 	if errors.Is(err, store.ErrCorrupt) {
 		return exitStore
@@ -121,9 +124,9 @@ Start with: lianfen demo`,
 		if words := cmd.Flags().Args(); cmd.HasSubCommands() && len(words) > 0 {
 			return none(cmd, words) // The flag belongs to a command that is misspelled.
 		}
-		return usage("%w; see: %s --help", err, cmd.CommandPath())
+		return usage("%w; see: %s --help", sentence(err), cmd.CommandPath())
 	})
-	root.AddCommand(newDemo(), newInit(), newServe(), newAdmin(), newLedger(), newPOS(), newIssuer(), newSim(), newCertify(), newDecode(), newBench(), newVersion(), newDocs())
+	root.AddCommand(newDemo(), newInit(), newServe(), newAdmin(), newLedger(), newRisk(), newPOS(), newIssuer(), newSim(), newCertify(), newDecode(), newKeys(), newBench(), newVersion(), newDocs())
 	if err := completeValues(root); err != nil {
 		panic("lianfen: " + err.Error()) //nolint:forbidigo // two completions for one flag: our own slip, seen by the first test.
 	}

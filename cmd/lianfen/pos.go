@@ -529,11 +529,19 @@ func (p *pos) again(cmd *cobra.Command) (err error) {
 	if err != nil {
 		return err
 	}
-	if _, err := fmt.Fprintf(cmd.OutOrStdout(), "%d requests answered as the first time, %d differently.\n", same, other); err != nil {
+	if _, err := fmt.Fprintf(cmd.OutOrStdout(), "%s answered as the first time, %d differently.\n", counted(same, "request"), other); err != nil {
 		return fmt.Errorf("print: %w", err)
 	}
 	if other > 0 {
 		return &statusError{status: exitFault}
 	}
 	return nil
+}
+
+// counted is a number of things, in words.
+func counted(n int, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	return fmt.Sprintf("%d %ss", n, thing)
 }

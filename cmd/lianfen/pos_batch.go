@@ -175,6 +175,9 @@ func (p *pos) printClosing(cmd *cobra.Command, c *closing) error {
 			result = "equal"
 		}
 		t.row("result", result)
+		if !c.Equal && c.Upload == nil && c.Code == points.TotalsDiffer.DE39() {
+			t.row("next", "send the transactions up: lianfen pos close --upload, with the same --receipts and --batch 批上送")
+		}
 		if c.Upload != nil {
 			t.row("sent up", fmt.Sprintf("%d transactions: %s  %s  %s", *c.Sent, c.Upload.Code, c.Upload.Meaning, c.Upload.MeaningZH))
 		}

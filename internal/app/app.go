@@ -3,6 +3,7 @@ package app
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -62,7 +63,9 @@ type App struct {
 	sw         *pointswitch.Switch
 	listeners  []listener
 	entrances  []listener // where issuers' hosts dial us
+	desk       *desk
 	admin      net.Listener
+	adminTLS   net.Listener // nil: operators with certificates are not served
 	web        net.Listener
 	ready      readiness
 
@@ -111,7 +114,7 @@ func New(ctx context.Context, opts Options) (_ *App, err error) {
 	if err := a.openSwitch(ctx); err != nil {
 		return nil, err
 	}
-	if a.admin, err = listenAdmin(ctx, opts.Config.Admin.Socket); err != nil {
+	if err := a.openDesk(ctx); err != nil {
 		return nil, err
 	}
 	if a.web, err = new(net.ListenConfig).Listen(ctx, "tcp", opts.Config.HTTP.Address); err != nil {
@@ -134,6 +137,34 @@ func ownFolder(path string) error {
 		return fmt.Errorf("store %s: mode %v lets others look into it; run: chmod 700 %s", path, info.Mode().Perm(), path)
 	}
 	return nil
+}
+
+// openDesk opens the doors of the operators.
+func (a *App) openDesk(ctx context.Context) (err error) {
+	c := a.opts.Config.Admin
+	a.desk = newDesk(c, a.opts.Clock, a.key.Operators(), a.registry)
+	if a.admin, err = listenAdmin(ctx, c.Socket, c.Access); err != nil || c.Address == "" {
+		return err
+	}
+	shown, err := operatorsTLS(c)
+	if err != nil {
+		return err
+	}
+	ln, err := new(net.ListenConfig).Listen(ctx, "tcp", c.Address)
+	if err != nil {
+		return taken(fmt.Errorf("admin: listen on %s: %w", c.Address, err), "admin.address")
+	}
+	a.adminTLS = tls.NewListener(ln, shown)
+	return nil
+}
+
+// AdminAddress returns the address where operators with certificates are served, nil
+// where they are not.
+func (a *App) AdminAddress() net.Addr {
+	if a.adminTLS == nil {
+		return nil
+	}
+	return a.adminTLS.Addr()
 }
 
 // taken says what to do about an address at which somebody listens already; key of the
@@ -198,7 +229,9 @@ func (a *App) openSwitch(ctx context.Context) error {
 	c := &a.opts.Config
 	sw, err := pointswitch.New(pointswitch.Options{
 		Ledger: a.ledger, Router: a.router, CardKey: a.key, Clock: a.opts.Clock, Location: a.zone, Issuers: a.issuers,
-		Parameters:     a.parameters(c.Terminals),
+		Parameters:   a.parameters(c.Terminals),
+		Participants: pointswitch.Rate{PerSecond: c.Switch.ParticipantRate}, Own: ratesOf(c.Switch.ParticipantRates),
+		ShedTarget: c.Switch.ShedTarget, ShedInterval: c.Switch.ShedInterval,
 		FreshnessAhead: c.Switch.FreshnessAhead, FreshnessBehind: c.Switch.FreshnessBehind,
 		BadFrames: c.Switch.BadFramesPerMinute, LogEvery: c.Log.Sample, Log: a.log, Registerer: a.registry,
 	})
@@ -206,6 +239,13 @@ func (a *App) openSwitch(ctx context.Context) error {
 		return err
 	}
 	a.sw = sw
+	connections := 0
+	for _, l := range c.Listeners {
+		connections += l.MaxConnections
+	}
+	if err := enoughDescriptors(connections); err != nil {
+		a.log.Warn("connections beyond the limit of open files will be refused", slog.String("error", err.Error()))
+	}
 	for _, l := range c.Listeners {
 		spoken, err := dialect.ByName(string(l.Dialect))
 		if err != nil {
@@ -221,13 +261,23 @@ func (a *App) openSwitch(ctx context.Context) error {
 		}
 		server, err := link.Listen(ctx, l.Address, link.Options{
 			MaxFrame: l.MaxFrame, MaxInFlight: l.MaxInFlight, MaxConnections: l.MaxConnections, Idle: l.IdleTimeout, Metrics: metrics, Log: a.log,
-		}, sw.Listener(l.Name, spoken, door))
+			MaxPerSource: l.MaxPerSource, MaxPerIdentity: l.MaxPerIdentity, FirstFrame: min(l.FirstFrame, l.IdleTimeout),
+		}, sw.Listener(l.Name, spoken, door, pointswitch.Rate{PerSecond: l.Rate, Burst: l.Burst}))
 		if err != nil {
 			return taken(fmt.Errorf("listener %s: %w", l.Name, err), "listeners."+l.Name+".address")
 		}
 		a.listeners = append(a.listeners, listener{l.Name, server})
 	}
 	return nil
+}
+
+// ratesOf are the rates that acquirers have of their own.
+func ratesOf(rates []config.ParticipantRate) map[points.AcquirerID]pointswitch.Rate {
+	own := make(map[points.AcquirerID]pointswitch.Rate, len(rates))
+	for _, r := range rates {
+		own[points.AcquirerID(r.Acquirer)] = pointswitch.Rate{PerSecond: r.PerSecond}
+	}
+	return own
 }
 
 // Address returns the address of the listener called name, nil when there is none.
@@ -248,7 +298,11 @@ func (a *App) HTTPAddress() net.Addr { return a.web.Addr() }
 // nil after an orderly stop, and the fault that stopped it otherwise.
 func (a *App) Run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
-	servers := []*http.Server{a.serveHTTP(group, a.admin, a.adminHandler(ctx)), a.serveHTTP(group, a.web, a.webHandler())}
+	admin := a.adminHandler(ctx)
+	servers := []*http.Server{a.serveHTTP(group, a.admin, admin), a.serveHTTP(group, a.web, a.webHandler())}
+	if a.adminTLS != nil {
+		servers = append(servers, a.serveHTTP(group, a.adminTLS, admin))
+	}
 	// The links outlive the listeners, whose last requests they carry.
 	linked, unlink := context.WithCancel(context.WithoutCancel(ctx))
 	defer unlink()
@@ -322,7 +376,7 @@ func (a *App) abandon(ctx context.Context) error {
 	for _, l := range slices.Concat(a.listeners, a.entrances) {
 		errs = append(errs, l.server.Shutdown(ctx))
 	}
-	for _, l := range []net.Listener{a.admin, a.web} {
+	for _, l := range []net.Listener{a.admin, a.adminTLS, a.web} {
 		if l != nil {
 			errs = append(errs, l.Close())
 		}

@@ -3,6 +3,7 @@ package app
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -19,9 +20,11 @@ import (
 	pointswitch "github.com/lianfen/lianfen/switch"
 )
 
-// Client speaks to the admin socket of a running process.
+// Client speaks to the admin door of a running process.
 type Client struct {
-	socket string
+	socket string // or the address
+	base   string // of URLs
+	token  string // of the session; empty: none
 	http   *http.Client
 	zone   atomic.Pointer[time.Location] // the switch's, as it said last
 }
@@ -41,7 +44,18 @@ func NewClient(path string) *Client {
 	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return new(net.Dialer).DialContext(ctx, "unix", path)
 	}
-	return &Client{socket: path, http: &http.Client{Transport: &http.Transport{DialContext: dial}}}
+	return &Client{socket: path, base: "http://admin", http: &http.Client{Transport: &http.Transport{DialContext: dial}}}
+}
+
+// NewRemoteClient makes a client of the admin door at address, over TLS with an
+// operator's certificate.
+func NewRemoteClient(address string, shown *tls.Config) *Client {
+	return &Client{socket: address, base: "https://" + address, http: &http.Client{Transport: &http.Transport{TLSClientConfig: shown}}}
+}
+
+// In is the same client with the session that the token is of.
+func (c *Client) In(token string) *Client {
+	return &Client{socket: c.socket, base: c.base, token: token, http: c.http}
 }
 
 // Figures reads the metrics that a process serves on its HTTP address, such as
@@ -203,9 +217,12 @@ func (c *Client) send(ctx context.Context, method, path string, in any) (*http.R
 		}
 		body = bytes.NewReader(text)
 	}
-	request, err := http.NewRequestWithContext(ctx, method, "http://admin/v1/"+path, body)
+	request, err := http.NewRequestWithContext(ctx, method, c.base+"/v1/"+path, body)
 	if err != nil {
 		return nil, fmt.Errorf("admin %s: %w", path, err)
+	}
+	if c.token != "" {
+		request.Header.Set("Authorization", "Bearer "+c.token)
 	}
 	response, err := c.http.Do(request)
 	if err != nil {
@@ -228,4 +245,54 @@ func (c *Client) send(ctx context.Context, method, path string, in any) (*http.R
 		refused = &LoadError{p.Load.At, p.Load.Done, p.Load.Total, refused}
 	}
 	return nil, errors.Join(refused, response.Body.Close())
+}
+
+// Login signs an operator in.
+func (c *Client) Login(ctx context.Context, s SignIn) (session Session, err error) {
+	return session, c.call(ctx, http.MethodPost, "login", s, &session)
+}
+
+// Logout ends the client's session.
+func (c *Client) Logout(ctx context.Context) (w Who, err error) {
+	return w, c.call(ctx, http.MethodPost, "logout", nothing{}, &w)
+}
+
+// Whoami tells whom the switch takes the client for.
+func (c *Client) Whoami(ctx context.Context) (w Who, err error) {
+	return w, c.call(ctx, http.MethodGet, "whoami", nil, &w)
+}
+
+// Join sets the credentials of a person who was invited.
+func (c *Client) Join(ctx context.Context, j Joining) (joined Joined, err error) {
+	return joined, c.call(ctx, http.MethodPost, "enrol", j, &joined)
+}
+
+// Operators lists the operators.
+func (c *Client) Operators(ctx context.Context) (o []OperatorState, err error) {
+	return o, c.call(ctx, http.MethodGet, "operators", nil, &o)
+}
+
+// PutOperator makes or changes an operator.
+func (c *Client) PutOperator(ctx context.Context, change OperatorChange) (o OperatorChanged, err error) {
+	return o, c.call(ctx, http.MethodPost, "operators", change, &o)
+}
+
+// PutPolicy says which acts need a second person.
+func (c *Client) PutPolicy(ctx context.Context, change PolicyChange) (d Done, err error) {
+	return d, c.call(ctx, http.MethodPost, "policy", change, &d)
+}
+
+// Pending lists what waits for a second person.
+func (c *Client) Pending(ctx context.Context) (p []Pending, err error) {
+	return p, c.call(ctx, http.MethodGet, "pending", nil, &p)
+}
+
+// Approve carries out what somebody else has proposed.
+func (c *Client) Approve(ctx context.Context, decision Decision) (d Done, err error) {
+	return d, c.call(ctx, http.MethodPost, "approve", decision, &d)
+}
+
+// Reject ends what was proposed, without effect.
+func (c *Client) Reject(ctx context.Context, decision Decision) (d Done, err error) {
+	return d, c.call(ctx, http.MethodPost, "reject", decision, &d)
 }

@@ -225,6 +225,43 @@ func (a *App) links(context.Context, nothing) ([]pointswitch.LinkState, error) {
 	return a.issuers.Links(), nil
 }
 
+// warnings tell of what in a directory was taken and does not work as it stands.
+func (a *App) warnings(d *Directory) (all []string) {
+	known := make(map[string]bool)
+	for _, l := range a.issuers.Links() {
+		known[l.Link] = true
+	}
+	for i := range a.opts.Config.Links {
+		known[a.opts.Config.Links[i].Name] = true
+	}
+	for i := range d.Issuers {
+		if e := &d.Issuers[i]; e.Link != "" && !known[e.Link] {
+			all = append(all, fmt.Sprintf("issuer %d: the configuration has no link %q; until it does, its requests are answered 92", e.ID, e.Link))
+		}
+	}
+	for i := range d.Routes {
+		for _, l := range d.Routes[i].Links {
+			if !known[l.Link] {
+				all = append(all, fmt.Sprintf("route %s: the configuration has no link %q; nothing goes that way until it does", d.Routes[i].Prefix, l.Link))
+			}
+		}
+	}
+	table := a.router.Table()
+	for i := range d.Merchants {
+		var far []string
+		for _, term := range d.Merchants[i].Tender {
+			if program, ok := table.Program(term.Program); ok && table.LinkOf(program.Issuer) != "" {
+				far = append(far, fmt.Sprint(term.Program))
+			}
+		}
+		if len(far) > 1 {
+			all = append(all, fmt.Sprintf("merchant %v: its tender has programmes %s, whose issuers keep ledgers of their own; "+
+				"only one can take part in a sale, so its sales that name no programme are declined (40): leave one out", d.Merchants[i].ID, strings.Join(far, " and ")))
+		}
+	}
+	return all
+}
+
 // Owed is a reversal or advice that an issuer has not acknowledged.
 type Owed struct {
 	RRN      string           `json:"rrn"`
@@ -297,6 +334,9 @@ type Resolution struct {
 }
 
 func (a *App) resolve(ctx context.Context, r Resolution) (Done, error) {
+	if err := signed(ctx, "resolve "+r.RRN, &r.Operator, r.Second); err != nil {
+		return Done{}, err
+	}
 	position, err := points.ParseRRN(r.RRN)
 	if err != nil {
 		return Done{}, err
@@ -312,9 +352,15 @@ func (a *App) resolve(ctx context.Context, r Resolution) (Done, error) {
 	if err := legible("resolve "+r.RRN, &cmd); err != nil {
 		return Done{}, err
 	}
+	if done, proposed, err := a.propose(ctx, "resolve "+r.RRN, &cmd); proposed || err != nil {
+		return done, err
+	}
 	out, err := a.ledger.Do(ctx, &cmd)
 	if err != nil {
 		return Done{}, err
+	}
+	if out.Reason == points.OriginalClosed {
+		return Done{}, a.notQueued(ctx, position)
 	}
 	if !out.Reason.Approved() {
 		return Done{}, a.refusal(ctx, "resolve "+r.RRN, &cmd, out.Reason)
@@ -322,4 +368,51 @@ func (a *App) resolve(ctx context.Context, r Resolution) (Done, error) {
 	a.issuers.Look(out.Issuer, position)
 	rrn := out.Position.RRN()
 	return Done{RRN: string(rrn[:]), Date: out.Date}, nil
+}
+
+// notQueued says why there is nothing to resolve: what the issuer is owed is still being
+// sent to it, or it is owed nothing.
+func (a *App) notQueued(ctx context.Context, position points.Position) error {
+	var view book.RemoteView
+	err := a.ledger.View(ctx, func(b *book.Book) (err error) {
+		view, _, err = b.Remote(position)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	rrn := rrnOf(position)
+	switch view.Phase {
+	case book.RemoteOpen:
+		return points.Errorf(points.OriginalClosed, "resolve %s: the issuer is asked and may still answer; only what is queued is resolved", rrn)
+	case book.RemoteDone:
+		return points.Errorf(points.OriginalClosed, "resolve %s: it is settled with the issuer; there is nothing to resolve", rrn)
+	default:
+		return points.Errorf(points.OriginalClosed, "resolve %s: it is still being sent to the issuer, which may acknowledge it; "+
+			"what is not acknowledged by the link's give_up is queued, and resolved then", rrn)
+	}
+}
+
+// elsewhere says of a card that is not known here, where that is so, that an issuer with a
+// ledger of its own knows it. Its requests are found by card: ledger find.
+func (a *App) elsewhere(number string, err error) error {
+	if points.ReasonOf(err) != points.UnknownCard {
+		return err
+	}
+	pan, bad := points.ParsePAN(number)
+	if bad != nil {
+		return err
+	}
+	table := a.router.Table()
+	for id := points.MinProgram; id <= points.MaxProgram; id++ {
+		program, ok := table.Program(id)
+		if !ok || table.LinkOf(program.Issuer) == "" {
+			continue
+		}
+		if to, reason := table.Route(pan, id); reason.Approved() && to.Issuer == program.Issuer {
+			return points.Errorf(points.UnknownCard, "%w; in programme %d its issuer %d keeps the balances, at the end of link %s: "+
+				"lianfen ledger find --card shows what was forwarded", err, id, program.Issuer, table.LinkOf(program.Issuer))
+		}
+	}
+	return err
 }

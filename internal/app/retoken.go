@@ -89,20 +89,32 @@ func (r *Retokening) build(ctx context.Context, partial string, from *store.Stor
 		return err
 	}
 	check := fresh.CheckValue()
-	done, err := ledger.Retoken(ctx, from, to, func(token *points.CardToken) error {
-		pan, ok := old.PAN(*token)
-		if !ok {
-			return errors.New("a card there is not under the old card key")
-		}
-		fresh.Token(token, pan)
-		return nil
-	}, check[:], r.Copied)
+	done, err := ledger.Retoken(ctx, from, to, between(old, fresh), check[:], r.Copied)
 	if err != nil {
 		return errors.Join(err, to.Close())
 	}
 	result.Cards = done.Cards
 	result.OldHash, result.NewHash = fmt.Sprintf("%x", done.From.Hash), fmt.Sprintf("%x", done.To.Hash)
 	return provedOnce(ctx, to, done.To, Restoring{Log: r.Log, Proved: r.Proved}, &result.Restored)
+}
+
+// between exchanges what is under one card key for what is under another.
+func between(old, fresh *certs.CardKey) ledger.Exchange {
+	was, is := old.Operators(), fresh.Operators()
+	return ledger.Exchange{
+		Card: func(token *points.CardToken) error {
+			pan, ok := old.PAN(*token)
+			if !ok {
+				return errors.New("a card there is not under the old card key")
+			}
+			fresh.Token(token, pan)
+			return nil
+		},
+		Secret: func(operator string, sealed *string) (err error) {
+			*sealed, err = was.Reseal(operator, *sealed, is)
+			return err
+		},
+	}
 }
 
 // knows checks that key, read from path, is the card key of a store. A store that was

@@ -59,7 +59,7 @@ func plain(w http.ResponseWriter, text string) {
 func (a *App) serveHTTP(group *errgroup.Group, ln net.Listener, handler http.Handler) *http.Server {
 	server := &http.Server{
 		Handler: handler, ReadHeaderTimeout: headerTimeout, ReadTimeout: requestTime,
-		WriteTimeout: requestTime, IdleTimeout: time.Minute, MaxHeaderBytes: maxHeader,
+		WriteTimeout: requestTime, IdleTimeout: time.Minute, MaxHeaderBytes: maxHeader, ConnContext: a.desk.connected,
 	}
 	group.Go(func() error {
 		if err := server.Serve(ln); !errors.Is(err, http.ErrServerClosed) {

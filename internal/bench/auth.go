@@ -279,6 +279,9 @@ func (a *auth) measure(ctx context.Context, line string, round int, side *daemon
 	seen.Group = ratio(after.records-before.records, after.groups-before.groups)
 	if side == a.durable {
 		a.answered += seen.Answered
+		if load.Tolerant { // Only approvals are kept.
+			a.answered -= seen.Answered - seen.Approved
+		}
 		a.behind = max(a.behind, after.behind/float64(seen.Answered))
 	}
 	a.rounds[line] = append(a.rounds[line], seen.Measurement)

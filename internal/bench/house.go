@@ -79,6 +79,8 @@ func (h *house) serve(ctx context.Context, name string, command []string, sets .
 		"admin.socket=" + socket, "listeners.pos.address=127.0.0.1:0", "listeners.host.address=127.0.0.1:0", "http.address=127.0.0.1:0",
 		"log.level=warn", "log.sample=1000000",
 		"ledger.cache_accounts=" + strconv.FormatUint(h.opts.Accounts+spareAccounts, 10),
+		// Nor is what the switch turns away when it has too much to do, or from whom.
+		"switch.shed_target=0s", "listeners.pos.max_per_source=0", "listeners.host.max_per_source=0",
 		// A generator keeps its depth to itself; the bound of the switch is not what is measured.
 		"listeners.pos.max_in_flight=" + strconv.Itoa(max(256, h.opts.Depth)), "listeners.host.max_in_flight=" + strconv.Itoa(max(256, h.opts.Depth)),
 	}, sets...) {

@@ -52,6 +52,8 @@ type Load struct {
 	// Tolerant says that declines are expected, and that requests without an answer
 	// are counted once patience is over.
 	Tolerant bool `json:"tolerant,omitempty"`
+	// ApprovedOnly measures what was approved, and leaves out what was declined.
+	ApprovedOnly bool `json:"approved_only,omitempty"`
 }
 
 // Loaded is what a generator saw.
@@ -504,7 +506,7 @@ func (c *sender) takeAll(in []byte, now time.Time, latencies *[]int64, declined 
 			return used, err
 		}
 		used += prefixSize + size
-		if measured {
+		if measured && (code == approvedCode || !c.g.load.ApprovedOnly) {
 			*latencies = append(*latencies, int64(now.Sub(due)))
 		}
 		if code != approvedCode {

@@ -36,6 +36,9 @@ const maxFrames = 100
 // defaultQuiet is long enough for an answer that was sent twice at once.
 const defaultQuiet = 50 * time.Millisecond
 
+// ErrNoCase says that the patterns of [Options] fit no case.
+var ErrNoCase = errors.New("certify: no case is called")
+
 // Run plays the scripts in order and tells of each case as it ends. It goes on
 // after a difference. Its errors are a pattern that matches no case or cannot be
 // read, a target that cannot be reached, the end of ctx, and those of tell.
@@ -74,7 +77,7 @@ func Run(ctx context.Context, opts Options, tell func(*CaseResult) error) (*Repo
 		report.Scripts = append(report.Scripts, result)
 	}
 	if report.Passed+report.Failed+report.Skipped == 0 {
-		return nil, fmt.Errorf("certify: no case is called %v", opts.Only)
+		return nil, fmt.Errorf("%w %q", ErrNoCase, strings.Join(opts.Only, ", "))
 	}
 	report.Took = opts.Clock().Sub(report.Began)
 	return report, nil

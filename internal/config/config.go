@@ -45,6 +45,10 @@ type Listener struct {
 	Dialect Dialect
 
 	MaxConnections int           // connections open at once
+	MaxPerSource   int           // of them, from one address; 0: no limit
+	MaxPerIdentity int           // of them, of one identity; 0: no limit
+	Rate, Burst    int           // requests a second, and at once, of one identity or connection; 0: no limit, and as many as Rate
+	FirstFrame     time.Duration // a connection that has never sent a frame is closed
 	MaxInFlight    int           // requests unanswered at once, per connection
 	IdleTimeout    time.Duration // a connection silent for longer is closed
 	MaxFrame       int           // bytes after the length prefix
@@ -57,7 +61,29 @@ type Listener struct {
 // Admin is the door of operator commands.
 type Admin struct {
 	Socket string // path of the unix socket
+	// Access is who may open the socket: its owner, or the owner's group too.
+	Access Access
+	// Owner names the operator whom the socket's owner acts as without signing in,
+	// except that it approves nothing; empty: nobody.
+	Owner   string
+	Session time.Duration // a sign-in lasts so long
+	// Address is where operators with certificates are served; empty: nowhere. Then
+	// come the certificate and key that the switch shows, and the authorities whose
+	// certificates it takes for operators'.
+	Address     string
+	Certificate string
+	Key         string
+	Authorities string
 }
+
+// Access is who may open the admin socket.
+type Access string
+
+// Accesses.
+const (
+	AccessOwner Access = "owner"
+	AccessGroup Access = "group"
+)
 
 // HTTP is the door of metrics and health.
 type HTTP struct {
@@ -88,8 +114,18 @@ type Ledger struct {
 type Switch struct {
 	FreshnessAhead     time.Duration // how far a transmission time may lie ahead
 	FreshnessBehind    time.Duration // and behind
+	ParticipantRate    int           // requests a second of one acquirer; 0: no limit
+	ParticipantRates   []ParticipantRate
+	ShedTarget         time.Duration // new requests are turned away when the oldest has waited for longer; 0: never
+	ShedInterval       time.Duration // for so long
 	BadFramesPerMinute int           // the connection closes at this many
 	DrainTimeout       time.Duration // the wait for open requests at a stop
+}
+
+// ParticipantRate is the rate of one acquirer.
+type ParticipantRate struct {
+	Acquirer  uint64
+	PerSecond int // 0: no limit
 }
 
 // Dialect names the message format of a listener.
@@ -121,7 +157,7 @@ func Default() Config {
 			defaultListener("pos", "127.0.0.1:8583", DialectPOS),
 			defaultListener("host", "127.0.0.1:8584", DialectHost),
 		},
-		Admin: Admin{Socket: "admin.sock"},
+		Admin: Admin{Socket: "admin.sock", Access: AccessOwner, Session: 30 * time.Minute},
 		HTTP:  HTTP{Address: "127.0.0.1:8580"},
 		Log:   Log{Level: slog.LevelInfo, Format: LogText, Sample: 1},
 		Ledger: Ledger{
@@ -138,6 +174,8 @@ func Default() Config {
 		Switch: Switch{
 			FreshnessAhead:     5 * time.Minute,
 			FreshnessBehind:    24 * time.Hour,
+			ShedTarget:         250 * time.Millisecond,
+			ShedInterval:       500 * time.Millisecond,
 			BadFramesPerMinute: 3,
 			DrainTimeout:       10 * time.Second,
 		},
@@ -150,6 +188,9 @@ func defaultListener(name, address string, dialect Dialect) Listener {
 		Address:        address,
 		Dialect:        dialect,
 		MaxConnections: 10_000,
+		MaxPerSource:   2_000,
+		MaxPerIdentity: 1_000,
+		FirstFrame:     time.Minute,
 		MaxInFlight:    256,
 		IdleTimeout:    5 * time.Minute,
 		MaxFrame:       4_096,

@@ -97,7 +97,8 @@ listeners:
 	require.NoError(t, err)
 	require.Equal(t, []config.Listener{{
 		Name: "bank-one", Address: "10.0.0.1:7000", Dialect: config.DialectHost,
-		MaxConnections: 10_000, MaxInFlight: 256, IdleTimeout: 90 * time.Second, MaxFrame: 2048,
+		MaxConnections: 10_000, MaxPerSource: 2_000, MaxPerIdentity: 1_000, FirstFrame: time.Minute,
+		MaxInFlight: 256, IdleTimeout: 90 * time.Second, MaxFrame: 2048,
 		AllowRemote: true,
 	}}, c.Listeners)
 }
@@ -414,8 +415,10 @@ func TestValidate(t *testing.T) {
 	require.Error(t, err)
 	joined, ok := err.(interface{ Unwrap() []error })
 	require.True(t, ok)
-	// Every key but the three that may be zero (log.level info, core_dumps and allow_remote false).
-	require.Len(t, joined.Unwrap(), leaves(reflect.TypeOf(zero), true)-3)
+	// Every key but those that may be zero: log.level info, core_dumps and allow_remote false, of admin
+	// owner, address, certificate, key and authorities, six limits of which zero is none,
+	// and the two fields of the rates of acquirers.
+	require.Len(t, joined.Unwrap(), leaves(reflect.TypeOf(zero), true)-8-6-2)
 }
 
 // leaves counts the fields that hold a value; a slice of structs counts once
@@ -435,5 +438,16 @@ func leaves(t reflect.Type, root bool) int {
 		return leaves(t.Elem(), false)
 	default:
 		return 1
+	}
+}
+
+// Rates of acquirers are read as they are shown; what is none is refused with the key.
+func TestParticipantRates(t *testing.T) {
+	c, err := config.Load(write(t, "switch:\n  participant_rates: 10000002=500, 10000003=0\n"), nil, nil)
+	require.NoError(t, err)
+	require.Equal(t, []config.ParticipantRate{{Acquirer: 10000002, PerSecond: 500}, {Acquirer: 10000003}}, c.Switch.ParticipantRates)
+	for _, wrong := range []string{"x", "10000002", "10000002=-1", "=5", "1=5, 1=6", "0=5", "1=99999999999"} {
+		_, err := config.Load(write(t, "switch:\n  participant_rates: \""+wrong+"\"\n"), nil, nil)
+		require.ErrorContains(t, err, "switch.participant_rates", wrong)
 	}
 }

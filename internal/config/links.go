@@ -125,6 +125,7 @@ func (s *StandIn) settings(prefix string) []setting {
 func optional(s setting) setting {
 	valid := s.valid
 	s.expects += ", or nothing"
+	s.optional = true
 	s.valid = func() bool { return s.show() == "" || valid() }
 	return s
 }
@@ -231,7 +232,7 @@ func endpoints(key string, field *[]Endpoint, help string) setting {
 			}
 			return ok
 		},
-		show: func() string { return showEndpoints(*field) },
+		show: func() string { return FormatEndpoints(*field) },
 		valid: func() bool {
 			return !slices.ContainsFunc(*field, func(e Endpoint) bool { return e.Priority < 1 || !e.valid() })
 		},
@@ -269,7 +270,9 @@ func parseEndpoints(text string) ([]Endpoint, bool) {
 	return all, ok
 }
 
-func showEndpoints(all []Endpoint) string {
+// FormatEndpoints writes endpoints, in order of priority, as they are read: those of one
+// priority with + between, and *weight where that is not 1.
+func FormatEndpoints(all []Endpoint) string {
 	var out strings.Builder
 	for i, e := range all {
 		switch {

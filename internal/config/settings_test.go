@@ -14,35 +14,51 @@ import (
 // another is a valid value of each key that is not its default.
 func another() map[string]string {
 	return map[string]string{
-		"data":                          "/other/store",
-		"card_key":                      "/other/card.key",
-		"time_zone":                     "Europe/Berlin",
-		"listeners.pos.address":         "0.0.0.0:9000",
-		"listeners.pos.dialect":         "host",
-		"listeners.pos.max_connections": "7",
-		"listeners.pos.max_in_flight":   "7",
-		"listeners.pos.idle_timeout":    "7s",
-		"listeners.pos.max_frame":       "700",
-		"listeners.pos.allow_remote":    "true",
-		"core_dumps":                    "true",
-		"admin.socket":                  "/other/admin.sock",
-		"http.address":                  "0.0.0.0:9001",
-		"log.level":                     "debug",
-		"log.format":                    "json",
-		"log.sample":                    "7",
-		"ledger.queue":                  "70000",
-		"ledger.group_max":              "7",
-		"ledger.groups_in_flight":       "7",
-		"ledger.checkpoint_every":       "7",
-		"ledger.checkpoint_interval":    "7s",
-		"ledger.cache_accounts":         "7",
-		"ledger.trace_days":             "7",
-		"ledger.trace_keys":             "7",
-		"ledger.block_cache_mb":         "7",
-		"switch.freshness_ahead":        "7s",
-		"switch.freshness_behind":       "7s",
-		"switch.bad_frames_per_minute":  "7",
-		"switch.drain_timeout":          "7s",
+		"data":                              "/other/store",
+		"card_key":                          "/other/card.key",
+		"time_zone":                         "Europe/Berlin",
+		"listeners.pos.address":             "0.0.0.0:9000",
+		"listeners.pos.dialect":             "host",
+		"listeners.pos.max_connections":     "7",
+		"listeners.pos.max_per_source":      "7",
+		"listeners.pos.first_frame_timeout": "7s",
+		"listeners.pos.max_per_identity":    "7",
+		"listeners.pos.rate":                "7",
+		"listeners.pos.burst":               "7",
+		"switch.participant_rate":           "7",
+		"switch.participant_rates":          "10000002=7",
+		"switch.shed_target":                "7s",
+		"switch.shed_interval":              "7s",
+		"listeners.pos.max_in_flight":       "7",
+		"listeners.pos.idle_timeout":        "7s",
+		"listeners.pos.max_frame":           "700",
+		"listeners.pos.allow_remote":        "true",
+		"core_dumps":                        "true",
+		"admin.socket":                      "/other/admin.sock",
+		"http.address":                      "0.0.0.0:9001",
+		"log.level":                         "debug",
+		"log.format":                        "json",
+		"log.sample":                        "7",
+		"ledger.queue":                      "70000",
+		"ledger.group_max":                  "7",
+		"ledger.groups_in_flight":           "7",
+		"ledger.checkpoint_every":           "7",
+		"ledger.checkpoint_interval":        "7s",
+		"ledger.cache_accounts":             "7",
+		"ledger.trace_days":                 "7",
+		"ledger.trace_keys":                 "7",
+		"ledger.block_cache_mb":             "7",
+		"switch.freshness_ahead":            "7s",
+		"switch.freshness_behind":           "7s",
+		"switch.bad_frames_per_minute":      "7",
+		"switch.drain_timeout":              "7s",
+		"admin.access":                      "group",
+		"admin.owner":                       "li",
+		"admin.session":                     "7m",
+		"admin.address":                     "127.0.0.1:9002",
+		"admin.certificate":                 "/other/admin.pem",
+		"admin.key":                         "/other/admin.key",
+		"admin.authorities":                 "/other/ca.pem",
 	}
 }
 
@@ -71,6 +87,10 @@ func TestEveryKeyFromEveryDoor(t *testing.T) {
 			var permit []string
 			if s.key == "listeners.pos.address" {
 				permit = []string{"listeners.pos.allow_remote=true"}
+			}
+			// And one of operators needs certificates.
+			if s.key == "admin.address" {
+				permit = []string{"admin.certificate=/c", "admin.key=/k", "admin.authorities=/a"}
 			}
 			fromFile, err := Load(path, nil, permit)
 			require.NoError(t, err)

@@ -125,6 +125,10 @@ func Fences() []Fence {
 			Why: "what a command is called is no business of the packages that do its work",
 		},
 		{
+			Path: "github.com/ThalesGroup/crypto11", In: []string{"certs"},
+			Why: "keys are used in one room, in a token or not",
+		},
+		{
 			Path: "net/http", In: []string{"api", "portal", "internal/app"}, Tests: []string{"cmd/lianfen"},
 			Why: "HTTP has three doors",
 		},

@@ -57,6 +57,7 @@ var kindNames = [kindCount]string{
 	KindForward: "forward", KindConclude: "conclude", KindStandIn: "stand_in", KindOwe: "owe",
 	KindAcknowledge: "acknowledge", KindGiveUp: "give_up", KindResolve: "resolve",
 	KindCloseBatch: "close_batch", KindUpload: "upload", KindDownload: "download",
+	KindSignIn: "sign_in", KindEnrol: "enrol", KindPropose: "propose", KindApprove: "approve", KindReject: "reject", KindNote: "note",
 }
 
 // String returns the name used in tables and in JSON.

@@ -75,8 +75,12 @@ const (
 	hasItems
 	hasParameters
 	hasAsk
+	hasTraceTime
+	hasAct
+	hasEntryMode
+	hasPIN
 
-	commandMask = hasAsk<<1 - 1
+	commandMask = hasPIN<<1 - 1
 )
 
 // AppendRecord appends the journal record of cmd and out to dst. Out.Replayed is
@@ -164,6 +168,10 @@ func (c *Command) mask() uint64 {
 	set(hasItems, len(c.Items) > 0)
 	set(hasParameters, c.Parameters != 0)
 	set(hasAsk, c.Ask)
+	set(hasTraceTime, c.TraceTime != 0)
+	set(hasAct, c.Act != 0)
+	set(hasEntryMode, c.EntryMode != 0)
+	set(hasPIN, c.PIN)
 	return m
 }
 
@@ -304,7 +312,7 @@ func appendRareFields(dst []byte, c *Command, m uint64) []byte {
 	return dst
 }
 
-// appendBatchFields writes what is about a terminal's batch.
+// appendBatchFields writes what is about a terminal's batch, and what came later.
 func appendBatchFields(dst []byte, c *Command, m uint64) []byte {
 	if m&hasBatch != 0 {
 		dst = binary.AppendUvarint(dst, uint64(c.Batch))
@@ -317,6 +325,15 @@ func appendBatchFields(dst []byte, c *Command, m uint64) []byte {
 	}
 	if m&hasParameters != 0 {
 		dst = binary.AppendUvarint(dst, uint64(c.Parameters))
+	}
+	if m&hasTraceTime != 0 {
+		dst = binary.AppendUvarint(dst, uint64(c.TraceTime))
+	}
+	if m&hasAct != 0 {
+		dst = append(dst, byte(c.Act))
+	}
+	if m&hasEntryMode != 0 {
+		dst = binary.AppendUvarint(dst, uint64(c.EntryMode))
 	}
 	return dst
 }
@@ -372,6 +389,7 @@ func decodeCommand(r *reader, c *Command, groups bool) {
 	c.Final = m&hasFinal != 0
 	c.PartialOK = m&hasPartialOK != 0
 	c.Ask = m&hasAsk != 0
+	c.PIN = m&hasPIN != 0
 	if m >= hasToCard {
 		decodeRareFields(r, c, m)
 	}
@@ -459,6 +477,15 @@ func decodeBatchFields(r *reader, c *Command, m uint64) {
 	if m&hasParameters != 0 {
 		c.Parameters = r.uint32()
 	}
+	if m&hasTraceTime != 0 {
+		c.TraceTime = r.uint32()
+	}
+	if m&hasAct != 0 {
+		c.Act = Act(r.byte())
+	}
+	if m&hasEntryMode != 0 {
+		c.EntryMode = r.uint16()
+	}
 }
 
 // Bits of an outcome's mask. Position, reason and date are always there.
@@ -482,8 +509,9 @@ const (
 	outTally
 	outUnequal
 	outParameters
+	outRisk
 
-	outcomeMask = outParameters<<1 - 1
+	outcomeMask = outRisk<<1 - 1
 )
 
 func (o *Outcome) mask() uint64 {
@@ -512,6 +540,7 @@ func (o *Outcome) mask() uint64 {
 	set(outTally, o.Tally != Tally{})
 	set(outUnequal, o.Unequal)
 	set(outParameters, o.Parameters != 0)
+	set(outRisk, o.Risk != Decision{})
 	return m
 }
 
@@ -576,6 +605,9 @@ func appendOutcome(dst []byte, o *Outcome, at points.Timestamp) []byte {
 	}
 	if m&outParameters != 0 {
 		dst = binary.AppendUvarint(dst, uint64(o.Parameters))
+	}
+	if m&outRisk != 0 {
+		dst = appendDecision(dst, o.Risk)
 	}
 	return dst
 }
@@ -680,6 +712,9 @@ func decodeOutcome(r *reader, o *Outcome, at points.Timestamp) {
 	o.Unequal = m&outUnequal != 0
 	if m&outParameters != 0 {
 		o.Parameters = r.uint32()
+	}
+	if m&outRisk != 0 {
+		o.Risk = decodeDecision(r)
 	}
 }
 
@@ -809,12 +844,14 @@ func (c *Command) malformed(inGroup bool) error {
 		return points.Errorf(points.FormatError, "tender: want each programme once, at most %d, with points and per of 1 or more", MaxTender)
 	case len(c.Items) > MaxUpload:
 		return points.Errorf(points.FormatError, "%d items of an upload: want at most %d", len(c.Items), MaxUpload)
-	case (c.Kind == KindGroup) != (len(c.Group) > 0) || (inGroup && c.Kind == KindGroup):
+	case c.grouped() != (len(c.Group) > 0) || (inGroup && c.grouped()):
 		return points.Errorf(points.FormatError, "a command of kind %v with %d in its group", c.Kind, len(c.Group))
 	case c.At < 0 || c.At > math.MaxInt64/2:
 		return points.Errorf(points.FormatError, "time %d is out of range", c.At)
-	case (c.Kind == KindPut) != (c.Entry != Entry{}):
-		return points.Errorf(points.FormatError, "a put has an entry, and nothing else has")
+	case (c.Kind == KindPut || c.Kind == KindEnrol) != (c.Entry != Entry{}):
+		return points.Errorf(points.FormatError, "a put and an enrolment have an entry, and nothing else has")
+	case c.Kind != KindGroup && len(c.Group) > 1:
+		return points.Errorf(points.FormatError, "a command of kind %v with %d acts: want one", c.Kind, len(c.Group))
 	}
 	if err := longest(maxText, text{"operator", c.Operator}, text{"second", c.Second}, text{"note", c.Note}); err != nil {
 		return err
@@ -825,6 +862,11 @@ func (c *Command) malformed(inGroup bool) error {
 		}
 	}
 	return c.Entry.malformed()
+}
+
+// grouped reports whether a command of this kind holds others.
+func (c *Command) grouped() bool {
+	return c.Kind == KindGroup || c.Kind == KindPropose || c.Kind == KindApprove
 }
 
 // text is a text with its name.

@@ -23,3 +23,14 @@ func (c *Command) EachCard(visit func(*points.CardToken)) {
 		c.Group[i].EachCard(visit)
 	}
 }
+
+// EachSecret calls visit with the name of each operator whose sealed secret is in c, and
+// the place of that secret; what visit writes there is the command's from then on.
+func (c *Command) EachSecret(visit func(operator string, sealed *string)) {
+	if o := c.Entry.Operator; o != nil && o.Secret != "" {
+		visit(o.Name, &o.Secret)
+	}
+	for i := range c.Group {
+		c.Group[i].EachSecret(visit)
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"fmt"
 	"net"
+	"net/netip"
 	"sync"
 	"syscall"
 	"time"
@@ -49,8 +50,20 @@ type Conn struct {
 	raw     net.Conn // the socket; closing it never waits for the peer
 	wire    net.Conn // what is read and written: raw, or TLS over it
 
+	// Of the server that accepted it; see census.go.
+	server       *Server
+	source       netip.Addr
+	accepted     time.Time
+	older, newer *Conn // among those that have sent no frame; guarded by Server.mu
+	silent       bool  // it is among them; guarded by Server.mu
+	evicted      bool  // its room has been given away; guarded by Server.mu
+	counted      bool  // by identity; guarded by Server.mu
+
 	// Of the reading goroutine.
 	tls        *tls.ConnectionState
+	identity   string
+	opened     time.Time
+	spoke      bool // a whole frame came
 	in         assembler
 	frames     [][]byte  // reused for every call of Frames
 	active     bool      // bytes came since buffers were given back last
@@ -114,6 +127,10 @@ func (c *Conn) RemoteAddr() net.Addr { return c.raw.RemoteAddr() }
 // TLS is the state of the TLS session with the peer's certificates, nil over
 // plain TCP. It is known from Open on and must not be changed.
 func (c *Conn) TLS() *tls.ConnectionState { return c.tls }
+
+// Identity is who the peer is, as Options.Identify says; "" over plain TCP. It is known
+// from Open on.
+func (c *Conn) Identity() string { return c.identity }
 
 // Load is how a connection is at one moment.
 type Load struct {

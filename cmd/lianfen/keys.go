@@ -1,0 +1,486 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"github.com/lianfen/lianfen/certs"
+	"github.com/lianfen/lianfen/points"
+)
+
+// keysAt is where the commands of the keys group find a keystore.
+type keysAt struct {
+	path   string
+	kek    string
+	asJSON bool
+}
+
+func newKeys() *cobra.Command {
+	at := &keysAt{}
+	cmd := &cobra.Command{
+		Use:   "keys",
+		Short: "Look after the keystore: list, make, import, export, rotate and retire keys",
+		Long: `Look after the keystore, a file sealed under a key-encryption key. No key is ever
+printed; its check value (KCV) is. A switch that serves from the file sees a change
+when it reads it again; two commands at once wait for each other.
+
+The key-encryption key (--kek) is ` + certs.KEKSources + `.`,
+		Example: `  lianfen keys init --kek file:kek.key --new-kek
+  lianfen keys generate working --usage working-derivation
+  lianfen keys list`,
+		Args: none,
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	cmd.PersistentFlags().StringVar(&at.path, "keystore", "keys.store", "file of the keystore")
+	cmd.PersistentFlags().StringVar(&at.kek, "kek", "file:kek.key", "where the key-encryption key is: file:, env: or pkcs11:")
+	cmd.PersistentFlags().BoolVar(&at.asJSON, "json", false, "print JSON")
+	cmd.AddCommand(at.init(), at.list(), at.show(), at.generate(), at.imports(), at.export(), at.rotate(), at.retire())
+	return cmd
+}
+
+// open hands the keystore to work.
+func (at *keysAt) open(work func(*certs.Keystore) error) (err error) {
+	kek, err := certs.OpenKEK(at.kek, rand.Reader)
+	if err != nil {
+		return err
+	}
+	if token, ok := kek.(io.Closer); ok {
+		defer func() { err = errors.Join(err, token.Close()) }()
+	}
+	store, err := certs.OpenKeystore(at.path, kek, rand.Reader)
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%w; make one: lianfen keys init --keystore %s --kek SOURCE", err, at.path)
+	}
+	if err != nil {
+		return err
+	}
+	return work(store)
+}
+
+// change hands the keystore's changes to work, writes them, and prints the key that
+// work returns.
+func (at *keysAt) change(cmd *cobra.Command, work func(*certs.Changes) (*certs.Key, error)) error {
+	return at.open(func(store *certs.Keystore) error {
+		var key *certs.Key
+		err := store.Update(func(c *certs.Changes) (err error) {
+			key, err = work(c)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		return at.print(cmd, key)
+	})
+}
+
+// keyRow is a key as it is printed.
+type keyRow struct {
+	certs.KeyInfo
+	From  string `json:"from,omitempty"`
+	Until string `json:"until,omitempty"`
+}
+
+func rowOf(key *certs.Key) keyRow {
+	row := keyRow{KeyInfo: key.KeyInfo}
+	if key.From != 0 {
+		row.From = key.From.Time().UTC().Format(time.RFC3339)
+	}
+	if key.Until != 0 {
+		row.Until = key.Until.Time().UTC().Format(time.RFC3339)
+	}
+	return row
+}
+
+func (at *keysAt) print(cmd *cobra.Command, keys ...*certs.Key) error {
+	rows := make([]keyRow, 0, len(keys))
+	for _, key := range keys {
+		rows = append(rows, rowOf(key))
+	}
+	if at.asJSON {
+		return writeJSON(cmd.OutOrStdout(), rows)
+	}
+	var t table
+	t.row("name", "version", "usage", "algorithm", "KCV", "state", "from", "until")
+	for _, r := range rows {
+		t.row(r.Name, r.Version, r.Usage, r.Algorithm, r.Check, r.State, dash(r.From), dash(r.Until))
+	}
+	return t.write(cmd.OutOrStdout())
+}
+
+func dash(text string) string {
+	if text == "" {
+		return "-"
+	}
+	return text
+}
+
+func (at *keysAt) init() *cobra.Command {
+	var newKEK bool
+	cmd := &cobra.Command{
+		Use: "init", Short: "Make an empty keystore, and with --new-kek the key-encryption key too", Args: none,
+		RunE: func(cmd *cobra.Command, _ []string) (err error) {
+			if newKEK {
+				path, ok := strings.CutPrefix(at.kek, "file:")
+				if !ok {
+					return usage("--new-kek goes with --kek file:PATH; a key in a token is made with the token's own tool")
+				}
+				if err := certs.WriteKEK(path, rand.Reader); err != nil {
+					return err
+				}
+			}
+			kek, err := certs.OpenKEK(at.kek, rand.Reader)
+			if err != nil {
+				return err
+			}
+			if token, ok := kek.(io.Closer); ok {
+				defer func() { err = errors.Join(err, token.Close()) }()
+			}
+			store, err := certs.CreateKeystore(at.path, kek, rand.Reader)
+			if err != nil {
+				return err
+			}
+			if at.asJSON {
+				return writeJSON(cmd.OutOrStdout(), map[string]any{"keystore": at.path, "kek": store.KEK(), "generation": store.Generation()})
+			}
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "Made %s, sealed under %s. Keep that key apart from the file and from its copies: without it no key can be used.\n", at.path, store.KEK())
+			return err
+		},
+	}
+	cmd.Flags().BoolVar(&newKEK, "new-kek", false, "draw the key-encryption key and write it to the file that --kek names")
+	return cmd
+}
+
+func (at *keysAt) list() *cobra.Command {
+	var usageWord string
+	cmd := &cobra.Command{
+		Use: "list", Short: "List every version of every key", Args: none,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			var only certs.Usage
+			if usageWord != "" {
+				var err error
+				if only, err = certs.ParseUsage(usageWord); err != nil {
+					return usage("--usage: %w", err)
+				}
+			}
+			return at.open(func(store *certs.Keystore) error {
+				keys := slices.Collect(store.All())
+				if only != 0 {
+					keys = slices.DeleteFunc(keys, func(k *certs.Key) bool { return k.Usage != only })
+				}
+				return at.print(cmd, keys...)
+			})
+		},
+	}
+	keyFlag(cmd, &usageWord, "usage", "list keys of this usage only", certs.Usages())
+	return cmd
+}
+
+// keyFlag adds a flag that takes one of words.
+func keyFlag(cmd *cobra.Command, value *string, name, help string, words []string) {
+	cmd.Flags().StringVar(value, name, "", help+": "+strings.Join(words, ", "))
+	_ = cmd.RegisterFlagCompletionFunc(name, cobra.FixedCompletions(words, cobra.ShellCompDirectiveNoFileComp)) // Only completion would miss it.
+}
+
+func (at *keysAt) show() *cobra.Command {
+	return &cobra.Command{
+		Use: "show NAME", Short: "Show the versions of one key", Args: one("the name of a key"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return at.open(func(store *certs.Keystore) error {
+				if _, err := store.Key(args[0], 0); err != nil {
+					return err
+				}
+				return at.print(cmd, slices.DeleteFunc(slices.Collect(store.All()), func(k *certs.Key) bool { return k.Name != args[0] })...)
+			})
+		},
+	}
+}
+
+// newKeyFlags say what a key is to be.
+type newKeyFlags struct {
+	usage, algorithm, from, until string
+}
+
+func (f *newKeyFlags) add(cmd *cobra.Command) {
+	keyFlag(cmd, &f.usage, "usage", "what the key is for", certs.Usages())
+	keyFlag(cmd, &f.algorithm, "algorithm", "what it is a key of", certs.Algorithms())
+	cmd.Flags().StringVar(&f.from, "from", "", "in force from then on, 2026-11-26 or 2026-11-26T08:00:00Z (default now)")
+	cmd.Flags().StringVar(&f.until, "until", "", "in force until then (default for ever)")
+	_ = cmd.MarkFlagRequired("usage") // The flag is there.
+}
+
+// read returns what the flags say. Without an algorithm it is the usual one.
+func (f *newKeyFlags) read(name string) (want certs.NewKey, err error) {
+	want.Name = name
+	if want.Usage, err = certs.ParseUsage(f.usage); err != nil {
+		return want, usage("--usage: %w", err)
+	}
+	want.Algorithm = certs.AES256
+	if want.Usage == certs.CASigning {
+		want.Algorithm = certs.ECDSAP256
+	}
+	if f.algorithm != "" {
+		if want.Algorithm, err = certs.ParseAlgorithm(f.algorithm); err != nil {
+			return want, usage("--algorithm: %w", err)
+		}
+	}
+	if want.From, err = keyTime("from", f.from, now()); err != nil {
+		return want, err
+	}
+	want.Until, err = keyTime("until", f.until, 0)
+	return want, err
+}
+
+// keyTime reads a day or an instant.
+func keyTime(flag, text string, otherwise points.Timestamp) (points.Timestamp, error) {
+	if text == "" {
+		return otherwise, nil
+	}
+	for _, layout := range []string{time.RFC3339, time.DateOnly} {
+		if at, err := time.ParseInLocation(layout, text, time.Local); err == nil {
+			return points.TimestampOf(at), nil
+		}
+	}
+	return 0, usage("--%s: %q is no day and no time; want 2026-11-26 or 2026-11-26T08:00:00Z", flag, text)
+}
+
+func (at *keysAt) generate() *cobra.Command {
+	var flags newKeyFlags
+	cmd := &cobra.Command{
+		Use: "generate NAME", Short: "Draw a new key", Args: one("the name of the key"),
+		Example: `  lianfen keys generate working --usage working-derivation
+  lianfen keys generate tmk/898123456789012/T0000001 --usage terminal-master --algorithm 3des-2key`,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			want, err := flags.read(args[0])
+			if err != nil {
+				return err
+			}
+			return at.change(cmd, func(c *certs.Changes) (*certs.Key, error) { return c.Generate(want) })
+		},
+	}
+	flags.add(cmd)
+	return cmd
+}
+
+func (at *keysAt) imports() *cobra.Command {
+	var flags newKeyFlags
+	var block, under, kcv string
+	var parts int
+	var replace bool
+	cmd := &cobra.Command{
+		Use: "import NAME", Short: "Take in a key: from components that two persons type, or from a key block", Args: one("the name of the key"),
+		Long: `Take in a key.
+
+From components: two or more persons each type the part that they hold, which is not
+shown, and compare the check value of their part; the parts are XORed and nobody has
+seen the key. The whole key's check value (--kcv) must be the one on the sender's paper.
+
+From a key block (--block, TR-31 of version B or D) under a master key of the keystore
+(--under): what the block says that the key is for must be what --usage says.`,
+		Example: `  lianfen keys import zone-bank --usage zone-master --algorithm aes-256 --kcv 5A1B2C
+  lianfen keys import bank-pin --usage zone-pin --algorithm aes-128 --block pin.tr31 --under zone-bank`,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			want, err := flags.read(args[0])
+			if err != nil {
+				return err
+			}
+			if (block == "") != (under == "") {
+				return usage("--block and --under go together")
+			}
+			if block == "" && kcv == "" {
+				return usage("components want --kcv: the check value of the whole key, from the sender's paper")
+			}
+			return at.open(func(store *certs.Keystore) error {
+				var imported *certs.Imported
+				var err error
+				if block != "" {
+					imported, err = readKeyBlock(cmd, store, block, under)
+				} else {
+					imported, err = readComponents(cmd, want.Algorithm, parts)
+				}
+				if err != nil {
+					return err
+				}
+				if kcv != "" && !strings.EqualFold(kcv, imported.Check().String()) {
+					return fmt.Errorf("the check value is %v, not %s as --kcv says; nothing was changed", imported.Check(), points.Escaped(kcv))
+				}
+				var key *certs.Key
+				err = store.Update(func(c *certs.Changes) (err error) {
+					if replace {
+						key, err = c.Replace(want.Name, imported, want.From)
+						return err
+					}
+					key, err = c.Import(want, imported)
+					return err
+				})
+				if err != nil {
+					return err
+				}
+				return at.print(cmd, key)
+			})
+		},
+	}
+	flags.add(cmd)
+	cmd.Flags().StringVar(&block, "block", "", "file with a key block, - is standard input")
+	cmd.Flags().StringVar(&under, "under", "", "name of the master key that the block is under")
+	cmd.Flags().StringVar(&kcv, "kcv", "", "check value that the key must have, six hexadecimal digits")
+	cmd.Flags().IntVar(&parts, "components", 2, "number of components")
+	cmd.Flags().BoolVar(&replace, "replace", false, "make it the next version of the key of that name")
+	return cmd
+}
+
+// maxKeyBlockFile bounds a file with a key block.
+const maxKeyBlockFile = 16 << 10
+
+func readKeyBlock(cmd *cobra.Command, store *certs.Keystore, path, under string) (*certs.Imported, error) {
+	in := cmd.InOrStdin()
+	if path != "-" {
+		file, err := os.Open(path)
+		if err != nil {
+			return nil, fmt.Errorf("key block: %w", err)
+		}
+		defer func() { _ = file.Close() }() // It was read only.
+		in = file
+	}
+	text, err := io.ReadAll(io.LimitReader(in, maxKeyBlockFile))
+	if err != nil {
+		return nil, fmt.Errorf("key block: %w", err)
+	}
+	master, err := store.Key(under, 0)
+	if err != nil {
+		return nil, err
+	}
+	if err := master.InForce(now(), true); err != nil {
+		return nil, err
+	}
+	return certs.OpenKeyBlock(bytes.TrimSpace(text), master)
+}
+
+// readComponents asks each person in turn. Nothing that is typed is shown.
+func readComponents(cmd *cobra.Command, algorithm certs.Algorithm, parts int) (*certs.Imported, error) {
+	const most = 9
+	if parts < 2 || parts > most {
+		return nil, usage("--components: %d; a key comes in 2 to %d", parts, most)
+	}
+	components, err := certs.NewComponents(algorithm)
+	if err != nil {
+		return nil, err
+	}
+	lines := bufio.NewReader(cmd.InOrStdin())
+	for i := range parts {
+		_, _ = fmt.Fprintf(cmd.ErrOrStderr(), "Component %d of %d, typed by person %d, not shown: ", i+1, parts, i+1)
+		part, err := readHidden(cmd.InOrStdin(), lines)
+		_, _ = fmt.Fprintln(cmd.ErrOrStderr())
+		if err != nil {
+			return nil, fmt.Errorf("component %d: %w", i+1, err)
+		}
+		check, err := components.Add(part)
+		clear(part)
+		if err != nil {
+			return nil, fmt.Errorf("component %d: %w", i+1, err)
+		}
+		_, _ = fmt.Fprintf(cmd.ErrOrStderr(), "Component %d has KCV %v.\n", i+1, check)
+	}
+	return components.Key()
+}
+
+// readHidden reads a line without showing it, where it comes from a terminal.
+func readHidden(in io.Reader, lines *bufio.Reader) ([]byte, error) {
+	if file, ok := in.(*os.File); ok && term.IsTerminal(int(file.Fd())) {
+		return term.ReadPassword(int(file.Fd()))
+	}
+	line, err := lines.ReadBytes('\n')
+	if err != nil && (!errors.Is(err, io.EOF) || len(line) == 0) {
+		return nil, err
+	}
+	return line, nil
+}
+
+func (at *keysAt) export() *cobra.Command {
+	var under string
+	var version uint32
+	cmd := &cobra.Command{
+		Use: "export NAME", Short: "Print a key as a key block (TR-31) under a partner's or terminal's master key", Args: one("the name of a key"),
+		Long: `Print a key as a key block: of version D under an AES key, of version B under 3DES. The
+receiver may not pass it on. Keys that are of use to nobody else (card, pin-verification,
+working-derivation, ca-signing, backup) do not leave, nor do those that came with the
+word that they are not passed on.`,
+		Example: `  lianfen keys export bank-pin --under zone-bank > pin.tr31`,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return at.open(func(store *certs.Keystore) error {
+				key, err := store.Key(args[0], version)
+				if err != nil {
+					return err
+				}
+				master, err := store.Key(under, 0)
+				if err != nil {
+					return err
+				}
+				for _, k := range []*certs.Key{key, master} {
+					if err := k.InForce(now(), k == key); err != nil {
+						return err
+					}
+				}
+				block, err := certs.AppendKeyBlock(nil, key, master, rand.Reader)
+				if err != nil {
+					return err
+				}
+				if at.asJSON {
+					return writeJSON(cmd.OutOrStdout(), map[string]string{"name": key.Name, "kcv": key.Check.String(), "under": master.Check.String(), "block": string(block)})
+				}
+				_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s\n", block)
+				return err
+			})
+		},
+	}
+	cmd.Flags().StringVar(&under, "under", "", "name of the master key")
+	cmd.Flags().Uint32Var(&version, "version", 0, "version of the key; 0 is the newest")
+	_ = cmd.MarkFlagRequired("under") // The flag is there.
+	return cmd
+}
+
+func (at *keysAt) rotate() *cobra.Command {
+	var from string
+	cmd := &cobra.Command{
+		Use: "rotate NAME", Short: "Draw the next version of a key; the ones before check and open from then on", Args: one("the name of a key"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			begin, err := keyTime("from", from, now())
+			if err != nil {
+				return err
+			}
+			return at.change(cmd, func(c *certs.Changes) (*certs.Key, error) { return c.Rotate(args[0], begin) })
+		},
+	}
+	cmd.Flags().StringVar(&from, "from", "", "in force from then on, 2026-11-26 or 2026-11-26T08:00:00Z (default now)")
+	return cmd
+}
+
+func (at *keysAt) retire() *cobra.Command {
+	var version uint32
+	var destroy bool
+	cmd := &cobra.Command{
+		Use: "retire NAME", Short: "End a version of a key: it opens and checks, and makes nothing new", Args: one("the name of a key"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return at.change(cmd, func(c *certs.Changes) (*certs.Key, error) {
+				if destroy {
+					return c.Destroy(args[0], version)
+				}
+				return c.Retire(args[0], version)
+			})
+		},
+	}
+	cmd.Flags().Uint32Var(&version, "version", 0, "version of the key; 0 is the newest")
+	cmd.Flags().BoolVar(&destroy, "destroy", false, "forget the key itself for good; what is under it can never be opened again")
+	return cmd
+}

@@ -110,7 +110,7 @@ func (q *asks) secret(what string) (string, error) {
 	}
 	line, err := q.lines.ReadString('\n')
 	if err != nil && (!errors.Is(err, io.EOF) || line == "") {
-		return "", usage("%s: it is read from the terminal, or as a line of the standard input", what)
+		return "", fmt.Errorf("%s: it is read from the terminal, or as a line of the standard input", what)
 	}
 	return strings.TrimRight(line, "\r\n"), nil
 }

@@ -329,8 +329,7 @@ it gave. The old store is only read.
 The new journal is another chain than the old one: keep what is printed, the check
 values of both keys and the ends of both chains, in the record of the key's change,
 and the old store and its key, apart from each other, as long as its backups are kept.`,
-		Example: `  lianfen ledger retoken --from /var/lib/lianfen/store --data /var/lib/lianfen/store.new \
-    --card-key /var/lib/lianfen/card.key --new-card-key /var/lib/lianfen/card.key.new`,
+		Example: `  lianfen ledger retoken --from /var/lib/lianfen/store --data /var/lib/lianfen/store.new --card-key /var/lib/lianfen/card.key --new-card-key /var/lib/lianfen/card.key.new`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			copying, proving := newBar(cmd.ErrOrStderr(), "writing the journal"), newBar(cmd.ErrOrStderr(), "proving it")
 			r, err := app.Retoken(cmd.Context(), app.Retokening{

@@ -245,7 +245,7 @@ func (p *pos) once(cmd *cobra.Command, function points.Function, m *message) (er
 // unheard adds what to do where nobody answered who understands a terminal.
 func (p *pos) unheard(err error) error {
 	if errors.Is(err, sim.ErrSilent) {
-		return fmt.Errorf("%w; --addr names the switch's pos listener (lianfen admin status tells it), --timeout waits longer", err)
+		return fmt.Errorf("%w; a switch that speaks TLS only takes --config or --tls-cert and --tls-ca; --addr names the switch's pos listener (lianfen admin status tells it), --timeout waits longer", err)
 	}
 	return err
 }

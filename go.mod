@@ -3,6 +3,7 @@ module github.com/lianfen/lianfen
 go 1.26.0
 
 require (
+	filippo.io/age v1.2.1
 	github.com/HdrHistogram/hdrhistogram-go v1.4.0
 	github.com/ThalesGroup/crypto11 v1.6.2
 	github.com/cockroachdb/datadriven v1.0.3

@@ -35,6 +35,10 @@ func main() {
 func run(args []string) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	// Keys, the store, backups, what is exported and logged: whatever a command writes is
+	// its owner's alone, and what is to be shared is shared by hand. The store's library
+	// asks for more.
+	syscall.Umask(0o077)
 	root := newRoot()
 	root.SetArgs(args)
 	began := false

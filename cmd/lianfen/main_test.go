@@ -24,7 +24,7 @@ import (
 // TestMain lets the test binary be the program: in a process started as lianfen
 // it is, and everywhere else it tests.
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"lianfen": main})
+	testscript.Main(m, map[string]func(){"lianfen": main, "say-dumps": sayDumps})
 }
 
 // The commands say and do what testdata/script tells, as separate processes.

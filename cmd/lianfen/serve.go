@@ -87,6 +87,11 @@ the configuration again and put its links in force.`,
 			if err != nil {
 				return usage("%w", err)
 			}
+			if !c.CoreDumps {
+				if err := forbidDumps(); err != nil {
+					return err
+				}
+			}
 			stop, err := profileCPU(profile)
 			if err != nil {
 				return err

@@ -91,6 +91,7 @@ func (a *App) doors(stopping context.Context) []door {
 		{"POST /v1/reload", enter, a.noted("reload of the configuration", answer(a.reload))},
 		{"POST /v1/certs/reload", enter, answer(a.reloadCertificates)},
 		{"POST /v1/backup", enter, a.noted("backup", lasting(stopping, answer(a.backup)))},
+		{"POST /v1/journal", enter, a.noted("encrypted backup", lasting(stopping, a.journal))},
 		{"POST /v1/prove", look, lasting(stopping, a.prove)},
 		{"POST /v1/export", enter, a.noted("export", lasting(stopping, a.export))},
 		{"GET /v1/risk", look, answer(a.risk)},

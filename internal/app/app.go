@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
@@ -97,7 +98,7 @@ func New(ctx context.Context, opts Options) (_ *App, err error) {
 	if a.key, err = certs.ReadCardKey(opts.Config.CardKey); err != nil {
 		return nil, err
 	}
-	if err := a.openGate(); err != nil {
+	if err := errors.Join(a.openGate(), ownFolder(opts.Config.Data)); err != nil {
 		return nil, err
 	}
 	if err := a.openLedger(ctx); err != nil {
@@ -122,6 +123,22 @@ func New(ctx context.Context, opts Options) (_ *App, err error) {
 		return nil, taken(fmt.Errorf("http: listen on %s: %w", opts.Config.HTTP.Address, err), "http.address")
 	}
 	return a, nil
+}
+
+// ownFolder checks that nobody but its owner can look into the folder of the store; that
+// there is none is told better by who opens it.
+func ownFolder(path string) error {
+	info, err := os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("store: %w", err)
+	}
+	if open := info.Mode().Perm() & 0o077; open != 0 {
+		return fmt.Errorf("store %s: mode %v lets others look into it; run: chmod 700 %s", path, info.Mode().Perm(), path)
+	}
+	return nil
 }
 
 // openDesk opens the doors of the operators.

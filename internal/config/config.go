@@ -23,6 +23,8 @@ type Config struct {
 	// TimeZone is the IANA name of the zone that business dates and terminals'
 	// local times are told in.
 	TimeZone string
+	// CoreDumps lets the kernel write the process's memory to a file when it crashes.
+	CoreDumps bool
 
 	Listeners []Listener
 	Links     []Link

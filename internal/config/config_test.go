@@ -203,7 +203,7 @@ func TestProblems(t *testing.T) {
 		{
 			name: "unknown section",
 			file: "leger:\n  queue: 5\n",
-			want: []string{`lianfen.yaml:1: leger: "", expected a known key: data, card_key, time_zone, listeners, tls, admin, http, log, ledger, switch, links, terminals`},
+			want: []string{`lianfen.yaml:1: leger: "", expected a known key: data, card_key, time_zone, core_dumps, listeners, tls, admin, http, log, ledger, switch, links, terminals`},
 		},
 		{
 			name: "number out of range",
@@ -427,11 +427,11 @@ func TestValidate(t *testing.T) {
 	require.Error(t, err)
 	joined, ok := err.(interface{ Unwrap() []error })
 	require.True(t, ok)
-	// Every key but those that may be zero: log.level info, allow_remote false, six limits
-	// of which zero is none, and the two fields of the rates of acquirers; allow_remote of
-	// http, and what may be empty: listeners.identity, admin.owner, admin.address,
-	// tls.certificate, tls.key, tls.trust, tls.names.
-	require.Len(t, joined.Unwrap(), leaves(reflect.TypeOf(zero), true)-2-6-2-8)
+	// Every key but those that may be zero: log.level info, core_dumps and allow_remote
+	// false, six limits of which zero is none, and the two fields of the rates of acquirers;
+	// allow_remote of http, and what may be empty: listeners.identity, admin.owner,
+	// admin.address, tls.certificate, tls.key, tls.trust, tls.names.
+	require.Len(t, joined.Unwrap(), leaves(reflect.TypeOf(zero), true)-3-6-2-8)
 }
 
 // leaves counts the fields that hold a value; a slice of structs counts once

@@ -50,6 +50,8 @@ func (c *Config) settings() []setting {
 		path("card_key", &c.CardKey, "File with the 32-byte key that card numbers are stored under. "+
 			"Readable by its owner only (mode 0600); without it no card can be read again."),
 		zone("time_zone", &c.TimeZone, "Zone that business dates and terminals' local times are told in."),
+		flag("core_dumps", &c.CoreDumps, "Let the system write the process's memory to a file when it crashes, and debuggers attach. "+
+			"Keys and card numbers are in it: only while one looks for a fault."),
 	}
 	for i := range c.Listeners {
 		table = append(table, c.Listeners[i].settings(c.listenerPrefix(i))...)

@@ -555,6 +555,36 @@ func TestProjectionKnowsWhatWasAnswered(t *testing.T) {
 	b.close()
 }
 
+// What an issuer with a ledger of its own has decided is on the statement under the
+// merchant, terminal and trace number of the request, which only its own record names.
+func TestStatementSaysWhereATenderWasPaid(t *testing.T) {
+	t.Parallel()
+	b := openBazaar(build(t, vfs.NewMem(), ledger.Options{}), 1)
+	p := b.project(ledger.ProjectionOptions{})
+	b.put(book.Entry{Issuer: &book.Issuer{ID: 3001, Name: "Elsewhere", Status: book.Active, Link: "far"}})
+	b.put(book.Entry{Program: &book.Program{ID: 903, Issuer: 3001, Name: "Far", Status: book.Active}})
+	b.put(book.Entry{Merchant: &book.Merchant{ID: merchant(), Acquirer: acquirer, Name: "Shop", Status: book.Active, Programs: []points.ProgramID{program, 903}}})
+	sale := command(book.KindRedeem, 3, 4_711, 1, 1_000_000)
+	sale.Function, sale.Program, sale.Ask = points.Redeem, 0, true
+	sale.Tender = []book.TenderTerm{{Program: program, Points: 1, Per: 1}, {Program: 903, Points: 1, Per: 1}}
+	asked := b.must(sale)
+	require.True(t, asked.Forwarded)
+	told := b.must(book.Command{Kind: book.KindConclude, Original: asked.Position, Answer: points.Approved, At: sale.At})
+
+	got, err := p.Statement(context.Background(), ledger.StatementQuery{Member: 1, Page: ledger.Page{Limit: 1}})
+	require.NoError(t, err)
+	line := got.Lines[0]
+	require.Equal(t, told.Position, line.Position)
+	require.Negative(t, line.Amount)
+	require.Equal(t, points.Redeem, line.Function)
+	require.Equal(t, merchant(), line.Merchant)
+	require.Equal(t, terminal(3), line.Terminal)
+	require.Equal(t, points.STAN(4_711), line.STAN)
+	require.Equal(t, card(1), line.Card)
+	p.Close()
+	b.close()
+}
+
 // A block that goes over the ends of shelves, with a cut-over in it, is found by
 // its dates also when the projection stopped in the middle of it.
 func TestProjectionStopsInsideABlock(t *testing.T) {

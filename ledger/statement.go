@@ -96,7 +96,7 @@ func (p *Projection) Statement(ctx context.Context, q StatementQuery) (Statement
 		return s, err
 	}
 	who := ofMember(q.Member)
-	var rec book.Record
+	var rec, asked book.Record
 	var lines []Line
 	s.Extent, err = p.look(ctx, q.Dates, q.Page, func(low, high points.Position) (next points.Position, err error) {
 		err = p.walk(ctx, who, false, low, high, q.Page.Oldest, func(position points.Position, how entry) (bool, error) {
@@ -113,6 +113,14 @@ func (p *Projection) Statement(ctx context.Context, q StatementQuery) (Statement
 			if len(lines) > 0 && len(s.Lines)+len(lines) > limit && len(s.Lines) > 0 {
 				next = position
 				return false, nil
+			}
+			if decides(&rec) && len(lines) > 0 {
+				if err := readRecord(p.ledger.store, rec.Outcome.Original, &asked, true); err != nil {
+					return false, err
+				}
+				for i := range lines {
+					lines[i].at(&asked.Command)
+				}
 			}
 			s.Lines = append(s.Lines, lines...)
 			return true, nil
@@ -178,6 +186,22 @@ func lineOf(rec *book.Record, member points.MemberID, program points.ProgramID) 
 		line.Balanced, line.Parts = true, true
 	}
 	return line
+}
+
+// decides reports whether a record tells what became of a request that an issuer with a
+// ledger of its own was asked: where that came from only the request's record says.
+func decides(rec *book.Record) bool {
+	switch rec.Command.Kind {
+	case book.KindConclude, book.KindOwe, book.KindStandIn, book.KindResolve:
+		return rec.Outcome.Original != 0
+	default:
+		return false
+	}
+}
+
+// at says where the line's transaction was asked for.
+func (l *Line) at(asked *book.Command) {
+	l.Function, l.Merchant, l.Terminal, l.STAN, l.Card = asked.Function, asked.Merchant, asked.Terminal, asked.Key.STAN, asked.Card
 }
 
 // tellsBalances reports whether the zeros of an outcome's balances mean zero.

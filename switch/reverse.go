@@ -49,7 +49,7 @@ func (s *Switch) original(x *exchange, acceptor router.Acceptor) {
 // found again is sent on without: 25, because 00 would promise that it is gone.
 func (s *Switch) reverse(x *exchange, acceptor router.Acceptor) {
 	req, cmd := &x.req, &x.cmd
-	cmd.Reverses, cmd.Actual = req.Reversed, req.Actual
+	cmd.Reverses, cmd.Actual, cmd.Edition = req.Reversed, req.Actual, book.Edition
 	cmd.Final = true // Of issuers with a ledger of their own: see its comment.
 	switch {
 	case req.Door == points.DoorTerminal:

@@ -205,7 +205,16 @@ type Command struct {
 	// tells that one came with the request. They are for the rules on risk.
 	EntryMode uint16
 	PIN       bool
+
+	// Edition is which meaning the command has, where that of its kind has changed: an old
+	// one keeps its own for ever. 0 is the first; [Edition] is for new ones.
+	Edition uint8
 }
+
+// Edition is the meaning of new commands. Of reversals, 0 makes an opened hold less by what
+// its actual amount is less than the hold was once, and takes a voided sale off the totals
+// of its batch; 1 leaves of a hold the actual amount, and of the totals what was voided.
+const Edition = 1
 
 // Freeze is what an account, member or card may not do.
 type Freeze uint8

@@ -1054,7 +1054,10 @@ func (o *oracle) reduce(d, first *deed) points.Reason {
 		}
 	case first.cmd.Kind == book.KindHold:
 		if n = 0; h.state == "open" {
-			n = min(stands-keep, len(h.points))
+			if n = max(0, stands-keep); d.cmd.Edition > 0 { // No more than what is reserved and captured exceeds keep by.
+				n = min(n, max(0, h.captured+len(h.points)-keep))
+			}
+			n = min(n, len(h.points))
 			o.shrink(d, h, n)
 		}
 	case first.cmd.Final || h.due < o.date || h.state == "expired" || h.deed.reversed:

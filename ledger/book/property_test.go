@@ -115,6 +115,7 @@ func (g *generator) fresh(date points.BusinessDate) book.Command {
 	case book.KindReverse:
 		if g.name(&cmd); g.pick(3) == 0 && !g.quarrel {
 			cmd.Actual = points.Amount(g.pick(45) - 1)
+			cmd.Edition = uint8(g.pick(2))
 		}
 	default:
 		g.name(&cmd)

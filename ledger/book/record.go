@@ -79,8 +79,9 @@ const (
 	hasAct
 	hasEntryMode
 	hasPIN
+	hasEdition
 
-	commandMask = hasPIN<<1 - 1
+	commandMask = hasEdition<<1 - 1
 )
 
 // AppendRecord appends the journal record of cmd and out to dst. Out.Replayed is
@@ -172,6 +173,7 @@ func (c *Command) mask() uint64 {
 	set(hasAct, c.Act != 0)
 	set(hasEntryMode, c.EntryMode != 0)
 	set(hasPIN, c.PIN)
+	set(hasEdition, c.Edition != 0)
 	return m
 }
 
@@ -335,6 +337,9 @@ func appendBatchFields(dst []byte, c *Command, m uint64) []byte {
 	if m&hasEntryMode != 0 {
 		dst = binary.AppendUvarint(dst, uint64(c.EntryMode))
 	}
+	if m&hasEdition != 0 {
+		dst = append(dst, c.Edition)
+	}
 	return dst
 }
 
@@ -485,6 +490,9 @@ func decodeBatchFields(r *reader, c *Command, m uint64) {
 	}
 	if m&hasEntryMode != 0 {
 		c.EntryMode = r.uint16()
+	}
+	if m&hasEdition != 0 {
+		c.Edition = r.byte()
 	}
 }
 

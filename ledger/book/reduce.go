@@ -58,7 +58,7 @@ func (b *Book) reduce(cmd *Command, rec *Record, out *Outcome) (points.Reason, e
 	case kind == KindCapture:
 		reason, err = b.reduceCapture(a, rec, t, back, out)
 	case kind == KindHold:
-		reason, err = b.reduceHold(a, done.Position, back, out)
+		reason, err = b.reduceHold(cmd, a, done.Position, back, out)
 	default:
 		reason, err = b.unearn(rec, gone, back, out)
 	}
@@ -119,8 +119,10 @@ func (b *Book) reduceCapture(a *account, rec *Record, t *transaction, back point
 }
 
 // reduceHold gives back up to back of what the hold at position reserves, the
-// latest expiry first. A hold that has closed meanwhile stays as it is.
-func (b *Book) reduceHold(a *account, position points.Position, back points.Amount, out *Outcome) (points.Reason, error) {
+// latest expiry first, but leaves the actual amount of it and of what was captured: one
+// that the void of its last capture has opened again reserves less than it was placed for.
+// A hold that has closed meanwhile stays as it is.
+func (b *Book) reduceHold(cmd *Command, a *account, position points.Position, back points.Amount, out *Outcome) (points.Reason, error) {
 	h, err := b.needHold(position)
 	if err != nil {
 		return 0, err
@@ -129,7 +131,12 @@ func (b *Book) reduceHold(a *account, position points.Position, back points.Amou
 		out.Amount = 0
 		return points.Approved, nil
 	}
-	out.Amount = min(back, h.left)
+	if cmd.Edition > 0 {
+		back = min(back, max(0, h.captured+h.left-cmd.Actual))
+	}
+	if out.Amount = min(back, h.left); out.Amount == 0 {
+		return points.Approved, nil
+	}
 	part := hold{account: h.account, placed: h.placed, captured: 1, left: out.Amount} // captured: the redemption itself stays counted
 	lots := slices.Clone(h.lots)
 	slices.Reverse(lots)

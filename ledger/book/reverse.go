@@ -120,6 +120,9 @@ func (b *Book) reverseKnown(cmd *Command, rec *Record, t *transaction, out *Outc
 		return 0, err
 	}
 	t.reversed = b.position + 1
+	if voided && cmd.Edition > 0 {
+		return points.Approved, nil // Its void stands against it in the batch, and has undone it.
+	}
 	if err := b.uncounted(key, batch, side, whole, false); err != nil || voided {
 		return points.Approved, err
 	}
@@ -236,7 +239,7 @@ func (b *Book) reverseVoid(cmd *Command, rec *Record, out *Outcome) (points.Reas
 		return 0, fmt.Errorf("I4: the void at %d has not voided %d", by, sale)
 	}
 	if t.reversed != 0 {
-		return points.Approved, nil
+		return points.Approved, b.uncountVoided(sale, t.reversed)
 	}
 	if far, err := b.findRemote(sale); err != nil || far != nil {
 		return b.reverseTenderVoid(cmd, rec, far, out)
@@ -274,6 +277,26 @@ func (b *Book) reverseVoid(cmd *Command, rec *Record, out *Outcome) (points.Reas
 	}
 	t.voided = 0
 	return points.Approved, b.uncountRisk(sale, out.Amount, 1)
+}
+
+// uncountVoided takes a sale off the totals of its batch when its void, which stood against
+// it there, is reversed after it: the reversal at position by has left it there, unless it is
+// one from before.
+func (b *Book) uncountVoided(sale, by points.Position) error {
+	if err := b.source.Record(by, &b.second); err != nil {
+		return fmt.Errorf("read journal record %d: %w", by, err)
+	}
+	if b.second.Command.Edition == 0 {
+		return nil
+	}
+	if err := b.source.Record(sale, &b.second); err != nil {
+		return fmt.Errorf("read journal record %d: %w", sale, err)
+	}
+	rec, _, err := b.sold(&b.second)
+	if err != nil {
+		return err
+	}
+	return b.uncounted(batchesOf(&rec.Command), rec.Command.Batch, rec.Command.Function.Side(), rec.Outcome.Amount, false)
 }
 
 // recapture takes again, from the hold, what the void of a capture returned to

@@ -210,6 +210,8 @@ func (s *teller) command(t *testing.T, words []string) book.Command {
 			}
 		case "actual":
 			cmd.Actual = points.Amount(n)
+		case "edition":
+			cmd.Edition = uint8(n)
 		case "final":
 			cmd.Final = true
 		case "partial":

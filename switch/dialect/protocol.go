@@ -122,7 +122,12 @@ Institutions are written in eight digits at least. DE49 and DE50 carry a program
 
 Totals count by function: debits are redemptions, completions and off-line redemptions;
 credits are voids, refunds and earns. What was reversed does not count. A voided sale does,
-and its void stands on the credit side. Transfers, swaps and pre-authorisations count nowhere.
+and its void stands on the credit side, also when the sale is reversed afterwards: nothing is
+left to undo; should the void be reversed as well, both are taken off. Of a sale that is
+reversed after refunds the refunds still count, since each was answered 00 and its sender
+counts it: the totals are what the sender was told, and less by them than clearing, which has
+what moved. Of such a sale at an issuer with a ledger of its own the reversal is refused
+(22), and nothing differs. Transfers, swaps and pre-authorisations count nowhere.
 
     0500/201 totals ──> equal ─────────────────────────────────> sign on: next number
                     └─> unequal ──> 0320/201 items, 8 at a time ──> 0320/202 their number

@@ -117,9 +117,11 @@ func (x *exchange) appendResponse(dst []byte) []byte {
 // settle is called by the ledger when the outcome is durable. What its issuer has to
 // decide is answered when that has come back; of a reversal, the issuer hears afterwards.
 func (x *exchange) settle(out *book.Outcome) {
-	if out.Reason == points.Overloaded || out.Reason == points.Draining {
+	switch {
+	case x.shed: // It was not counted.
+	case out.Reason == points.Overloaded, out.Reason == points.Draining:
 		x.s.pressure.refused()
-	} else {
+	default:
 		x.s.pressure.answered(x.req.At)
 	}
 	if out.Forwarded {
@@ -140,6 +142,7 @@ func (x *exchange) settle(out *book.Outcome) {
 	}
 	x.fill(out)
 	if out.Reason == points.Overloaded || out.Reason == points.Draining {
+		x.turned = true
 		x.answer(out.Reason) // At once, on the reading goroutine.
 		return
 	}

@@ -71,6 +71,8 @@ type house struct {
 	serving  sync.WaitGroup
 	peers    []*peer
 	open     bool
+	groupMax int                        // of the ledger; 0: its default
+	queue    int                        // of the ledger; 0: its default
 	options  func(*pointswitch.Options) // changes the switch's options; may be nil
 	links    []pointswitch.LinkProfile  // to issuers with hosts of their own
 	issuers  *pointswitch.Issuers       // nil without links
@@ -115,7 +117,7 @@ func (h *house) start() {
 	h.registry = prometheus.NewRegistry()
 	h.store, err = store.Open(h.place())
 	require.NoError(h.t, err)
-	h.ledger, err = ledger.Open(h.t.Context(), ledger.Options{Store: h.store, Genesis: openingDate, GenesisAt: h.clock()})
+	h.ledger, err = ledger.Open(h.t.Context(), ledger.Options{Store: h.store, Genesis: openingDate, GenesisAt: h.clock(), GroupMax: h.groupMax, Queue: h.queue})
 	require.NoError(h.t, err)
 	h.router = &router.Router{}
 	h.refresh()

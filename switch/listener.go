@@ -51,6 +51,7 @@ type session struct {
 	badCount int                // malformed frames so far
 	ended    bool               // the connection is being closed: nothing more is carried out
 	asks     []ledger.Ask       // of the frames of one read, for the ledger
+	shed     int                // of these, turned away
 	now      points.Timestamp   // when that was
 	sheds    bool               // new requests of it are turned away
 	bucket   *bucket            // of the connection's identity, or its own
@@ -101,7 +102,8 @@ func (s *session) handOn() {
 	if len(s.asks) == 0 {
 		return
 	}
-	s.listener.s.pressure.handOver(len(s.asks), s.now)
+	s.listener.s.pressure.handOver(len(s.asks)-s.shed, s.now)
+	s.shed = 0
 	s.listener.s.opts.Ledger.SubmitAll(s.asks)
 	clear(s.asks)
 	s.asks = s.asks[:0]
@@ -188,6 +190,7 @@ func (s *Switch) handle(session *session, c *link.Conn, frame []byte, now points
 	if session.sheds && !x.first && !about && !x.cmd.RepeatOnly {
 		// What was answered before gets that answer; nothing new is begun.
 		x.cmd.RepeatOnly, x.shed = true, true
+		session.shed++
 	}
 	x.submit()
 }

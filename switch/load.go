@@ -135,7 +135,9 @@ func (o *overload) observe(now points.Timestamp, delay time.Duration) bool {
 
 // pressure measures how long the ledger's oldest command has waited: commands are
 // answered in the order in which they were handed over, so it came after the one that was
-// answered last.
+// answered last. Those that are shed do not count: the delay of what is being turned away
+// would keep more from being let in, for as long as more comes than can be turned away in
+// target.
 type pressure struct {
 	waiting atomic.Int64 // commands handed over and not answered
 	last    atomic.Int64 // when the last one that was answered came, or those began to wait
@@ -147,7 +149,7 @@ type pressure struct {
 
 // handOver counts n commands that came at now.
 func (p *pressure) handOver(n int, now points.Timestamp) {
-	if p.waiting.Add(int64(n)) == int64(n) {
+	if n > 0 && p.waiting.Add(int64(n)) == int64(n) {
 		p.last.Store(int64(now))
 	}
 }

@@ -117,6 +117,104 @@ func TestShedding(t *testing.T) {
 	require.Zero(t, h.figure("lianfen_shedding", ""))
 }
 
+// What is being turned away does not keep others out: when all that was let in is
+// answered, the next new request is let in, however long the line of those that are shed.
+func TestSheddingEndsBeforeWhatIsShed(t *testing.T) {
+	h := newHouseWith(t, func(o *pointswitch.Options) {
+		o.ShedTarget, o.ShedInterval = 50*time.Millisecond, 100*time.Millisecond
+	})
+	h.furnish()
+	h.stop()
+	h.groupMax = 1 // What comes before a look at the book is answered before that is over.
+	h.start()
+	hold := func() (holding <-chan struct{}, release func()) {
+		held, free, looked := make(chan struct{}), make(chan struct{}), make(chan error, 1)
+		go func() {
+			looked <- h.ledger.View(t.Context(), func(*book.Book) error { close(held); <-free; return nil })
+		}()
+		return held, func() {
+			close(free)
+			require.NoError(t, <-looked)
+		}
+	}
+	waits := func(n uint64) {
+		require.Eventually(t, func() bool { return h.ledger.Submitted() == n }, patience, time.Millisecond)
+	}
+	p := h.dial(h.pos)
+	holding, release := hold()
+	<-holding
+	submitted := h.ledger.Submitted()
+	p.send(redeemFrame(t, 1))
+	waits(submitted + 1)
+	h.wait(60 * time.Millisecond)
+	p.send(redeemFrame(t, 2))
+	waits(submitted + 2)
+	h.wait(100 * time.Millisecond)
+	again, releaseAgain := hold()
+	waits(submitted + 3)
+	for stan := range points.STAN(5) {
+		p.send(redeemFrame(t, 3+stan))
+	}
+	waits(submitted + 8)
+	require.InDelta(t, 1, h.figure("lianfen_shedding", ""), 0)
+	release()
+	<-again
+	require.Equal(t, "00", codeOf(t, dialect.Pos(), p.receive()))
+	require.Equal(t, "00", codeOf(t, dialect.Pos(), p.receive()))
+	h.wait(time.Second)
+	require.Zero(t, h.figure("lianfen_queue_delay_seconds", ""), "those that are shed are nobody's delay")
+	p.send(redeemFrame(t, 8))
+	waits(submitted + 9)
+	require.Zero(t, h.figure("lianfen_shedding", ""))
+	releaseAgain()
+	var codes []string
+	for range 6 {
+		codes = append(codes, codeOf(t, dialect.Pos(), p.receive()))
+	}
+	require.Equal(t, "91 91 91 91 91 00", strings.Join(codes, " "))
+	require.InDelta(t, 5, h.figure("lianfen_requests_shed_total", ""), 0)
+	h.wait(time.Second)
+	require.Zero(t, h.figure("lianfen_queue_delay_seconds", ""))
+}
+
+// Requests for which the ledger's queue has no room are told to try again, and do not
+// fill the log: one in a thousand is written.
+func TestFullQueueDoesNotFillTheLog(t *testing.T) {
+	const room, sent = 8, 20
+	h := newHouse(t)
+	h.furnish()
+	h.stop()
+	h.groupMax, h.queue = room, room
+	h.start()
+	held, free, looked := make(chan struct{}), make(chan struct{}), make(chan error, 1)
+	go func() {
+		looked <- h.ledger.View(t.Context(), func(*book.Book) error { close(held); <-free; return nil })
+	}()
+	<-held
+	p := h.dial(h.pos)
+	for stan := range points.STAN(sent) {
+		p.send(redeemFrame(t, 1+stan))
+	}
+	codes := map[string]int{}
+	for range sent - (room - room/8) {
+		codes[codeOf(t, dialect.Pos(), p.receive())]++
+	}
+	close(free)
+	require.NoError(t, <-looked)
+	for range room - room/8 {
+		codes[codeOf(t, dialect.Pos(), p.receive())]++
+	}
+	require.Equal(t, map[string]int{"91": sent - (room - room/8), "00": room - room/8}, codes)
+	h.stop()
+	turnedAway := 0
+	for len(h.log.request) > 0 {
+		if h.log.next(t)["de39"] == "91" {
+			turnedAway++
+		}
+	}
+	require.Equal(t, 1, turnedAway)
+}
+
 // reversalFrame is the reversal of what redeemFrame asks for.
 func reversalFrame(t testing.TB, stan points.STAN) []byte {
 	t.Helper()

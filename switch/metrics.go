@@ -88,7 +88,7 @@ func newMetrics(registerer prometheus.Registerer, s *Switch) (*metrics, error) {
 		return 0
 	})
 	delay := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-		Name: "lianfen_queue_delay_seconds", Help: "How long the oldest request that the ledger has not answered has waited.",
+		Name: "lianfen_queue_delay_seconds", Help: "How long the oldest request that was let in and is not answered has waited for the ledger.",
 	}, func() float64 { return s.pressure.delay(s.opts.Clock()).Seconds() })
 	for _, c := range []prometheus.Collector{m.foreign, m.requests, m.latency, m.unanswered, m.malformed, m.repeats, m.closes, m.uploaded, m.shed, over, shedding, delay} {
 		if err := registerer.Register(c); err != nil {

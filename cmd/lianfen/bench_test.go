@@ -212,9 +212,9 @@ func TestBenchHostile(t *testing.T) {
 		lines = append(lines, m.Name)
 	}
 	require.Equal(t, []string{"switch, as much as goes", "legitimate, no attack", "legitimate, attacked",
-		"1.5 times as much, shedding", "1.5 times as much, not shedding"}, lines)
+		"switch, as much as goes, in large groups", "1.5 times as much, not shedding", "1.5 times as much, shedding"}, lines)
 	for _, c := range report.Checks { // Those that do not depend on the machine.
-		if c.Target == "= 0" {
+		if c.Target == "= 0" || strings.HasSuffix(c.Name, "over the rate") {
 			require.True(t, c.Pass, c.Name)
 		}
 	}

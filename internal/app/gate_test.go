@@ -129,6 +129,49 @@ func TestDoorsKnowTheirPeers(t *testing.T) {
 	require.NotContains(t, s.log.String(), "PRIVATE KEY")
 }
 
+// Over TLS a listener's limits are those of the identity in the certificate: so many
+// connections, and so many requests on all of them, whatever others do; who comes with a
+// new connection, or a new certificate of the same name, finds no new allowance.
+func TestIdentityLimits(t *testing.T) {
+	s := newSecured(t, "listeners.pos.max_per_identity=2", "listeners.pos.rate=1", "listeners.pos.burst=3")
+	frozen := now() // So that the bucket does not fill meanwhile.
+	s.clock = func() points.Timestamp { return frozen }
+	r := s.start(t)
+	r.load(t, smallTown)
+	card := "6222020000000000017"
+	gate, _ := s.gate(t, s.identity(t, "T1"))
+	again, _ := s.gate(t, s.identity(t, "T1"))
+	other, _ := s.gate(t, s.identity(t, "T2"))
+	one, two := r.known(t, "T1", gate), r.known(t, "T1", again)
+	two.STAN = 100 // Numbers of its own.
+	var codes []string
+	for i := range 5 {
+		terminal := one
+		if i%2 == 1 {
+			terminal = two
+		}
+		codes = append(codes, send(t, terminal, points.Earn, card, 100).Response.Reason.DE39())
+	}
+	require.Equal(t, "00 00 00 91 91", strings.Join(codes, " "))
+	require.EqualValues(t, 300, r.usable(t, 1))
+	require.Equal(t, "00", send(t, r.known(t, "T2", other), points.Earn, card, 100).Response.Reason.DE39(), "another's allowance")
+
+	_, err := echoed(t, r.known(t, "T1", gate))
+	require.Error(t, err, "a third connection")
+	operator, _ := s.gate(t, certs.OperatorIdentity("li"))
+	page := s.page(t, r, operator, "/metrics")
+	for _, line := range []string{`lianfen_requests_over_rate_total{rate="connection"} 2`, `link_refused_total{listener="pos",reason="too_many_of_identity"} 1`} {
+		require.Contains(t, page, line)
+	}
+	require.NoError(t, two.HangUp())
+	require.Eventually(t, func() bool {
+		terminal := r.known(t, "T1", gate)
+		_, err := echoed(t, terminal)
+		return errors.Join(err, terminal.HangUp()) == nil
+	}, 10*time.Second, 10*time.Millisecond, "who has hung up may come again")
+	r.stop(t)
+}
+
 // page is a page of the metrics door, seen by the holder of gate.
 func (s *secured) page(t *testing.T, r *running, gate *certs.Gate, path string) string {
 	t.Helper()

@@ -27,6 +27,7 @@ import (
 type house struct {
 	config config.Config
 	log    *logBook
+	clock  points.Clock // of the switch
 }
 
 // newHouse prepares a folder: card key and empty store.
@@ -40,7 +41,7 @@ func newHouse(t *testing.T, sets ...string) *house {
 	}, sets...))
 	require.NoError(t, err)
 	require.NoError(t, store.Create(store.Options{Dir: c.Data}))
-	return &house{config: c, log: new(logBook)}
+	return &house{config: c, log: new(logBook), clock: now}
 }
 
 func now() points.Timestamp { return points.TimestampOf(time.Now()) }
@@ -48,7 +49,7 @@ func now() points.Timestamp { return points.TimestampOf(time.Now()) }
 // open opens the switch without running it.
 func (h *house) open(t *testing.T) (*app.App, error) {
 	t.Helper()
-	return app.New(t.Context(), app.Options{Config: h.config, Version: "test", Log: slog.New(slog.NewTextHandler(h.log, &slog.HandlerOptions{Level: slog.LevelDebug})), Clock: now})
+	return app.New(t.Context(), app.Options{Config: h.config, Version: "test", Log: slog.New(slog.NewTextHandler(h.log, &slog.HandlerOptions{Level: slog.LevelDebug})), Clock: h.clock})
 }
 
 // running is a switch that serves.

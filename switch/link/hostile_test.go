@@ -117,6 +117,47 @@ func TestSilentConnectionsMakeRoom(t *testing.T) {
 	})
 }
 
+// So many connections whose room was given away may be ending at a time, and no more,
+// which bounds memory whatever ending takes; ended, they have left their room once.
+func TestRoomIsGivenAwayOnce(t *testing.T) {
+	const most, leaving = 70, 64
+	synctest.Test(t, func(t *testing.T) {
+		metrics, reg := newMetrics(t)
+		ln := &placed{newPipes(), make(chan string, 1)}
+		end := make(chan struct{})
+		s, err := link.NewServer(ln, link.Options{MaxConnections: most, Metrics: metrics}, handlerFuncs{
+			closed: func(*link.Conn, error) { <-end },
+		})
+		require.NoError(t, err)
+		run(t, s)
+		dial := func() bool {
+			_, in := ln.dialFrom(t, "192.0.2.1:1")
+			return in
+		}
+		for range most {
+			require.True(t, dial())
+		}
+		pass(time.Second)
+		var last net.Conn
+		for range leaving {
+			var in bool
+			last, in = ln.dialFrom(t, "192.0.2.1:1")
+			require.True(t, in)
+		}
+		require.False(t, dial(), "too many are ending")
+		close(end)
+		synctest.Wait()
+		require.InDelta(t, leaving, value(t, reg, "link_closed_total", "silent"), 0)
+		hangUp(last)
+		synctest.Wait()
+		require.True(t, dial(), "there is room")
+		require.InDelta(t, leaving, value(t, reg, "link_closed_total", "silent"), 0, "nobody had to make it")
+		require.True(t, dial())
+		synctest.Wait()
+		require.InDelta(t, leaving+1, value(t, reg, "link_closed_total", "silent"), 0)
+	})
+}
+
 // A connection that never completes a frame ends after FirstFrame; one that did is idle
 // for as long as Idle allows.
 func TestFirstFrame(t *testing.T) {
@@ -195,7 +236,12 @@ func TestConnectionsOfOneIdentity(t *testing.T) {
 	connect("a")
 	<-opened
 	_, refused := connect("a")
-	require.Error(t, <-refused)
+	select {
+	case err := <-refused:
+		require.Error(t, err)
+	case <-opened:
+		require.Fail(t, "a third connection of one identity")
+	}
 	connect("b")
 	require.Equal(t, "b", (<-opened).Identity())
 	for range 2 {

@@ -101,6 +101,9 @@ const (
 	TotalsDiffer
 	UploadIncomplete
 
+	// Refused by secrets, too.
+	PINRequired
+
 	reasonCount
 )
 
@@ -194,6 +197,8 @@ var reasons = [reasonCount]reasonRow{
 	BatchOpen:        {"batch_open", "22", 409, "This batch is not closed; close it before its transactions are sent up.", "请先进行批结算"},
 	TotalsDiffer:     {"totals_differ", "95", 409, "The totals differ; the sender sends its transactions up.", "对账不平,请上送批次明细"},
 	UploadIncomplete: {"upload_incomplete", "79", 409, "Fewer transactions came than were sent; send them all up again.", "批上送不完整,请重新上送"},
+
+	PINRequired: {"pin_required", "55", 403, "This needs the card's PIN; ask the member to enter it.", "请输入密码"},
 
 	InternalError: {"internal_error", "96", 500, "Our own fault; it is logged. Try again or call the operator.", "系统异常,请稍后重试"},
 }

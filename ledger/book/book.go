@@ -273,6 +273,11 @@ func (b *Book) apply(cmd *Command, out *Outcome) error {
 	if !reason.Approved() && !keyed {
 		return nil
 	}
+	if cmd.PIN != 0 {
+		if err := b.tried(cmd, reason); err != nil {
+			return err
+		}
+	}
 	b.position++
 	out.Position = b.position
 	b.posted = b.postingTime(cmd)
@@ -365,6 +370,8 @@ func (b *Book) dispatch(cmd *Command, out *Outcome) (points.Reason, error) {
 		return b.upload(cmd, out)
 	case KindDownload:
 		return b.download(cmd, out)
+	case KindPIN:
+		return b.setPIN(cmd, out)
 	default:
 		return b.dispatchRemote(cmd, out)
 	}

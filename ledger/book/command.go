@@ -78,6 +78,8 @@ const (
 	KindUpload
 	// KindDownload notes which parameters a terminal was given.
 	KindDownload
+	// KindPIN sets, changes or unlocks the PIN of a card.
+	KindPIN
 
 	kindCount
 )
@@ -175,6 +177,15 @@ type Command struct {
 	Items []UploadItem
 	// Parameters is the check value of the parameters that a download gave.
 	Parameters uint32
+
+	// KeySet says which working keys a sign-on gives the terminal, as package certs
+	// numbers them; 0: none. Their generation is the position of the sign-on.
+	KeySet uint8
+	// PIN is what comparing the PIN of the request has come to; 0: it brought none.
+	PIN PINResult
+	// PINValue is, of KindPIN, what is to be kept of the PIN; without one the card's is
+	// unlocked. Of a request it is what its PIN has, until it is compared ([Book.ComparePIN]).
+	PINValue PINValue
 }
 
 // Freeze is what an account, member or card may not do.

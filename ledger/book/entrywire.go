@@ -19,6 +19,7 @@ const (
 	entryCard
 	entryRouteLinks // a route with links of its own
 	entryMerchantTender
+	entryTerminalKeys // a terminal with keys or a PIN rule
 )
 
 func appendEntry(dst []byte, e *Entry) []byte {
@@ -42,10 +43,10 @@ func appendEntry(dst []byte, e *Entry) []byte {
 		return appendMerchant(append(dst, entryMerchant), e.Merchant)
 	case e.Terminal != nil:
 		v := e.Terminal
-		dst = append(dst, entryTerminal, byte(v.Status))
-		dst = append(dst, v.ID[:]...)
-		dst = append(dst, v.Merchant[:]...)
-		return binary.AppendUvarint(dst, uint64(v.Batch))
+		if v.keyed() {
+			return appendTerminalKeys(appendTerminal(append(dst, entryTerminalKeys), v), v)
+		}
+		return appendTerminal(append(dst, entryTerminal), v)
 	case e.Route != nil:
 		if len(e.Route.Links) > 0 {
 			return appendRouteLinks(appendRoute(append(dst, entryRouteLinks), e.Route), e.Route.Links)
@@ -67,6 +68,21 @@ func appendEntry(dst []byte, e *Entry) []byte {
 	default:
 		return append(dst, 0)
 	}
+}
+
+func appendTerminal(dst []byte, v *Terminal) []byte {
+	dst = append(dst, byte(v.Status))
+	dst = append(dst, v.ID[:]...)
+	dst = append(dst, v.Merchant[:]...)
+	return binary.AppendUvarint(dst, uint64(v.Batch))
+}
+
+func decodeTerminal(r *reader) *Terminal {
+	v := &Terminal{Status: Status(r.byte())}
+	r.fixed(v.ID[:])
+	r.fixed(v.Merchant[:])
+	v.Batch = r.uint32()
+	return v
 }
 
 func appendRoute(dst []byte, v *Route) []byte {
@@ -127,11 +143,10 @@ func decodeEntry(r *reader, e *Entry) {
 			r.fail()
 		}
 	case entryTerminal:
-		v := &Terminal{Status: Status(r.byte())}
-		r.fixed(v.ID[:])
-		r.fixed(v.Merchant[:])
-		v.Batch = r.uint32()
-		e.Terminal = v
+		e.Terminal = decodeTerminal(r)
+	case entryTerminalKeys:
+		e.Terminal = decodeTerminal(r)
+		decodeTerminalKeys(r, e.Terminal)
 	case entryRoute:
 		e.Route = decodeRoute(r)
 	case entryRouteLinks:
@@ -164,8 +179,9 @@ const (
 	flagDecay // its three numbers follow behind the amounts
 	flagQualifying
 	flagTier // its programme follows behind them
+	flagPIN  // the amount follows last
 
-	programFlags = flagTier<<1 - 1
+	programFlags = flagPIN<<1 - 1
 )
 
 func appendProgram(dst []byte, v *Program) []byte {
@@ -174,7 +190,7 @@ func appendProgram(dst []byte, v *Program) []byte {
 	for _, f := range [...]struct {
 		bit uint64
 		set bool
-	}{{flagAlliance, v.Alliance}, {flagExpiryAtMonth, rules.ExpiryAtMonth}, {flagOpenOnEarn, rules.OpenOnEarn}, {flagDebt, rules.Debt}, {flagTransfer, rules.Transfer}, {flagDecay, rules.DecayPart|rules.DecayAfter|rules.DecayEvery != 0}, {flagQualifying, rules.Qualifying}, {flagTier, rules.Tier != 0}} {
+	}{{flagAlliance, v.Alliance}, {flagExpiryAtMonth, rules.ExpiryAtMonth}, {flagOpenOnEarn, rules.OpenOnEarn}, {flagDebt, rules.Debt}, {flagTransfer, rules.Transfer}, {flagDecay, rules.DecayPart|rules.DecayAfter|rules.DecayEvery != 0}, {flagQualifying, rules.Qualifying}, {flagTier, rules.Tier != 0}, {flagPIN, rules.PINFrom != 0}} {
 		if f.set {
 			flags |= f.bit
 		}
@@ -198,6 +214,9 @@ func appendProgram(dst []byte, v *Program) []byte {
 	}
 	if flags&flagTier != 0 {
 		dst = binary.AppendUvarint(dst, uint64(rules.Tier))
+	}
+	if flags&flagPIN != 0 {
+		dst = appendAmount(dst, rules.PINFrom)
 	}
 	return dst
 }
@@ -230,6 +249,9 @@ func decodeProgram(r *reader) *Program {
 	rules.Qualifying = flags&flagQualifying != 0
 	if flags&flagTier != 0 {
 		rules.Tier = r.program()
+	}
+	if flags&flagPIN != 0 {
+		rules.PINFrom = r.amount()
 	}
 	return v
 }

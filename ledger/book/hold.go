@@ -16,8 +16,8 @@ func (b *Book) hold(cmd *Command, out *Outcome) (points.Reason, error) {
 	if err != nil || !reason.Approved() {
 		return reason, err
 	}
-	if reason := b.mayRedeem(s, cmd.Amount); !reason.Approved() {
-		return reason, nil
+	if reason, err := b.mayRedeem(cmd, s, cmd.Amount); err != nil || !reason.Approved() {
+		return reason, err
 	}
 	days := int(s.program.Rules.HoldDays)
 	if days == 0 {

@@ -159,8 +159,8 @@ func (b *Book) redeem(cmd *Command, out *Outcome) (points.Reason, error) {
 	if there := s.account.spendable(b.date); cmd.PartialOK && there > 0 && there < amount {
 		amount, approval = there, points.ApprovedPartly
 	}
-	if reason := b.mayRedeem(s, amount); !reason.Approved() {
-		return reason, nil
+	if reason, err := b.mayRedeem(cmd, s, amount); err != nil || !reason.Approved() {
+		return reason, err
 	}
 	out.Amount = amount
 	b.take(s.account, amount, false, out)
@@ -174,18 +174,21 @@ func (b *Book) redeem(cmd *Command, out *Outcome) (points.Reason, error) {
 	return approval, nil
 }
 
-// mayRedeem checks kind of points, minimum, limits and points, in this order.
-func (b *Book) mayRedeem(s subject, amount points.Amount) points.Reason {
+// mayRedeem checks kind of points, minimum, limits, PIN and points, in this order.
+func (b *Book) mayRedeem(cmd *Command, s subject, amount points.Amount) (points.Reason, error) {
 	if s.program.Rules.Qualifying {
-		return points.NotPermitted
+		return points.NotPermitted, nil
 	}
 	if amount < s.program.Rules.MinRedeem {
-		return points.BelowMinimum
+		return points.BelowMinimum, nil
 	}
 	if reason := s.account.spending(&s.program.Rules, amount, b.date); !reason.Approved() {
-		return reason
+		return reason, nil
 	}
-	return s.account.points51(amount, b.date)
+	if reason, err := b.pinned(cmd, s.program, amount); err != nil || !reason.Approved() {
+		return reason, err
+	}
+	return s.account.points51(amount, b.date), nil
 }
 
 // balance reads what the member has, in the programme asked for and elsewhere.
@@ -195,6 +198,9 @@ func (b *Book) balance(cmd *Command, out *Outcome) (points.Reason, error) {
 	}
 	s, reason, err := b.subject(cmd, looking, out)
 	if err != nil || !reason.Approved() {
+		return reason, err
+	}
+	if reason, err := b.pinned(cmd, nil, 0); err != nil || !reason.Approved() {
 		return reason, err
 	}
 	for _, program := range s.member.programs {
@@ -232,6 +238,9 @@ func (b *Book) transfer(cmd *Command, out *Outcome) (points.Reason, error) {
 		return points.OverAmountLimit, nil
 	case rules.TransferDay > 0 && (cmd.Amount > rules.TransferDay || day.given > rules.TransferDay-cmd.Amount):
 		return points.OverAmountLimit, nil
+	}
+	if reason, err := b.pinned(cmd, s.program, cmd.Amount); err != nil || !reason.Approved() {
+		return reason, err
 	}
 	if reason := s.account.points51(cmd.Amount, b.date); !reason.Approved() {
 		return reason, nil

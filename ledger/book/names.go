@@ -56,7 +56,7 @@ var kindNames = [kindCount]string{
 	KindVestLots: "vest_lots", KindCutOver: "cut_over", KindSettle: "settle", KindGroup: "group", KindDecay: "decay",
 	KindForward: "forward", KindConclude: "conclude", KindStandIn: "stand_in", KindOwe: "owe",
 	KindAcknowledge: "acknowledge", KindGiveUp: "give_up", KindResolve: "resolve",
-	KindCloseBatch: "close_batch", KindUpload: "upload", KindDownload: "download",
+	KindCloseBatch: "close_batch", KindUpload: "upload", KindDownload: "download", KindPIN: "pin",
 }
 
 // String returns the name used in tables and in JSON.

@@ -75,8 +75,11 @@ const (
 	hasItems
 	hasParameters
 	hasAsk
+	hasKeySet
+	hasPIN
+	hasPINValue
 
-	commandMask = hasAsk<<1 - 1
+	commandMask = hasPINValue<<1 - 1
 )
 
 // AppendRecord appends the journal record of cmd and out to dst. Out.Replayed is
@@ -164,6 +167,9 @@ func (c *Command) mask() uint64 {
 	set(hasItems, len(c.Items) > 0)
 	set(hasParameters, c.Parameters != 0)
 	set(hasAsk, c.Ask)
+	set(hasKeySet, c.KeySet != 0)
+	set(hasPIN, c.PIN != 0)
+	set(hasPINValue, !c.PINValue.IsZero())
 	return m
 }
 
@@ -304,7 +310,7 @@ func appendRareFields(dst []byte, c *Command, m uint64) []byte {
 	return dst
 }
 
-// appendBatchFields writes what is about a terminal's batch.
+// appendBatchFields writes what is about a terminal's batch, its keys and PINs.
 func appendBatchFields(dst []byte, c *Command, m uint64) []byte {
 	if m&hasBatch != 0 {
 		dst = binary.AppendUvarint(dst, uint64(c.Batch))
@@ -317,6 +323,15 @@ func appendBatchFields(dst []byte, c *Command, m uint64) []byte {
 	}
 	if m&hasParameters != 0 {
 		dst = binary.AppendUvarint(dst, uint64(c.Parameters))
+	}
+	if m&hasKeySet != 0 {
+		dst = append(dst, c.KeySet)
+	}
+	if m&hasPIN != 0 {
+		dst = append(dst, byte(c.PIN))
+	}
+	if m&hasPINValue != 0 {
+		dst = append(dst, c.PINValue[:]...)
 	}
 	return dst
 }
@@ -458,6 +473,15 @@ func decodeBatchFields(r *reader, c *Command, m uint64) {
 	}
 	if m&hasParameters != 0 {
 		c.Parameters = r.uint32()
+	}
+	if m&hasKeySet != 0 {
+		c.KeySet = r.byte()
+	}
+	if m&hasPIN != 0 {
+		c.PIN = PINResult(r.byte())
+	}
+	if m&hasPINValue != 0 {
+		r.fixed(c.PINValue[:])
 	}
 }
 
@@ -811,6 +835,10 @@ func (c *Command) malformed(inGroup bool) error {
 		return points.Errorf(points.FormatError, "%d items of an upload: want at most %d", len(c.Items), MaxUpload)
 	case (c.Kind == KindGroup) != (len(c.Group) > 0) || (inGroup && c.Kind == KindGroup):
 		return points.Errorf(points.FormatError, "a command of kind %v with %d in its group", c.Kind, len(c.Group))
+	case c.PIN >= pinResultCount:
+		return points.Errorf(points.FormatError, "PIN result %d: there is none", c.PIN)
+	case c.Kind != KindPIN && !c.PINValue.IsZero():
+		return points.Errorf(points.FormatError, "a PIN that nobody has compared")
 	case c.At < 0 || c.At > math.MaxInt64/2:
 		return points.Errorf(points.FormatError, "time %d is out of range", c.At)
 	case (c.Kind == KindPut) != (c.Entry != Entry{}):

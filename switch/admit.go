@@ -12,16 +12,18 @@ import (
 // 10.3). It does no I/O. Refusals here leave no trace in the journal: who sent
 // the message is not established. Amount, card, limits and points are the
 // ledger's to check, in one place and in journal order. What was found of the
-// acceptor is returned with a refusal too, so that the answer can name it.
-func (s *Switch) admit(table *router.Table, req *points.Request) (router.Acceptor, points.Reason) {
-	acceptor, reason := s.acceptor(table, req)
-	if reason.Approved() {
-		reason = s.fresh(req)
+// acceptor stays in the exchange after a refusal too, so that the answer can name it.
+func (s *Switch) admit(x *exchange, frame []byte) (reason points.Reason) {
+	if x.acceptor, reason = s.acceptor(x.table, &x.req); reason.Approved() {
+		reason = s.authentic(x, frame)
 	}
 	if reason.Approved() {
-		reason = offered(req.Function)
+		reason = s.fresh(&x.req)
 	}
-	return acceptor, reason
+	if reason.Approved() {
+		reason = offered(x.req.Function)
+	}
+	return reason
 }
 
 // acceptor establishes who speaks. A terminal is found by DE41 and must belong

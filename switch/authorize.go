@@ -34,7 +34,9 @@ func (s *Switch) command(x *exchange, acceptor router.Acceptor) points.Reason {
 	case points.Reversal:
 		s.reverse(x, acceptor)
 	default:
-		return s.route(x)
+		reason := s.route(x)
+		s.pin(x)
+		return reason
 	}
 	return points.Approved // The original says whose it is.
 }

@@ -24,6 +24,7 @@ type exchange struct {
 	cmd      book.Command
 	fault    error // of a malformed frame
 	replayed bool
+	keys     *workingKeys // that the request was authenticated with; nil: it was not
 
 	// Bound once, when the exchange is made, so that no request makes closures.
 	settled func(*book.Outcome)
@@ -50,6 +51,7 @@ func (s *Switch) newRequest(session *session, c *link.Conn) *exchange {
 // release gives the exchange back to the pool; x must not be used afterwards.
 func (x *exchange) release() {
 	x.session, x.conn, x.table, x.fault, x.replayed = nil, nil, nil, nil, false
+	x.keys = nil
 	x.req, x.resp, x.cmd, x.acceptor = points.Request{}, points.Response{}, book.Command{}, router.Acceptor{}
 	clear(x.frame) // It held card numbers.
 	x.frame = x.frame[:0]
@@ -92,10 +94,16 @@ func (x *exchange) drop(reason points.Reason) {
 
 func (x *exchange) appendResponse(dst []byte) []byte {
 	d := x.session.listener.dialect
+	start := len(dst)
 	if len(x.frame) > 0 {
-		return d.AppendUploadResponse(dst, x.frame, &x.req, &x.resp)
+		dst = d.AppendUploadResponse(dst, x.frame, &x.req, &x.resp)
+	} else {
+		dst = d.AppendResponse(dst, &x.req, &x.resp)
 	}
-	return d.AppendResponse(dst, &x.req, &x.resp)
+	if x.keys != nil {
+		d.Sign(dst[start:], &x.req, x.keys.mac)
+	}
+	return dst
 }
 
 // settle is called by the ledger when the outcome is durable. What its issuer has to
@@ -129,6 +137,9 @@ func (x *exchange) settle(out *book.Outcome) {
 		reason = x.closed(out)
 	case x.cmd.Kind == book.KindUpload && !out.Replayed:
 		x.s.metrics.uploaded.Add(float64(len(x.cmd.Items)))
+	case x.cmd.KeySet != 0:
+		reason = x.signedOn(out)
+		x.s.terminals.note(x.cmd.Terminal, out.Parameters)
 	case x.cmd.Kind == book.KindSignOn || x.cmd.Kind == book.KindDownload:
 		x.s.terminals.note(x.cmd.Terminal, out.Parameters)
 	}

@@ -130,6 +130,7 @@ func (h *house) start() {
 	sw, err := pointswitch.New(opts)
 	require.NoError(h.t, err)
 	h.sw = sw
+	require.NoError(h.t, sw.Restore(h.t.Context()))
 	h.pos = h.listen(sw.Listener("counter", dialect.Pos(), points.DoorTerminal))
 	h.host = h.listen(sw.Listener("partners", dialect.Host(), points.DoorHost))
 	h.open = true

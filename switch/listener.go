@@ -116,8 +116,8 @@ func (s *Switch) handle(session *session, c *link.Conn, frame []byte, now points
 		return
 	}
 	x.table = s.opts.Router.Table()
-	acceptor, reason := s.admit(x.table, &x.req)
-	x.acceptor = acceptor
+	reason := s.admit(x, frame)
+	acceptor := x.acceptor
 	if acceptor.Acquirer != nil {
 		x.resp.Acquirer = acceptor.Acquirer.ID
 	}

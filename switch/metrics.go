@@ -19,6 +19,8 @@ type metrics struct {
 	repeats    prometheus.Counter
 	closes     *prometheus.CounterVec
 	uploaded   prometheus.Counter
+	// Messages whose MAC was not right, by cause.
+	unauthentic *prometheus.CounterVec
 
 	// Counters that were used before, by function and reason, so that the path
 	// of an authorisation looks up no label.
@@ -56,13 +58,19 @@ func newMetrics(registerer prometheus.Registerer) (*metrics, error) {
 	m.uploaded = prometheus.NewCounter(prometheus.CounterOpts{
 		Name: "lianfen_batch_uploaded_items_total", Help: "Transactions that terminals have sent up after unequal totals.",
 	})
+	m.unauthentic = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "lianfen_mac_refused_total", Help: "Messages refused for their MAC: wrong, missing, or without keys because the terminal has not signed on.",
+	}, []string{"cause"})
+	for _, cause := range []string{macWrong, macMissing, macNoKeys} {
+		m.unauthentic.WithLabelValues(cause)
+	}
 	for _, result := range []string{closeEqual, closeUnequal} {
 		m.closes.WithLabelValues(result) // So that an alert sees the first one.
 	}
 	if registerer == nil {
 		return m, nil
 	}
-	for _, c := range []prometheus.Collector{m.requests, m.latency, m.unanswered, m.malformed, m.repeats, m.closes, m.uploaded} {
+	for _, c := range []prometheus.Collector{m.requests, m.latency, m.unanswered, m.malformed, m.repeats, m.closes, m.uploaded, m.unauthentic} {
 		if err := registerer.Register(c); err != nil {
 			return nil, fmt.Errorf("switch: register metrics: %w", err)
 		}

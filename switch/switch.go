@@ -30,6 +30,11 @@ type Options struct {
 	Parameters []TerminalParameters
 	Issuers    *Issuers // those with ledgers of their own; nil: none can be reached
 
+	// Keystore is where the keys of terminals are; nil: no terminal has any.
+	Keystore *certs.Keystore
+	// MACErrors is how many wrong MACs in a row cost a terminal its keys, until it signs on.
+	MACErrors int
+
 	// FreshnessAhead and FreshnessBehind bound how far a transmission time (DE7)
 	// may lie from now.
 	FreshnessAhead, FreshnessBehind time.Duration
@@ -53,6 +58,7 @@ type Switch struct {
 	outbox   link.Outbox // of the ledger's committing goroutine
 	// What the terminals have been given; see download.go.
 	terminals attendance
+	keys      *keyring // see keys.go
 }
 
 // New makes a switch. It is an error to leave out what it is made of.
@@ -68,7 +74,11 @@ func New(opts Options) (*Switch, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Switch{opts: opts, metrics: m, terminals: attendance{rules: opts.Parameters, has: make(map[points.TerminalID]uint32)}}
+	keys, err := newKeyring(opts.Keystore, opts.MACErrors, opts.Clock())
+	if err != nil {
+		return nil, err
+	}
+	s := &Switch{opts: opts, metrics: m, keys: keys, terminals: attendance{rules: opts.Parameters, has: make(map[points.TerminalID]uint32)}}
 	s.requests.New = func() any { return s.newExchange() }
 	opts.Ledger.AfterGroup(s.outbox.Flush)
 	return s, nil

@@ -34,9 +34,10 @@ func (s *Switch) command(x *exchange, acceptor router.Acceptor) points.Reason {
 	case points.Reversal:
 		s.reverse(x, acceptor)
 	default:
-		reason := s.route(x)
-		s.pin(x)
-		return reason
+		if reason := s.route(x); !reason.Approved() {
+			return reason
+		}
+		return s.pin(x)
 	}
 	return points.Approved // The original says whose it is.
 }

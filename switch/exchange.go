@@ -24,6 +24,8 @@ type exchange struct {
 	cmd      book.Command
 	fault    error // of a malformed frame
 	replayed bool
+	pin      [16]byte // of a request that its issuer decides, under the key with it
+	pinLen   uint8
 	keys     *workingKeys // that the request was authenticated with; nil: it was not
 
 	// Bound once, when the exchange is made, so that no request makes closures.
@@ -51,7 +53,7 @@ func (s *Switch) newRequest(session *session, c *link.Conn) *exchange {
 // release gives the exchange back to the pool; x must not be used afterwards.
 func (x *exchange) release() {
 	x.session, x.conn, x.table, x.fault, x.replayed = nil, nil, nil, nil, false
-	x.keys = nil
+	x.keys, x.pin, x.pinLen = nil, [16]byte{}, 0
 	x.req, x.resp, x.cmd, x.acceptor = points.Request{}, points.Response{}, book.Command{}, router.Acceptor{}
 	clear(x.frame) // It held card numbers.
 	x.frame = x.frame[:0]

@@ -2,6 +2,8 @@ package pointswitch
 
 import (
 	"context"
+	"crypto/rand"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -36,8 +38,9 @@ type keyring struct {
 	verifier *certs.PINVerifier
 	most     int32 // wrong MACs in a row
 
-	mu sync.RWMutex // guards of
-	of map[points.TerminalID]*workingKeys
+	mu    sync.RWMutex // guards of and zones
+	of    map[points.TerminalID]*workingKeys
+	zones map[points.IssuerID]zoneKey // those that were used
 }
 
 // workingKeys are the keys of one terminal, expanded once, at its sign-on.
@@ -50,7 +53,7 @@ type workingKeys struct {
 }
 
 func newKeyring(store *certs.Keystore, most int, now points.Timestamp) (*keyring, error) {
-	r := &keyring{store: store, most: int32(most), of: make(map[points.TerminalID]*workingKeys)} //nolint:gosec // a small bound.
+	r := &keyring{store: store, most: int32(most), of: make(map[points.TerminalID]*workingKeys), zones: make(map[points.IssuerID]zoneKey)} //nolint:gosec // a small bound.
 	if store == nil {
 		return r, nil
 	}
@@ -222,7 +225,7 @@ func (s *Switch) signingOn(x *exchange, acceptor router.Acceptor) points.Reason 
 
 func (s *Switch) master(terminal *book.Terminal) (*certs.Key, error) {
 	if s.keys.store == nil {
-		return nil, fmt.Errorf("switch: no keystore is configured; name one: keys.file")
+		return nil, errNoKeystore
 	}
 	return s.keys.store.Use(certs.TerminalMasterName(terminal.Merchant, terminal.ID), certs.TerminalMaster, s.opts.Clock())
 }
@@ -315,29 +318,112 @@ func pinFormat(req *points.Request) certs.PINFormat {
 	}
 }
 
+// PINValue is what is kept of the PIN in block, which came for pan under key.
+func (s *Switch) PINValue(key *certs.PINKey, format certs.PINFormat, block []byte, pan points.PAN) (book.PINValue, error) {
+	if s.keys.verifier == nil {
+		return book.PINValue{}, points.Errorf(points.FunctionDisabled, "switch: no keystore is configured; name one: keys.file")
+	}
+	value, err := s.keys.verifier.Value(key, format, block, pan)
+	return book.PINValue(value), err
+}
+
 // pin gives the command what the request's PIN is compared by, where a ledger here does.
 // A block that cannot be read is the ledger's to refuse: behind the repeat and the limits.
-func (s *Switch) pin(x *exchange) {
-	req, cmd := &x.req, &x.cmd
-	if req.PINLen == 0 || x.acceptor.Terminal == nil || x.acceptor.Terminal.MAC == 0 {
-		return
-	}
-	switch cmd.Kind {
-	case book.KindRedeem, book.KindHold, book.KindTransfer, book.KindBalance:
-	default:
-		return
+// Where the issuer's own host decides, it gets the PIN under the key that it shares with
+// us; what cannot be passed on is refused here, rather than asked without the PIN.
+func (s *Switch) pin(x *exchange) points.Reason {
+	req, cmd, terminal := &x.req, &x.cmd, x.acceptor.Terminal
+	if terminal == nil || terminal.MAC == 0 {
+		return points.Approved
 	}
 	keys := x.keys
 	if keys == nil {
-		keys = s.keys.find(x.acceptor.Terminal)
+		keys = s.keys.find(terminal)
+	}
+	switch cmd.Kind {
+	case book.KindForward:
+		return s.forwardPIN(x, keys)
+	case book.KindRedeem, book.KindHold, book.KindTransfer, book.KindBalance:
+	default:
+		return points.Approved
+	}
+	if req.PINLen == 0 {
+		return points.Approved
 	}
 	cmd.PIN = book.PINUnreadable
 	if keys == nil || s.keys.verifier == nil {
-		return
+		return points.Approved
 	}
 	value, err := s.keys.verifier.Value(keys.pin, pinFormat(req), req.PIN[:req.PINLen], req.PAN)
 	if err != nil {
-		return // Its words say no more than the answer does.
+		return points.Approved // Its words say no more than the answer does.
 	}
 	cmd.PIN, cmd.PINValue = 0, book.PINValue(value)
+	return points.Approved
 }
+
+// ZonePINName is what the key for PINs with an issuer's own host is called.
+func ZonePINName(issuer points.IssuerID) string {
+	return fmt.Sprintf("zpk/issuer/%08d", uint64(issuer))
+}
+
+// forwardPIN enciphers the request's PIN anew for the issuer that is to decide.
+func (s *Switch) forwardPIN(x *exchange, keys *workingKeys) points.Reason {
+	req := &x.req
+	switch {
+	case req.PINLen == 0 && x.acceptor.Terminal.PIN == book.PINDemanded && !book.Told(req.Function):
+		return points.PINRequired
+	case req.PINLen == 0:
+		return points.Approved
+	case keys == nil:
+		return points.BadPINFormat
+	}
+	zone, format, err := s.keys.zone(x.resp.Issuer, req.At)
+	if err != nil {
+		s.opts.Log.Warn("a PIN cannot be passed on to its issuer", slog.Uint64("issuer", uint64(x.resp.Issuer)), slog.String("error", err.Error()))
+		return points.FunctionDisabled
+	}
+	block, err := certs.TranslatePIN(x.pin[:0], keys.pin, pinFormat(req), req.PIN[:req.PINLen], req.PAN, zone, format, rand.Reader)
+	if err != nil {
+		return points.BadPINFormat // Its words say no more than the answer does.
+	}
+	x.pinLen = uint8(len(block)) //nolint:gosec // at most 16.
+	return points.Approved
+}
+
+// zoneKey is a key with an issuer, expanded once.
+type zoneKey struct {
+	of *certs.Key
+	*certs.PINKey
+}
+
+// zone is the key with an issuer that is in force, and how a block under it is laid out.
+func (r *keyring) zone(issuer points.IssuerID, now points.Timestamp) (*certs.PINKey, certs.PINFormat, error) {
+	if r.store == nil {
+		return nil, 0, errNoKeystore
+	}
+	key, err := r.store.Use(ZonePINName(issuer), certs.ZonePIN, now)
+	if err != nil {
+		return nil, 0, err
+	}
+	format := certs.PINFormat4
+	if key.Algorithm == certs.TDES {
+		format = certs.PINFormat0
+	}
+	r.mu.RLock()
+	known := r.zones[issuer]
+	r.mu.RUnlock()
+	if known.of == key {
+		return known.PINKey, format, nil
+	}
+	ready, err := certs.NewPINKey(key)
+	if err != nil {
+		return nil, 0, err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.zones[issuer] = zoneKey{key, ready}
+	return ready, format, nil
+}
+
+var errNoKeystore = errors.New("switch: no keystore is configured; name one: keys.file")

@@ -36,7 +36,7 @@ func newAdmin() *cobra.Command {
 	cmd.PersistentFlags().StringVar(&a.socket, "socket", "", "admin socket, instead of the configuration's")
 	cmd.PersistentFlags().BoolVar(&a.asJSON, "json", false, "print JSON")
 	cmd.AddCommand(a.status(), a.load(), a.list(), a.issuer(), a.acquirer(), a.program(), a.merchant(), a.terminal(), a.route(), a.member(), a.card(),
-		a.adjust(), a.cutOver(), a.totals(), a.links(), a.owed(), a.batch(), a.reload())
+		a.pin(), a.adjust(), a.cutOver(), a.totals(), a.links(), a.owed(), a.batch(), a.reload())
 	return cmd
 }
 

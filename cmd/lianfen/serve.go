@@ -10,6 +10,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime/pprof"
+	"strings"
 	"syscall"
 	"time"
 
@@ -22,12 +23,13 @@ import (
 	"github.com/lianfen/lianfen/internal/store"
 	"github.com/lianfen/lianfen/ledger"
 	"github.com/lianfen/lianfen/points"
+	pointswitch "github.com/lianfen/lianfen/switch"
 )
 
 func newInit() *cobra.Command {
 	return &cobra.Command{
 		Use:   "init DIR",
-		Short: "Prepare a folder: a commented configuration, a card key, an empty store",
+		Short: "Prepare a folder: a commented configuration, a card key, a keystore, an empty store",
 		Example: `  lianfen init ./my-switch
   lianfen serve --config ./my-switch/lianfen.yaml`,
 		Args: one("the folder to prepare"),
@@ -35,8 +37,8 @@ func newInit() *cobra.Command {
 			if err := prepare(args[0]); err != nil {
 				return err
 			}
-			_, err := fmt.Fprintf(cmd.OutOrStdout(), "Prepared %s. Keep %s safe and secret: without it no card can be recognised.\nNext: lianfen serve --config %s\n",
-				args[0], filepath.Join(args[0], config.Default().CardKey), filepath.Join(args[0], config.FileName))
+			_, err := fmt.Fprintf(cmd.OutOrStdout(), "Prepared %s. Keep %s safe and secret: without it no card can be recognised.\nKeep %s apart from the keystore: it opens all keys.\nNext: lianfen serve --config %s\n",
+				args[0], filepath.Join(args[0], config.Default().CardKey), filepath.Join(args[0], strings.TrimPrefix(config.Default().Keys.KEK, "file:")), filepath.Join(args[0], config.FileName))
 			return err
 		},
 	}
@@ -46,7 +48,8 @@ func newInit() *cobra.Command {
 // never overwritten: then nothing is changed.
 func prepare(dir string) error {
 	defaults := config.Default()
-	for _, name := range []string{config.FileName, defaults.CardKey, defaults.Data} {
+	kek := filepath.Join(dir, strings.TrimPrefix(defaults.Keys.KEK, "file:"))
+	for _, name := range []string{config.FileName, defaults.CardKey, defaults.Data, defaults.Keys.File, filepath.Base(kek)} {
 		if _, err := os.Lstat(filepath.Join(dir, name)); err == nil {
 			return fmt.Errorf("init: %s is there already; nothing was changed", filepath.Join(dir, name))
 		}
@@ -57,6 +60,9 @@ func prepare(dir string) error {
 	if err := certs.WriteCardKey(filepath.Join(dir, defaults.CardKey), rand.Reader); err != nil {
 		return err
 	}
+	if err := firstKeys(filepath.Join(dir, defaults.Keys.File), kek); err != nil {
+		return err
+	}
 	if err := store.Create(store.Options{Dir: filepath.Join(dir, defaults.Data)}); err != nil {
 		return err
 	}
@@ -64,6 +70,38 @@ func prepare(dir string) error {
 		return fmt.Errorf("init: %w", err)
 	}
 	return nil
+}
+
+// pinEntryKey is what the PINs that operators type are enciphered under on their way to
+// the switch.
+const pinEntryKey = "pin-entry"
+
+// firstKeys makes the keystore with the keys that serve all terminals and cards, and
+// draws the key-encryption key.
+func firstKeys(path, kekPath string) error {
+	if err := certs.WriteKEK(kekPath, rand.Reader); err != nil {
+		return err
+	}
+	kek, err := certs.OpenKEK("file:"+kekPath, rand.Reader)
+	if err != nil {
+		return err
+	}
+	keys, err := certs.CreateKeystore(path, kek, rand.Reader)
+	if err != nil {
+		return err
+	}
+	return keys.Update(func(c *certs.Changes) error {
+		for _, want := range []certs.NewKey{
+			{Name: pointswitch.DerivationKey, Usage: certs.WorkingDerivation, Algorithm: certs.AES256},
+			{Name: pointswitch.PINVerificationKey, Usage: certs.PINVerification, Algorithm: certs.AES256},
+			{Name: pinEntryKey, Usage: certs.ZonePIN, Algorithm: certs.AES256},
+		} {
+			if _, err := c.Generate(want); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
 func newServe() *cobra.Command {

@@ -65,6 +65,8 @@ func (a *App) adminHandler(stopping context.Context) http.Handler {
 	mux.HandleFunc("GET /v1/owed", answer(a.owed))
 	mux.HandleFunc("POST /v1/owed/resolve", answer(a.resolve))
 	mux.HandleFunc("POST /v1/reload", answer(a.reload))
+	mux.HandleFunc("POST /v1/pin", answer(a.setPIN))
+	mux.HandleFunc("POST /v1/pin/show", answer(a.showPIN))
 	mux.HandleFunc("POST /v1/backup", lasting(stopping, answer(a.backup)))
 	mux.HandleFunc("POST /v1/prove", lasting(stopping, a.prove))
 	mux.HandleFunc("POST /v1/export", lasting(stopping, a.export))

@@ -54,6 +54,8 @@ type App struct {
 	zone       *time.Location
 	registry   *prometheus.Registry
 	key        *certs.CardKey
+	keystore   *certs.Keystore // nil: there is none
+	kek        certs.KEK
 	ledger     *ledger.Ledger
 	projection *ledger.Projection
 	router     *router.Router
@@ -90,6 +92,9 @@ func New(ctx context.Context, opts Options) (_ *App, err error) {
 		return nil, err
 	}
 	if a.key, err = certs.ReadCardKey(opts.Config.CardKey); err != nil {
+		return nil, err
+	}
+	if err := a.openKeys(); err != nil {
 		return nil, err
 	}
 	if err := a.openLedger(ctx); err != nil {
@@ -178,6 +183,7 @@ func (a *App) openSwitch(ctx context.Context) error {
 	c := &a.opts.Config
 	sw, err := pointswitch.New(pointswitch.Options{
 		Ledger: a.ledger, Router: a.router, CardKey: a.key, Clock: a.opts.Clock, Location: a.zone, Issuers: a.issuers,
+		Keystore: a.keystore, MACErrors: c.Keys.MACErrors,
 		Parameters:     a.parameters(c.Terminals),
 		FreshnessAhead: c.Switch.FreshnessAhead, FreshnessBehind: c.Switch.FreshnessBehind,
 		BadFrames: c.Switch.BadFramesPerMinute, LogEvery: c.Log.Sample, Log: a.log, Registerer: a.registry,
@@ -186,6 +192,9 @@ func (a *App) openSwitch(ctx context.Context) error {
 		return err
 	}
 	a.sw = sw
+	if err := sw.Restore(ctx); err != nil {
+		return err
+	}
 	for _, l := range c.Listeners {
 		spoken, err := dialect.ByName(string(l.Dialect))
 		if err != nil {
@@ -278,7 +287,7 @@ func (a *App) stop(ctx context.Context, servers []*http.Server, unlink func()) e
 		}
 	}
 	a.projection.Close()
-	return errors.Join(append(errs, a.ledger.Close(ctx))...)
+	return errors.Join(append(errs, a.ledger.Close(ctx), a.closeKeys())...)
 }
 
 func shutdown(ctx context.Context, listeners []listener) error {
@@ -313,5 +322,5 @@ func (a *App) abandon(ctx context.Context) error {
 	if a.ledger != nil {
 		errs = append(errs, a.ledger.Close(ctx))
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, a.closeKeys())...)
 }

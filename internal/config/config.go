@@ -27,6 +27,7 @@ type Config struct {
 	Listeners []Listener
 	Links     []Link
 	Terminals []Terminals
+	Keys      Keys
 	Admin     Admin
 	HTTP      HTTP
 	Log       Log
@@ -50,6 +51,13 @@ type Listener struct {
 	// AllowRemote lets a listener without TLS bind to an address that other
 	// machines can reach.
 	AllowRemote bool
+}
+
+// Keys says where the keys of terminals are, and what a forged message costs.
+type Keys struct {
+	File      string // path of the keystore; a switch without one has no terminals with keys
+	KEK       string // where the key-encryption key is: file:, env: or pkcs11:
+	MACErrors int    // wrong MACs in a row, after which a terminal has to sign on
 }
 
 // Admin is the door of operator commands.
@@ -119,6 +127,7 @@ func Default() Config {
 			defaultListener("pos", "127.0.0.1:8583", DialectPOS),
 			defaultListener("host", "127.0.0.1:8584", DialectHost),
 		},
+		Keys:  Keys{File: "keys.store", KEK: kekFile + "kek.key", MACErrors: 3},
 		Admin: Admin{Socket: "admin.sock"},
 		HTTP:  HTTP{Address: "127.0.0.1:8580"},
 		Log:   Log{Level: slog.LevelInfo, Format: LogText, Sample: 1},

@@ -34,7 +34,7 @@ that is a terminal, and leaves this command as a PIN block under a key of the ke
 that the configuration names: the switch keeps a value that it can be compared with, and
 nobody has the PIN. --block takes a block that an issuer made instead.`,
 		Example: `  lianfen admin pin set --card 6222020000000017 --operator li
-  lianfen admin pin set --card 6222020000000017 --operator li --key zone-bank --format iso-0 --block 5BA6CD5374CA7366`,
+  lianfen admin pin set --card 6222020000000017 --operator li --key zone-bank --block-format iso-0 --block 5BA6CD5374CA7366`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := checkCard("card", string(change.Card)); err != nil {
 				return err
@@ -49,7 +49,7 @@ nobody has the PIN. --block takes a block that an issuer made instead.`,
 	}
 	pinFlags(cmd, &change)
 	cmd.Flags().StringVar(&change.Block, "block", "", "PIN block in hexadecimal, instead of a PIN that is typed")
-	keyFlag(cmd, &change.Format, "format", "layout of the block", []string{certs.PINFormat0.String(), certs.PINFormat3.String(), certs.PINFormat4.String()})
+	keyFlag(cmd, &change.Format, "block-format", "layout of the block", []string{certs.PINFormat0.String(), certs.PINFormat3.String(), certs.PINFormat4.String()})
 	cmd.Flags().StringVar(&change.Key, "key", pinEntryKey, "name of the key for zone-pin that the block is under")
 	cmd.Flags().Var(decimal(&change.Tries, 0), "tries", "wrong PINs in a row that lock it, 3 to 6 (default as it was; 3 when new)")
 	requireFlags(cmd, "card", "operator")

@@ -15,6 +15,9 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo deve
 LINT_VERSION := v2.15.0
 LINT := bin/golangci-lint-$(LINT_VERSION)
 
+SBOM_VERSION := v1.9.0
+SBOM := bin/cyclonedx-gomod-$(SBOM_VERSION)
+
 # Time for each fuzz target, and the packages whose targets run. The default
 # leaves out what imports the store: fuzzing instruments all that a package
 # imports, so the store's tree would be built once more.
@@ -102,6 +105,11 @@ pgo: build ## Measure the switch once and keep its profile for make release.
 release: ## Build bin/lianfen with that profile, if there is one; minutes, as everything is built once more.
 	$(GO) build $(if $(wildcard $(PROFILE)),-pgo=$(PROFILE)) -trimpath -ldflags '-X main.version=$(VERSION)' -o $(BIN) ./cmd/lianfen
 
+.PHONY: sbom
+sbom: $(SBOM) ## Write bin/lianfen.cdx.json: every module of the program, its licence and hash (CycloneDX).
+	@mkdir -p bin
+	$(SBOM) mod -json -licenses -assert-licenses -std -noserial -output bin/lianfen.cdx.json .
+
 .PHONY: soak
 soak: ## Kill the switch under load KILLS (50) times; nothing answered may be missing or doubled.
 	$(GO) test ./cmd/lianfen -run TestKill -v -timeout 30m -kills=$(KILLS)
@@ -151,6 +159,7 @@ vet:
 .PHONY: modules
 modules:
 	$(GO) mod tidy -diff
+	$(GO) mod verify
 
 .PHONY: unit
 unit:
@@ -174,3 +183,7 @@ docs-check: build
 $(LINT):
 	GOBIN=$(CURDIR)/bin $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(LINT_VERSION)
 	mv bin/golangci-lint $(LINT)
+
+$(SBOM):
+	GOBIN=$(CURDIR)/bin $(GO) install github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod@$(SBOM_VERSION)
+	mv bin/cyclonedx-gomod $(SBOM)

@@ -9,6 +9,9 @@
 //   - the working keys that a terminal gets at sign-on, which follow from a key of the
 //     keystore and from what the journal may know ([DeriveWorkingKeys]), and those of
 //     terminals that have none ([DUKPTKey]);
+//   - who is who: the [Authority], the scheme's own CA with its register of certificates
+//     and one-time codes, and the [Gate], which makes the TLS configuration of every door
+//     and every connection that we dial;
 //   - message authentication ([MAC]), PIN blocks ([PINKey], [PINVerifier],
 //     [TranslatePIN]) and key blocks ([AppendKeyBlock], [OpenKeyBlock]).
 //
@@ -20,6 +23,17 @@
 //   - [MAC.Append], [MAC.Verify] and [PINVerifier.Verify] allocate nothing, take no lock
 //     and serve any number of goroutines: keys are expanded where they are made ready;
 //   - the same input gives the same output: time and randomness come in as arguments.
+//
+// Of certificates:
+//
+//   - C1: a certificate is in the register, durably, before it leaves; so there is
+//     none that cannot be revoked;
+//   - C2: a certificate names one identity, in one spelling;
+//   - C3: a code is good once, for the identity that it was made for, until it is
+//     over; who asks cannot choose the identity, and the folder has no code in clear;
+//   - C4: what is revoked is refused by the next handshake behind [Gate.Reload], and
+//     [Gate.Admits] says so of what is open. No session is resumed past that;
+//   - C5: a file that cannot be read leaves in force what was.
 //
 // It does not know messages: the caller says which bytes a MAC is over and what DE52
 // and DE53 say of a PIN block. It keeps no counters: how often a PIN was wrong and which

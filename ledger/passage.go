@@ -28,7 +28,7 @@ func (p *passage) check(rec *book.Record) error {
 		return breach("I11", "posting time "+out.Posted.String(), "one after %v, that of the record before", p.posted)
 	case out.Date < p.date:
 		return breach("I12", "business date "+out.Date.String(), "no date before %v", p.date)
-	case out.Date != p.date && (rec.Command.Kind != book.KindCutOver || !out.Reason.Approved()):
+	case out.Date != p.date && (!rec.CutsOver() || !out.Reason.Approved()):
 		return breach("I12", fmt.Sprintf("business date %v at a record of kind %v", out.Date, rec.Command.Kind), "%v until the next cut-over", p.date)
 	}
 	if program, sum := unbalanced(out.Postings); sum != 0 {
@@ -139,6 +139,8 @@ func difference(recorded, again *book.Outcome) (field string, found, expected an
 		return "lots", r.Lots, a.Lots
 	case !slices.Equal(r.Others, a.Others):
 		return "other balances", r.Others, a.Others
+	case r.Risk != a.Risk:
+		return "decision of the rules on risk", r.Risk, a.Risk
 	case r.Answer != a.Answer:
 		return "answer", r.Answer, a.Answer
 	case r.Batch != a.Batch || r.More != a.More:

@@ -50,6 +50,9 @@ func (q *queue) take(dst []item, limit int) []item {
 type Ask struct {
 	Command *book.Command
 	Done    func(*book.Outcome)
+	// First takes the last eighth of the queue too, which others leave free: it is for
+	// what must not be refused before they are, such as a reversal.
+	First bool
 }
 
 // Submit puts cmd into the queue and returns. done is called exactly once: on
@@ -65,31 +68,34 @@ func (l *Ledger) Submit(cmd *book.Command, done func(*book.Outcome)) {
 }
 
 // SubmitAll is [Ledger.Submit] for each of asks, in order, with nothing between
-// them: for what came in one read. asks itself is the caller's again at once.
+// them: for what came in one read. Those that find no room are told so; those behind them
+// that go first may find some. What asks holds afterwards is of no use; the slice itself
+// is the caller's again at once.
 func (l *Ledger) SubmitAll(asks []Ask) {
 	l.mu.Lock()
-	taken, reason := 0, points.Approved
-	for taken < len(asks) {
-		if reason = l.admit(); !reason.Approved() {
-			break
+	refused, why := asks[:0], points.Approved
+	for _, ask := range asks {
+		if reason := l.admit(ask.First); !reason.Approved() {
+			refused, why = append(refused, ask), reason // Never ahead of what is read.
+			continue
 		}
-		l.push(item{cmd: asks[taken].Command, done: asks[taken].Done})
-		taken++
+		l.push(item{cmd: ask.Command, done: ask.Done})
 	}
-	first := taken > 0 && l.queue.count <= taken
+	taken := len(asks) - len(refused)
+	rouse := taken > 0 && l.queue.count <= taken
 	l.mu.Unlock()
-	if first {
+	if rouse {
 		l.rouse()
 	}
-	for _, ask := range asks[taken:] {
-		l.metrics.refused(reason)
-		ask.Done(&book.Outcome{Reason: reason})
+	for _, ask := range refused {
+		l.metrics.refused(why)
+		ask.Done(&book.Outcome{Reason: why})
 	}
 }
 
 func (l *Ledger) enqueue(it item) points.Reason {
 	l.mu.Lock()
-	reason := l.admit()
+	reason := l.admit(true)
 	if !reason.Approved() {
 		l.mu.Unlock()
 		l.metrics.refused(reason)
@@ -105,13 +111,13 @@ func (l *Ledger) enqueue(it item) points.Reason {
 }
 
 // admit tells whether the queue takes an item; mu is held.
-func (l *Ledger) admit() points.Reason {
+func (l *Ledger) admit(first bool) points.Reason {
 	switch {
 	case l.halted():
 		return points.Approved // Taken and never answered, like all that wait.
 	case l.closing:
 		return points.Draining
-	case l.queue.full():
+	case l.queue.full(), !first && l.queue.count >= len(l.queue.ring)-len(l.queue.ring)/8:
 		return points.Overloaded
 	default:
 		return points.Approved

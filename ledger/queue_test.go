@@ -3,6 +3,7 @@ package ledger_test
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -119,4 +120,33 @@ func TestSubmitAll(t *testing.T) {
 	h.ledger.SubmitAll([]ledger.Ask{{Command: &book.Command{Kind: book.KindBalance}, Done: func(out *book.Outcome) {
 		require.Equal(t, points.Draining, out.Reason)
 	}}})
+}
+
+// The last eighth of the queue is for what goes first: it finds room when the others do
+// not, also behind them in one read.
+func TestSubmitAllKeepsRoomForWhatGoesFirst(t *testing.T) {
+	const room = 16
+	h := build(t, vfs.NewMem(), ledger.Options{Queue: room})
+	h.furnish(1)
+	release := h.occupy()
+	var refused, carriedOut atomic.Int64
+	all := make(chan struct{})
+	asks := make([]ledger.Ask, 0, room+3)
+	for i := range uint64(room + 3) {
+		cmd := command(book.KindRedeem, 1, i, 1, 1)
+		first := i >= room
+		asks = append(asks, ledger.Ask{Command: &cmd, First: first, Done: func(out *book.Outcome) {
+			if out.Reason == points.Overloaded {
+				refused.Add(1)
+				return
+			}
+			if carriedOut.Add(1) == room {
+				close(all)
+			}
+		}})
+	}
+	h.ledger.SubmitAll(asks)
+	require.EqualValues(t, 2+1, refused.Load(), "two that do not go first, and one for which there is no room at all")
+	release()
+	<-all
 }

@@ -32,27 +32,12 @@ const restoreChunk = 32 << 20
 // many records are copied, and of how many; 0 when that is not known.
 func Restore(ctx context.Context, from, to *store.Store, until Until, progress func(done, total uint64)) (store.Mark, error) {
 	r := restoration{to: to, until: until}
-	if end, err := endOf(to); err != nil || end.Position != 0 {
-		return store.Mark{}, errors.Join(fmt.Errorf("ledger: restore: the new store has records up to %d already", end.Position), err)
-	}
 	total, err := r.total(from)
 	if err != nil {
 		return store.Mark{}, err
 	}
-	err = blocks(ctx, from, 1, func(b *block) error {
-		if err := r.copy(ctx, b); err != nil {
-			return err
-		}
-		progress(r.end.Position, total)
-		return nil
-	})
-	if err != nil && !errors.Is(err, errEnough) {
-		return store.Mark{}, err
-	}
-	if err := r.flush(ctx); err != nil {
-		return store.Mark{}, err
-	}
-	if err := r.reached(total); err != nil {
+	each := func(ctx context.Context, visit func(*block) error) error { return blocks(ctx, from, 1, visit) }
+	if err := r.fill(ctx, total, each, progress); err != nil {
 		return store.Mark{}, err
 	}
 	if err := copyKeyCheck(ctx, from, to); err != nil {
@@ -78,6 +63,28 @@ type restoration struct {
 	pairs []store.Pair
 	bytes int
 	rec   book.Record
+}
+
+// fill copies the blocks that each visits into the new store, which has to be empty.
+// total is how many records there will be, 0 when only reading tells.
+func (r *restoration) fill(ctx context.Context, total uint64, each func(context.Context, func(*block) error) error, progress func(done, total uint64)) error {
+	if end, err := endOf(r.to); err != nil || end.Position != 0 {
+		return errors.Join(fmt.Errorf("ledger: restore: the new store has records up to %d already", end.Position), err)
+	}
+	err := each(ctx, func(b *block) error {
+		if err := r.copy(ctx, b); err != nil {
+			return err
+		}
+		progress(r.end.Position, total)
+		return nil
+	})
+	if err != nil && !errors.Is(err, errEnough) {
+		return err
+	}
+	if err := r.flush(ctx); err != nil {
+		return err
+	}
+	return r.reached(total)
 }
 
 // total is how many records there will be, 0 when only reading tells.

@@ -101,6 +101,14 @@ const (
 	TotalsDiffer
 	UploadIncomplete
 
+	// Refused to an operator.
+	SignInRefused
+	LockedOut
+	RoleMissing
+	LastAdmin
+	ProposalUnknown
+	ProposalStale
+	ProposalExpired
 	// Refused by secrets, too.
 	PINRequired
 
@@ -135,7 +143,7 @@ var reasons = [reasonCount]reasonRow{
 
 	UnknownFunction:  {"unknown_function", "12", 400, "This transaction is not known here.", "无效交易"},
 	FunctionDisabled: {"function_disabled", "40", 403, "This transaction is not offered here.", "不支持的交易类型"},
-	BadAmount:        {"bad_amount", "13", 422, "The amount is zero or too large.", "无效金额"},
+	BadAmount:        {"bad_amount", "13", 422, "The amount is zero, too large, or below the programme's minimum.", "无效金额,或低于最低积分数"},
 	BelowMinimum:     {"below_minimum", "13", 422, "The amount is below the programme's minimum.", "低于最低积分数"},
 	DuplicateOther:   {"duplicate_other", "94", 409, "This trace number was used for a different request; send it under a new one.", "流水号重复且内容不同"},
 	ReversedBefore:   {"reversed_before", "94", 409, "This request was reversed; it will not be carried out.", "原交易已冲正"},
@@ -198,7 +206,14 @@ var reasons = [reasonCount]reasonRow{
 	TotalsDiffer:     {"totals_differ", "95", 409, "The totals differ; the sender sends its transactions up.", "对账不平,请上送批次明细"},
 	UploadIncomplete: {"upload_incomplete", "79", 409, "Fewer transactions came than were sent; send them all up again.", "批上送不完整,请重新上送"},
 
-	PINRequired: {"pin_required", "55", 403, "This needs the card's PIN; ask the member to enter it.", "请输入密码"},
+	SignInRefused:   {"sign_in_refused", "58", 401, "It is not established who asks; sign in.", "操作员身份未确认,请登录"},
+	LockedOut:       {"locked_out", "75", 429, "Too many refused sign-ins; wait, then try again.", "登录失败次数过多,请稍后再试"},
+	RoleMissing:     {"role_missing", "58", 403, "The operator has not the role for this.", "操作员无此权限"},
+	LastAdmin:       {"last_admin", "58", 409, "Nobody would be left who can administer operators, or approve.", "不能停用最后一名管理员或复核员"},
+	ProposalUnknown: {"proposal_unknown", "25", 404, "No such act is pending: it was decided, or never proposed.", "无此待复核操作"},
+	ProposalStale:   {"proposal_stale", "64", 409, "What it is about has changed since; propose it again.", "资料已变更,请重新提交复核"},
+	ProposalExpired: {"proposal_expired", "22", 409, "Its time is over; propose it again.", "复核已过期,请重新提交"},
+	PINRequired:     {"pin_required", "55", 403, "This needs the card's PIN; ask the member to enter it.", "请输入密码"},
 
 	InternalError: {"internal_error", "96", 500, "Our own fault; it is logged. Try again or call the operator.", "系统异常,请稍后重试"},
 }

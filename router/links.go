@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/lianfen/lianfen/internal/config"
 	"github.com/lianfen/lianfen/ledger/book"
 )
 
@@ -47,19 +48,9 @@ func ParseLinks(text string) ([]book.RouteLink, error) {
 
 // FormatLinks writes links, in order of priority, as [ParseLinks] reads them.
 func FormatLinks(links []book.RouteLink) string {
-	var out strings.Builder
+	endpoints := make([]config.Endpoint, len(links))
 	for i, l := range links {
-		switch {
-		case i == 0:
-		case l.Priority == links[i-1].Priority:
-			out.WriteString("+")
-		default:
-			out.WriteString(", ")
-		}
-		out.WriteString(l.Link)
-		if l.Weight != 1 {
-			fmt.Fprintf(&out, "*%d", l.Weight)
-		}
+		endpoints[i] = config.Endpoint{Address: l.Link, Priority: int(l.Priority), Weight: int(l.Weight)}
 	}
-	return out.String()
+	return config.FormatEndpoints(endpoints)
 }

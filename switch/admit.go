@@ -3,6 +3,7 @@ package pointswitch
 import (
 	"time"
 
+	"github.com/lianfen/lianfen/certs"
 	"github.com/lianfen/lianfen/ledger/book"
 	"github.com/lianfen/lianfen/points"
 	"github.com/lianfen/lianfen/router"
@@ -13,17 +14,21 @@ import (
 // the message is not established. Amount, card, limits and points are the
 // ledger's to check, in one place and in journal order. What was found of the
 // acceptor stays in the exchange after a refusal too, so that the answer can name it.
-func (s *Switch) admit(x *exchange, frame []byte) (reason points.Reason) {
+//
+// since is the earliest time at which the request can have come for the first time, 0
+// if that is not known: the ledger holds it against what it remembers. The connection's
+// peer is who it has shown to be; nil: nobody was asked.
+func (s *Switch) admit(x *exchange, frame []byte) (since points.Timestamp, reason points.Reason) {
 	if x.acceptor, reason = s.acceptor(x.table, &x.req); reason.Approved() {
+		reason = s.bound(x.session.peer, x.acceptor, &x.req)
+	}
+	if reason.Approved() {
 		reason = s.authentic(x, frame)
 	}
 	if reason.Approved() {
-		reason = s.fresh(&x.req)
+		since, reason = s.fresh(&x.req)
 	}
-	if reason.Approved() {
-		reason = offered(x.req.Function)
-	}
-	return reason
+	return since, reason
 }
 
 // acceptor establishes who speaks. A terminal is found by DE41 and must belong
@@ -39,6 +44,28 @@ func (s *Switch) acceptor(table *router.Table, req *points.Request) (router.Acce
 	return table.Partner(req.Acquirer, req.Merchant, req.Terminal)
 }
 
+// bound holds what a message says of its sender against who the connection has shown
+// to be: an acquirer speaks for itself (DE32) and its own terminals, a terminal for
+// itself (DE41), and neither in the name of another (58).
+func (s *Switch) bound(peer *certs.Identity, acceptor router.Acceptor, req *points.Request) points.Reason {
+	if peer == nil {
+		return points.Approved
+	}
+	switch {
+	case peer.Role != certs.RoleAcquirer && peer.Role != certs.RoleTerminal,
+		acceptor.Acquirer == nil || acceptor.Acquirer.ID != peer.Acquirer,
+		req.Has(32) && req.Acquirer != peer.Acquirer:
+		s.metrics.foreignAcquirer.Inc()
+		return points.ForeignIdentity
+	case peer.Role == certs.RoleAcquirer:
+		return points.Approved
+	case req.Terminal == peer.Terminal, req.Class == points.ClassNetwork && !req.Has(41):
+		return points.Approved
+	}
+	s.metrics.foreignTerminal.Inc()
+	return points.ForeignIdentity
+}
+
 // fresh checks the transmission time, where there is one (DE7, UTC, without a
 // year: the year that brings it nearest to now is taken). Together with the
 // ledger's memory of keys, which reaches further back, it keeps out replays.
@@ -47,9 +74,9 @@ func (s *Switch) acceptor(table *router.Table, req *points.Request) (router.Acce
 // it is answered, however long the line was down, and sent twice it does nothing.
 // So does who tells what has happened (0220), for as long as the ledger is certain to
 // know it again.
-func (s *Switch) fresh(req *points.Request) points.Reason {
+func (s *Switch) fresh(req *points.Request) (since points.Timestamp, reason points.Reason) {
 	if !req.Has(7) || req.Function == points.Reversal {
-		return points.Approved
+		return 0, points.Approved
 	}
 	now := req.At.Time()
 	sent, ok := transmitted(req.Transmission, now)
@@ -58,9 +85,20 @@ func (s *Switch) fresh(req *points.Request) points.Reason {
 		behind = max(behind, toldBehind)
 	}
 	if !ok || sent.Sub(now) > s.opts.FreshnessAhead || now.Sub(sent) > behind {
-		return points.NotFresh
+		return 0, points.NotFresh
 	}
-	return points.Approved
+	return points.Timestamp(sent.Add(-MostAhead).UnixMicro()), points.Approved
+}
+
+// MostAhead is the most that [Options.FreshnessAhead] may be. A request came at most so
+// much earlier than its transmission time says, whatever the option was then.
+const MostAhead = time.Hour
+
+// Remembers is for how long a cut-over has to keep keys ([book.Command.TraceTime]) where
+// transmission times may lie behind by so much: then nobody who is fresh is refused
+// because keys of that time are forgotten, even where a clock is set back by an hour.
+func Remembers(behind time.Duration) time.Duration {
+	return max(behind, toldBehind) + 2*MostAhead
 }
 
 // toldBehind is how old a message may be that tells what has happened: the ledger
@@ -68,7 +106,14 @@ func (s *Switch) fresh(req *points.Request) points.Reason {
 const toldBehind = 24 * time.Hour
 
 // remembered reports whether the ledger keeps the answers to requests for f.
-func remembered(f points.Function) bool { return f != points.SignOn && kindOf(f) != 0 }
+func remembered(f points.Function) bool {
+	switch f {
+	case points.BatchClose, points.BatchUpload, points.BatchUploadEnd:
+		return true
+	default:
+		return f != points.SignOn && kindOf(f) != 0
+	}
+}
 
 // transmitted reads MMDDhhmmss as the instant of that name nearest to now.
 func transmitted(mmddhhmmss uint64, now time.Time) (time.Time, bool) {

@@ -18,6 +18,7 @@ func (s *Switch) command(x *exchange, acceptor router.Acceptor) points.Reason {
 	cmd.Amount = req.Amount
 	cmd.Program = program(x.table, req, acceptor)
 	cmd.Chosen = req.Program == 0
+	cmd.EntryMode, cmd.PIN = req.EntryMode, req.PINLen > 0
 	cmd.PartialOK = req.PartialOK && req.Function == points.Redeem
 	s.opts.CardKey.Token(&cmd.Card, req.PAN)
 	s.opts.CardKey.Token(&cmd.ToCard, req.TargetPAN)
@@ -29,7 +30,10 @@ func (s *Switch) command(x *exchange, acceptor router.Acceptor) points.Reason {
 	case points.CompletionVoid:
 		cmd.Final = true // It opens the hold again.
 		s.original(x, acceptor)
-	case points.Void, points.Refund, points.PreAuthVoid:
+	case points.Refund:
+		cmd.Final = true // It can be reversed, also where several programmes had paid.
+		s.original(x, acceptor)
+	case points.Void, points.PreAuthVoid:
 		s.original(x, acceptor)
 	case points.Reversal:
 		s.reverse(x, acceptor)

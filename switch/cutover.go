@@ -1,8 +1,10 @@
 package pointswitch
 
 import (
+	"cmp"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -144,6 +146,7 @@ const (
 type partners struct {
 	mu     sync.Mutex
 	stan   points.STAN
+	seen   points.Timestamp // the clock, when advance looked last
 	signed map[*link.Conn]*partner
 }
 
@@ -188,8 +191,12 @@ func (p *partners) advance(now points.Timestamp, log *slog.Logger) points.Timest
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	next := now.Add(time.Minute)
-	for c, partner := range p.signed {
+	back := min(0, now.Sub(p.seen)) // The clock was set back: what is planned goes with it.
+	p.seen = now
+	for _, c := range p.connected() {
+		partner := p.signed[c]
 		n := &partner.notice
+		n.due = n.due.Add(back)
 		switch {
 		case n.state == noticeSent && now >= n.due: // No answer in time.
 			n.state, n.due = noticeDue, now.Add(partnerPause)
@@ -212,6 +219,11 @@ func (p *partners) advance(now points.Timestamp, log *slog.Logger) points.Timest
 		}
 	}
 	return next
+}
+
+// connected are the connections in the order of connecting. mu is held.
+func (p *partners) connected() []*link.Conn {
+	return slices.SortedFunc(maps.Keys(p.signed), func(a, b *link.Conn) int { return cmp.Compare(a.ID(), b.ID()) })
 }
 
 // answered takes an answer that came in on a partner's connection. It reports false when
@@ -242,13 +254,8 @@ func (p *partners) answered(c *link.Conn, frame []byte) bool {
 func (p *partners) states() []LinkState {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	conns := make([]*link.Conn, 0, len(p.signed))
-	for c := range p.signed {
-		conns = append(conns, c)
-	}
-	slices.SortFunc(conns, func(a, b *link.Conn) int { return int(a.ID()) - int(b.ID()) }) //nolint:gosec // counts of connections.
 	var states []LinkState
-	for _, c := range conns {
+	for _, c := range p.connected() {
 		partner := p.signed[c]
 		states = append(states, LinkState{
 			Link: fmt.Sprintf("partner %d", partner.acquirer), Path: partner.listener, Peer: c.RemoteAddr().String(),

@@ -1,6 +1,8 @@
 package pointswitch
 
 import (
+	"cmp"
+
 	"github.com/lianfen/lianfen/ledger"
 	"github.com/lianfen/lianfen/ledger/book"
 	"github.com/lianfen/lianfen/points"
@@ -27,6 +29,9 @@ type exchange struct {
 	pin      [16]byte // of a request that its issuer decides, under the key with it
 	pinLen   uint8
 	keys     *workingKeys // that the request was authenticated with; nil: it was not
+	shed     bool         // it is answered only if it was before
+	first    bool         // it goes first; see goesFirst
+	turned   bool         // it is turned away for the load that there is
 
 	// Bound once, when the exchange is made, so that no request makes closures.
 	settled func(*book.Outcome)
@@ -52,7 +57,7 @@ func (s *Switch) newRequest(session *session, c *link.Conn) *exchange {
 
 // release gives the exchange back to the pool; x must not be used afterwards.
 func (x *exchange) release() {
-	x.session, x.conn, x.table, x.fault, x.replayed = nil, nil, nil, nil, false
+	x.session, x.conn, x.table, x.fault, x.replayed, x.shed, x.first, x.turned = nil, nil, nil, nil, false, false, false, false
 	x.keys, x.pin, x.pinLen = nil, [16]byte{}, 0
 	x.req, x.resp, x.cmd, x.acceptor = points.Request{}, points.Response{}, book.Command{}, router.Acceptor{}
 	clear(x.frame) // It held card numbers.
@@ -63,7 +68,7 @@ func (x *exchange) release() {
 // submit sees to it that the ledger gets the command, together with those of the
 // other frames of the same read.
 func (x *exchange) submit() {
-	x.session.asks = append(x.session.asks, ledger.Ask{Command: &x.cmd, Done: x.settled})
+	x.session.asks = append(x.session.asks, ledger.Ask{Command: &x.cmd, Done: x.settled, First: x.first})
 }
 
 // answer finishes the request with reason, and the exchange with it.
@@ -94,6 +99,17 @@ func (x *exchange) drop(reason points.Reason) {
 	x.release()
 }
 
+// turnAway finishes a request over its sender's rate: it is told to try again, unless
+// malformed says that it cannot even be read.
+func (x *exchange) turnAway(malformed error) {
+	x.turned = true
+	if malformed != nil {
+		x.drop(points.Overloaded)
+		return
+	}
+	x.answer(points.Overloaded)
+}
+
 func (x *exchange) appendResponse(dst []byte) []byte {
 	d := x.session.listener.dialect
 	start := len(dst)
@@ -111,6 +127,11 @@ func (x *exchange) appendResponse(dst []byte) []byte {
 // settle is called by the ledger when the outcome is durable. What its issuer has to
 // decide is answered when that has come back; of a reversal, the issuer hears afterwards.
 func (x *exchange) settle(out *book.Outcome) {
+	if out.Reason == points.Overloaded || out.Reason == points.Draining {
+		x.s.pressure.refused()
+	} else {
+		x.s.pressure.answered(x.req.At)
+	}
 	if out.Forwarded {
 		if x.s.opts.Issuers == nil { // It stays open; a start with links owes the issuer its reversal.
 			x.answer(points.LineDown)
@@ -124,7 +145,7 @@ func (x *exchange) settle(out *book.Outcome) {
 		case x.cmd.Kind == book.KindRefund:
 			leg.notice(out.Position)
 		default:
-			leg.notice(out.Original)
+			leg.notice(cmp.Or(out.About, out.Original))
 		}
 	}
 	x.fill(out)
@@ -134,6 +155,10 @@ func (x *exchange) settle(out *book.Outcome) {
 	}
 	reason := out.Reason
 	switch {
+	case x.shed && reason == points.NotFresh:
+		x.s.metrics.shed.Inc()
+		x.turned = true
+		reason = points.Overloaded
 	case !reason.Approved():
 	case x.cmd.Kind == book.KindCloseBatch:
 		reason = x.closed(out)

@@ -15,11 +15,13 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/text/encoding/simplifiedchinese"
 
+	"github.com/lianfen/lianfen/certs"
 	"github.com/lianfen/lianfen/ledger/book"
 	"github.com/lianfen/lianfen/points"
 	"github.com/lianfen/lianfen/router"
 	pointswitch "github.com/lianfen/lianfen/switch"
 	"github.com/lianfen/lianfen/switch/dialect"
+	"github.com/lianfen/lianfen/switch/link"
 )
 
 // Stories of terminals and partners, from bytes on a socket to bytes on a socket.
@@ -143,7 +145,11 @@ func (s *story) act(td *datadriven.TestData) string {
 	case "cutover":
 		date, err := points.ParseBusinessDate(td.CmdArgs[0].Key)
 		require.NoError(s.t, err)
-		s.h.do(book.Command{Kind: book.KindCutOver, Date: date})
+		cut := book.Command{Kind: book.KindCutOver, Date: date}
+		if td.HasArg("keep") { // What the door's freshness asks for.
+			cut.TraceTime = uint32(pointswitch.Remembers(freshBehind) / time.Second)
+		}
+		s.h.do(cut)
 		return ""
 	case "restart":
 		s.restart()
@@ -523,20 +529,38 @@ func (s *story) carry(td *datadriven.TestData, x *sent) []byte {
 	if td.MaybeScanArgs(s.t, "conn", &number); number != 0 {
 		name = fmt.Sprint(name, number)
 	}
-	p := s.peers[name]
+	var shown string
+	td.MaybeScanArgs(s.t, "shown", &shown)
+	p := s.peers[name+shown]
 	if p == nil {
 		server := s.h.pos
 		if x.dialect == s.host {
 			server = s.h.host
 		}
+		if shown != "" {
+			server = s.door(x.dialect, shown)
+		}
 		p = s.h.dial(server)
-		s.peers[name] = p
+		s.peers[name+shown] = p
 	}
 	p.t = s.t
 	p.send(x.frame)
 	answer := p.receive()
 	require.NotNil(s.t, answer, "%s: no answer", td.Pos)
 	return answer
+}
+
+// door is a listener whose connections are all of one identity.
+func (s *story) door(d *dialect.Dialect, identity string) *link.Server {
+	who, err := certs.ParseIdentity(identity)
+	require.NoError(s.t, err)
+	door := points.DoorTerminal
+	if d == s.host {
+		door = points.DoorHost
+	}
+	server := s.h.listenAs(s.h.sw.Listener("known", d, door, pointswitch.Rate{}), certs.PlainPeer(who))
+	s.h.doors = append(s.h.doors, server)
+	return server
 }
 
 // requireEcho holds an answer to what the sender matches on.

@@ -33,6 +33,9 @@ import (
 // patience is how long a test waits for what must come.
 const patience = 10 * time.Second
 
+// freshBehind is how old a request may be in the house.
+const freshBehind = 5 * time.Minute
+
 // Institutions of the house under test.
 const (
 	bank    points.IssuerID   = 20000001
@@ -64,6 +67,7 @@ type house struct {
 	sw       *pointswitch.Switch
 	pos      *link.Server
 	host     *link.Server
+	doors    []*link.Server // of the listeners that know who is there
 	serving  sync.WaitGroup
 	peers    []*peer
 	open     bool
@@ -117,7 +121,7 @@ func (h *house) start() {
 	h.refresh()
 	opts := pointswitch.Options{
 		Ledger: h.ledger, Router: h.router, CardKey: h.cardKey, Clock: h.clock, Location: time.FixedZone("CST", 8*3600),
-		FreshnessAhead: time.Minute, FreshnessBehind: 5 * time.Minute, BadFrames: 3, LogEvery: 1,
+		FreshnessAhead: time.Minute, FreshnessBehind: freshBehind, BadFrames: 3, LogEvery: 1,
 		Log: slog.New(slog.NewJSONHandler(h.log, nil)), Registerer: h.registry,
 	}
 	if h.links != nil {
@@ -131,8 +135,8 @@ func (h *house) start() {
 	require.NoError(h.t, err)
 	h.sw = sw
 	require.NoError(h.t, sw.Restore(h.t.Context()))
-	h.pos = h.listen(sw.Listener("counter", dialect.Pos(), points.DoorTerminal))
-	h.host = h.listen(sw.Listener("partners", dialect.Host(), points.DoorHost))
+	h.pos = h.listen(sw.Listener("counter", dialect.Pos(), points.DoorTerminal, pointswitch.Rate{}))
+	h.host = h.listen(sw.Listener("partners", dialect.Host(), points.DoorHost, pointswitch.Rate{}))
 	h.open = true
 }
 
@@ -163,7 +167,12 @@ func (h *house) crash() {
 }
 
 func (h *house) listen(handler link.Handler) *link.Server {
-	server, err := link.Listen(h.t.Context(), "127.0.0.1:0", link.Options{}, handler)
+	return h.listenAs(handler, nil)
+}
+
+// listenAs takes everybody on the listener to be peer; nil: nobody is asked.
+func (h *house) listenAs(handler link.Handler, peer any) *link.Server {
+	server, err := link.Listen(h.t.Context(), "127.0.0.1:0", link.Options{Peer: peer}, handler)
 	require.NoError(h.t, err)
 	h.serving.Go(func() {
 		if err := server.Serve(context.Background()); err != nil {
@@ -185,6 +194,10 @@ func (h *house) stop() {
 	defer cancel()
 	require.NoError(h.t, h.pos.Shutdown(ctx))
 	require.NoError(h.t, h.host.Shutdown(ctx))
+	for _, door := range h.doors {
+		require.NoError(h.t, door.Shutdown(ctx))
+	}
+	h.doors = nil
 	h.serving.Wait()
 	require.NoError(h.t, h.ledger.Close(ctx))
 }

@@ -11,7 +11,7 @@ import (
 const (
 	strayMalformed = "malformed" // it cannot be read
 	strayUnknown   = "unknown"   // it answers nothing that was sent, or for the second time
-	strayDiffers   = "differs"   // its amount is not that of the request
+	strayDiffers   = "differs"   // its amount, or its issuer, is not that of the request
 )
 
 // Kinds of what is owed.
@@ -33,6 +33,7 @@ type issuerMetrics struct {
 	oldest      *prometheus.GaugeVec
 	resent      *prometheus.CounterVec
 	givenUp     *prometheus.CounterVec
+	foreign     *prometheus.CounterVec
 }
 
 func newIssuerMetrics(registerer prometheus.Registerer) (*issuerMetrics, error) {
@@ -56,11 +57,12 @@ func newIssuerMetrics(registerer prometheus.Registerer) (*issuerMetrics, error) 
 		oldest:   gauge("owed_oldest_seconds", "How long the oldest of them has been owed."),
 		resent:   counter("owed_sent_total", "Reversals and advices sent, repeats included.", "kind"),
 		givenUp:  counter("owed_given_up_total", "Reversals and advices left to the operators."),
+		foreign:  counter("foreign_identities_total", "Connections closed because their host is nobody who is on the link."),
 	}
 	if registerer == nil {
 		return m, nil
 	}
-	for _, c := range []prometheus.Collector{m.connections, m.answered, m.unsent, m.timeouts, m.late, m.strays, m.backlog, m.oldest, m.resent, m.givenUp} {
+	for _, c := range []prometheus.Collector{m.connections, m.answered, m.unsent, m.timeouts, m.late, m.strays, m.backlog, m.oldest, m.resent, m.givenUp, m.foreign} {
 		if err := registerer.Register(c); err != nil {
 			return nil, fmt.Errorf("switch: register metrics of issuers: %w", err)
 		}

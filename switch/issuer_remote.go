@@ -37,18 +37,19 @@ type leg struct {
 
 	*room
 
-	profile *LinkProfile
-	paths   []*path
-	turn    uint64                         // messages that have chosen a path
-	shared  uint64                         // messages that have chosen a link of their route
-	stan    points.STAN                    // of network messages
-	flights map[points.Position]*flight    // forwarded, and the acquirer is not answered
-	pending *link.Matcher[replyKey, await] // sent on its connections, and the host has not answered
-	start   []*flight                      // waits for refresh to read what it is about
-	again   []func()                       // what the ledger had no room for
-	againAt points.Timestamp
-	planned points.Timestamp // when Run looks again at the latest
-	seen    points.Timestamp // the clock, when Run looked last
+	unread, ended seldom // warnings of answers that cannot be read, of connections that ended
+	profile       *LinkProfile
+	paths         []*path
+	turn          uint64                         // messages that have chosen a path
+	shared        uint64                         // messages that have chosen a link of their route
+	stan          points.STAN                    // of network messages
+	flights       map[points.Position]*flight    // forwarded, and the acquirer is not answered
+	pending       *link.Matcher[replyKey, await] // sent on its connections, and the host has not answered
+	start         []*flight                      // waits for refresh to read what it is about
+	again         []func()                       // what the ledger had no room for
+	againAt       points.Timestamp
+	planned       points.Timestamp // when Run looks again at the latest
+	seen          points.Timestamp // the clock, when Run looked last
 
 	notice201 notice // of the last cut-over; see cutover.go
 
@@ -76,6 +77,18 @@ func newRoom() *room { return &room{legs: make(map[string]*leg), late: make(map[
 type lateness struct {
 	leg      *leg
 	position points.Position
+	card     points.CardToken
+	program  points.ProgramID
+}
+
+// carried reports whether an answer that comes over the link of l can be about it: the
+// link is its issuer's, or one that the card's route lists. Another issuer has no say.
+func (about *lateness) carried(l *leg) bool {
+	if l == about.leg {
+		return true
+	}
+	pan, _ := l.of.opts.CardKey.PAN(about.card) // Of no card there is no route.
+	return slices.ContainsFunc(l.of.opts.Router.Table().Links(pan, about.program), func(r book.RouteLink) bool { return r.Link == l.name })
 }
 
 // await is what an answer is awaited for; one of the three is set.
@@ -330,7 +343,7 @@ func (l *leg) unsent(f *flight, refusal points.Reason) {
 // link's profile allows it, the request is approved in the issuer's place and an advice
 // follows the reversal. mu is held.
 func (l *leg) doubt(f *flight) {
-	l.late[f.key] = lateness{l, f.view.Position}
+	l.late[f.key] = lateness{l, f.view.Position, f.view.Card, f.view.Program}
 	stand := &l.profile.StandIn
 	if stand.AfterTimeout && stand.allows(&f.view) {
 		l.submit(f, book.Command{Kind: book.KindStandIn, Amount: stand.MaxDay, Limit: stand.MaxCount, Answer: points.NoAnswer})
@@ -437,7 +450,9 @@ func (l *leg) answered(frame []byte, now points.Timestamp) {
 	var resp points.Response
 	if err := l.of.opts.Dialect.DecodeResponse(frame, &echo, &resp); err != nil {
 		l.of.metrics.strays.WithLabelValues(l.name, strayMalformed).Inc()
-		l.of.opts.Log.Warn("answer of an issuer cannot be read", slog.String("link", l.name), slog.String("error", err.Error()))
+		if leftOut, may := l.unread.may(now); may {
+			l.of.opts.Log.Warn("answer of an issuer cannot be read", slog.String("link", l.name), slog.String("error", err.Error()), leftOut)
+		}
 		return
 	}
 	key := keyOf(&echo, echo.Envelope.MTI)
@@ -473,10 +488,12 @@ func (l *leg) answered(frame []byte, now points.Timestamp) {
 	})
 }
 
-// agrees checks what an answer echoes of the amount: DE4 comes back as it went, or
-// smaller where part was approved.
+// agrees checks what an answer echoes: DE100 is the issuer that was asked, and DE4
+// comes back as it went, or smaller where part was approved.
 func (f *flight) agrees(echo *points.Request, resp *points.Response) bool {
 	switch {
+	case echo.Has(100) && resp.Issuer != f.view.Issuer:
+		return false
 	case !echo.Has(4):
 		return f.view.Asked == 0 || !resp.Reason.Approved()
 	case resp.Reason == points.ApprovedPartly:
@@ -515,7 +532,7 @@ func verdict(resp *points.Response, asked points.Amount) book.Command {
 // unexpected takes an answer that nobody waits for: a late one, or a stray. mu is held.
 func (l *leg) unexpected(key replyKey, resp *points.Response) {
 	about, ok := l.late[key]
-	if !ok {
+	if !ok || !about.carried(l) {
 		l.of.metrics.strays.WithLabelValues(l.name, strayUnknown).Inc()
 		return
 	}
@@ -682,7 +699,7 @@ func (l *leg) advance(now points.Timestamp) (wait time.Duration, dials []*outlet
 // is held.
 func (l *leg) setBack(d time.Duration) {
 	l.of.opts.Log.Warn("the clock was set back", slog.String("link", l.name), slog.Duration("by", -d))
-	l.againAt = l.againAt.Add(d)
+	l.againAt, l.notice201.due = l.againAt.Add(d), l.notice201.due.Add(d)
 	l.pending.Adjust(d)
 	for _, it := range l.order {
 		it.due = it.due.Add(d)

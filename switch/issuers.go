@@ -44,6 +44,10 @@ type LinkProfile struct {
 
 	StandIn StandIn
 	Paths   []PathProfile
+
+	// Peers are the issuers one of whom the host has to show to be; nil: one that the
+	// directory has on this link. Where no connection shows an identity nobody is asked.
+	Peers []points.IssuerID
 }
 
 // PathProfile is one way to the host. Of the paths that are up, those of the lowest

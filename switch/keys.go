@@ -350,7 +350,7 @@ func (s *Switch) pin(x *exchange) points.Reason {
 	if req.PINLen == 0 {
 		return points.Approved
 	}
-	cmd.PIN = book.PINUnreadable
+	cmd.PINResult = book.PINUnreadable
 	if keys == nil || s.keys.verifier == nil {
 		return points.Approved
 	}
@@ -358,7 +358,7 @@ func (s *Switch) pin(x *exchange) points.Reason {
 	if err != nil {
 		return points.Approved // Its words say no more than the answer does.
 	}
-	cmd.PIN, cmd.PINValue = 0, book.PINValue(value)
+	cmd.PINResult, cmd.PINValue = 0, book.PINValue(value)
 	return points.Approved
 }
 

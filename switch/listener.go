@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/lianfen/lianfen/certs"
 	"github.com/lianfen/lianfen/ledger"
 	"github.com/lianfen/lianfen/points"
 	"github.com/lianfen/lianfen/switch/dialect"
@@ -28,27 +29,48 @@ type Listener struct {
 	name    string
 	dialect *dialect.Dialect
 	door    points.Door
+	closed  seldom // warnings of connections that ended
+	rate    Rate
+	known   *buckets[string] // of identities
 }
 
 var _ link.Handler = (*Listener)(nil)
 
-// Listener returns a handler for connections that speak d. name is for logs.
-func (s *Switch) Listener(name string, d *dialect.Dialect, door points.Door) *Listener {
-	return &Listener{s: s, name: name, dialect: d, door: door}
+// Listener returns a handler for connections that speak d. name is for logs; rate is that
+// of each identity ([link.Conn.Identity]), or of each connection that has none.
+func (s *Switch) Listener(name string, d *dialect.Dialect, door points.Door, rate Rate) *Listener {
+	return &Listener{s: s, name: name, dialect: d, door: door, rate: rate, known: newBuckets[string](rate, nil)}
 }
 
 // session is what the switch remembers of a connection. Only the connection's
 // reading goroutine touches it.
 type session struct {
 	listener *Listener
+	peer     *certs.Identity    // who the connection has shown to be; nil: nobody was asked
 	bad      []points.Timestamp // when the last Options.BadFrames malformed frames came, as a ring
 	badCount int                // malformed frames so far
 	ended    bool               // the connection is being closed: nothing more is carried out
 	asks     []ledger.Ask       // of the frames of one read, for the ledger
+	now      points.Timestamp   // when that was
+	sheds    bool               // new requests of it are turned away
+	bucket   *bucket            // of the connection's identity, or its own
+	own      bucket
 }
 
-// Open gives the connection its session.
-func (l *Listener) Open(c *link.Conn) { c.Session = &session{listener: l} }
+// Open gives the connection its session, with the identity of a [certs.Peer].
+func (l *Listener) Open(c *link.Conn) {
+	s := &session{listener: l}
+	if who := c.Identity(); who != "" {
+		s.bucket = l.known.bucket(who)
+	} else {
+		s.own.limit(l.rate)
+		s.bucket = &s.own
+	}
+	if peer, ok := c.Peer().(*certs.Peer); ok {
+		s.peer = &peer.Identity
+	}
+	c.Session = s
+}
 
 // Frames answers the frames of one read. The clock is read once for all of them.
 // Frames behind one that ends the connection are dropped without effect.
@@ -58,6 +80,7 @@ func (l *Listener) Frames(c *link.Conn, frames [][]byte) {
 		panic("switch: a connection without a session") //nolint:forbidigo // Open sets it before any frame.
 	}
 	now := l.s.opts.Clock()
+	session.now, session.sheds = now, l.s.pressure.sheds(now)
 	for _, frame := range frames {
 		if session.ended {
 			l.s.metrics.unanswered.Inc()
@@ -78,6 +101,7 @@ func (s *session) handOn() {
 	if len(s.asks) == 0 {
 		return
 	}
+	s.listener.s.pressure.handOver(len(s.asks), s.now)
 	s.listener.s.opts.Ledger.SubmitAll(s.asks)
 	clear(s.asks)
 	s.asks = s.asks[:0]
@@ -102,8 +126,15 @@ func (l *Listener) Closed(c *link.Conn, reason error) {
 	if errors.Is(reason, link.ErrPeerClosed) || errors.Is(reason, link.ErrIdle) || errors.Is(reason, link.ErrShutdown) {
 		level = slog.LevelDebug
 	}
+	var leftOut slog.Attr // Nothing: slog leaves an empty one out.
+	if level == slog.LevelWarn {
+		var may bool
+		if leftOut, may = l.closed.may(l.s.opts.Clock()); !may {
+			level = slog.LevelDebug
+		}
+	}
 	l.s.opts.Log.LogAttrs(context.Background(), level, "connection closed", slog.String("listener", l.name), slog.Uint64("conn", c.ID()),
-		slog.String("peer", c.RemoteAddr().String()), slog.String("cause", reason.Error()))
+		slog.String("peer", c.RemoteAddr().String()), slog.String("cause", reason.Error()), leftOut)
 }
 
 // handle takes one frame from bytes to the ledger, or straight to its answer.
@@ -111,13 +142,20 @@ func (s *Switch) handle(session *session, c *link.Conn, frame []byte, now points
 	x := s.newRequest(session, c)
 	err := session.listener.dialect.Decode(frame, &x.req)
 	x.req.At, x.req.Door = now, session.listener.door
+	x.first = err == nil && goesFirst(&x.req)
+	if !session.bucket.take(now, x.first) {
+		s.metrics.overConnection.Inc()
+		x.turnAway(err)
+		return
+	}
 	if err != nil {
 		s.malformed(x, err)
 		return
 	}
 	x.table = s.opts.Router.Table()
-	reason := s.admit(x, frame)
+	since, reason := s.admit(x, frame)
 	acceptor := x.acceptor
+	x.cmd.Since = since
 	if acceptor.Acquirer != nil {
 		x.resp.Acquirer = acceptor.Acquirer.ID
 	}
@@ -127,6 +165,11 @@ func (s *Switch) handle(session *session, c *link.Conn, frame []byte, now points
 	}
 	if !reason.Approved() {
 		x.answer(reason)
+		return
+	}
+	if acceptor.Acquirer != nil && !s.shares.bucket(acceptor.Acquirer.ID).take(now, x.first) {
+		s.metrics.overParticipant.Inc()
+		x.turnAway(nil)
 		return
 	}
 	if s.network(x, acceptor) {
@@ -142,6 +185,10 @@ func (s *Switch) handle(session *session, c *link.Conn, frame []byte, now points
 		}
 		x.answer(reason)
 		return
+	}
+	if session.sheds && !x.first && !about && !x.cmd.RepeatOnly {
+		// What was answered before gets that answer; nothing new is begun.
+		x.cmd.RepeatOnly, x.shed = true, true
 	}
 	x.submit()
 }

@@ -21,6 +21,12 @@ type metrics struct {
 	uploaded   prometheus.Counter
 	// Messages whose MAC was not right, by cause.
 	unauthentic *prometheus.CounterVec
+	foreign     *prometheus.CounterVec
+	// Its two series.
+	foreignAcquirer, foreignTerminal prometheus.Counter
+	shed                             prometheus.Counter
+	// Requests over a rate, by whose.
+	overConnection, overParticipant prometheus.Counter
 
 	// Counters that were used before, by function and reason, so that the path
 	// of an authorisation looks up no label.
@@ -33,7 +39,7 @@ const (
 	closeUnequal = "unequal"
 )
 
-func newMetrics(registerer prometheus.Registerer) (*metrics, error) {
+func newMetrics(registerer prometheus.Registerer, s *Switch) (*metrics, error) {
 	m := &metrics{
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "lianfen_requests_total", Help: "Requests answered, by function and reason.",
@@ -67,10 +73,32 @@ func newMetrics(registerer prometheus.Registerer) (*metrics, error) {
 	for _, result := range []string{closeEqual, closeUnequal} {
 		m.closes.WithLabelValues(result) // So that an alert sees the first one.
 	}
+	m.foreign = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "lianfen_foreign_identities_total", Help: "Requests refused (58) because the connection may not speak for that acquirer or terminal.",
+	}, []string{"of"})
+	m.foreignAcquirer, m.foreignTerminal = m.foreign.WithLabelValues("acquirer"), m.foreign.WithLabelValues("terminal")
+	m.shed = prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "lianfen_requests_shed_total", Help: "New requests that were turned away because those before them waited too long.",
+	})
+	over := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "lianfen_requests_over_rate_total", Help: "Requests refused because their sender sends too many, by whose rate it was: the connection's or its identity's, or the participant's.",
+	}, []string{"rate"})
+	m.overConnection, m.overParticipant = over.WithLabelValues("connection"), over.WithLabelValues("participant")
 	if registerer == nil {
 		return m, nil
 	}
-	for _, c := range []prometheus.Collector{m.requests, m.latency, m.unanswered, m.malformed, m.repeats, m.closes, m.uploaded, m.unauthentic} {
+	shedding := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "lianfen_shedding", Help: "1 while new requests are turned away because of overload.",
+	}, func() float64 {
+		if s.pressure.isShedding() {
+			return 1
+		}
+		return 0
+	})
+	delay := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "lianfen_queue_delay_seconds", Help: "How long the oldest request that the ledger has not answered has waited.",
+	}, func() float64 { return s.pressure.delay(s.opts.Clock()).Seconds() })
+	for _, c := range []prometheus.Collector{m.foreign, m.requests, m.latency, m.unanswered, m.malformed, m.repeats, m.closes, m.uploaded, m.unauthentic, m.shed, over, shedding, delay} {
 		if err := registerer.Register(c); err != nil {
 			return nil, fmt.Errorf("switch: register metrics: %w", err)
 		}

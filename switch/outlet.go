@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/lianfen/lianfen/certs"
 	"github.com/lianfen/lianfen/points"
 	"github.com/lianfen/lianfen/router"
 	"github.com/lianfen/lianfen/switch/dialect"
@@ -20,6 +21,7 @@ var (
 	errSignOn      = errors.New("switch: the host refuses our sign-on")
 	errSignedOff   = errors.New("switch: signed off")
 	errPathRemoved = errors.New("switch: the configuration no longer has this path")
+	errForeignHost = errors.New("switch: the host has shown to be somebody who is not on this link")
 )
 
 // path is one way to a host; the leg's mu guards it.
@@ -332,11 +334,50 @@ func (e entrance) Open(c *link.Conn) {
 		c.Session = o
 		o.conn, o.heard = c, now
 		o.enter(outletGreeting, now)
+		if peer, ok := c.Peer().(*certs.Peer); ok && (peer.Identity.Role != certs.RoleIssuer || !l.at(peer.Identity.Issuer)) {
+			l.of.metrics.foreign.WithLabelValues(l.name).Inc()
+			c.Close(errForeignHost)
+			return
+		}
 		if o.dials {
 			o.network(points.SignOn, now)
 		}
 		l.of.Wake()
 	})
+}
+
+// speaksFor reports whether the link's host may name an issuer as itself (DE100).
+func (l *leg) speaksFor(issuer points.IssuerID) (may bool) {
+	l.do(func() { may = l.at(issuer) })
+	return may
+}
+
+// at reports whether an issuer may be at the other end of the link. mu is held.
+func (l *leg) at(issuer points.IssuerID) bool {
+	if l.profile.Peers != nil {
+		return slices.Contains(l.profile.Peers, issuer)
+	}
+	return l.of.opts.Router.Table().LinkOf(issuer) == l.name
+}
+
+// Each calls visit for every connection to a host, such as to close those whose peers
+// are no longer wanted.
+func (s *Issuers) Each(visit func(*link.Conn)) {
+	var conns []*link.Conn
+	for _, l := range s.all() {
+		l.do(func() {
+			for _, p := range l.paths {
+				for _, o := range p.outlets {
+					if o.conn != nil {
+						conns = append(conns, o.conn)
+					}
+				}
+			}
+		})
+	}
+	for _, c := range conns {
+		visit(c)
+	}
 }
 
 // Frames takes answers, and answers what a host asks of a link. A frame that cannot be
@@ -377,6 +418,8 @@ func (e entrance) asked(c *link.Conn, o *outlet, frame []byte, now points.Timest
 	}
 	switch {
 	case !resp.Reason.Approved():
+	case c.Peer() != nil && req.Has(100) && !l.speaksFor(req.Issuer):
+		resp.Reason = points.ForeignIdentity
 	case req.Function == points.KeyChange && l.of.opts.KeyChange != nil:
 		resp.Reason = l.of.opts.KeyChange(l.name, &req)
 	case req.Function == points.KeyChange:
@@ -420,8 +463,10 @@ func (e entrance) Closed(c *link.Conn, reason error) {
 		o.path.outlets = slices.DeleteFunc(o.path.outlets, func(other *outlet) bool { return other == o })
 		l.paths = slices.DeleteFunc(l.paths, func(p *path) bool { return p.removed && len(p.outlets) == 0 })
 	})
-	l.of.opts.Log.Warn("connection to an issuer ended", slog.String("link", l.name),
-		slog.String("path", e.path.profile.Name), slog.String("peer", c.RemoteAddr().String()), slog.String("cause", reason.Error()))
+	if leftOut, may := l.ended.may(now); may {
+		l.of.opts.Log.Warn("connection to an issuer ended", slog.String("link", l.name),
+			slog.String("path", e.path.profile.Name), slog.String("peer", c.RemoteAddr().String()), slog.String("cause", reason.Error()), leftOut)
+	}
 }
 
 // hangUp signs off and closes what we have dialled; the channels close when it is gone.

@@ -22,6 +22,7 @@ const pinBlock = "\x5b\xa6\xcd\x53\x74\xca\x73\x66"
 //	of=NAME        the original: DE37, 38 and 61 of pos, DE90 of host
 //	by38=NAME      host: the original by DE38 and the card alone
 //	by61=NAME      pos: the original by DE61 alone
+//	shown=URI      on a connection that has shown to be this one
 //	sent=DURATION  host: DE7 lies so far from now
 //	debits=A/N     of a close: amount and number; credits, undone_debits, undone_credits too
 //	spoil=(A,B)    the frame has B where it has A last
@@ -66,7 +67,7 @@ func (s *story) argument(req *points.Request, td *datadriven.TestData, key strin
 		value = values[0]
 	}
 	switch key {
-	case "host", "conn", "as", "spoil", "drop", "later":
+	case "host", "conn", "shown", "as", "spoil", "drop", "later":
 	case "terminal":
 		req.Terminal = parseTerminal(s.t, value)
 	case "merchant":

@@ -50,7 +50,7 @@ func (s *Switch) original(x *exchange, acceptor router.Acceptor) {
 func (s *Switch) reverse(x *exchange, acceptor router.Acceptor) {
 	req, cmd := &x.req, &x.cmd
 	cmd.Reverses, cmd.Actual = req.Reversed, req.Actual
-	cmd.Final = req.Actual != 0 // It is of a part, for issuers with a ledger of their own too.
+	cmd.Final = true // Of issuers with a ledger of their own: see its comment.
 	switch {
 	case req.Door == points.DoorTerminal:
 		cmd.OriginalKey = traceKey(req, acceptor, classOf(req.Reversed))

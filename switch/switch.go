@@ -36,11 +36,18 @@ type Options struct {
 	MACErrors int
 
 	// FreshnessAhead and FreshnessBehind bound how far a transmission time (DE7)
-	// may lie from now.
+	// may lie from now; the former at most [MostAhead].
 	FreshnessAhead, FreshnessBehind time.Duration
 	// BadFrames closes a terminal's connection at so many malformed frames
 	// within a minute.
 	BadFrames int
+	// ShedTarget and ShedInterval turn new requests away while the oldest one has waited
+	// longer than the target for an interval on end; a target of 0 never does.
+	ShedTarget, ShedInterval time.Duration
+	// Participants is the rate of each acquirer, by whichever connections its requests
+	// come; Own is that of some of them.
+	Participants Rate
+	Own          map[points.AcquirerID]Rate
 	// LogEvery logs one of so many approvals; refusals are all logged.
 	LogEvery int
 
@@ -55,7 +62,11 @@ type Switch struct {
 	metrics  *metrics
 	requests sync.Pool // of *exchange
 	approved atomic.Uint64
-	outbox   link.Outbox // of the ledger's committing goroutine
+	// turnedAway counts what the load turned away, of which one in so many is logged.
+	turnedAway atomic.Uint64
+	outbox     link.Outbox // of the ledger's committing goroutine
+	pressure   pressure
+	shares     *buckets[points.AcquirerID]
 	// What the terminals have been given; see download.go.
 	terminals attendance
 	keys      *keyring // see keys.go
@@ -70,24 +81,40 @@ func New(opts Options) (*Switch, error) {
 		return nil, fmt.Errorf("switch: freshness %v/%v, bad frames %d and log every %d must be above zero",
 			opts.FreshnessAhead, opts.FreshnessBehind, opts.BadFrames, opts.LogEvery)
 	}
-	m, err := newMetrics(opts.Registerer)
-	if err != nil {
+	if opts.FreshnessAhead > MostAhead {
+		return nil, fmt.Errorf("switch: freshness %v ahead, want at most %v", opts.FreshnessAhead, MostAhead)
+	}
+	if opts.ShedTarget < 0 || opts.ShedTarget > 0 && opts.ShedInterval <= 0 {
+		return nil, fmt.Errorf("switch: shed at %v for %v, want both above zero, or no target", opts.ShedTarget, opts.ShedInterval)
+	}
+	s := &Switch{opts: opts, terminals: attendance{rules: opts.Parameters, has: make(map[points.TerminalID]uint32)}}
+	s.pressure.on = opts.ShedTarget > 0
+	s.pressure.state = overload{target: opts.ShedTarget, interval: opts.ShedInterval}
+	s.shares = newBuckets(opts.Participants, opts.Own)
+	var err error
+	if s.metrics, err = newMetrics(opts.Registerer, s); err != nil {
 		return nil, err
 	}
-	keys, err := newKeyring(opts.Keystore, opts.MACErrors, opts.Clock())
-	if err != nil {
+	if s.keys, err = newKeyring(opts.Keystore, opts.MACErrors, opts.Clock()); err != nil {
 		return nil, err
 	}
-	s := &Switch{opts: opts, metrics: m, keys: keys, terminals: attendance{rules: opts.Parameters, has: make(map[points.TerminalID]uint32)}}
 	s.requests.New = func() any { return s.newExchange() }
 	opts.Ledger.AfterGroup(s.outbox.Flush)
 	return s, nil
 }
 
+// turnedAwayEvery is of how many requests that the load turned away one is logged.
+const turnedAwayEvery = 1000
+
 // logAnswer writes the one line that a request leaves in the log.
 func (s *Switch) logAnswer(x *exchange) {
 	level := slog.LevelInfo
 	switch {
+	case x.turned:
+		// A flood must not become one of the log; the metrics count them all.
+		if s.turnedAway.Add(1)%turnedAwayEvery != 1 {
+			return
+		}
 	case x.resp.Reason == points.InternalError:
 		level = slog.LevelError
 	case x.resp.Reason.Approved():

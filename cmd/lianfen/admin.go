@@ -6,9 +6,11 @@ import (
 	"maps"
 	"os"
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
+	"github.com/lianfen/lianfen/certs"
 	"github.com/lianfen/lianfen/internal/app"
 	"github.com/lianfen/lianfen/internal/config"
 	"github.com/lianfen/lianfen/ledger/book"
@@ -21,7 +23,11 @@ type admin struct {
 	file   string
 	sets   []string
 	socket string
+	url    string // of the operators' door over TLS, instead of a socket
+	known  credentials
 	asJSON bool
+
+	session string // file of the sign-in
 }
 
 func newAdmin() *cobra.Command {
@@ -35,20 +41,50 @@ func newAdmin() *cobra.Command {
 	cmd.PersistentFlags().StringVar(&a.file, "config", config.FileName, "configuration file of the running switch; it names the socket")
 	cmd.PersistentFlags().StringVar(&a.socket, "socket", "", "admin socket, instead of the configuration's")
 	cmd.PersistentFlags().BoolVar(&a.asJSON, "json", false, "print JSON")
+	a.doorFlags(cmd)
+	cmd.AddCommand(a.login(), a.logout(), a.whoami(), a.enrol(), a.operator(), a.policy(), a.pending(), a.approve(), a.reject())
 	cmd.AddCommand(a.status(), a.load(), a.list(), a.issuer(), a.acquirer(), a.program(), a.merchant(), a.terminal(), a.route(), a.member(), a.card(),
 		a.pin(), a.adjust(), a.cutOver(), a.totals(), a.links(), a.owed(), a.batch(), a.reload())
 	return cmd
 }
 
 func (a *admin) client() (*app.Client, error) {
+	if a.url != "" {
+		return a.remote()
+	}
+	socket, err := a.door()
+	if err != nil {
+		return nil, err
+	}
+	token, err := a.token(socket)
+	if err != nil {
+		return nil, err
+	}
+	return app.NewClient(socket).In(token), nil
+}
+
+// door is the path of the admin socket.
+func (a *admin) door() (string, error) {
 	if a.socket != "" {
-		return app.NewClient(a.socket), nil
+		return a.socket, nil
 	}
 	c, err := config.Load(a.file, os.Environ(), a.sets)
 	if err != nil {
-		return nil, usage("%w; name the configuration with --config or the socket with --socket", err)
+		return "", usage("%w; name the configuration with --config or the socket with --socket", err)
 	}
-	return app.NewClient(c.Admin.Socket), nil
+	return c.Admin.Socket, nil
+}
+
+// remote is a client of a switch elsewhere.
+func (a *admin) remote() (*app.Client, error) {
+	if a.known.cert == "" || a.known.ca == "" {
+		return nil, usage("--url needs --tls-cert and --tls-ca")
+	}
+	secure, err := certs.ClientConfig(a.known.ca, a.known.cert, a.known.key, now)
+	if err != nil {
+		return nil, err
+	}
+	return app.NewRemoteClient(a.url, secure), nil
 }
 
 // print shows v as JSON, or as people like it.
@@ -82,6 +118,18 @@ func (a *admin) status() *cobra.Command {
 					t.row("listener "+name, s.Listeners[name])
 				}
 				t.row("metrics and health", s.HTTP)
+				sayOperators(&t, s)
+				if s.Admin != "" {
+					t.row("operators over TLS", s.Admin)
+				}
+				if s.Certificates != nil {
+					for _, e := range s.Certificates.Expiries {
+						t.row("certificate "+e.Certificate, fmt.Sprintf("%.1f days left", e.DaysLeft))
+					}
+				}
+				for _, warning := range s.Warnings {
+					t.row("WARNING", warning)
+				}
 				return t.write(cmd.OutOrStdout())
 			})
 		},
@@ -131,11 +179,23 @@ func (a *admin) put(cmd *cobra.Command, d app.Directory) error {
 	if err != nil {
 		return err
 	}
-	return a.print(cmd, loaded, func() error {
-		if loaded.Entries == 1 {
-			return say(cmd, "1 entry is in the journal.")
+	for _, warning := range loaded.Warnings {
+		if err := sayTo(cmd.ErrOrStderr(), "lianfen: warning: %s", warning); err != nil {
+			return err
 		}
-		return say(cmd, "%d entries are in the journal.", loaded.Entries)
+	}
+	return a.print(cmd, loaded, func() error {
+		if n := len(loaded.Pending); n > 0 {
+			return say(cmd, "%d of %d entries wait for a second person: lianfen admin approve %s", n, loaded.Entries, strings.Join(loaded.Pending, " "))
+		}
+		known := ""
+		if loaded.Known > 0 {
+			known = fmt.Sprintf(" %d more were there already as they are.", loaded.Known)
+		}
+		if loaded.Entries == 1 {
+			return say(cmd, "1 entry is in the journal.%s", known)
+		}
+		return say(cmd, "%d entries are in the journal.%s", loaded.Entries, known)
 	})
 }
 
@@ -223,6 +283,9 @@ func (a *admin) adjust() *cobra.Command {
 				return err
 			}
 			return a.print(cmd, done, func() error {
+				if done.Pending != "" {
+					return sayPending(cmd, done, client)
+				}
 				units, err := scalesOf(cmd, client)
 				if err != nil || done.Free == nil {
 					return err
@@ -234,10 +297,9 @@ func (a *admin) adjust() *cobra.Command {
 	holderFlags(cmd, &adj.Holder)
 	cmd.Flags().Var(decimal(&program, 0), "program", "programme code")
 	cmd.Flags().Var(decimal((*int64)(&adj.Amount), 0), "amount", "points in the smallest unit; below zero takes away")
-	cmd.Flags().StringVar(&adj.Operator, "operator", "", "who asks")
-	cmd.Flags().StringVar(&adj.Second, "second", "", "who approves")
+	twoNames(cmd, &adj.Operator, &adj.Second)
 	cmd.Flags().StringVar(&adj.Note, "note", "", "why")
-	requireFlags(cmd, "program", "amount", "operator", "second", "note")
+	requireFlags(cmd, "program", "amount", "note")
 	return cmd
 }
 
@@ -266,6 +328,9 @@ and points lapse by it.`,
 				return err
 			}
 			return a.print(cmd, done, func() error {
+				if done.Pending != "" {
+					return sayPending(cmd, done, client)
+				}
 				_, err := fmt.Fprintf(cmd.OutOrStdout(), "The business date is %v from RRN %s on.\n", done.Date, done.RRN)
 				return err
 			})
@@ -274,9 +339,7 @@ and points lapse by it.`,
 	cmd.Flags().StringVar(&date, "date", "", "the date that begins; the next day when left out")
 	cmd.Flags().BoolVar(&cut.Force, "force", false, "end a business date that has only just begun")
 	cmd.Flags().BoolVar(&cut.Ahead, "ahead", false, "begin a business date that is far ahead of the calendar")
-	cmd.Flags().StringVar(&cut.Operator, "operator", "", "who asks")
-	cmd.Flags().StringVar(&cut.Second, "second", "", "who approves")
-	requireFlags(cmd, "operator", "second")
+	twoNames(cmd, &cut.Operator, &cut.Second)
 	return cmd
 }
 

@@ -29,8 +29,8 @@ the exit status is 0 only if all pass. docs/performance.md explains the figures.
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(newBenchAuth(), newBenchRemote(), newBenchCodec(), newBenchLedger(), newBenchEcho(),
-		newBenchGenerate(), newBenchReflect(), newBenchApprove(), newBenchForget())
+	cmd.AddCommand(newBenchAuth(), newBenchRemote(), newBenchHostile(), newBenchCodec(), newBenchLedger(), newBenchEcho(),
+		newBenchGenerate(), newBenchAttack(), newBenchReflect(), newBenchApprove(), newBenchForget())
 	return cmd
 }
 
@@ -104,6 +104,7 @@ kill -9. Afterwards every approved answer has to be in the journal exactly once.
 	flags.add(cmd, 10*time.Second)
 	addLoadFlags(cmd, &opts)
 	cmd.Flags().Uint64Var(&opts.Accounts, "accounts", 1_000_000, "members, each with a card and an account")
+	cmd.Flags().BoolVar(&opts.TLS, "tls", false, "speak to the switch over mutual TLS; the echo stays plain")
 	cmd.Flags().BoolVar(&opts.Hot, "hot", true, "measure a single hot account too")
 	cmd.Flags().Uint64Var(&opts.Recovery, "recovery", 10_000_000, "journal records behind the last checkpoint when the switch is killed; 0: no kill")
 	cmd.Flags().StringVar(&opts.Profile, "cpu-profile", "", "write the CPU profile of the durable switch to this file (see make pgo)")
@@ -149,6 +150,50 @@ be in the journal exactly once.`,
 	cmd.Flags().Uint64Var(&opts.Accounts, "accounts", 100_000, "cards")
 	cmd.Flags().IntVar(&opts.Links, "links", 4, "connections between the switch and the issuer")
 	cmd.Flags().Float64Var(&opts.Faulty, "faulty", 5, "percent of the messages that meet each fault of the issuer that misbehaves; 0: leave it out")
+	cmd.Flags().StringVar(&opts.Profile, "cpu-profile", "", "write the CPU profile of the switch to this file")
+	addFolderFlags(cmd, &opts.Dir, &opts.Keep)
+	return cmd
+}
+
+func newBenchHostile() *cobra.Command {
+	var flags benchFlags
+	var opts bench.HostileOptions
+	cmd := &cobra.Command{
+		Use:   "hostile",
+		Short: "Measure legitimate requests while others attack, and more than can be answered",
+		Long: `Start a switch on a new store and measure redemptions at a fixed rate, first alone and
+then while thousands of connections attack: random bytes, half frames, a byte a second,
+silence, resets, malformed frames, requests whose answers nobody reads, and floods of
+valid requests. No legitimate request may be declined. Then ask for one and a half times
+as much as the switch can answer, with and without shedding. Every approved answer has
+to be in the journal exactly once. The attackers use the same machine.`,
+		Example: `  lianfen bench hostile
+  lianfen bench hostile --quick
+  lianfen bench hostile --attackers 5000 --rate 2000 --json`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			quick := map[string]string{"duration": "300ms", "accounts": "1000", "attackers": "300", "floods": "4"}
+			opts.Terminals = 1
+			if err := errors.Join(flags.quicken(cmd, quick), flags.valid(), validLoad(&opts.AuthOptions), validAccounts(opts.Accounts)); err != nil {
+				return err
+			}
+			if opts.Attackers < 1 || opts.Attackers > 50_000 || opts.Floods < 0 || opts.Floods > opts.Attackers {
+				return usage("--attackers is 1 to 50000, --floods 0 to as many")
+			}
+			return measure(cmd, &flags, func(ctx context.Context, progress bench.Progress) (*bench.Report, error) {
+				if err := completeAuth(&opts.AuthOptions, &flags, progress); err != nil {
+					return nil, err
+				}
+				return bench.HostileBench(ctx, opts)
+			})
+		},
+	}
+	flags.add(cmd, 5*time.Second)
+	addClosedLoadFlags(cmd, &opts.AuthOptions)
+	cmd.Flags().Lookup("rate").Usage = "requests a second of the legitimate load; 0: an eighth of what the closed loop reached"
+	cmd.Flags().Uint64Var(&opts.Accounts, "accounts", 20_000, "cards")
+	cmd.Flags().IntVar(&opts.Attackers, "attackers", 10_000, "connections that attack")
+	cmd.Flags().IntVar(&opts.Floods, "floods", 16, "of them, how many send valid requests all the time")
 	cmd.Flags().StringVar(&opts.Profile, "cpu-profile", "", "write the CPU profile of the switch to this file")
 	addFolderFlags(cmd, &opts.Dir, &opts.Keep)
 	return cmd
@@ -280,6 +325,27 @@ func newBenchCodec() *cobra.Command {
 	flags.add(cmd, time.Second)
 	cmd.Flags().StringVar(&spoken, "dialect", "", "pos or host (default: both)")
 	return cmd
+}
+
+// newBenchAttack is the attackers, as a process of their own.
+func newBenchAttack() *cobra.Command {
+	return &cobra.Command{
+		Use: "attack", Short: "Attack as standard input describes", Hidden: true, Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			var attack bench.Attack
+			if err := json.NewDecoder(cmd.InOrStdin()).Decode(&attack); err != nil {
+				return usage("standard input is not the attack that lianfen bench hostile describes: %w", err)
+			}
+			if attack.Conns < 1 || attack.Sources < 1 || attack.Sources > 200 || attack.Duration <= 0 {
+				return usage("an attack of %d connections from %d sources for %v", attack.Conns, attack.Sources, attack.Duration)
+			}
+			seen, err := bench.Hostile(cmd.Context(), attack)
+			if err != nil {
+				return err
+			}
+			return writeJSON(cmd.OutOrStdout(), seen)
+		},
+	}
 }
 
 // newBenchGenerate is the load generator, as a process of its own.

@@ -156,7 +156,7 @@ func TestBenchRefuses(t *testing.T) {
 	for _, args := range []string{
 		"auth --dialect iso", "auth --conns 0", "auth --terminals 5001", "auth --depth 5000", "auth --accounts 0", "auth --duration 1ms",
 		"auth --rounds 0", "auth --rate -1", "codec --dialect iso", "ledger --accounts 100000000", "generate", "reflect",
-		"approve", "remote --links 0", "remote --faulty 15", "remote --depth 0",
+		"approve", "attack", "hostile --attackers 0", "hostile --floods 20000", "remote --links 0", "remote --faulty 15", "remote --depth 0",
 	} {
 		_, stderr, status := lianfen(t, append([]string{"bench"}, strings.Fields(args)...)...)
 		require.Equal(t, exitUsage, status, "%s: %s", args, stderr)
@@ -198,4 +198,29 @@ func childrenIn(t *testing.T, dir string) []string {
 		}
 	}
 	return found
+}
+
+// bench hostile lets every way of attacking meet the switch, and no legitimate request is
+// declined meanwhile.
+func TestBenchHostile(t *testing.T) {
+	stdout, stderr, _ := lianfen(t, "bench", "hostile", "--quick", "--accounts", "300", "--duration", "300ms", "--conns", "3", "--depth", "8",
+		"--attackers", "40", "--floods", "2", "--rate", "200", "--rounds", "1", "--json")
+	var report bench.Report
+	require.NoError(t, json.Unmarshal([]byte(stdout), &report), stderr)
+	var lines []string
+	for _, m := range report.Measurements {
+		lines = append(lines, m.Name)
+	}
+	require.Equal(t, []string{"switch, as much as goes", "legitimate, no attack", "legitimate, attacked",
+		"1.5 times as much, shedding", "1.5 times as much, not shedding"}, lines)
+	for _, c := range report.Checks { // Those that do not depend on the machine.
+		if c.Target == "= 0" {
+			require.True(t, c.Pass, c.Name)
+		}
+	}
+	notes := strings.Join(report.Notes, "\n")
+	for _, way := range []string{"a byte a second", "connect and reset", "flood of valid frames", "half a frame", "malformed frames", "never reads", "nothing at all", "random bytes"} {
+		require.Regexp(t, way+" [1-9]", notes)
+	}
+	require.Regexp(t, "over the rate [1-9]", notes)
 }

@@ -1,16 +1,21 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
+	"net"
 	"os"
 	"path/filepath"
 
 	"github.com/spf13/cobra"
 
+	"github.com/lianfen/lianfen/certs"
+	"github.com/lianfen/lianfen/internal/app"
 	"github.com/lianfen/lianfen/internal/certify"
+	"github.com/lianfen/lianfen/internal/config"
 	"github.com/lianfen/lianfen/points"
 	"github.com/lianfen/lianfen/testdata/certification"
 )
@@ -28,6 +33,7 @@ type certificationKit struct {
 	list    bool
 	asJSON  bool
 	all     bool
+	known   credentials
 }
 
 func newCertify() *cobra.Command {
@@ -64,6 +70,7 @@ or the scripts cannot be understood.`,
 	f.BoolVar(&k.list, "list", false, "list the cases and play none")
 	f.BoolVar(&k.asJSON, "json", false, "print JSON")
 	f.BoolVarP(&k.all, "verbose", "v", false, "show every step, expectation and frame, of what passed too")
+	k.known.add(cmd)
 	requireFlags(cmd, "profile")
 	cmd.MarkFlagsOneRequired("target", "list")
 	cmd.MarkFlagsMutuallyExclusive("target", "list")
@@ -91,13 +98,69 @@ func (k *certificationKit) run(cmd *cobra.Command) error {
 	if k.asJSON {
 		tell = func(*certify.CaseResult) error { return nil }
 	}
+	connect, err := k.connect(cmd, parameters)
+	if err != nil {
+		return err
+	}
 	report, err := certify.Run(cmd.Context(), certify.Options{
-		Target: k.target, Parameters: parameters, Scripts: scripts, Clock: now, FirstSTAN: stan, Only: k.only,
+		Target: k.target, Dial: connect, Parameters: parameters, Scripts: scripts, Clock: now, FirstSTAN: stan, Only: k.only,
 	}, tell)
+	if errors.Is(err, certify.ErrNoCase) {
+		return usage("--only: %w; without --only all are played and named", err)
+	}
 	if err != nil {
 		return err
 	}
 	return k.report(out, report)
+}
+
+// connect is how the target is reached: as the acquirer of the terminals that are played,
+// or as the switch; nil over plain TCP.
+func (k *certificationKit) connect(cmd *cobra.Command, parameters *certify.Parameters) (func(context.Context, string) (net.Conn, error), error) {
+	role := certs.RoleSwitch
+	if parameters.Profile == certify.ProfileIssuer {
+		role = certs.RoleIssuer
+	}
+	explicit, err := k.known.explicit()
+	if err != nil {
+		return nil, err
+	}
+	var gate *certs.Gate
+	if explicit {
+		gate, err = gateOf(k.known.cert, k.known.key, k.known.ca)
+	} else {
+		gate, err = k.lent(cmd, role)
+	}
+	if gate == nil || err != nil {
+		return nil, err
+	}
+	return func(ctx context.Context, address string) (net.Conn, error) {
+		return dialTLS(ctx, address, gate.Client(certs.OfRole(role)))
+	}, nil
+}
+
+// lent is a certificate of the switch's own authority: the switch's for testing an
+// issuer's host, that of the directory's first acquirer for testing the switch.
+func (k *certificationKit) lent(cmd *cobra.Command, target certs.Role) (*certs.Gate, error) {
+	read, err := k.known.configured(cmd)
+	if err != nil || read == nil || read.TLS.Mode == config.TLSOff {
+		return nil, err
+	}
+	lend, err := newLender(read)
+	if err != nil {
+		return nil, err
+	}
+	if target == certs.RoleIssuer {
+		return lend.gate(certs.SwitchIdentity("certify"))
+	}
+	directory, err := app.NewClient(read.Admin.Socket).Directory(cmd.Context())
+	if err != nil {
+		return nil, err
+	}
+	if len(directory.Acquirers) == 0 {
+		return nil, usage("the switch has no acquirers; load a directory, or name a certificate with --tls-cert")
+	}
+	return lend.gate(certs.AcquirerIdentity(directory.Acquirers[0].ID))
 }
 
 // read reads what is to be played and with what.

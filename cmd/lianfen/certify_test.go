@@ -61,8 +61,9 @@ func TestCertifyUsage(t *testing.T) {
 		status int
 		says   string
 	}{
-		{"--target 127.0.0.1:1", exitUsage, `required flag(s) "profile" not set`},
-		{"--profile pos", exitUsage, "at least one of the flags in the group [target list]"},
+		{"--target 127.0.0.1:1", exitUsage, `--profile must be given`},
+		{"--profile pos", exitUsage, "--target or --list must be given"},
+		{"--profile pos --target 127.0.0.1:1 --only foo", exitUsage, `--only: certify: no case is called "foo"`},
 		{"--profile bank --target 127.0.0.1:1", exitUsage, `profile "bank", want pos or issuer`},
 		{"--profile pos --target 127.0.0.1:1 --params " + typo, exitUsage, "typo.yaml: parameters: "},
 		{"--profile pos --target 127.0.0.1:1 --params " + typo, exitUsage, "line 2: field terminal not found"},

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/lianfen/lianfen/internal/sim"
 	"github.com/lianfen/lianfen/points"
@@ -112,3 +113,59 @@ func (n *traceNumber) Set(text string) error {
 
 // Type names the kind of value in the help.
 func (n *traceNumber) Type() string { return "stan" }
+
+// sentence says what is wrong with a command line in our words, where the library says it
+// in those of its source.
+func sentence(err error) error {
+	if bad, ok := errors.AsType[*pflag.InvalidValueError](err); ok {
+		flag := bad.GetFlag()
+		if _, number := errors.AsType[*strconv.NumError](bad); number {
+			return fmt.Errorf("--%s %q: want %s", flag.Name, bad.GetValue(), wanted(flag.Value.Type()))
+		}
+		if cause := bad.Unwrap(); cause != nil && !strings.HasPrefix(cause.Error(), "invalid ") && !strings.HasPrefix(cause.Error(), "time: ") {
+			return fmt.Errorf("--%s: %w", flag.Name, cause)
+		}
+		return fmt.Errorf("--%s %q: want %s", flag.Name, bad.GetValue(), wanted(flag.Value.Type()))
+	}
+	if missing, ok := errors.AsType[*pflag.ValueRequiredError](err); ok {
+		return fmt.Errorf("--%s needs a value: %s", missing.GetFlag().Name, wanted(missing.GetFlag().Value.Type()))
+	}
+	if unknown, ok := errors.AsType[*pflag.NotExistError](err); ok {
+		if unknown.GetSpecifiedShortnames() != "" {
+			return fmt.Errorf("there is no flag -%s", unknown.GetSpecifiedName())
+		}
+		return fmt.Errorf("there is no flag --%s", unknown.GetSpecifiedName())
+	}
+	if names, ok := strings.CutPrefix(err.Error(), "required flag(s) "); ok {
+		names = strings.ReplaceAll(strings.TrimSuffix(names, " not set"), `"`, "")
+		return fmt.Errorf("--%s must be given", strings.ReplaceAll(names, ", ", " and --"))
+	}
+	if rest, ok := strings.CutPrefix(err.Error(), "at least one of the flags in the group ["); ok {
+		names, _, _ := strings.Cut(rest, "]")
+		return fmt.Errorf("--%s must be given", strings.ReplaceAll(names, " ", " or --"))
+	}
+	if rest, ok := strings.CutPrefix(err.Error(), "if any flags in the group ["); ok {
+		_, rest, _ = strings.Cut(rest, "; [")
+		names, _, _ := strings.Cut(rest, "]")
+		return fmt.Errorf("--%s exclude each other: leave one out", strings.ReplaceAll(names, " ", " and --"))
+	}
+	return err
+}
+
+// wanted says what a flag of a type takes.
+func wanted(kind string) string {
+	switch kind {
+	case "duration":
+		return "a time such as 30s, 5m or 2h"
+	case "bool":
+		return "true or false"
+	case "int", "int8", "int16", "int32", "int64", "number", "count":
+		return "a whole number in decimal digits that fits"
+	case "uint", "uint8", "uint16", "uint32", "uint64":
+		return "a whole number in decimal digits, not below zero, that fits"
+	case "float32", "float64":
+		return "a number such as 0.5"
+	default:
+		return "a " + kind
+	}
+}

@@ -82,6 +82,7 @@ type demo struct {
 	out    io.Writer
 	dir    string
 	logs   string
+	config *config.Config
 	report demoReport
 }
 
@@ -99,6 +100,7 @@ func (d *demo) run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	d.config = &c
 	log, err := os.OpenFile(d.logs, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
 	if err != nil {
 		return fmt.Errorf("demo: %w", err)
@@ -153,7 +155,11 @@ func (d *demo) play(ctx context.Context, address string) (err error) {
 	if err := d.title("The day\n\n       TERMINAL  MESSAGE                   CARD                       AMOUNT  STAN    RRN           39  AVAILABLE"); err != nil {
 		return err
 	}
-	player := sim.Player{Address: address, Clock: now}
+	lend, err := newLender(d.config)
+	if err != nil {
+		return err
+	}
+	player := sim.Player{Address: address, Clock: now, Dial: lend.dial}
 	wrong, err := player.Play(ctx, script, func(r sim.Result) error {
 		d.report.Steps = append(d.report.Steps, r)
 		return printResult(d.out, r)

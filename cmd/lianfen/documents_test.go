@@ -1,6 +1,8 @@
 package main
 
 import (
+	"io"
+	"net/http"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -10,6 +12,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/stretchr/testify/require"
+
+	"github.com/lianfen/lianfen/certs"
 )
 
 // The README's own commands do what it says, in its order, as they stand; only the
@@ -30,15 +34,15 @@ func TestReadme(t *testing.T) {
 	for _, words := range commandLines(string(text)) {
 		switch {
 		case words[0] == "curl":
-			body := string(page(t, strings.Replace(words[len(words)-4], "http://127.0.0.1:8580", web, 1)))
+			body := metricsPage(t, strings.Replace(words[len(words)-4], "https://127.0.0.1:8580", web, 1), words[3], words[5])
 			require.Contains(t, body, words[len(words)-1])
 		case words[0] != "bin/lianfen":
 			require.Contains(t, []string{"make"}, words[0], "a command that this test does not know")
 		case words[1] == "serve":
 			require.Equal(t, []string{"bin/lianfen", "serve", "--config", "./my-switch/lianfen.yaml"}, words)
-			d = startDaemon(t, "my-switch")
+			d = startDaemonOver(t, "mutual", "my-switch")
 			s := d.ready(t)
-			pos, web = s.Listeners["pos"], "http://"+s.HTTP
+			pos, web = s.Listeners["pos"], "https://"+s.HTTP
 			ran++
 		default:
 			args := words[1:]
@@ -54,6 +58,25 @@ func TestReadme(t *testing.T) {
 	stdout, _, _ := lianfen(t, "ledger", "balance", "--config", "my-switch/lianfen.yaml", "--member", "1001")
 	require.Regexp(t, `1001 +901 +Harbour Miles +380 +0 +0 +0`, stdout)
 	d.terminate(t)
+}
+
+// metricsPage reads a page as an operator, with the files that curl is given.
+func metricsPage(t *testing.T, url, trust, certificate string) string {
+	t.Helper()
+	files, err := filepath.Glob(certificate)
+	require.NoError(t, err)
+	require.Len(t, files, 1)
+	secure, err := certs.ClientConfig(trust, files[0], "", now)
+	require.NoError(t, err)
+	client := &http.Client{Transport: &http.Transport{TLSClientConfig: secure}}
+	defer client.CloseIdleConnections()
+	response, err := client.Get(url)
+	require.NoError(t, err)
+	defer func() { _ = response.Body.Close() }()
+	body, err := io.ReadAll(response.Body)
+	require.NoError(t, err)
+	require.Equal(t, http.StatusOK, response.StatusCode, "%s", body)
+	return string(body)
 }
 
 // commandLines are the words of each line in the sh blocks of a document, without

@@ -25,7 +25,14 @@ func (a *admin) issuer() *cobra.Command {
 	statusFlag(cmd, &e.Status)
 	cmd.Flags().StringVar(&e.Link, "link", "", "name of the link to its own host; empty: its ledger is hosted here")
 	requireFlags(cmd, "id", "name")
-	return cmd
+	return a.keeping(cmd, func(d *app.Directory, left func(string) bool) {
+		i := slices.IndexFunc(d.Issuers, func(known book.Issuer) bool { return known.ID == e.ID })
+		if i < 0 {
+			return
+		}
+		keep(left("name-zh"), &e.NameZH, d.Issuers[i].NameZH)
+		keep(left("link"), &e.Link, d.Issuers[i].Link)
+	})
 }
 
 func (a *admin) acquirer() *cobra.Command {
@@ -37,7 +44,12 @@ func (a *admin) acquirer() *cobra.Command {
 	nameFlags(cmd, &e.Name, &e.NameZH)
 	statusFlag(cmd, &e.Status)
 	requireFlags(cmd, "id", "name")
-	return cmd
+	return a.keeping(cmd, func(d *app.Directory, left func(string) bool) {
+		i := slices.IndexFunc(d.Acquirers, func(known book.Acquirer) bool { return known.ID == e.ID })
+		if i >= 0 {
+			keep(left("name-zh"), &e.NameZH, d.Acquirers[i].NameZH)
+		}
+	})
 }
 
 func (a *admin) program() *cobra.Command {
@@ -76,7 +88,7 @@ func (a *admin) program() *cobra.Command {
 	cmd.Long = cmd.Short + ". Of a programme that is there, what is left out stays as it is."
 	put := cmd.RunE
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		err := a.keep(cmd, func(d *app.Directory) {
+		err := a.keepEntry(cmd, func(d *app.Directory) {
 			if i := slices.IndexFunc(d.Programs, func(p book.Program) bool { return p.ID == e.ID }); i >= 0 {
 				e = d.Programs[i]
 			}
@@ -89,9 +101,9 @@ func (a *admin) program() *cobra.Command {
 	return cmd
 }
 
-// keep takes over, from an entry that is there, what the command line leaves out: a
+// keepEntry takes over, from an entry that is there, what the command line leaves out: a
 // change of one rule must not reset the others, nor a change of status the keys.
-func (a *admin) keep(cmd *cobra.Command, take func(*app.Directory)) error {
+func (a *admin) keepEntry(cmd *cobra.Command, take func(*app.Directory)) error {
 	client, err := a.client()
 	if err != nil {
 		return err
@@ -131,6 +143,41 @@ func (a *admin) merchant() *cobra.Command {
 	})
 	statusFlag(cmd, &e.Status)
 	requireFlags(cmd, "id", "acquirer", "name", "program")
+	return a.keeping(cmd, func(d *app.Directory, left func(string) bool) {
+		i := slices.IndexFunc(d.Merchants, func(known book.Merchant) bool { return known.ID == e.ID })
+		if i < 0 {
+			return
+		}
+		keep(left("name-zh"), &e.NameZH, d.Merchants[i].NameZH)
+		keep(left("mcc"), &e.MCC, d.Merchants[i].MCC)
+		keep(left("tender"), &e.Tender, d.Merchants[i].Tender)
+	})
+}
+
+// keep takes over what is there already when a flag is left out.
+func keep[T any](left bool, to *T, known T) {
+	if left {
+		*to = known
+	}
+}
+
+// keeping has fill take over, from an entry that is there, what the command line leaves
+// out: a change of the name must not empty the other one.
+func (a *admin) keeping(cmd *cobra.Command, fill func(d *app.Directory, left func(flag string) bool)) *cobra.Command {
+	cmd.Long = cmd.Short + ". Of one that is there, what is left out stays as it is; an empty value takes it away."
+	put := cmd.RunE
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		client, err := a.client()
+		if err != nil {
+			return err
+		}
+		directory, err := client.Directory(cmd.Context())
+		if err != nil {
+			return err
+		}
+		fill(&directory, func(flag string) bool { return !cmd.Flags().Changed(flag) })
+		return put(cmd, args)
+	}
 	return cmd
 }
 
@@ -149,7 +196,7 @@ func (a *admin) terminal() *cobra.Command {
 	cmd.Long = cmd.Short + ". Of a terminal that is there, what is left out stays as it is."
 	put := cmd.RunE
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		err := a.keep(cmd, func(d *app.Directory) {
+		err := a.keepEntry(cmd, func(d *app.Directory) {
 			if i := slices.IndexFunc(d.Terminals, func(t book.Terminal) bool { return t.ID == e.ID }); i >= 0 {
 				e = d.Terminals[i]
 			}

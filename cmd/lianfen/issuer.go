@@ -1,7 +1,7 @@
 package main
 
 import (
-	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -17,6 +17,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/lianfen/lianfen/certs"
 	"github.com/lianfen/lianfen/internal/sim"
 	"github.com/lianfen/lianfen/points"
 )
@@ -31,6 +32,7 @@ type issuer struct {
 	seed     uint64
 	echo     time.Duration
 	asJSON   bool
+	known    credentials
 }
 
 func newIssuer() *cobra.Command {
@@ -65,6 +67,7 @@ about what it does go to standard error.`,
 	f.Var(decimal(&i.seed, 1), "seed", "seed of chance")
 	f.DurationVar(&i.echo, "echo", 30*time.Second, "time between echoes on a connection that was dialled; 0: none")
 	f.BoolVar(&i.asJSON, "json", false, "print JSON")
+	i.known.add(cmd)
 	cmd.MarkFlagsOneRequired("listen", "dial")
 	cmd.MarkFlagsMutuallyExclusive("listen", "dial")
 	_ = cmd.MarkFlagFilename("accounts", "yaml") // Only completion would miss it.
@@ -77,7 +80,7 @@ func (i *issuer) run(cmd *cobra.Command) error {
 		return usage("%w", err)
 	}
 	log := slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), nil))
-	ln, opts, err := i.line(cmd.Context(), log)
+	ln, opts, err := i.line(cmd, log)
 	if err != nil {
 		return err
 	}
@@ -125,14 +128,22 @@ func (i *issuer) engine() (*sim.Issuer, error) {
 }
 
 // line opens the door that the flags describe.
-func (i *issuer) line(ctx context.Context, log *slog.Logger) (net.Listener, sim.IssuerHostOptions, error) {
+func (i *issuer) line(cmd *cobra.Command, log *slog.Logger) (net.Listener, sim.IssuerHostOptions, error) {
 	opts := sim.IssuerHostOptions{Clock: now, Log: log}
+	gate, err := i.known.issuerGate(cmd, points.IssuerID(i.id))
+	if err != nil {
+		return nil, opts, err
+	}
+	var secure *tls.Config
+	if gate != nil {
+		opts.TLS, secure = gate.Server(false, certs.RoleSwitch), gate.Client(certs.OfRole(certs.RoleSwitch))
+	}
 	if i.dial != "" {
 		log.Info("dialling", slog.String("address", i.dial))
-		opts.SignOn, opts.Echo = true, i.echo
-		return sim.DialIssuer(i.dial), opts, nil
+		opts.SignOn, opts.Echo, opts.TLS = true, i.echo, nil
+		return sim.DialIssuerTLS(i.dial, secure), opts, nil
 	}
-	ln, err := new(net.ListenConfig).Listen(ctx, "tcp", i.listen)
+	ln, err := new(net.ListenConfig).Listen(cmd.Context(), "tcp", i.listen)
 	if err != nil {
 		return nil, opts, fmt.Errorf("issuer: listen on %s: %w", i.listen, err)
 	}

@@ -136,8 +136,8 @@ func TestIssuerCommandForPeople(t *testing.T) {
 	require.Regexp(t, `622203\*+0016 +904 +100000 +0\n`, printed)
 	require.Regexp(t, `fault disconnect +0\n`, printed)
 	for _, c := range []struct{ args, wrong string }{
-		{"", "at least one of the flags in the group [listen dial]"},
-		{"--listen 127.0.0.1:0 --dial 127.0.0.1:1", "none of the others can be"},
+		{"", "--listen or --dial must be given"},
+		{"--listen 127.0.0.1:0 --dial 127.0.0.1:1", "--dial and --listen exclude each other"},
 		{"--listen 127.0.0.1:0 --faults burn=1%", "no such fault"},
 		{"--listen 127.0.0.1:0 --id 0", "number is missing"},
 		{"--listen 127.0.0.1:0 --accounts nowhere.yaml", "nowhere.yaml"},

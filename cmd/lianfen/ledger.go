@@ -30,6 +30,7 @@ func newLedger() *cobra.Command {
 	cmd.PersistentFlags().StringVar(&l.file, "config", config.FileName, "configuration file of the running switch; it names the socket")
 	cmd.PersistentFlags().StringVar(&l.socket, "socket", "", "admin socket, instead of the configuration's")
 	cmd.PersistentFlags().BoolVar(&l.asJSON, "json", false, "print JSON")
+	l.doorFlags(cmd)
 	cmd.AddCommand(l.ledgerBalance(), l.ledgerStatement(), l.ledgerShow(), l.ledgerFind(), l.ledgerReindex())
 	cmd.AddCommand(ledgerFiles(l)...)
 	return cmd
@@ -189,6 +190,12 @@ func rangeFlags(cmd *cobra.Command, r *app.Range, dates *period) {
 func (a *admin) ledgerShow() *cobra.Command {
 	return &cobra.Command{
 		Use: "show RRN", Short: "Show one journal record: outcome, postings, lots, balances afterwards",
+		Long: `Show one journal record: outcome, postings, lots, balances afterwards.
+
+Of a request that an issuer with a ledger of its own decides, and of whatever is about one,
+the whole story: to whom it went, what the acquirer was told, and each record that is about
+it, with its RRN: the answer, an approval in the issuer's place, what the issuer was owed
+and its acknowledgement, voids, refunds and reversals.`,
 		Example: `  lianfen ledger show 000000000042`, Args: one("the retrieval reference number (zeros in front may be left out)"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			client, err := a.client()
@@ -224,7 +231,11 @@ func detailTable(d app.Detail, units scales, zone *time.Location) *table {
 	t := new(table)
 	t.row("RRN", fmt.Sprintf("%s, authorisation code %s", d.RRN, d.AuthCode))
 	t.row("what", languages()[english].what(d.Kind, d.Function))
-	t.row("outcome", fmt.Sprintf("%v (DE39 %s): %s", d.Reason, d.DE39, d.English))
+	t.row("outcome", outcomeOf(&d))
+	if d.Risk != nil {
+		t.row("rules on risk", d.Risk.English())
+		t.row("风险规则", d.Risk.Chinese())
+	}
 	t.row("posted", localTime(d.Posted, zone))
 	t.row("business date", d.Date)
 	if d.Terminal != (points.TerminalID{}) {
@@ -236,11 +247,20 @@ func detailTable(d app.Detail, units scales, zone *time.Location) *table {
 	if d.Member != 0 {
 		t.row("member", d.Member)
 	}
-	if d.Program != 0 {
-		read := func(amount points.Amount) string { return units.amount(d.Program, amount) }
-		t.row("amount", fmt.Sprintf("%s in programme %d", read(d.Amount), d.Program))
-		t.row("afterwards", fmt.Sprintf("free %s, pending %s, held %s, debt %s", read(d.Free), read(d.Pending), read(d.Held), read(d.Debt)))
+	switch read := func(amount points.Amount) string { return units.amount(d.Program, amount) }; {
+	case d.Sale != 0:
+		t.row("amount", fmt.Sprintf("%d in the unit of the sale", d.Sale))
+		for _, leg := range d.Legs {
+			t.row("paid", fmt.Sprintf("%s of programme %d, for %d of the sale", units.amount(leg.Program, leg.Amount), leg.Program, leg.Covers))
+		}
+	case d.Program != 0:
+		t.row("amount", fmt.Sprintf("%s in programme %d", read(cmp.Or(d.Amount, d.Asked)), d.Program))
 	}
+	if d.Program != 0 && d.Member != 0 && !d.Forwarded { // Of others the issuer has the balances.
+		read := func(amount points.Amount) string { return units.amount(d.Program, amount) }
+		t.row("afterwards", fmt.Sprintf("free %s, pending %s, held %s, debt %s in programme %d", read(d.Free), read(d.Pending), read(d.Held), read(d.Debt), d.Program))
+	}
+	storyRows(t, d.Story, units, zone)
 	switch {
 	case d.Original != "":
 		t.row("about", "RRN "+d.Original)
@@ -253,11 +273,19 @@ func detailTable(d app.Detail, units scales, zone *time.Location) *table {
 	for _, what := range slices.Sorted(maps.Keys(d.Put)) {
 		t.row("put "+what, string(d.Put[what]))
 	}
-	if d.Operator != "" {
+	if d.Act != 0 {
+		t.row("act", d.Act)
+	}
+	switch {
+	case d.Proposed != "":
+		t.row("asked by", fmt.Sprintf("%s, approved by %s: %s", d.Proposed, d.Operator, d.Note))
+	case d.Second != "":
 		t.row("asked by", fmt.Sprintf("%s, approved by %s: %s", d.Operator, d.Second, d.Note))
+	case d.Operator != "":
+		t.row("by", strings.TrimSuffix(d.Operator+": "+d.Note, ": "))
 	}
 	for _, p := range d.Postings {
-		t.row("posting", fmt.Sprintf("%v %d: %s, then %s", p.Account, p.Party, signed(p.Amount, int(units[p.Program])), units.amount(p.Program, p.After)))
+		t.row("posting", fmt.Sprintf("%v %d in %d: %s, then %s", p.Account, p.Party, p.Program, signed(p.Amount, int(units[p.Program])), units.amount(p.Program, p.After)))
 	}
 	for _, m := range d.Lots {
 		held := ""
@@ -271,9 +299,41 @@ func detailTable(d app.Detail, units scales, zone *time.Location) *table {
 		if m.DecaysOn != 0 {
 			dates += fmt.Sprintf(", next decay %v", m.DecaysOn)
 		}
-		t.row("lot", fmt.Sprintf("%v %d: %s of those %s%s", m.Account, m.Party, signed(m.Amount, int(units[m.Program])), dates, held))
+		t.row("lot", fmt.Sprintf("%v %d in %d: %s of those %s%s", m.Account, m.Party, m.Program, signed(m.Amount, int(units[m.Program])), dates, held))
 	}
 	return t
+}
+
+// outcomeOf is what came of a record: of one that an issuer with a ledger of its own
+// decides, what its acquirer was told.
+func outcomeOf(d *app.Detail) string {
+	switch {
+	case !d.Forwarded:
+		return fmt.Sprintf("%v (DE39 %s): %s", d.Reason, d.DE39, d.English)
+	case d.Told == 0:
+		return "forwarded to the issuer, which has not answered yet"
+	default:
+		return fmt.Sprintf("%v (DE39 %s): %s", d.Told, d.Told.DE39(), d.Told.English())
+	}
+}
+
+// storyRows tell what became of a request whose issuer keeps its own ledger.
+func storyRows(t *table, s *app.Story, units scales, zone *time.Location) {
+	if s == nil {
+		return
+	}
+	link := "at the end of link " + s.Link
+	if s.Link == "" {
+		link = "without a link now"
+	}
+	t.row("issuer", fmt.Sprintf("%d, %s; its ledger has the balances", s.Issuer, link))
+	t.row("request", fmt.Sprintf("RRN %s: asked %s, approved %s, in clearing %s of programme %d", s.RRN,
+		units.amount(s.Program, s.Asked), units.amount(s.Program, s.Approved), cmp.Or(signed(s.Booked, int(units[s.Program])), "0"), s.Program))
+	t.row("now", s.State)
+	for _, c := range s.Chapter {
+		t.row("story", fmt.Sprintf("RRN %s, %s: %s", c.RRN, localTime(c.Posted, zone), c.Text))
+	}
+	t.row("", "as far as RRN "+s.Reach)
 }
 
 func (a *admin) ledgerFind() *cobra.Command {
@@ -326,10 +386,17 @@ func printFound(cmd *cobra.Command, f app.Found, units scales, zone *time.Locati
 		return say(cmd, "No such record%s.", behind(f.Reach))
 	}
 	said := languages()[english]
-	s := newSheet("RRN", "DATE", "POSTED", "WHAT", "MERCHANT", "TERMINAL", "STAN", "CARD", "PROGRAMME", ">AMOUNT", "OUTCOME")
+	s := newSheet("RRN", "DATE", "POSTED", "WHAT", "MERCHANT", "TERMINAL", "STAN", "CARD", "PROGRAMME", ">AMOUNT", "OUTCOME", "RULES ON RISK")
 	for _, r := range f.Records {
+		outcome := r.Reason.String()
+		switch {
+		case r.Forwarded && r.Told == 0:
+			outcome = "no answer yet"
+		case r.Forwarded:
+			outcome = r.Told.String()
+		}
 		s.row(r.RRN, r.Date, clockTime(r.Posted, zone), said.what(r.Kind, r.Function), r.Merchant, r.Terminal, r.STAN, r.Card, number(r.Program),
-			units.amount(r.Program, cmp.Or(r.Asked, r.Amount)), r.Reason)
+			units.amount(r.Program, cmp.Or(r.Asked, r.Amount)), outcome, r.Risk.English())
 	}
 	if err := s.write(cmd.OutOrStdout()); err != nil {
 		return err
@@ -497,6 +564,7 @@ func kindsInChinese() map[book.Kind]string {
 		book.KindForward: "转发发卡方", book.KindConclude: "发卡方应答", book.KindStandIn: "代授权", book.KindOwe: "应答超时",
 		book.KindAcknowledge: "发卡方确认", book.KindGiveUp: "转人工处理", book.KindResolve: "人工处理",
 		book.KindCloseBatch: "批结算", book.KindUpload: "批上送", book.KindDownload: "参数下载",
+		book.KindSignIn: "操作员登录", book.KindEnrol: "操作员登记", book.KindPropose: "提交复核", book.KindApprove: "复核通过", book.KindReject: "复核拒绝", book.KindNote: "操作记录",
 	}
 }
 

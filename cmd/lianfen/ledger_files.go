@@ -7,11 +7,13 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/schollz/progressbar/v3"
 	"github.com/spf13/cobra"
 
+	"github.com/lianfen/lianfen/certs"
 	"github.com/lianfen/lianfen/internal/app"
 	"github.com/lianfen/lianfen/ledger"
 	"github.com/lianfen/lianfen/points"
@@ -19,7 +21,7 @@ import (
 
 // ledgerFiles are the commands of the ledger group that deal with whole journals.
 func ledgerFiles(a *admin) []*cobra.Command {
-	return []*cobra.Command{a.ledgerVerify(), a.ledgerBackup(), a.ledgerRestore(), a.ledgerExport()}
+	return []*cobra.Command{a.ledgerVerify(), a.ledgerBackup(), a.ledgerRestore(), a.ledgerRetoken(), a.ledgerExport()}
 }
 
 // rest is where a command finds a store that nobody serves.
@@ -43,6 +45,8 @@ func (r *rest) check() error {
 
 func (a *admin) ledgerVerify() *cobra.Command {
 	var at rest
+	var backup string
+	var key openers
 	cmd := &cobra.Command{
 		Use: "verify", Short: "Prove the journal from its first record on, and the state against it", Args: none,
 		Long: `Prove the ledger: every block's seal and the chain (I8), every record by itself (I1,
@@ -51,14 +55,22 @@ where that is what differs), the checkpoint's state entity by entity, the audit 
 the whole book, and the digest; then the index of statements, shelf by shelf. Ask the
 running switch, or --offline a store that is not served.
 
+Of an encrypted backup (--backup) it proves, without restoring it, that every byte is
+what was encrypted and that all are there, the seals and the chain, and that every
+record can be read; outcomes are proved by a restore.
+
 The first breach is named: invariant, position, RRN, what was found and what was
 expected; the exit status is 3 then. Where only the index is damaged it is 1: nothing
 is lost, and lianfen ledger reindex makes it again.`,
 		Example: `  lianfen ledger verify
-  lianfen ledger verify --offline --data /backup/2026-11-24`,
+  lianfen ledger verify --offline --data /backup/2026-11-24
+  lianfen ledger verify --backup /backup/2026-11-24.age --identity backup.key`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := at.check(); err != nil {
 				return err
+			}
+			if backup != "" {
+				return a.verifySealed(cmd, backup, key)
 			}
 			var proof app.Proof
 			began := time.Now() // For people to read.
@@ -73,7 +85,35 @@ is lost, and lianfen ledger reindex makes it again.`,
 		},
 	}
 	at.flags(cmd)
+	cmd.Flags().StringVar(&backup, "backup", "", "prove this encrypted backup; wants --identity or --passphrase-file")
+	key.flags(cmd)
+	cmd.MarkFlagsMutuallyExclusive("backup", "offline")
 	return cmd
+}
+
+// verifySealed proves an encrypted backup.
+func (a *admin) verifySealed(cmd *cobra.Command, path string, key openers) error {
+	opener, err := key.opener()
+	if err != nil {
+		return err
+	}
+	if opener == nil {
+		return usage("--backup wants --identity or --passphrase-file")
+	}
+	reading := newBar(cmd.ErrOrStderr(), "reading the backup")
+	b, err := app.VerifySealed(cmd.Context(), path, opener, reading.set)
+	reading.end()
+	if err != nil {
+		return ledgerError(err)
+	}
+	return a.print(cmd, b, func() error {
+		var t table
+		t.row("encryption", fmt.Sprintf("opens with this key; %d bytes, none altered, none missing", b.Bytes))
+		t.row("records", fmt.Sprintf("%d in %d blocks, all of them readable", b.Records, b.Blocks))
+		t.row("chain", fmt.Sprintf("unbroken to position %d, posted %s on business date %v; it ends with %s", b.Position, localTime(b.Posted, time.Local), b.Date, b.Chain))
+		t.row("outcomes", "not carried out again: restore it for that")
+		return t.write(cmd.OutOrStdout())
+	})
 }
 
 // prove verifies, and tells in which time zone to show times: the switch's, or where
@@ -105,7 +145,7 @@ func writeProof(w io.Writer, p app.Proof, zone *time.Location, took time.Duratio
 	t.row("chain", fmt.Sprintf("unbroken to position %d, posted %s on business date %v", p.Position, localTime(p.Posted, zone), p.Date))
 	t.row("outcomes", "every one the same again")
 	t.row("checkpoint", state)
-	t.row("invariants", "I1 to I12 hold")
+	t.row("invariants", "I1 to I18 hold")
 	t.row("index of statements", indexed)
 	t.row("digest", p.Digest)
 	return t.write(w)
@@ -117,6 +157,9 @@ func ledgerError(err error) error {
 	if _, broken := errors.AsType[*ledger.BreachError](err); broken {
 		return &statusError{exitStore, err}
 	}
+	if errors.Is(err, certs.ErrBackupDamaged) || errors.Is(err, ledger.ErrJournalStream) {
+		return &statusError{exitStore, err}
+	}
 	if _, damaged := errors.AsType[*ledger.IndexError](err); damaged {
 		return &statusError{exitFault, err} // Also where a file of it cannot be read: nothing is lost.
 	}
@@ -124,15 +167,23 @@ func ledgerError(err error) error {
 }
 
 func (a *admin) ledgerBackup() *cobra.Command {
-	return &cobra.Command{
-		Use: "backup DIR", Short: "Copy the store into a new folder, while the switch serves", Args: one("the new folder"),
+	var recipients []string
+	var passphrase string
+	cmd := &cobra.Command{
+		Use: "backup DEST", Short: "Copy the store into a new folder, or encrypted into a new file, while the switch serves", Args: one("the new folder, or file"),
 		Long: `Copy the store of the running switch into a new folder: a store of its own, with an
 anchor at the end of its journal. On the same file system unchanged files are shared,
-so that it costs little; copy the folder to another machine afterwards. The card key
-is not in it: keep that apart.`,
-		Example: `  lianfen ledger backup /backup/2026-11-24`,
+so that it costs little. Cards in it are tokens, but participants, members, balances
+and transactions are in clear: who reads the folder knows them.
+
+With --recipient or --passphrase-file, write its journal, encrypted (age), into a new
+file: all that a restore needs. The secret key of a recipient need not be on this
+machine; age-keygen draws one. Both kinds are proved afterwards by verify. The card
+key is in neither: keep that apart.`,
+		Example: `  lianfen ledger backup /backup/2026-11-24.age --recipient /etc/lianfen/backup.recipients
+  lianfen ledger backup /backup/2026-11-24`,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			dir, err := filepath.Abs(args[0])
+			dest, err := filepath.Abs(args[0])
 			if err != nil {
 				return fmt.Errorf("backup: %w", err)
 			}
@@ -140,29 +191,95 @@ is not in it: keep that apart.`,
 			if err != nil {
 				return err
 			}
-			b, err := client.Backup(cmd.Context(), dir)
+			seal, err := sealFor(recipients, passphrase)
+			if err != nil {
+				return err
+			}
+			if seal != nil {
+				return a.backupSealed(cmd, client, dest, seal)
+			}
+			b, err := client.Backup(cmd.Context(), dest)
 			if err != nil {
 				return err
 			}
 			return a.print(cmd, b, func() error {
 				_, err := fmt.Fprintf(cmd.OutOrStdout(), "%s holds the journal up to position %d, posted %s on business date %v: %d bytes in %d ms.\n"+
+					"It is not encrypted: it holds participants, members, balances and transactions in clear, cards as tokens. Or see --recipient.\n"+
 					"The card key is not in it: without that no card is recognised. Keep a copy of it apart.\nNext: lianfen ledger verify --offline --data %s\n",
 					b.Dir, b.Position, localTime(b.Posted, client.Zone()), b.Date, b.Bytes, b.Millis, b.Dir)
 				return err
 			})
 		},
 	}
+	cmd.Flags().StringArrayVar(&recipients, "recipient", nil, "encrypt to this public key (age1…), or those in this file; may be repeated")
+	cmd.Flags().StringVar(&passphrase, "passphrase-file", "", "encrypt under the passphrase in this file")
+	cmd.MarkFlagsMutuallyExclusive("recipient", "passphrase-file")
+	return cmd
+}
+
+// sealFor is what to encrypt a backup with; nil: nothing was asked for.
+func sealFor(recipients []string, passphrase string) (*certs.BackupSeal, error) {
+	switch {
+	case passphrase != "":
+		seal, _, err := certs.NewBackupPassphrase(passphrase)
+		return seal, err
+	case len(recipients) > 0:
+		return certs.NewBackupSeal(recipients)
+	}
+	return nil, nil
+}
+
+func (a *admin) backupSealed(cmd *cobra.Command, client *app.Client, dest string, seal *certs.BackupSeal) error {
+	copying := newBar(cmd.ErrOrStderr(), "encrypting the journal")
+	b, err := client.BackupSealed(cmd.Context(), dest, seal, now, copying.set)
+	copying.end()
+	if err != nil {
+		return ledgerError(err)
+	}
+	return a.print(cmd, b, func() error {
+		_, err := fmt.Fprintf(cmd.OutOrStdout(), "%s holds, encrypted, the journal up to position %d, posted %s on business date %v: %d bytes in %d ms.\n"+
+			"Its chain ends with %s: keep that elsewhere, for everybody can encrypt to a recipient.\n"+
+			"The card key is not in it: without that no card is recognised. Keep a copy of it apart.\nNext: lianfen ledger verify --backup %s --identity FILE, where the secret key is\n",
+			b.File, b.Position, localTime(b.Posted, client.Zone()), b.Date, b.Bytes, b.Millis, b.Chain, b.File)
+		return err
+	})
+}
+
+// openers are the flags of commands that open encrypted backups.
+type openers struct {
+	identity, passphrase string
+}
+
+func (o *openers) flags(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&o.identity, "identity", "", "file with the secret key (AGE-SECRET-KEY-1…) of an encrypted backup's recipient")
+	cmd.Flags().StringVar(&o.passphrase, "passphrase-file", "", "file with the passphrase of an encrypted backup")
+	cmd.MarkFlagsMutuallyExclusive("identity", "passphrase-file")
+}
+
+// opener opens what the flags say; nil: they say nothing.
+func (o *openers) opener() (*certs.BackupOpener, error) {
+	switch {
+	case o.identity != "":
+		return certs.NewBackupOpener(o.identity)
+	case o.passphrase != "":
+		_, opener, err := certs.NewBackupPassphrase(o.passphrase)
+		return opener, err
+	}
+	return nil, nil
 }
 
 func (a *admin) ledgerRestore() *cobra.Command {
 	var from, data, position, at string
+	var key openers
 	cmd := &cobra.Command{
 		Use: "restore", Short: "Make a store from a backup, whole or up to a position or a time", Args: none,
 		Long: `Make a new store from the journal of a backup (or of any store that is not served),
 whole, or up to a record, or up to the last record posted at or before a time. The
 state is not copied but made again: every record is carried out once more and has to
-give the outcome that it gave. The backup is only read.`,
+give the outcome that it gave. The backup is only read. An encrypted one is a file,
+opened with --identity or --passphrase-file.`,
 		Example: `  lianfen ledger restore --from /backup/2026-11-24 --data /var/lib/lianfen/store
+  lianfen ledger restore --from /backup/2026-11-24.age --identity backup.key --data /var/lib/lianfen/store
   lianfen ledger restore --from /backup/2026-11-24 --data ./before --to-time 2026-11-24T15:04:05+08:00
   lianfen ledger restore --from /backup/2026-11-24 --data ./before --to-position 000000001234`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -170,8 +287,14 @@ give the outcome that it gave. The backup is only read.`,
 			if err != nil {
 				return err
 			}
+			opener, err := key.opener()
+			if err != nil {
+				return err
+			}
 			copying, proving := newBar(cmd.ErrOrStderr(), "copying the journal"), newBar(cmd.ErrOrStderr(), "proving it")
-			r, err := app.Restore(cmd.Context(), app.Restoring{From: filepath.Clean(from), Data: filepath.Clean(data), Until: until, Copied: copying.set, Proved: proving.set})
+			r, err := app.Restore(cmd.Context(), app.Restoring{
+				From: filepath.Clean(from), Data: filepath.Clean(data), Opener: opener, Until: until, Copied: copying.set, Proved: proving.set,
+			})
 			copying.end()
 			proving.end()
 			if err != nil {
@@ -184,12 +307,54 @@ give the outcome that it gave. The backup is only read.`,
 			})
 		},
 	}
-	cmd.Flags().StringVar(&from, "from", "", "folder of the backup")
+	cmd.Flags().StringVar(&from, "from", "", "folder of the backup, or file of an encrypted one")
 	cmd.Flags().StringVar(&data, "data", "", "folder of the store to make; it must not be there")
+	key.flags(cmd)
 	cmd.Flags().StringVar(&position, "to-position", "", "last record to take: its position, or its RRN")
 	cmd.Flags().StringVar(&at, "to-time", "", "take what was posted at or before this time (RFC 3339)")
 	cmd.MarkFlagsMutuallyExclusive("to-position", "to-time")
 	requireFlags(cmd, "from", "data")
+	return cmd
+}
+
+func (a *admin) ledgerRetoken() *cobra.Command {
+	var from, data, old, fresh string
+	cmd := &cobra.Command{
+		Use: "retoken", Short: "Make a store of the same journal with all cards under another card key", Args: none,
+		Long: `Change the card key: make a new store from the journal of one that is not served, with
+every card's token exchanged for that under the new key. Positions, times, amounts and
+outcomes stay; every record is carried out once more and has to give the outcome that
+it gave. The old store is only read.
+
+The new journal is another chain than the old one: keep what is printed, the check
+values of both keys and the ends of both chains, in the record of the key's change,
+and the old store and its key, apart from each other, as long as its backups are kept.`,
+		Example: `  lianfen ledger retoken --from /var/lib/lianfen/store --data /var/lib/lianfen/store.new \
+    --card-key /var/lib/lianfen/card.key --new-card-key /var/lib/lianfen/card.key.new`,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			copying, proving := newBar(cmd.ErrOrStderr(), "writing the journal"), newBar(cmd.ErrOrStderr(), "proving it")
+			r, err := app.Retoken(cmd.Context(), app.Retokening{
+				From: filepath.Clean(from), Data: filepath.Clean(data), OldKey: old, NewKey: fresh, Copied: copying.set, Proved: proving.set,
+			})
+			copying.end()
+			proving.end()
+			if err != nil {
+				return ledgerError(err)
+			}
+			return a.print(cmd, r, func() error {
+				_, err := fmt.Fprintf(cmd.OutOrStdout(), "%s ends at position %d, posted %s on business date %v; %d tokens exchanged.\n"+
+					"Every record gave its outcome again.\nold card key %s, old chain %s\nnew card key %s, new chain %s\nstate digest %s\n"+
+					"Next: put %s and %s in the place of the old store and card key, then start.\n",
+					r.Data, r.Position, localTime(r.Posted, time.Local), r.Date, r.Cards, r.OldKCV, r.OldHash, r.NewKCV, r.NewHash, r.Digest, r.Data, fresh)
+				return err
+			})
+		},
+	}
+	cmd.Flags().StringVar(&from, "from", "", "folder of the store")
+	cmd.Flags().StringVar(&data, "data", "", "folder of the store to make; it must not be there")
+	cmd.Flags().StringVar(&old, "card-key", "", "file of the card key that the store is under")
+	cmd.Flags().StringVar(&fresh, "new-card-key", "", "file of the card key that it will be under; drawn and written if it is not there")
+	requireFlags(cmd, "from", "data", "card-key", "new-card-key")
 	return cmd
 }
 
@@ -284,6 +449,9 @@ func writeWhole(stdout io.Writer, path string, write func(io.Writer) error) erro
 	if path == "" {
 		return write(stdout)
 	}
+	if info, err := os.Stat(path); strings.HasSuffix(path, "/") || (err == nil && info.IsDir()) {
+		return usage("--output %s: it is a folder; name a file in it", path)
+	}
 	file, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*") // Mode 0600.
 	if err != nil {
 		return fmt.Errorf("output: %w", err)
@@ -292,7 +460,7 @@ func writeWhole(stdout io.Writer, path string, write func(io.Writer) error) erro
 		return errors.Join(err, os.Remove(file.Name()))
 	}
 	if err := os.Rename(file.Name(), path); err != nil {
-		return fmt.Errorf("output: %w", err)
+		return errors.Join(fmt.Errorf("output: %w", err), os.Remove(file.Name()))
 	}
 	return nil
 }

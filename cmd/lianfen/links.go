@@ -132,6 +132,9 @@ transaction stand in its ledger, or is it gone?
 				return err
 			}
 			return a.print(cmd, done, func() error {
+				if done.Pending != "" {
+					return sayPending(cmd, done, client)
+				}
 				_, err := fmt.Fprintf(cmd.OutOrStdout(), "Resolved under RRN %s on %v.\n", done.RRN, done.Date)
 				return err
 			})
@@ -139,11 +142,10 @@ transaction stand in its ledger, or is it gone?
 	}
 	cmd.Flags().BoolVar(&r.Stands, "stands", false, "it stands at the issuer")
 	cmd.Flags().BoolVar(&gone, "gone", false, "it is gone at the issuer, or never was there")
-	cmd.Flags().StringVar(&r.Operator, "operator", "", "who asks")
-	cmd.Flags().StringVar(&r.Second, "second", "", "who approves")
+	twoNames(cmd, &r.Operator, &r.Second)
 	cmd.Flags().StringVar(&r.Note, "note", "", "why: who at the issuer said so")
 	cmd.MarkFlagsOneRequired("stands", "gone")
 	cmd.MarkFlagsMutuallyExclusive("stands", "gone")
-	requireFlags(cmd, "operator", "second", "note")
+	requireFlags(cmd, "note")
 	return cmd
 }

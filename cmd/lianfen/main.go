@@ -35,6 +35,10 @@ func main() {
 func run(args []string) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	// Keys, the store, backups, what is exported and logged: whatever a command writes is
+	// its owner's alone, and what is to be shared is shared by hand. The store's library
+	// asks for more.
+	syscall.Umask(0o077)
 	root := newRoot()
 	root.SetArgs(args)
 	began := false
@@ -48,6 +52,9 @@ func run(args []string) int {
 			_, _ = fmt.Fprintln(root.ErrOrStderr(), "lianfen:", coded.err)
 		}
 		return coded.status
+	}
+	if !began {
+		err = sentence(err)
 	}
 	_, _ = fmt.Fprintln(root.ErrOrStderr(), "lianfen:", err)
 	if errors.Is(err, store.ErrCorrupt) {
@@ -117,9 +124,9 @@ Start with: lianfen demo`,
 		if words := cmd.Flags().Args(); cmd.HasSubCommands() && len(words) > 0 {
 			return none(cmd, words) // The flag belongs to a command that is misspelled.
 		}
-		return usage("%w; see: %s --help", err, cmd.CommandPath())
+		return usage("%w; see: %s --help", sentence(err), cmd.CommandPath())
 	})
-	root.AddCommand(newDemo(), newInit(), newServe(), newAdmin(), newLedger(), newPOS(), newIssuer(), newSim(), newCertify(), newDecode(), newKeys(), newBench(), newVersion(), newDocs())
+	root.AddCommand(newDemo(), newInit(), newServe(), newAdmin(), newCerts(), newLedger(), newRisk(), newPOS(), newIssuer(), newSim(), newCertify(), newDecode(), newKeys(), newBench(), newVersion(), newDocs())
 	if err := completeValues(root); err != nil {
 		panic("lianfen: " + err.Error()) //nolint:forbidigo // two completions for one flag: our own slip, seen by the first test.
 	}

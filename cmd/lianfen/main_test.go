@@ -24,7 +24,7 @@ import (
 // TestMain lets the test binary be the program: in a process started as lianfen
 // it is, and everywhere else it tests.
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"lianfen": main})
+	testscript.Main(m, map[string]func(){"lianfen": main, "say-dumps": sayDumps})
 }
 
 // The commands say and do what testdata/script tells, as separate processes.
@@ -39,6 +39,7 @@ func TestScript(t *testing.T) {
 		RequireUniqueNames:  true,
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("REPOSITORY", repository)
+			env.Setenv("LIANFEN_TLS_MODE", "off") // What is told of TLS says so itself.
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
@@ -88,6 +89,8 @@ func serving(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Setenv("POS", s.Listeners["pos"])
 	ts.Setenv("HOST", s.Listeners["host"])
 	ts.Setenv("HTTP", "http://"+s.HTTP)
+	ts.Setenv("HTTPS", "https://"+s.HTTP)
+	ts.Setenv("ADMIN", "https://"+s.Admin)
 }
 
 // terminate sends SIGTERM to what runs in the background.

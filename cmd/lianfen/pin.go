@@ -52,7 +52,7 @@ nobody has the PIN. --block takes a block that an issuer made instead.`,
 	keyFlag(cmd, &change.Format, "block-format", "layout of the block", []string{certs.PINFormat0.String(), certs.PINFormat3.String(), certs.PINFormat4.String()})
 	cmd.Flags().StringVar(&change.Key, "key", pinEntryKey, "name of the key for zone-pin that the block is under")
 	cmd.Flags().Var(decimal(&change.Tries, 0), "tries", "wrong PINs in a row that lock it, 3 to 6 (default as it was; 3 when new)")
-	requireFlags(cmd, "card", "operator")
+	requireFlags(cmd, "card")
 	return cmd
 }
 
@@ -129,7 +129,7 @@ func (a *admin) pinUnlock() *cobra.Command {
 		},
 	}
 	pinFlags(cmd, &change)
-	requireFlags(cmd, "card", "operator")
+	requireFlags(cmd, "card")
 	return cmd
 }
 

@@ -16,7 +16,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/lianfen/lianfen/internal/app"
-	"github.com/lianfen/lianfen/internal/config"
 	"github.com/lianfen/lianfen/internal/sim"
 	"github.com/lianfen/lianfen/ledger/book"
 	"github.com/lianfen/lianfen/points"
@@ -38,14 +37,17 @@ type pos struct {
 	keys     keysAt
 	keySet   string
 	pin      bool
+	known    credentials
+	dial     sim.Dial                                   // nil: plain TCP
 	undone   func(context.Context, *sim.Receipt) string // of a reversal that was answered 00; else nil
 }
 
 func newPOS() *cobra.Command {
 	p := new(pos)
 	cmd := &cobra.Command{
-		Use:   "pos",
-		Short: "Be a terminal: send one message, or play a script",
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error { return p.connect(cmd) },
+		Use:               "pos",
+		Short:             "Be a terminal: send one message, or play a script",
 		Long: `Be a terminal of the pos dialect. A command sends one message and explains the
 answer; it exits 0 when the answer approves. --script plays a file of steps and
 exits 0 when every answer is the expected one.
@@ -69,7 +71,8 @@ test cards.`,
 		},
 	}
 	f := cmd.PersistentFlags()
-	f.StringVar(&p.address, "addr", "127.0.0.1:8583", "address of the switch's pos listener")
+	f.StringVar(&p.address, "addr", "127.0.0.1:8583", "address of the switch's pos listener; where --config names a configuration, its")
+	p.known.add(cmd)
 	f.StringVar(&p.terminal, "terminal", "T0000001", "terminal identification (DE41)")
 	f.StringVar(&p.merchant, "merchant", "M00000000000001", "merchant identification (DE42)")
 	f.DurationVar(&p.timeout, "timeout", 15*time.Second, "how long to wait for the first answer of whoever is at the address; then each may take a minute, as terminals wait")
@@ -105,6 +108,25 @@ test cards.`,
 	return cmd
 }
 
+// connect finds out where the switch is and how it is spoken to.
+func (p *pos) connect(cmd *cobra.Command) error {
+	dial, address, err := p.known.terminals(cmd)
+	if err != nil {
+		return err
+	}
+	if p.dial = dial; address != "" && !cmd.Flags().Changed("addr") {
+		p.address = address
+	}
+	return nil
+}
+
+// at is a terminal at the switch.
+func (p *pos) at(who sim.Identity, stan points.STAN) *sim.Terminal {
+	t := sim.NewTerminal(p.address, who, stan, now)
+	t.Dial = p.dial
+	return t
+}
+
 // reversal is a one-shot that says more of its answer: a terminal gets 00 also when
 // there was nothing to undo. The switch, where it can be asked, tells which it was.
 func (p *pos) reversal() *cobra.Command {
@@ -115,10 +137,10 @@ func (p *pos) reversal() *cobra.Command {
 The answer is 00 also where no such request is known: then a tombstone is laid, and the
 request is refused if it comes after all. Which of the two it was is told where the
 switch runs on this machine and --config or --socket names it.`
-	cmd.Flags().StringVar(&a.file, "config", config.FileName, "configuration file of the running switch; it names the socket")
 	cmd.Flags().StringVar(&a.socket, "socket", "", "admin socket, instead of the configuration's")
 	send := cmd.RunE
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		a.file = p.known.file
 		p.undone = a.undone
 		return send(cmd, args)
 	}
@@ -198,7 +220,7 @@ func (p *pos) once(cmd *cobra.Command, function points.Function, m *message) (er
 	if err := m.check(cmd); err != nil {
 		return err
 	}
-	t := sim.NewTerminal(p.address, who, drawnSTAN(), now)
+	t := p.at(who, drawnSTAN())
 	t.First = p.timeout
 	if t.Keys, err = p.keysOf(who); err != nil {
 		return err
@@ -419,7 +441,7 @@ func (p *pos) play(cmd *cobra.Command) (err error) {
 	if err := errors.Join(err, file.Close()); err != nil {
 		return fmt.Errorf("%s: %w", p.script, err)
 	}
-	player := sim.Player{Address: p.address, Clock: now, Retry: p.retry, FirstSTAN: p.firstSTAN()}
+	player := sim.Player{Address: p.address, Clock: now, Dial: p.dial, Retry: p.retry, FirstSTAN: p.firstSTAN()}
 	if cmd.Flags().Changed("timeout") {
 		player.First = p.timeout // A script's first message may be one that an issuer far away answers.
 	}
@@ -524,7 +546,7 @@ func writeReceipt(w io.Writer, r *sim.Receipt) error {
 // none of them and did none twice gives each answer again, byte for byte.
 // Sign-ons, sign-offs and echoes are left out: they are not remembered.
 func (p *pos) again(cmd *cobra.Command) (err error) {
-	t := sim.NewTerminal(p.address, sim.Identity{}, 0, now)
+	t := p.at(sim.Identity{}, 0)
 	defer func() { err = errors.Join(err, t.HangUp()) }()
 	same, other := 0, 0
 	err = eachReceipt(p.replay, func(n int, kept *keptReceipt, sent []byte) error {
@@ -546,11 +568,19 @@ func (p *pos) again(cmd *cobra.Command) (err error) {
 	if err != nil {
 		return err
 	}
-	if _, err := fmt.Fprintf(cmd.OutOrStdout(), "%d requests answered as the first time, %d differently.\n", same, other); err != nil {
+	if _, err := fmt.Fprintf(cmd.OutOrStdout(), "%s answered as the first time, %d differently.\n", counted(same, "request"), other); err != nil {
 		return fmt.Errorf("print: %w", err)
 	}
 	if other > 0 {
 		return &statusError{status: exitFault}
 	}
 	return nil
+}
+
+// counted is a number of things, in words.
+func counted(n int, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	return fmt.Sprintf("%d %ss", n, thing)
 }

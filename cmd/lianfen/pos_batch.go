@@ -80,7 +80,7 @@ func (p *pos) signedOn(do func(*cobra.Command, *sim.Terminal) error) func(*cobra
 		if err != nil {
 			return usage("%w", err)
 		}
-		t := sim.NewTerminal(p.address, who, drawnSTAN(), now)
+		t := p.at(who, drawnSTAN())
 		t.First = p.timeout
 		defer func() { err = errors.Join(err, t.HangUp()) }()
 		if err := p.remember(t); err != nil {
@@ -175,6 +175,9 @@ func (p *pos) printClosing(cmd *cobra.Command, c *closing) error {
 			result = "equal"
 		}
 		t.row("result", result)
+		if !c.Equal && c.Upload == nil && c.Code == points.TotalsDiffer.DE39() {
+			t.row("next", "send the transactions up: lianfen pos close --upload, with the same --receipts and --batch 批上送")
+		}
 		if c.Upload != nil {
 			t.row("sent up", fmt.Sprintf("%d transactions: %s  %s  %s", *c.Sent, c.Upload.Code, c.Upload.Meaning, c.Upload.MeaningZH))
 		}
@@ -199,7 +202,7 @@ func (p *pos) totals() *cobra.Command {
 			if err != nil {
 				return usage("%w", err)
 			}
-			t := sim.NewTerminal(p.address, who, 0, now)
+			t := p.at(who, 0)
 			if err := p.remember(t); err != nil {
 				return err
 			}

@@ -41,9 +41,14 @@ type daemon struct {
 // startDaemon serves a prepared folder. Without being told otherwise it listens on
 // free ports.
 func startDaemon(t *testing.T, dir string, sets ...string) *daemon {
+	return startDaemonOver(t, "off", dir, sets...)
+}
+
+// startDaemonOver starts it with tls.mode.
+func startDaemonOver(t *testing.T, mode, dir string, sets ...string) *daemon {
 	t.Helper()
 	args := []string{"serve", "--config", filepath.Join(dir, config.FileName)}
-	for _, set := range append([]string{"listeners.pos.address=127.0.0.1:0", "listeners.host.address=127.0.0.1:0", "http.address=127.0.0.1:0"}, sets...) {
+	for _, set := range append([]string{"tls.mode=" + mode, "listeners.pos.address=127.0.0.1:0", "listeners.host.address=127.0.0.1:0", "http.address=127.0.0.1:0"}, sets...) {
 		args = append(args, "--set", set)
 	}
 	d := &daemon{dir: dir, cmd: exec.Command("lianfen", args...), stderr: new(bytes.Buffer), done: make(chan error, 1)}

@@ -29,7 +29,7 @@ import (
 func newInit() *cobra.Command {
 	return &cobra.Command{
 		Use:   "init DIR",
-		Short: "Prepare a folder: a commented configuration, a card key, a keystore, an empty store",
+		Short: "Prepare a folder: a commented configuration, a card key, a keystore, a certification authority, an empty store",
 		Example: `  lianfen init ./my-switch
   lianfen serve --config ./my-switch/lianfen.yaml`,
 		Args: one("the folder to prepare"),
@@ -37,8 +37,11 @@ func newInit() *cobra.Command {
 			if err := prepare(args[0]); err != nil {
 				return err
 			}
-			_, err := fmt.Fprintf(cmd.OutOrStdout(), "Prepared %s. Keep %s safe and secret: without it no card can be recognised.\nKeep %s apart from the keystore: it opens all keys.\nNext: lianfen serve --config %s\n",
-				args[0], filepath.Join(args[0], config.Default().CardKey), filepath.Join(args[0], strings.TrimPrefix(config.Default().Keys.KEK, "file:")), filepath.Join(args[0], config.FileName))
+			_, err := fmt.Fprintf(cmd.OutOrStdout(), "Prepared %s. Keep %s safe and secret: without it no card can be recognised.\n"+
+				"Keep %s apart from the keystore: it opens all keys.\n"+
+				"Take root.key and %s out of %s, to two other places: whoever has both can be anybody.\nNext: lianfen serve --config %s\n",
+				args[0], filepath.Join(args[0], config.Default().CardKey), filepath.Join(args[0], strings.TrimPrefix(config.Default().Keys.KEK, "file:")),
+				passphraseFile, filepath.Join(args[0], config.Default().TLS.Authority), filepath.Join(args[0], config.FileName))
 			return err
 		},
 	}
@@ -49,7 +52,7 @@ func newInit() *cobra.Command {
 func prepare(dir string) error {
 	defaults := config.Default()
 	kek := filepath.Join(dir, strings.TrimPrefix(defaults.Keys.KEK, "file:"))
-	for _, name := range []string{config.FileName, defaults.CardKey, defaults.Data, defaults.Keys.File, filepath.Base(kek)} {
+	for _, name := range []string{config.FileName, defaults.CardKey, defaults.Data, defaults.TLS.Authority, defaults.Keys.File, filepath.Base(kek)} {
 		if _, err := os.Lstat(filepath.Join(dir, name)); err == nil {
 			return fmt.Errorf("init: %s is there already; nothing was changed", filepath.Join(dir, name))
 		}
@@ -64,6 +67,9 @@ func prepare(dir string) error {
 		return err
 	}
 	if err := store.Create(store.Options{Dir: filepath.Join(dir, defaults.Data)}); err != nil {
+		return err
+	}
+	if err := prepareAuthority(filepath.Join(dir, defaults.TLS.Authority)); err != nil {
 		return err
 	}
 	if err := os.WriteFile(filepath.Join(dir, config.FileName), config.Template(dir), 0o600); err != nil {
@@ -120,6 +126,11 @@ the configuration again and put its links in force.`,
 			c, err := config.Load(file, os.Environ(), sets)
 			if err != nil {
 				return usage("%w", err)
+			}
+			if !c.CoreDumps {
+				if err := forbidDumps(); err != nil {
+					return err
+				}
 			}
 			stop, err := profileCPU(profile)
 			if err != nil {

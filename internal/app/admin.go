@@ -15,16 +15,18 @@ import (
 	"time"
 
 	"github.com/lianfen/lianfen/certs"
+	"github.com/lianfen/lianfen/internal/config"
 	"github.com/lianfen/lianfen/ledger"
 	"github.com/lianfen/lianfen/ledger/book"
 	"github.com/lianfen/lianfen/points"
 	"github.com/lianfen/lianfen/router"
+	pointswitch "github.com/lianfen/lianfen/switch"
 )
 
 // listenAdmin opens the unix socket of the operators. A socket that a killed
 // process left behind is taken over; one that answers is not, nor is a file that
 // is no socket.
-func listenAdmin(ctx context.Context, path string) (net.Listener, error) {
+func listenAdmin(ctx context.Context, path string, access config.Access) (net.Listener, error) {
 	if conn, err := new(net.Dialer).DialContext(ctx, "unix", path); err == nil {
 		return nil, errors.Join(fmt.Errorf("admin socket %s: another process serves it", path), conn.Close())
 	}
@@ -38,47 +40,110 @@ func listenAdmin(ctx context.Context, path string) (net.Listener, error) {
 	if err != nil {
 		return nil, fmt.Errorf("admin socket: %w", err)
 	}
-	if err := os.Chmod(path, 0o600); err != nil {
+	mode := fs.FileMode(0o600)
+	if access == config.AccessGroup {
+		mode = 0o660
+	}
+	if err := os.Chmod(path, mode); err != nil {
 		return nil, errors.Join(fmt.Errorf("admin socket: %w", err), ln.Close())
 	}
 	return ln, nil
 }
 
-// adminHandler is the operators' interface, in JSON. Every refusal is a problem
-// document (RFC 9457) with the reason's name beside. What reads the whole journal
-// is given up once stopping has ended.
+// door is one thing that can be asked at the admin door, and the role that it needs.
+type door struct {
+	pattern string
+	role    book.Roles // 0: anybody, who is not known yet
+	serve   http.HandlerFunc
+}
+
+// doors is the one table of what operators may ask. Whoever has a role may look. What is
+// refused here never reaches what serves it; what an act needs is in the book besides.
+// What reads the whole journal is given up once stopping has ended.
+func (a *App) doors(stopping context.Context) []door {
+	const look, enter, decide, administer = book.RoleViewer, book.RoleOperator, book.RoleApprover, book.RoleAdmin
+	return []door{
+		{"POST /v1/login", 0, answer(a.login)},
+		{"POST /v1/enrol", 0, answer(a.join)},
+		{"POST /v1/logout", look, answer(a.logout)},
+		{"GET /v1/whoami", look, answer(a.whoami)},
+		{"GET /v1/operators", look, answer(a.operators)},
+		{"POST /v1/operators", administer, answer(a.putOperator)},
+		{"POST /v1/policy", administer, answer(a.putPolicy)},
+		{"GET /v1/pending", look, answer(a.pending)},
+		{"POST /v1/approve", decide, answer(a.approve)},
+		{"POST /v1/reject", look, answer(a.reject)}, // one's own; another's needs decide, as the book sees to
+		{"GET /v1/status", look, answer(a.status)},
+		{"GET /v1/directory", look, answer(a.directory)},
+		{"GET /v1/programs", look, answer(a.programs)},
+		{"POST /v1/directory", enter, bounded(maxDirectory, answer(a.load))},
+		{"POST /v1/accounts", look, answer(a.accounts)},
+		{"POST /v1/adjust", enter, answer(a.adjust)},
+		{"POST /v1/cutover", enter, answer(a.cutOver)},
+		{"POST /v1/record", look, answer(a.record)},
+		{"GET /v1/totals", look, lasting(stopping, answer(a.totals))},
+		{"GET /v1/links", look, answer(a.links)},
+		{"POST /v1/batches", look, answer(a.batches)},
+		{"POST /v1/batches/detail", look, answer(a.batch)},
+		{"POST /v1/batches/counting", look, answer(a.counting)},
+		{"GET /v1/owed", look, answer(a.owed)},
+		{"POST /v1/owed/resolve", enter, answer(a.resolve)},
+		{"POST /v1/reload", enter, a.noted("reload of the configuration", answer(a.reload))},
+		{"POST /v1/pin", enter, answer(a.setPIN)},
+		{"POST /v1/pin/show", look, answer(a.showPIN)},
+		{"POST /v1/certs/reload", enter, answer(a.reloadCertificates)},
+		{"POST /v1/backup", enter, a.noted("backup", lasting(stopping, answer(a.backup)))},
+		{"POST /v1/journal", enter, a.noted("encrypted backup", lasting(stopping, a.journal))},
+		{"POST /v1/prove", look, lasting(stopping, a.prove)},
+		{"POST /v1/export", enter, a.noted("export", lasting(stopping, a.export))},
+		{"GET /v1/risk", look, answer(a.risk)},
+		{"POST /v1/risk", enter, bounded(maxRiskRules, answer(a.setRisk))},
+		{"POST /v1/risk/test", look, bounded(maxRiskRules, lasting(stopping, answer(a.tryRisk)))},
+		{"POST /v1/risk/flags", look, lasting(stopping, answer(a.riskFlags))},
+		{"POST /v1/statement", look, answer(a.statement)},
+		{"POST /v1/find", look, answer(a.find)},
+		{"POST /v1/detail", look, answer(a.detail)},
+		{"GET /v1/index", look, answer(a.indexed)},
+		{"POST /v1/index/rebuild", enter, a.noted("index made again", answer(a.reindex))},
+	}
+}
+
+// adminHandler is the operators' interface, in JSON, the same at the socket and over
+// TLS. Every refusal is a problem document (RFC 9457) with the reason's name beside.
 func (a *App) adminHandler(stopping context.Context) http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /v1/status", answer(a.status))
-	mux.HandleFunc("GET /v1/directory", answer(a.directory))
-	mux.HandleFunc("GET /v1/programs", answer(a.programs))
-	mux.HandleFunc("POST /v1/directory", bounded(maxDirectory, answer(a.load)))
-	mux.HandleFunc("POST /v1/accounts", answer(a.accounts))
-	mux.HandleFunc("POST /v1/adjust", answer(a.adjust))
-	mux.HandleFunc("POST /v1/cutover", answer(a.cutOver))
-	mux.HandleFunc("POST /v1/record", answer(a.record))
-	mux.HandleFunc("GET /v1/totals", lasting(stopping, answer(a.totals)))
-	mux.HandleFunc("GET /v1/links", answer(a.links))
-	mux.HandleFunc("POST /v1/batches", answer(a.batches))
-	mux.HandleFunc("POST /v1/batches/detail", answer(a.batch))
-	mux.HandleFunc("POST /v1/batches/counting", answer(a.counting))
-	mux.HandleFunc("GET /v1/owed", answer(a.owed))
-	mux.HandleFunc("POST /v1/owed/resolve", answer(a.resolve))
-	mux.HandleFunc("POST /v1/reload", answer(a.reload))
-	mux.HandleFunc("POST /v1/pin", answer(a.setPIN))
-	mux.HandleFunc("POST /v1/pin/show", answer(a.showPIN))
-	mux.HandleFunc("POST /v1/backup", lasting(stopping, answer(a.backup)))
-	mux.HandleFunc("POST /v1/prove", lasting(stopping, a.prove))
-	mux.HandleFunc("POST /v1/export", lasting(stopping, a.export))
-	mux.HandleFunc("POST /v1/statement", answer(a.statement))
-	mux.HandleFunc("POST /v1/find", answer(a.find))
-	mux.HandleFunc("POST /v1/detail", answer(a.detail))
-	mux.HandleFunc("GET /v1/index", answer(a.indexed))
-	mux.HandleFunc("POST /v1/index/rebuild", answer(a.reindex))
+	for _, d := range a.doors(stopping) {
+		mux.HandleFunc(d.pattern, a.guarded(d.role, d.serve))
+	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set(zoneHeader, a.zone.String())
 		mux.ServeHTTP(w, r)
 	})
+}
+
+// guarded serves who has the role, and tells others who has it.
+func (a *App) guarded(role book.Roles, serve http.HandlerFunc) http.HandlerFunc {
+	if role == 0 {
+		return serve
+	}
+	return func(w http.ResponseWriter, r *http.Request) {
+		operators, err := a.registryOperators(r.Context())
+		if err != nil {
+			refuse(w, err)
+			return
+		}
+		asks, err := a.desk.identify(r, operators)
+		if err == nil && !asks.Roles.Has(role) {
+			err = missing(asks, role, operators)
+		}
+		if err != nil {
+			refuse(w, err)
+			return
+		}
+		token, _ := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+		ctx := context.WithValue(context.WithValue(r.Context(), actor{}, asks), bearer{}, token)
+		serve(w, r.WithContext(ctx))
+	}
 }
 
 // zoneHeader names the time zone of the switch: times are told in UTC, and shown to
@@ -201,12 +266,32 @@ type Status struct {
 	Since     string              `json:"since"` // when the date began
 	Listeners map[string]string   `json:"listeners"`
 	HTTP      string              `json:"http"`
+	Operators int                 `json:"operators"` // enrolled
+	Policy    book.Policy         `json:"policy"`    // what needs a second person
+	Pending   int                 `json:"pending"`   // acts that wait for one
+	AskedBy   Who                 `json:"asked_by"`
+	// Admin is the address of the operators' door over TLS; empty: there is none.
+	Admin string `json:"admin,omitempty"`
+	// Certificates are those of the process; nil: nothing speaks TLS.
+	Certificates *CertificateState `json:"certificates,omitempty"`
+	Warnings     []string          `json:"warnings,omitempty"` // what is to be done before something happens
 }
 
-func (a *App) status(context.Context, nothing) (Status, error) {
-	s := Status{Version: a.opts.Version, Ready: a.ready.yes.Load(), Position: a.ledger.Durable(), HTTP: a.web.Addr().String(), Listeners: map[string]string{}}
+func (a *App) status(ctx context.Context, _ nothing) (Status, error) {
+	s := Status{AskedBy: who(ctx), Version: a.opts.Version, Ready: a.ready.yes.Load(), Position: a.ledger.Durable(), HTTP: a.web.Addr().String(), Listeners: map[string]string{}}
+	s.Certificates, s.Warnings = a.certificates()
+	if a.remote != nil {
+		s.Admin = a.remote.Addr().String()
+	}
 	for _, l := range a.listeners {
 		s.Listeners[l.name] = l.server.Addr().String()
+	}
+	if err := a.ledger.View(ctx, func(b *book.Book) error {
+		registry := b.Registry()
+		s.Operators, s.Policy, s.Pending = len(registry.Operators), registry.Policy, len(b.Proposals())
+		return nil
+	}); err != nil {
+		return s, err
 	}
 	last, err := a.ledger.Record(s.Position)
 	if err != nil {
@@ -256,7 +341,12 @@ func (a *App) programs(ctx context.Context, _ nothing) ([]book.Program, error) {
 
 // Loaded is how many entries of a directory were put.
 type Loaded struct {
-	Entries int `json:"entries"`
+	Entries int `json:"entries"` // that were written, or wait to be
+	Known   int `json:"known"`   // that were there already as they are, so that nothing was written
+	// Pending are the proposals of those that a second person has to approve, in order.
+	Pending []string `json:"pending,omitempty"`
+	// Warnings tell of what was taken and does not work as it stands.
+	Warnings []string `json:"warnings,omitempty"`
 }
 
 // loadChunk is how many entries are in the ledger's queue at once.
@@ -271,11 +361,14 @@ func (a *App) load(ctx context.Context, d Directory) (Loaded, error) {
 		return Loaded{}, err
 	}
 	total := len(commands)
+	asks := who(ctx)
 	err = a.ledger.View(ctx, func(b *book.Book) error {
+		two := b.Registry().Policy.TwoPersons
 		for i := range commands {
 			if err := commands[i].keep(b); err != nil {
 				return err
 			}
+			commands[i].by(asks.Name, two, b.Registry())
 		}
 		return nil
 	})
@@ -284,11 +377,12 @@ func (a *App) load(ctx context.Context, d Directory) (Loaded, error) {
 	}
 	commands = slices.DeleteFunc(commands, func(n named) bool { return n.done })
 	done, at := total-len(commands), ""
+	var pending []string
 	for rest := commands; err == nil && len(rest) > 0; {
 		chunk := rest[:min(loadChunk, len(rest))]
 		rest = rest[len(chunk):]
 		var refused int
-		if refused, err = a.loadSome(ctx, chunk, &done); refused >= 0 {
+		if refused, err = a.loadSome(ctx, chunk, &done, &pending); refused >= 0 {
 			at = chunk[refused].at
 			err = a.refusal(ctx, chunk[refused].what, &chunk[refused].cmd, points.ReasonOf(err))
 		}
@@ -300,22 +394,27 @@ func (a *App) load(ctx context.Context, d Directory) (Loaded, error) {
 		return Loaded{}, &LoadError{At: at, Done: done, Total: total, err: err}
 	}
 	a.log.Info("directory loaded", slog.Int("entries", len(commands)))
-	return Loaded{Entries: len(commands)}, nil
+	slices.Sort(pending)
+	return Loaded{Entries: len(commands), Known: total - len(commands), Pending: pending, Warnings: a.warnings(&d)}, nil
 }
 
 // loadSome puts some entries and counts those that are done. It returns which was
 // refused first and why; -1 with an error that is no refusal, and with none.
-func (a *App) loadSome(ctx context.Context, commands []named, done *int) (refused int, err error) {
+func (a *App) loadSome(ctx context.Context, commands []named, done *int, pending *[]string) (refused int, err error) {
 	now := a.opts.Clock()
 	type outcome struct {
-		at     int
-		reason points.Reason
+		at       int
+		reason   points.Reason
+		position points.Position
 	}
 	outcomes := make(chan outcome, len(commands))
 	for i := range commands {
 		c := &commands[i]
 		c.cmd.At = now
-		a.ledger.Submit(&c.cmd, func(out *book.Outcome) { outcomes <- outcome{i, out.Reason} })
+		if card := c.cmd.Entry.Card; card != nil {
+			card.Since = now // The ledger keeps that of the first time.
+		}
+		a.ledger.Submit(&c.cmd, func(out *book.Outcome) { outcomes <- outcome{i, out.Reason, out.Position} })
 	}
 	refused = -1
 	for range commands {
@@ -324,6 +423,9 @@ func (a *App) loadSome(ctx context.Context, commands []named, done *int) (refuse
 			switch {
 			case out.reason.Approved() || (commands[out.at].cmd.Kind == book.KindOpen && out.reason == points.AlreadyExists):
 				*done++
+				if commands[out.at].cmd.Kind == book.KindPropose {
+					*pending = append(*pending, rrnOf(out.position))
+				}
 			case refused < 0 || out.at < refused:
 				refused, err = out.at, points.Errorf(out.reason, "%s", out.reason.English())
 			}
@@ -397,6 +499,9 @@ func (a *App) accounts(ctx context.Context, who Holder) (Accounts, error) {
 		holder.Card, result.Card = a.token(pan), pan.Masked()
 	}
 	got, err := a.projection.Accounts(ctx, holder)
+	if err != nil && who.Card != "" {
+		err = a.elsewhere(string(who.Card), err)
+	}
 	if err != nil && result.Card != "" {
 		err = points.Errorf(points.ReasonOf(err), "card %s: %w", result.Card, err)
 	}
@@ -439,9 +544,15 @@ type Done struct {
 	RRN  string              `json:"rrn"`
 	Date points.BusinessDate `json:"business_date"`
 	Free *points.Amount      `json:"free,omitempty"` // what the member can spend now, where it is about one
+	// Pending says that nothing was done yet: RRN is the proposal, which a second person
+	// has until then to approve.
+	Pending string `json:"pending,omitempty"`
 }
 
 func (a *App) adjust(ctx context.Context, adj Adjustment) (Done, error) {
+	if err := signed(ctx, "adjust", &adj.Operator, adj.Second); err != nil {
+		return Done{}, err
+	}
 	cmd := book.Command{
 		Kind: book.KindAdjust, At: a.opts.Clock(), Member: adj.Member, Program: adj.Program, Amount: adj.Amount,
 		Operator: adj.Operator, Second: adj.Second, Note: adj.Note,
@@ -516,7 +627,10 @@ func (a *App) endable(ctx context.Context, c *CutOver) error {
 }
 
 func (a *App) cutOver(ctx context.Context, c CutOver) (Done, error) {
-	if strings.TrimSpace(c.Operator) == "" || strings.TrimSpace(c.Second) == "" || strings.EqualFold(strings.TrimSpace(c.Operator), strings.TrimSpace(c.Second)) {
+	if err := signed(ctx, "cut-over", &c.Operator, c.Second); err != nil {
+		return Done{}, err
+	}
+	if who(ctx).Name == "" && (strings.TrimSpace(c.Operator) == "" || strings.TrimSpace(c.Second) == "" || strings.EqualFold(strings.TrimSpace(c.Operator), strings.TrimSpace(c.Second))) {
 		return Done{}, points.Errorf(points.NeedsSecondPerson, "cut-over: name an operator and another person who approves")
 	}
 	if err := a.endable(ctx, &c); err != nil {
@@ -525,20 +639,28 @@ func (a *App) cutOver(ctx context.Context, c CutOver) (Done, error) {
 	done, err := a.do(ctx, "cut-over to "+c.Date.String(), &book.Command{
 		Kind: book.KindCutOver, At: a.opts.Clock(), Date: c.Date,
 		TraceDays: uint8(a.opts.Config.Ledger.TraceDays), Limit: uint32(a.opts.Config.Ledger.TraceKeys), //nolint:gosec // 2 to 31; 1 to 2^32-1.
-		Operator: c.Operator, Second: c.Second,
+		TraceTime: uint32(pointswitch.Remembers(a.opts.Config.Switch.FreshnessBehind) / time.Second), //nolint:gosec // at most 30 days and 2 hours.
+		Operator:  c.Operator, Second: c.Second,
 	})
 	if err != nil {
 		return Done{}, err
 	}
-	a.issuers.CutOver(c.Date)
+	if done.Pending != "" {
+		return done, nil
+	}
 	a.log.Info("cut-over", slog.String("date", c.Date.String()), slog.String("operator", c.Operator), slog.String("second", c.Second))
+	a.issuers.CutOver(c.Date)
 	return done, a.night(ctx)
 }
 
-// do carries out an operator's command and turns a decline into an error.
+// do carries out an operator's command and turns a decline into an error. What needs a
+// second person is proposed.
 func (a *App) do(ctx context.Context, what string, cmd *book.Command) (Done, error) {
 	if err := legible(what, cmd); err != nil {
 		return Done{}, err
+	}
+	if done, proposed, err := a.propose(ctx, what, cmd); proposed || err != nil {
+		return done, err
 	}
 	out, err := a.ledger.Do(ctx, cmd)
 	if err != nil {
@@ -577,7 +699,13 @@ type Record struct {
 	Amount   points.Amount       `json:"amount,omitempty"`
 	Asked    points.Amount       `json:"asked,omitempty"`    // of a decline
 	Original string              `json:"original,omitempty"` // RRN
-	Postings []Posting           `json:"postings"`
+	// Forwarded: an issuer with a ledger of its own decides it, or a part of it. Reason
+	// says that it was admitted; Told is what the acquirer was told, absent while there
+	// is no answer.
+	Forwarded bool          `json:"forwarded,omitempty"`
+	Told      points.Reason `json:"told,omitempty"`
+	Postings  []Posting     `json:"postings"`
+	Risk      *RiskSaid     `json:"risk,omitempty"` // what the rules on risk had to say
 }
 
 // Posting is one side of a booking: credit positive.
@@ -613,6 +741,7 @@ func recordFor(key *certs.CardKey, rec *book.Record) Record {
 	if !out.Reason.Approved() {
 		r.Asked = cmd.Amount
 	}
+	r.Risk = riskSaid(out.Risk)
 	if cmd.Key.STAN != 0 {
 		r.STAN = cmd.Key.STAN.String()
 	}

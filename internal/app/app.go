@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
@@ -63,8 +64,13 @@ type App struct {
 	sw         *pointswitch.Switch
 	listeners  []listener
 	entrances  []listener // where issuers' hosts dial us
+	desk       *desk
 	admin      net.Listener
+	remote     net.Listener // the same door over TLS; nil: there is none
 	web        net.Listener
+	gate       *certs.Gate      // nil: nothing speaks TLS
+	authority  *certs.Authority // nil: there is none here
+	enrolling  tries
 	ready      readiness
 
 	reloading   sync.Mutex // one reload at a time; guards linkMetrics from Run on
@@ -94,7 +100,7 @@ func New(ctx context.Context, opts Options) (_ *App, err error) {
 	if a.key, err = certs.ReadCardKey(opts.Config.CardKey); err != nil {
 		return nil, err
 	}
-	if err := a.openKeys(); err != nil {
+	if err := errors.Join(a.openGate(), a.openKeys(), ownFolder(opts.Config.Data)); err != nil {
 		return nil, err
 	}
 	if err := a.openLedger(ctx); err != nil {
@@ -112,13 +118,39 @@ func New(ctx context.Context, opts Options) (_ *App, err error) {
 	if err := a.openSwitch(ctx); err != nil {
 		return nil, err
 	}
-	if a.admin, err = listenAdmin(ctx, opts.Config.Admin.Socket); err != nil {
+	if err := a.openDesk(ctx); err != nil {
 		return nil, err
 	}
 	if a.web, err = new(net.ListenConfig).Listen(ctx, "tcp", opts.Config.HTTP.Address); err != nil {
 		return nil, taken(fmt.Errorf("http: listen on %s: %w", opts.Config.HTTP.Address, err), "http.address")
 	}
 	return a, nil
+}
+
+// ownFolder checks that nobody but its owner can look into the folder of the store; that
+// there is none is told better by who opens it.
+func ownFolder(path string) error {
+	info, err := os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("store: %w", err)
+	}
+	if open := info.Mode().Perm() & 0o077; open != 0 {
+		return fmt.Errorf("store %s: mode %v lets others look into it; run: chmod 700 %s", path, info.Mode().Perm(), path)
+	}
+	return nil
+}
+
+// openDesk opens the doors of the operators.
+func (a *App) openDesk(ctx context.Context) (err error) {
+	c := a.opts.Config.Admin
+	a.desk = newDesk(c, a.opts.Clock, a.key.Operators(), a.registry)
+	if a.admin, err = listenAdmin(ctx, c.Socket, c.Access); err != nil {
+		return err
+	}
+	return a.listenRemoteAdmin(ctx)
 }
 
 // taken says what to do about an address at which somebody listens already; key of the
@@ -184,7 +216,9 @@ func (a *App) openSwitch(ctx context.Context) error {
 	sw, err := pointswitch.New(pointswitch.Options{
 		Ledger: a.ledger, Router: a.router, CardKey: a.key, Clock: a.opts.Clock, Location: a.zone, Issuers: a.issuers,
 		Keystore: a.keystore, MACErrors: c.Keys.MACErrors,
-		Parameters:     a.parameters(c.Terminals),
+		Parameters:   a.parameters(c.Terminals),
+		Participants: pointswitch.Rate{PerSecond: c.Switch.ParticipantRate}, Own: ratesOf(c.Switch.ParticipantRates),
+		ShedTarget: c.Switch.ShedTarget, ShedInterval: c.Switch.ShedInterval,
 		FreshnessAhead: c.Switch.FreshnessAhead, FreshnessBehind: c.Switch.FreshnessBehind,
 		BadFrames: c.Switch.BadFramesPerMinute, LogEvery: c.Log.Sample, Log: a.log, Registerer: a.registry,
 	})
@@ -194,6 +228,13 @@ func (a *App) openSwitch(ctx context.Context) error {
 	a.sw = sw
 	if err := sw.Restore(ctx); err != nil {
 		return err
+	}
+	connections := 0
+	for _, l := range c.Listeners {
+		connections += l.MaxConnections
+	}
+	if err := enoughDescriptors(connections); err != nil {
+		a.log.Warn("connections beyond the limit of open files will be refused", slog.String("error", err.Error()))
 	}
 	for _, l := range c.Listeners {
 		spoken, err := dialect.ByName(string(l.Dialect))
@@ -208,15 +249,29 @@ func (a *App) openSwitch(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		server, err := link.Listen(ctx, l.Address, link.Options{
+		opts, err := a.behindGate(link.Options{
 			MaxFrame: l.MaxFrame, MaxInFlight: l.MaxInFlight, MaxConnections: l.MaxConnections, Idle: l.IdleTimeout, Metrics: metrics, Log: a.log,
-		}, sw.Listener(l.Name, spoken, door))
+			MaxPerSource: l.MaxPerSource, MaxPerIdentity: l.MaxPerIdentity, FirstFrame: min(l.FirstFrame, l.IdleTimeout),
+		}, c.ListenerTLS(&l), l.Identity, certs.RoleAcquirer, certs.RoleTerminal)
+		if err != nil {
+			return fmt.Errorf("listener %s: %w", l.Name, err)
+		}
+		server, err := link.Listen(ctx, l.Address, opts, sw.Listener(l.Name, spoken, door, pointswitch.Rate{PerSecond: l.Rate, Burst: l.Burst}))
 		if err != nil {
 			return taken(fmt.Errorf("listener %s: %w", l.Name, err), "listeners."+l.Name+".address")
 		}
 		a.listeners = append(a.listeners, listener{l.Name, server})
 	}
 	return nil
+}
+
+// ratesOf are the rates that acquirers have of their own.
+func ratesOf(rates []config.ParticipantRate) map[points.AcquirerID]pointswitch.Rate {
+	own := make(map[points.AcquirerID]pointswitch.Rate, len(rates))
+	for _, r := range rates {
+		own[points.AcquirerID(r.Acquirer)] = pointswitch.Rate{PerSecond: r.PerSecond}
+	}
+	return own
 }
 
 // Address returns the address of the listener called name, nil when there is none.
@@ -232,12 +287,35 @@ func (a *App) Address(name string) net.Addr {
 // HTTPAddress returns the address of the metrics and health door.
 func (a *App) HTTPAddress() net.Addr { return a.web.Addr() }
 
+// AdminAddress returns the address of the operators' door over TLS, nil when there is none.
+func (a *App) AdminAddress() net.Addr {
+	if a.remote == nil {
+		return nil
+	}
+	return a.remote.Addr()
+}
+
+// serveDoors serves the HTTP doors.
+func (a *App) serveDoors(ctx context.Context, group *errgroup.Group) []*http.Server {
+	admin := a.adminHandler(ctx)
+	servers := []*http.Server{a.serveHTTP(group, a.admin, admin, nil)}
+	if a.remote != nil {
+		servers = append(servers, a.serveHTTP(group, a.remote, a.identified(admin), a.gate.Server(false, certs.RoleOperator)))
+	}
+	if !a.opts.Config.HTTPTLS() {
+		return append(servers, a.serveHTTP(group, a.web, a.webHandler(), nil))
+	}
+	// Whoever renews may be anybody who has a certificate.
+	everybody := a.gate.Server(true, certs.RoleOperator, certs.RoleTerminal, certs.RoleAcquirer, certs.RoleIssuer, certs.RoleSwitch)
+	return append(servers, a.serveHTTP(group, a.web, a.identified(a.webHandler()), everybody))
+}
+
 // Run serves until ctx ends, then drains: no new connections or frames, what is
 // in flight is answered, the ledger writes a checkpoint and closes. It returns
 // nil after an orderly stop, and the fault that stopped it otherwise.
 func (a *App) Run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
-	servers := []*http.Server{a.serveHTTP(group, a.admin, a.adminHandler(ctx)), a.serveHTTP(group, a.web, a.webHandler())}
+	servers := a.serveDoors(ctx, group)
 	// The links outlive the listeners, whose last requests they carry.
 	linked, unlink := context.WithCancel(context.WithoutCancel(ctx))
 	defer unlink()
@@ -263,6 +341,7 @@ func (a *App) Run(ctx context.Context) error {
 	})
 	group.Go(func() error { return a.finishNight(ctx) })
 	group.Go(func() error { return a.heedHangups(ctx) })
+	group.Go(func() error { return a.heedGate(ctx) })
 	<-ctx.Done()
 	a.ready.set(false)
 	a.log.Info("draining", slog.Duration("for_at_most", a.opts.Config.Switch.DrainTimeout))
@@ -311,7 +390,7 @@ func (a *App) abandon(ctx context.Context) error {
 	for _, l := range slices.Concat(a.listeners, a.entrances) {
 		errs = append(errs, l.server.Shutdown(ctx))
 	}
-	for _, l := range []net.Listener{a.admin, a.web} {
+	for _, l := range []net.Listener{a.admin, a.remote, a.web} {
 		if l != nil {
 			errs = append(errs, l.Close())
 		}

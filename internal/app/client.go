@@ -3,6 +3,7 @@ package app
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -19,11 +20,13 @@ import (
 	pointswitch "github.com/lianfen/lianfen/switch"
 )
 
-// Client speaks to the admin socket of a running process.
+// Client speaks to the admin door of a running process.
 type Client struct {
-	socket string
-	http   *http.Client
-	zone   atomic.Pointer[time.Location] // the switch's, as it said last
+	door  string // for people: the socket's path, or the URL
+	base  string // of all URLs
+	token string // of the session; empty: none
+	http  *http.Client
+	zone  atomic.Pointer[time.Location] // the switch's, as it said last
 }
 
 // Zone is the time zone of the switch, in which people are shown times; UTC before the
@@ -41,7 +44,18 @@ func NewClient(path string) *Client {
 	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return new(net.Dialer).DialContext(ctx, "unix", path)
 	}
-	return &Client{socket: path, http: &http.Client{Transport: &http.Transport{DialContext: dial}}}
+	return &Client{door: "socket " + path, base: "http://admin", http: &http.Client{Transport: &http.Transport{DialContext: dial}}}
+}
+
+// NewRemoteClient makes a client of the operators' door over TLS at url, such as
+// https://switch.example:8585.
+func NewRemoteClient(url string, secure *tls.Config) *Client {
+	return &Client{door: url, base: strings.TrimSuffix(url, "/"), http: &http.Client{Transport: &http.Transport{TLSClientConfig: secure}}}
+}
+
+// In is the same client with the session that the token is of.
+func (c *Client) In(token string) *Client {
+	return &Client{door: c.door, base: c.base, token: token, http: c.http}
 }
 
 // Figures reads the metrics that a process serves on its HTTP address, such as
@@ -164,6 +178,11 @@ func (c *Client) Reload(ctx context.Context) (r Reloaded, err error) {
 	return r, c.call(ctx, http.MethodPost, "reload", nothing{}, &r)
 }
 
+// ReloadCertificates has the process read certificates and revocations again.
+func (c *Client) ReloadCertificates(ctx context.Context) (r CertificatesReloaded, err error) {
+	return r, c.call(ctx, http.MethodPost, "certs/reload", nothing{}, &r)
+}
+
 // Statement lists what happened to a member's points.
 func (c *Client) Statement(ctx context.Context, q StatementQuery) (s Statement, err error) {
 	return s, c.call(ctx, http.MethodPost, "statement", q, &s)
@@ -213,13 +232,16 @@ func (c *Client) send(ctx context.Context, method, path string, in any) (*http.R
 		}
 		body = bytes.NewReader(text)
 	}
-	request, err := http.NewRequestWithContext(ctx, method, "http://admin/v1/"+path, body)
+	request, err := http.NewRequestWithContext(ctx, method, c.base+"/v1/"+path, body)
 	if err != nil {
 		return nil, fmt.Errorf("admin %s: %w", path, err)
 	}
+	if c.token != "" {
+		request.Header.Set("Authorization", "Bearer "+c.token)
+	}
 	response, err := c.http.Do(request)
 	if err != nil {
-		return nil, fmt.Errorf("admin socket %s: is lianfen serve running with this configuration? %w", c.socket, err)
+		return nil, fmt.Errorf("admin %s: is lianfen serve running with this configuration? %w", c.door, err)
 	}
 	if name := response.Header.Get(zoneHeader); name != c.Zone().String() {
 		if zone, err := time.LoadLocation(name); err == nil {
@@ -238,4 +260,54 @@ func (c *Client) send(ctx context.Context, method, path string, in any) (*http.R
 		refused = &LoadError{p.Load.At, p.Load.Done, p.Load.Total, refused}
 	}
 	return nil, errors.Join(refused, response.Body.Close())
+}
+
+// Login signs an operator in.
+func (c *Client) Login(ctx context.Context, s SignIn) (session Session, err error) {
+	return session, c.call(ctx, http.MethodPost, "login", s, &session)
+}
+
+// Logout ends the client's session.
+func (c *Client) Logout(ctx context.Context) (w Who, err error) {
+	return w, c.call(ctx, http.MethodPost, "logout", nothing{}, &w)
+}
+
+// Whoami tells whom the switch takes the client for.
+func (c *Client) Whoami(ctx context.Context) (w Who, err error) {
+	return w, c.call(ctx, http.MethodGet, "whoami", nil, &w)
+}
+
+// Join sets the credentials of a person who was invited.
+func (c *Client) Join(ctx context.Context, j Joining) (joined Joined, err error) {
+	return joined, c.call(ctx, http.MethodPost, "enrol", j, &joined)
+}
+
+// Operators lists the operators.
+func (c *Client) Operators(ctx context.Context) (o []OperatorState, err error) {
+	return o, c.call(ctx, http.MethodGet, "operators", nil, &o)
+}
+
+// PutOperator makes or changes an operator.
+func (c *Client) PutOperator(ctx context.Context, change OperatorChange) (o OperatorChanged, err error) {
+	return o, c.call(ctx, http.MethodPost, "operators", change, &o)
+}
+
+// PutPolicy says which acts need a second person.
+func (c *Client) PutPolicy(ctx context.Context, change PolicyChange) (d Done, err error) {
+	return d, c.call(ctx, http.MethodPost, "policy", change, &d)
+}
+
+// Pending lists what waits for a second person.
+func (c *Client) Pending(ctx context.Context) (p []Pending, err error) {
+	return p, c.call(ctx, http.MethodGet, "pending", nil, &p)
+}
+
+// Approve carries out what somebody else has proposed.
+func (c *Client) Approve(ctx context.Context, decision Decision) (d Done, err error) {
+	return d, c.call(ctx, http.MethodPost, "approve", decision, &d)
+}
+
+// Reject ends what was proposed, without effect.
+func (c *Client) Reject(ctx context.Context, decision Decision) (d Done, err error) {
+	return d, c.call(ctx, http.MethodPost, "reject", decision, &d)
 }

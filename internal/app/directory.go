@@ -287,6 +287,17 @@ func (n *named) keep(b *book.Book) error {
 	return nil
 }
 
+// by says who asks, and that what needs a second person is only proposed. Of that, an
+// entry that would stay as it is has nothing to be approved.
+func (n *named) by(name string, two book.Acts, registry *book.Registry) {
+	n.cmd.Operator = name
+	if name == "" || !two.Has(n.cmd.Of()) {
+		return
+	}
+	n.done = n.done || n.cmd.Entry.Stands(registry)
+	n.cmd = book.Command{Kind: book.KindPropose, Operator: name, Group: []book.Command{n.cmd}}
+}
+
 // commands turns the directory into commands, in order. Errors: a [*LoadError].
 func (d *Directory) commands(tokenize func(points.PAN) points.CardToken) ([]named, error) {
 	var all []named

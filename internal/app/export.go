@@ -16,7 +16,6 @@ import (
 	"strings"
 
 	"github.com/lianfen/lianfen/certs"
-	"github.com/lianfen/lianfen/internal/store"
 	"github.com/lianfen/lianfen/ledger"
 	"github.com/lianfen/lianfen/ledger/book"
 	"github.com/lianfen/lianfen/points"
@@ -320,12 +319,8 @@ func ExportOffline(ctx context.Context, data, cardKey string, e Exporting, w io.
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
 	if key != nil {
-		known, ok, err := db.Get(nil, store.KeyCheck, nil)
-		if err != nil {
+		if err := knows(db, key, cardKey); err != nil {
 			return 0, err
-		}
-		if value := key.CheckValue(); ok && !bytes.Equal(known, value[:]) {
-			return 0, fmt.Errorf("%w (%s)", ErrOtherKey, cardKey)
 		}
 	}
 	archive, err := ledger.OpenArchive(db)

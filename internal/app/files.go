@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/lianfen/lianfen/certs"
 	"github.com/lianfen/lianfen/internal/store"
 	"github.com/lianfen/lianfen/ledger"
 	"github.com/lianfen/lianfen/ledger/book"
@@ -283,10 +284,12 @@ func (c *Client) Backup(ctx context.Context, dir string) (b BackedUp, err error)
 
 // Restoring says what to restore, where to, and how far.
 type Restoring struct {
-	From  string // folder of a backup, or of a store that is not served
-	Data  string // new folder
-	Until ledger.Until
-	Log   *slog.Logger
+	From string // folder of a backup, or of a store that is not served; with Opener, an encrypted backup
+	Data string // new folder
+	// Opener opens the encrypted backup From; nil: From is a folder.
+	Opener *certs.BackupOpener
+	Until  ledger.Until
+	Log    *slog.Logger
 	// Copied and Proved hear how many records are, and of how many (0: not known).
 	Copied, Proved func(done, total uint64)
 }
@@ -304,11 +307,12 @@ type Restored struct {
 // once: every record is carried out again from the first on, and has to give the
 // outcome that it gave. The backup is opened read-only.
 func Restore(ctx context.Context, r Restoring) (result Restored, err error) {
-	from, err := openUnserved(r.From)
-	if err != nil {
+	fill := r.fromFolder
+	if r.Opener != nil {
+		fill = r.fromSealed
+	} else if err := sealedWithoutKey(r.From); err != nil {
 		return Restored{}, err
 	}
-	defer func() { err = errors.Join(err, from.Close()) }()
 	result.Data = r.Data
 	err = makeWhole(r.Data, func(partial string) error {
 		if err := store.Create(store.Options{Dir: partial, Log: r.Log}); err != nil {
@@ -318,7 +322,7 @@ func Restore(ctx context.Context, r Restoring) (result Restored, err error) {
 		if err != nil {
 			return err
 		}
-		mark, err := ledger.Restore(ctx, from, to, r.Until, r.Copied)
+		mark, err := fill(ctx, to)
 		if err != nil {
 			return errors.Join(err, to.Close())
 		}

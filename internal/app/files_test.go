@@ -159,7 +159,7 @@ func fillShelf(t *testing.T, data string) {
 	for i := range asks {
 		asks[i] = ledger.Ask{Command: &put, Done: func(*book.Outcome) { open.Done() }}
 	}
-	for chunk := range slices.Chunk(asks, ledger.DefaultQueue) {
+	for chunk := range slices.Chunk(asks, ledger.DefaultQueue/2) {
 		open.Add(len(chunk))
 		l.SubmitAll(chunk)
 		open.Wait()

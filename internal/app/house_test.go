@@ -36,7 +36,7 @@ func newHouse(t *testing.T, sets ...string) *house {
 	require.NoError(t, certs.WriteCardKey(filepath.Join(dir, "card.key"), rand.Reader))
 	c, err := config.Load("", nil, append([]string{
 		"data=" + filepath.Join(dir, "store"), "card_key=" + filepath.Join(dir, "card.key"), "admin.socket=" + filepath.Join(dir, "a"),
-		"listeners.pos.address=127.0.0.1:0", "listeners.host.address=127.0.0.1:0", "http.address=127.0.0.1:0",
+		"listeners.pos.address=127.0.0.1:0", "listeners.host.address=127.0.0.1:0", "http.address=127.0.0.1:0", "tls.mode=off",
 	}, sets...))
 	require.NoError(t, err)
 	require.NoError(t, store.Create(store.Options{Dir: c.Data}))
@@ -48,7 +48,7 @@ func now() points.Timestamp { return points.TimestampOf(time.Now()) }
 // open opens the switch without running it.
 func (h *house) open(t *testing.T) (*app.App, error) {
 	t.Helper()
-	return app.New(t.Context(), app.Options{Config: h.config, Version: "test", Log: slog.New(slog.NewTextHandler(h.log, nil)), Clock: now})
+	return app.New(t.Context(), app.Options{Config: h.config, Version: "test", Log: slog.New(slog.NewTextHandler(h.log, &slog.HandlerOptions{Level: slog.LevelDebug})), Clock: now})
 }
 
 // running is a switch that serves.

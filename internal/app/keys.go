@@ -70,6 +70,9 @@ type PINState struct {
 }
 
 func (a *App) setPIN(ctx context.Context, change PINChange) (PINState, error) {
+	if err := signed(ctx, "pin", &change.Operator, ""); err != nil {
+		return PINState{}, err
+	}
 	pan, err := points.ParsePAN(string(change.Card))
 	if err != nil {
 		return PINState{}, err

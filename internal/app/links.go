@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/lianfen/lianfen/certs"
 	"github.com/lianfen/lianfen/internal/config"
 	"github.com/lianfen/lianfen/ledger/book"
 	"github.com/lianfen/lianfen/points"
@@ -43,7 +44,11 @@ func (a *App) openIssuers(ctx context.Context) error {
 		if l.Listen == "" {
 			continue
 		}
-		server, err := link.Listen(ctx, l.Listen, a.linkOptions(l), a.issuers.Entrance(l.Name, theirPath))
+		opts, err := a.behindGate(a.linkOptions(l), a.opts.Config.LinkTLS(l), "", certs.RoleIssuer)
+		if err != nil {
+			return err
+		}
+		server, err := link.Listen(ctx, l.Listen, opts, a.issuers.Entrance(l.Name, theirPath))
 		if err != nil {
 			return taken(fmt.Errorf("link %s: %w", l.Name, err), "links."+l.Name+".listen")
 		}
@@ -64,6 +69,9 @@ func (a *App) profiles(links []config.Link) ([]pointswitch.LinkProfile, error) {
 			}
 			a.linkMetrics[l.Name] = metrics
 		}
+		if a.opts.Config.LinkTLS(l) && a.gate == nil {
+			return nil, fmt.Errorf("link %s speaks TLS and nothing did when this process began; start it anew", l.Name)
+		}
 		standIn, err := a.standIn(&l.StandIn)
 		if err != nil {
 			return nil, fmt.Errorf("link %s: %w", l.Name, err)
@@ -75,6 +83,9 @@ func (a *App) profiles(links []config.Link) ([]pointswitch.LinkProfile, error) {
 			Retry: l.Retry, GiveUp: l.GiveUp, RetryInFlight: l.RetryInFlight, UnknownEnds: l.UnknownEnds,
 			StandIn: standIn, Paths: a.paths(l),
 		}
+		for _, id := range l.Issuers {
+			profiles[i].Peers = append(profiles[i].Peers, points.IssuerID(id))
+		}
 	}
 	return profiles, nil
 }
@@ -84,9 +95,13 @@ func (a *App) profiles(links []config.Link) ([]pointswitch.LinkProfile, error) {
 func (a *App) paths(l *config.Link) []pointswitch.PathProfile {
 	var paths []pointswitch.PathProfile
 	last := 0
+	dialled := a.linkOptions(l)
+	if a.opts.Config.LinkTLS(l) {
+		dialled.TLS, dialled.Admit, dialled.Refused = a.gate.Client(certs.OfRole(certs.RoleIssuer)), a.gate.Admit, a.gate.Refused
+	}
 	for _, e := range l.Dial {
 		paths = append(paths, pointswitch.PathProfile{
-			Name: e.Address, Address: e.Address, Connections: l.Connections, Priority: e.Priority, Weight: e.Weight, Options: a.linkOptions(l),
+			Name: e.Address, Address: e.Address, Connections: l.Connections, Priority: e.Priority, Weight: e.Weight, Options: dialled,
 		})
 		last = max(last, e.Priority)
 	}
@@ -157,6 +172,9 @@ type Reloaded struct {
 	Links int `json:"links"`
 	// Keys says that the keystore had changed.
 	Keys bool `json:"keys,omitempty"`
+	// Closed is how many connections were closed because their certificates are no
+	// longer good.
+	Closed int `json:"closed,omitempty"`
 	// Restart names what has changed and needs a restart.
 	Restart []string `json:"restart,omitempty"`
 }
@@ -181,7 +199,11 @@ func (a *App) Reload(ctx context.Context, c config.Config) (Reloaded, error) {
 	if err != nil {
 		return Reloaded{}, err
 	}
-	done := Reloaded{Links: len(profiles), Keys: keys, Restart: a.needsRestart(&c)}
+	closed, err := a.reloadGate()
+	if err != nil {
+		return Reloaded{}, err
+	}
+	done := Reloaded{Links: len(profiles), Keys: keys, Closed: closed, Restart: a.needsRestart(&c)}
 	a.log.Info("reloaded", slog.Int("links", done.Links), slog.Bool("keys", done.Keys), slog.Any("needs_restart", done.Restart))
 	return done, nil
 }
@@ -202,6 +224,17 @@ func (a *App) needsRestart(c *config.Config) []string {
 		}
 	}
 	return changed
+}
+
+// CertificatesReloaded says what reading certificates anew has changed.
+type CertificatesReloaded struct {
+	Closed int `json:"closed"` // connections whose certificates are no longer good
+}
+
+// reloadCertificates reads certificates, trust and revocations at once.
+func (a *App) reloadCertificates(context.Context, nothing) (CertificatesReloaded, error) {
+	closed, err := a.reloadGate()
+	return CertificatesReloaded{closed}, err
 }
 
 func (a *App) reload(ctx context.Context, _ nothing) (Reloaded, error) {
@@ -232,6 +265,43 @@ func (a *App) heedHangups(ctx context.Context) error {
 
 func (a *App) links(context.Context, nothing) ([]pointswitch.LinkState, error) {
 	return a.issuers.Links(), nil
+}
+
+// warnings tell of what in a directory was taken and does not work as it stands.
+func (a *App) warnings(d *Directory) (all []string) {
+	known := make(map[string]bool)
+	for _, l := range a.issuers.Links() {
+		known[l.Link] = true
+	}
+	for i := range a.opts.Config.Links {
+		known[a.opts.Config.Links[i].Name] = true
+	}
+	for i := range d.Issuers {
+		if e := &d.Issuers[i]; e.Link != "" && !known[e.Link] {
+			all = append(all, fmt.Sprintf("issuer %d: the configuration has no link %q; until it does, its requests are answered 92", e.ID, e.Link))
+		}
+	}
+	for i := range d.Routes {
+		for _, l := range d.Routes[i].Links {
+			if !known[l.Link] {
+				all = append(all, fmt.Sprintf("route %s: the configuration has no link %q; nothing goes that way until it does", d.Routes[i].Prefix, l.Link))
+			}
+		}
+	}
+	table := a.router.Table()
+	for i := range d.Merchants {
+		var far []string
+		for _, term := range d.Merchants[i].Tender {
+			if program, ok := table.Program(term.Program); ok && table.LinkOf(program.Issuer) != "" {
+				far = append(far, fmt.Sprint(term.Program))
+			}
+		}
+		if len(far) > 1 {
+			all = append(all, fmt.Sprintf("merchant %v: its tender has programmes %s, whose issuers keep ledgers of their own; "+
+				"only one can take part in a sale, so its sales that name no programme are declined (40): leave one out", d.Merchants[i].ID, strings.Join(far, " and ")))
+		}
+	}
+	return all
 }
 
 // Owed is a reversal or advice that an issuer has not acknowledged.
@@ -306,6 +376,9 @@ type Resolution struct {
 }
 
 func (a *App) resolve(ctx context.Context, r Resolution) (Done, error) {
+	if err := signed(ctx, "resolve "+r.RRN, &r.Operator, r.Second); err != nil {
+		return Done{}, err
+	}
 	position, err := points.ParseRRN(r.RRN)
 	if err != nil {
 		return Done{}, err
@@ -321,9 +394,15 @@ func (a *App) resolve(ctx context.Context, r Resolution) (Done, error) {
 	if err := legible("resolve "+r.RRN, &cmd); err != nil {
 		return Done{}, err
 	}
+	if done, proposed, err := a.propose(ctx, "resolve "+r.RRN, &cmd); proposed || err != nil {
+		return done, err
+	}
 	out, err := a.ledger.Do(ctx, &cmd)
 	if err != nil {
 		return Done{}, err
+	}
+	if out.Reason == points.OriginalClosed {
+		return Done{}, a.notQueued(ctx, position)
 	}
 	if !out.Reason.Approved() {
 		return Done{}, a.refusal(ctx, "resolve "+r.RRN, &cmd, out.Reason)
@@ -331,4 +410,51 @@ func (a *App) resolve(ctx context.Context, r Resolution) (Done, error) {
 	a.issuers.Look(out.Issuer, position)
 	rrn := out.Position.RRN()
 	return Done{RRN: string(rrn[:]), Date: out.Date}, nil
+}
+
+// notQueued says why there is nothing to resolve: what the issuer is owed is still being
+// sent to it, or it is owed nothing.
+func (a *App) notQueued(ctx context.Context, position points.Position) error {
+	var view book.RemoteView
+	err := a.ledger.View(ctx, func(b *book.Book) (err error) {
+		view, _, err = b.Remote(position)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	rrn := rrnOf(position)
+	switch view.Phase {
+	case book.RemoteOpen:
+		return points.Errorf(points.OriginalClosed, "resolve %s: the issuer is asked and may still answer; only what is queued is resolved", rrn)
+	case book.RemoteDone:
+		return points.Errorf(points.OriginalClosed, "resolve %s: it is settled with the issuer; there is nothing to resolve", rrn)
+	default:
+		return points.Errorf(points.OriginalClosed, "resolve %s: it is still being sent to the issuer, which may acknowledge it; "+
+			"what is not acknowledged by the link's give_up is queued, and resolved then", rrn)
+	}
+}
+
+// elsewhere says of a card that is not known here, where that is so, that an issuer with a
+// ledger of its own knows it. Its requests are found by card: ledger find.
+func (a *App) elsewhere(number string, err error) error {
+	if points.ReasonOf(err) != points.UnknownCard {
+		return err
+	}
+	pan, bad := points.ParsePAN(number)
+	if bad != nil {
+		return err
+	}
+	table := a.router.Table()
+	for id := points.MinProgram; id <= points.MaxProgram; id++ {
+		program, ok := table.Program(id)
+		if !ok || table.LinkOf(program.Issuer) == "" {
+			continue
+		}
+		if to, reason := table.Route(pan, id); reason.Approved() && to.Issuer == program.Issuer {
+			return points.Errorf(points.UnknownCard, "%w; in programme %d its issuer %d keeps the balances, at the end of link %s: "+
+				"lianfen ledger find --card shows what was forwarded", err, id, program.Issuer, table.LinkOf(program.Issuer))
+		}
+	}
+	return err
 }

@@ -102,7 +102,7 @@ func TestLinkToAnIssuer(t *testing.T) {
 	far := func(text string) config.Config {
 		path := t.TempDir() + "/links.yaml"
 		require.NoError(t, os.WriteFile(path, []byte("links: [{name: far, dial: \""+text+"\", connections: 1, redial: 10ms}]"), 0o600))
-		c, err := config.Load(path, nil, nil)
+		c, err := config.Load(path, nil, []string{"tls.mode=off"})
 		require.NoError(t, err)
 		changed := h.config
 		changed.Links = c.Links
@@ -124,6 +124,13 @@ func TestLinkToAnIssuer(t *testing.T) {
 	owed, err := r.client.Owed(t.Context())
 	require.NoError(t, err)
 	require.Empty(t, owed)
+
+	_, err = r.client.Accounts(t.Context(), app.Holder{Card: "6222020000000000017"})
+	require.ErrorContains(t, err, "in programme 901 its issuer 10000002 keeps the balances, at the end of link far")
+	_, err = r.client.Statement(t.Context(), app.StatementQuery{Holder: app.Holder{Card: "6222020000000000017"}})
+	require.ErrorContains(t, err, "its issuer 10000002 keeps the balances")
+	_, err = r.client.Accounts(t.Context(), app.Holder{Card: "6222110000000000011"})
+	require.NotContains(t, err.Error(), "keeps the balances")
 
 	_, err = r.client.Resolve(t.Context(), app.Resolution{RRN: "000000000001", Operator: "li", Second: "wang"})
 	require.ErrorContains(t, err, "original transaction is not known")
@@ -178,7 +185,7 @@ func TestOwedIsListed(t *testing.T) {
 	h := newHouse(t)
 	path := t.TempDir() + "/links.yaml"
 	require.NoError(t, os.WriteFile(path, []byte("links: [{name: far, dial: \""+ln.Addr().String()+"\", connections: 1, deadline: 100ms}]"), 0o600))
-	c, err := config.Load(path, nil, nil)
+	c, err := config.Load(path, nil, []string{"tls.mode=off"})
 	require.NoError(t, err)
 	h.config.Links = c.Links
 	r := h.start(t)
@@ -194,7 +201,8 @@ func TestOwedIsListed(t *testing.T) {
 	}, " "))
 	require.Equal(t, points.Amount(120), owed[0].Amount)
 	_, err = r.client.Resolve(context.Background(), app.Resolution{RRN: owed[0].RRN, Operator: "li", Second: "wang"})
-	require.ErrorContains(t, err, "can no longer be changed", "it is not queued: the issuer may still acknowledge it")
+	require.ErrorContains(t, err, "still being sent to the issuer", "it is not queued: the issuer may still acknowledge it")
+	tellsTheStory(t, r, owed[0].RRN)
 	require.NoError(t, terminal.HangUp())
 	r.stop(t)
 	require.NoError(t, ln.Close())
@@ -202,4 +210,31 @@ func TestOwedIsListed(t *testing.T) {
 	for _, conn := range sockets {
 		require.NoError(t, conn.Close())
 	}
+}
+
+// tellsTheStory looks at a sale that was not answered in time, and at the record that
+// says so: both tell the whole.
+func tellsTheStory(t *testing.T, r *running, rrn string) {
+	t.Helper()
+	d, err := r.client.Detail(t.Context(), rrn)
+	require.NoError(t, err)
+	require.True(t, d.Forwarded)
+	require.Equal(t, points.NoAnswer, d.Told)
+	require.Equal(t, points.IssuerID(10000002), d.Story.Issuer)
+	require.Equal(t, "far", d.Story.Link)
+	require.Equal(t, "owed: the issuer has not acknowledged the reversal", d.Story.State)
+	require.Equal(t, []points.Amount{120, 0, 0}, []points.Amount{d.Story.Asked, d.Story.Approved, d.Story.Booked})
+	var kinds []string
+	for _, c := range d.Story.Chapter {
+		kinds = append(kinds, c.Kind.String())
+	}
+	require.Equal(t, []string{"forward", "owe"}, kinds)
+	about, err := r.client.Detail(t.Context(), d.Story.Chapter[1].RRN)
+	require.NoError(t, err)
+	require.False(t, about.Forwarded)
+	require.Equal(t, d.Story, about.Story)
+	found, err := r.client.Find(t.Context(), app.FindQuery{Terminal: terminalID(t, "T1")})
+	require.NoError(t, err)
+	require.Equal(t, rrn, found.Records[0].RRN)
+	require.Equal(t, points.NoAnswer, found.Records[0].Told)
 }

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -121,7 +122,7 @@ func (a *App) statement(ctx context.Context, q StatementQuery) (Statement, error
 			return s, err
 		}
 		if s.Member, err = a.projection.Owner(ctx, a.token(pan)); err != nil {
-			return s, err
+			return s, a.elsewhere(string(q.Card), err)
 		}
 		s.Card = pan.Masked()
 		if err := q.others(s.Card, s.Member); err != nil {
@@ -205,7 +206,10 @@ func (a *App) find(ctx context.Context, q FindQuery) (Found, error) {
 	for i := range got.Records {
 		f.Records = append(f.Records, recordFor(a.key, &got.Records[i]))
 	}
-	return f, nil
+	if err := a.told(ctx, got.Records, f.Records); err != nil {
+		return f, err
+	}
+	return f, a.nameRules(ctx, saidIn(f.Records))
 }
 
 // Detail is all that the journal tells of one record: beside what [Record] has,
@@ -223,8 +227,25 @@ type Detail struct {
 	Operator string        `json:"operator,omitempty"`
 	Second   string        `json:"second,omitempty"`
 	Note     string        `json:"note,omitempty"`
+	// Act is what was proposed or approved, or what a note is of; Proposed who proposed
+	// what Operator has approved.
+	Act      book.Act `json:"act,omitempty"`
+	Proposed string   `json:"proposed_by,omitempty"`
 	// Put is the entry that was put, under the word for what it is.
 	Put map[string]json.RawMessage `json:"put,omitempty"`
+	// Legs are what each programme paid of a sale of several, which Sale is the amount of,
+	// in its own unit.
+	Legs []Leg         `json:"legs,omitempty"`
+	Sale points.Amount `json:"sale,omitempty"`
+	// Story is of a request whose issuer keeps its own ledger, and of what came of it.
+	Story *Story `json:"story,omitempty"`
+}
+
+// Leg is what one programme paid of a sale: points, and the part of the sale.
+type Leg struct {
+	Program points.ProgramID `json:"program"`
+	Amount  points.Amount    `json:"amount"`
+	Covers  points.Amount    `json:"covers"`
 }
 
 // LotMove is what one lot gave (below zero) or received. Held marks a move
@@ -240,7 +261,7 @@ type LotMove struct {
 	Held      bool                `json:"held,omitempty"`
 }
 
-func (a *App) detail(_ context.Context, l Lookup) (Detail, error) {
+func (a *App) detail(ctx context.Context, l Lookup) (Detail, error) {
 	position, err := points.ParseRRN(l.RRN)
 	if err != nil {
 		return Detail{}, err
@@ -249,7 +270,44 @@ func (a *App) detail(_ context.Context, l Lookup) (Detail, error) {
 	if err != nil {
 		return Detail{}, err
 	}
-	return detailFor(a.key, &rec)
+	d, err := detailFor(a.key, &rec)
+	if err != nil {
+		return Detail{}, err
+	}
+	if d.Sale == 0 && d.Amount != 0 {
+		if d.Sale, err = a.saleUnit(&rec); err != nil {
+			return Detail{}, err
+		}
+	}
+	d.Story, err = a.storyOf(ctx, &rec)
+	if d.Story != nil && decidedElsewhere(&rec) {
+		d.Forwarded, d.Told = true, d.Story.Told
+	}
+	if err != nil {
+		return d, err
+	}
+	return d, a.nameRules(ctx, []*RiskSaid{d.Risk})
+}
+
+// saleUnit is the amount of a record that undoes, in the end, a sale that several
+// programmes paid: it is in the unit of that sale. 0: it does not.
+func (a *App) saleUnit(rec *book.Record) (points.Amount, error) {
+	switch rec.Command.Kind {
+	case book.KindVoid, book.KindRefund, book.KindReverse:
+	default:
+		return 0, nil
+	}
+	of := *rec
+	for of.Outcome.Original != 0 { // The reversal of a void is two steps from the sale.
+		var err error
+		if of, err = a.ledger.Record(of.Outcome.Original); err != nil {
+			return 0, err
+		}
+	}
+	if len(of.Command.Tender) == 0 {
+		return 0, nil
+	}
+	return rec.Outcome.Amount, nil
 }
 
 // detailFor tells all of a record; without a key no card.
@@ -260,8 +318,25 @@ func detailFor(key *certs.CardKey, rec *book.Record) (Detail, error) {
 		DE39: out.Reason.DE39(), English: out.Reason.English(), Chinese: out.Reason.Chinese(),
 		Operator: cmd.Operator, Second: cmd.Second, Note: cmd.Note,
 	}
+	carried := cmd.Carried()
+	if cmd.Kind == book.KindPropose {
+		carried = &cmd.Group[0]
+	}
+	if carried != cmd {
+		d.Act = carried.Of()
+		d.Note = cmp.Or(d.Note, carried.Note)
+		if cmd.Kind == book.KindApprove {
+			d.Proposed = carried.Operator
+		}
+		if out.Amount == 0 && carried.Amount != 0 {
+			d.Asked = carried.Amount
+		}
+	}
+	if cmd.Kind == book.KindNote {
+		d.Act = cmd.Act
+	}
 	var err error
-	entry := cmd.Entry
+	entry := carried.Entry
 	if entry.Card != nil && key == nil {
 		card := *entry.Card
 		card.Masked = ""
@@ -269,6 +344,12 @@ func detailFor(key *certs.CardKey, rec *book.Record) (Detail, error) {
 	}
 	if d.Put, err = putOf(&entry); err != nil {
 		return d, err
+	}
+	if len(out.Legs) > 0 {
+		d.Sale = cmp.Or(cmd.Amount, out.Amount) // A conclude has the sale's amount as its own.
+	}
+	for _, leg := range out.Legs {
+		d.Legs = append(d.Legs, Leg(leg))
 	}
 	for _, m := range out.Lots {
 		d.Lots = append(d.Lots, LotMove{m.Account.Kind, m.Account.Program, m.Account.Party, m.Amount, m.Lot.ActiveOn, m.Lot.ExpiresOn, m.Lot.DecaysOn, m.Held})
@@ -285,6 +366,7 @@ func putOf(e *book.Entry) (map[string]json.RawMessage, error) {
 	for what, entry := range map[string]any{
 		"issuer": e.Issuer, "acquirer": e.Acquirer, "programme": e.Program, "merchant": e.Merchant,
 		"terminal": e.Terminal, "route": e.Route, "member": e.Member, "card": e.Card,
+		"operator": e.Operator, "policy": e.Policy, "risk": e.Risk,
 	} {
 		text, err := json.Marshal(entry)
 		if err != nil {

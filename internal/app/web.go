@@ -1,8 +1,10 @@
 package app
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
+	"log"
 	"net"
 	"net/http"
 	"sync/atomic"
@@ -29,10 +31,13 @@ type readiness struct {
 func (r *readiness) set(yes bool) { r.yes.Store(yes) }
 
 // webHandler serves /metrics, /healthz (the process lives and its ledger has not
-// failed) and /readyz (it takes requests).
+// failed) and /readyz (it takes requests); over TLS enrolment too.
 func (a *App) webHandler() http.Handler {
 	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", promhttp.HandlerFor(a.registry, promhttp.HandlerOpts{}))
+	if a.opts.Config.HTTPTLS() && a.authority != nil && a.authority.CanIssue() {
+		a.enrolmentHandler(mux)
+	}
+	mux.Handle("GET /metrics", forOperators(promhttp.HandlerFor(a.registry, promhttp.HandlerOpts{})))
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
 		if err := a.ledger.Err(); err != nil {
 			http.Error(w, "the ledger has stopped at a fault", http.StatusServiceUnavailable)
@@ -55,11 +60,14 @@ func plain(w http.ResponseWriter, text string) {
 	_, _ = fmt.Fprint(w, text) // The peer has gone; there is nobody to tell.
 }
 
-// serveHTTP serves handler on ln until it is shut down.
-func (a *App) serveHTTP(group *errgroup.Group, ln net.Listener, handler http.Handler) *http.Server {
+// serveHTTP serves handler on ln until it is shut down; over TLS where secure says how.
+func (a *App) serveHTTP(group *errgroup.Group, ln net.Listener, handler http.Handler, secure *tls.Config) *http.Server {
+	if secure != nil {
+		ln = tls.NewListener(ln, secure)
+	}
 	server := &http.Server{
-		Handler: handler, ReadHeaderTimeout: headerTimeout, ReadTimeout: requestTime,
-		WriteTimeout: requestTime, IdleTimeout: time.Minute, MaxHeaderBytes: maxHeader,
+		Handler: handler, ErrorLog: log.New(a.httpLog(), "", 0), ReadHeaderTimeout: headerTimeout, ReadTimeout: requestTime,
+		WriteTimeout: requestTime, IdleTimeout: time.Minute, MaxHeaderBytes: maxHeader, ConnContext: a.desk.connected,
 	}
 	group.Go(func() error {
 		if err := server.Serve(ln); !errors.Is(err, http.ErrServerClosed) {

@@ -28,6 +28,8 @@ type house struct {
 	runs int             // of the generator
 	next series
 	base time.Time
+	// certificate is what the generator shows; "": it speaks plain TCP.
+	certificate string
 }
 
 // newHouse prepares dir: card key, configuration, store, world. Where link is not
@@ -50,6 +52,11 @@ func newHouse(ctx context.Context, dir string, opts AuthOptions, link string) (*
 	if err := os.WriteFile(h.config(), text, 0o600); err != nil {
 		return nil, fmt.Errorf("bench: %w", err)
 	}
+	if opts.TLS {
+		if h.certificate, err = h.identify(); err != nil {
+			return nil, err
+		}
+	}
 	data := filepath.Join(dir, defaults.Data)
 	if err := store.Create(store.Options{Dir: data}); err != nil {
 		return nil, err
@@ -57,6 +64,20 @@ func newHouse(ctx context.Context, dir string, opts AuthOptions, link string) (*
 	h.end, err = furnish(ctx, data, key, max(opts.Conns, opts.Terminals), opts.Accounts, link, opts.Clock)
 	return h, err
 }
+
+// identify makes an authority, and with it the certificate of the acquirer that the
+// generator plays the terminals of.
+func (h *house) identify() (string, error) {
+	clock := func() points.Timestamp { return points.TimestampOf(h.opts.Clock()) }
+	authority, err := certs.CreateAuthority(h.authority(), "bench", []byte("nothing to guard"), clock)
+	if err != nil {
+		return "", err
+	}
+	path, _, err := authority.Own(certs.Order{Identity: certs.AcquirerIdentity(worldAcquirer)})
+	return path, err
+}
+
+func (h *house) authority() string { return filepath.Join(h.dir, config.Default().TLS.Authority) }
 
 func (h *house) config() string { return filepath.Join(h.dir, config.FileName) }
 
@@ -76,13 +97,18 @@ func (h *house) serve(ctx context.Context, name string, command []string, sets .
 	args := append([]string{}, command...)
 	args = append(args, "--config", h.config())
 	for _, set := range append([]string{
-		"admin.socket=" + socket, "listeners.pos.address=127.0.0.1:0", "listeners.host.address=127.0.0.1:0", "http.address=127.0.0.1:0",
+		"tls.mode=off", "admin.socket=" + socket, "listeners.pos.address=127.0.0.1:0", "listeners.host.address=127.0.0.1:0", "http.address=127.0.0.1:0",
 		"log.level=warn", "log.sample=1000000",
 		"ledger.cache_accounts=" + strconv.FormatUint(h.opts.Accounts+spareAccounts, 10),
+		// Nor is what the switch turns away when it has too much to do, or from whom.
+		"switch.shed_target=0s", "listeners.pos.max_per_source=0", "listeners.host.max_per_source=0",
 		// A generator keeps its depth to itself; the bound of the switch is not what is measured.
 		"listeners.pos.max_in_flight=" + strconv.Itoa(max(256, h.opts.Depth)), "listeners.host.max_in_flight=" + strconv.Itoa(max(256, h.opts.Depth)),
 	}, sets...) {
 		args = append(args, "--set", set)
+	}
+	if h.certificate != "" {
+		args = append(args, "--set", "listeners.pos.tls=mutual", "--set", "listeners.host.tls=mutual")
 	}
 	began := h.opts.Clock()
 	child, err := h.opts.Program.start(ctx, name, filepath.Join(h.dir, name+".log"), nil, args...)
@@ -187,6 +213,9 @@ func (h *house) generate(ctx context.Context, d *daemon, load Load) (Loaded, err
 	load.Address, load.Dialect, load.Server = d.address, h.opts.Dialect, d.PID()
 	if load.Accounts == 0 {
 		load.Accounts = h.opts.Accounts
+	}
+	if h.certificate != "" && d.http != "" {
+		load.Certificate, load.Trust = h.certificate, filepath.Join(h.authority(), "trust.crt")
 	}
 	load.WarmUp = h.opts.Duration / 5
 	if load.Duration == 0 {

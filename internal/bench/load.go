@@ -2,6 +2,7 @@ package bench
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -16,6 +17,7 @@ import (
 	"github.com/HdrHistogram/hdrhistogram-go"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/lianfen/lianfen/certs"
 	"github.com/lianfen/lianfen/points"
 	"github.com/lianfen/lianfen/switch/dialect"
 )
@@ -49,9 +51,15 @@ type Load struct {
 	// Answers is the file that identity and position of every approval go to; "":
 	// none.
 	Answers string `json:"answers,omitempty"`
+	// Certificate, with its key, is shown over TLS; "": plain TCP. Trust are the roots
+	// that the switch is checked against.
+	Certificate string `json:"certificate,omitempty"`
+	Trust       string `json:"trust,omitempty"`
 	// Tolerant says that declines are expected, and that requests without an answer
 	// are counted once patience is over.
 	Tolerant bool `json:"tolerant,omitempty"`
+	// ApprovedOnly measures what was approved, and leaves out what was declined.
+	ApprovedOnly bool `json:"approved_only,omitempty"`
 }
 
 // Loaded is what a generator saw.
@@ -146,8 +154,18 @@ func Generate(ctx context.Context, load Load, clock Clock) (Loaded, error) {
 // connect opens the connections, each with its own terminal, series and requests.
 func (g *generator) connect(ctx context.Context) ([]*sender, error) {
 	var conns []*sender
+	var dialler interface {
+		DialContext(ctx context.Context, network, address string) (net.Conn, error)
+	} = new(net.Dialer)
+	if g.load.Certificate != "" {
+		secure, err := certs.ClientConfig(g.load.Trust, g.load.Certificate, "", func() points.Timestamp { return points.TimestampOf(g.clock()) })
+		if err != nil {
+			return nil, err
+		}
+		dialler = &tls.Dialer{Config: secure}
+	}
 	for number := range g.load.Conns {
-		conn, err := new(net.Dialer).DialContext(ctx, "tcp", g.load.Address)
+		conn, err := dialler.DialContext(ctx, "tcp", g.load.Address)
 		if err != nil {
 			return conns, fmt.Errorf("bench: connection %d: %w", number, err)
 		}
@@ -504,7 +522,7 @@ func (c *sender) takeAll(in []byte, now time.Time, latencies *[]int64, declined 
 			return used, err
 		}
 		used += prefixSize + size
-		if measured {
+		if measured && (code == approvedCode || !c.g.load.ApprovedOnly) {
 			*latencies = append(*latencies, int64(now.Sub(due)))
 		}
 		if code != approvedCode {

@@ -29,12 +29,18 @@ var errNothing = errors.New("nothing came in time")
 // prefix is the length before a frame, in bytes.
 const prefix = 2
 
-func dial(ctx context.Context, address string, clock points.Clock) (*conn, error) {
-	c, err := new(net.Dialer).DialContext(ctx, "tcp", address)
+func (o *Options) dial(ctx context.Context) (*conn, error) {
+	connect := o.Dial
+	if connect == nil {
+		connect = func(ctx context.Context, address string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "tcp", address)
+		}
+	}
+	c, err := connect(ctx, o.Target)
 	if err != nil {
 		return nil, fmt.Errorf("certify: %w", err)
 	}
-	return &conn{Conn: c, clock: clock}, nil
+	return &conn{Conn: c, clock: o.Clock}, nil
 }
 
 // send writes bytes. A target that has hung up is found out by reading.

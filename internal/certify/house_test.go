@@ -28,7 +28,7 @@ func startSwitch(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
 	require.NoError(t, certs.WriteCardKey(filepath.Join(dir, "card.key"), rand.Reader))
-	c, err := config.Load("", nil, []string{
+	c, err := config.Load("", nil, []string{"tls.mode=off",
 		"data=" + filepath.Join(dir, "store"), "card_key=" + filepath.Join(dir, "card.key"), "admin.socket=" + filepath.Join(dir, "a"),
 		"listeners.pos.address=127.0.0.1:0", "listeners.host.address=127.0.0.1:0", "http.address=127.0.0.1:0",
 	})

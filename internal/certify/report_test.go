@@ -114,7 +114,7 @@ func TestOnly(t *testing.T) {
 	opts := options(t, certify.ProfilePOS, "127.0.0.1:1")
 	opts.Only = []string{"nothing-like-it"}
 	_, err := certify.Run(t.Context(), opts, nil)
-	require.ErrorContains(t, err, "no case is called [nothing-like-it]")
+	require.ErrorContains(t, err, `no case is called "nothing-like-it"`)
 	opts.Only = []string{"["}
 	_, err = certify.Run(t.Context(), opts, nil)
 	require.ErrorContains(t, err, "syntax error in pattern")

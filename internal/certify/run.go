@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"path"
 	"strings"
 	"time"
@@ -15,7 +16,9 @@ import (
 
 // Options of a run.
 type Options struct {
-	Target     string // host:port
+	Target string // host:port
+	// Dial connects to the target; nil: plain TCP.
+	Dial       func(ctx context.Context, address string) (net.Conn, error)
 	Parameters *Parameters
 	Scripts    []*Script
 	Clock      points.Clock
@@ -35,6 +38,9 @@ const maxFrames = 100
 
 // defaultQuiet is long enough for an answer that was sent twice at once.
 const defaultQuiet = 50 * time.Millisecond
+
+// ErrNoCase says that the patterns of [Options] fit no case.
+var ErrNoCase = errors.New("certify: no case is called")
 
 // Run plays the scripts in order and tells of each case as it ends. It goes on
 // after a difference. Its errors are a pattern that matches no case or cannot be
@@ -74,7 +80,7 @@ func Run(ctx context.Context, opts Options, tell func(*CaseResult) error) (*Repo
 		report.Scripts = append(report.Scripts, result)
 	}
 	if report.Passed+report.Failed+report.Skipped == 0 {
-		return nil, fmt.Errorf("certify: no case is called %v", opts.Only)
+		return nil, fmt.Errorf("%w %q", ErrNoCase, strings.Join(opts.Only, ", "))
 	}
 	report.Took = opts.Clock().Sub(report.Began)
 	return report, nil
@@ -179,7 +185,7 @@ func (r *runner) step(ctx context.Context, s *scene, step *Step, result *StepRes
 		return true, nil
 	}
 	if s.conn == nil {
-		if s.conn, err = dial(ctx, r.opts.Target, r.opts.Clock); err != nil {
+		if s.conn, err = r.opts.dial(ctx); err != nil {
 			return false, err
 		}
 	}

@@ -23,11 +23,14 @@ type Config struct {
 	// TimeZone is the IANA name of the zone that business dates and terminals'
 	// local times are told in.
 	TimeZone string
+	// CoreDumps lets the kernel write the process's memory to a file when it crashes.
+	CoreDumps bool
 
 	Listeners []Listener
 	Links     []Link
 	Terminals []Terminals
 	Keys      Keys
+	TLS       TLS
 	Admin     Admin
 	HTTP      HTTP
 	Log       Log
@@ -44,13 +47,21 @@ type Listener struct {
 	Dialect Dialect
 
 	MaxConnections int           // connections open at once
+	MaxPerSource   int           // of them, from one address; 0: no limit
+	MaxPerIdentity int           // of them, of one identity; 0: no limit
+	Rate, Burst    int           // requests a second, and at once, of one identity or connection; 0: no limit, and as many as Rate
+	FirstFrame     time.Duration // a connection that has never sent a frame is closed
 	MaxInFlight    int           // requests unanswered at once, per connection
 	IdleTimeout    time.Duration // a connection silent for longer is closed
 	MaxFrame       int           // bytes after the length prefix
 
+	TLS TLSMode // its own, or as [TLS].Mode
 	// AllowRemote lets a listener without TLS bind to an address that other
 	// machines can reach.
 	AllowRemote bool
+	// Identity is who is taken to be at the other end of a listener without TLS; empty:
+	// nobody is asked, and a message is believed.
+	Identity string
 }
 
 // Keys says where the keys of terminals are, and what a forged message costs.
@@ -63,11 +74,31 @@ type Keys struct {
 // Admin is the door of operator commands.
 type Admin struct {
 	Socket string // path of the unix socket
+	// Access is who may open the socket: its owner, or the owner's group too.
+	Access Access
+	// Owner names the operator whom the socket's owner acts as without signing in,
+	// except that it approves nothing; empty: nobody.
+	Owner   string
+	Session time.Duration // a sign-in lasts so long
+	// Address is where operators who show a certificate reach the same door over
+	// TLS, host:port; empty: they do not.
+	Address string
 }
+
+// Access is who may open the admin socket.
+type Access string
+
+// Accesses.
+const (
+	AccessOwner Access = "owner"
+	AccessGroup Access = "group"
+)
 
 // HTTP is the door of metrics and health.
 type HTTP struct {
-	Address string // host:port; port 0 takes any free one
+	Address     string  // host:port; port 0 takes any free one
+	TLS         TLSMode // its own, or as [TLS].Mode
+	AllowRemote bool    // without TLS
 }
 
 // Log says what is logged and how.
@@ -94,8 +125,18 @@ type Ledger struct {
 type Switch struct {
 	FreshnessAhead     time.Duration // how far a transmission time may lie ahead
 	FreshnessBehind    time.Duration // and behind
+	ParticipantRate    int           // requests a second of one acquirer; 0: no limit
+	ParticipantRates   []ParticipantRate
+	ShedTarget         time.Duration // new requests are turned away when the oldest has waited for longer; 0: never
+	ShedInterval       time.Duration // for so long
 	BadFramesPerMinute int           // the connection closes at this many
 	DrainTimeout       time.Duration // the wait for open requests at a stop
+}
+
+// ParticipantRate is the rate of one acquirer.
+type ParticipantRate struct {
+	Acquirer  uint64
+	PerSecond int // 0: no limit
 }
 
 // Dialect names the message format of a listener.
@@ -128,8 +169,9 @@ func Default() Config {
 			defaultListener("host", "127.0.0.1:8584", DialectHost),
 		},
 		Keys:  Keys{File: "keys.store", KEK: kekFile + "kek.key", MACErrors: 3},
-		Admin: Admin{Socket: "admin.sock"},
-		HTTP:  HTTP{Address: "127.0.0.1:8580"},
+		TLS:   defaultTLS(),
+		Admin: Admin{Socket: "admin.sock", Access: AccessOwner, Session: 30 * time.Minute},
+		HTTP:  HTTP{Address: "127.0.0.1:8580", TLS: TLSDefault},
 		Log:   Log{Level: slog.LevelInfo, Format: LogText, Sample: 1},
 		Ledger: Ledger{
 			Queue:              65_536,
@@ -145,6 +187,8 @@ func Default() Config {
 		Switch: Switch{
 			FreshnessAhead:     5 * time.Minute,
 			FreshnessBehind:    24 * time.Hour,
+			ShedTarget:         250 * time.Millisecond,
+			ShedInterval:       500 * time.Millisecond,
 			BadFramesPerMinute: 3,
 			DrainTimeout:       10 * time.Second,
 		},
@@ -157,9 +201,13 @@ func defaultListener(name, address string, dialect Dialect) Listener {
 		Address:        address,
 		Dialect:        dialect,
 		MaxConnections: 10_000,
+		MaxPerSource:   2_000,
+		MaxPerIdentity: 1_000,
+		FirstFrame:     time.Minute,
 		MaxInFlight:    256,
 		IdleTimeout:    5 * time.Minute,
 		MaxFrame:       4_096,
+		TLS:            TLSDefault,
 	}
 }
 

@@ -28,6 +28,7 @@ func absolute(c config.Config, folder string) config.Config {
 	c.Keys.File = filepath.Join(folder, c.Keys.File)
 	c.Keys.KEK = "file:" + filepath.Join(folder, "kek.key")
 	c.Admin.Socket = filepath.Join(folder, c.Admin.Socket)
+	c.TLS.Authority = filepath.Join(folder, c.TLS.Authority)
 	return c
 }
 
@@ -99,8 +100,9 @@ listeners:
 	require.NoError(t, err)
 	require.Equal(t, []config.Listener{{
 		Name: "bank-one", Address: "10.0.0.1:7000", Dialect: config.DialectHost,
-		MaxConnections: 10_000, MaxInFlight: 256, IdleTimeout: 90 * time.Second, MaxFrame: 2048,
-		AllowRemote: true,
+		MaxConnections: 10_000, MaxPerSource: 2_000, MaxPerIdentity: 1_000, FirstFrame: time.Minute,
+		MaxInFlight: 256, IdleTimeout: 90 * time.Second, MaxFrame: 2048,
+		TLS: config.TLSDefault, AllowRemote: true,
 	}}, c.Listeners)
 }
 
@@ -134,8 +136,10 @@ links:
 // What cannot be a link is refused, with the line that it begins at.
 func TestLinksThatCannotBe(t *testing.T) {
 	for text, want := range map[string]string{
-		"{name: a}":                                      "lianfen.yaml:2: links.a.dial: \"\", expected an address here, or one in links.a.listen",
-		"{name: a, listen: \"0.0.0.0:1\"}":               "links.a.listen: \"0.0.0.0:1\", expected an address of this machine only, or links.a.allow_remote: true",
+		"{name: a}": "lianfen.yaml:2: links.a.dial: \"\", expected an address here, or one in links.a.listen",
+		"{name: a, tls: off, listen: \"0.0.0.0:1\"}":     "links.a.listen: \"0.0.0.0:1\", expected an address of this machine only, or links.a.tls: mutual, or links.a.allow_remote: true",
+		"{name: a, dial: \"h:1\", issuers: 0}":           "links.a.issuers: \"0\", expected institution numbers",
+		"{name: a, dial: \"h:1\", tls: perhaps}":         "links.a.tls: \"perhaps\", expected one of default, mutual, off",
 		"{name: a, dial: \"h\"}":                         "links.a.dial: \"h\", expected addresses such as",
 		"{name: a, dial: \"h:1*0\"}":                     "links.a.dial: \"h:1*0\", expected addresses such as",
 		"{name: a, dial: \"h:1,\"}":                      "links.a.dial: \"h:1,\", expected addresses such as",
@@ -201,7 +205,7 @@ func TestProblems(t *testing.T) {
 		{
 			name: "unknown section",
 			file: "leger:\n  queue: 5\n",
-			want: []string{`lianfen.yaml:1: leger: "", expected a known key: data, card_key, time_zone, listeners, keys, admin, http, log, ledger, switch, links, terminals`},
+			want: []string{`lianfen.yaml:1: leger: "", expected a known key: data, card_key, time_zone, core_dumps, listeners, tls, admin, http, log, ledger, switch, links, terminals`},
 		},
 		{
 			name: "number out of range",
@@ -266,10 +270,19 @@ func TestProblems(t *testing.T) {
 		},
 		{
 			name: "plain listener that other machines reach",
-			file: "listeners:\n  - {name: pos, address: \":8583\", dialect: pos}\n  - {name: two, address: \"0.0.0.0:1\", dialect: pos}\n",
+			file: "listeners:\n  - {name: pos, address: \":8583\", dialect: pos, tls: off}\n  - {name: two, address: \"0.0.0.0:1\", dialect: pos}\n" +
+				"  - {name: three, address: \"0.0.0.0:2\", dialect: pos, tls: mutual}\ntls: {mode: off}\nhttp: {address: \"0.0.0.0:3\"}\n",
 			want: []string{
-				`lianfen.yaml:2: listeners.pos.address: ":8583", expected an address of this machine only, such as 127.0.0.1:8583, or listeners.pos.allow_remote: true`,
-				`lianfen.yaml:3: listeners.two.address: "0.0.0.0:1", expected an address of this machine only, such as 127.0.0.1:8583, or listeners.two.allow_remote: true`,
+				`lianfen.yaml:2: listeners.pos.address: ":8583", expected an address of this machine only, such as 127.0.0.1:8583, or listeners.pos.tls: mutual, or listeners.pos.allow_remote: true`,
+				`lianfen.yaml:3: listeners.two.address: "0.0.0.0:1", expected an address of this machine only, such as 127.0.0.1:8583, or listeners.two.tls: mutual, or listeners.two.allow_remote: true`,
+				`lianfen.yaml:6: http.address: "0.0.0.0:3", expected an address of this machine only, or http.tls: mutual, or http.allow_remote: true`,
+			},
+		},
+		{
+			name: "an identity where peers show their own",
+			file: "\nlisteners:\n  - {name: pos, address: \"127.0.0.1:1\", dialect: pos, identity: \"lianfen://acquirer/1\"}\n",
+			want: []string{
+				`lianfen.yaml:3: listeners.pos.identity: "lianfen://acquirer/1", expected nothing where peers show certificates, or listeners.pos.tls: off`,
 			},
 		},
 		{
@@ -416,8 +429,11 @@ func TestValidate(t *testing.T) {
 	require.Error(t, err)
 	joined, ok := err.(interface{ Unwrap() []error })
 	require.True(t, ok)
-	// Every key but the two that may be zero (log.level info, allow_remote false).
-	require.Len(t, joined.Unwrap(), leaves(reflect.TypeOf(zero), true)-2)
+	// Every key but those that may be zero: log.level info, core_dumps and allow_remote
+	// false, six limits of which zero is none, and the two fields of the rates of acquirers;
+	// allow_remote of http, and what may be empty: listeners.identity, admin.owner,
+	// admin.address, tls.certificate, tls.key, tls.trust, tls.names.
+	require.Len(t, joined.Unwrap(), leaves(reflect.TypeOf(zero), true)-3-6-2-8)
 }
 
 // leaves counts the fields that hold a value; a slice of structs counts once
@@ -437,5 +453,16 @@ func leaves(t reflect.Type, root bool) int {
 		return leaves(t.Elem(), false)
 	default:
 		return 1
+	}
+}
+
+// Rates of acquirers are read as they are shown; what is none is refused with the key.
+func TestParticipantRates(t *testing.T) {
+	c, err := config.Load(write(t, "switch:\n  participant_rates: 10000002=500, 10000003=0\n"), nil, nil)
+	require.NoError(t, err)
+	require.Equal(t, []config.ParticipantRate{{Acquirer: 10000002, PerSecond: 500}, {Acquirer: 10000003}}, c.Switch.ParticipantRates)
+	for _, wrong := range []string{"x", "10000002", "10000002=-1", "=5", "1=5, 1=6", "0=5", "1=99999999999"} {
+		_, err := config.Load(write(t, "switch:\n  participant_rates: \""+wrong+"\"\n"), nil, nil)
+		require.ErrorContains(t, err, "switch.participant_rates", wrong)
 	}
 }

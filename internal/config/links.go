@@ -18,8 +18,10 @@ type Link struct {
 	Dial []Endpoint
 	// Listen is where the host dials us; empty: it does not.
 	Listen      string
-	AllowRemote bool // of Listen, as of a [Listener]
-	Connections int  // to each address
+	TLS         TLSMode
+	Issuers     []uint64 // whose certificates the host may show; none: those that the directory has on this link
+	AllowRemote bool     // of Listen, as of a [Listener]
+	Connections int      // to each address
 	Institution uint64
 
 	Deadline     time.Duration
@@ -64,7 +66,7 @@ type StandIn struct {
 
 func defaultLink() Link {
 	return Link{
-		Connections: 2, Deadline: 15 * time.Second, MaxInFlight: 256,
+		TLS: TLSDefault, Connections: 2, Deadline: 15 * time.Second, MaxInFlight: 256,
 		SignOn: 10 * time.Second, EchoAfter: 30 * time.Second, EchoDeadline: 10 * time.Second, LostEchoes: 3,
 		Redial: time.Second, RedialMost: time.Minute, BreakerFailures: 5, BreakerRest: 10 * time.Second,
 		Retry:  []time.Duration{5 * time.Second, 30 * time.Second, time.Minute, 5 * time.Minute, 15 * time.Minute},
@@ -88,7 +90,9 @@ func (l *Link) settings(prefix string) []setting {
 		endpoints(prefix+"dial", &l.Dial, "Addresses of the host that we dial, in order of preference, with commas between. "+
 			"A plus joins addresses that share the traffic, *3 gives one three times the share. Empty: the host dials us."),
 		optional(address(prefix+"listen", &l.Listen, "Address where the host dials us. Empty: it does not.")),
-		flag(prefix+"allow_remote", &l.AllowRemote, "Let the listening address, which has no TLS, be reached from other machines."),
+		mode(prefix+"tls", &l.TLS, "mutual or off, both ways; default is as tls.mode."),
+		issuers(prefix+"issuers", &l.Issuers, "Issuers of whom the host shows a certificate, with commas between. Empty: one that the directory has on this link."),
+		flag(prefix+"allow_remote", &l.AllowRemote, "Let the listening address without TLS be reached from other machines."),
 		number(prefix+"connections", &l.Connections, 1, 64, "Connections to each address that we dial."),
 		institution(prefix+"institution", &l.Institution, "What we are called in DE33, and in DE32 of network messages; 0 sends neither."),
 		duration(prefix+"deadline", &l.Deadline, 100*time.Millisecond, 5*time.Minute, "For an answer. Without one the acquirer hears 68, and the host is owed a reversal."),
@@ -125,6 +129,7 @@ func (s *StandIn) settings(prefix string) []setting {
 func optional(s setting) setting {
 	valid := s.valid
 	s.expects += ", or nothing"
+	s.optional = true
 	s.valid = func() bool { return s.show() == "" || valid() }
 	return s
 }
@@ -219,6 +224,28 @@ func programs(key string, field *[]int, help string) setting {
 	}
 }
 
+// issuers is a list of institutions.
+func issuers(key string, field *[]uint64, help string) setting {
+	const most = 99_999_999_999
+	return setting{
+		key: key, help: help, expects: "institution numbers of at most 11 digits, with commas between, or nothing",
+		set: func(text string) bool {
+			all, ok := listed(text, func(part string) (uint64, bool) {
+				n, err := strconv.ParseUint(part, 10, 64)
+				return n, err == nil && n >= 1 && n <= most
+			})
+			if ok {
+				*field = all
+			}
+			return ok
+		},
+		show: func() string { return shown(*field, func(n uint64) string { return strconv.FormatUint(n, 10) }) },
+		valid: func() bool {
+			return !slices.ContainsFunc(*field, func(n uint64) bool { return n < 1 || n > most })
+		},
+	}
+}
+
 const mostWeight = 1000
 
 func endpoints(key string, field *[]Endpoint, help string) setting {
@@ -231,7 +258,7 @@ func endpoints(key string, field *[]Endpoint, help string) setting {
 			}
 			return ok
 		},
-		show: func() string { return showEndpoints(*field) },
+		show: func() string { return FormatEndpoints(*field) },
 		valid: func() bool {
 			return !slices.ContainsFunc(*field, func(e Endpoint) bool { return e.Priority < 1 || !e.valid() })
 		},
@@ -269,7 +296,9 @@ func parseEndpoints(text string) ([]Endpoint, bool) {
 	return all, ok
 }
 
-func showEndpoints(all []Endpoint) string {
+// FormatEndpoints writes endpoints, in order of priority, as they are read: those of one
+// priority with + between, and *weight where that is not 1.
+func FormatEndpoints(all []Endpoint) string {
 	var out strings.Builder
 	for i, e := range all {
 		switch {
@@ -299,8 +328,8 @@ func (c *Config) linkDisagreements(report func(key, value, expected string)) {
 		if len(l.Dial) == 0 && l.Listen == "" {
 			report(prefix+"dial", "", "an address here, or one in "+prefix+"listen")
 		}
-		if l.Listen != "" && !l.AllowRemote && !local(l.Listen) {
-			report(prefix+"listen", l.Listen, "an address of this machine only, or "+prefix+"allow_remote: true")
+		if l.Listen != "" && !c.LinkTLS(l) && !l.AllowRemote && !local(l.Listen) {
+			report(prefix+"listen", l.Listen, "an address of this machine only, or "+prefix+"tls: mutual, or "+prefix+"allow_remote: true")
 		}
 		if l.RedialMost < l.Redial {
 			report(prefix+"redial_most", brief(l.RedialMost), "at least redial, which is "+brief(l.Redial))

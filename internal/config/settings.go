@@ -39,7 +39,8 @@ type setting struct {
 	show  func() string          // the field as set reads it
 	valid func() bool
 
-	isPath bool // relative to the file's folder
+	isPath   bool // relative to the file's folder
+	optional bool // it may be empty
 }
 
 // settings returns the table of keys bound to c, in the order of the file.
@@ -49,6 +50,8 @@ func (c *Config) settings() []setting {
 		path("card_key", &c.CardKey, "File with the 32-byte key that card numbers are stored under. "+
 			"Readable by its owner only (mode 0600); without it no card can be read again."),
 		zone("time_zone", &c.TimeZone, "Zone that business dates and terminals' local times are told in."),
+		flag("core_dumps", &c.CoreDumps, "Let the system write the process's memory to a file when it crashes, and debuggers attach. "+
+			"Keys and card numbers are in it: only while one looks for a fault."),
 	}
 	for i := range c.Listeners {
 		table = append(table, c.Listeners[i].settings(c.listenerPrefix(i))...)
@@ -59,6 +62,7 @@ func (c *Config) settings() []setting {
 	for i := range c.Terminals {
 		table = append(table, c.Terminals[i].settings(c.terminalsPrefix(i))...)
 	}
+	table = append(table, c.TLS.settings()...)
 	table = append(table,
 		path("keys.file", &c.Keys.File, "Keystore: master keys of terminals and what their working keys and PINs are made with (lianfen keys). "+
 			"Without such a file no terminal has keys."),
@@ -66,9 +70,17 @@ func (c *Config) settings() []setting {
 		number("keys.mac_errors", &c.Keys.MACErrors, 1, 1_000, "Wrong message authentication codes in a row, after which a terminal has to sign on again."))
 	table = append(table,
 		socket("admin.socket", &c.Admin.Socket, "Unix socket of the operator commands (lianfen admin ...). "+
-			"Whoever may open it may do everything."),
-		address("http.address", &c.HTTP.Address, "Address of /metrics, /healthz and /readyz. It asks nobody who they are: "+
-			"keep it on this machine or on the operators' network."))
+			"While no operator is enrolled, whoever may open it may do everything."),
+		choice("admin.access", &c.Admin.Access, "Who may open the socket: owner, the user that the switch runs as, or group, its group too: "+
+			"operators who are other users then sign in.", AccessOwner, AccessGroup),
+		optional(name("admin.owner", &c.Admin.Owner, "Operator whom the socket's owner acts as without signing in, with that operator's roles, "+
+			"except that nothing is approved so.")),
+		duration("admin.session", &c.Admin.Session, time.Minute, 24*time.Hour, "How long a sign-in (lianfen admin login) lasts."),
+		optional(address("admin.address", &c.Admin.Address, "Address of the same commands over mutual TLS, for operators with certificates. Empty: there is none.")),
+		address("http.address", &c.HTTP.Address, "Address of /metrics, /healthz and /readyz, and over TLS of enrolment and the list of revoked certificates. "+
+			"Over TLS the metrics are for operators' certificates; without, it asks nobody who they are."),
+		mode("http.tls", &c.HTTP.TLS, "mutual or off for this door; default is as tls.mode."),
+		flag("http.allow_remote", &c.HTTP.AllowRemote, "Let this door without TLS be reached from other machines."))
 	table = append(table, c.Log.settings()...)
 	table = append(table, c.Ledger.settings()...)
 	return append(table, c.Switch.settings()...)
@@ -90,11 +102,21 @@ func (l *Listener) settings(prefix string) []setting {
 		choice(prefix+"dialect", &l.Dialect, "Message format: pos for terminals (TPDU, BCD), host for institutions (ASCII).",
 			DialectPOS, DialectHost),
 		number(prefix+"max_connections", &l.MaxConnections, 1, 1_000_000, "Connections open at once; a further one is closed on arrival."),
+		number(prefix+"max_per_source", &l.MaxPerSource, 0, 1_000_000,
+			"Of these, from one address (IPv6: from one /64); a further one is closed on arrival. 0: no limit."),
+		number(prefix+"max_per_identity", &l.MaxPerIdentity, 0, 1_000_000, "Of these, under one certificate's identity. 0: no limit."),
+		number(prefix+"rate", &l.Rate, 0, 10_000_000,
+			"Requests a second of one identity, or of one connection without TLS; more are declined as overload. 0: no limit."),
+		number(prefix+"burst", &l.Burst, 0, 10_000_000, "Requests that may come at once after a silence. 0: as many as rate."),
 		number(prefix+"max_in_flight", &l.MaxInFlight, 1, 65_536,
 			"Requests of one connection that may wait for their answer at once; reading pauses at the limit."),
 		duration(prefix+"idle_timeout", &l.IdleTimeout, time.Second, 24*time.Hour, "A connection that sends nothing for this long is closed."),
+		duration(prefix+"first_frame_timeout", &l.FirstFrame, time.Second, 24*time.Hour,
+			"A connection that has never sent a whole message is closed after this long; sooner when its room is needed."),
 		number(prefix+"max_frame", &l.MaxFrame, 128, 65_535, "Longest frame, in bytes after the length prefix; a longer one closes the connection."),
+		mode(prefix+"tls", &l.TLS, "mutual or off for this listener; default is as tls.mode."),
 		flag(prefix+"allow_remote", &l.AllowRemote, "Let a listener without TLS be reached from other machines."),
+		peerIdentity(prefix+"identity", &l.Identity, "Who is taken to be at the other end of a listener without TLS. Empty: nobody is asked, and messages are believed."),
 	}
 }
 
@@ -120,7 +142,8 @@ func (l *Ledger) settings() []setting {
 			"Business dates, today's included, whose requests are remembered, so that a repeat gets the first answer again "+
 				"and a late reversal finds its original."),
 		number("ledger.trace_keys", &l.TraceKeys, 1, math.MaxUint32,
-			"At a cut-over the first of these dates are forgotten while there are more requests than this; never today and the date before. "+
+			"At a cut-over the first of these dates are forgotten while there are more requests than this; never today and the date before, "+
+				"nor what is not older than switch.freshness_behind and two hours. "+
 				"About 20 bytes of memory each."),
 		number("ledger.block_cache_mb", &l.BlockCacheMB, 1, 1<<20, "Memory for blocks read back from the store, in MiB."),
 	}
@@ -128,10 +151,17 @@ func (l *Ledger) settings() []setting {
 
 func (s *Switch) settings() []setting {
 	return []setting{
-		duration("switch.freshness_ahead", &s.FreshnessAhead, time.Second, 24*time.Hour,
+		duration("switch.freshness_ahead", &s.FreshnessAhead, time.Second, time.Hour,
 			"How far a request's transmission time may lie in the future."),
 		duration("switch.freshness_behind", &s.FreshnessBehind, time.Second, 30*24*time.Hour,
 			"How far it may lie in the past. Not more than ledger.trace_days less one: what is older is no longer remembered."),
+		number("switch.participant_rate", &s.ParticipantRate, 0, 10_000_000,
+			"Requests a second of one acquirer, on all its connections; more are declined as overload. 0: no limit."),
+		rates("switch.participant_rates", &s.ParticipantRates, "Acquirers with a rate of their own."),
+		duration("switch.shed_target", &s.ShedTarget, 0, time.Minute,
+			"New requests are declined as overload while the oldest one has waited longer than this for switch.shed_interval. "+
+				"Reversals, advices and repeats are not. 0s: never."),
+		duration("switch.shed_interval", &s.ShedInterval, time.Millisecond, time.Minute, "For how long it has to be so."),
 		number("switch.bad_frames_per_minute", &s.BadFramesPerMinute, 1, 1_000,
 			"A terminal's connection is closed after so many unreadable messages within a minute."),
 		duration("switch.drain_timeout", &s.DrainTimeout, time.Second, 10*time.Minute,
@@ -345,15 +375,16 @@ func (c *Config) disagreements() []*Problem {
 		if err != nil {
 			continue // reported as an invalid address.
 		}
-		if !l.AllowRemote && !local(l.Address) {
+		if !c.ListenerTLS(&l) && !l.AllowRemote && !local(l.Address) {
 			report(prefix+"address", l.Address,
-				"an address of this machine only, such as 127.0.0.1:8583, or "+prefix+"allow_remote: true")
+				"an address of this machine only, such as 127.0.0.1:8583, or "+prefix+"tls: mutual, or "+prefix+"allow_remote: true")
 		}
 		if other, taken := owner[l.Address]; taken && port != "0" {
 			report(prefix+"address", l.Address, "an address other than that of "+other)
 		}
 		owner[l.Address] = strings.TrimSuffix(prefix, ".")
 	}
+	c.tlsDisagreements(report)
 	c.linkDisagreements(report)
 	c.terminalDisagreements(report)
 	if c.Ledger.Queue > 0 && c.Ledger.GroupMax > c.Ledger.Queue {
@@ -368,4 +399,51 @@ func (c *Config) disagreements() []*Problem {
 			fmt.Sprintf("at most %s, the time that ledger.trace_days %d is certain to cover", brief(remembered), c.Ledger.TraceDays))
 	}
 	return found
+}
+
+// rates is a list of acquirers' rates: 10000002=500, 10000003=50.
+func rates(key string, field *[]ParticipantRate, help string) setting {
+	return setting{
+		key: key, help: help, expects: "none, or ACQUIRER=RATE with commas between, such as 10000002=500; each acquirer once",
+		set: func(text string) bool {
+			var found []ParticipantRate
+			if text == "none" {
+				text = ""
+			}
+			for part := range strings.SplitSeq(text, ",") {
+				if part = strings.TrimSpace(part); part == "" {
+					continue
+				}
+				who, rate, _ := strings.Cut(part, "=")
+				id, err := strconv.ParseUint(who, 10, 64)
+				perSecond, badRate := strconv.ParseUint(rate, 10, 24)
+				if err != nil || badRate != nil {
+					return false
+				}
+				found = append(found, ParticipantRate{id, int(perSecond)}) //nolint:gosec // 24 bits.
+			}
+			*field = found
+			return true
+		},
+		show: func() string {
+			if len(*field) == 0 {
+				return "none"
+			}
+			parts := make([]string, len(*field))
+			for i, r := range *field {
+				parts[i] = fmt.Sprintf("%d=%d", r.Acquirer, r.PerSecond)
+			}
+			return strings.Join(parts, ", ")
+		},
+		valid: func() bool {
+			seen := make(map[uint64]bool)
+			for _, r := range *field {
+				if r.Acquirer == 0 || seen[r.Acquirer] || r.PerSecond < 0 {
+					return false
+				}
+				seen[r.Acquirer] = true
+			}
+			return true
+		},
+	}
 }

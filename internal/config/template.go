@@ -100,7 +100,11 @@ func writeAbsent(out *bytes.Buffer, key, about string, table []setting) {
 func writeSetting(out *bytes.Buffer, indent, first string, s setting, byDefault string) {
 	name := s.key[strings.LastIndex(s.key, ".")+1:]
 	standing := "Default: " + byDefault + "."
-	if byDefault == "" {
+	switch {
+	case byDefault != "":
+	case s.optional:
+		standing = "Default: nothing."
+	default:
 		standing = "No default: it has to be given."
 	}
 	comment(out, indent, s.help)
@@ -110,7 +114,7 @@ func writeSetting(out *bytes.Buffer, indent, first string, s setting, byDefault 
 
 // yamlText quotes what YAML would read as something other than these letters.
 func yamlText(value string) string {
-	if strings.ContainsAny(value, ":#'\"{}[]&*!|>%@` ") {
+	if value == "" || strings.ContainsAny(value, ":#'\"{}[]&*!|>%@` ") {
 		return strconv.Quote(value)
 	}
 	return value

@@ -56,6 +56,9 @@ type IssuerOptions struct {
 	Accounts []IssuerAccount
 	Faults   Faults
 	Seed     uint64 // of chance: the same seed and messages meet the same faults
+	// Parts of a million redemptions are approved for a part only (DE39 10), whether or
+	// not the acquirer can take one.
+	Parts int
 }
 
 // Issuer is an issuer's host without its line: frames of dialect host in, frames
@@ -93,9 +96,18 @@ func NewIssuer(opts IssuerOptions) (*Issuer, error) {
 			return nil, fmt.Errorf("issuer: account %d: %w", i+1, err)
 		}
 	}
+	chance := rand.New(rand.NewPCG(opts.Seed, uint64(opts.ID)))
+	if opts.Parts > 0 {
+		book.part = func(asked points.Amount) points.Amount {
+			if asked < 2 || chance.IntN(million) >= opts.Parts {
+				return asked
+			}
+			return 1 + points.Amount(chance.Int64N(int64(asked-1)))
+		}
+	}
 	return &Issuer{
 		dialect: dialect.Host(), faults: opts.Faults, book: book,
-		chance: rand.New(rand.NewPCG(opts.Seed, uint64(opts.ID))),
+		chance: chance,
 		tally:  issuerTally{functions: make(map[points.Function]uint64)},
 	}, nil
 }

@@ -30,11 +30,13 @@ type issuerEntry struct {
 	account  holding
 	free     points.Amount // what it did to the account
 	held     points.Amount
-	to       holding       // of a transfer: who got as much as account gave
-	original *issuerEntry  // what it is about
-	kept     points.Amount // what is left to undo: of a hold what is still held, of a sale what was not refunded
-	reduced  points.Amount // taken off by reversals of a part (DE95)
-	closedBy *issuerEntry  // voided, released or captured by
+	to       holding                            // of a transfer: who got as much as account gave
+	granted  points.Amount                      // what was approved of what was asked
+	original *issuerEntry                       // what it is about
+	kept     points.Amount                      // what is left to undo: of a hold what is still held, of a sale what was not refunded
+	reduced  points.Amount                      // taken off by reversals of a part (DE95)
+	given    struct{ free, held points.Amount } // by these, of what it did
+	closedBy *issuerEntry                       // voided, released or captured by
 	reversed bool
 	tomb     bool // only its reversal came
 }
@@ -44,7 +46,7 @@ func (e *issuerEntry) approved() bool { return !e.tomb && e.response.Reason.Appr
 
 // diminished reports whether part of the transaction was used or given back already, but
 // by reversals.
-func (e *issuerEntry) diminished() bool { return e.kept != e.request.Amount-e.reduced }
+func (e *issuerEntry) diminished() bool { return e.kept != e.granted-e.reduced }
 
 // issuerBook is an issuer's own account of things: simple, in memory, and
 // independent of the ledger.
@@ -55,6 +57,9 @@ type issuerBook struct {
 	entries  map[points.TraceKey]*issuerEntry
 	history  []*issuerEntry
 	byCode   map[[6]byte]*issuerEntry // by authorisation code
+
+	// part is how much of a redemption is approved, where it is not the whole.
+	part func(asked points.Amount) points.Amount
 }
 
 func newIssuerBook(id points.IssuerID) *issuerBook {
@@ -121,12 +126,16 @@ func (b *issuerBook) carryOut(at points.Timestamp, req *points.Request) (resp po
 	if len(b.history) >= maxRemembered {
 		return points.Response{Reason: points.Overloaded}, false
 	}
-	e := &issuerEntry{request: *req, kept: req.Amount}
+	e := &issuerEntry{request: *req, kept: req.Amount, granted: req.Amount}
 	e.request.PIN, e.request.PINLen = [16]byte{}, 0
 	e.response = points.Response{Amount: req.Amount, Issuer: b.id, Date: points.DateOf(at.Time())}
 	b.entries[key] = e
 	b.history = append(b.history, e)
 	e.response.Reason = b.decide(e)
+	if e.granted < req.Amount && e.response.Reason.Approved() {
+		e.kept, e.free = e.granted, -e.granted
+		e.response.Reason, e.response.Amount = points.ApprovedPartly, e.granted
+	}
 	if e.response.Reason.Approved() {
 		b.approve(e)
 	}
@@ -157,7 +166,7 @@ func (b *issuerBook) approve(e *issuerEntry) {
 	case points.Reversal, points.Balance, points.EarnConfirm:
 		return
 	case points.Redeem:
-		e.response.Used = e.request.Amount
+		e.response.Used, e.response.SelfPaid = e.granted, e.request.Amount-e.granted
 	default:
 	}
 	e.response.AuthCode = points.Position(len(b.history)).AuthCode()
@@ -199,6 +208,9 @@ func (b *issuerBook) decideCard(e *issuerEntry) points.Reason {
 			return points.NotEnoughPoints
 		}
 		e.free = -req.Amount
+		if b.part != nil {
+			e.granted = b.part(req.Amount)
+		}
 	case points.Transfer:
 		e.to = holding{req.TargetPAN, e.account.program}
 		switch to := b.accounts[e.to]; {
@@ -287,7 +299,7 @@ func (b *issuerBook) decideAbout(e *issuerEntry) points.Reason {
 // undo is a void: of the whole, and once.
 func (b *issuerBook) undo(e, o *issuerEntry) points.Reason {
 	switch {
-	case e.request.Amount != o.request.Amount:
+	case e.request.Amount != o.granted:
 		return points.OriginalDiffers
 	case (o.diminished() || o.reduced > 0) && o.request.Function != points.PreAuth:
 		return points.OriginalClosed // Part of it was refunded.
@@ -382,7 +394,7 @@ func (b *issuerBook) reverse(e *issuerEntry) points.Reason {
 	case req.Actual != 0:
 		return b.reduce(e, o)
 	default:
-		e.account, e.free, e.held, e.to = o.account, -o.free, -o.held, o.to
+		e.account, e.free, e.held, e.to = o.account, -o.free-o.given.free, -o.held-o.given.held, o.to
 		o.reopen()
 		o.reversed = true
 	}
@@ -394,13 +406,13 @@ func (b *issuerBook) reverse(e *issuerEntry) points.Reason {
 // before is part of the rest.
 func (b *issuerBook) reduce(e, o *issuerEntry) points.Reason {
 	back := o.kept - e.request.Actual
-	if e.request.Actual < 0 || e.request.Actual > o.request.Amount {
+	if e.request.Actual < 0 || e.request.Actual > o.granted {
 		return points.AmountOverOriginal
 	}
 	switch back = max(0, back); o.request.Function {
-	case points.Redeem:
+	case points.Redeem, points.OfflineRedeem, points.Completion: // A completion is the last of its hold.
 		e.free = back
-	case points.Earn:
+	case points.Earn, points.OfflineEarn:
 		e.free = -back
 	case points.PreAuth:
 		e.free, e.held = back, -back
@@ -408,7 +420,8 @@ func (b *issuerBook) reduce(e, o *issuerEntry) points.Reason {
 		return points.NotPermitted
 	}
 	e.account = o.account
-	o.kept, o.reduced, o.free, o.held = o.kept-back, o.reduced+back, o.free+e.free, o.held+e.held
+	o.kept, o.reduced = o.kept-back, o.reduced+back
+	o.given.free, o.given.held = o.given.free+e.free, o.given.held+e.held
 	e.response.Detail = "REVERSED"
 	return points.Approved
 }

@@ -2,6 +2,7 @@ package sim
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -25,6 +26,9 @@ type IssuerHostOptions struct {
 	// Echo is the time between two echoes (0800/301) on each connection; 0: none.
 	// A connection that left three unanswered is closed.
 	Echo time.Duration
+	// TLS is spoken on the connections that ln accepts; nil: plain TCP. Those of
+	// [DialIssuer] have it already.
+	TLS *tls.Config
 }
 
 // Bounds of an issuer's host.
@@ -61,7 +65,7 @@ type line struct {
 func NewIssuerHost(ln net.Listener, issuer *Issuer, opts IssuerHostOptions) (*IssuerHost, error) {
 	h := &IssuerHost{issuer: issuer, opts: opts, dialect: dialect.Host(), stopped: make(chan struct{}), open: make(map[*link.Conn]*line)}
 	var err error
-	if h.server, err = link.NewServer(breakable{ln}, link.Options{Log: opts.Log}, h); err != nil {
+	if h.server, err = link.NewServer(breakable{ln}, link.Options{Log: opts.Log, TLS: opts.TLS}, h); err != nil {
 		return nil, fmt.Errorf("issuer's host: %w", err)
 	}
 	return h, nil
@@ -283,13 +287,17 @@ func cut(c *link.Conn, frame []byte) error {
 
 // DialIssuer returns a listener that accepts from the other end: it keeps one
 // connection to address, dialling again whenever it ends, until it is closed.
-func DialIssuer(address string) net.Listener {
-	return &dialler{address: address, closed: make(chan struct{}), idle: make(chan struct{}, 1)}
+func DialIssuer(address string) net.Listener { return DialIssuerTLS(address, nil) }
+
+// DialIssuerTLS is [DialIssuer] over TLS; secure nil: plain TCP.
+func DialIssuerTLS(address string, secure *tls.Config) net.Listener {
+	return &dialler{address: address, secure: secure, closed: make(chan struct{}), idle: make(chan struct{}, 1)}
 }
 
 // dialler is a listener that dials.
 type dialler struct {
 	address string
+	secure  *tls.Config // nil: plain TCP
 	once    sync.Once
 	closed  chan struct{}
 	idle    chan struct{} // holds one when the last connection has ended
@@ -324,6 +332,13 @@ func (d *dialler) Accept() (net.Conn, error) {
 	conn, err := new(net.Dialer).DialContext(ctx, "tcp", d.address)
 	if err != nil {
 		return nil, fmt.Errorf("dial %s: %w", d.address, err)
+	}
+	if d.secure != nil {
+		session := tls.Client(conn, d.secure)
+		if err := session.HandshakeContext(ctx); err != nil {
+			return nil, errors.Join(fmt.Errorf("dial %s: %w", d.address, err), conn.Close())
+		}
+		conn = session
 	}
 	d.dialled = true
 	return &dialled{Conn: conn, ended: func() { d.idle <- struct{}{} }}, nil

@@ -159,6 +159,8 @@ type Player struct {
 	Retry time.Duration
 	// First bounds the wait for the first answer on a connection, see [Terminal].
 	First time.Duration
+	// Dial connects the terminals; nil: plain TCP.
+	Dial Dial
 	// FirstSTAN is the trace number before each terminal's first.
 	FirstSTAN points.STAN
 	// Keep hears of every answered request, for whoever wants to check it later.
@@ -230,7 +232,7 @@ func ParseIdentity(terminal, merchant string) (who Identity, err error) {
 
 func (p *Player) terminal(who Identity) *Terminal {
 	t := NewTerminal(p.Address, who, p.FirstSTAN, p.Clock)
-	t.First = p.First
+	t.First, t.Dial = p.First, p.Dial
 	return t
 }
 

@@ -28,6 +28,10 @@ type Identity struct {
 	Merchant points.MerchantID
 }
 
+// Dial connects a terminal to the switch at an address, over TLS where it has a
+// certificate to show.
+type Dial func(ctx context.Context, address string, who Identity) (net.Conn, error)
+
 // Terminal is a POS terminal at the end of a TCP connection. It does one thing
 // after the other, as terminals do, and is used by one goroutine.
 type Terminal struct {
@@ -39,6 +43,8 @@ type Terminal struct {
 	// First bounds the wait for the first answer on a connection: whoever gives none
 	// is probably no switch. 0: as long as for every other.
 	First time.Duration
+	// Dial connects; nil: plain TCP.
+	Dial Dial
 	// Till is what the terminal has counted itself.
 	Till dialect.Till
 	// Keys are what it authenticates with; nil: it has none.
@@ -137,9 +143,16 @@ func (t *Terminal) Raw(ctx context.Context, body []byte) ([]byte, error) {
 	return got, nil
 }
 
+func (t *Terminal) connect(ctx context.Context) (net.Conn, error) {
+	if t.Dial != nil {
+		return t.Dial(ctx, t.address, t.Identity)
+	}
+	return new(net.Dialer).DialContext(ctx, "tcp", t.address)
+}
+
 func (t *Terminal) roundTrip(ctx context.Context, body []byte) ([]byte, error) {
 	if t.conn == nil {
-		conn, err := new(net.Dialer).DialContext(ctx, "tcp", t.address)
+		conn, err := t.connect(ctx)
 		if err != nil {
 			return nil, err
 		}

@@ -28,10 +28,21 @@ type bank struct {
 	lines       []*cable
 	own         *cable // the line that it has dialled
 	stan        points.STAN
-	refusals    map[string]points.Reason // by RRN: what it said to what it was owed
-	reversals   map[string]points.STAN   // by RRN: the number of the first reversal that came
+	refusals    map[string]points.Reason        // by RRN: what it said to what it was owed
+	reversals   map[reversed]points.STAN        // the number of the first reversal of each that came
+	told        map[string][]uint32             // by link: DE15 of the notices of cut-overs
+	asked       map[points.STAN]points.Function // network messages of its own
+	relay       string                          // another link that leads here; empty: none
+	relayDown   points.Timestamp                // until then it leads nowhere
 	dialect     *dialect.Dialect
 	incarnation int // crashes so far: what an earlier one had to say is not said
+}
+
+// reversed is what a reversal undoes, and how much of it stands then.
+type reversed struct {
+	rrn    string
+	actual points.Amount
+	stan   points.STAN // of the message that is undone
 }
 
 const giveUp = 2 * time.Hour
@@ -57,7 +68,13 @@ func (w *World) profiles(key *certs.CardKey) []pointswitch.LinkProfile {
 			key.Token(&refused, w.cardOf(b.program).pan)
 			p.StandIn.Refused[refused] = true
 		}
+		p.StandIn.AfterTimeout = w.mix.afterTimeout
 		profiles = append(profiles, p)
+		if b.relay != "" {
+			p.Name = b.relay
+			p.Paths = []pointswitch.PathProfile{{Name: "ours", Address: b.relay, Connections: 1, Priority: 1, Weight: 1}}
+			profiles = append(profiles, p)
+		}
 	}
 	return profiles
 }
@@ -65,16 +82,17 @@ func (w *World) profiles(key *certs.CardKey) []pointswitch.LinkProfile {
 // dial is how the switch reaches a bank.
 func (w *World) dial(_ context.Context, address string, opts link.Options, handler link.Handler) (*link.Conn, error) {
 	for _, b := range w.banks {
-		if b.name != address {
+		if b.name != address && (b.relay == "" || b.relay != address) {
 			continue
 		}
-		if !b.up {
+		if !b.up || (b.relay == address && w.now < b.relayDown) {
 			return nil, fmt.Errorf("sim: %s: %w", address, errNotThere)
 		}
-		c, err := w.lay("line to "+b.name, opts, handler, b)
+		c, err := w.lay("line to "+address, opts, handler, b)
 		if err != nil {
 			return nil, err
 		}
+		c.link = address
 		b.lines = append(b.lines, c)
 		return c.conn, nil
 	}
@@ -92,7 +110,7 @@ func (b *bank) connect() {
 		w.fail(err)
 		return
 	}
-	b.own = c
+	b.own, c.link = c, b.name
 	b.lines = append(b.lines, c)
 	b.ask(c, points.SignOn)
 }
@@ -108,7 +126,65 @@ func (b *bank) ask(c *cable, function points.Function) {
 		b.w.fail(fmt.Errorf("%s: %w", b.name, err))
 		return
 	}
+	b.asked[b.stan] = function
 	c.send(frame)
+}
+
+// chat has the bank ask something on one of its lines: an echo, a change of keys (161), or
+// that nothing more comes on the line that it has dialled.
+func (b *bank) chat() {
+	w := b.w
+	if w.calm || !b.up || len(b.lines) == 0 {
+		return
+	}
+	c, function := pick(w, b.lines), pick(w, []points.Function{points.Echo, points.KeyChange, points.SignOff})
+	if function == points.SignOff && c != b.own {
+		function = points.CutOverNotice
+	}
+	if w.step(nil, "%s sends %v on the %s", b.name, function, c.name); !c.gone {
+		b.ask(c, function)
+	}
+}
+
+// answered takes the answer to a network message of the bank's own.
+func (b *bank) answered(frame []byte) {
+	var echo points.Request
+	var resp points.Response
+	if err := b.dialect.DecodeResponse(frame, &echo, &resp); err != nil {
+		b.w.mismatch(nil, "%s gets an answer that cannot be read: %v", b.name, err)
+		return
+	}
+	function, ok := b.asked[echo.STAN]
+	if !ok || !resp.Reason.Approved() {
+		b.w.mismatch(nil, "%s asked %v (%v) and is answered %s", b.name, function, ok, resp.Reason.DE39())
+		return
+	}
+	b.w.did("bank's " + function.String() + " answered")
+}
+
+// notice takes the news of a cut-over.
+func (b *bank) notice(c *cable, req *points.Request) {
+	if !b.w.operator.began(req.Settlement) {
+		b.w.mismatch(nil, "%s is told that %04d has begun", b.name, req.Settlement)
+	}
+	b.w.did("bank told of a cut-over")
+	b.told[c.link] = append(b.told[c.link], req.Settlement)
+}
+
+// cutRelay takes the other way to the bank down for some time.
+func (b *bank) cutRelay(length time.Duration) {
+	w := b.w
+	if w.calm || b.relay == "" {
+		return
+	}
+	w.did("relay down")
+	w.step(nil, "%s goes down for %v", b.relay, length.Truncate(time.Second))
+	b.relayDown = w.now.Add(length)
+	for _, c := range b.lines {
+		if c.link == b.relay {
+			c.end()
+		}
+	}
 }
 
 func (b *bank) switchUp() { b.w.after(b.w.between(time.Second, 20*time.Second), b.connect) }
@@ -121,7 +197,8 @@ func (b *bank) lost(*cable) {
 func (b *bank) receive(c *cable, frame []byte) {
 	w := b.w
 	if mti, ok := b.dialect.MTI(frame); ok && dialect.IsAnswer(mti) {
-		return // To a sign-on of the bank's own.
+		b.answered(frame)
+		return
 	}
 	var req points.Request
 	if err := b.dialect.Decode(frame, &req); err != nil {
@@ -132,14 +209,18 @@ func (b *bank) receive(c *cable, frame []byte) {
 		w.did("issuer silent")
 		return
 	}
+	if req.Function == points.CutOverNotice {
+		b.notice(c, &req)
+	}
 	d := b.issuer.Receive(w.now, frame)
 	b.note(&req, &d)
-	if rrn := string(req.RRN[:]); req.Function == points.Reversal {
-		if first, ok := b.reversals[rrn]; ok && first != req.STAN {
-			w.mismatch(w.cardOfPAN(req.PAN), "%s gets the reversal of RRN %s under STAN %v, and before under %v", b.name, rrn, req.STAN, first)
+	if req.Function == points.Reversal {
+		owed := reversed{string(req.RRN[:]), req.Actual, req.Original.STAN}
+		if first, ok := b.reversals[owed]; ok && first != req.STAN {
+			w.mismatch(w.cardOfPAN(req.PAN), "%s gets the reversal of RRN %s under STAN %v, and before under %v", b.name, owed.rrn, req.STAN, first)
 			return
 		}
-		b.reversals[rrn] = req.STAN
+		b.reversals[owed] = req.STAN
 	}
 	if d.Frame == nil {
 		return
@@ -231,14 +312,14 @@ func (b *bank) crash(length time.Duration) {
 
 // recover brings the bank back.
 func (b *bank) recover() {
-	b.silent, b.slow = 0, 0
+	b.silent, b.slow, b.relayDown = 0, 0, 0
 	if !b.up {
 		b.up = true
 		b.incarnation++
 		b.w.step(nil, "%s is up again", b.name)
 	}
 	if b.w.calm {
-		b.issuer.faults = nil
+		b.issuer.faults, b.issuer.book.part = nil, nil
 	}
 	b.w.after(b.w.between(time.Second, 20*time.Second), b.connect)
 }

@@ -151,6 +151,7 @@ type far interface {
 type cable struct {
 	w    *World
 	name string
+	link string // of the switch, to a bank
 	wire *cord
 	conn *link.Conn
 	far  far

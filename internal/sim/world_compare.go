@@ -74,7 +74,7 @@ func (w *World) pending() (*card, string) {
 type moved struct {
 	clearing points.Amount // to the acquirer
 	issued   points.Amount // of the issuer's
-	member   points.Amount
+	suspense points.Amount // what a member should have given back and no longer had
 }
 
 // journal is what the switch's journal says, by transaction.
@@ -83,8 +83,11 @@ type journal struct {
 	reasons map[points.Position]points.Reason // as the acquirer was told
 	keys    map[points.Position]points.TraceKey
 	program map[points.Position]points.ProgramID
-	moved   map[points.Position]*moved
-	sums    map[book.AccountKey]points.Amount
+	moved   map[points.Position]map[points.ProgramID]*moved
+	issued  map[points.Position]points.Amount   // by what a bank knows it by
+	undone  map[points.Position]bool            // wholly reversed
+	voids   map[points.Position]points.Position // the sales of voids that booked: of sales that several programmes paid
+	tallies tallies
 	digest  []byte
 	records uint64
 }
@@ -93,7 +96,8 @@ type journal struct {
 func (w *World) read() (*journal, error) {
 	j := &journal{
 		byKey: make(map[points.TraceKey][]points.Position), reasons: make(map[points.Position]points.Reason),
-		keys: make(map[points.Position]points.TraceKey), program: make(map[points.Position]points.ProgramID), moved: make(map[points.Position]*moved), sums: make(map[book.AccountKey]points.Amount),
+		keys: make(map[points.Position]points.TraceKey), program: make(map[points.Position]points.ProgramID), moved: make(map[points.Position]map[points.ProgramID]*moved),
+		issued: make(map[points.Position]points.Amount), undone: make(map[points.Position]bool), voids: make(map[points.Position]points.Position), tallies: newTallies(),
 	}
 	hash := sha256.New()
 	var scratch []byte
@@ -131,31 +135,59 @@ func (j *journal) add(rec *book.Record) {
 	if rec.Outcome.Answer != 0 {
 		j.reasons[position] = rec.Outcome.Answer
 	}
+	if rec.Command.Kind == book.KindReverse && rec.Command.Actual == 0 && out.Reason.Approved() {
+		j.undone[out.Original] = true
+	}
+	j.tallies.add(rec)
+	known := position // by which a bank knows it
+	if rec.Command.Kind == book.KindVoid && len(out.Postings) > 0 {
+		known = out.Original // A bank that has paid a part of the sale is told of its reversal.
+		j.voids[position] = known
+	}
+	if sale, ok := j.voids[position]; ok {
+		known = sale // And, when the void is reversed, that the sale stands after all.
+	}
 	for _, p := range out.Postings {
-		j.sums[p.Account] += p.Amount
-		m := j.moved[position]
+		if j.moved[position] == nil {
+			j.moved[position] = make(map[points.ProgramID]*moved)
+		}
+		m := j.moved[position][p.Account.Program]
 		if m == nil {
 			m = new(moved)
-			j.moved[position] = m
+			j.moved[position][p.Account.Program] = m
 		}
 		switch p.Account.Kind {
 		case book.ClearingAccount:
 			m.clearing += p.Amount
 		case book.IssuedAccount:
 			m.issued += p.Amount
-		case book.MemberAccount:
-			m.member += p.Amount
+			j.issued[known] += p.Amount
+		case book.SuspenseAccount:
+			m.suspense += p.Amount
 		default:
 		}
 	}
+}
+
+// cleared is what a transaction moved to its acquirer, by programme.
+func (j *journal) cleared(position points.Position) shares {
+	cleared := make(shares)
+	for program, m := range j.moved[position] {
+		if m.clearing != 0 {
+			cleared[program] = m.clearing
+		}
+	}
+	return cleared
 }
 
 // compare holds receipts, journal and the banks' books against each other, and has the
 // ledger prove itself.
 func (w *World) compare() error {
 	if _, err := w.house.ledger.Verify(w.ctx, func(uint64, uint64) {}); err != nil {
-		w.mismatch(nil, "verify: %v", err)
-		return nil
+		if w.ctx.Err() == nil {
+			w.mismatch(nil, "verify: %v", err)
+		}
+		return w.ctx.Err()
 	}
 	j, err := w.read()
 	if err != nil {
@@ -168,6 +200,8 @@ func (w *World) compare() error {
 	}
 	w.compareReceipts(j)
 	w.compareSums(j)
+	w.compareBatches(j)
+	w.compareNotices()
 	for _, b := range w.banks {
 		w.compareBank(j, b)
 	}
@@ -192,14 +226,18 @@ func (w *World) compareReceipts(j *journal) {
 	asked := make(map[points.TraceKey]bool)
 	for _, l := range w.lanes {
 		for _, r := range l.receipts {
-			if r.card == nil {
-				continue // A sign-on has no identity.
+			if r.req.Function == points.SignOn {
+				continue // It has no identity.
 			}
 			asked[r.traceKey()] = true
 			w.compareReceipt(j, r)
 			if r.undo != nil {
 				asked[r.undo.traceKey()] = true
-				w.compareUndo(j, r)
+				w.compareUndo(j, r, r.undo, r.reversed)
+			}
+			for _, u := range r.parts {
+				asked[u.traceKey()] = true
+				w.compareUndo(j, r, u, u.heard && u.resp.Reason.Approved())
 			}
 		}
 	}
@@ -222,43 +260,67 @@ func (w *World) compareReceipt(j *journal, r *receipt) {
 			w.mismatch(r.card, "%s was answered %s and is not in the journal", what, code(&r.resp))
 			return
 		}
-		if r.lane.line.door == terminalDoor && r.resp.Position != positions[0] {
+		if r.lane.line.door == terminalDoor && r.resp.Position != positions[0] && r.got != nil {
 			w.mismatch(r.card, "%s was answered with RRN %d and stands at %d", what, r.resp.Position, positions[0])
 		}
 	}
+	due := r.dues()
 	if len(positions) == 0 {
-		if r.gives() != 0 {
-			w.mismatch(r.card, "%s is not in the journal, and %d is due because of it", what, r.gives())
+		if len(due) > 0 {
+			w.mismatch(r.card, "%s is not in the journal, and %v is due because of it", what, due)
 		}
 		return
 	}
 	position := positions[0]
 	if r.resp.Program == 0 {
 		r.resp.Program = j.program[position] // A terminal is not always told it.
+		due = r.dues()
 	}
-	if told := j.reasons[position]; r.heard && told.DE39() != r.resp.Reason.DE39() && r.resp.Reason != points.ReversedBefore && r.resp.Reason.DE39() != points.ReversedBefore.DE39() {
+	told := j.reasons[position]
+	again := r.resp.Reason == points.ReversedBefore || r.resp.Reason.DE39() == points.ReversedBefore.DE39()
+	if r.heard && told.DE39() != r.resp.Reason.DE39() && !again && r.req.Function != points.BatchClose && r.got != nil {
 		w.mismatch(r.card, "%s was answered %s, and RRN %d says %s", what, code(&r.resp), position, told.DE39())
 	}
-	found := points.Amount(0)
-	if m := j.moved[position]; m != nil {
-		found = m.clearing
+	if found := j.cleared(position); !found.equal(due) && !w.excused(j, r) {
+		w.mismatch(r.card, "%s: the acquirer's receipt says that %v is due to it, and the journal (RRN %d) cleared %v", what, due, position, found)
 	}
-	if _, resolved := w.operator.resolved[position]; found != r.gives() && !resolved {
-		w.mismatch(r.card, "%s: the acquirer's receipt says that %d is due to it, and the journal (RRN %d) cleared %d", what, r.gives(), position, found)
+	if r.req.Function == points.Transfer && told.Approved() && !r.reversed && !r.lost && !w.hosted(r.program()) {
+		w.compareGift(r, position)
 	}
 }
 
+// excused reports whether nobody told the acquirer what became of a request in the end.
+func (w *World) excused(j *journal, r *receipt) bool {
+	positions := j.byKey[r.traceKey()]
+	return len(positions) > 0 && (r.lost || w.operator.resolved[positions[0]] != "")
+}
+
+// compareGift checks that a bank has given the points of a transfer to the right card.
+func (w *World) compareGift(r *receipt, position points.Position) {
+	b := w.bankFor(r.program())
+	rrn := position.RRN()
+	for _, e := range b.issuer.book.history {
+		if e.request.RRN == rrn && e.request.Function == points.Transfer && e.approved() {
+			if e.request.PAN != r.card.pan || e.to.card != r.to.pan || e.request.Amount != r.req.Amount {
+				w.mismatch(r.card, "%s: %s has carried out a transfer of %d to another card, or of another", r, b.name, e.request.Amount)
+			}
+			return
+		}
+	}
+	w.mismatch(r.card, "%s was answered %s, and %s has no such transfer", r, code(&r.resp), b.name)
+}
+
 // compareUndo checks a reversal: it stands once, but for earlier ones that were declined.
-func (w *World) compareUndo(j *journal, r *receipt) {
-	positions := j.byKey[r.undo.traceKey()]
+func (w *World) compareUndo(j *journal, r, u *receipt, done bool) {
+	positions := j.byKey[u.traceKey()]
 	approved := 0
 	for _, position := range positions {
 		if j.reasons[position].Approved() {
 			approved++
 		}
 	}
-	if approved > 1 || (r.reversed && approved != 1) {
-		w.mismatch(r.card, "%s: %s stands in the journal %d times approved", r.lane.name, r.undo, approved)
+	if approved > 1 || (done && approved != 1) {
+		w.mismatch(r.card, "%s: %s stands in the journal %d times approved", r.lane.name, u, approved)
 	}
 }
 
@@ -268,8 +330,8 @@ func (w *World) compareSums(j *journal) {
 	held, unsure := make(map[book.AccountKey]points.Amount), make(map[book.AccountKey]points.Amount)
 	for _, c := range w.cards {
 		for _, p := range c.programs {
-			if c.bank == nil {
-				due[book.AccountKey{Kind: book.MemberAccount, Program: p, Party: uint64(c.member)}] = worldBalance
+			if c.bank == nil && w.hosted(p) {
+				due[memberKey(c, p)] = c.balance
 			}
 		}
 	}
@@ -278,10 +340,9 @@ func (w *World) compareSums(j *journal) {
 			if r.card == nil {
 				continue
 			}
-			due[book.AccountKey{Kind: book.ClearingAccount, Program: r.program(), Party: uint64(l.acquirer)}] += w.dueFor(j, r)
-			if slices.Contains(r.card.programs, r.program()) && r.card.bank == nil {
-				key := book.AccountKey{Kind: book.MemberAccount, Program: r.program(), Party: uint64(r.card.member)}
-				due[key] -= r.gives()
+			w.dueFor(j, l, r, due)
+			if r.card.bank == nil && w.hosted(r.program()) {
+				key := memberKey(r.card, r.program())
 				left, sure := l.held(r)
 				held[key] += left
 				if !sure {
@@ -310,29 +371,56 @@ func (w *World) compareSums(j *journal) {
 	w.fail(err)
 }
 
-// dueFor is what is due for a receipt: as the acquirer has it, but for what an operator
-// had to decide, where the acquirer was told otherwise.
-func (w *World) dueFor(j *journal, r *receipt) points.Amount {
-	positions := j.byKey[r.traceKey()]
-	if len(positions) == 0 || w.operator.resolved[positions[0]] == "" {
-		return r.gives()
+func memberKey(c *card, p points.ProgramID) book.AccountKey {
+	return book.AccountKey{Kind: book.MemberAccount, Program: p, Party: uint64(c.member)}
+}
+
+// dueFor adds what a receipt moved: as the acquirer has it, but for what it was not told
+// in the end. What a member should have given back and no longer had is in suspense.
+func (w *World) dueFor(j *journal, l *lane, r *receipt, due map[book.AccountKey]points.Amount) {
+	moves, position := r.dues(), points.Position(0)
+	if positions := j.byKey[r.traceKey()]; len(positions) > 0 {
+		position = positions[0]
 	}
-	if m := j.moved[positions[0]]; m != nil {
-		return m.clearing
+	if w.excused(j, r) {
+		moves = j.cleared(position)
 	}
-	return 0
+	for program, amount := range moves {
+		due[book.AccountKey{Kind: book.ClearingAccount, Program: program, Party: uint64(l.acquirer)}] += amount
+		if r.card.bank == nil && w.hosted(program) {
+			due[memberKey(r.card, program)] -= amount
+		}
+	}
+	giver := r.card // of what is in suspense
+	if r.req.Function == points.Transfer && w.hosted(r.program()) {
+		giver = r.to
+		if r.stands() || (r.lost && j.reasons[position].Approved() && !j.undone[position]) {
+			due[memberKey(r.card, r.program())] -= r.amount()
+			due[memberKey(r.to, r.program())] += r.amount()
+		}
+	}
+	for program, m := range j.moved[position] {
+		if w.hosted(program) && giver.bank == nil {
+			due[memberKey(giver, program)] -= m.suspense
+		}
+	}
 }
 
 // held is what a pre-authorisation still reserves, as its receipts have it. It is not
 // sure where a release was reversed: what was spent meanwhile is not reserved again.
 func (l *lane) held(r *receipt) (left points.Amount, sure bool) {
-	if r.req.Function != points.PreAuth || !r.stands() {
+	if r.req.Function != points.PreAuth || !(r.stands() || r.lost) {
 		return 0, true
 	}
-	left, sure = r.amount(), true
-	for _, later := range l.receipts {
+	left, sure = r.amount(), !r.lost
+	for i, later := range l.receipts {
+		for _, u := range r.parts {
+			if u.took > 0 && u.at == i {
+				left = min(left, u.req.Actual)
+			}
+		}
 		switch {
-		case later.about == r && later.reversed:
+		case later.about == r && (later.reversed || later.lost), later.lost && later.about != nil && later.about.about == r:
 			sure = false
 		case !later.stands():
 		case later.about == r: // A completion is the last one; a release gives all back.
@@ -341,17 +429,24 @@ func (l *lane) held(r *receipt) (left points.Amount, sure bool) {
 			left = later.about.amount()
 		}
 	}
+	for _, u := range r.parts {
+		if u.took > 0 && u.at == len(l.receipts) {
+			left = min(left, u.req.Actual)
+		}
+	}
 	return left, sure
 }
 
-// stands reports whether a bank's book has the transaction with an RRN, not undone.
-func (b *bank) stands(rrn string) bool {
-	for _, t := range b.issuer.State().Transactions {
-		if t.RRN == rrn && t.Function != points.Reversal && t.Function != points.Balance {
-			return t.Standing == Stands
+// stands reports whether a bank's book has what a transaction is about to leave standing
+// there, and a reversal of it has not been carried out.
+func (b *bank) stands(view *book.RemoteView) bool {
+	rrn, stands := view.Position.RRN(), false
+	for _, e := range b.issuer.book.history { // The last one counts: an advice may have replaced the request.
+		if e.request.RRN == rrn && e.request.Function != points.Reversal && e.request.Function != points.Balance {
+			stands = e.approved() && !e.reversed && (view.Actual == 0 || e.granted-e.reduced > view.Actual)
 		}
 	}
-	return false
+	return stands
 }
 
 // compareBank holds the book of a bank against what was cleared with it.
@@ -359,6 +454,7 @@ func (w *World) compareBank(j *journal, b *bank) {
 	type entry struct {
 		moved  points.Amount
 		stands bool
+		gift   bool // which moves points among its own
 		card   *card
 	}
 	theirs := make(map[string]*entry)
@@ -371,7 +467,9 @@ func (w *World) compareBank(j *journal, b *bank) {
 			e = &entry{card: w.cardOfPAN(t.Card)}
 			theirs[t.RRN] = e
 		}
-		e.moved += t.Moved
+		if e.moved += t.Moved; t.Function == points.Transfer {
+			e.gift = true
+		}
 		if t.Function != points.Reversal {
 			e.stands = t.Standing == Stands
 		}
@@ -385,16 +483,20 @@ func (w *World) compareBank(j *journal, b *bank) {
 		if e == nil {
 			e = &entry{}
 		}
-		ours := points.Amount(0)
-		if m := j.moved[view.Position]; m != nil {
-			ours = m.issued
+		ours := j.issued[view.Position]
+		if e.gift {
+			e.moved = 0
 		}
 		c := w.cardOfToken(view.Card)
 		if ours != e.moved {
 			w.mismatch(c, "RRN %s, %v of %d: the switch has settled %d with %s, whose book moved %d", rrn, view.Function, view.Asked, ours, b.name, e.moved)
 		}
 		_, resolved := w.operator.resolved[view.Position]
-		if ourStands := view.Approved > 0 && view.Reversed == 0; ourStands != e.stands && view.Function != points.Balance && !resolved {
+		ourStands := view.Approved > 0 && view.Reversed == 0
+		if view.Function == points.Redeem && view.Booked == 0 {
+			ourStands = false // A part of a sale that several paid was reversed, and this was it.
+		}
+		if ourStands != e.stands && view.Function != points.Balance && !resolved {
 			w.mismatch(c, "RRN %s, %v of %d: at the switch it stands: %v; at %s: %v", rrn, view.Function, view.Asked, ourStands, b.name, e.stands)
 		}
 	}

@@ -58,6 +58,28 @@ func TestWorldFindsWhatDiffers(t *testing.T) {
 			w.banks[0].issuer.book.history = append(w.banks[0].issuer.book.history, &e)
 			return w.cardOfPAN(e.request.PAN)
 		}, "does not know of it"},
+		"a close that counts what its sender never had": {func(w *World) *card {
+			for _, l := range w.lanes {
+				for _, r := range l.receipts {
+					if r.req.Function == points.BatchClose && len(r.claims) > 0 {
+						r.claims[0].amount++
+						return nil
+					}
+				}
+			}
+			return nil
+		}, "counts"},
+		"a gift to another card": {func(w *World) *card {
+			for _, l := range w.lanes {
+				for _, r := range l.receipts {
+					if r.req.Function == points.Transfer && r.stands() && r.card.bank != nil {
+						r.to = r.card
+						return r.card
+					}
+				}
+			}
+			return nil
+		}, "another card"},
 		"a sale that a bank thinks reversed": {func(w *World) *card {
 			for _, e := range w.banks[1].issuer.book.history {
 				if e.approved() && e.request.Function == points.Redeem {

@@ -35,6 +35,10 @@ type mix struct {
 	jumps                                int
 	cutOvers                             int
 	changes                              int
+	lost                                 int // in a thousand reversals that time out, from the fourth on
+	parts                                int // in a million redemptions at banks
+	relayDown, chats                     int
+	afterTimeout                         bool // one may be stood in for, also after a time-out
 	// Of the ledger: what is no fault, and changes no outcome.
 	accounts, checkpoint int
 }
@@ -58,6 +62,7 @@ func newMix(rng *rand.Rand, names []string) (m mix, used []string, err error) {
 		issuerDown: rate(4), issuerSilent: rate(4), issuerSlow: rate(4),
 		crashes: rate(4), doomed: rate(6), jumps: rate(5), cutOvers: rate(4), changes: rate(14),
 	}
+	all.lost, all.parts, all.relayDown, all.chats, all.afterTimeout = rate(700), rate(200_000), rate(4), rate(20), rng.IntN(2) == 0
 	for _, f := range []FaultRate{
 		{Fault: FaultDelay, After: 5 * time.Second},
 		{Fault: FaultLose},
@@ -78,8 +83,10 @@ func newMix(rng *rand.Rand, names []string) (m mix, used []string, err error) {
 		switch name {
 		case faultsNetwork:
 			m.drop, m.delay, m.duplicate, m.reorder, m.cut, m.dead, m.hangUp = all.drop, all.delay, all.duplicate, all.reorder, all.cut, all.dead, all.hangUp
+			m.lost = all.lost
 		case faultsIssuer:
 			m.issuer, m.issuerDown, m.issuerSilent, m.issuerSlow = all.issuer, all.issuerDown, all.issuerSilent, all.issuerSlow
+			m.parts, m.relayDown, m.chats, m.afterTimeout = all.parts, all.relayDown, all.chats, all.afterTimeout
 		case faultsCrash:
 			m.crashes, m.doomed = all.crashes, all.doomed
 		case faultsClock:
@@ -109,6 +116,8 @@ func (w *World) plan(length time.Duration) {
 	for _, b := range w.banks {
 		times(w.mix.issuerDown, func() { b.crash(w.between(time.Second, 5*time.Minute)) })
 		times(w.mix.issuerSilent, func() { b.fallSilent(w.between(time.Second, 3*time.Minute)) })
+		times(w.mix.relayDown, func() { b.cutRelay(w.between(time.Second, 5*time.Minute)) })
+		times(w.mix.chats, b.chat)
 		times(w.mix.issuerSlow, func() { b.slowDown(w.between(time.Second, 3*time.Minute)) })
 	}
 	for _, l := range w.lanes {

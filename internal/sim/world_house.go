@@ -73,6 +73,7 @@ func (h *house) open() error {
 	h.issuers, err = pointswitch.NewIssuers(pointswitch.IssuersOptions{
 		Ledger: h.ledger, Router: h.router, CardKey: h.key, Dialect: dialect.Host(), Clock: w.switchTime,
 		Links: w.profiles(h.key), Dial: w.dial, Log: silent,
+		KeyChange: func(string, *points.Request) points.Reason { return points.Approved },
 	})
 	if err != nil {
 		return err
@@ -87,8 +88,8 @@ func (h *house) open() error {
 	if err != nil {
 		return err
 	}
-	h.doors[terminalDoor] = sw.Listener("terminals", dialect.Pos(), points.DoorTerminal)
-	h.doors[partnerDoor] = sw.Listener("partners", dialect.Host(), points.DoorHost)
+	h.doors[terminalDoor] = sw.Listener("terminals", dialect.Pos(), points.DoorTerminal, pointswitch.Rate{})
+	h.doors[partnerDoor] = sw.Listener("partners", dialect.Host(), points.DoorHost, pointswitch.Rate{})
 	h.up, h.held = true, nil
 	return nil
 }

@@ -36,74 +36,7 @@ type lane struct {
 	probes   []points.ProgramID
 	probing  bool
 	probed   int
-}
-
-// receiptKey finds the request that an answer belongs to.
-type receiptKey struct {
-	mti  uint16 // of the answer
-	stan points.STAN
-	when uint64 // DE7 of a partner, the batch of a terminal
-}
-
-// receipt is what an acquirer keeps of a request, and of its reversal.
-type receipt struct {
-	lane  *lane
-	card  *card // nil: a sign-on
-	about *receipt
-	req   points.Request
-	resp  points.Response
-	frame []byte
-	got   []byte
-	sends int
-	heard bool // the answer is believed
-
-	undo     *receipt // its reversal, once it is being reversed
-	reversed bool     // and that was approved
-	of       *receipt // of a reversal: what it undoes
-	probe    bool
-}
-
-// stands reports whether the acquirer believes that the request was carried out.
-func (r *receipt) stands() bool { return r.heard && r.resp.Reason.Approved() && !r.reversed }
-
-// amount is what was approved.
-func (r *receipt) amount() points.Amount {
-	if r.resp.Reason == points.ApprovedPartly && r.resp.Amount > 0 {
-		return r.resp.Amount
-	}
-	return r.req.Amount
-}
-
-// program is the programme that points moved in.
-func (r *receipt) program() points.ProgramID {
-	switch {
-	case r.about != nil:
-		return r.about.program()
-	case r.req.Program != 0:
-		return r.req.Program
-	default:
-		return r.resp.Program
-	}
-}
-
-// gives is what is due to the acquirer because of the request, if it stands.
-func (r *receipt) gives() points.Amount {
-	if !r.stands() {
-		return 0
-	}
-	switch r.req.Function {
-	case points.Redeem, points.OfflineRedeem, points.Completion, points.CompletionAdvice:
-		return r.amount()
-	case points.Earn, points.OfflineEarn, points.Refund:
-		return -r.amount()
-	case points.Void, points.CompletionVoid:
-		if f := r.about.req.Function; f == points.Earn || f == points.OfflineEarn {
-			return r.about.amount()
-		}
-		return -r.about.amount()
-	default:
-		return 0
-	}
+	sending  []*receipt // of an upload, what is still to be sent
 }
 
 // Times of a lane.
@@ -129,6 +62,12 @@ func (l *lane) rest() {
 // probed, then nothing.
 func (l *lane) next() {
 	w := l.w
+	if len(l.sending) > 0 {
+		r := l.sending[0]
+		l.sending = l.sending[1:]
+		l.ask(r)
+		return
+	}
 	if w.calm {
 		if l.probing && len(l.probes) > 0 {
 			program := l.probes[0]
@@ -165,7 +104,7 @@ func w4(w *World) (all []points.ProgramID) {
 // anything makes up the next request.
 func (l *lane) anything() *receipt {
 	w := l.w
-	switch n := w.rng.IntN(100); {
+	switch n := w.rng.IntN(118); {
 	case n < 3 && l.line.door == terminalDoor:
 		r := &receipt{lane: l, req: l.term.Next(points.SignOn)}
 		copy(r.req.Operator[:], "001")
@@ -192,8 +131,14 @@ func (l *lane) anything() *receipt {
 		return l.later(points.CompletionAdvice, points.PreAuth)
 	case n < 96:
 		return l.later(points.PreAuthVoid, points.PreAuth)
-	default:
+	case n < 100:
 		return l.later(points.CompletionVoid, points.Completion)
+	case n < 107:
+		return l.transfer()
+	case n < 115:
+		return l.tender()
+	default:
+		return l.closing()
 	}
 }
 
@@ -201,19 +146,55 @@ func (l *lane) anything() *receipt {
 func (l *lane) sale(function points.Function) *receipt {
 	w := l.w
 	c := pick(w, w.cards)
-	program := pick(w, c.programs)
+	program := w.one(c)
 	amount := points.Amount(1 + w.rng.IntN(400))
 	if w.rng.IntN(30) == 0 {
 		amount = 1_000_000 // More than anybody has.
 	}
 	r := l.fresh(function, c, program, amount)
-	if c.bank == nil && w.rng.IntN(10) == 0 {
+	if c.bank == nil && w.hosted(program) && w.rng.IntN(10) == 0 {
 		r.req.Program = 0 // The merchant's order decides.
 		if w.rng.IntN(2) == 0 {
 			r.req.AccountType = 48
 		}
 	}
-	r.req.PartialOK = function == points.Redeem && c.bank == nil && w.rng.IntN(8) == 0
+	r.req.PartialOK = function == points.Redeem && w.rng.IntN(8) == 0
+	return r
+}
+
+// one is a programme of a card: those that are hosted here more often than others.
+func (w *World) one(c *card) points.ProgramID {
+	for {
+		if program := pick(w, c.programs); c.bank != nil || w.hosted(program) || w.rng.IntN(3) == 0 {
+			return program
+		}
+	}
+}
+
+// tender is a sale that the merchant's programmes pay together.
+func (l *lane) tender() *receipt {
+	w := l.w
+	c := pick(w, w.cards)
+	if c.bank != nil && w.rng.IntN(4) > 0 {
+		c = w.cards[len(w.cards)-1] // Of a bank's own card nobody here can pay a part.
+	}
+	r := l.fresh(points.Redeem, c, 0, points.Amount(1+w.rng.IntN(500)))
+	r.req.PartialOK = w.rng.IntN(4) == 0
+	return r
+}
+
+// transfer is a gift to another card, as a rule of the same programme.
+func (l *lane) transfer() *receipt {
+	w := l.w
+	c := pick(w, w.cards)
+	program := w.one(c)
+	to := pick(w, w.cards)
+	for n := 0; n < 10 && (to == c || !slices.Contains(to.programs, program)); n++ {
+		to = pick(w, w.cards)
+	}
+	r := &receipt{lane: l, card: c, to: to, req: l.term.Next(points.Transfer)}
+	r.req.PAN, r.req.TargetPAN, r.req.Program, r.req.Amount = c.pan, to.pan, program, points.Amount(1+w.rng.IntN(400))
+	l.dress(&r.req)
 	return r
 }
 
@@ -269,6 +250,9 @@ func (l *lane) later(function points.Function, of ...points.Function) *receipt {
 		r.req.Original = named(&o.req)
 	}
 	r.req.Program, r.req.Amount = o.program(), o.amount()
+	if o.sale() != nil {
+		r.req.Program = 0 // The sale says which.
+	}
 	switch function {
 	case points.Refund, points.Completion, points.CompletionAdvice:
 		if w.rng.IntN(2) == 0 {
@@ -297,17 +281,25 @@ func (l *lane) ask(r *receipt) {
 	if r.req.Function != points.SignOn {
 		l.w.report.Requests++
 	}
+	if r.about != nil {
+		r.before = r.about.amount() - l.left(r.about)
+	}
 	l.receipts = append(l.receipts, r)
-	l.current = r
+	l.current, r.asked = r, l.w.now
 	l.send(r, answerIn)
 }
 
 // write makes the frame of a receipt, and has answers to it find it.
 func (l *lane) write(r *receipt) error {
-	if err := l.dialect.Complete(&r.req); err != nil {
-		return fmt.Errorf("%s: %v: %w", l.name, r.req.Function, err)
+	var frame []byte
+	var err error
+	if r.items != nil {
+		if frame, err = l.dialect.AppendUpload(nil, &r.req, r.items); err == nil {
+			err = l.dialect.Decode(frame, &r.req)
+		}
+	} else if err = l.dialect.Complete(&r.req); err == nil {
+		frame, err = l.dialect.AppendRequest(nil, &r.req)
 	}
-	frame, err := l.dialect.AppendRequest(nil, &r.req)
 	if err != nil {
 		return fmt.Errorf("%s: %v: %w", l.name, r.req.Function, err)
 	}
@@ -352,23 +344,6 @@ func (l *lane) send(r *receipt, wait time.Duration) {
 	})
 }
 
-// String describes a receipt in a step.
-func (r *receipt) String() string {
-	what := r.req.Function.String()
-	if r.of != nil {
-		what = "reversal of " + r.of.req.Function.String()
-	}
-	again := ""
-	if r.sends > 1 {
-		again = ", again"
-	}
-	about := ""
-	if r.about != nil {
-		about = fmt.Sprintf(" about STAN %v", r.about.req.STAN)
-	}
-	return fmt.Sprintf("%s of %d in %d%s, STAN %v%s", what, r.req.Amount, r.req.Program, about, r.req.STAN, again)
-}
-
 // timedOut is what a lane does when no answer comes.
 func (l *lane) timedOut(r *receipt) {
 	w := l.w
@@ -379,8 +354,14 @@ func (l *lane) timedOut(r *receipt) {
 	}
 	function := r.req.Function
 	switch {
+	case r.of != nil && r.req.Actual == 0 && l.line.door == terminalDoor && r.sends > 3 && w.chance(w.mix.lost):
+		w.did("reversal given up") // It prints a slip, and the batch tells.
+		r.of.lost = true
+		l.rest()
 	case r.of != nil:
 		l.send(r, undoIn)
+	case function == points.BatchClose && l.line.door == partnerDoor && r.sends > 3:
+		l.rest() // It closes the date under another number.
 	case r.told():
 		l.send(r, answerIn)
 	case function == points.Balance || function == points.SignOn:
@@ -393,21 +374,11 @@ func (l *lane) timedOut(r *receipt) {
 	}
 }
 
-// told reports whether a request cannot be reversed, and is repeated until it is
-// answered: what has happened already, and what a terminal gives to a card.
-func (r *receipt) told() bool {
-	switch r.req.Function {
-	case points.Refund, points.CompletionAdvice, points.OfflineRedeem, points.OfflineEarn:
-		return true
-	case points.Earn:
-		return r.lane.line.door == terminalDoor
-	default:
-		return false
-	}
-}
-
 // reverse undoes what the lane does not know, or does not want, to have happened.
-func (l *lane) reverse(r *receipt, why string) {
+func (l *lane) reverse(r *receipt, why string) { l.reverseTo(r, 0, why) }
+
+// reverseTo leaves actual of it standing.
+func (l *lane) reverseTo(r *receipt, actual points.Amount, why string) {
 	w := l.w
 	w.did("reversal")
 	u := &receipt{lane: l, card: r.card, of: r}
@@ -423,12 +394,17 @@ func (l *lane) reverse(r *receipt, why string) {
 		u.req.Original = named(&r.req)
 		l.dress(&u.req)
 	}
+	u.req.Actual = actual
 	copy(u.req.Answer[:], why)
 	if err := l.write(u); err != nil {
 		w.fail(err)
 		return
 	}
-	r.undo = u
+	if actual == 0 {
+		r.undo = u
+	} else {
+		r.parts = append(r.parts, u)
+	}
 	l.current = u
 	l.send(u, undoIn)
 }
@@ -492,7 +468,7 @@ func (l *lane) same(r *receipt, frame []byte, resp *points.Response) {
 // answered believes an answer.
 func (l *lane) answered(r *receipt, frame []byte, resp *points.Response) {
 	w := l.w
-	if l.door(resp) && r.req.Function != points.SignOn && r.req.Function != points.Balance {
+	if door(resp) && r.req.Function != points.SignOn && r.req.Function != points.Balance {
 		// Refused at the door, which does not know what became of it before.
 		w.did("refused at the door")
 		if !r.told() { // What is told is told again when its time is over.
@@ -500,12 +476,14 @@ func (l *lane) answered(r *receipt, frame []byte, resp *points.Response) {
 		}
 		return
 	}
-	r.heard, r.resp, r.got = true, *resp, bytes.Clone(frame)
-	if r.req.Function == points.SignOn && resp.Reason.Approved() && resp.Batch != 0 {
-		l.term.Batch = resp.Batch
+	r.heard, r.heardAt, r.resp, r.got = true, w.now, *resp, bytes.Clone(frame)
+	if l.line.door == terminalDoor {
+		l.term.count(&Receipt{Request: r.req, Response: r.resp})
 	}
+	l.line.learn(resp)
 	if resp.Reason.Approved() {
 		w.did("approved " + r.req.Function.String())
+		w.tally(r)
 	} else {
 		w.did("declined " + resp.Reason.DE39())
 	}
@@ -520,30 +498,70 @@ func (l *lane) answered(r *receipt, frame []byte, resp *points.Response) {
 			return
 		}
 	}
-	if resp.Reason.Approved() && !r.told() && r.req.Function != points.SignOn && r.req.Function != points.Balance && w.chance(30) {
+	l.follow(r)
+}
+
+// tally counts what is seldom.
+func (w *World) tally(r *receipt) {
+	sale := r.sale()
+	switch {
+	case sale == nil && r.resp.Reason == points.ApprovedPartly && r.card.bank != nil:
+		w.did("approved in part")
+	case sale == nil:
+	case r != sale:
+		w.did("tender undone")
+	default:
+		w.did("tender approved")
+		for program := range sale.legs() {
+			if !w.hosted(program) {
+				w.did("tender with a bank approved")
+			}
+		}
+	}
+}
+
+// follow is what an answer calls for.
+func (l *lane) follow(r *receipt) {
+	w := l.w
+	switch function := r.req.Function; {
+	case function == points.BatchClose, function == points.BatchUpload, function == points.BatchUploadEnd:
+		l.closed(r)
+		return
+	case !r.resp.Reason.Approved() || r.told() || function == points.SignOn || function == points.Balance:
+	case w.chance(30):
 		w.did("approval reversed") // The printer is out of paper, the MAC was wrong.
 		l.reverse(r, "A0")
+		return
+	case l.line.door == partnerDoor && w.chance(60) && l.reduce(r):
+		return
+	}
+	if l.line.door == partnerDoor && w.chance(30) && l.reduceEarlier() {
 		return
 	}
 	l.rest()
 }
 
-// door reports whether an answer was given before the journal was asked.
-func (l *lane) door(resp *points.Response) bool {
-	switch resp.Reason.DE39() {
-	case "97", "03", "58", "96", "30":
-		return true
-	case "94":
-		return resp.Position == 0
-	default:
-		return false
-	}
-}
+// door reports whether a request was refused before the journal was asked, which knows
+// whether it was carried out before.
+func door(resp *points.Response) bool { return !resp.Reason.Approved() && resp.Position == 0 }
 
 // undone ends a reversal that was approved, and repeats one that was not.
 func (l *lane) undone(u *receipt, frame []byte, resp *points.Response) {
 	w := l.w
-	if !resp.Reason.Approved() {
+	switch {
+	case resp.Reason.Approved():
+	case u.req.Actual != 0 && !door(resp):
+		w.did("reversal of a part refused " + resp.Reason.DE39())
+		u.heard, u.heardAt, u.resp, u.got = true, w.now, *resp, bytes.Clone(frame)
+		l.rest()
+		return
+	case resp.Reason == points.NotPermitted && l.final(u.of):
+		// The issuer has been told of the void of such a sale (ADR 4): it stands.
+		w.did("reversal of the void of a tender refused")
+		u.of.kept()
+		l.rest()
+		return
+	default:
 		w.did("reversal refused " + resp.Reason.DE39())
 		if w.calm && w.now > w.calmed.Add(quietTime/2) {
 			w.mismatch(u.card, "%s: %s is refused with %s and no end", l.name, u, code(resp))
@@ -551,23 +569,32 @@ func (l *lane) undone(u *receipt, frame []byte, resp *points.Response) {
 		}
 		return // It is sent again when its time is over.
 	}
-	u.heard, u.resp, u.got = true, *resp, bytes.Clone(frame)
-	u.of.reversed = true
+	u.heard, u.heardAt, u.resp, u.got = true, w.now, *resp, bytes.Clone(frame)
+	l.line.learn(resp)
+	if u.req.Actual != 0 {
+		l.reduced(u)
+	} else {
+		u.of.reversed = true
+	}
+	if l.line.door == terminalDoor {
+		l.term.count(&Receipt{Request: u.req, Response: u.resp})
+	}
 	l.rest()
 }
 
 // drained reports whether the lane has come to an end.
 func (l *lane) drained() bool {
-	return l.current == nil && l.probing && len(l.probes) == 0
+	return l.current == nil && len(l.sending) == 0 && l.probing && len(l.probes) == 0
 }
 
 // exchangeLine is the connection of a terminal, or of all the tills of a partner.
 type exchangeLine struct {
-	w     *World
-	name  string
-	door  int
-	lanes []*lane
-	cable *cable
+	w      *World
+	name   string
+	door   int
+	lanes  []*lane
+	cable  *cable
+	system // of a partner
 }
 
 // connect returns the connection, making one where there is none; nil when the switch
@@ -586,6 +613,9 @@ func (x *exchangeLine) connect() *cable {
 		return nil
 	}
 	x.cable = c
+	if x.door == partnerDoor {
+		x.signOn()
+	}
 	return c
 }
 
@@ -598,8 +628,12 @@ func (x *exchangeLine) hangUp() {
 func (x *exchangeLine) lost(*cable) {}
 
 // receive gives an answer to the lane that has asked.
-func (x *exchangeLine) receive(_ *cable, frame []byte) {
+func (x *exchangeLine) receive(c *cable, frame []byte) {
 	d := x.lanes[0].dialect
+	if mti, ok := d.MTI(frame); ok && x.door == partnerDoor && (mti/100 == 8 || !dialect.IsAnswer(mti)) {
+		x.network(c, frame)
+		return
+	}
 	var echo points.Request
 	var resp points.Response
 	if err := d.DecodeResponse(frame, &echo, &resp); err != nil {
@@ -607,7 +641,7 @@ func (x *exchangeLine) receive(_ *cable, frame []byte) {
 		return
 	}
 	for _, l := range x.lanes {
-		if l.term.Terminal == echo.Terminal {
+		if l.term.Terminal == echo.Terminal || (!echo.Has(41) && l.by[receiptKey{mti: echo.Envelope.MTI, stan: echo.STAN, when: echo.Transmission}] != nil) {
 			l.hear(frame, &echo, &resp)
 			return
 		}

@@ -25,9 +25,10 @@ const (
 	worldBank     points.ProgramID = 903
 	worldBank2    points.ProgramID = 904
 	worldBalance  points.Amount    = 20_000
-	worldMembers                   = 4 // at the beginning
-	worldRemote                    = 3 // cards of each bank
-	worldTills                     = 3 // of the partner
+	worldMembers                   = 4  // at the beginning
+	worldRemote                    = 3  // cards of each bank
+	worldMost                      = 40 // members that there may be in the end
+	worldTills                     = 3  // of the partner
 	worldTerminal                  = 4
 )
 
@@ -38,6 +39,22 @@ type card struct {
 	programs []points.ProgramID
 	bank     *bank           // nil: hosted here
 	member   points.MemberID // 0: the bank's
+	balance  points.Amount   // of a member, in each programme here, at the beginning
+}
+
+// hosted reports whether the ledger of a programme is here.
+func (w *World) hosted(program points.ProgramID) bool {
+	return program == worldHouse || program == worldMiles
+}
+
+// bankFor is whose programme it is; nil: it is hosted here.
+func (w *World) bankFor(program points.ProgramID) *bank {
+	for _, b := range w.banks {
+		if b.program == program {
+			return b
+		}
+	}
+	return nil
 }
 
 func (w *World) cardOf(program points.ProgramID) *card {
@@ -84,16 +101,16 @@ func (w *World) furnish() error {
 		{Issuer: &book.Issuer{ID: worldIssuer, Name: "House", Status: book.Active}},
 		{Acquirer: &book.Acquirer{ID: worldAcquirer, Name: "Counter", Status: book.Active}},
 		{Acquirer: &book.Acquirer{ID: worldPartner, Name: "Partner", Status: book.Active}},
-		{Program: &book.Program{ID: worldHouse, Issuer: worldIssuer, Name: "House", Status: book.Active}},
-		{Program: &book.Program{ID: worldMiles, Issuer: worldIssuer, Name: "Miles", Status: book.Active, Alliance: true}},
+		{Program: &book.Program{ID: worldHouse, Issuer: worldIssuer, Name: "House", Status: book.Active, Rules: worldRules()}},
+		{Program: &book.Program{ID: worldMiles, Issuer: worldIssuer, Name: "Miles", Status: book.Active, Alliance: true, Rules: worldRules()}},
 		{Route: &book.Route{Prefix: "622202"}},
 	}
 	programs := []points.ProgramID{worldHouse, worldMiles}
 	for i, b := range w.banks {
 		entries = append(entries,
 			book.Entry{Issuer: &book.Issuer{ID: b.id, Name: b.name, Status: book.Active, Link: b.name}},
-			book.Entry{Program: &book.Program{ID: b.program, Issuer: b.id, Name: b.name, Status: book.Active}},
-			book.Entry{Route: &book.Route{Prefix: fmt.Sprintf("99000%d", i+1), Issuer: b.id}})
+			book.Entry{Program: &book.Program{ID: b.program, Issuer: b.id, Name: b.name, Status: book.Active, Rules: worldRules()}},
+			book.Entry{Route: w.route(i)})
 		programs = append(programs, b.program)
 	}
 	for _, shop := range []string{"SHOP", "CAFE", "MALL"} {
@@ -104,6 +121,7 @@ func (w *World) furnish() error {
 		if m.ID, err = points.ParseMerchantID(shop); err != nil {
 			return err
 		}
+		m.Tender = worldTerms(shop)
 		entries = append(entries, book.Entry{Merchant: &m})
 	}
 	o.put(entries...)
@@ -128,7 +146,11 @@ func (w *World) furnish() error {
 func (w *World) found(i int, program points.ProgramID) error {
 	b := &bank{
 		w: w, name: fmt.Sprintf("bank%d", i+1), id: worldIssuer + 1 + points.IssuerID(i), program: program, dials: i == 0, up: true, //nolint:gosec // i is not below zero.
-		refusals: make(map[string]points.Reason), reversals: make(map[string]points.STAN), dialect: dialect.Host(),
+		told: make(map[string][]uint32), asked: make(map[points.STAN]points.Function),
+		refusals: make(map[string]points.Reason), reversals: make(map[reversed]points.STAN), dialect: dialect.Host(),
+	}
+	if i == 0 {
+		b.relay = "relay"
 	}
 	var accounts []IssuerAccount
 	for n := range worldRemote {
@@ -140,8 +162,11 @@ func (w *World) found(i int, program points.ProgramID) error {
 		accounts = append(accounts, IssuerAccount{Card: digits, Program: program, Balance: worldBalance})
 		w.cards = append(w.cards, &card{name: fmt.Sprintf("B%d.%d", i+1, n+1), pan: pan, programs: []points.ProgramID{program}, bank: b})
 	}
+	for n := range points.MemberID(worldMost) { // Members have an account there too.
+		accounts = append(accounts, IssuerAccount{Card: memberCard(n + 1), Program: program, Balance: worldBalance})
+	}
 	var err error
-	if b.issuer, err = NewIssuer(IssuerOptions{ID: b.id, Accounts: accounts, Faults: w.mix.issuer, Seed: w.opts.Seed}); err != nil {
+	if b.issuer, err = NewIssuer(IssuerOptions{ID: b.id, Accounts: accounts, Faults: w.mix.issuer, Seed: w.opts.Seed, Parts: w.mix.parts}); err != nil {
 		return err
 	}
 	w.banks = append(w.banks, b)
@@ -169,7 +194,7 @@ func (w *World) till(shop string, acquirer points.AcquirerID) error {
 	case acquirer == worldAcquirer:
 		l.line = &exchangeLine{w: w, name: l.name, door: terminalDoor}
 	case w.partner == nil:
-		w.partner = &exchangeLine{w: w, name: "partner", door: partnerDoor}
+		w.partner = &exchangeLine{w: w, name: "partner", door: partnerDoor, system: system{date: worldGenesis}}
 		fallthrough
 	default:
 		l.line, l.dialect = w.partner, dialect.Host()
@@ -212,11 +237,17 @@ func (o *operator) put(entries ...book.Entry) {
 // able reports whether an operator can do anything now.
 func (o *operator) able() bool { return o.w.house.up && o.w.house.held == nil }
 
-// enter makes a new member with a card and accounts in both programmes.
+func memberCard(id points.MemberID) string { return fmt.Sprintf("622202%010d", id) }
+
+// enter makes a new member with a card and accounts in both programmes. Some have few
+// points.
 func (o *operator) enter() {
 	w := o.w
+	if o.members == worldMost {
+		return
+	}
 	o.members++
-	pan, err := points.ParsePAN(fmt.Sprintf("622202%010d", o.members))
+	pan, err := points.ParsePAN(memberCard(o.members))
 	if err != nil {
 		w.fail(err)
 		return
@@ -224,10 +255,14 @@ func (o *operator) enter() {
 	entry := &book.Card{Masked: pan.Masked(), Member: o.members, Status: book.Active}
 	w.house.key.Token(&entry.Token, pan)
 	o.put(book.Entry{Member: &book.Member{ID: o.members, Status: book.Active}}, book.Entry{Card: entry})
-	c := &card{name: fmt.Sprintf("M%d", o.members), pan: pan, programs: []points.ProgramID{worldHouse, worldMiles}, member: o.members}
-	for _, program := range c.programs {
+	c := &card{name: fmt.Sprintf("M%d", o.members), pan: pan, member: o.members, balance: worldBalance}
+	if o.members%2 == 0 {
+		c.balance = points.Amount(200 + w.rng.IntN(800))
+	}
+	c.programs = []points.ProgramID{worldHouse, worldMiles, worldBank, worldBank2}
+	for _, program := range c.programs[:2] {
 		o.do(book.Command{Kind: book.KindOpen, Member: o.members, Program: program, Operator: "anna"})
-		o.do(book.Command{Kind: book.KindAdjust, Member: o.members, Program: program, Amount: worldBalance, Operator: "anna", Second: "bo"})
+		o.do(book.Command{Kind: book.KindAdjust, Member: o.members, Program: program, Amount: c.balance, Operator: "anna", Second: "bo"})
 	}
 	w.cards = append(w.cards, c)
 	w.step(c, "is entered")
@@ -240,7 +275,11 @@ func (o *operator) change() {
 		return
 	}
 	w.did("change by an operator")
-	switch w.rng.IntN(6) {
+	switch w.rng.IntN(8) {
+	case 6:
+		o.reroute()
+	case 7:
+		o.changeTerms()
 	case 0:
 		if table := w.house.router.Table(); active(table, worldHouse) && active(table, worldMiles) {
 			o.enter()
@@ -276,14 +315,14 @@ func (o *operator) changeProgram() {
 	if w.rng.IntN(3) == 0 {
 		changed.Status = book.Suspended
 	} else {
-		changed.Rules = book.ProgramRules{MinRedeem: points.Amount(w.rng.IntN(40)), MaxAmount: points.Amount(100 + w.rng.IntN(400)), MaxRedeemDay: 3000, MaxRedeemCnt: 20}
+		changed.Rules = book.ProgramRules{Transfer: w.rng.IntN(4) > 0, TransferMax: points.Amount(w.rng.IntN(2) * 300), MinRedeem: points.Amount(w.rng.IntN(40)), MaxAmount: points.Amount(100 + w.rng.IntN(400)), MaxRedeemDay: 3000, MaxRedeemCnt: 20}
 	}
 	w.step(nil, "programme %d: %s, limits %d to %d", id, statusWord(changed.Status), changed.Rules.MinRedeem, changed.Rules.MaxAmount)
 	o.put(book.Entry{Program: &changed})
 	o.later(func() {
 		w.step(nil, "programme %d is as before", id)
 		was.Status = book.Active
-		was.Rules = book.ProgramRules{}
+		was.Rules = worldRules()
 		o.put(book.Entry{Program: &was})
 	})
 }
@@ -335,6 +374,63 @@ func (o *operator) reorder() {
 	})
 	w.step(nil, "merchant %s takes programmes in the order %v", changed.Name, changed.Programs)
 	o.put(book.Entry{Merchant: &changed})
+}
+
+// worldRules are those of every programme while nobody changes them.
+func worldRules() book.ProgramRules { return book.ProgramRules{Transfer: true} }
+
+// worldTerms are those on which a merchant's programmes pay together.
+func worldTerms(shop string) []book.TenderTerm {
+	house, miles := book.TenderTerm{Program: worldHouse, Points: 1, Per: 1}, book.TenderTerm{Program: worldMiles, Points: 3, Per: 2}
+	switch shop {
+	case "SHOP":
+		return []book.TenderTerm{house, {Program: worldBank, Points: 2, Per: 1}, miles}
+	case "CAFE":
+		return []book.TenderTerm{miles, house}
+	default:
+		return []book.TenderTerm{{Program: worldHouse, Points: 7, Per: 3}, {Program: worldBank2, Points: 1, Per: 2}}
+	}
+}
+
+// changeTerms gives a merchant other terms, or none, for a while.
+func (o *operator) changeTerms() {
+	w := o.w
+	id := pick(w, w.lanes).merchant
+	change := func(terms []book.TenderTerm) {
+		changed := *w.house.router.Table().MerchantOf(id)
+		changed.Tender = terms
+		w.step(nil, "merchant %s has the terms %v", changed.Name, terms)
+		o.put(book.Entry{Merchant: &changed})
+	}
+	terms := slices.Clone(worldTerms(id.String()))
+	w.rng.Shuffle(len(terms), func(i, j int) { terms[i], terms[j] = terms[j], terms[i] })
+	change(terms[:w.rng.IntN(len(terms)+1)])
+	o.later(func() { change(worldTerms(id.String())) })
+}
+
+// route is that of a bank's cards. The first bank's are carried by two links.
+func (w *World) route(i int) *book.Route {
+	b := w.banks[i]
+	route := &book.Route{Prefix: fmt.Sprintf("99000%d", i+1), Issuer: b.id}
+	if b.relay != "" {
+		route.Links = []book.RouteLink{{Link: b.name, Priority: 1, Weight: 2}, {Link: b.relay, Priority: 1, Weight: 1}}
+	}
+	return route
+}
+
+// reroute gives the links of a route another order, or leaves the issuer's own.
+func (o *operator) reroute() {
+	w := o.w
+	route := w.route(0)
+	switch w.rng.IntN(3) {
+	case 0:
+		route.Links = nil
+	case 1:
+		route.Links[w.rng.IntN(2)].Priority = 2
+	default:
+	}
+	w.step(nil, "the route %s has the links %v", route.Prefix, route.Links)
+	o.put(book.Entry{Route: route})
 }
 
 // reload gives the links another number of connections.
@@ -405,6 +501,7 @@ func (o *operator) cutOverSoon(looks int) {
 	w.did("cut-over")
 	w.step(nil, "cut-over: business date %v begins, while %d requests have no answer", o.date, len(open))
 	o.do(book.Command{Kind: book.KindCutOver, Date: o.date, TraceDays: 8, Operator: "anna"})
+	w.house.issuers.CutOver(o.date)
 }
 
 // resolve ends what is in the operators' queue, as the issuer's book has it, if what put
@@ -414,7 +511,7 @@ func (o *operator) resolve() {
 	for _, view := range w.unfinished(func(v *book.RemoteView) bool { return v.Phase == book.RemoteQueued }) {
 		b := w.bankOf(view.Issuer)
 		rrn := view.Position.RRN()
-		answer, stands := points.ReversedBefore, b.stands(string(rrn[:]))
+		answer, stands := points.ReversedBefore, b.stands(&view)
 		if stands {
 			answer = points.Approved
 		}

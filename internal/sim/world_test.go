@@ -40,6 +40,9 @@ func TestWorldAgrees(t *testing.T) {
 		"issuer down", "issuer slow", "issuer silent", "issuer: late", "issuer: wrong-amount", "issuer: lose", "issuer: drop",
 		"power cut", "power cut before a write", "power cut after a write, before its answer", "clock jump", "cut-over", "change by an operator",
 		"request sent again", "answered again", "reversal", "approval reversed", "late answer at an acquirer", "declined 68", "refused at the door",
+		"approved transfer", "approved batch_close", "batch closed with equal totals", "batch closed, and the difference explained",
+		"reversal of a part", "reversal given up", "bank told of a cut-over", "partner told of a cut-over", "bank's key_change answered",
+		"relay down", "tender approved", "tender with a bank approved", "tender undone", "approved in part",
 		"approved void", "approved refund", "approved completion", "approved completion_void", "approved pre_auth_void", "approved offline_redeem",
 	} {
 		require.Positive(t, did[what], "in no run: %s", what)
@@ -72,4 +75,19 @@ func TestWorldOfUnknownFaults(t *testing.T) {
 	t.Parallel()
 	_, err := sim.RunWorld(t.Context(), sim.WorldOptions{Faults: []string{"weather"}})
 	require.ErrorContains(t, err, "weather")
+}
+
+// Days with power cuts only: a sale that several programmes pay, one of them a bank's, is
+// paid by all of them or by none, whenever the switch is killed.
+func TestWorldTendersSurviveCrashes(t *testing.T) {
+	t.Parallel()
+	did := make(map[string]int)
+	for n := range 25 {
+		for what, times := range playWorld(t, sim.WorldOptions{Seed: 5000 + uint64(n), Faults: []string{"crash"}}).Did {
+			did[what] += times
+		}
+	}
+	for _, what := range []string{"tender approved", "tender with a bank approved", "power cut before a write", "power cut after a write, before its answer"} {
+		require.Positive(t, did[what], "in no run: %s", what)
+	}
 }

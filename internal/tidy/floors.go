@@ -117,6 +117,10 @@ func Fences() []Fence {
 			Why: "a message format is a fact of its dialect",
 		},
 		{
+			Path: "filippo.io/age", In: []string{"certs"}, Tests: []string{"internal/app", "cmd/lianfen"},
+			Why: "what encrypts stays in the security room",
+		},
+		{
 			Path: "github.com/spf13", In: []string{"cmd"},
 			Why: "what a command is called is no business of the packages that do its work",
 		},

@@ -150,3 +150,89 @@ func BenchmarkNaiveRedeem(b *testing.B) {
 		}
 	}
 }
+
+// rulesOfTen are ten rules, as a switch may have them: for cards, members, terminals, the
+// merchant and the programme.
+func rulesOfTen() book.RiskRules {
+	const most = points.MaxAmount
+	pick := func(name string, m book.Measure, per book.Per, w book.Window) book.RiskRule {
+		return book.RiskRule{Name: name, Functions: []points.Function{points.Redeem, points.Earn}, Measure: m, Per: per, Window: w, Limit: most, Action: book.Decline}
+	}
+	return book.RiskRules{Rules: []book.RiskRule{
+		pick("sale", book.SumOf, 0, book.OneTransaction),
+		pick("card day", book.SumOf, book.PerCard, book.BusinessDay),
+		pick("card count", book.CountOf, book.PerCard, book.BusinessDay),
+		pick("card pace", book.CountOf, book.PerCard, 10),
+		pick("member month", book.SumOf, book.PerMember, book.BusinessMonth),
+		pick("terminal day", book.SumOf, book.PerTerminal, book.BusinessDay),
+		pick("terminal pace", book.CountOf, book.PerTerminal, 60),
+		pick("merchant day", book.SumOf, book.PerMerchant, book.BusinessDay),
+		pick("programme day", book.SumOf, book.PerAll, book.BusinessDay),
+		{Name: "loop", Measure: book.LoopShare, Per: book.PerMember | book.PerMerchant, Window: 120, Limit: 100, Action: book.Flag},
+	}}
+}
+
+func (c *crowd) set(tb testing.TB, rules book.RiskRules) {
+	c.do(tb, &book.Command{Kind: book.KindPut, Entry: book.Entry{Risk: &rules}})
+}
+
+// askedMembers are few enough that every one has counters before it is measured.
+const askedMembers = 20_000
+
+// runAsked is run for what is asked at a door, when the counters are there.
+func runAsked(b *testing.B, set book.RiskRules) {
+	b.Helper()
+	c := newCrowd(b, askedMembers)
+	if len(set.Rules) > 0 {
+		c.set(b, set)
+	}
+	id := points.MemberID(2)
+	ask := func() {
+		c.prepare(book.KindRedeem, id, 1)
+		c.cmd.Function = points.Redeem
+		c.do(b, &c.cmd)
+		if id += 7919; id > askedMembers {
+			id -= askedMembers - 1
+		}
+	}
+	for range 2 * askedMembers {
+		ask()
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		ask()
+	}
+}
+
+// BenchmarkAskedNoRules and its neighbours tell what rules on risk cost.
+func BenchmarkAskedNoRules(b *testing.B) { runAsked(b, book.RiskRules{}) }
+
+func BenchmarkAskedOneRule(b *testing.B) {
+	set := rulesOfTen()
+	set.Rules = set.Rules[1:2]
+	runAsked(b, set)
+}
+
+func BenchmarkAskedTenRules(b *testing.B) { runAsked(b, rulesOfTen()) }
+
+// A redemption that ten rules look at allocates nothing once its counters are there; one
+// that no rule looks at never does.
+func TestRulesAllocateNothing(t *testing.T) {
+	c := newCrowd(t, 100)
+	for _, set := range []book.RiskRules{{}, rulesOfTen()} {
+		c.set(t, set)
+		id := points.MemberID(2)
+		ask := func() {
+			c.prepare(book.KindRedeem, id, 1)
+			c.cmd.Function = points.Redeem
+			c.do(t, &c.cmd)
+			if id++; id > 100 {
+				id = 2
+			}
+		}
+		for range 1000 {
+			ask()
+		}
+		require.Zero(t, testing.AllocsPerRun(5000, ask), "%d rules", len(set.Rules))
+	}
+}

@@ -54,6 +54,9 @@ type Book struct {
 	cardDays     cache[cardDayKey, cardDay, *cardDay]
 	batches      cache[batchesKey, batches, *batches]
 	unfinished   unfinished
+	office       office
+	approved     *Command // the act that the current command approves
+	risk         risk
 
 	dirty      []entity // changed since the last BeginCheckpoint
 	sum        sum      // of the hashes of all entities that are neither dirty nor frozen
@@ -196,7 +199,11 @@ func (b *Book) open() error {
 		b.byIdentity[e.entry.identity()] = e
 		b.live.set(&e.entry)
 	}
-	return b.loadTickets()
+	if err := errors.Join(b.loadTickets(), b.loadRisk()); err != nil {
+		return err
+	}
+	_, err = b.load(&b.office)
+	return err
 }
 
 // Err returns the fault that stopped the book, if one did.
@@ -252,11 +259,12 @@ func (b *Book) apply(cmd *Command, out *Outcome) error {
 			return err
 		}
 	}
-	if cmd.RepeatOnly {
+	if stale, err := b.stale(cmd); stale || err != nil {
 		out.Reason, out.Date = points.NotFresh, 0
-		return nil
+		return err
 	}
 	b.begin()
+	b.risk.now = b.postingTime(cmd)
 	reason, err := b.carryOut(cmd, out, keyed)
 	if err != nil {
 		return err
@@ -266,14 +274,20 @@ func (b *Book) apply(cmd *Command, out *Outcome) error {
 		if err := errors.Join(b.register(), b.counted(cmd, out)); err != nil {
 			return err
 		}
+		b.tallyRisk()
 	} else {
 		b.rollBack(out)
 	}
 	b.showBalances(out)
-	if !reason.Approved() && !keyed {
-		return nil
+	if !reason.Approved() {
+		if !keyed {
+			return nil
+		}
+		if err := b.countAttempt(cmd, out); err != nil {
+			return err
+		}
 	}
-	if cmd.PIN != 0 {
+	if cmd.PINResult != 0 {
 		if err := b.tried(cmd, reason); err != nil {
 			return err
 		}
@@ -299,6 +313,9 @@ func (b *Book) carryOut(cmd *Command, out *Outcome, keyed bool) (points.Reason, 
 	}
 	if reason, err := b.inBatch(cmd); err != nil || !reason.Approved() {
 		return reason, err
+	}
+	if reason := b.mayAct(cmd); !reason.Approved() {
+		return reason, nil
 	}
 	return b.dispatch(cmd, out)
 }
@@ -370,6 +387,8 @@ func (b *Book) dispatch(cmd *Command, out *Outcome) (points.Reason, error) {
 		return b.upload(cmd, out)
 	case KindDownload:
 		return b.download(cmd, out)
+	case KindSignIn, KindEnrol, KindPropose, KindApprove, KindReject, KindNote:
+		return b.dispatchOffice(cmd, out)
 	case KindPIN:
 		return b.setPIN(cmd, out)
 	default:
@@ -448,6 +467,7 @@ func (b *Book) begin() {
 	b.undo.opened = b.undo.opened[:0]
 	b.undo.totals = b.undo.totals[:0]
 	b.fresh = b.fresh[:0]
+	b.risk.pending = b.risk.pending[:0]
 }
 
 // change says that a is about to change in the current command.

@@ -117,6 +117,7 @@ func TestCheckpointsChangeNothing(t *testing.T) {
 				cmd := g.next(plain.book.Date())
 				if cmd.Kind == book.KindCutOver {
 					cmd.TraceDays, cmd.Limit = uint8(rng.IntN(4)), uint32(rng.IntN(100))
+					cmd.TraceTime = []uint32{0, 1, 3600}[rng.IntN(3)]
 				}
 				want, got := plain.do(cmd), small.do(cmd)
 				require.Equal(t, book.AppendRecord(nil, &cmd, want), book.AppendRecord(nil, &cmd, got))

@@ -78,6 +78,19 @@ const (
 	KindUpload
 	// KindDownload notes which parameters a terminal was given.
 	KindDownload
+	// KindSignIn notes that an operator has signed in, or was refused (see office.go).
+	// The kinds that follow are acts of operators about each other's acts.
+	KindSignIn
+	// KindEnrol sets the credentials of an operator who was invited.
+	KindEnrol
+	// KindPropose keeps an act until a second person decides.
+	KindPropose
+	// KindApprove carries out what was proposed.
+	KindApprove
+	// KindReject ends what was proposed, without effect.
+	KindReject
+	// KindNote notes an act of an operator that changes nothing in the book.
+	KindNote
 	// KindPIN sets, changes or unlocks the PIN of a card.
 	KindPIN
 
@@ -103,19 +116,27 @@ type Command struct {
 
 	// Original names the transaction that a capture, release, void, refund or
 	// reversal is about: by position where it is known, else by key.
+	// Approve and reject: what was proposed.
 	Original    points.Position
 	OriginalKey points.TraceKey
 	AuthCode    [6]byte // of the original, where the sender quotes it; zero: not checked
 	// Final tells a capture that no other will follow, and an acknowledgement that an
 	// issuer which does not know the original never will. Where the issuer keeps its own
-	// ledger, a void of a capture opens the hold again, and a reversal is of a part, only
-	// if it is set: records from before did neither.
+	// ledger, a void of a capture opens the hold again, and a reversal is of a part or of
+	// what was told (0220), or does not take every void of its original to stand, only if
+	// it is set: records from before did nothing of that. A refund of a sale that several
+	// programmes paid can be reversed, and a reversal undoes the void or refund of one,
+	// only if it is set, likewise.
 	Final bool
 	// PartialOK lets a redemption take what is there.
 	PartialOK bool
 	// RepeatOnly answers a key that is known, and refuses any other as not fresh. It is
 	// not written: what is refused so leaves no trace.
 	RepeatOnly bool
+	// Since tells that the request cannot have come for the first time before this: its
+	// key is refused as not fresh where keys of that time may have been forgotten (I13).
+	// 0 is any time. It is not written, for the same reason.
+	Since points.Timestamp
 	// Chosen tells that the request names no programme, and Program was found in the
 	// merchant's order: a repeat that comes when the order has changed is the same
 	// request. It is not written.
@@ -130,14 +151,15 @@ type Command struct {
 	Freeze    Freeze
 	Date      points.BusinessDate // cut-over: the date that begins; expire, vest, decay: the date it is for
 	TraceDays uint8               // cut-over: how many dates keep their keys; 0 is two
+	TraceTime uint32              // cut-over: and for how many seconds at least, whatever TraceDays and Limit say; 0 any
 	Limit     uint32              // batches: at most so many accounts or holds; cut-over: at most so many keys where TraceDays would keep more, 0 any number; stand-in: at most so many for one card and date, 0 any
 
 	Operator string // who asked, on operator commands
 	Second   string // who approved
 	Note     string // why: free text, case number
 
-	Entry Entry     // put
-	Group []Command // group: its members, themselves no groups
+	Entry Entry     // put, enrol
+	Group []Command // group: its members, themselves no groups; propose and approve: the one act that it is about
 
 	// Reverses is the function that a reversal says its target had; another one is
 	// refused. 0: not said. Acknowledge, give up: that it is about a reversal, of this
@@ -154,7 +176,7 @@ type Command struct {
 
 	// Answer is what the issuer said: to what was forwarded (conclude), to what it was
 	// owed (acknowledge), or to an operator who asked (resolve: Approved, it stands
-	// there; ReversedBefore, it is gone). Stand-in: NoAnswer, it was asked and is silent;
+	// there; ReversedBefore, it is gone). Sign-in: Approved, or why it was refused. Stand-in: NoAnswer, it was asked and is silent;
 	// else it was not reached.
 	Answer points.Reason
 	// Tender are the programmes that a redemption may be paid from, in this order, at most
@@ -175,14 +197,22 @@ type Command struct {
 	// Items are the transactions of an upload, at most [MaxUpload]. Its last command
 	// has none, Final set, and as Limit how many there were.
 	Items []UploadItem
-	// Parameters is the check value of the parameters that a download gave.
+	// Parameters is the check value of the parameters that a download gave. Sign-in: the
+	// step of the one-time code, in half minutes since 1970.
 	Parameters uint32
 
+	// Act is what a note is of.
+	Act Act
+	// EntryMode is how the card was read and whether a PIN could be entered (DE22), and PIN
+	// tells that one came with the request. They are for the rules on risk.
+	EntryMode uint16
+	PIN       bool
 	// KeySet says which working keys a sign-on gives the terminal, as package certs
 	// numbers them; 0: none. Their generation is the position of the sign-on.
 	KeySet uint8
-	// PIN is what comparing the PIN of the request has come to; 0: it brought none.
-	PIN PINResult
+	// PINResult is what comparing the PIN of the request has come to; 0: it brought none,
+	// or nobody here compares it.
+	PINResult PINResult
 	// PINValue is, of KindPIN, what is to be kept of the PIN; without one the card's is
 	// unlocked. Of a request it is what its PIN has, until it is compared ([Book.ComparePIN]).
 	PINValue PINValue
@@ -273,6 +303,9 @@ type Outcome struct {
 	Unequal    bool   // close: the sender's totals are others
 	Parameters uint32 // sign-on, download: check value of the parameters that the terminal has; 0: none
 
+	// Risk is what the rules on risk had to say.
+	Risk Decision
+
 	// Replayed: the key was known, this is its first answer again, and nothing
 	// was written.
 	Replayed bool
@@ -280,6 +313,9 @@ type Outcome struct {
 	// and there is no answer yet; of one that was Replayed, that has been done. Of a
 	// reversal, the issuer is owed one of Original now. It is not written.
 	Forwarded bool
+	// About is the transaction that the issuer is told of where that is neither Position
+	// nor Original: the sale whose void was reversed. It is not written.
+	About points.Position
 }
 
 // Posting is one side of a booking: credit positive, debit negative.

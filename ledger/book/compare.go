@@ -32,6 +32,7 @@ func (o *Outcome) differs(other *Outcome) string {
 		{"tally", o.Tally == other.Tally},
 		{"unequal", o.Unequal == other.Unequal},
 		{"parameters", o.Parameters == other.Parameters},
+		{"risk", o.Risk == other.Risk},
 	} {
 		if !field.same {
 			return field.name

@@ -35,6 +35,26 @@
 //	I11 Posting times strictly increase. What falls due happens in due order, by a
 //	    command; that it is late makes nothing usable that is over.
 //	I12 Business dates only grow; a date is the positions between two cut-overs.
+//	I13 A request that may have come when keys were remembered that are forgotten by now
+//	    is not taken for a new one ([Command.Since]): what is forgotten was posted before
+//	    the date from which keys are kept, posting times increase (I11), and whoever can
+//	    have come only since then is not among them. No clock is asked, so none can be
+//	    set back, and what the cut-over before said of how long keys are kept does not
+//	    matter. A cut-over keeps keys for a time too ([Command.TraceTime]), so that this
+//	    refuses nobody when dates follow one another quickly.
+//	I14 While there are operators, an act of one ([Command.Of]) names an active
+//	    operator with the role for it; an act for which the policy asks for two
+//	    persons is carried out by an approval only, of an active approver who is not
+//	    the one who proposed it.
+//	I15 What was proposed is carried out at most once, as it was proposed, within its
+//	    time, and only while what it is about is as it was then, and its proposer
+//	    still has the role.
+//	I16 While there are operators, an active admin is among them; while the policy asks
+//	    for two persons, an active approver who is somebody else, too.
+//	I17 A one-time code is taken once, and while an operator is locked out nobody signs
+//	    in by that name. Credentials are set by the person alone, who was invited.
+//	I18 No window of a rule on risk holds more than its limit because of what the rule
+//	    could decline; what is undone is given back to it once, where it was counted.
 //
 // # A hold
 //
@@ -114,6 +134,13 @@
 // is no more than it took (I4). The void of a completion opens its hold again for what
 // the completion took. A reversal of a part leaves the actual amount standing at once;
 // one that overtakes the issuer's answer is of the whole.
+//
+// # Operators
+//
+// The first operator comes from whoever may open the door while there is none; until
+// then a command's word about who asked and who approved is all there is, as it always
+// was. The picture of a proposal stands at office. What signs an operator in, passwords
+// and codes, is looked at outside: here stands what came of it.
 //
 // # Rules worth knowing
 //

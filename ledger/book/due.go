@@ -261,10 +261,10 @@ func (b *Book) cutOver(cmd *Command, out *Outcome) (points.Reason, error) {
 		b.generations = b.generations[:len(b.generations)-1] // genesis: nothing came before
 	}
 	b.generations = append(b.generations, newGeneration(b.position+1))
+	b.current().began = b.postingTime(cmd)
 	surplus := max(0, len(b.generations)-keep)
 	if cmd.Limit > 0 {
 		surplus = max(surplus, b.tooMany(uint64(cmd.Limit)))
 	}
-	b.generations = slices.Delete(b.generations, 0, surplus)
-	return points.Approved, nil
+	return points.Approved, b.forgetKeys(surplus, points.Timestamp(cmd.TraceTime)*second)
 }

@@ -12,6 +12,9 @@ type Entry struct {
 	Route    *Route
 	Member   *Member
 	Card     *Card
+	Operator *Operator
+	Policy   *Policy
+	Risk     *RiskRules
 }
 
 // Status is whether a participant, terminal, member or card takes part.
@@ -156,6 +159,8 @@ type Card struct {
 	Member points.MemberID  `json:"member"`
 	Expiry uint32           `json:"expiry,omitempty"` // YYMM; 0: none
 	Status Status           `json:"status"`
+	// Since is when the card was first put, which later puts do not change; 0: nobody knows.
+	Since points.Timestamp `json:"since,omitempty"`
 }
 
 // Registry is the reference data at one moment. A registry that was handed out
@@ -169,4 +174,7 @@ type Registry struct {
 	Merchants map[points.MerchantID]*Merchant
 	Terminals map[points.TerminalID]*Terminal
 	Routes    []*Route // ascending by prefix, then programme
+	Operators map[string]*Operator
+	Policy    Policy
+	Risk      *RiskRules // in force; nil: none were ever set
 }

@@ -19,6 +19,10 @@ const (
 	entryCard
 	entryRouteLinks // a route with links of its own
 	entryMerchantTender
+	entryOperator
+	entryPolicy
+	entryCardSince // a card of which it is known when it was first put
+	entryRisk
 	entryTerminalKeys // a terminal with keys or a PIN rule
 )
 
@@ -59,12 +63,17 @@ func appendEntry(dst []byte, e *Entry) []byte {
 		dst = binary.AppendVarint(dst, int64(v.Since))
 		return appendText(dst, v.Ref)
 	case e.Card != nil:
-		v := e.Card
-		dst = append(dst, entryCard, byte(v.Status))
-		dst = append(dst, v.Token[:]...)
-		dst = binary.AppendUvarint(dst, uint64(v.Member))
-		dst = binary.AppendUvarint(dst, uint64(v.Expiry))
-		return appendText(dst, v.Masked)
+		if e.Card.Since != 0 {
+			return binary.AppendVarint(appendCard(append(dst, entryCardSince), e.Card), int64(e.Card.Since))
+		}
+		return appendCard(append(dst, entryCard), e.Card)
+	case e.Risk != nil:
+		return appendRisk(append(dst, entryRisk), e.Risk)
+	case e.Operator != nil:
+		return appendOperator(append(dst, entryOperator), e.Operator)
+	case e.Policy != nil:
+		dst = binary.AppendUvarint(append(dst, entryPolicy), uint64(e.Policy.TwoPersons))
+		return binary.AppendUvarint(dst, uint64(e.Policy.Hours))
 	default:
 		return append(dst, 0)
 	}
@@ -82,6 +91,22 @@ func decodeTerminal(r *reader) *Terminal {
 	r.fixed(v.ID[:])
 	r.fixed(v.Merchant[:])
 	v.Batch = r.uint32()
+	return v
+}
+
+func appendCard(dst []byte, v *Card) []byte {
+	dst = append(append(dst, byte(v.Status)), v.Token[:]...)
+	dst = binary.AppendUvarint(dst, uint64(v.Member))
+	dst = binary.AppendUvarint(dst, uint64(v.Expiry))
+	return appendText(dst, v.Masked)
+}
+
+func decodeCard(r *reader) *Card {
+	v := &Card{Status: Status(r.byte())}
+	r.fixed(v.Token[:])
+	v.Member = points.MemberID(r.uvarint())
+	v.Expiry = r.uint32()
+	v.Masked = r.text(maxName)
 	return v
 }
 
@@ -158,12 +183,18 @@ func decodeEntry(r *reader, e *Entry) {
 		v.Ref = r.text(maxName)
 		e.Member = v
 	case entryCard:
-		v := &Card{Status: Status(r.byte())}
-		r.fixed(v.Token[:])
-		v.Member = points.MemberID(r.uvarint())
-		v.Expiry = r.uint32()
-		v.Masked = r.text(maxName)
-		e.Card = v
+		e.Card = decodeCard(r)
+	case entryCardSince:
+		e.Card = decodeCard(r)
+		if e.Card.Since = r.timestamp(); e.Card.Since == 0 {
+			r.fail()
+		}
+	case entryRisk:
+		e.Risk = decodeRisk(r)
+	case entryOperator:
+		e.Operator = decodeOperator(r)
+	case entryPolicy:
+		e.Policy = &Policy{TwoPersons: Acts(r.uint16()), Hours: r.uint16()}
 	default:
 		r.fail()
 	}
@@ -285,7 +316,7 @@ func decodeMerchant(r *reader) *Merchant {
 // set, a text that is too long.
 func (e *Entry) malformed() error {
 	set := 0
-	for _, is := range [...]bool{e.Issuer != nil, e.Acquirer != nil, e.Program != nil, e.Merchant != nil, e.Terminal != nil, e.Route != nil, e.Member != nil, e.Card != nil} {
+	for _, is := range [...]bool{e.Issuer != nil, e.Acquirer != nil, e.Program != nil, e.Merchant != nil, e.Terminal != nil, e.Route != nil, e.Member != nil, e.Card != nil, e.Operator != nil, e.Policy != nil, e.Risk != nil} {
 		if is {
 			set++
 		}
@@ -301,6 +332,9 @@ func (e *Entry) malformed() error {
 	}
 	if e.Route != nil && len(e.Route.Links) > MaxRouteLinks {
 		return points.Errorf(points.FormatError, "%d links, want at most %d", len(e.Route.Links), MaxRouteLinks)
+	}
+	if e.Risk != nil {
+		return e.Risk.malformed()
 	}
 	var err error
 	e.texts(func(name, value string) {
@@ -336,6 +370,14 @@ func (e *Entry) texts(visit func(name, value string)) {
 		visit("ref", e.Member.Ref)
 	case e.Card != nil:
 		visit("masked", e.Card.Masked)
+	case e.Operator != nil:
+		visit("name", e.Operator.Name)
+		visit("password", e.Operator.Password)
+		visit("secret", e.Operator.Secret)
+	case e.Risk != nil:
+		for i := range e.Risk.Rules {
+			visit("name", e.Risk.Rules[i].Name)
+		}
 	}
 }
 
@@ -346,4 +388,7 @@ func (c *Command) Texts(visit func(name, value string)) {
 	visit("second", c.Second)
 	visit("note", c.Note)
 	c.Entry.texts(visit)
+	for i := range c.Group {
+		c.Group[i].Texts(visit)
+	}
 }

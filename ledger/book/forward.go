@@ -1,6 +1,7 @@
 package book
 
 import (
+	"errors"
 	"slices"
 
 	"github.com/lianfen/lianfen/points"
@@ -121,6 +122,9 @@ func (b *Book) forward(cmd *Command, out *Outcome) (points.Reason, error) {
 		return points.NoRoute, nil
 	}
 	if reason, err := b.withinCardDay(cmd, &program.Rules); err != nil || !reason.Approved() {
+		return reason, err
+	}
+	if reason, err := b.judge(cmd, program.ID, cmd.Amount, out); err != nil || !reason.Approved() {
 		return reason, err
 	}
 	r := b.newRemote(cmd, out)
@@ -360,7 +364,7 @@ func (b *Book) approve(r *remote, amount points.Amount, out *Outcome) (points.Re
 	b.touch(r)
 	r.approved, r.booked = amount, moves
 	if amount < r.asked {
-		return points.Approved, b.countCardDay(r, amount-r.asked, 0)
+		return points.Approved, errors.Join(b.countCardDay(r, amount-r.asked, 0), b.uncountRemote(r, amount-r.asked, 0))
 	}
 	switch r.function {
 	case points.CompletionVoid:
@@ -371,7 +375,7 @@ func (b *Book) approve(r *remote, amount points.Amount, out *Outcome) (points.Re
 			return 0, err
 		}
 		// What is undone on the date of the original does not count.
-		return points.Approved, b.countCardDay(original, -original.approved, -1)
+		return points.Approved, errors.Join(b.countCardDay(original, -original.approved, -1), b.uncountRemote(original, -original.approved, -1))
 	default:
 		return points.Approved, nil
 	}
@@ -431,7 +435,7 @@ func (b *Book) lapse(r *remote) error {
 	b.touch(r)
 	b.finish(r)
 	if r.original == 0 {
-		return b.countCardDay(r, -amount, -1)
+		return errors.Join(b.countCardDay(r, -amount, -1), b.uncountRemote(r, -amount, -1))
 	}
 	original, err := b.needRemote(r.original)
 	if err != nil {
@@ -440,6 +444,7 @@ func (b *Book) lapse(r *remote) error {
 	b.touch(original)
 	if original.voided != r.position {
 		original.returned -= r.asked
+		r.taken(original)
 		if r.function == points.Completion && !r.final {
 			original.returned += r.reduced // That part is with the hold already.
 		}
@@ -447,7 +452,7 @@ func (b *Book) lapse(r *remote) error {
 	}
 	original.voided = 0
 	if r.function == points.Void && r.approved > 0 {
-		return b.countCardDay(original, original.approved, 1)
+		return errors.Join(b.countCardDay(original, original.approved, 1), b.uncountRemote(original, original.approved, 1))
 	}
 	return nil
 }
@@ -570,6 +575,9 @@ func (b *Book) standIn(cmd *Command, r *remote, out *Outcome) (points.Reason, er
 func (b *Book) replace(cmd *Command, r *remote, out *Outcome) {
 	b.touch(r)
 	r.doubtful, r.replaced = false, true
+	if r.tender {
+		r.retold = b.position + 1
+	}
 	r.phase, r.owedAt = RemoteTold, b.postingTime(cmd)
 	out.Forwarded = true
 }

@@ -16,7 +16,7 @@ func (b *Book) hold(cmd *Command, out *Outcome) (points.Reason, error) {
 	if err != nil || !reason.Approved() {
 		return reason, err
 	}
-	if reason, err := b.mayRedeem(cmd, s, cmd.Amount); err != nil || !reason.Approved() {
+	if reason, err := b.mayRedeem(cmd, s, cmd.Amount, out); err != nil || !reason.Approved() {
 		return reason, err
 	}
 	days := int(s.program.Rules.HoldDays)
@@ -279,7 +279,19 @@ func (b *Book) release(cmd *Command, out *Outcome) (points.Reason, error) {
 	if cmd.Amount != 0 && cmd.Amount != h.left && cmd.Amount != h.reserved {
 		return points.OriginalDiffers, nil
 	}
-	return b.endHold(h, a, holdReleased, out)
+	if reason, err := b.endHold(h, a, holdReleased, out); err != nil || !reason.Approved() {
+		return reason, err
+	}
+	return points.Approved, b.uncountRisk(h.position, -out.Amount, h.undone())
+}
+
+// undone is what a hold that reserves nothing any more counts less: itself, unless
+// something was captured.
+func (h *hold) undone() int {
+	if h.captured > 0 {
+		return 0
+	}
+	return -1
 }
 
 // endHold gives back the rest of a hold and closes it.

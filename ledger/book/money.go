@@ -21,6 +21,9 @@ func (b *Book) earn(cmd *Command, out *Outcome) (points.Reason, error) {
 	if limit := s.program.Rules.MaxAmount; limit > 0 && cmd.Amount > limit {
 		return points.OverAmountLimit, nil
 	}
+	if reason, err := b.judge(cmd, s.program.ID, cmd.Amount, out); err != nil || !reason.Approved() {
+		return reason, err
+	}
 	key, reason := b.earnedLot(cmd, s.program, Earned)
 	if !reason.Approved() {
 		return reason, nil
@@ -159,7 +162,7 @@ func (b *Book) redeem(cmd *Command, out *Outcome) (points.Reason, error) {
 	if there := s.account.spendable(b.date); cmd.PartialOK && there > 0 && there < amount {
 		amount, approval = there, points.ApprovedPartly
 	}
-	if reason, err := b.mayRedeem(cmd, s, amount); err != nil || !reason.Approved() {
+	if reason, err := b.mayRedeem(cmd, s, amount, out); err != nil || !reason.Approved() {
 		return reason, err
 	}
 	out.Amount = amount
@@ -174,8 +177,9 @@ func (b *Book) redeem(cmd *Command, out *Outcome) (points.Reason, error) {
 	return approval, nil
 }
 
-// mayRedeem checks kind of points, minimum, limits, PIN and points, in this order.
-func (b *Book) mayRedeem(cmd *Command, s subject, amount points.Amount) (points.Reason, error) {
+// mayRedeem checks kind of points, minimum, the programme's limits, the rules on risk, PIN
+// and points, in this order.
+func (b *Book) mayRedeem(cmd *Command, s subject, amount points.Amount, out *Outcome) (points.Reason, error) {
 	if s.program.Rules.Qualifying {
 		return points.NotPermitted, nil
 	}
@@ -184,6 +188,9 @@ func (b *Book) mayRedeem(cmd *Command, s subject, amount points.Amount) (points.
 	}
 	if reason := s.account.spending(&s.program.Rules, amount, b.date); !reason.Approved() {
 		return reason, nil
+	}
+	if reason, err := b.judge(cmd, s.program.ID, amount, out); err != nil || !reason.Approved() {
+		return reason, err
 	}
 	if reason, err := b.pinned(cmd, s.program, amount); err != nil || !reason.Approved() {
 		return reason, err
@@ -238,6 +245,9 @@ func (b *Book) transfer(cmd *Command, out *Outcome) (points.Reason, error) {
 		return points.OverAmountLimit, nil
 	case rules.TransferDay > 0 && (cmd.Amount > rules.TransferDay || day.given > rules.TransferDay-cmd.Amount):
 		return points.OverAmountLimit, nil
+	}
+	if reason, err := b.judge(cmd, s.program.ID, cmd.Amount, out); err != nil || !reason.Approved() {
+		return reason, err
 	}
 	if reason, err := b.pinned(cmd, s.program, cmd.Amount); err != nil || !reason.Approved() {
 		return reason, err

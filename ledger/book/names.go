@@ -56,7 +56,9 @@ var kindNames = [kindCount]string{
 	KindVestLots: "vest_lots", KindCutOver: "cut_over", KindSettle: "settle", KindGroup: "group", KindDecay: "decay",
 	KindForward: "forward", KindConclude: "conclude", KindStandIn: "stand_in", KindOwe: "owe",
 	KindAcknowledge: "acknowledge", KindGiveUp: "give_up", KindResolve: "resolve",
-	KindCloseBatch: "close_batch", KindUpload: "upload", KindDownload: "download", KindPIN: "pin",
+	KindCloseBatch: "close_batch", KindUpload: "upload", KindDownload: "download",
+	KindSignIn: "sign_in", KindEnrol: "enrol", KindPropose: "propose", KindApprove: "approve", KindReject: "reject", KindNote: "note",
+	KindPIN: "pin",
 }
 
 // String returns the name used in tables and in JSON.

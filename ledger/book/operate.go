@@ -124,8 +124,12 @@ func (b *Book) signOn(cmd *Command, out *Outcome) (points.Reason, error) {
 	return points.Approved, nil
 }
 
-// twoPeople checks that somebody asked and somebody else approved.
-func twoPeople(cmd *Command) points.Reason {
+// twoPeople checks that somebody asked and somebody else approved. Where operators are
+// enrolled that is not taken from the command's word (I14).
+func (b *Book) twoPeople(cmd *Command) points.Reason {
+	if b.enrolled() {
+		return b.mayAct(cmd)
+	}
 	asked, approved := strings.TrimSpace(cmd.Operator), strings.TrimSpace(cmd.Second)
 	if asked == "" || approved == "" || strings.EqualFold(asked, approved) {
 		return points.NeedsSecondPerson
@@ -138,7 +142,7 @@ func twoPeople(cmd *Command) points.Reason {
 //	issued  -amount
 //	member  +amount
 func (b *Book) adjust(cmd *Command, out *Outcome) (points.Reason, error) {
-	if reason := twoPeople(cmd); !reason.Approved() {
+	if reason := b.twoPeople(cmd); !reason.Approved() {
 		return reason, nil
 	}
 	if reason := b.opened(); !reason.Approved() {
@@ -182,7 +186,7 @@ func (b *Book) adjust(cmd *Command, out *Outcome) (points.Reason, error) {
 //	breakage  -amount
 //	member    +amount
 func (b *Book) reinstate(cmd *Command, out *Outcome) (points.Reason, error) {
-	if reason := twoPeople(cmd); !reason.Approved() {
+	if reason := b.twoPeople(cmd); !reason.Approved() {
 		return reason, nil
 	}
 	if reason := validAmount(cmd.Amount); !reason.Approved() {
@@ -299,6 +303,8 @@ func (b *Book) settle(cmd *Command, out *Outcome) (points.Reason, error) {
 func (b *Book) group(cmd *Command, out *Outcome) (points.Reason, error) {
 	var first Outcome
 	var shown *account
+	b.risk.group = true
+	defer func() { b.risk.group = false }()
 	for i := range cmd.Group {
 		switch cmd.Group[i].Kind {
 		case KindOpen, KindEarn, KindRedeem, KindTransfer, KindAdjust:

@@ -53,7 +53,7 @@ type pin struct {
 func (p *pin) locked() bool { return p.tries >= p.limit }
 
 // ComparePIN turns the value that a request's PIN has ([Command.PINValue]) into what the
-// command says of it ([Command.PIN]). The shell calls it right before [Book.Apply], on the
+// command says of it ([Command.PINResult]). The shell calls it right before [Book.Apply], on the
 // same goroutine: so no change of the PIN and no other try comes between. The value is
 // taken out of the command: the result alone is written, and a replay needs no key. An
 // error is a fault of the Source.
@@ -68,11 +68,11 @@ func (b *Book) ComparePIN(cmd *Command) error {
 	}
 	switch {
 	case c == nil || c.pin.value.IsZero():
-		cmd.PIN = PINUnknown
+		cmd.PINResult = PINUnknown
 	case subtle.ConstantTimeCompare(c.pin.value[:], cmd.PINValue[:]) == 1:
-		cmd.PIN = PINRight
+		cmd.PINResult = PINRight
 	default:
-		cmd.PIN = PINWrong
+		cmd.PINResult = PINWrong
 	}
 	cmd.PINValue = PINValue{}
 	return nil
@@ -85,7 +85,7 @@ func (b *Book) pinned(cmd *Command, program *Program, amount points.Amount) (poi
 	if b.replayed(cmd) != nil { // It was approved then; who was not does not come here.
 		return points.Approved, nil
 	}
-	switch cmd.PIN {
+	switch cmd.PINResult {
 	case PINUnreadable:
 		return points.BadPINFormat, nil
 	case PINRight, PINWrong:
@@ -97,7 +97,7 @@ func (b *Book) pinned(cmd *Command, program *Program, amount points.Amount) (poi
 			return points.WrongPIN, nil // A command that was made up; nothing is counted.
 		case c.pin.locked():
 			return points.PINTriesExceeded, nil
-		case cmd.PIN == PINWrong:
+		case cmd.PINResult == PINWrong:
 			return points.WrongPIN, nil
 		}
 		return points.Approved, nil
@@ -120,7 +120,7 @@ func (b *Book) pinned(cmd *Command, program *Program, amount points.Amount) (poi
 // all, and is needed where one of them needs it for its part.
 func (b *Book) pinnedTender(cmd *Command, stakes []stake) (points.Reason, error) {
 	reason, err := b.pinned(cmd, nil, 0)
-	for i := 0; i < len(stakes) && err == nil && reason.Approved() && cmd.PIN != PINRight; i++ {
+	for i := 0; i < len(stakes) && err == nil && reason.Approved() && cmd.PINResult != PINRight; i++ {
 		reason, err = b.pinned(cmd, stakes[i].program, stakes[i].leg.Amount)
 	}
 	return reason, err
@@ -129,8 +129,8 @@ func (b *Book) pinnedTender(cmd *Command, stakes []stake) (points.Reason, error)
 // tried counts what came of a PIN: a wrong one, and that a right one has been used. It
 // is called for what is written only, so that the journal tells every count.
 func (b *Book) tried(cmd *Command, reason points.Reason) error {
-	wrong := cmd.PIN == PINWrong && reason == points.WrongPIN
-	if !wrong && (cmd.PIN != PINRight || !reason.Approved()) {
+	wrong := cmd.PINResult == PINWrong && reason == points.WrongPIN
+	if !wrong && (cmd.PINResult != PINRight || !reason.Approved()) {
 		return nil
 	}
 	c, err := b.findCard(cmd.Card)

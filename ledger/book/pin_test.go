@@ -103,7 +103,7 @@ func TestPINIsDemanded(t *testing.T) {
 	require.Equal(t, points.Approved, d.do(at("T1", 8, told)).Reason)
 	none := book.Command{Kind: book.KindRedeem, Function: points.Redeem, Card: cardOf(2), Program: air, Amount: 1, PINValue: rightPIN}
 	require.Equal(t, points.PINRequired, d.do(at("T1", 9, none)).Reason, "the card has none")
-	unreadable := book.Command{Kind: book.KindRedeem, Function: points.Redeem, Card: cardOf(1), Program: air, Amount: 1, PIN: book.PINUnreadable}
+	unreadable := book.Command{Kind: book.KindRedeem, Function: points.Redeem, Card: cardOf(1), Program: air, Amount: 1, PINResult: book.PINUnreadable}
 	require.Equal(t, points.BadPINFormat, d.do(at("T1", 10, unreadable)).Reason)
 	require.Zero(t, d.pin().Tries, "what cannot be read was no try")
 	replay(t, d, newDesk(t, book.Options{}))

@@ -30,6 +30,12 @@ func (e *Entry) identity() identity {
 		return identity{entryTerminal, 0, string(e.Terminal.ID[:])}
 	case e.Route != nil:
 		return identity{entryRoute, uint64(e.Route.Only), e.Route.Prefix}
+	case e.Operator != nil:
+		return identity{entryOperator, 0, e.Operator.Name}
+	case e.Policy != nil:
+		return identity{entryPolicy, 0, ""}
+	case e.Risk != nil:
+		return identity{entryRisk, 0, ""}
 	default:
 		return identity{}
 	}
@@ -42,6 +48,8 @@ func emptyRegistry() Registry {
 		Programs:  make(map[points.ProgramID]*Program),
 		Merchants: make(map[points.MerchantID]*Merchant),
 		Terminals: make(map[points.TerminalID]*Terminal),
+		Operators: make(map[string]*Operator),
+		Policy:    Policy{Hours: defaultHours},
 	}
 }
 
@@ -58,6 +66,10 @@ func (r *Registry) set(e *Entry) {
 		r.Merchants[e.Merchant.ID] = e.Merchant
 	case e.Terminal != nil:
 		r.Terminals[e.Terminal.ID] = e.Terminal
+	case e.Operator != nil:
+		r.Operators[e.Operator.Name] = e.Operator
+	case e.Policy != nil:
+		r.Policy = *e.Policy
 	case e.Route != nil:
 		i, found := slices.BinarySearchFunc(r.Routes, e.Route, func(x, y *Route) int {
 			if c := strings.Compare(x.Prefix, y.Prefix); c != 0 {
@@ -70,16 +82,22 @@ func (r *Registry) set(e *Entry) {
 		} else {
 			r.Routes = slices.Insert(r.Routes, i, e.Route)
 		}
+	case e.Risk != nil:
+		r.Risk = e.Risk
 	}
 }
 
 // put writes one entry of reference data.
-func (b *Book) put(cmd *Command, _ *Outcome) (points.Reason, error) {
+func (b *Book) put(cmd *Command, out *Outcome) (points.Reason, error) {
 	switch e := &cmd.Entry; {
 	case e.Member != nil:
 		return b.putMember(e.Member)
 	case e.Card != nil:
 		return b.putCard(e.Card)
+	case e.Operator != nil:
+		return b.putOperator(cmd), nil
+	case e.Risk != nil:
+		return b.putRisk(cmd, out), nil
 	default:
 		if err := b.validEntry(e); err != nil {
 			return points.ReasonOf(err), nil
@@ -132,6 +150,14 @@ func (e *Entry) clone() Entry {
 		v := *e.Route
 		v.Links = slices.Clone(v.Links)
 		c.Route = &v
+	case e.Operator != nil:
+		v := *e.Operator
+		c.Operator = &v
+	case e.Policy != nil:
+		v := *e.Policy
+		c.Policy = &v
+	case e.Risk != nil:
+		c.Risk = e.Risk.clone()
 	}
 	return c
 }
@@ -166,6 +192,12 @@ func (b *Book) validEntry(e *Entry) error {
 		return b.validTerminal(e.Terminal)
 	case e.Route != nil:
 		return b.validRoute(e.Route)
+	case e.Operator != nil:
+		return b.validOperator(e.Operator)
+	case e.Policy != nil:
+		return b.validPolicy(e.Policy)
+	case e.Risk != nil:
+		return b.validRisk(e.Risk)
 	default:
 		return points.Errorf(points.FormatError, "an entry of no kind")
 	}
@@ -414,7 +446,9 @@ func (b *Book) putCard(v *Card) (points.Reason, error) {
 		return points.AlreadyExists, nil // a card number is never given to somebody else
 	}
 	b.touch(c)
+	since := c.Since
 	c.Card = *v
+	c.Since = since
 	return points.Approved, nil
 }
 
@@ -422,14 +456,26 @@ func (b *Book) putCard(v *Card) (points.Reason, error) {
 // and what is allowed there; nil where it is no field by itself, and the reason says
 // all there is. It is for who was refused: nothing is decided here.
 func (b *Book) Why(cmd *Command) error {
-	if err := cmd.malformed(false); err != nil || cmd.Kind != KindPut {
+	if err := cmd.malformed(false); err != nil {
 		return err
+	}
+	switch cmd.Kind {
+	case KindPut:
+	case KindPropose:
+		return b.whyProposed(cmd)
+	case KindApprove:
+		act := cmd.Group[0]
+		return b.Why(&act)
+	default:
+		return nil
 	}
 	switch e := &cmd.Entry; {
 	case e.Member != nil:
 		return e.Member.valid()
 	case e.Card != nil:
 		return b.whyCard(e.Card)
+	case e.Operator != nil:
+		return b.whyOperator(cmd)
 	default:
 		return b.validEntry(e)
 	}

@@ -75,8 +75,12 @@ const (
 	hasItems
 	hasParameters
 	hasAsk
-	hasKeySet
+	hasTraceTime
+	hasAct
+	hasEntryMode
 	hasPIN
+	hasKeySet
+	hasPINResult
 	hasPINValue
 
 	commandMask = hasPINValue<<1 - 1
@@ -167,8 +171,12 @@ func (c *Command) mask() uint64 {
 	set(hasItems, len(c.Items) > 0)
 	set(hasParameters, c.Parameters != 0)
 	set(hasAsk, c.Ask)
+	set(hasTraceTime, c.TraceTime != 0)
+	set(hasAct, c.Act != 0)
+	set(hasEntryMode, c.EntryMode != 0)
+	set(hasPIN, c.PIN)
 	set(hasKeySet, c.KeySet != 0)
-	set(hasPIN, c.PIN != 0)
+	set(hasPINResult, c.PINResult != 0)
 	set(hasPINValue, !c.PINValue.IsZero())
 	return m
 }
@@ -310,7 +318,7 @@ func appendRareFields(dst []byte, c *Command, m uint64) []byte {
 	return dst
 }
 
-// appendBatchFields writes what is about a terminal's batch, its keys and PINs.
+// appendBatchFields writes what is about a terminal's batch, and what came later.
 func appendBatchFields(dst []byte, c *Command, m uint64) []byte {
 	if m&hasBatch != 0 {
 		dst = binary.AppendUvarint(dst, uint64(c.Batch))
@@ -324,11 +332,20 @@ func appendBatchFields(dst []byte, c *Command, m uint64) []byte {
 	if m&hasParameters != 0 {
 		dst = binary.AppendUvarint(dst, uint64(c.Parameters))
 	}
+	if m&hasTraceTime != 0 {
+		dst = binary.AppendUvarint(dst, uint64(c.TraceTime))
+	}
+	if m&hasAct != 0 {
+		dst = append(dst, byte(c.Act))
+	}
+	if m&hasEntryMode != 0 {
+		dst = binary.AppendUvarint(dst, uint64(c.EntryMode))
+	}
 	if m&hasKeySet != 0 {
 		dst = append(dst, c.KeySet)
 	}
-	if m&hasPIN != 0 {
-		dst = append(dst, byte(c.PIN))
+	if m&hasPINResult != 0 {
+		dst = append(dst, byte(c.PINResult))
 	}
 	if m&hasPINValue != 0 {
 		dst = append(dst, c.PINValue[:]...)
@@ -387,6 +404,7 @@ func decodeCommand(r *reader, c *Command, groups bool) {
 	c.Final = m&hasFinal != 0
 	c.PartialOK = m&hasPartialOK != 0
 	c.Ask = m&hasAsk != 0
+	c.PIN = m&hasPIN != 0
 	if m >= hasToCard {
 		decodeRareFields(r, c, m)
 	}
@@ -474,11 +492,20 @@ func decodeBatchFields(r *reader, c *Command, m uint64) {
 	if m&hasParameters != 0 {
 		c.Parameters = r.uint32()
 	}
+	if m&hasTraceTime != 0 {
+		c.TraceTime = r.uint32()
+	}
+	if m&hasAct != 0 {
+		c.Act = Act(r.byte())
+	}
+	if m&hasEntryMode != 0 {
+		c.EntryMode = r.uint16()
+	}
 	if m&hasKeySet != 0 {
 		c.KeySet = r.byte()
 	}
-	if m&hasPIN != 0 {
-		c.PIN = PINResult(r.byte())
+	if m&hasPINResult != 0 {
+		c.PINResult = PINResult(r.byte())
 	}
 	if m&hasPINValue != 0 {
 		r.fixed(c.PINValue[:])
@@ -506,8 +533,9 @@ const (
 	outTally
 	outUnequal
 	outParameters
+	outRisk
 
-	outcomeMask = outParameters<<1 - 1
+	outcomeMask = outRisk<<1 - 1
 )
 
 func (o *Outcome) mask() uint64 {
@@ -536,6 +564,7 @@ func (o *Outcome) mask() uint64 {
 	set(outTally, o.Tally != Tally{})
 	set(outUnequal, o.Unequal)
 	set(outParameters, o.Parameters != 0)
+	set(outRisk, o.Risk != Decision{})
 	return m
 }
 
@@ -600,6 +629,9 @@ func appendOutcome(dst []byte, o *Outcome, at points.Timestamp) []byte {
 	}
 	if m&outParameters != 0 {
 		dst = binary.AppendUvarint(dst, uint64(o.Parameters))
+	}
+	if m&outRisk != 0 {
+		dst = appendDecision(dst, o.Risk)
 	}
 	return dst
 }
@@ -704,6 +736,9 @@ func decodeOutcome(r *reader, o *Outcome, at points.Timestamp) {
 	o.Unequal = m&outUnequal != 0
 	if m&outParameters != 0 {
 		o.Parameters = r.uint32()
+	}
+	if m&outRisk != 0 {
+		o.Risk = decodeDecision(r)
 	}
 }
 
@@ -833,16 +868,18 @@ func (c *Command) malformed(inGroup bool) error {
 		return points.Errorf(points.FormatError, "tender: want each programme once, at most %d, with points and per of 1 or more", MaxTender)
 	case len(c.Items) > MaxUpload:
 		return points.Errorf(points.FormatError, "%d items of an upload: want at most %d", len(c.Items), MaxUpload)
-	case (c.Kind == KindGroup) != (len(c.Group) > 0) || (inGroup && c.Kind == KindGroup):
+	case c.grouped() != (len(c.Group) > 0) || (inGroup && c.grouped()):
 		return points.Errorf(points.FormatError, "a command of kind %v with %d in its group", c.Kind, len(c.Group))
-	case c.PIN >= pinResultCount:
-		return points.Errorf(points.FormatError, "PIN result %d: there is none", c.PIN)
+	case c.PINResult >= pinResultCount:
+		return points.Errorf(points.FormatError, "PIN result %d: there is none", c.PINResult)
 	case c.Kind != KindPIN && !c.PINValue.IsZero():
 		return points.Errorf(points.FormatError, "a PIN that nobody has compared")
 	case c.At < 0 || c.At > math.MaxInt64/2:
 		return points.Errorf(points.FormatError, "time %d is out of range", c.At)
-	case (c.Kind == KindPut) != (c.Entry != Entry{}):
-		return points.Errorf(points.FormatError, "a put has an entry, and nothing else has")
+	case (c.Kind == KindPut || c.Kind == KindEnrol) != (c.Entry != Entry{}):
+		return points.Errorf(points.FormatError, "a put and an enrolment have an entry, and nothing else has")
+	case c.Kind != KindGroup && len(c.Group) > 1:
+		return points.Errorf(points.FormatError, "a command of kind %v with %d acts: want one", c.Kind, len(c.Group))
 	}
 	if err := longest(maxText, text{"operator", c.Operator}, text{"second", c.Second}, text{"note", c.Note}); err != nil {
 		return err
@@ -853,6 +890,11 @@ func (c *Command) malformed(inGroup bool) error {
 		}
 	}
 	return c.Entry.malformed()
+}
+
+// grouped reports whether a command of this kind holds others.
+func (c *Command) grouped() bool {
+	return c.Kind == KindGroup || c.Kind == KindPropose || c.Kind == KindApprove
 }
 
 // text is a text with its name.

@@ -18,7 +18,7 @@ func fill(v reflect.Value, n *int64, skip string) {
 	switch v.Kind() {
 	case reflect.Struct:
 		for i := range v.NumField() {
-			if v.Type().Field(i).Name != skip {
+			if field := v.Type().Field(i); field.Name != skip && field.IsExported() {
 				fill(v.Field(i), n, skip)
 			}
 		}
@@ -54,6 +54,8 @@ func TestRecordKeepsEveryField(t *testing.T) {
 		fill(reflect.ValueOf(&rec.Outcome).Elem(), &n, "")
 		fill(reflect.ValueOf(&rec.Command).Elem(), &n, "Group")
 		rec.Outcome.Replayed, rec.Outcome.Forwarded, rec.Command.RepeatOnly, rec.Command.Chosen = false, false, false, false // not written
+		rec.Outcome.About = 0                                                                                                // likewise
+		rec.Command.Since = 0                                                                                                // neither
 		rec.Command.Entry = book.Entry{}
 		fill(reflect.ValueOf(&rec.Command.Entry).Elem().Field(i), &n, "")
 		member := rec.Command

@@ -16,7 +16,7 @@ import (
 //	hold        it reserves so much less, as far as it is not captured
 //	earn        the member gives the rest back, then what has repaid a debt
 func (b *Book) reduce(cmd *Command, rec *Record, out *Outcome) (points.Reason, error) {
-	done, actual := &rec.Outcome, cmd.Actual
+	done, actual, position := &rec.Outcome, cmd.Actual, rec.Outcome.Position
 	switch {
 	case !reducible(rec.Command.Kind):
 		return points.NotPermitted, nil
@@ -65,11 +65,14 @@ func (b *Book) reduce(cmd *Command, rec *Record, out *Outcome) (points.Reason, e
 	if err != nil || !reason.Approved() || out.Amount == 0 {
 		return reason, err
 	}
-	if t, err = b.changeTransaction(done.Position); err != nil {
+	if t, err = b.changeTransaction(position); err != nil {
 		return 0, err
 	}
 	t.reduced += out.Amount
 	if err := b.uncounted(key, batch, side, out.Amount, true); err != nil {
+		return 0, err
+	}
+	if err := b.uncountRisk(position, -out.Amount, 0); err != nil {
 		return 0, err
 	}
 	if a == nil {

@@ -58,7 +58,12 @@ type remote struct {
 	// Approved here after the issuer was asked and did not answer: first it is owed a
 	// reversal of the request (doubtful), then an advice under the identity of the
 	// approval, by which it knows it from then on (replaced).
+	// The same after the reversal of a tender's void: the issuer was owed the reversal of
+	// its leg, or has carried it out, and is told that the leg stands after all (retold:
+	// by which command).
 	doubtful, replaced bool
+	retold             points.Position
+	taking             points.Amount // of a tender's leg: of returned, refunds that are reversed and that its issuer has not undone yet
 
 	answered points.Position // of the command that decided the acquirer's answer; 0: none has
 	reversed points.Position // by which of the acquirer's reversals
@@ -154,6 +159,9 @@ func (r *remote) appendValue(dst []byte) []byte {
 	if r.batch != 0 {
 		dst = binary.AppendUvarint(dst, uint64(r.batch))
 	}
+	if r.retold != 0 || r.taking != 0 { // A later addition.
+		dst = appendAmount(binary.AppendUvarint(dst, uint64(r.retold)), r.taking)
+	}
 	return dst
 }
 
@@ -180,6 +188,11 @@ func (r *remote) decodeValue(from *reader) {
 	}
 	if flags&remoteBatched != 0 {
 		r.batch = from.uint32()
+	}
+	if len(from.src) > 0 {
+		if r.retold, r.taking = from.position(), from.amount(); r.retold == 0 && r.taking == 0 {
+			from.fail()
+		}
 	}
 }
 

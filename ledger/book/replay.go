@@ -21,6 +21,9 @@ func (b *Book) Replay(rec *Record) error {
 	if err != nil {
 		return err
 	}
+	if b.risk.rehearsed {
+		b.replay.out.Risk = rec.Outcome.Risk
+	}
 	if field := b.replay.out.differs(&rec.Outcome); field != "" {
 		b.fault = fmt.Errorf("book: I9: replay of position %d (kind %d) differs from the journal in %s", rec.Outcome.Position, rec.Command.Kind, field)
 		return b.fault
@@ -157,7 +160,7 @@ func (b *Book) admittedThen(cmd *Command, out *Outcome) (s subject, ok bool, err
 func (b *Book) unmovedThen(rec *Record, out *Outcome) (reason points.Reason, err error) {
 	then := &rec.Outcome
 	out.Member, out.Program, out.Issuer = then.Member, then.Program, then.Issuer
-	out.Others = append(out.Others, then.Others...)
+	out.Others, out.Risk = append(out.Others, then.Others...), then.Risk
 	b.shown, err = b.shownThen(rec)
 	return then.Reason, err
 }

@@ -89,11 +89,12 @@ func (b *Book) reverseKnown(cmd *Command, rec *Record, t *transaction, out *Outc
 	}
 	position := rec.Outcome.Position
 	key, batch, side, whole := batchesOf(&rec.Command), rec.Command.Batch, rec.Command.Function.Side(), rec.Outcome.Amount-t.reducedBy()
+	kind, original, voided := rec.Command.Kind, rec.Outcome.Original, t != nil && t.voided != 0
 	switch rec.Command.Kind {
 	case KindBalance, KindSignOn:
 		reason = points.Approved
 	case KindEarn:
-		reason, err = points.Approved, nil
+		reason = points.Approved
 		if t == nil || t.voided == 0 {
 			out.Amount = rec.Outcome.Amount - t.reducedBy()
 			reason, err = b.unearn(rec, t.reducedBy(), out.Amount, out)
@@ -106,9 +107,9 @@ func (b *Book) reverseKnown(cmd *Command, rec *Record, t *transaction, out *Outc
 	case KindHold, KindIncrement, KindRelease:
 		reason, err = b.reverseHold(rec, out)
 	case KindVoid:
-		reason, err = b.reverseVoid(rec, out)
+		reason, err = b.reverseVoid(cmd, rec, out)
 	case KindRefund:
-		reason, err = b.reverseRefund(rec, out)
+		reason, err = b.reverseRefund(cmd, rec, out)
 	default:
 		return 0, fmt.Errorf("kind %d cannot be reversed", rec.Command.Kind)
 	}
@@ -119,23 +120,43 @@ func (b *Book) reverseKnown(cmd *Command, rec *Record, t *transaction, out *Outc
 		return 0, err
 	}
 	t.reversed = b.position + 1
-	return points.Approved, b.uncounted(key, batch, side, whole, false)
+	if err := b.uncounted(key, batch, side, whole, false); err != nil || voided {
+		return points.Approved, err
+	}
+	return points.Approved, b.uncountReversed(kind, position, original, whole, out.Amount)
+}
+
+// uncountReversed gives back what a reversed command has counted for the rules on risk, or
+// counts again what it had given back: whole is what stood of it, moved what was undone.
+func (b *Book) uncountReversed(kind Kind, position, original points.Position, whole, moved points.Amount) error {
+	switch kind {
+	case KindRedeem, KindEarn, KindTransfer:
+		return b.uncountRisk(position, -whole, -1)
+	case KindHold:
+		if moved == whole {
+			return b.uncountRisk(position, -moved, -1)
+		}
+		return b.uncountRisk(position, -moved, 0) // Something was captured, or it had ended.
+	case KindRelease:
+		h, err := b.needHold(original)
+		if err != nil || moved == 0 {
+			return err
+		}
+		return b.uncountRisk(original, moved, -h.undone())
+	default:
+		return nil
+	}
 }
 
 // reverseRefund takes back what a refund gave, unless its sale was reversed since:
 // then nothing of the sale stands, and what was given back stays given back.
-func (b *Book) reverseRefund(rec *Record, out *Outcome) (points.Reason, error) {
+func (b *Book) reverseRefund(cmd *Command, rec *Record, out *Outcome) (points.Reason, error) {
 	sale, err := b.findTransaction(rec.Outcome.Original)
 	if err != nil || (sale != nil && sale.reversed != 0) {
 		return points.Approved, err
 	}
-	if told, err := b.undoneForGood(rec.Outcome.Original); told || err != nil {
-		return points.NotPermitted, err
-	}
 	if sale != nil && sale.refunded > 0 {
-		// Of a sale that several programmes paid: which of them a later refund was taken
-		// from depends on what had been given back by then.
-		return points.NotPermitted, nil
+		return b.reverseTenderRefund(cmd, rec, sale, out)
 	}
 	out.Amount = rec.Outcome.Amount
 	if reason, err := b.undoPostings(rec, out); err != nil || !reason.Approved() {
@@ -156,7 +177,7 @@ func reversible(cmd *Command) bool {
 	case KindGroup:
 		return !slices.ContainsFunc(cmd.Group, func(member Command) bool { return member.Kind == KindOpen })
 	case KindPut, KindOpen, KindFreeze, KindClose, KindExpireHolds, KindReverse, KindAdjust, KindReinstate, KindExpireLots, KindVestLots, KindCutOver, KindSettle, KindDecay,
-		KindCloseBatch, KindUpload, KindDownload:
+		KindCloseBatch, KindUpload, KindDownload, KindSignIn, KindEnrol, KindPropose, KindApprove, KindReject, KindNote:
 		return false
 	default:
 		return false
@@ -205,7 +226,7 @@ func (b *Book) reverseSale(cmd *Command, rec *Record, t *transaction, out *Outco
 
 // reverseVoid restores the sale that was voided, unless the sale itself was
 // reversed since.
-func (b *Book) reverseVoid(rec *Record, out *Outcome) (points.Reason, error) {
+func (b *Book) reverseVoid(cmd *Command, rec *Record, out *Outcome) (points.Reason, error) {
 	sale, by := rec.Outcome.Original, rec.Outcome.Position
 	t, err := b.findTransaction(sale)
 	if err != nil {
@@ -217,8 +238,8 @@ func (b *Book) reverseVoid(rec *Record, out *Outcome) (points.Reason, error) {
 	if t.reversed != 0 {
 		return points.Approved, nil
 	}
-	if told, err := b.undoneForGood(sale); told || err != nil {
-		return points.NotPermitted, err
+	if far, err := b.findRemote(sale); err != nil || far != nil {
+		return b.reverseTenderVoid(cmd, rec, far, out)
 	}
 	out.Amount = rec.Outcome.Amount
 	sameDay := rec.Outcome.Date == b.date
@@ -252,7 +273,7 @@ func (b *Book) reverseVoid(rec *Record, out *Outcome) (points.Reason, error) {
 		return 0, err
 	}
 	t.voided = 0
-	return points.Approved, nil
+	return points.Approved, b.uncountRisk(sale, out.Amount, 1)
 }
 
 // recapture takes again, from the hold, what the void of a capture returned to

@@ -1,6 +1,7 @@
 package book
 
 import (
+	"errors"
 	"slices"
 
 	"github.com/lianfen/lianfen/points"
@@ -36,9 +37,11 @@ func (b *Book) acknowledge(cmd *Command, r *remote, out *Outcome) (points.Reason
 	case RemoteTold:
 		b.touch(r)
 		switch {
+		case !cmd.Answer.Approved() && (r.undoneToo() || (r.reversed != 0 && Told(r.function))):
+			return points.Approved, b.lapse(r) // Neither side has it.
 		case !cmd.Answer.Approved():
 			b.queue(r, cmd.Answer)
-		case r.reversed != 0 || r.actual != 0:
+		case r.reversed != 0 || r.actual != 0 || r.undoneToo():
 			b.oweReversal(cmd, r)
 			out.Forwarded = true
 		default:
@@ -50,6 +53,10 @@ func (b *Book) acknowledge(cmd *Command, r *remote, out *Outcome) (points.Reason
 		return points.OriginalClosed, nil
 	}
 }
+
+// undoneToo reports whether r is a leg whose sale has been voided since the issuer was
+// owed the advice that it stands after all.
+func (r *remote) undoneToo() bool { return r.tender && r.voided != 0 }
 
 // owes reports whether r still owes what cmd is about. A late answer, or a reversal of
 // the acquirer's, may have changed that while the issuer's acknowledgement was on its
@@ -102,7 +109,7 @@ func (b *Book) giveUp(cmd *Command, r *remote, _ *Outcome) (points.Reason, error
 //	stands, nothing booked    issued(issuer) -asked     clearing(acquirer) +asked
 //	gone, and was told        issued(issuer) +booked    suspense(issuer)   -booked
 func (b *Book) resolve(cmd *Command, r *remote, out *Outcome) (points.Reason, error) {
-	if reason := twoPeople(cmd); !reason.Approved() {
+	if reason := b.twoPeople(cmd); !reason.Approved() {
 		return reason, nil
 	}
 	stands := cmd.Answer == points.Approved
@@ -137,7 +144,7 @@ func (b *Book) resolve(cmd *Command, r *remote, out *Outcome) (points.Reason, er
 		out.Amount = r.approved
 		b.touch(r)
 		r.actual, r.reducing = 0, 0
-	case r.reversed != 0 || r.actual != 0: // The advice was taken after all; the acquirer reversed it meanwhile.
+	case r.reversed != 0 || r.actual != 0 || r.undoneToo(): // The advice was taken after all; the acquirer reversed it meanwhile.
 		b.oweReversal(cmd, r)
 		out.Forwarded = true
 		return points.Approved, nil
@@ -167,13 +174,21 @@ func (b *Book) restore(r *remote, out *Outcome) (points.Reason, error) {
 	out.Amount = amount
 	b.touch(r)
 	r.booked += moves
+	if r.original != 0 && r.function == points.Refund {
+		original, err := b.needRemote(r.original)
+		if err != nil {
+			return 0, err
+		}
+		b.touch(original)
+		r.taken(original)
+	}
 	if r.actual == 0 {
 		if r.function == points.CompletionVoid {
 			return points.Approved, b.reopenRemote(r)
 		}
 		return points.Approved, nil
 	}
-	if err := b.countCardDay(r, amount, 0); err != nil {
+	if err := errors.Join(b.countCardDay(r, amount, 0), b.uncountRemote(r, amount, 0)); err != nil {
 		return 0, err
 	}
 	r.reduced -= r.reducing
@@ -200,22 +215,28 @@ func (b *Book) otherAmount(cmd *Command, r *remote) (bool, error) {
 	return err == nil && cmd.Amount != rec.Command.Amount, err
 }
 
-// reverseRemote undoes, for the acquirer, a request that was forwarded: what is
-// booked is booked back, and the issuer is owed a reversal.
+// reverseRemote undoes, for the acquirer, a request that was forwarded: what is booked is
+// booked back, and the issuer is owed a reversal.
 func (b *Book) reverseRemote(cmd *Command, r *remote, out *Outcome) (points.Reason, error) {
 	if other, err := b.otherAmount(cmd, r); err != nil || other {
 		return points.OriginalDiffers, err
+	}
+	voided, known, err := b.voided(cmd, r)
+	if err != nil {
+		return 0, err
 	}
 	switch {
 	case cmd.Reverses != 0 && r.function != 0 && cmd.Reverses != r.function:
 		return points.OriginalDiffers, nil
 	case cmd.Terminal != points.TerminalID{} && cmd.Terminal != r.terminal:
 		return points.OriginalDiffers, nil
-	case Told(r.function):
+	case Told(r.function) && (!cmd.Final || cmd.Actual != 0):
 		return points.NotPermitted, nil
+	case !known:
+		return points.OriginalClosed, nil // Whether there is anything to undo nobody can say yet.
 	case cmd.Actual != 0 && cmd.Final && r.phase != RemoteOpen:
 		return b.reduceRemote(cmd, r, out)
-	case r.reversed != 0 || r.voided != 0 || r.function == points.Balance:
+	case r.reversed != 0 || voided || r.function == points.Balance:
 		return points.Approved, nil
 	case r.phase == RemoteDone && (r.approved == 0 || (r.function == points.PreAuth && r.returned != 0)):
 		return points.Approved, nil // Declined, ended without effect, or captured meanwhile.
@@ -256,18 +277,40 @@ func (b *Book) reverseRemote(cmd *Command, r *remote, out *Outcome) (points.Reas
 	return points.Approved, nil
 }
 
+// voided reports whether r is voided, for a reversal of it. A void whose own reversal is
+// owed will not stand: what the issuer is owed of one card it gets in order, so that the
+// reversal of r finds it standing there. Of one that has no answer, or is with the
+// operators, it is not known. Reversals that are not Final take every void to stand.
+func (b *Book) voided(cmd *Command, r *remote) (voided, known bool, err error) {
+	if r.voided == 0 || !cmd.Final {
+		return r.voided != 0, true, nil
+	}
+	void, err := b.findRemote(r.voided)
+	switch {
+	case err != nil:
+		return false, false, err
+	case void == nil || void.phase == RemoteDone: // nil: of a sale that programmes here paid too
+		return true, true, nil
+	default:
+		return false, void.phase == RemoteOwed, nil
+	}
+}
+
 // reduceRemote undoes a part of a request that was forwarded, as [Book.reduce] does of
 // one that was not: cmd.Actual of it stands. The issuer is owed a reversal that says so.
 // One that overtakes the answer is of the whole: nobody has granted the actual amount.
 func (b *Book) reduceRemote(cmd *Command, r *remote, out *Outcome) (points.Reason, error) {
+	voided, _, err := b.voided(cmd, r)
 	switch {
+	case err != nil:
+		return 0, err
 	case !slices.Contains([]points.Function{points.Redeem, points.Earn, points.PreAuth, points.Completion}, r.function):
 		return points.NotPermitted, nil
 	case cmd.Actual < 0:
 		return points.BadAmount, nil
 	case cmd.Actual > r.asked || (r.approved > 0 && cmd.Actual > r.approved):
 		return points.AmountOverOriginal, nil
-	case r.approved == 0 || r.reversed != 0 || r.voided != 0 || (r.function == points.PreAuth && r.returned != 0):
+	case r.approved == 0 || r.reversed != 0 || voided || (r.function == points.PreAuth && r.returned != 0):
 		return points.Approved, nil // Nothing stands, or nothing that can be made less.
 	}
 	back := r.left() - cmd.Actual
@@ -290,7 +333,7 @@ func (b *Book) reduceRemote(cmd *Command, r *remote, out *Outcome) (points.Reaso
 	}
 	owed := r.actual != 0 && !r.doubtful
 	r.actual = cmd.Actual
-	if err := b.countCardDay(r, -back, 0); err != nil {
+	if err := errors.Join(b.countCardDay(r, -back, 0), b.uncountRemote(r, -back, 0)); err != nil {
 		return 0, err
 	}
 	if r.function == points.Completion && !r.final {
@@ -375,6 +418,7 @@ type RemoteView struct {
 	Name     RemoteName
 	Actual   points.Amount // what the owed reversal leaves standing; 0: it is of the whole
 
+	Answered points.Position // of the command that has decided what the acquirer was told; 0: none has
 	Reversed points.Position // by which of the acquirer's reversals; 0: not
 	OwedBy   points.Position // RemoteOwed: the command that owes the reversal
 	OwedAt   points.Timestamp
@@ -400,6 +444,13 @@ type RemoteName struct {
 // nameOf returns what the issuer of r knows it by.
 func (b *Book) nameOf(r *remote) (RemoteName, error) {
 	name := RemoteName{r.function, r.position, r.posted}
+	if r.replaced && r.retold != 0 {
+		rec, err := b.record(r.retold)
+		if err != nil {
+			return name, err
+		}
+		return RemoteName{points.OfflineRedeem, r.retold, rec.Outcome.Posted}, nil
+	}
 	if r.answered == 0 || (r.function != points.Redeem && r.function != points.Earn) {
 		return name, nil
 	}
@@ -432,7 +483,7 @@ func (b *Book) Remote(position points.Position) (view RemoteView, ok bool, err e
 	view = RemoteView{
 		Position: r.position, Phase: r.phase, Function: r.function, Issuer: r.issuer, Acquirer: r.acquirer, Merchant: r.merchant,
 		Terminal: r.terminal, Program: r.program, Card: r.card, Asked: r.asked, Approved: r.approved, Booked: r.booked, Posted: r.posted,
-		Partial: r.partial, Reversed: r.reversed, OwedBy: r.owedBy, OwedAt: r.owedAt, Refusal: r.refusal, Advice: r.before == RemoteTold,
+		Partial: r.partial, Answered: r.answered, Reversed: r.reversed, OwedBy: r.owedBy, OwedAt: r.owedAt, Refusal: r.refusal, Advice: r.before == RemoteTold,
 		AuthCode: r.authCode, Original: r.original, Unasked: r.answered == r.position,
 	}
 	if !r.doubtful {

@@ -20,6 +20,9 @@ const (
 	stateTicket
 	stateCardDay
 	stateBatches
+	stateOffice
+	stateRisk
+	stateParty
 )
 
 const stateVersion = 1

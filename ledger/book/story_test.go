@@ -1,6 +1,7 @@
 package book_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"path/filepath"
 	"strconv"
@@ -76,6 +77,13 @@ func (s *teller) tell(t *testing.T, td *datadriven.TestData) string {
 		return s.unfinished(t)
 	case "batches":
 		return s.batches(t, td)
+	case "rules":
+		return s.rules(t, td)
+	case "wait": // minutes
+		var minutes int
+		td.ScanArgs(t, "minutes", &minutes)
+		s.now += points.Timestamp(minutes) * 60_000_000
+		return ""
 	}
 	words := []string{td.Cmd}
 	for _, arg := range td.CmdArgs {
@@ -206,6 +214,10 @@ func (s *teller) command(t *testing.T, words []string) book.Command {
 			cmd.Final = true
 		case "partial":
 			cmd.PartialOK = true
+		case "pin":
+			cmd.PIN = true
+		case "entry":
+			cmd.EntryMode = uint16(n)
 		case "expires":
 			cmd.ExpiresOn = date
 		case "active":
@@ -218,6 +230,8 @@ func (s *teller) command(t *testing.T, words []string) book.Command {
 			cmd.TraceDays = uint8(n)
 		case "limit":
 			cmd.Limit = uint32(n)
+		case "keep":
+			cmd.TraceTime = uint32(n)
 		case "freeze":
 			cmd.Freeze = map[string]book.Freeze{"debit": book.FreezeDebit, "credit": book.FreezeCredit, "both": 3, "none": 0, "wrong": 4}[value]
 		case "operator":
@@ -350,6 +364,12 @@ func (s *teller) show(text *strings.Builder, out *book.Outcome) {
 	if out.More {
 		text.WriteString(", more is due")
 	}
+	if out.Risk.Rule != 0 {
+		fmt.Fprintf(text, ", declined by rule %d of version %d", out.Risk.Rule, out.Risk.Version)
+	}
+	if out.Risk.Flags != 0 {
+		fmt.Fprintf(text, ", flagged by %v of version %d", out.Risk.Flagged(), out.Risk.Version)
+	}
 	if out.Member != 0 && out.Program != 0 {
 		fmt.Fprintf(text, "; member %d in %d: free %d held %d", out.Member, out.Program, out.Free, out.Held)
 		if out.Pending != 0 {
@@ -476,4 +496,24 @@ func (s *teller) holdView(t *testing.T, td *datadriven.TestData) string {
 		state = "open"
 	}
 	return fmt.Sprintf("%s until %v: reserved %d captured %d left %d\n", state, view.Due, view.Reserved, view.Captured, view.Left)
+}
+
+// rules puts a set of rules on risk: one a line, in JSON.
+func (s *teller) rules(t *testing.T, td *datadriven.TestData) string {
+	var set book.RiskRules
+	if td.HasArg("parties") {
+		td.ScanArgs(t, "parties", &set.Parties)
+	}
+	for line := range strings.Lines(td.Input) {
+		var rule book.RiskRule
+		decoder := json.NewDecoder(strings.NewReader(line))
+		decoder.DisallowUnknownFields()
+		require.NoError(t, decoder.Decode(&rule), line)
+		set.Rules = append(set.Rules, rule)
+	}
+	cmd := book.Command{Kind: book.KindPut, Entry: book.Entry{Risk: &set}}
+	if out := s.do(cmd); !out.Reason.Approved() {
+		return fmt.Sprintf("%v: %v\n", out.Reason, s.book.Why(&cmd))
+	}
+	return fmt.Sprintf("version %d\n", s.book.Registry().Risk.Version)
 }

@@ -109,6 +109,9 @@ func (b *Book) tender(cmd *Command, out *Outcome) (points.Reason, error) {
 	if !reason.Approved() {
 		return reason, nil
 	}
+	if reason, err := b.judgeTender(cmd, stakes, nil, out); err != nil || !reason.Approved() {
+		return reason, err
+	}
 	approval := points.Approved
 	switch {
 	case rest > 0 && (!cmd.PartialOK || rest == cmd.Amount):
@@ -328,8 +331,12 @@ func (b *Book) reopenLegs(rec *Record) error {
 
 // recountLegs counts a sale for the date's limits again, whose void was reversed.
 func (b *Book) recountLegs(sale *Record) error {
-	for i := range sale.Outcome.Legs {
-		leg := &sale.Outcome.Legs[i]
+	legs, err := b.legsHere(&sale.Outcome)
+	if err != nil {
+		return err
+	}
+	for i := range legs {
+		leg := &legs[i]
 		a, err := b.needAccount(AccountKey{MemberAccount, leg.Program, uint64(sale.Outcome.Member)})
 		if err != nil {
 			return err

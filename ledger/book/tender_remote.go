@@ -49,6 +49,9 @@ func (b *Book) forwardTender(cmd *Command, stakes []stake, far *stake, out *Outc
 	if reason, err := b.withinCardDay(&asked, &far.program.Rules); err != nil || !reason.Approved() {
 		return reason, err
 	}
+	if reason, err := b.judgeTender(cmd, stakes, far, out); err != nil || !reason.Approved() {
+		return reason, err
+	}
 	for i := range stakes {
 		s := &stakes[i]
 		b.take(s.account, s.leg.Amount, true, out)
@@ -158,7 +161,7 @@ func (b *Book) releaseReserved(r *remote, out *Outcome) (points.Reason, error) {
 		}
 		all[i].account.holds--
 	}
-	return points.Approved, nil
+	return points.Approved, b.uncountRisk(r.position, 0, -1)
 }
 
 // concludeTender enters the issuer's answer to its leg of a sale while it is open.
@@ -225,7 +228,9 @@ func (b *Book) sold(rec *Record) (*Record, *remote, error) {
 	}
 	var then Outcome
 	answer.Outcome.copyTo(&then)
+	member := b.sale.Outcome.Member
 	b.sale.Outcome = then.ForAcquirer()
+	b.sale.Outcome.Member = member // An answer that is no approval does not say whose sale it was.
 	return &b.sale, r, nil
 }
 
@@ -284,6 +289,9 @@ func (b *Book) giveBackFar(cmd *Command, far *remote, amount points.Amount, out 
 	if amount == 0 {
 		return points.Approved, nil
 	}
+	if far.taking != 0 {
+		return points.OriginalClosed, nil // What stands at the issuer is not known yet.
+	}
 	of := out.Amount
 	undo := Command{Kind: KindReverse, At: cmd.At}
 	switch stands := far.left() - amount; {
@@ -310,8 +318,8 @@ func (b *Book) giveBackFar(cmd *Command, far *remote, amount points.Amount, out 
 
 // refundFar owes the issuer the advice of a refund.
 func (b *Book) refundFar(cmd *Command, far *remote, amount points.Amount, out *Outcome) (points.Reason, error) {
-	if far.phase == RemoteOwed || far.phase == RemoteQueued {
-		return points.OriginalClosed, nil
+	if far.phase == RemoteOwed || far.phase == RemoteQueued || amount > far.left() {
+		return points.OriginalClosed, nil // Or an earlier refund is not undone there yet.
 	}
 	if reason, err := b.bookRemote(far, -amount, out); err != nil || !reason.Approved() {
 		return reason, err
@@ -326,9 +334,146 @@ func (b *Book) refundFar(cmd *Command, far *remote, amount points.Amount, out *O
 	return points.Approved, nil
 }
 
-// undoneForGood reports whether a void or refund is of a sale that an issuer with a ledger
-// of its own has paid a part of: the issuer is told of it, so it cannot be undone.
-func (b *Book) undoneForGood(sale points.Position) (bool, error) {
-	far, err := b.findRemote(sale)
-	return far != nil && far.tender, err
+// reverseTenderVoid restores a sale, of which an issuer with a ledger of its own has paid
+// a part, after its void. Whether that issuer has heard of the void already or not, it is
+// told that its leg stands after all.
+func (b *Book) reverseTenderVoid(cmd *Command, rec *Record, far *remote, out *Outcome) (points.Reason, error) {
+	if far == nil || !cmd.Final {
+		return points.NotPermitted, nil
+	}
+	sale, void, err := b.undoing(rec)
+	if err != nil {
+		return 0, err
+	}
+	out.Amount = void.Amount
+	if reason, err := b.undoPostings(&Record{Outcome: *void}, out); err != nil || !reason.Approved() {
+		return reason, err
+	}
+	if void.Date == b.date {
+		if err := b.recountLegs(sale); err != nil {
+			return 0, err
+		}
+	}
+	if err := b.retake(&sale.Outcome, void, out); err != nil {
+		return 0, err
+	}
+	t, err := b.changeTransaction(sale.Outcome.Position)
+	if err != nil {
+		return 0, err
+	}
+	t.voided = 0
+	return points.Approved, b.standAgain(cmd, far, out)
+}
+
+// undoing copies the void or refund of a sale that rec is of, and the sale as it was in
+// the end: both stay while other records are read.
+func (b *Book) undoing(rec *Record) (sale *Record, undone *Outcome, err error) {
+	undone = new(Outcome)
+	rec.Outcome.copyTo(undone)
+	if err := b.source.Record(undone.Original, &b.second); err != nil {
+		return nil, nil, fmt.Errorf("read journal record %d: %w", undone.Original, err)
+	}
+	sale, _, err = b.sold(&b.second)
+	return sale, undone, err
+}
+
+// standAgain has the issuer of a leg told that it stands after all:
+//
+//	the reversal is owed, or queued     when that has ended: an advice (see remote.doubtful)
+//	it is acknowledged                  an advice is owed now
+//	an advice was still owed            it is owed as before
+func (b *Book) standAgain(cmd *Command, far *remote, out *Outcome) error {
+	b.touch(far)
+	far.voided = 0
+	far.booked = sign(far.function) * far.left()
+	switch far.phase {
+	case RemoteOwed, RemoteQueued:
+		far.doubtful = true
+	case RemoteDone:
+		if err := b.countCardDay(far, far.left(), 1); err != nil {
+			return err
+		}
+		b.begun(far.position)
+		b.replace(cmd, far, out)
+		out.Issuer, out.About = far.issuer, far.position
+	case RemoteOpen, RemoteTold:
+	}
+	return nil
+}
+
+// taken ends what r, the reversed refund of a leg, has made uncertain.
+func (r *remote) taken(leg *remote) {
+	if leg.tender && r.reversed != 0 {
+		leg.taking -= r.asked
+	}
+}
+
+// refundTender gives back a part of a sale that several programmes paid, and notes in
+// the refund's own transaction how much of the sale is given back then: it is the last
+// one, which alone can be taken again, exactly while that is so.
+func (b *Book) refundTender(cmd *Command, rec *Record, t *transaction, out *Outcome) (points.Reason, error) {
+	sale := rec.Outcome.Position
+	if reason, err := b.giveBackTender(cmd, rec, t, cmd.Amount, out); err != nil || !reason.Approved() || !cmd.Final {
+		return reason, err
+	}
+	t, err := b.changeTransaction(sale)
+	if err != nil {
+		return 0, err
+	}
+	given := t.refunded
+	refund, err := b.changeTransaction(b.position + 1)
+	if err != nil {
+		return 0, err
+	}
+	refund.refunded = given
+	return points.Approved, nil
+}
+
+// reverseTenderRefund takes again what a refund gave back of a sale that several
+// programmes paid. Only of the last one: what a later one gave back, of which programmes,
+// depends on this one. Whoever sends a later one has known the answer to this.
+func (b *Book) reverseTenderRefund(cmd *Command, rec *Record, t *transaction, out *Outcome) (points.Reason, error) {
+	if !cmd.Final {
+		return points.NotPermitted, nil
+	}
+	refund, err := b.findTransaction(rec.Outcome.Position)
+	if err != nil {
+		return 0, err
+	}
+	if refund == nil || refund.refunded != t.refunded {
+		return points.OriginalClosed, nil
+	}
+	far, err := b.findRemote(rec.Outcome.Position)
+	if err != nil {
+		return 0, err
+	}
+	sale, given, err := b.undoing(rec)
+	if err != nil {
+		return 0, err
+	}
+	out.Amount = given.Amount
+	if reason, err := b.undoPostings(&Record{Outcome: *given}, out); err != nil || !reason.Approved() {
+		return reason, err
+	}
+	if err := b.retake(&sale.Outcome, given, out); err != nil || far == nil {
+		return points.Approved, err
+	}
+	out.Issuer = far.issuer
+	b.touch(far)
+	far.booked, far.reversed = 0, b.position+1
+	leg, err := b.needRemote(far.original)
+	if err != nil {
+		return 0, err
+	}
+	b.touch(leg)
+	leg.taking += far.asked
+	switch far.phase {
+	case RemoteDone:
+		b.oweReversal(cmd, far)
+		out.Forwarded = true
+	case RemoteQueued:
+		far.before = RemoteOwed
+	case RemoteOpen, RemoteOwed, RemoteTold: // The reversal follows the advice.
+	}
+	return points.Approved, nil
 }

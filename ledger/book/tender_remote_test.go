@@ -26,8 +26,14 @@ type split struct {
 	less     int  // of that, by reversals of a part
 	over     bool // voided or reversed
 	reversed bool
-	refunded bool // points of the issuer's leg
 	owed     bool // the issuer is owed a reversal that is not acknowledged
+	taking   int  // refunds of the issuer's leg that were reversed, which it has not acknowledged
+	backs    backs
+}
+
+// refunded reports whether points of the issuer's leg were refunded.
+func (p *split) refunded() bool {
+	return slices.ContainsFunc(p.backs.all, func(g *back) bool { return g.kind == book.KindRefund && g.far > 0 && !g.undone })
 }
 
 // taken is what stands of each leg's points when so much is gone: the last that paid
@@ -96,7 +102,9 @@ func TestTendersAtAnIssuerAgreeWithOracle(t *testing.T) {
 					c.answer(t, p)
 				}
 			}
-			c.hear(t, 1<<30)
+			for len(c.book.Unfinished()) > 0 {
+				c.hear(t, 1<<30)
+			}
 			require.Empty(t, c.book.Unfinished())
 			sum := 0
 			for _, stands := range c.stands {
@@ -107,7 +115,8 @@ func TestTendersAtAnIssuerAgreeWithOracle(t *testing.T) {
 			replay(t, c.desk, newDesk(t, book.Options{}))
 		})
 	}
-	for _, kind := range []string{"sold", "declined", "part", "silent", "undone early", "refund", "void", "less", "reversal"} {
+	for _, kind := range []string{"sold", "declined", "part", "silent", "undone early", "refund", "void", "less", "reversal",
+		"refund again", "void again", "too late", "told again"} {
 		require.Positive(t, did[kind], "nobody had: %s", kind)
 	}
 }
@@ -206,27 +215,84 @@ func (c *counter) hear(t *testing.T, most int) {
 		return cmp.Compare(max(x.Position, x.OwedBy), max(y.Position, y.OwedBy))
 	})
 	for _, view := range owed[:min(most, len(owed))] {
-		if view.Function == points.Refund {
+		i := slices.IndexFunc(c.splits, func(p *split) bool { return p.position == cmp.Or(view.Original, view.Position) })
+		p, cmd := c.splits[i], book.Command{Kind: book.KindAcknowledge, Original: view.Position, Answer: points.Approved}
+		switch {
+		case view.Function == points.Refund && view.Phase == book.RemoteOwed:
+			c.stands[view.Original] += int(view.Asked)
+			p.taking--
+		case view.Function == points.Refund && view.Reversed != 0 && c.rng.IntN(2) == 0:
+			cmd.Answer = points.AccountClosed // It refuses what is reversed already.
+			p.taking--
+		case view.Function == points.Refund:
 			c.stands[view.Original] -= int(view.Asked)
-		} else {
+		case view.Phase == book.RemoteTold && view.Reversed != 0 && c.rng.IntN(2) == 0:
+			cmd.Answer = points.NotEnoughPoints
+		case view.Phase == book.RemoteTold:
+			c.did["told again"]++
+			c.stands[view.Position] = int(view.Asked)
+		default:
 			c.stands[view.Position] = int(view.Actual)
-			for _, p := range c.splits {
-				if p.position == view.Position {
-					p.owed = false
-				}
-			}
 		}
-		c.must(book.Command{Kind: book.KindAcknowledge, Original: view.Position, Answer: points.Approved})
+		c.must(cmd)
+		c.look(t, p)
 	}
+}
+
+// look notes whether the issuer is owed the reversal of its leg.
+func (c *counter) look(t *testing.T, p *split) {
+	view, _, err := c.book.Remote(p.position)
+	require.NoError(t, err)
+	p.owed = view.Phase == book.RemoteOwed
+}
+
+// redo reverses a void or refund: of refunds the last one, once.
+func (c *counter) redo(t *testing.T, p *split, stan uint32) {
+	if len(p.backs.all) == 0 {
+		return
+	}
+	g := p.backs.all[max(0, len(p.backs.all)-1-c.rng.IntN(3))]
+	if g.kind == book.KindReverse {
+		return
+	}
+	cmd := at("T1", stan, book.Command{Kind: book.KindReverse, OriginalKey: keyOf("T1", g.stan, 2), Final: true})
+	cmd.Key.Class = 4
+	effect := !g.undone && !p.reversed
+	want := !effect || p.backs.last(g)
+	out := c.do(cmd)
+	require.Equal(t, want, out.Reason.Approved(), "reverse %+v of %+v: %v", *g, *p, out.Reason)
+	if !want {
+		c.did["too late"]++
+		require.Equal(t, points.OriginalClosed, out.Reason)
+		return
+	}
+	if !g.told {
+		c.undone.Add(points.CreditSide, points.Amount(g.amount), 1)
+		g.told = true
+	}
+	if !effect {
+		require.Empty(t, out.Postings)
+		return
+	}
+	c.did[g.kind.String()+" again"]++
+	p.backs.take(g, &c.has)
+	if g.kind == book.KindRefund && g.far > 0 {
+		p.taking++
+	}
+	p.gone, p.over = g.gone, false
+	c.look(t, p)
 }
 
 // undo undoes a sale, or a part of it.
 func (c *counter) undo(t *testing.T, p *split, stan uint32) {
-	part := 1 + c.rng.IntN(p.amount)
-	cmd := at("T1", stan, book.Command{OriginalKey: keyOf("T1", p.stan, 2), Batch: 1})
+	part := 1 + c.rng.IntN(p.amount)/(1+c.rng.IntN(5))
+	cmd := at("T1", stan, book.Command{OriginalKey: keyOf("T1", p.stan, 2), Batch: 1, Final: true})
 	gone, want, over, sold := p.gone, false, p.over, p.state == "sold"
 	var kind string
-	switch c.rng.IntN(4) {
+	switch c.rng.IntN(6) {
+	case 4, 5:
+		c.redo(t, p, stan)
+		return
 	case 0:
 		kind, cmd.Kind, cmd.Card, cmd.Amount = "refund", book.KindRefund, cardOf(1), points.Amount(part)
 		cmd.Function = points.Refund
@@ -251,7 +317,7 @@ func (c *counter) undo(t *testing.T, p *split, stan uint32) {
 	}
 	far := p.taken(p.gone)[2] - p.taken(gone)[2]
 	switch {
-	case far > 0 && kind == "refund" && p.owed, far > 0 && kind != "refund" && p.refunded && p.taken(gone)[2] == 0:
+	case far > 0 && p.taking > 0, far > 0 && kind == "refund" && p.owed, far > 0 && kind != "refund" && p.refunded() && p.taken(gone)[2] == 0:
 		gone, want, over = p.gone, false, p.over // What the issuer is owed cannot be told any more.
 	}
 	out := c.do(cmd)
@@ -266,7 +332,12 @@ func (c *counter) undo(t *testing.T, p *split, stan uint32) {
 		p.over = true
 		return
 	}
-	require.Equal(t, far > 0, out.Forwarded && (p.state == "sold"), "%s of %+v", kind, *p)
+	if !p.owed {
+		view, _, err := c.book.Remote(p.position)
+		require.NoError(t, err)
+		told := view.Phase == book.RemoteTold && kind != "refund" // The reversal follows the advice.
+		require.Equal(t, far > 0 && !told, out.Forwarded && (p.state == "sold"), "%s of %+v", kind, *p)
+	}
 	if kind == "reversal" && sold && !p.reversed {
 		c.undone.Add(points.DebitSide, points.Amount(p.amount-p.less), 1)
 		p.reversed = true
@@ -276,10 +347,10 @@ func (c *counter) undo(t *testing.T, p *split, stan uint32) {
 	}
 	c.did[kind]++
 	before, after := p.taken(p.gone), p.taken(gone)
-	c.has[0], c.has[1] = c.has[0]+before[0]-after[0], c.has[1]+before[1]-after[1]
-	if far > 0 {
-		p.refunded = p.refunded || kind == "refund"
-		p.owed = p.owed || kind != "refund"
+	g := &back{stan: stan, kind: cmd.Kind, gone: p.gone, amount: gone - p.gone, far: far}
+	p.backs.give(g, [2]int{before[0] - after[0], before[1] - after[1]}, &c.has)
+	if p.covers[2] > 0 {
+		c.look(t, p)
 	}
 	switch kind {
 	case "less":
@@ -293,7 +364,7 @@ func (c *counter) undo(t *testing.T, p *split, stan uint32) {
 	if (kind == "void" || kind == "refund") && p.covers[2] > 0 {
 		undo := at("T1", stan+5000, book.Command{Kind: book.KindReverse, OriginalKey: cmd.Key})
 		undo.Key.Class = 4
-		require.Equal(t, points.NotPermitted, c.do(undo).Reason, "the issuer is told of the %s", kind)
+		require.Equal(t, points.NotPermitted, c.do(undo).Reason, "records from before refuse to undo the %s", kind)
 	}
 }
 

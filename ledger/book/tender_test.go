@@ -20,6 +20,59 @@ type bill struct {
 	covers [2]int
 	gone   int
 	over   bool // voided or reversed
+	ended  bool // reversed
+	backs  backs
+}
+
+// backs are the voids, refunds and reversals of a part of a sale, the last one last, and
+// how much of each leg the issuer of its programme bears, since it was spent elsewhere
+// when one of them was reversed.
+type backs struct {
+	all   []*back
+	borne [2]int
+}
+
+// back is what one of them gave back.
+type back struct {
+	stan         uint32
+	kind         book.Kind
+	gone         int // of the sale, before
+	amount       int // in the unit of the sale
+	far          int // of the leg at an issuer with a ledger of its own
+	member, bore [2]int
+	undone       bool
+	told         bool // reversed, so that the batch does not count it
+}
+
+// give gives back points of each leg: first what its issuer bears.
+func (b *backs) give(g *back, points [2]int, has *[2]int) {
+	for i := range points {
+		g.bore[i] = min(points[i], b.borne[i])
+		g.member[i] = points[i] - g.bore[i]
+		b.borne[i] -= g.bore[i]
+		has[i] += g.member[i]
+	}
+	b.all = append(b.all, g)
+}
+
+// take takes again what g gave: what the member no longer has, its issuer bears.
+func (b *backs) take(g *back, has *[2]int) {
+	g.undone = true
+	for i := range g.member {
+		there := min(g.member[i], has[i])
+		has[i] -= there
+		b.borne[i] += g.bore[i] + g.member[i] - there
+	}
+}
+
+// last reports whether g is the last one that is not undone.
+func (b *backs) last(g *back) bool {
+	for i := len(b.all) - 1; i >= 0; i-- {
+		if !b.all[i].undone {
+			return b.all[i] == g
+		}
+	}
+	return false
 }
 
 // back is how many points of each programme come back when gone becomes so much: the
@@ -43,6 +96,7 @@ func (b *bill) back(gone int) (points [2]int) {
 // comes back twice, through checkpoints, crashes and next to no memory (I4, I9).
 func TestTendersAgreeWithOracle(t *testing.T) {
 	terms := []book.TenderTerm{{Program: air, Points: 2, Per: 3}, {Program: inn, Points: 7, Per: 5}}
+	did := make(map[string]int)
 	for seed := range *seeds {
 		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
 			s := &shell{desk: newDesk(t, book.Options{Accounts: 1}), rng: rand.New(rand.NewPCG(uint64(seed), 47))}
@@ -66,7 +120,7 @@ func TestTendersAgreeWithOracle(t *testing.T) {
 						has[0], has[1] = has[0]-b.points[0], has[1]-b.points[1]
 					}
 				} else {
-					s.unpay(t, bills[max(0, len(bills)-1-s.rng.IntN(4))], stan, &has)
+					s.unpay(t, bills[max(0, len(bills)-1-s.rng.IntN(4))], stan, &has, did)
 				}
 				require.NoError(t, s.book.Audit())
 				s.afterCommand(t)
@@ -79,14 +133,22 @@ func TestTendersAgreeWithOracle(t *testing.T) {
 			replay(t, s.desk, newDesk(t, book.Options{}))
 		})
 	}
+	for _, kind := range []string{"refund", "void", "too late", "borne"} {
+		require.Positive(t, did[kind], "nobody reversed: %s", kind)
+	}
 }
 
 // unpay undoes a bill, or a part of it, in the book and in the oracle.
-func (s *shell) unpay(t *testing.T, b *bill, stan uint32, has *[2]int) {
+func (s *shell) unpay(t *testing.T, b *bill, stan uint32, has *[2]int, did map[string]int) {
 	part := 1 + s.rng.IntN(b.amount)
-	cmd := at("T1", stan, book.Command{OriginalKey: keyOf("T1", b.stan, 2)})
+	cmd := at("T1", stan, book.Command{OriginalKey: keyOf("T1", b.stan, 2), Final: true})
 	gone, want := b.gone, false
-	switch s.rng.IntN(4) {
+	switch s.rng.IntN(6) {
+	case 4, 5:
+		if len(b.backs.all) > 0 {
+			s.repay(t, b, b.backs.all[max(0, len(b.backs.all)-1-s.rng.IntN(3))], stan, has, did)
+		}
+		return
 	case 0:
 		cmd.Kind, cmd.Card, cmd.Amount = book.KindRefund, cardOf(1), points.Amount(part)
 		if want = !b.over && b.gone+part <= b.amount; want {
@@ -108,11 +170,39 @@ func (s *shell) unpay(t *testing.T, b *bill, stan uint32, has *[2]int) {
 		if b.over {
 			gone = b.gone
 		}
-		b.over = true
+		b.over, b.ended = true, true
 	}
 	out := s.do(cmd)
 	require.Equal(t, want, out.Reason.Approved(), "kind %d of %+v: %v", cmd.Kind, *b, out.Reason)
-	back := b.back(gone)
-	b.gone = gone
-	has[0], has[1] = has[0]+back[0], has[1]+back[1]
+	if gone != b.gone {
+		g := &back{stan: stan, kind: cmd.Kind, gone: b.gone, amount: gone - b.gone}
+		b.backs.give(g, b.back(gone), has)
+		b.gone = gone
+	}
+}
+
+// repay reverses a void or refund: of refunds the last one, once.
+func (s *shell) repay(t *testing.T, b *bill, g *back, stan uint32, has *[2]int, did map[string]int) {
+	if g.kind == book.KindReverse {
+		return
+	}
+	cmd := at("T1", stan, book.Command{Kind: book.KindReverse, OriginalKey: keyOf("T1", g.stan, 2), Final: true})
+	cmd.Key.Class = 4
+	effect := !g.undone && !b.ended
+	want := !effect || b.backs.last(g)
+	out := s.do(cmd)
+	require.Equal(t, want, out.Reason.Approved(), "reverse %+v of %+v: %v", *g, *b, out.Reason)
+	if !want {
+		did["too late"]++
+		require.Equal(t, points.OriginalClosed, out.Reason)
+		return
+	}
+	if !effect {
+		require.Empty(t, out.Postings)
+		return
+	}
+	did[g.kind.String()]++
+	b.backs.take(g, has)
+	did["borne"] += b.backs.borne[0] + b.backs.borne[1]
+	b.gone, b.over = g.gone, false
 }

@@ -2,6 +2,7 @@ package book
 
 import (
 	"encoding/binary"
+	"maps"
 	"math/bits"
 	"slices"
 
@@ -17,8 +18,9 @@ const defaultTraceDays = 2
 // forgotten at cut-over: what lies before the first generation counts for nothing,
 // and leaves the index when its room is needed.
 type generation struct {
-	first points.Position // first position of the date
-	keys  uint64          // how many were put down on the date
+	first points.Position  // first position of the date
+	began points.Timestamp // when that was posted; 0: the record has to be looked at
+	keys  uint64           // how many were put down on the date
 	// tombs are originals that were reversed before they came, by the position of
 	// the reversal.
 	tombs map[points.TraceKey]points.Position
@@ -123,6 +125,71 @@ func (b *Book) tooMany(limit uint64) (dates int) {
 		kept -= b.generations[dates].keys
 	}
 	return dates
+}
+
+// second is that of a [points.Timestamp].
+const second points.Timestamp = 1_000_000
+
+// mostGenerations is how many dates are told apart at most; in a checkpoint there is
+// room for 256.
+const mostGenerations = 200
+
+// forgetKeys forgets the keys of the first dates, surplus of them at most and none that
+// ended less than keep ago: dates that follow one another quickly do not shorten for how
+// long a key is remembered (I13). When so many are left that they cannot be told apart
+// any more, the first two become one.
+func (b *Book) forgetKeys(surplus int, keep points.Timestamp) error {
+	now := b.current().began
+	for keep > 0 && surplus > 0 {
+		ended, err := b.began(&b.generations[surplus])
+		if err != nil {
+			return err
+		}
+		if now-ended >= keep {
+			break
+		}
+		surplus--
+	}
+	b.generations = slices.Delete(b.generations, 0, surplus)
+	for keep > 0 && len(b.generations) > mostGenerations {
+		b.generations[0].absorb(&b.generations[1])
+		b.generations = slices.Delete(b.generations, 1, 2)
+	}
+	return nil
+}
+
+// absorb adds what next, the date behind g, keeps to what g keeps.
+func (g *generation) absorb(next *generation) {
+	maps.Copy(g.tombs, next.tombs)
+	g.keys += next.keys
+	for i := range g.sum {
+		g.sum[i] += next.sum[i]
+	}
+}
+
+// began is when the date of g began.
+func (b *Book) began(g *generation) (points.Timestamp, error) {
+	if g.began == 0 {
+		rec, err := b.record(g.first)
+		if err != nil {
+			return 0, err
+		}
+		g.began = rec.Outcome.Posted
+	}
+	return g.began, nil
+}
+
+// stale reports whether a command whose key is not known may still be the repeat of one
+// that was (I13).
+func (b *Book) stale(cmd *Command) (bool, error) {
+	if cmd.RepeatOnly {
+		return true, nil
+	}
+	if cmd.Since == 0 || b.TraceFloor() == 1 { // Nothing was ever forgotten.
+		return false, nil
+	}
+	began, err := b.began(&b.generations[0])
+	return cmd.Since < began, err
 }
 
 // current is the generation of the date that runs.

@@ -90,7 +90,7 @@ func (b *Book) void(cmd *Command, out *Outcome) (points.Reason, error) {
 	if err != nil || !reason.Approved() {
 		return reason, err
 	}
-	sale := &rec.Outcome
+	sale, position := &rec.Outcome, rec.Outcome.Position
 	switch {
 	case cmd.Merchant != rec.Command.Merchant || cmd.Terminal != rec.Command.Terminal:
 		return points.OriginalDiffers, nil
@@ -130,11 +130,11 @@ func (b *Book) void(cmd *Command, out *Outcome) (points.Reason, error) {
 		return reason, err
 	}
 	out.Amount = sale.Amount
-	if t, err = b.changeTransaction(sale.Position); err != nil {
+	if t, err = b.changeTransaction(position); err != nil {
 		return 0, err
 	}
 	t.voided = b.position + 1
-	return points.Approved, nil
+	return points.Approved, b.uncountRisk(position, -out.Amount, -1)
 }
 
 // accountBehind is the member's account of an original, which must be open.
@@ -196,7 +196,7 @@ func (b *Book) refund(cmd *Command, out *Outcome) (points.Reason, error) {
 	}
 	out.Amount = cmd.Amount
 	if len(sale.Legs) > 0 {
-		return b.giveBackTender(cmd, rec, t, cmd.Amount, out)
+		return b.refundTender(cmd, rec, t, out)
 	}
 	return b.giveBackSale(a, rec, t, cmd.Amount, out)
 }

@@ -177,6 +177,9 @@ func (b *Book) Registry() *Registry {
 			Merchants: maps.Clone(b.live.Merchants),
 			Terminals: maps.Clone(b.live.Terminals),
 			Routes:    slices.Clone(b.live.Routes),
+			Operators: maps.Clone(b.live.Operators),
+			Policy:    b.live.Policy,
+			Risk:      b.live.Risk,
 		}
 	}
 	return b.published

@@ -142,7 +142,7 @@ func hostRules() []rule {
 		{function: points.Earn, mti: 200, processing: []int{210000, 630000}, conditions: plain, required: moved, card: true, reversible: true},
 		{function: points.EarnConfirm, mti: 220, processing: []int{630000}, conditions: plain, required: moved, card: true},
 		{function: points.Void, mti: 200, processing: []int{200000}, conditions: plain, required: moved, original: true, reversible: true},
-		{function: points.Refund, mti: 220, processing: []int{200000}, conditions: plain, required: moved, original: true},
+		{function: points.Refund, mti: 220, processing: []int{200000}, conditions: plain, required: moved, original: true, reversible: true},
 		{function: points.PreAuth, mti: 100, processing: []int{30000}, conditions: hold, required: moved, card: true, reversible: true},
 		{function: points.PreAuthVoid, mti: 100, processing: []int{200000}, conditions: hold, required: moved, original: true, reversible: true},
 		{function: points.Completion, mti: 200, processing: []int{0}, conditions: onHold, required: moved, original: true, reversible: true},

@@ -4,7 +4,9 @@ import (
 	"crypto/tls"
 	"fmt"
 	"net"
+	"net/netip"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -43,14 +45,28 @@ type Conn struct {
 	// goroutine: whoever else wants it gets it from the handler.
 	Session any
 
+	known   atomic.Bool // Open is called: who is at the other end is known
 	id      uint64
 	opts    *Options
 	handler Handler
 	raw     net.Conn // the socket; closing it never waits for the peer
 	wire    net.Conn // what is read and written: raw, or TLS over it
 
+	// Of the server that accepted it; see census.go.
+	server       *Server
+	source       netip.Addr
+	accepted     time.Time
+	older, newer *Conn // among those that have sent no frame; guarded by Server.mu
+	silent       bool  // it is among them; guarded by Server.mu
+	evicted      bool  // its room has been given away; guarded by Server.mu
+	counted      bool  // by identity; guarded by Server.mu
+
 	// Of the reading goroutine.
 	tls        *tls.ConnectionState
+	peer       any
+	identity   string
+	opened     time.Time
+	spoke      bool // a whole frame came
 	in         assembler
 	frames     [][]byte  // reused for every call of Frames
 	active     bool      // bytes came since buffers were given back last
@@ -84,7 +100,7 @@ type Conn struct {
 // newConn makes a connection over raw; opts are complete.
 func newConn(id uint64, raw net.Conn, opts *Options, handler Handler) *Conn {
 	c := &Conn{
-		id: id, opts: opts, handler: handler, raw: raw, wire: raw,
+		id: id, opts: opts, handler: handler, raw: raw, wire: raw, peer: opts.Peer,
 		in:      assembler{maxFrame: opts.MaxFrame},
 		state:   stateOpen,
 		wakeAt:  -1,
@@ -114,6 +130,14 @@ func (c *Conn) RemoteAddr() net.Addr { return c.raw.RemoteAddr() }
 // TLS is the state of the TLS session with the peer's certificates, nil over
 // plain TCP. It is known from Open on and must not be changed.
 func (c *Conn) TLS() *tls.ConnectionState { return c.tls }
+
+// Peer is what Options.Admit, or Options.Peer, says of who is at the other end. It
+// is known from Open on.
+func (c *Conn) Peer() any { return c.peer }
+
+// Identity is who the peer is, as Options.Identify says; "" over plain TCP. It is known
+// from Open on.
+func (c *Conn) Identity() string { return c.identity }
 
 // Load is how a connection is at one moment.
 type Load struct {

@@ -603,3 +603,50 @@ func memory() int64 {
 	runtime.ReadMemStats(&m)
 	return int64(m.HeapAlloc + m.StackInuse)
 }
+
+// Who is at the other end is what Admit says of the session, before Open; whom it
+// refuses is not opened, and the reason is told. Without TLS it is Options.Peer.
+func TestPeer(t *testing.T) {
+	server, peer := identities(t)
+	refused := make(chan error, 1)
+	var unwanted atomic.Bool
+	stranger := errors.New("a stranger")
+	opened := make(chan *link.Conn, 1)
+	s := serve(t, link.Options{
+		TLS: server, Refused: func(err error) { refused <- err },
+		Admit: func(session *tls.ConnectionState) (any, error) {
+			if unwanted.Load() {
+				return nil, stranger
+			}
+			return session.PeerCertificates[0].Subject.CommonName, nil
+		},
+	}, handlerFuncs{open: func(c *link.Conn) { opened <- c }})
+	c, err := link.Dial(t.Context(), s.Addr().String(), link.Options{TLS: peer}, echo{})
+	require.NoError(t, err)
+	require.Nil(t, c.Peer())
+	mine := <-opened
+	require.Equal(t, "terminal 12345678", mine.Peer())
+	unwanted.Store(true)
+	other, err := link.Dial(t.Context(), s.Addr().String(), link.Options{TLS: peer}, echo{})
+	require.NoError(t, err) // It hears of it at its first read.
+	require.ErrorIs(t, <-refused, stranger)
+	<-other.Done()
+	require.Empty(t, opened)
+
+	reason := errors.New("no longer wanted")
+	closed := 0
+	s.Each(func(c *link.Conn) {
+		closed++
+		c.Close(reason)
+	})
+	<-c.Done()
+	require.Equal(t, 1, closed)
+
+	plain := serve(t, link.Options{Peer: "somebody"}, handlerFuncs{open: func(c *link.Conn) { opened <- c }})
+	c, err = link.Dial(t.Context(), plain.Addr().String(), link.Options{Peer: "we"}, echo{})
+	require.NoError(t, err)
+	require.Equal(t, "we", c.Peer())
+	require.Equal(t, "somebody", (<-opened).Peer())
+	c.Close(nil)
+	<-c.Done()
+}

@@ -28,7 +28,10 @@
 //     a connection that was refused or failed its handshake gets neither;
 //   - L7: a connection that ends in order (the peer finished, sent a bad
 //     length or fell silent, [Conn.CloseAfterFlush], [Server.Shutdown]) still
-//     sends the answers to what it handed over, for Options.Drain at most.
+//     sends the answers to what it handed over, for Options.Drain at most;
+//   - L8: who is at the other end of a TLS session is asked once, before Open, and
+//     whoever is refused is never handed over ([Options].Admit); what the answer
+//     means is the caller's business.
 //
 // It refuses: to answer anything itself (a bad length closes the connection),
 // to interpret, to retry, to reconnect, to match by order, and to log what a

@@ -34,6 +34,15 @@ var (
 	// ErrTooManyConnections says that a connection was refused because
 	// Options.MaxConnections were open.
 	ErrTooManyConnections = errors.New("link: too many connections")
+	// ErrTooManyOfSource says that a connection was refused because
+	// Options.MaxPerSource of its address were open.
+	ErrTooManyOfSource = errors.New("link: too many connections from one address")
+	// ErrTooManyOfIdentity says that a connection was refused because
+	// Options.MaxPerIdentity of its identity were open.
+	ErrTooManyOfIdentity = errors.New("link: too many connections of one identity")
+	// ErrSilent says that a connection never sent a whole frame: for
+	// Options.FirstFrame, or until its room was needed for another.
+	ErrSilent = errors.New("link: no frame ever came")
 	// ErrShutdown says that the server was shut down.
 	ErrShutdown = errors.New("link: shut down")
 	// ErrClosed says that this side closed the connection and gave no other
@@ -68,6 +77,9 @@ var reasons = [...]struct {
 	{ErrNetwork, "network"},
 	{ErrHandshake, "handshake"},
 	{ErrTooManyConnections, "too_many_connections"},
+	{ErrTooManyOfSource, "too_many_of_source"},
+	{ErrTooManyOfIdentity, "too_many_of_identity"},
+	{ErrSilent, "silent"},
 	{ErrShutdown, "shutdown"},
 	{ErrClosed, "closed"},
 }

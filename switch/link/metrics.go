@@ -96,7 +96,7 @@ func (m *Metrics) preset() {
 		m.closed.WithLabelValues(r.label)
 	}
 	m.closed.WithLabelValues(handlerReason)
-	for _, reason := range []error{ErrTooManyConnections, ErrHandshake, ErrShutdown} {
+	for _, reason := range []error{ErrTooManyConnections, ErrTooManyOfSource, ErrTooManyOfIdentity, ErrHandshake, ErrShutdown, ErrSilent} {
 		m.refused.WithLabelValues(labelOf(reason))
 	}
 	for _, kind := range []string{badEmpty, badTooLong, badHalf, badTruncated, badOutgoing} {

@@ -26,11 +26,23 @@ type Options struct {
 	// default. It has no meaning for [Dial].
 	MaxConnections int
 
+	// MaxPerSource is how many of them one source may have: an IPv4 address, or the
+	// /64 of an IPv6 address, which is what one subscriber is given. 0: no limit.
+	MaxPerSource int
+	// Identify tells who the peer of a TLS session is, in the caller's words; "" is
+	// nobody in particular. Nil: everybody is. See [Conn.Identity].
+	Identify func(*tls.ConnectionState) string
+	// MaxPerIdentity is how many connections one identity may have; 0: no limit.
+	MaxPerIdentity int
+
 	// HalfFrame is the time from the first byte of a frame to its last; 30 s by default.
 	HalfFrame time.Duration
 	// Idle is how long a peer may send nothing while nothing is in flight;
 	// 5 minutes by default.
 	Idle time.Duration
+	// FirstFrame is the time from Open to the end of the first frame; as long as Idle
+	// by default.
+	FirstFrame time.Duration
 	// Write is the time in which a peer takes what one write hands to it; 10 s by
 	// default. It bounds the whole write, so that reading a byte a second does
 	// not prolong it.
@@ -44,6 +56,13 @@ type Options struct {
 	// TLS turns TLS on. A server needs certificates in it; Dial takes the name
 	// to verify from the address if ServerName is empty. It is not changed.
 	TLS *tls.Config
+	// Admit tells who is at the other end of a TLS session, for [Conn.Peer]; an error
+	// refuses the connection. Nil: nobody asks.
+	Admit func(*tls.ConnectionState) (any, error)
+	// Refused hears why a handshake came to nothing; nil: nobody does.
+	Refused func(error)
+	// Peer is what [Conn.Peer] says where there is no TLS.
+	Peer any
 	// Metrics counts what happens; nil counts where nobody looks.
 	Metrics *Metrics
 	// Log hears of what no connection can be told: a failing accept, refused
@@ -116,8 +135,18 @@ func (o Options) complete() (*Options, error) {
 			return nil, fmt.Errorf("%w: %s is %v, want more than 0", ErrOptions, d.name, *d.value)
 		}
 	}
+	if o.FirstFrame == 0 {
+		o.FirstFrame = o.Idle
+	}
+	if o.FirstFrame < 0 || o.MaxPerSource < 0 || o.MaxPerIdentity < 0 {
+		return nil, fmt.Errorf("%w: FirstFrame %v, MaxPerSource %d, MaxPerIdentity %d, want none below 0",
+			ErrOptions, o.FirstFrame, o.MaxPerSource, o.MaxPerIdentity)
+	}
 	if o.Metrics == nil {
 		o.Metrics = newMetrics()
+	}
+	if o.Refused == nil {
+		o.Refused = func(error) {}
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)

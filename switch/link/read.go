@@ -30,27 +30,37 @@ func now() time.Time {
 	return time.Now() //nolint:forbidigo // a socket's deadline is an instant of the wall clock; no message is judged by it
 }
 
-// handshake makes the TLS session, with session as [tls.Server] or [tls.Client].
-func (c *Conn) handshake(ctx context.Context, session func(net.Conn, *tls.Config) *tls.Conn, config *tls.Config) error {
-	wire := session(c.raw, config)
+// handshake makes the TLS session, with side as [tls.Server] or [tls.Client].
+func (c *Conn) handshake(ctx context.Context, side func(net.Conn, *tls.Config) *tls.Conn, config *tls.Config) error {
+	wire := side(c.raw, config)
 	ctx, cancel := context.WithTimeout(ctx, c.opts.Handshake)
 	defer cancel()
 	if err := wire.HandshakeContext(ctx); err != nil {
 		return fmt.Errorf("%w with %v: %w", ErrHandshake, c.RemoteAddr(), err)
 	}
-	peer := wire.ConnectionState()
+	session := wire.ConnectionState()
+	if c.opts.Admit != nil {
+		var err error
+		if c.peer, err = c.opts.Admit(&session); err != nil {
+			return fmt.Errorf("%w with %v: %w", ErrHandshake, c.RemoteAddr(), err)
+		}
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.state != stateOpen {
 		return fmt.Errorf("%w with %v: %w", ErrHandshake, c.RemoteAddr(), c.reason)
 	}
-	c.wire, c.tls = wire, &peer
+	c.wire, c.tls = wire, &session
+	if c.opts.Identify != nil {
+		c.identity = c.opts.Identify(&session)
+	}
 	return nil
 }
 
 // abandon closes a connection that the handler has not heard of.
 func (c *Conn) abandon(err error) {
-	c.opts.Metrics.refused.WithLabelValues(labelOf(ErrHandshake)).Inc()
+	c.opts.Refused(err)
+	c.opts.Metrics.refused.WithLabelValues(labelOf(err)).Inc()
 	c.Close(err)
 	close(c.done)
 }
@@ -59,6 +69,8 @@ func (c *Conn) abandon(err error) {
 func (c *Conn) open() {
 	c.opts.Metrics.accepted.Inc()
 	c.opts.Metrics.open.Inc()
+	c.opened = now()
+	c.known.Store(true)
 	c.handler.Open(c)
 }
 
@@ -109,6 +121,10 @@ func (c *Conn) handOver() error {
 		frames, err := c.in.next(c.frames[:0], room)
 		c.frames = frames
 		if len(frames) > 0 {
+			if !c.spoke {
+				c.spoke = true
+				c.server.heard(c)
+			}
 			c.begin(len(frames))
 			c.handler.Frames(c, frames)
 		}
@@ -183,6 +199,9 @@ func (c *Conn) setAlarm() bool {
 	if c.active {
 		due = earlier(due, c.quietSince.Add(restAfter))
 	}
+	if !c.spoke {
+		due = earlier(due, c.opened.Add(c.opts.FirstFrame))
+	}
 	if !c.alarm.IsZero() && !c.alarm.After(due) {
 		return true
 	}
@@ -216,6 +235,8 @@ func (c *Conn) expired(at time.Time) error {
 		return errStopped
 	case !c.halfSince.IsZero() && at.Sub(c.halfSince) >= c.opts.HalfFrame:
 		return fmt.Errorf("%w: %d bytes in %v", ErrHalfFrame, c.in.end-c.in.start, c.opts.HalfFrame)
+	case !c.spoke && at.Sub(c.opened) >= c.opts.FirstFrame && c.opts.FirstFrame != c.opts.Idle:
+		return fmt.Errorf("%w: in %v", ErrSilent, c.opts.FirstFrame)
 	case quiet >= c.opts.Idle && c.inFlight == 0:
 		return fmt.Errorf("%w: %v", ErrIdle, c.opts.Idle)
 	case quiet >= c.opts.Idle:
@@ -245,7 +266,7 @@ func (c *Conn) endOfStream(err error) error {
 		return fmt.Errorf("%w: after %d bytes", ErrTruncated, c.in.end-c.in.start)
 	case errors.Is(err, io.EOF):
 		return ErrPeerClosed
-	case errors.Is(err, errStopped), errors.Is(err, ErrHalfFrame), errors.Is(err, ErrIdle):
+	case errors.Is(err, errStopped), errors.Is(err, ErrHalfFrame), errors.Is(err, ErrIdle), errors.Is(err, ErrSilent):
 		return err
 	default:
 		return fmt.Errorf("%w: read from %v: %w", ErrNetwork, c.RemoteAddr(), err)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"sync"
 	"time"
 )
@@ -29,6 +30,7 @@ type Server struct {
 	stopped bool
 	lastID  uint64
 	conns   map[*Conn]struct{}
+	census  census
 	full    bool // connections are being refused, and that has been logged
 }
 
@@ -60,6 +62,7 @@ func NewServer(ln net.Listener, opts Options, handler Handler) (*Server, error) 
 		handler:  handler,
 		stopping: make(chan struct{}),
 		conns:    make(map[*Conn]struct{}),
+		census:   census{bySource: make(map[netip.Addr]int), byIdentity: make(map[string]int)},
 	}, nil
 }
 
@@ -116,6 +119,16 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	}
 }
 
+// Each calls visit for every connection whose handshake is done and which is not gone,
+// such as to close those whose peers are no longer wanted.
+func (s *Server) Each(visit func(*Conn)) {
+	s.each(func(c *Conn) {
+		if c.known.Load() {
+			visit(c)
+		}
+	})
+}
+
 // stop closes the listener and keeps it closed.
 func (s *Server) stop() {
 	s.mu.Lock()
@@ -164,23 +177,46 @@ func (s *Server) wait(d time.Duration) {
 func (s *Server) admit(ctx context.Context, raw net.Conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	switch {
-	case s.stopped:
-		s.refuse(raw, ErrShutdown)
-	case len(s.conns) >= s.opts.MaxConnections:
-		if !s.full {
+	source := sourceOf(raw.RemoteAddr())
+	if reason := s.room(source); reason != nil {
+		if !s.full && !errors.Is(reason, ErrShutdown) {
 			s.full = true
 			s.opts.Log.WarnContext(ctx, "connections are refused", "listener", s.Addr().String(),
-				"peer", raw.RemoteAddr().String(), "open", len(s.conns), "error", ErrTooManyConnections)
+				"peer", raw.RemoteAddr().String(), "open", len(s.conns), "error", reason)
 		}
-		s.refuse(raw, ErrTooManyConnections)
-	default:
-		s.full = false
-		s.lastID++
-		c := newConn(s.lastID, raw, s.opts, s.handler)
-		s.conns[c] = struct{}{}
-		s.attending.Go(func() { s.attend(ctx, c) })
+		s.refuse(raw, reason)
+		return
 	}
+	s.full = false
+	s.lastID++
+	c := newConn(s.lastID, raw, s.opts, s.handler)
+	c.server, c.source, c.accepted = s, source, now()
+	s.conns[c] = struct{}{}
+	s.census.enter(c)
+	s.attending.Go(func() { s.attend(ctx, c) })
+}
+
+// room tells why a connection from source is refused, nil if it is not; mu is held. A
+// full listener lets the connection go that has been silent for longest, so that who
+// only holds connections open keeps nobody out.
+func (s *Server) room(source netip.Addr) error {
+	switch {
+	case s.stopped:
+		return ErrShutdown
+	case s.opts.MaxPerSource > 0 && source.IsValid() && s.census.bySource[source] >= s.opts.MaxPerSource:
+		return ErrTooManyOfSource
+	case len(s.conns)-s.census.leaving < s.opts.MaxConnections:
+		return nil // What was let go needs a moment to end.
+	}
+	c := s.census.oldest
+	if c == nil || s.census.leaving >= mostLeaving || now().Sub(c.accepted) < timeToSpeak {
+		return ErrTooManyConnections
+	}
+	s.census.speak(c)
+	s.census.leaving++
+	c.evicted = true
+	c.Close(fmt.Errorf("%w, and another needed its room", ErrSilent))
+	return nil
 }
 
 // refuse closes a socket that nothing was read from.
@@ -200,6 +236,12 @@ func (s *Server) attend(ctx context.Context, c *Conn) {
 			c.abandon(err)
 			return
 		}
+		if err := s.identified(c); err != nil {
+			s.opts.Log.WarnContext(ctx, "connection is refused", "listener", s.Addr().String(),
+				"peer", c.RemoteAddr().String(), "identity", c.identity, "error", err)
+			c.abandon(err)
+			return
+		}
 	}
 	c.open()
 	c.run()
@@ -210,4 +252,5 @@ func (s *Server) forget(c *Conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.conns, c)
+	s.census.leave(c)
 }

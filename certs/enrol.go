@@ -1,0 +1,129 @@
+package certs
+
+import (
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base32"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/lianfen/lianfen/points"
+)
+
+// Bounds of how long a code may be used.
+const (
+	DefaultCodeLife = 24 * time.Hour
+	MaxCodeLife     = 14 * 24 * time.Hour
+	MinCodeLife     = time.Minute
+)
+
+// codeBytes is what is drawn for a code: 80 bits, 16 characters to type.
+const codeBytes = 10
+
+// codeAlphabet is Crockford's: no letter looks like a digit.
+const codeAlphabet = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+
+// NewCode makes a code with which o can be enrolled once, until life is over. The
+// register keeps its hash only.
+func (a *Authority) NewCode(o Order, life time.Duration) (code string, until time.Time, err error) {
+	if _, err := a.signing(); err != nil {
+		return "", until, err
+	}
+	if o, err = o.complete(); err != nil {
+		return "", until, err
+	}
+	if life < MinCodeLife || life > MaxCodeLife {
+		return "", until, points.Errorf(points.FormatError, "certs: a code can be used for %v to %v, not %v", MinCodeLife, MaxCodeLife, life)
+	}
+	var random [codeBytes]byte
+	_, _ = rand.Read(random[:]) // Never fails.
+	text := base32.NewEncoding(codeAlphabet).EncodeToString(random[:])
+	code = text[:4] + "-" + text[4:8] + "-" + text[8:12] + "-" + text[12:]
+	now := a.clock().Time().UTC()
+	until = now.Add(life)
+	return code, until, a.register.write(func() ([]event, error) {
+		return []event{{
+			At: now, Event: eventCode, By: o.By, Code: codeHash(code), Identity: &o.Identity, Names: o.Names, Until: &until, Lifetime: o.Lifetime.String(),
+		}}, nil
+	})
+}
+
+// codeHash is what the register keeps of a code. People may type it in small letters,
+// without dashes, and with the letters that look like digits.
+func codeHash(code string) string {
+	plain := strings.NewReplacer("-", "", " ", "", "O", "0", "I", "1", "L", "1").Replace(strings.ToUpper(code))
+	sum := sha256.Sum256([]byte("lianfen enrolment code " + plain))
+	return hex.EncodeToString(sum[:])
+}
+
+// Refusals of whoever asks for a certificate.
+var (
+	// ErrCode refuses a code. Why it is not good is nobody's business who has not got it.
+	ErrCode = errors.New("certs: this code is not known, was used, or is over; ask for a new one")
+	// ErrRenewal refuses to renew a certificate.
+	ErrRenewal = errors.New("certs: not renewed")
+)
+
+// Enrol uses up a code and issues a certificate of the key in the certificate signing
+// request, for whom the code was made. A request that cannot be certified leaves the
+// code as it is. Both happen in one write of the register: a code is never good twice.
+func (a *Authority) Enrol(code string, request []byte) (*Issued, error) {
+	hash := codeHash(code)
+	if err := a.register.refresh(); err != nil {
+		return nil, err
+	}
+	known, ok := a.code(hash)
+	if !ok {
+		return nil, ErrCode
+	}
+	public, err := requestedKey(request, known.identity)
+	if err != nil {
+		return nil, err
+	}
+	return a.issue(Order{}, public, func() (Order, []event, error) {
+		code := a.register.codes[hash]
+		now := a.clock().Time().UTC()
+		if code == nil || code.used || !now.Before(code.until) {
+			return Order{}, nil, ErrCode
+		}
+		return Order{Identity: code.identity, Names: code.names, Lifetime: code.lifetime, By: "code"},
+			[]event{{At: now, Event: eventUsed, Code: hash}}, nil
+	})
+}
+
+func (a *Authority) code(hash string) (enrolment, bool) {
+	a.register.mu.Lock()
+	defer a.register.mu.Unlock()
+	code := a.register.codes[hash]
+	if code == nil || code.used || !a.clock().Time().Before(code.until) {
+		return enrolment{}, false
+	}
+	return *code, true
+}
+
+// Renew issues a certificate to the holder of another one, who has shown it on a
+// connection that a [Gate] has let in: as long a life, the same names, the key in the
+// certificate signing request. What is revoked is not renewed.
+func (a *Authority) Renew(peer *Peer, request []byte) (*Issued, error) {
+	public, err := requestedKey(request, peer.Identity)
+	if err != nil {
+		return nil, err
+	}
+	return a.issue(Order{}, public, func() (Order, []event, error) {
+		old := a.register.certs[peer.serial]
+		now := a.clock().Time()
+		switch {
+		case old == nil:
+			return Order{}, nil, fmt.Errorf("%w: the certificate that asks was not issued here", ErrRenewal)
+		case !old.revoked.IsZero():
+			return Order{}, nil, fmt.Errorf("%w: the certificate that asks is revoked", ErrRenewal)
+		case !now.Before(old.until):
+			return Order{}, nil, fmt.Errorf("%w: the certificate that asks is over; enrol with a code", ErrRenewal)
+		}
+		life := old.until.Sub(old.from) - backdated
+		return Order{Identity: old.identity, Names: old.names, Lifetime: max(life, MinLifetime), By: "renewal of " + old.serial}, nil, nil
+	})
+}

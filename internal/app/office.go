@@ -1,0 +1,361 @@
+package app
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"fmt"
+	"log/slog"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/lianfen/lianfen/ledger/book"
+	"github.com/lianfen/lianfen/points"
+)
+
+func (a *App) registryOperators(ctx context.Context) (operators map[string]*book.Operator, err error) {
+	err = a.ledger.View(ctx, func(b *book.Book) error {
+		operators = b.Registry().Operators
+		return nil
+	})
+	return operators, err
+}
+
+// signed puts the name of who asks into a request. Where operators are enrolled, nobody
+// gives another name, and a second person does not sign by a word in somebody else's
+// request.
+func signed(ctx context.Context, what string, operator *string, second string) error {
+	w := who(ctx)
+	switch said := strings.TrimSpace(*operator); {
+	case w.Name == "":
+		return nil
+	case said != "" && said != w.Name:
+		return points.Errorf(points.NotPermitted, "%s: you are %s and cannot act as %q; leave --operator out", what, w.Name, said)
+	case strings.TrimSpace(second) != "":
+		return points.Errorf(points.NeedsSecondPerson, "%s: a second person approves by lianfen admin approve; leave --second out", what)
+	}
+	*operator = w.Name
+	return nil
+}
+
+// propose proposes what needs a second person; proposed is false where it needs none.
+func (a *App) propose(ctx context.Context, what string, cmd *book.Command) (done Done, proposed bool, err error) {
+	name, act := who(ctx).Name, cmd.Of()
+	if name == "" || act == 0 {
+		return Done{}, false, nil
+	}
+	var policy book.Policy
+	if err := a.ledger.View(ctx, func(b *book.Book) error {
+		policy = b.Registry().Policy
+		return nil
+	}); err != nil || !policy.TwoPersons.Has(act) {
+		return Done{}, false, err
+	}
+	wrapped := book.Command{Kind: book.KindPropose, At: a.opts.Clock(), Operator: name, Note: cmd.Note, Group: []book.Command{*cmd}}
+	out, err := a.ledger.Do(ctx, &wrapped)
+	if err != nil {
+		return Done{}, true, err
+	}
+	if !out.Reason.Approved() {
+		return Done{}, true, a.refusal(ctx, what, &wrapped, out.Reason)
+	}
+	a.log.Info("proposed", slog.String("act", act.String()), slog.String("operator", name), slog.String("rrn", rrnOf(out.Position)))
+	until := out.Posted + points.Timestamp(policy.Hours)*3_600_000_000
+	return Done{RRN: rrnOf(out.Position), Date: out.Date, Pending: until.String()}, true, nil
+}
+
+// noted writes down who asked for what changes nothing in the book, before it is done.
+func (a *App) noted(what string, serve http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if name := who(r.Context()).Name; name != "" {
+			cmd := book.Command{Kind: book.KindNote, At: a.opts.Clock(), Operator: name, Act: book.ActHouse, Note: what}
+			if _, err := a.do(r.Context(), what, &cmd); err != nil {
+				refuse(w, err)
+				return
+			}
+		}
+		serve(w, r)
+	}
+}
+
+// OperatorChange makes or changes an operator. Invite gives a code by which the person
+// sets a password and one-time codes, and ends those that were there.
+type OperatorChange struct {
+	Name   string      `json:"name"`
+	Roles  book.Roles  `json:"roles,omitempty"`  // of one who is there: left out, they stay
+	Status book.Status `json:"status,omitempty"` // likewise
+	Invite bool        `json:"invite,omitempty"`
+}
+
+// OperatorChanged is what came of it.
+type OperatorChanged struct {
+	Done
+	// Code is for the person alone, good once and until then: it is shown nowhere else.
+	Code      string `json:"code,omitempty"`
+	CodeUntil string `json:"code_until,omitempty"`
+}
+
+func (a *App) putOperator(ctx context.Context, c OperatorChange) (OperatorChanged, error) {
+	was, _, err := a.operator(ctx, c.Name)
+	if err != nil {
+		return OperatorChanged{}, err
+	}
+	o := book.Operator{Name: c.Name, Roles: c.Roles, Status: c.Status}
+	if o.Roles == 0 {
+		o.Roles = was.Roles
+	}
+	if o.Status == 0 {
+		o.Status = max(was.Status, book.Active)
+	}
+	now := a.opts.Clock()
+	var changed OperatorChanged
+	if c.Invite {
+		changed.Code = rand.Text()
+		o.Invite, o.InviteUntil = sha256.Sum256([]byte(changed.Code)), now+points.Timestamp(inviteTime.Microseconds())
+		changed.CodeUntil = o.InviteUntil.String()
+	}
+	cmd := book.Command{Kind: book.KindPut, At: now, Operator: who(ctx).Name, Entry: book.Entry{Operator: &o}}
+	if changed.Done, err = a.do(ctx, "operator "+c.Name, &cmd); err != nil {
+		return OperatorChanged{}, err
+	}
+	if changed.Pending == "" && (o.Status != book.Active || c.Invite) {
+		a.desk.end(c.Name, "")
+	}
+	return changed, nil
+}
+
+// PolicyChange says which acts need a second person.
+type PolicyChange struct {
+	TwoPersons book.Acts `json:"two_persons"`
+	Hours      uint16    `json:"hours,omitempty"` // until a proposal is over; left out, it stays
+}
+
+func (a *App) putPolicy(ctx context.Context, c PolicyChange) (Done, error) {
+	if c.Hours == 0 {
+		err := a.ledger.View(ctx, func(b *book.Book) error {
+			c.Hours = b.Registry().Policy.Hours
+			return nil
+		})
+		if err != nil {
+			return Done{}, err
+		}
+	}
+	return a.do(ctx, "policy", &book.Command{
+		Kind: book.KindPut, At: a.opts.Clock(), Operator: who(ctx).Name, Entry: book.Entry{Policy: &book.Policy{TwoPersons: c.TwoPersons, Hours: c.Hours}},
+	})
+}
+
+// OperatorState is an operator for people.
+type OperatorState struct {
+	book.Operator
+	Password bool   `json:"password"`          // signs in with password and codes
+	Invited  string `json:"invited,omitempty"` // until when
+	Refused  uint32 `json:"refused,omitempty"` // sign-ins in a row
+	Locked   string `json:"locked,omitempty"`  // until when
+	LastSeen string `json:"last_seen,omitempty"`
+}
+
+// operators lists the operators, ascending by name.
+func (a *App) operators(ctx context.Context, _ nothing) ([]OperatorState, error) {
+	list := []OperatorState{}
+	now := a.opts.Clock()
+	err := a.ledger.View(ctx, func(b *book.Book) error {
+		all := b.Registry().Operators
+		for _, name := range slices.Sorted(maps.Keys(all)) {
+			o, l := all[name], b.Login(name)
+			s := OperatorState{Operator: book.Operator{Name: name, Roles: o.Roles, Status: o.Status}, Password: o.Password != "", Refused: l.Refused}
+			if o.InviteUntil > now {
+				s.Invited = o.InviteUntil.String()
+			}
+			if l.Locked > now {
+				s.Locked = l.Locked.String()
+			}
+			if l.LastSeen != 0 {
+				s.LastSeen = l.LastSeen.String()
+			}
+			list = append(list, s)
+		}
+		return nil
+	})
+	return list, err
+}
+
+// Pending is an act that waits for a second person.
+type Pending struct {
+	RRN      string   `json:"rrn"`
+	Act      book.Act `json:"act"`
+	What     string   `json:"what"`
+	Operator string   `json:"operator"`
+	Note     string   `json:"note,omitempty"`
+	Until    string   `json:"until"`
+	Over     bool     `json:"over,omitempty"` // its time is
+}
+
+// pending lists what waits, in the order in which it was proposed.
+func (a *App) pending(ctx context.Context, _ nothing) ([]Pending, error) {
+	list := []Pending{}
+	now := a.opts.Clock()
+	var views []book.ProposalView
+	err := a.ledger.View(ctx, func(b *book.Book) error {
+		views = b.Proposals()
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	for i := range views {
+		v := &views[i]
+		what, err := a.inWords(&v.Act)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, Pending{rrnOf(v.Position), v.Act.Of(), what, v.Act.Operator, v.Act.Note, v.Until.String(), v.Until <= now})
+	}
+	return list, nil
+}
+
+// inWords is an act in words, with all that an approver has to see. No card is in clear.
+func (a *App) inWords(act *book.Command) (string, error) {
+	switch act.Kind {
+	case book.KindAdjust, book.KindReinstate:
+		holder := fmt.Sprintf("member %d", act.Member)
+		if pan, ok := a.key.PAN(act.Card); ok {
+			holder = "card " + pan.Masked()
+		}
+		return fmt.Sprintf("%v %+d of programme %d, %s", act.Kind, act.Amount, act.Program, holder), nil
+	case book.KindCutOver:
+		return fmt.Sprintf("begin business date %v", act.Date), nil
+	case book.KindResolve:
+		return fmt.Sprintf("resolve %s: %v", rrnOf(act.Original), act.Answer), nil
+	case book.KindNote:
+		return fmt.Sprintf("%v: %s", act.Act, act.Note), nil
+	default:
+	}
+	put, err := putOf(&act.Entry)
+	if err != nil {
+		return "", err
+	}
+	for what, text := range put { // there is one
+		if what == "operator" && act.Entry.Operator.InviteUntil != 0 {
+			return fmt.Sprintf("put operator %s, and invite the person", text), nil
+		}
+		return fmt.Sprintf("put %s %s", what, text), nil
+	}
+	return act.Kind.String(), nil
+}
+
+// Decision is about one pending act.
+type Decision struct {
+	RRN  string `json:"rrn"`
+	Note string `json:"note,omitempty"`
+}
+
+// approve carries out what somebody else has proposed, and what follows from it.
+func (a *App) approve(ctx context.Context, d Decision) (Done, error) {
+	cmd, err := a.decision(ctx, book.KindApprove, d)
+	if err != nil {
+		return Done{}, err
+	}
+	act := cmd.Group[0]
+	what := fmt.Sprintf("approve %s (%v by %s)", d.RRN, act.Of(), act.Operator)
+	if err := legible(what, &cmd); err != nil {
+		return Done{}, err
+	}
+	out, err := a.ledger.Do(ctx, &cmd)
+	if err != nil {
+		return Done{}, err
+	}
+	if !out.Reason.Approved() {
+		return Done{}, a.undecided(ctx, what, &cmd, &act, out.Reason)
+	}
+	a.log.Info("approved", slog.String("act", act.Of().String()), slog.String("operator", act.Operator), slog.String("second", cmd.Operator), slog.String("rrn", rrnOf(out.Position)))
+	done := Done{RRN: rrnOf(out.Position), Date: out.Date}
+	switch act.Kind {
+	case book.KindAdjust:
+		done.Free = &out.Free
+	case book.KindResolve:
+		a.issuers.Look(out.Issuer, act.Original)
+	case book.KindCutOver:
+		a.issuers.CutOver(act.Date)
+		return done, a.night(ctx)
+	case book.KindPut:
+		if o := act.Entry.Operator; o != nil && (o.Status != book.Active || o.InviteUntil != 0) {
+			a.desk.end(o.Name, "")
+		}
+		return done, a.refresh(ctx)
+	default:
+	}
+	return done, nil
+}
+
+// undecided says why an approval was refused.
+func (a *App) undecided(ctx context.Context, what string, cmd, act *book.Command, reason points.Reason) error {
+	switch {
+	case reason == points.NeedsSecondPerson:
+		return points.Errorf(reason, "%s: nobody approves their own act; ask another approver", what)
+	case reason == points.RoleMissing:
+		operators, err := a.registryOperators(ctx)
+		if err != nil {
+			return err
+		}
+		if o := operators[act.Operator]; o == nil || o.Status != book.Active || !o.Roles.Has(act.Of().Role()) {
+			return points.Errorf(reason, "%s: %s has not the role %s any more; reject it", what, act.Operator, act.Of().Role())
+		}
+	}
+	return a.refusal(ctx, what, cmd, reason)
+}
+
+// reject ends what is pending without effect.
+func (a *App) reject(ctx context.Context, d Decision) (Done, error) {
+	cmd, err := a.decision(ctx, book.KindReject, d)
+	if err != nil {
+		return Done{}, err
+	}
+	cmd.Group = nil
+	if w := who(ctx); w.By == byOwner && !w.Roles.Has(book.RoleApprover) {
+		if err := a.ownProposal(ctx, cmd.Original, w); err != nil {
+			return Done{}, err
+		}
+	}
+	return a.do(ctx, "reject "+d.RRN, &cmd)
+}
+
+// ownProposal lets who may not approve reject only what they have proposed themselves.
+func (a *App) ownProposal(ctx context.Context, position points.Position, w Who) error {
+	var by string
+	var operators map[string]*book.Operator
+	err := a.ledger.View(ctx, func(b *book.Book) error {
+		operators = b.Registry().Operators
+		for _, p := range b.Proposals() {
+			if p.Position == position {
+				by = p.Act.Operator
+			}
+		}
+		return nil
+	})
+	if err == nil && by != w.Name {
+		return missing(w, book.RoleApprover, operators)
+	}
+	return err
+}
+
+// decision is the command about a pending act, as it is now.
+func (a *App) decision(ctx context.Context, kind book.Kind, d Decision) (book.Command, error) {
+	position, err := points.ParseRRN(d.RRN)
+	if err != nil {
+		return book.Command{}, err
+	}
+	cmd := book.Command{Kind: kind, At: a.opts.Clock(), Operator: who(ctx).Name, Original: position, Note: d.Note}
+	err = a.ledger.View(ctx, func(b *book.Book) error {
+		for _, p := range b.Proposals() {
+			if p.Position == position {
+				cmd.Group = []book.Command{p.Act}
+				return nil
+			}
+		}
+		return points.Errorf(points.ProposalUnknown, "%s is not pending: it was approved or rejected, or never proposed; lianfen admin pending lists what is", d.RRN)
+	})
+	return cmd, err
+}

@@ -1,0 +1,159 @@
+package app_test
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"filippo.io/age"
+	"github.com/stretchr/testify/require"
+
+	"github.com/lianfen/lianfen/certs"
+	"github.com/lianfen/lianfen/internal/app"
+	"github.com/lianfen/lianfen/ledger"
+	"github.com/lianfen/lianfen/points"
+)
+
+// backupKey draws a key and returns what seals to it and what opens with it.
+func backupKey(t *testing.T) (*certs.BackupSeal, *certs.BackupOpener) {
+	t.Helper()
+	identity, err := age.GenerateX25519Identity()
+	require.NoError(t, err)
+	seal, err := certs.NewBackupSeal([]string{identity.Recipient().String()})
+	require.NoError(t, err)
+	path := filepath.Join(t.TempDir(), "key")
+	require.NoError(t, os.WriteFile(path, []byte(identity.String()), 0o600))
+	opener, err := certs.NewBackupOpener(path)
+	require.NoError(t, err)
+	return seal, opener
+}
+
+// requireNothing wants an empty folder.
+func requireNothing(t *testing.T, dir, why string) {
+	t.Helper()
+	left, err := os.ReadDir(dir)
+	require.NoError(t, err)
+	require.Empty(t, left, why)
+}
+
+// An encrypted backup of a switch that serves says what it holds, tells nothing without
+// its key, proves without a restore, and a restore of it is the same ledger.
+func TestSealedBackup(t *testing.T) {
+	h, r := playDay(t)
+	seal, opener := backupKey(t)
+	live, err := r.client.Prove(t.Context(), app.ProofProgress{})
+	require.NoError(t, err)
+	path := filepath.Join(t.TempDir(), "day.age")
+	b, err := r.client.BackupSealed(t.Context(), path, seal, now, silent)
+	require.NoError(t, err)
+	require.Equal(t, live.Position, b.Position)
+	require.Equal(t, live.Records, b.Records)
+	info, err := os.Stat(path)
+	require.NoError(t, err)
+	require.Equal(t, os.FileMode(0o600), info.Mode().Perm())
+	require.Equal(t, info.Size(), b.Bytes)
+	_, err = r.client.BackupSealed(t.Context(), path, seal, now, silent)
+	require.Equal(t, points.AlreadyExists, points.ReasonOf(err))
+	r.stop(t)
+
+	file, err := os.ReadFile(path)
+	require.NoError(t, err)
+	for _, known := range []string{"LFJ1", "622202", "case 17", "海港"} {
+		require.NotContains(t, string(file), known)
+	}
+	proved, err := app.VerifySealed(t.Context(), path, opener, silent)
+	require.NoError(t, err)
+	proved.Millis = b.Millis
+	require.Equal(t, b, proved)
+
+	data := filepath.Join(t.TempDir(), "store")
+	again, err := app.Restore(t.Context(), app.Restoring{From: path, Opener: opener, Data: data, Copied: silent, Proved: silent})
+	require.NoError(t, err)
+	require.Equal(t, live.Digest, again.Digest)
+	h.config.Data = data
+	r = h.start(t) // The card key's check value came along, and the key fits.
+	served, err := r.client.Prove(t.Context(), app.ProofProgress{})
+	require.NoError(t, err)
+	require.Equal(t, live.Digest, served.Digest)
+	r.stop(t)
+}
+
+// Another key, an altered file, one that is cut short, and one without a key are each
+// named, by verify and by restore, and leave nothing behind.
+func TestSealedBackupThatDoesNotOpen(t *testing.T) {
+	_, r := playDay(t)
+	seal, opener := backupKey(t)
+	_, stranger := backupKey(t)
+	path := filepath.Join(t.TempDir(), "day.age")
+	_, err := r.client.BackupSealed(t.Context(), path, seal, now, silent)
+	require.NoError(t, err)
+	r.stop(t)
+	whole, err := os.ReadFile(path)
+	require.NoError(t, err)
+	altered := bytes.Clone(whole)
+	altered[len(altered)-100] ^= 1
+	dir := t.TempDir()
+	data := filepath.Join(dir, "store")
+	for name, c := range map[string]struct {
+		file   []byte
+		opener *certs.BackupOpener
+		want   error
+	}{
+		"another key": {whole, stranger, certs.ErrBackupKey},
+		"altered":     {altered, opener, certs.ErrBackupDamaged},
+		"cut short":   {whole[:len(whole)-1], opener, certs.ErrBackupDamaged},
+		"cut to half": {whole[:len(whole)/2], opener, certs.ErrBackupDamaged},
+		"not sealed":  {[]byte("lianfen"), opener, certs.ErrNotSealed},
+	} {
+		require.NoError(t, os.WriteFile(path, c.file, 0o600))
+		_, err := app.VerifySealed(t.Context(), path, c.opener, silent)
+		require.ErrorIs(t, err, c.want, name)
+		_, err = app.Restore(t.Context(), app.Restoring{From: path, Opener: c.opener, Data: data, Copied: silent, Proved: silent})
+		require.ErrorIs(t, err, c.want, name)
+		requireNothing(t, dir, name)
+	}
+	_, err = app.Restore(t.Context(), app.Restoring{From: path, Data: data, Copied: silent, Proved: silent})
+	require.ErrorContains(t, err, "--identity")
+	_, err = app.Restore(t.Context(), app.Restoring{From: t.TempDir(), Opener: opener, Data: data, Copied: silent, Proved: silent})
+	require.ErrorIs(t, err, certs.ErrNotSealed)
+	requireNothing(t, dir, "no key")
+}
+
+// A backup or restore that is given up on the way leaves nothing; what a kill has left
+// is not taken for a backup, nor written over.
+func TestSealedBackupGivenUp(t *testing.T) {
+	_, r := playDay(t)
+	seal, opener := backupKey(t)
+	dir := t.TempDir()
+	path := filepath.Join(dir, "day.age")
+	ctx, cancel := context.WithCancel(t.Context())
+	_, err := r.client.BackupSealed(ctx, path, seal, now, func(uint64, uint64) { cancel() })
+	require.ErrorIs(t, err, context.Canceled)
+	requireNothing(t, dir, "backup")
+	require.NoError(t, os.WriteFile(path+".partial", []byte("age-encryption.org/v1"), 0o600))
+	_, err = r.client.BackupSealed(t.Context(), path, seal, now, silent)
+	require.Equal(t, points.AlreadyExists, points.ReasonOf(err))
+	require.ErrorContains(t, err, ".partial")
+	_, err = app.VerifySealed(t.Context(), path+".partial", opener, silent)
+	require.ErrorIs(t, err, certs.ErrNotSealed)
+	require.NoError(t, os.Remove(path+".partial"))
+	_, err = r.client.BackupSealed(t.Context(), path, seal, now, silent)
+	require.NoError(t, err)
+
+	target := t.TempDir()
+	ctx, cancel = context.WithCancel(t.Context())
+	restoring := app.Restoring{From: path, Opener: opener, Data: filepath.Join(target, "store"), Copied: func(uint64, uint64) { cancel() }, Proved: silent}
+	_, err = app.Restore(ctx, restoring)
+	require.ErrorIs(t, err, context.Canceled)
+	requireNothing(t, target, "restore")
+	restoring.Copied, restoring.Until = silent, ledger.Until{Position: 10}
+	done, err := app.Restore(t.Context(), restoring)
+	require.NoError(t, err)
+	require.Equal(t, points.Position(10), done.Position)
+	r.stop(t)
+
+	_, err = r.client.BackupSealed(t.Context(), filepath.Join(t.TempDir(), "x"), seal, now, silent)
+	require.ErrorContains(t, err, "is lianfen serve running")
+}

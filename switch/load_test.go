@@ -1,0 +1,132 @@
+package pointswitch_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/lianfen/lianfen/ledger/book"
+	"github.com/lianfen/lianfen/points"
+	pointswitch "github.com/lianfen/lianfen/switch"
+	"github.com/lianfen/lianfen/switch/dialect"
+)
+
+// figure is the sum of a metric's series whose labels have one of the value.
+func (h *house) figure(name, label string) float64 {
+	h.t.Helper()
+	families, err := h.registry.Gather()
+	require.NoError(h.t, err)
+	sum := 0.0
+	for _, f := range families {
+		for _, m := range f.GetMetric() {
+			if f.GetName() == name && (label == "" || len(m.GetLabel()) > 0 && m.GetLabel()[0].GetValue() == label) {
+				sum += m.GetCounter().GetValue() + m.GetGauge().GetValue()
+			}
+		}
+	}
+	return sum
+}
+
+// Requests over a rate are told to try again, without a trace in the journal; a reversal
+// is still taken, and other connections are not hindered. A connection's rate, and that
+// of the acquirer on all of them.
+func TestOverRate(t *testing.T) {
+	for _, whose := range []string{"connection", "participant"} {
+		t.Run(whose, func(t *testing.T) {
+			rate := pointswitch.Rate{PerSecond: 1, Burst: 3}
+			h := newHouseWith(t, func(o *pointswitch.Options) {
+				if whose == "participant" {
+					o.Own = map[points.AcquirerID]pointswitch.Rate{posAcq: rate}
+					rate = pointswitch.Rate{}
+				}
+			})
+			h.furnish()
+			require.NoError(t, h.pos.Shutdown(t.Context()))
+			h.pos = h.listen(h.sw.Listener("limited", dialect.Pos(), points.DoorTerminal, rate))
+			p := h.dial(h.pos)
+			before := h.ledger.Durable()
+			send := func(p *peer, stan points.STAN) string {
+				p.send(redeemFrame(t, stan))
+				return codeOf(t, dialect.Pos(), p.receive())
+			}
+			var codes []string
+			for stan := range points.STAN(6) {
+				codes = append(codes, send(p, stan+1))
+			}
+			require.Equal(t, "00 00 00 91 91 91", strings.Join(codes, " "))
+			require.Equal(t, before+3, h.ledger.Durable(), "no trace of the others")
+			require.InDelta(t, 3, h.figure("lianfen_requests_over_rate_total", whose), 0)
+			p.send(reversalFrame(t, 1))
+			require.Equal(t, "00", codeOf(t, dialect.Pos(), p.receive()), "a reversal goes first")
+			want := map[string]string{"connection": "00", "participant": "91"}[whose]
+			require.Equal(t, want, send(h.dial(h.pos), 10))
+			h.wait(5 * time.Second)
+			require.Equal(t, "00", send(p, 11))
+		})
+	}
+}
+
+// While the ledger is behind, new requests are told to try again and leave no trace; a
+// repeat gets its first answer, and a reversal is carried out.
+func TestShedding(t *testing.T) {
+	h := newHouseWith(t, func(o *pointswitch.Options) {
+		o.ShedTarget, o.ShedInterval = 50*time.Millisecond, 100*time.Millisecond
+	})
+	h.furnish()
+	p := h.dial(h.pos)
+	p.send(redeemFrame(t, 1))
+	first := p.receive()
+	require.Equal(t, "00", codeOf(t, dialect.Pos(), first))
+	require.Zero(t, h.figure("lianfen_shedding", ""))
+
+	// The ledger is held up with one sale waiting.
+	held, release, looked := make(chan struct{}), make(chan struct{}), make(chan error, 1)
+	go func() {
+		looked <- h.ledger.View(t.Context(), func(*book.Book) error { close(held); <-release; return nil })
+	}()
+	<-held
+	submitted := h.ledger.Submitted()
+	waits := func(n uint64) {
+		require.Eventually(t, func() bool { return h.ledger.Submitted() == submitted+n }, patience, time.Millisecond)
+	}
+	p.send(redeemFrame(t, 2))
+	waits(1)
+	h.wait(60 * time.Millisecond)
+	p.send(redeemFrame(t, 3)) // Over the target; not yet for an interval.
+	waits(2)
+	h.wait(100 * time.Millisecond)
+	p.send(redeemFrame(t, 4), redeemFrame(t, 1), reversalFrame(t, 2))
+	waits(5)
+	require.InDelta(t, 1, h.figure("lianfen_shedding", ""), 0)
+	require.InDelta(t, 0.16, h.figure("lianfen_queue_delay_seconds", ""), 1e-9)
+	before := h.ledger.Durable()
+	close(release)
+	require.NoError(t, <-looked)
+	var codes []string
+	for range 5 {
+		codes = append(codes, codeOf(t, dialect.Pos(), p.receive()))
+	}
+	require.Equal(t, "00 00 91 00 00", strings.Join(codes, " "))
+	require.Equal(t, before+3, h.ledger.Durable(), "two sales and the reversal; no trace of what was shed or repeated")
+	require.InDelta(t, 1, h.figure("lianfen_requests_shed_total", ""), 0)
+
+	p.send(redeemFrame(t, 4))
+	require.Equal(t, "00", codeOf(t, dialect.Pos(), p.receive()), "it was told to try again")
+	require.Zero(t, h.figure("lianfen_shedding", ""))
+}
+
+// reversalFrame is the reversal of what redeemFrame asks for.
+func reversalFrame(t testing.TB, stan points.STAN) []byte {
+	t.Helper()
+	req := points.Request{
+		Function: points.Reversal, Reversed: points.Redeem, STAN: stan, Batch: 1, EntryMode: 21, Amount: 1, Program: 901,
+		PAN: parsePAN(t, cards()["B"]), Terminal: parseTerminal(t, "T1"), Merchant: parseMerchant(t, "SHOP"),
+	}
+	copy(req.Answer[:], "98")
+	require.NoError(t, dialect.Pos().Complete(&req))
+	frame, err := dialect.Pos().AppendRequest(nil, &req)
+	require.NoError(t, err)
+	return frame
+}

@@ -28,6 +28,9 @@ func (s *Switch) admit(x *exchange, frame []byte) (since points.Timestamp, reaso
 	if reason.Approved() {
 		since, reason = s.fresh(&x.req)
 	}
+	if reason.Approved() {
+		reason = offered(x.req.Function)
+	}
 	return since, reason
 }
 

@@ -205,7 +205,7 @@ func TestProblems(t *testing.T) {
 		{
 			name: "unknown section",
 			file: "leger:\n  queue: 5\n",
-			want: []string{`lianfen.yaml:1: leger: "", expected a known key: data, card_key, time_zone, core_dumps, listeners, tls, admin, http, log, ledger, switch, links, terminals`},
+			want: []string{`lianfen.yaml:1: leger: "", expected a known key: data, card_key, time_zone, core_dumps, listeners, tls, keys, admin, http, log, ledger, switch, links, terminals`},
 		},
 		{
 			name: "number out of range",

@@ -113,6 +113,9 @@ func (l *Ledger) applyGroup(g *group) error {
 			continue
 		}
 		next := l.position + 1
+		if err := l.book.ComparePIN(it.cmd); err != nil {
+			return fmt.Errorf("ledger: %w", err)
+		}
 		if err := l.book.Apply(next, it.cmd, out); err != nil {
 			return fmt.Errorf("ledger: %w", err)
 		}

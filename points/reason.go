@@ -109,6 +109,8 @@ const (
 	ProposalUnknown
 	ProposalStale
 	ProposalExpired
+	// Refused by secrets, too.
+	PINRequired
 
 	reasonCount
 )
@@ -211,6 +213,7 @@ var reasons = [reasonCount]reasonRow{
 	ProposalUnknown: {"proposal_unknown", "25", 404, "No such act is pending: it was decided, or never proposed.", "无此待复核操作"},
 	ProposalStale:   {"proposal_stale", "64", 409, "What it is about has changed since; propose it again.", "资料已变更,请重新提交复核"},
 	ProposalExpired: {"proposal_expired", "22", 409, "Its time is over; propose it again.", "复核已过期,请重新提交"},
+	PINRequired:     {"pin_required", "55", 403, "This needs the card's PIN; ask the member to enter it.", "请输入密码"},
 
 	InternalError: {"internal_error", "96", 500, "Our own fault; it is logged. Try again or call the operator.", "系统异常,请稍后重试"},
 }

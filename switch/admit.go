@@ -13,23 +13,25 @@ import (
 // 10.3). It does no I/O. Refusals here leave no trace in the journal: who sent
 // the message is not established. Amount, card, limits and points are the
 // ledger's to check, in one place and in journal order. What was found of the
-// acceptor is returned with a refusal too, so that the answer can name it.
+// acceptor stays in the exchange after a refusal too, so that the answer can name it.
 //
 // since is the earliest time at which the request can have come for the first time, 0
-// if that is not known: the ledger holds it against what it remembers. peer is who the
-// connection has shown to be; nil: nobody was asked.
-func (s *Switch) admit(table *router.Table, peer *certs.Identity, req *points.Request) (acceptor router.Acceptor, since points.Timestamp, reason points.Reason) {
-	acceptor, reason = s.acceptor(table, req)
-	if reason.Approved() {
-		reason = s.bound(peer, acceptor, req)
+// if that is not known: the ledger holds it against what it remembers. The connection's
+// peer is who it has shown to be; nil: nobody was asked.
+func (s *Switch) admit(x *exchange, frame []byte) (since points.Timestamp, reason points.Reason) {
+	if x.acceptor, reason = s.acceptor(x.table, &x.req); reason.Approved() {
+		reason = s.bound(x.session.peer, x.acceptor, &x.req)
 	}
 	if reason.Approved() {
-		since, reason = s.fresh(req)
+		reason = s.authentic(x, frame)
 	}
 	if reason.Approved() {
-		reason = offered(req.Function)
+		since, reason = s.fresh(&x.req)
 	}
-	return acceptor, since, reason
+	if reason.Approved() {
+		reason = offered(x.req.Function)
+	}
+	return since, reason
 }
 
 // acceptor establishes who speaks. A terminal is found by DE41 and must belong

@@ -38,7 +38,10 @@ func (s *Switch) command(x *exchange, acceptor router.Acceptor) points.Reason {
 	case points.Reversal:
 		s.reverse(x, acceptor)
 	default:
-		return s.route(x)
+		if reason := s.route(x); !reason.Approved() {
+			return reason
+		}
+		return s.pin(x)
 	}
 	return points.Approved // The original says whose it is.
 }

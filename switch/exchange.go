@@ -26,9 +26,12 @@ type exchange struct {
 	cmd      book.Command
 	fault    error // of a malformed frame
 	replayed bool
-	shed     bool // it is answered only if it was before
-	first    bool // it goes first; see goesFirst
-	turned   bool // it is turned away for the load that there is
+	pin      [16]byte // of a request that its issuer decides, under the key with it
+	pinLen   uint8
+	keys     *workingKeys // that the request was authenticated with; nil: it was not
+	shed     bool         // it is answered only if it was before
+	first    bool         // it goes first; see goesFirst
+	turned   bool         // it is turned away for the load that there is
 
 	// Bound once, when the exchange is made, so that no request makes closures.
 	settled func(*book.Outcome)
@@ -55,6 +58,7 @@ func (s *Switch) newRequest(session *session, c *link.Conn) *exchange {
 // release gives the exchange back to the pool; x must not be used afterwards.
 func (x *exchange) release() {
 	x.session, x.conn, x.table, x.fault, x.replayed, x.shed, x.first, x.turned = nil, nil, nil, nil, false, false, false, false
+	x.keys, x.pin, x.pinLen = nil, [16]byte{}, 0
 	x.req, x.resp, x.cmd, x.acceptor = points.Request{}, points.Response{}, book.Command{}, router.Acceptor{}
 	clear(x.frame) // It held card numbers.
 	x.frame = x.frame[:0]
@@ -108,10 +112,16 @@ func (x *exchange) turnAway(malformed error) {
 
 func (x *exchange) appendResponse(dst []byte) []byte {
 	d := x.session.listener.dialect
+	start := len(dst)
 	if len(x.frame) > 0 {
-		return d.AppendUploadResponse(dst, x.frame, &x.req, &x.resp)
+		dst = d.AppendUploadResponse(dst, x.frame, &x.req, &x.resp)
+	} else {
+		dst = d.AppendResponse(dst, &x.req, &x.resp)
 	}
-	return d.AppendResponse(dst, &x.req, &x.resp)
+	if x.keys != nil {
+		d.Sign(dst[start:], &x.req, x.keys.mac)
+	}
+	return dst
 }
 
 // settle is called by the ledger when the outcome is durable. What its issuer has to
@@ -157,6 +167,9 @@ func (x *exchange) settle(out *book.Outcome) {
 		reason = x.closed(out)
 	case x.cmd.Kind == book.KindUpload && !out.Replayed:
 		x.s.metrics.uploaded.Add(float64(len(x.cmd.Items)))
+	case x.cmd.KeySet != 0:
+		reason = x.signedOn(out)
+		x.s.terminals.note(x.cmd.Terminal, out.Parameters)
 	case x.cmd.Kind == book.KindSignOn || x.cmd.Kind == book.KindDownload:
 		x.s.terminals.note(x.cmd.Terminal, out.Parameters)
 	}

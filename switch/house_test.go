@@ -136,6 +136,7 @@ func (h *house) start() {
 	sw, err := pointswitch.New(opts)
 	require.NoError(h.t, err)
 	h.sw = sw
+	require.NoError(h.t, sw.Restore(h.t.Context()))
 	h.pos = h.listen(sw.Listener("counter", dialect.Pos(), points.DoorTerminal, pointswitch.Rate{}))
 	h.host = h.listen(sw.Listener("partners", dialect.Host(), points.DoorHost, pointswitch.Rate{}))
 	h.open = true

@@ -121,6 +121,8 @@ type live struct {
 	localTime, localDate    uint32
 	product                 [len(points.Request{}.Product)]byte
 	target                  points.PAN // of a transfer
+	pin                     [16]byte   // under the key with the issuer
+	pinLen                  uint8
 }
 
 // call is what is done once mu is let go: a flight's command goes to the ledger, or do.
@@ -207,7 +209,7 @@ func (l *leg) flight(x *exchange, out *book.Outcome) *flight {
 		Merchant: x.cmd.Merchant, Terminal: x.cmd.Terminal, Program: out.Program, Card: x.cmd.Card,
 		Asked: out.Amount, Posted: out.Posted, Partial: x.cmd.PartialOK, Original: out.Original,
 	}}
-	f.live = live{x.req.EntryMode, x.req.CardSequence, x.req.Expiry, x.req.LocalTime, x.req.LocalDate, x.req.Product, x.req.TargetPAN}
+	f.live = live{x.req.EntryMode, x.req.CardSequence, x.req.Expiry, x.req.LocalTime, x.req.LocalDate, x.req.Product, x.req.TargetPAN, x.pin, x.pinLen}
 	f.settled = f.settle
 	return f
 }
@@ -224,6 +226,7 @@ func (l *leg) send(f *flight) {
 	live := &f.live
 	req.EntryMode, req.CardSequence, req.Expiry = live.entryMode, live.cardSequence, live.expiry
 	req.LocalTime, req.LocalDate, req.Product, req.TargetPAN = live.localTime, live.localDate, live.product, live.target
+	req.PIN, req.PINLen = live.pin, live.pinLen
 	frame, key, err := l.encode(&req)
 	if err != nil {
 		l.of.opts.Log.Error("request to an issuer cannot be written",

@@ -155,8 +155,9 @@ func (s *Switch) handle(session *session, c *link.Conn, frame []byte, now points
 		return
 	}
 	x.table = s.opts.Router.Table()
-	acceptor, since, reason := s.admit(x.table, session.peer, &x.req)
-	x.acceptor, x.cmd.Since = acceptor, since
+	since, reason := s.admit(x, frame)
+	acceptor := x.acceptor
+	x.cmd.Since = since
 	if acceptor.Acquirer != nil {
 		x.resp.Acquirer = acceptor.Acquirer.ID
 	}

@@ -19,7 +19,9 @@ type metrics struct {
 	repeats    prometheus.Counter
 	closes     *prometheus.CounterVec
 	uploaded   prometheus.Counter
-	foreign    *prometheus.CounterVec
+	// Messages whose MAC was not right, by cause.
+	unauthentic *prometheus.CounterVec
+	foreign     *prometheus.CounterVec
 	// Its two series.
 	foreignAcquirer, foreignTerminal prometheus.Counter
 	shed                             prometheus.Counter
@@ -62,6 +64,12 @@ func newMetrics(registerer prometheus.Registerer, s *Switch) (*metrics, error) {
 	m.uploaded = prometheus.NewCounter(prometheus.CounterOpts{
 		Name: "lianfen_batch_uploaded_items_total", Help: "Transactions that terminals have sent up after unequal totals.",
 	})
+	m.unauthentic = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "lianfen_mac_refused_total", Help: "Messages refused for their MAC: wrong, missing, or without keys because the terminal has not signed on.",
+	}, []string{"cause"})
+	for _, cause := range []string{macWrong, macMissing, macNoKeys} {
+		m.unauthentic.WithLabelValues(cause)
+	}
 	for _, result := range []string{closeEqual, closeUnequal} {
 		m.closes.WithLabelValues(result) // So that an alert sees the first one.
 	}
@@ -90,7 +98,7 @@ func newMetrics(registerer prometheus.Registerer, s *Switch) (*metrics, error) {
 	delay := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "lianfen_queue_delay_seconds", Help: "How long the oldest request that was let in and is not answered has waited for the ledger.",
 	}, func() float64 { return s.pressure.delay(s.opts.Clock()).Seconds() })
-	for _, c := range []prometheus.Collector{m.foreign, m.requests, m.latency, m.unanswered, m.malformed, m.repeats, m.closes, m.uploaded, m.shed, over, shedding, delay} {
+	for _, c := range []prometheus.Collector{m.foreign, m.requests, m.latency, m.unanswered, m.malformed, m.repeats, m.closes, m.uploaded, m.unauthentic, m.shed, over, shedding, delay} {
 		if err := registerer.Register(c); err != nil {
 			return nil, fmt.Errorf("switch: register metrics: %w", err)
 		}

@@ -25,6 +25,10 @@ func (s *Switch) network(x *exchange, acceptor router.Acceptor) bool {
 			Kind: book.KindSignOn, Function: points.SignOn, At: x.req.At,
 			Acquirer: acceptor.Acquirer.ID, Merchant: acceptor.Merchant.ID, Terminal: acceptor.Terminal.ID,
 		}
+		if reason := s.signingOn(x, acceptor); !reason.Approved() {
+			x.answer(reason)
+			return true
+		}
 		x.submit()
 		return true
 	case points.Download:

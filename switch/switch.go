@@ -30,6 +30,11 @@ type Options struct {
 	Parameters []TerminalParameters
 	Issuers    *Issuers // those with ledgers of their own; nil: none can be reached
 
+	// Keystore is where the keys of terminals are; nil: no terminal has any.
+	Keystore *certs.Keystore
+	// MACErrors is how many wrong MACs in a row cost a terminal its keys, until it signs on.
+	MACErrors int
+
 	// FreshnessAhead and FreshnessBehind bound how far a transmission time (DE7)
 	// may lie from now; the former at most [MostAhead].
 	FreshnessAhead, FreshnessBehind time.Duration
@@ -64,6 +69,7 @@ type Switch struct {
 	shares     *buckets[points.AcquirerID]
 	// What the terminals have been given; see download.go.
 	terminals attendance
+	keys      *keyring // see keys.go
 }
 
 // New makes a switch. It is an error to leave out what it is made of.
@@ -87,6 +93,9 @@ func New(opts Options) (*Switch, error) {
 	s.shares = newBuckets(opts.Participants, opts.Own)
 	var err error
 	if s.metrics, err = newMetrics(opts.Registerer, s); err != nil {
+		return nil, err
+	}
+	if s.keys, err = newKeyring(opts.Keystore, opts.MACErrors, opts.Clock()); err != nil {
 		return nil, err
 	}
 	s.requests.New = func() any { return s.newExchange() }

@@ -44,7 +44,7 @@ func newAdmin() *cobra.Command {
 	a.doorFlags(cmd)
 	cmd.AddCommand(a.login(), a.logout(), a.whoami(), a.enrol(), a.operator(), a.policy(), a.pending(), a.approve(), a.reject())
 	cmd.AddCommand(a.status(), a.load(), a.list(), a.issuer(), a.acquirer(), a.program(), a.merchant(), a.terminal(), a.route(), a.member(), a.card(),
-		a.adjust(), a.cutOver(), a.totals(), a.links(), a.owed(), a.batch(), a.reload())
+		a.pin(), a.adjust(), a.cutOver(), a.totals(), a.links(), a.owed(), a.batch(), a.reload())
 	return cmd
 }
 

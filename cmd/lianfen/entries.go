@@ -82,12 +82,18 @@ func (a *admin) program() *cobra.Command {
 	f.Var(decimal(&r.DecayAfter, 0), "decay-after-months", "months in which new points lose nothing")
 	f.Var(decimal(&r.DecayEvery, 0), "decay-every-months", "months from one decay to the next; at least 1 where points decay")
 	f.Var(decimal((*uint16)(&r.Tier), 0), "tier", "programme of the same issuer whose points count for status: an earn gives as many of them; 0: none")
+	f.Var(decimal((*int64)(&r.PINFrom), 0), "pin-from", "amount from which spending needs a PIN; 0: never")
 	f.BoolVar(&r.Qualifying, "qualifying", false, "points that count for status: nobody can redeem, hold or transfer them")
 	requireFlags(cmd, "id", "issuer", "name")
 	cmd.Long = cmd.Short + ". Of a programme that is there, what is left out stays as it is."
 	put := cmd.RunE
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		if err := a.keepRules(cmd, &e); err != nil {
+		err := a.keepEntry(cmd, func(d *app.Directory) {
+			if i := slices.IndexFunc(d.Programs, func(p book.Program) bool { return p.ID == e.ID }); i >= 0 {
+				e = d.Programs[i]
+			}
+		})
+		if err != nil {
 			return err
 		}
 		return put(cmd, args)
@@ -95,9 +101,9 @@ func (a *admin) program() *cobra.Command {
 	return cmd
 }
 
-// keepRules takes over, from a programme that is there, what the command line leaves
-// out: a change of one rule must not reset the others.
-func (a *admin) keepRules(cmd *cobra.Command, e *book.Program) error {
+// keepEntry takes over, from an entry that is there, what the command line leaves out: a
+// change of one rule must not reset the others, nor a change of status the keys.
+func (a *admin) keepEntry(cmd *cobra.Command, take func(*app.Directory)) error {
 	client, err := a.client()
 	if err != nil {
 		return err
@@ -106,17 +112,13 @@ func (a *admin) keepRules(cmd *cobra.Command, e *book.Program) error {
 	if err != nil {
 		return err
 	}
-	i := slices.IndexFunc(directory.Programs, func(p book.Program) bool { return p.ID == e.ID })
-	if i < 0 {
-		return nil
-	}
 	said := make(map[string]string)
 	cmd.Flags().VisitAll(func(f *pflag.Flag) {
 		if f.Changed {
 			said[f.Name] = f.Value.String()
 		}
 	})
-	*e = directory.Programs[i]
+	take(&directory)
 	for name, value := range said {
 		if err := cmd.Flags().Set(name, value); err != nil {
 			return usage("--%s: %w", name, err)
@@ -186,8 +188,24 @@ func (a *admin) terminal() *cobra.Command {
 	})
 	cmd.Flags().TextVar(&e.ID, "id", points.TerminalID{}, "terminal identification, up to 8 characters (DE41)")
 	cmd.Flags().TextVar(&e.Merchant, "merchant", points.MerchantID{}, "its merchant (DE42)")
+	cmd.Flags().TextVar(&e.MAC, "mac", book.MAC(0), "how its messages are authenticated, with keys of a sign-on: none, cmac, cup-ecb")
+	cmd.Flags().BoolVar(&e.MACOptional, "mac-optional", false, "take messages without a MAC too, while it changes over")
+	cmd.Flags().TextVar(&e.PIN, "pin", book.PINTaken, "whether it has to send a PIN: taken, required")
 	statusFlag(cmd, &e.Status)
 	requireFlags(cmd, "id", "merchant")
+	cmd.Long = cmd.Short + ". Of a terminal that is there, what is left out stays as it is."
+	put := cmd.RunE
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		err := a.keepEntry(cmd, func(d *app.Directory) {
+			if i := slices.IndexFunc(d.Terminals, func(t book.Terminal) bool { return t.ID == e.ID }); i >= 0 {
+				e = d.Terminals[i]
+			}
+		})
+		if err != nil {
+			return err
+		}
+		return put(cmd, args)
+	}
 	return cmd
 }
 

@@ -34,6 +34,9 @@ type pos struct {
 	timeout  time.Duration
 	stan     points.STAN
 	asJSON   bool
+	keys     keysAt
+	keySet   string
+	pin      bool
 	known    credentials
 	dial     sim.Dial                                   // nil: plain TCP
 	undone   func(context.Context, *sim.Receipt) string // of a reversal that was answered 00; else nil
@@ -76,6 +79,9 @@ test cards.`,
 	f.DurationVar(&p.retry, "retry", 0, "try again for so long, with the same bytes, when the switch cannot be reached")
 	f.Var((*traceNumber)(&p.stan), "stan", "trace number (DE11) of the message, of a script's first one; 0: drawn by lot, as is that of the sign-on before a message")
 	f.BoolVar(&p.asJSON, "json", false, "print JSON")
+	f.StringVar(&p.keySet, "keys", "", "sign on for keys, and authenticate: 001, 003, 004 (mac cup-ecb), aes-128, aes-256 (mac cmac); the master key is in --keystore")
+	f.StringVar(&p.keys.path, "keystore", "keys.store", "with --keys: file of the keystore")
+	f.StringVar(&p.keys.kek, "kek", "file:kek.key", "with --keys: where its key-encryption key is")
 	cmd.Flags().StringVar(&p.script, "script", "", "play this file")
 	cmd.Flags().Var(decimal(&p.loop, 1), "loop", "play it so many times")
 	f.StringVar(&p.receipts, "receipts", "", "append every answered request to this file; close counts what it tells")
@@ -199,6 +205,9 @@ func (p *pos) command(name, short string, function points.Function, required []s
 			f.Var((*traceNumber)(&m.originalSTAN), flag, "trace number of the request to undo")
 		}
 	}
+	if f.Lookup("card") != nil {
+		f.BoolVar(&p.pin, "pin", false, "enter a PIN, which is read from standard input; it goes with --keys")
+	}
 	requireFlags(cmd, required...)
 	return cmd
 }
@@ -213,6 +222,9 @@ func (p *pos) once(cmd *cobra.Command, function points.Function, m *message) (er
 	}
 	t := p.at(who, drawnSTAN())
 	t.First = p.timeout
+	if t.Keys, err = p.keysOf(who); err != nil {
+		return err
+	}
 	defer func() { err = errors.Join(err, t.HangUp()) }()
 	if function != points.SignOn {
 		// The batch is part of every request's identity. The trace number that was asked
@@ -231,6 +243,11 @@ func (p *pos) once(cmd *cobra.Command, function points.Function, m *message) (er
 	req, err := m.request(t, function)
 	if err != nil {
 		return usage("%w", err)
+	}
+	if p.pin {
+		if err := enterPIN(cmd, t, &req); err != nil {
+			return err
+		}
 	}
 	receipt, err := t.SendFor(cmd.Context(), &req, p.retry)
 	if err != nil {

@@ -10,6 +10,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime/pprof"
+	"strings"
 	"syscall"
 	"time"
 
@@ -22,12 +23,13 @@ import (
 	"github.com/lianfen/lianfen/internal/store"
 	"github.com/lianfen/lianfen/ledger"
 	"github.com/lianfen/lianfen/points"
+	pointswitch "github.com/lianfen/lianfen/switch"
 )
 
 func newInit() *cobra.Command {
 	return &cobra.Command{
 		Use:   "init DIR",
-		Short: "Prepare a folder: a commented configuration, a card key, a certification authority, an empty store",
+		Short: "Prepare a folder: a commented configuration, a card key, a keystore, a certification authority, an empty store",
 		Example: `  lianfen init ./my-switch
   lianfen serve --config ./my-switch/lianfen.yaml`,
 		Args: one("the folder to prepare"),
@@ -36,8 +38,10 @@ func newInit() *cobra.Command {
 				return err
 			}
 			_, err := fmt.Fprintf(cmd.OutOrStdout(), "Prepared %s. Keep %s safe and secret: without it no card can be recognised.\n"+
+				"Keep %s apart from the keystore: it opens all keys.\n"+
 				"Take root.key and %s out of %s, to two other places: whoever has both can be anybody.\nNext: lianfen serve --config %s\n",
-				args[0], filepath.Join(args[0], config.Default().CardKey), passphraseFile, filepath.Join(args[0], config.Default().TLS.Authority), filepath.Join(args[0], config.FileName))
+				args[0], filepath.Join(args[0], config.Default().CardKey), filepath.Join(args[0], strings.TrimPrefix(config.Default().Keys.KEK, "file:")),
+				passphraseFile, filepath.Join(args[0], config.Default().TLS.Authority), filepath.Join(args[0], config.FileName))
 			return err
 		},
 	}
@@ -47,7 +51,8 @@ func newInit() *cobra.Command {
 // never overwritten: then nothing is changed.
 func prepare(dir string) error {
 	defaults := config.Default()
-	for _, name := range []string{config.FileName, defaults.CardKey, defaults.Data, defaults.TLS.Authority} {
+	kek := filepath.Join(dir, strings.TrimPrefix(defaults.Keys.KEK, "file:"))
+	for _, name := range []string{config.FileName, defaults.CardKey, defaults.Data, defaults.TLS.Authority, defaults.Keys.File, filepath.Base(kek)} {
 		if _, err := os.Lstat(filepath.Join(dir, name)); err == nil {
 			return fmt.Errorf("init: %s is there already; nothing was changed", filepath.Join(dir, name))
 		}
@@ -56,6 +61,9 @@ func prepare(dir string) error {
 		return fmt.Errorf("init: %w", err)
 	}
 	if err := certs.WriteCardKey(filepath.Join(dir, defaults.CardKey), rand.Reader); err != nil {
+		return err
+	}
+	if err := firstKeys(filepath.Join(dir, defaults.Keys.File), kek); err != nil {
 		return err
 	}
 	if err := store.Create(store.Options{Dir: filepath.Join(dir, defaults.Data)}); err != nil {
@@ -68,6 +76,38 @@ func prepare(dir string) error {
 		return fmt.Errorf("init: %w", err)
 	}
 	return nil
+}
+
+// pinEntryKey is what the PINs that operators type are enciphered under on their way to
+// the switch.
+const pinEntryKey = "pin-entry"
+
+// firstKeys makes the keystore with the keys that serve all terminals and cards, and
+// draws the key-encryption key.
+func firstKeys(path, kekPath string) error {
+	if err := certs.WriteKEK(kekPath, rand.Reader); err != nil {
+		return err
+	}
+	kek, err := certs.OpenKEK("file:"+kekPath, rand.Reader)
+	if err != nil {
+		return err
+	}
+	keys, err := certs.CreateKeystore(path, kek, rand.Reader)
+	if err != nil {
+		return err
+	}
+	return keys.Update(func(c *certs.Changes) error {
+		for _, want := range []certs.NewKey{
+			{Name: pointswitch.DerivationKey, Usage: certs.WorkingDerivation, Algorithm: certs.AES256},
+			{Name: pointswitch.PINVerificationKey, Usage: certs.PINVerification, Algorithm: certs.AES256},
+			{Name: pinEntryKey, Usage: certs.ZonePIN, Algorithm: certs.AES256},
+		} {
+			if _, err := c.Generate(want); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
 func newServe() *cobra.Command {

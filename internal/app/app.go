@@ -55,6 +55,8 @@ type App struct {
 	zone       *time.Location
 	registry   *prometheus.Registry
 	key        *certs.CardKey
+	keystore   *certs.Keystore // nil: there is none
+	kek        certs.KEK
 	ledger     *ledger.Ledger
 	projection *ledger.Projection
 	router     *router.Router
@@ -98,7 +100,7 @@ func New(ctx context.Context, opts Options) (_ *App, err error) {
 	if a.key, err = certs.ReadCardKey(opts.Config.CardKey); err != nil {
 		return nil, err
 	}
-	if err := errors.Join(a.openGate(), ownFolder(opts.Config.Data)); err != nil {
+	if err := errors.Join(a.openGate(), a.openKeys(), ownFolder(opts.Config.Data)); err != nil {
 		return nil, err
 	}
 	if err := a.openLedger(ctx); err != nil {
@@ -213,6 +215,7 @@ func (a *App) openSwitch(ctx context.Context) error {
 	c := &a.opts.Config
 	sw, err := pointswitch.New(pointswitch.Options{
 		Ledger: a.ledger, Router: a.router, CardKey: a.key, Clock: a.opts.Clock, Location: a.zone, Issuers: a.issuers,
+		Keystore: a.keystore, MACErrors: c.Keys.MACErrors,
 		Parameters:   a.parameters(c.Terminals),
 		Participants: pointswitch.Rate{PerSecond: c.Switch.ParticipantRate}, Own: ratesOf(c.Switch.ParticipantRates),
 		ShedTarget: c.Switch.ShedTarget, ShedInterval: c.Switch.ShedInterval,
@@ -223,6 +226,9 @@ func (a *App) openSwitch(ctx context.Context) error {
 		return err
 	}
 	a.sw = sw
+	if err := sw.Restore(ctx); err != nil {
+		return err
+	}
 	connections := 0
 	for _, l := range c.Listeners {
 		connections += l.MaxConnections
@@ -360,7 +366,7 @@ func (a *App) stop(ctx context.Context, servers []*http.Server, unlink func()) e
 		}
 	}
 	a.projection.Close()
-	return errors.Join(append(errs, a.ledger.Close(ctx))...)
+	return errors.Join(append(errs, a.ledger.Close(ctx), a.closeKeys())...)
 }
 
 func shutdown(ctx context.Context, listeners []listener) error {
@@ -395,5 +401,5 @@ func (a *App) abandon(ctx context.Context) error {
 	if a.ledger != nil {
 		errs = append(errs, a.ledger.Close(ctx))
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, a.closeKeys())...)
 }

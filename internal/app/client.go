@@ -118,6 +118,16 @@ func (c *Client) Adjust(ctx context.Context, adj Adjustment) (d Done, err error)
 	return d, c.call(ctx, http.MethodPost, "adjust", adj, &d)
 }
 
+// SetPIN sets, changes or unlocks the PIN of a card.
+func (c *Client) SetPIN(ctx context.Context, change PINChange) (s PINState, err error) {
+	return s, c.call(ctx, http.MethodPost, "pin", change, &s)
+}
+
+// PIN tells of the PIN of a card.
+func (c *Client) PIN(ctx context.Context, card CardNumber) (s PINState, err error) {
+	return s, c.call(ctx, http.MethodPost, "pin/show", PINOf{card}, &s)
+}
+
 // CutOver ends the business date.
 func (c *Client) CutOver(ctx context.Context, cut CutOver) (d Done, err error) {
 	return d, c.call(ctx, http.MethodPost, "cutover", cut, &d)

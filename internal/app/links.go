@@ -170,6 +170,8 @@ func (a *App) refusedCards(path string) (cards map[points.CardToken]bool, err er
 // Reloaded says what a reload has put in force.
 type Reloaded struct {
 	Links int `json:"links"`
+	// Keys says that the keystore had changed.
+	Keys bool `json:"keys,omitempty"`
 	// Closed is how many connections were closed because their certificates are no
 	// longer good.
 	Closed int `json:"closed,omitempty"`
@@ -193,12 +195,16 @@ func (a *App) Reload(ctx context.Context, c config.Config) (Reloaded, error) {
 		return Reloaded{}, err
 	}
 	a.sw.Reload(a.parameters(c.Terminals))
+	keys, err := a.sw.ReloadKeys()
+	if err != nil {
+		return Reloaded{}, err
+	}
 	closed, err := a.reloadGate()
 	if err != nil {
 		return Reloaded{}, err
 	}
-	done := Reloaded{Links: len(profiles), Closed: closed, Restart: a.needsRestart(&c)}
-	a.log.Info("reloaded", slog.Int("links", done.Links), slog.Any("needs_restart", done.Restart))
+	done := Reloaded{Links: len(profiles), Keys: keys, Closed: closed, Restart: a.needsRestart(&c)}
+	a.log.Info("reloaded", slog.Int("links", done.Links), slog.Bool("keys", done.Keys), slog.Any("needs_restart", done.Restart))
 	return done, nil
 }
 
@@ -209,6 +215,9 @@ func (a *App) needsRestart(c *config.Config) []string {
 		open[a.opts.Config.Links[i].Name] = a.opts.Config.Links[i].Listen
 	}
 	var changed []string
+	if c.Keys != a.opts.Config.Keys {
+		changed = append(changed, "keys")
+	}
 	for i := range c.Links {
 		if l := &c.Links[i]; open[l.Name] != l.Listen {
 			changed = append(changed, "links."+l.Name+".listen")

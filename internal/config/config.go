@@ -29,6 +29,7 @@ type Config struct {
 	Listeners []Listener
 	Links     []Link
 	Terminals []Terminals
+	Keys      Keys
 	TLS       TLS
 	Admin     Admin
 	HTTP      HTTP
@@ -61,6 +62,13 @@ type Listener struct {
 	// Identity is who is taken to be at the other end of a listener without TLS; empty:
 	// nobody is asked, and a message is believed.
 	Identity string
+}
+
+// Keys says where the keys of terminals are, and what a forged message costs.
+type Keys struct {
+	File      string // path of the keystore; a switch without one has no terminals with keys
+	KEK       string // where the key-encryption key is: file:, env: or pkcs11:
+	MACErrors int    // wrong MACs in a row, after which a terminal has to sign on
 }
 
 // Admin is the door of operator commands.
@@ -160,6 +168,7 @@ func Default() Config {
 			defaultListener("pos", "127.0.0.1:8583", DialectPOS),
 			defaultListener("host", "127.0.0.1:8584", DialectHost),
 		},
+		Keys:  Keys{File: "keys.store", KEK: kekFile + "kek.key", MACErrors: 3},
 		TLS:   defaultTLS(),
 		Admin: Admin{Socket: "admin.sock", Access: AccessOwner, Session: 30 * time.Minute},
 		HTTP:  HTTP{Address: "127.0.0.1:8580", TLS: TLSDefault},

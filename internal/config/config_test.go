@@ -25,6 +25,8 @@ func write(t *testing.T, text string) string {
 func absolute(c config.Config, folder string) config.Config {
 	c.Data = filepath.Join(folder, c.Data)
 	c.CardKey = filepath.Join(folder, c.CardKey)
+	c.Keys.File = filepath.Join(folder, c.Keys.File)
+	c.Keys.KEK = "file:" + filepath.Join(folder, "kek.key")
 	c.Admin.Socket = filepath.Join(folder, c.Admin.Socket)
 	c.TLS.Authority = filepath.Join(folder, c.TLS.Authority)
 	return c
@@ -203,7 +205,7 @@ func TestProblems(t *testing.T) {
 		{
 			name: "unknown section",
 			file: "leger:\n  queue: 5\n",
-			want: []string{`lianfen.yaml:1: leger: "", expected a known key: data, card_key, time_zone, core_dumps, listeners, tls, admin, http, log, ledger, switch, links, terminals`},
+			want: []string{`lianfen.yaml:1: leger: "", expected a known key: data, card_key, time_zone, core_dumps, listeners, tls, keys, admin, http, log, ledger, switch, links, terminals`},
 		},
 		{
 			name: "number out of range",

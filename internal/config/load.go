@@ -49,6 +49,9 @@ func Load(path string, env, overrides []string) (Config, error) {
 			s.set(filepath.Join(folder, value))
 		}
 	}
+	if file, ok := strings.CutPrefix(c.Keys.KEK, kekFile); ok && file != "" && !filepath.IsAbs(file) {
+		c.Keys.KEK = kekFile + filepath.Join(folder, file)
+	}
 	for _, problem := range c.problems() {
 		problem.Source = l.sources[problem.Key]
 		l.problems = append(l.problems, problem)

@@ -64,6 +64,11 @@ func (c *Config) settings() []setting {
 	}
 	table = append(table, c.TLS.settings()...)
 	table = append(table,
+		path("keys.file", &c.Keys.File, "Keystore: master keys of terminals and what their working keys and PINs are made with (lianfen keys). "+
+			"Without such a file no terminal has keys."),
+		source("keys.kek", &c.Keys.KEK, "Where the key-encryption key is that the keystore is sealed under. Keep it apart from the file and its copies."),
+		number("keys.mac_errors", &c.Keys.MACErrors, 1, 1_000, "Wrong message authentication codes in a row, after which a terminal has to sign on again."))
+	table = append(table,
 		socket("admin.socket", &c.Admin.Socket, "Unix socket of the operator commands (lianfen admin ...). "+
 			"While no operator is enrolled, whoever may open it may do everything."),
 		choice("admin.access", &c.Admin.Access, "Who may open the socket: owner, the user that the switch runs as, or group, its group too: "+
@@ -179,6 +184,25 @@ func path(key string, field *string, help string) setting {
 		set:   func(text string) bool { *field = text; return true },
 		show:  func() string { return *field },
 		valid: func() bool { return *field != "" && !strings.ContainsRune(*field, 0) },
+	}
+}
+
+// kekFile stands before a path, as package certs reads sources of a key-encryption key.
+const kekFile = "file:"
+
+func source(key string, field *string, help string) setting {
+	return setting{
+		key: key, help: help, expects: "file:PATH, env:NAME or a pkcs11: URI",
+		set:  func(text string) bool { *field = text; return true },
+		show: func() string { return *field },
+		valid: func() bool {
+			for _, kind := range []string{kekFile, "env:", "pkcs11:"} {
+				if rest, ok := strings.CutPrefix(*field, kind); ok {
+					return rest != ""
+				}
+			}
+			return false
+		},
 	}
 }
 

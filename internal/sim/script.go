@@ -342,10 +342,12 @@ func (t *Terminal) frame(req *points.Request) ([]byte, error) {
 	if err := t.dialect.Complete(req); err != nil {
 		return nil, fmt.Errorf("%v: %w", req.Function, err)
 	}
+	t.Keys.dress(req)
 	frame, err := t.dialect.AppendRequest(nil, req)
 	if err != nil {
 		return nil, fmt.Errorf("%v: %w", req.Function, err)
 	}
+	t.Keys.sign(t.dialect, frame, req)
 	return frame, nil
 }
 

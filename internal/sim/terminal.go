@@ -47,6 +47,8 @@ type Terminal struct {
 	Dial Dial
 	// Till is what the terminal has counted itself.
 	Till dialect.Till
+	// Keys are what it authenticates with; nil: it has none.
+	Keys *Keys
 
 	address string
 	dialect *dialect.Dialect
@@ -106,6 +108,9 @@ func (t *Terminal) Resend(ctx context.Context, earlier *Receipt) (*Receipt, erro
 	receipt := &Receipt{Request: earlier.Request, Sent: earlier.Sent, Got: got}
 	var echoed points.Request
 	if err := t.dialect.DecodeResponse(got, &echoed, &receipt.Response); err != nil {
+		return nil, fmt.Errorf("terminal %v: the answer to %v: %w", t.Terminal, earlier.Request.Function, err)
+	}
+	if err := t.Keys.hears(t, receipt, &echoed); err != nil {
 		return nil, fmt.Errorf("terminal %v: the answer to %v: %w", t.Terminal, earlier.Request.Function, err)
 	}
 	if err := matches(&earlier.Request, &echoed); err != nil {

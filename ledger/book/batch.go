@@ -72,6 +72,7 @@ type batches struct {
 	sent       uint32          // items that were sent up for it
 	complete   bool            // and the end of them
 	parameters uint32          // check value of the parameters that the terminal has; 0: none
+	keys       TerminalKeys    // that it was given at its last sign-on
 	open       []tally         // in the order in which they began, the closed one included
 }
 
@@ -87,15 +88,27 @@ func (s *batches) appendKey(dst []byte) []byte {
 	return append(append(dst, s.key.merchant[:]...), s.key.terminal[:]...)
 }
 
+// Flags of what is counted of a terminal.
+const (
+	batchesComplete = 1 << iota
+	batchesKeyed
+)
+
 func (s *batches) appendValue(dst []byte) []byte {
 	dst = binary.AppendUvarint(append(dst, stateVersion), uint64(s.closed))
 	dst = binary.AppendUvarint(dst, uint64(s.closedBy))
 	dst = binary.AppendUvarint(dst, uint64(s.sent))
-	complete := byte(0)
+	flags := byte(0)
 	if s.complete {
-		complete = 1
+		flags |= batchesComplete
 	}
-	dst = binary.AppendUvarint(append(dst, complete), uint64(s.parameters))
+	if s.keys.Set != 0 {
+		flags |= batchesKeyed
+	}
+	dst = binary.AppendUvarint(append(dst, flags), uint64(s.parameters))
+	if s.keys.Set != 0 {
+		dst = binary.AppendUvarint(append(dst, s.keys.Set), uint64(s.keys.Generation))
+	}
 	dst = binary.AppendUvarint(dst, uint64(len(s.open)))
 	for i := range s.open {
 		dst = binary.AppendUvarint(dst, uint64(s.open[i].batch))
@@ -106,8 +119,12 @@ func (s *batches) appendValue(dst []byte) []byte {
 
 func (s *batches) decodeValue(r *reader) {
 	s.closed, s.closedBy, s.sent = r.uint32(), r.position(), r.uint32()
-	s.complete = r.byte() != 0
+	flags := r.byte()
+	s.complete = flags&batchesComplete != 0
 	s.parameters = r.uint32()
+	if flags&batchesKeyed != 0 {
+		s.keys = TerminalKeys{Set: r.byte(), Generation: r.position()}
+	}
 	for range r.count(maxTallies, 9) {
 		t := tally{batch: r.uint32()}
 		t.Tally = decodeTally(r)

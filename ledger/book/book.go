@@ -287,6 +287,11 @@ func (b *Book) apply(cmd *Command, out *Outcome) error {
 			return err
 		}
 	}
+	if cmd.PINResult != 0 {
+		if err := b.tried(cmd, reason); err != nil {
+			return err
+		}
+	}
 	b.position++
 	out.Position = b.position
 	b.posted = b.postingTime(cmd)
@@ -384,6 +389,8 @@ func (b *Book) dispatch(cmd *Command, out *Outcome) (points.Reason, error) {
 		return b.download(cmd, out)
 	case KindSignIn, KindEnrol, KindPropose, KindApprove, KindReject, KindNote:
 		return b.dispatchOffice(cmd, out)
+	case KindPIN:
+		return b.setPIN(cmd, out)
 	default:
 		return b.dispatchRemote(cmd, out)
 	}

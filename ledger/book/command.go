@@ -91,6 +91,8 @@ const (
 	KindReject
 	// KindNote notes an act of an operator that changes nothing in the book.
 	KindNote
+	// KindPIN sets, changes or unlocks the PIN of a card.
+	KindPIN
 
 	kindCount
 )
@@ -209,6 +211,15 @@ type Command struct {
 	// Edition is which meaning the command has, where that of its kind has changed: an old
 	// one keeps its own for ever. 0 is the first; [Edition] is for new ones.
 	Edition uint8
+	// KeySet says which working keys a sign-on gives the terminal, as package certs
+	// numbers them; 0: none. Their generation is the position of the sign-on.
+	KeySet uint8
+	// PINResult is what comparing the PIN of the request has come to; 0: it brought none,
+	// or nobody here compares it.
+	PINResult PINResult
+	// PINValue is, of KindPIN, what is to be kept of the PIN; without one the card's is
+	// unlocked. Of a request it is what its PIN has, until it is compared ([Book.ComparePIN]).
+	PINValue PINValue
 }
 
 // Edition is the meaning of new commands. Of reversals, 0 makes an opened hold less by what

@@ -74,6 +74,7 @@ func (d *desk) do(cmd book.Command) *book.Outcome {
 		cmd.At = d.now - points.Timestamp(len(d.store.journal)%3)*5000 // clocks go back, too
 	}
 	next := points.Position(len(d.store.journal) + 1)
+	require.NoError(d.tb, d.book.ComparePIN(&cmd))
 	require.NoError(d.tb, d.book.Apply(next, &cmd, &d.out))
 	if d.out.Position == next && !d.out.Replayed {
 		d.store.write(&cmd, &d.out)

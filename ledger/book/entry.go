@@ -88,6 +88,8 @@ type ProgramRules struct {
 	Tier points.ProgramID `json:"tier,omitempty"`
 	// Qualifying points are such a unit: nobody can redeem, hold or transfer them.
 	Qualifying bool `json:"qualifying,omitempty"`
+	// PINFrom is the amount from which spending needs a PIN; 0: it never does.
+	PINFrom points.Amount `json:"pin_from,omitempty"`
 }
 
 // Merchant is a card acceptor (DE42).
@@ -112,6 +114,12 @@ type Terminal struct {
 	Merchant points.MerchantID `json:"merchant"`
 	Status   Status            `json:"status"`
 	Batch    uint32            `json:"batch"` // the batch that its next sign-on is told; 1 when new
+	// MAC is how its messages are authenticated, with the keys that a sign-on gives.
+	MAC MAC `json:"mac,omitempty"`
+	// MACOptional takes a message without a MAC all the same: while terminals change over.
+	MACOptional bool `json:"mac_optional,omitempty"`
+	// PIN says whether it has to send one.
+	PIN PINRule `json:"pin,omitempty"`
 }
 
 // Route sends the cards that begin with Prefix to an issuer.

@@ -23,6 +23,7 @@ const (
 	entryPolicy
 	entryCardSince // a card of which it is known when it was first put
 	entryRisk
+	entryTerminalKeys // a terminal with keys or a PIN rule
 )
 
 func appendEntry(dst []byte, e *Entry) []byte {
@@ -46,10 +47,10 @@ func appendEntry(dst []byte, e *Entry) []byte {
 		return appendMerchant(append(dst, entryMerchant), e.Merchant)
 	case e.Terminal != nil:
 		v := e.Terminal
-		dst = append(dst, entryTerminal, byte(v.Status))
-		dst = append(dst, v.ID[:]...)
-		dst = append(dst, v.Merchant[:]...)
-		return binary.AppendUvarint(dst, uint64(v.Batch))
+		if v.keyed() {
+			return appendTerminalKeys(appendTerminal(append(dst, entryTerminalKeys), v), v)
+		}
+		return appendTerminal(append(dst, entryTerminal), v)
 	case e.Route != nil:
 		if len(e.Route.Links) > 0 {
 			return appendRouteLinks(appendRoute(append(dst, entryRouteLinks), e.Route), e.Route.Links)
@@ -76,6 +77,21 @@ func appendEntry(dst []byte, e *Entry) []byte {
 	default:
 		return append(dst, 0)
 	}
+}
+
+func appendTerminal(dst []byte, v *Terminal) []byte {
+	dst = append(dst, byte(v.Status))
+	dst = append(dst, v.ID[:]...)
+	dst = append(dst, v.Merchant[:]...)
+	return binary.AppendUvarint(dst, uint64(v.Batch))
+}
+
+func decodeTerminal(r *reader) *Terminal {
+	v := &Terminal{Status: Status(r.byte())}
+	r.fixed(v.ID[:])
+	r.fixed(v.Merchant[:])
+	v.Batch = r.uint32()
+	return v
 }
 
 func appendCard(dst []byte, v *Card) []byte {
@@ -152,11 +168,10 @@ func decodeEntry(r *reader, e *Entry) {
 			r.fail()
 		}
 	case entryTerminal:
-		v := &Terminal{Status: Status(r.byte())}
-		r.fixed(v.ID[:])
-		r.fixed(v.Merchant[:])
-		v.Batch = r.uint32()
-		e.Terminal = v
+		e.Terminal = decodeTerminal(r)
+	case entryTerminalKeys:
+		e.Terminal = decodeTerminal(r)
+		decodeTerminalKeys(r, e.Terminal)
 	case entryRoute:
 		e.Route = decodeRoute(r)
 	case entryRouteLinks:
@@ -195,8 +210,9 @@ const (
 	flagDecay // its three numbers follow behind the amounts
 	flagQualifying
 	flagTier // its programme follows behind them
+	flagPIN  // the amount follows last
 
-	programFlags = flagTier<<1 - 1
+	programFlags = flagPIN<<1 - 1
 )
 
 func appendProgram(dst []byte, v *Program) []byte {
@@ -205,7 +221,7 @@ func appendProgram(dst []byte, v *Program) []byte {
 	for _, f := range [...]struct {
 		bit uint64
 		set bool
-	}{{flagAlliance, v.Alliance}, {flagExpiryAtMonth, rules.ExpiryAtMonth}, {flagOpenOnEarn, rules.OpenOnEarn}, {flagDebt, rules.Debt}, {flagTransfer, rules.Transfer}, {flagDecay, rules.DecayPart|rules.DecayAfter|rules.DecayEvery != 0}, {flagQualifying, rules.Qualifying}, {flagTier, rules.Tier != 0}} {
+	}{{flagAlliance, v.Alliance}, {flagExpiryAtMonth, rules.ExpiryAtMonth}, {flagOpenOnEarn, rules.OpenOnEarn}, {flagDebt, rules.Debt}, {flagTransfer, rules.Transfer}, {flagDecay, rules.DecayPart|rules.DecayAfter|rules.DecayEvery != 0}, {flagQualifying, rules.Qualifying}, {flagTier, rules.Tier != 0}, {flagPIN, rules.PINFrom != 0}} {
 		if f.set {
 			flags |= f.bit
 		}
@@ -229,6 +245,9 @@ func appendProgram(dst []byte, v *Program) []byte {
 	}
 	if flags&flagTier != 0 {
 		dst = binary.AppendUvarint(dst, uint64(rules.Tier))
+	}
+	if flags&flagPIN != 0 {
+		dst = appendAmount(dst, rules.PINFrom)
 	}
 	return dst
 }
@@ -261,6 +280,9 @@ func decodeProgram(r *reader) *Program {
 	rules.Qualifying = flags&flagQualifying != 0
 	if flags&flagTier != 0 {
 		rules.Tier = r.program()
+	}
+	if flags&flagPIN != 0 {
+		rules.PINFrom = r.amount()
 	}
 	return v
 }

@@ -177,8 +177,8 @@ func (b *Book) redeem(cmd *Command, out *Outcome) (points.Reason, error) {
 	return approval, nil
 }
 
-// mayRedeem checks kind of points, minimum, the programme's limits, the rules on risk and
-// points, in this order.
+// mayRedeem checks kind of points, minimum, the programme's limits, the rules on risk, PIN
+// and points, in this order.
 func (b *Book) mayRedeem(cmd *Command, s subject, amount points.Amount, out *Outcome) (points.Reason, error) {
 	if s.program.Rules.Qualifying {
 		return points.NotPermitted, nil
@@ -192,6 +192,9 @@ func (b *Book) mayRedeem(cmd *Command, s subject, amount points.Amount, out *Out
 	if reason, err := b.judge(cmd, s.program.ID, amount, out); err != nil || !reason.Approved() {
 		return reason, err
 	}
+	if reason, err := b.pinned(cmd, s.program, amount); err != nil || !reason.Approved() {
+		return reason, err
+	}
 	return s.account.points51(amount, b.date), nil
 }
 
@@ -202,6 +205,9 @@ func (b *Book) balance(cmd *Command, out *Outcome) (points.Reason, error) {
 	}
 	s, reason, err := b.subject(cmd, looking, out)
 	if err != nil || !reason.Approved() {
+		return reason, err
+	}
+	if reason, err := b.pinned(cmd, nil, 0); err != nil || !reason.Approved() {
 		return reason, err
 	}
 	for _, program := range s.member.programs {
@@ -241,6 +247,9 @@ func (b *Book) transfer(cmd *Command, out *Outcome) (points.Reason, error) {
 		return points.OverAmountLimit, nil
 	}
 	if reason, err := b.judge(cmd, s.program.ID, cmd.Amount, out); err != nil || !reason.Approved() {
+		return reason, err
+	}
+	if reason, err := b.pinned(cmd, s.program, cmd.Amount); err != nil || !reason.Approved() {
 		return reason, err
 	}
 	if reason := s.account.points51(cmd.Amount, b.date); !reason.Approved() {

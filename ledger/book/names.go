@@ -58,6 +58,7 @@ var kindNames = [kindCount]string{
 	KindAcknowledge: "acknowledge", KindGiveUp: "give_up", KindResolve: "resolve",
 	KindCloseBatch: "close_batch", KindUpload: "upload", KindDownload: "download",
 	KindSignIn: "sign_in", KindEnrol: "enrol", KindPropose: "propose", KindApprove: "approve", KindReject: "reject", KindNote: "note",
+	KindPIN: "pin",
 }
 
 // String returns the name used in tables and in JSON.

@@ -98,7 +98,7 @@ func (b *Book) closeAccount(cmd *Command, out *Outcome) (points.Reason, error) {
 	return points.Approved, nil
 }
 
-// signOn tells a terminal its batch.
+// signOn tells a terminal its batch, and gives it the keys that follow from the position.
 func (b *Book) signOn(cmd *Command, out *Outcome) (points.Reason, error) {
 	if cmd.Terminal == (points.TerminalID{}) {
 		return points.UnknownTerminal, nil
@@ -114,6 +114,13 @@ func (b *Book) signOn(cmd *Command, out *Outcome) (points.Reason, error) {
 	if s != nil {
 		out.Parameters = s.parameters
 	}
+	if cmd.KeySet == 0 {
+		return points.Approved, nil
+	}
+	if s, err = b.changeBatches(batchesKey{cmd.Acquirer, cmd.Merchant, cmd.Terminal}); err != nil {
+		return 0, err
+	}
+	s.keys = TerminalKeys{Set: cmd.KeySet, Generation: b.position + 1}
 	return points.Approved, nil
 }
 

@@ -224,6 +224,16 @@ func (b *Book) validTerminal(v *Terminal) error {
 		return wrong("id", `""`, "want 1 to 8 characters")
 	case !v.Status.valid(Suspended):
 		return wrong("status", v.Status, wantStatus)
+	case int(v.MAC) >= len(macNames) || v.MAC == MACByRetail:
+		// The keys of a sign-on are of single DES or of AES, and X9.19 is made under neither.
+		return wrong("mac", v.MAC, "want none, cmac or cup-ecb")
+	case v.MACOptional && v.MAC == 0:
+		return wrong("mac_optional", true, "it goes with a mac")
+	case int(v.PIN) >= len(pinRuleNames):
+		return wrong("pin", v.PIN, "want taken or required")
+	case v.PIN == PINDemanded && v.MAC != MACByXOR:
+		// DE52 has eight bytes, and a block under AES has sixteen.
+		return wrong("pin", v.PIN, "it goes with mac cup-ecb: other terminals send no PIN")
 	}
 	return nil
 }
@@ -273,6 +283,7 @@ func (r *ProgramRules) valid() error {
 		{"max_redeem_day", r.MaxRedeemDay},
 		{"transfer_max", r.TransferMax},
 		{"transfer_day", r.TransferDay},
+		{"pin_from", r.PINFrom},
 	} {
 		if limit.value < 0 {
 			return points.Errorf(points.BadAmount, "%s %d: want 0 or more", limit.name, limit.value)

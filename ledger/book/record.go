@@ -80,8 +80,11 @@ const (
 	hasEntryMode
 	hasPIN
 	hasEdition
+	hasKeySet
+	hasPINResult
+	hasPINValue
 
-	commandMask = hasEdition<<1 - 1
+	commandMask = hasPINValue<<1 - 1
 )
 
 // AppendRecord appends the journal record of cmd and out to dst. Out.Replayed is
@@ -174,6 +177,9 @@ func (c *Command) mask() uint64 {
 	set(hasEntryMode, c.EntryMode != 0)
 	set(hasPIN, c.PIN)
 	set(hasEdition, c.Edition != 0)
+	set(hasKeySet, c.KeySet != 0)
+	set(hasPINResult, c.PINResult != 0)
+	set(hasPINValue, !c.PINValue.IsZero())
 	return m
 }
 
@@ -340,6 +346,15 @@ func appendBatchFields(dst []byte, c *Command, m uint64) []byte {
 	if m&hasEdition != 0 {
 		dst = append(dst, c.Edition)
 	}
+	if m&hasKeySet != 0 {
+		dst = append(dst, c.KeySet)
+	}
+	if m&hasPINResult != 0 {
+		dst = append(dst, byte(c.PINResult))
+	}
+	if m&hasPINValue != 0 {
+		dst = append(dst, c.PINValue[:]...)
+	}
 	return dst
 }
 
@@ -493,6 +508,15 @@ func decodeBatchFields(r *reader, c *Command, m uint64) {
 	}
 	if m&hasEdition != 0 {
 		c.Edition = r.byte()
+	}
+	if m&hasKeySet != 0 {
+		c.KeySet = r.byte()
+	}
+	if m&hasPINResult != 0 {
+		c.PINResult = PINResult(r.byte())
+	}
+	if m&hasPINValue != 0 {
+		r.fixed(c.PINValue[:])
 	}
 }
 
@@ -854,6 +878,10 @@ func (c *Command) malformed(inGroup bool) error {
 		return points.Errorf(points.FormatError, "%d items of an upload: want at most %d", len(c.Items), MaxUpload)
 	case c.grouped() != (len(c.Group) > 0) || (inGroup && c.grouped()):
 		return points.Errorf(points.FormatError, "a command of kind %v with %d in its group", c.Kind, len(c.Group))
+	case c.PINResult >= pinResultCount:
+		return points.Errorf(points.FormatError, "PIN result %d: there is none", c.PINResult)
+	case c.Kind != KindPIN && !c.PINValue.IsZero():
+		return points.Errorf(points.FormatError, "a PIN that nobody has compared")
 	case c.At < 0 || c.At > math.MaxInt64/2:
 		return points.Errorf(points.FormatError, "time %d is out of range", c.At)
 	case (c.Kind == KindPut || c.Kind == KindEnrol) != (c.Entry != Entry{}):

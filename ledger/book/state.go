@@ -158,6 +158,7 @@ func (m *member) decodeValue(r *reader) {
 type card struct {
 	node
 	Card
+	pin   pin
 	owner *member // when last used, if it is still there
 }
 
@@ -168,7 +169,7 @@ func (c *card) appendKey(dst []byte) []byte {
 }
 
 func (c *card) appendValue(dst []byte) []byte {
-	return appendEntry(append(dst, stateVersion), &Entry{Card: &c.Card})
+	return appendPIN(appendEntry(append(dst, stateVersion), &Entry{Card: &c.Card}), &c.pin)
 }
 
 func (c *card) decodeValue(r *reader) {
@@ -178,7 +179,7 @@ func (c *card) decodeValue(r *reader) {
 		r.fail()
 		return
 	}
-	c.Card = *e.Card
+	c.Card, c.pin = *e.Card, decodePIN(r)
 }
 
 // holdState is where a hold is in its life (see the package comment).

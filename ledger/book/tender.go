@@ -97,7 +97,13 @@ func (b *Book) tender(cmd *Command, out *Outcome) (points.Reason, error) {
 	if err != nil {
 		return 0, err
 	}
-	if far := b.farLeg(cmd, rest); far != nil {
+	far := b.farLeg(cmd, rest)
+	if reason.Approved() || far != nil {
+		if reason, err := b.pinnedTender(cmd, stakes); err != nil || !reason.Approved() {
+			return reason, err
+		}
+	}
+	if far != nil {
 		return b.forwardTender(cmd, stakes, far, out)
 	}
 	if !reason.Approved() {

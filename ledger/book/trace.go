@@ -303,6 +303,9 @@ func (b *Book) sameContent(x, y *Command) bool {
 			return false
 		}
 	}
+	if x.Kind == KindPIN && (x.PINValue != y.PINValue || x.Limit != y.Limit) {
+		return false
+	}
 	if x.Tally != y.Tally || !slices.Equal(x.Items, y.Items) || (x.Kind == KindUpload && x.Limit != y.Limit) {
 		return false
 	}

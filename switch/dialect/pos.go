@@ -70,6 +70,13 @@ func posSpec(rightEntryMode bool) *iso8583.MessageSpec {
 // behind them is accepted and not read.
 const maxField60 = 40
 
+// Network codes (60.3) of a sign-on that asks for keys of AES, in key blocks (ours; 005 is
+// the convention's for SM4).
+const (
+	SignOnAES128 = 6
+	SignOnAES256 = 7
+)
+
 // posRules is the function table of dialect pos (UnionPay POS convention; what
 // the convention leaves open is ours). The first of several values is the one
 // that we send.
@@ -90,7 +97,7 @@ func posRules() []rule {
 		topUp = []int{66}
 	)
 	return []rule{
-		{function: points.SignOn, mti: 800, networks: []int{1, 3, 4}, required: append([]int{63}, base...)},
+		{function: points.SignOn, mti: 800, networks: []int{1, 3, 4, SignOnAES128, SignOnAES256}, required: append([]int{63}, base...)},
 		{function: points.SignOff, mti: 820, networks: []int{2}, required: base},
 		{function: points.Echo, mti: 820, networks: []int{301}, required: bare},
 		{function: points.CashierSignOn, mti: 820, networks: []int{401}, required: bare, card: true},

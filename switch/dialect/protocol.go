@@ -154,9 +154,37 @@ DE4 differs from the request's with code 10 only. Added are, where known: DE12 a
 15, 37 (pos: our RRN), 39, 44, 48 or 66, 63 (host: our RRN); DE100 where the request has it; DE38, 54 and 62 with
 approvals only.
 
-A request with DE64 (or DE128, in a message with a secondary bitmap) is answered with one.
-The codec knows no keys: it reads the field, does not judge it, and leaves eight zero bytes in the answer
-for the holder of the key.
+A request with DE64 (or DE128, in a message with a secondary bitmap) is answered with one, unless the
+answer is A0. Where neither side has keys it is eight zero bytes.
+
+## Keys, MAC and PIN of a terminal
+
+What a terminal's record says under ` + "`" + `mac` + "`" + ` decides: none, ` + "`" + `cup-ecb` + "`" + ` (the UnionPay POS MAC, under DES) or
+` + "`" + `cmac` + "`" + ` (AES-CMAC, its first eight bytes). 60.3 of the sign-on asks for a set of keys, and the answer's DE62 has
+them under the terminal's master key:
+
+| 60.3 | mac | DE62 |
+| --- | --- | --- |
+| 001 | cup-ecb | PIN key 8, its check value 4, MAC key 8, 4: 24 bytes |
+| 003 | cup-ecb | PIN key 16, 4, MAC key 8, eight zero bytes, 4: 40 bytes |
+| 004 | cup-ecb | as 003, track key 16, 4: 60 bytes |
+| 006 | cmac | PIN, MAC and track key of AES-128, each a key block (ANSI X9.143, version D): 336 characters (ours) |
+| 007 | cmac | the same of AES-256: 432 characters (ours) |
+
+Keys of DES are enciphered in ECB mode under the double-length master key; a check value is the first four bytes
+of eight zeros enciphered. Each sign-on gives other keys, and the keys before are over at once. A set that
+the terminal's ` + "`" + `mac` + "`" + ` is not made with is answered 40, and so is a sign-on without a master key here.
+
+The MAC is over the message type to the field before the MAC, as sent. Authorisations, financial messages and
+reversals (01xx, 02xx, 04xx) must carry one, unless the record says ` + "`" + `mac_optional` + "`" + `; others may. A wrong one, or
+none where one must be, is answered A0 without a MAC, before the trace number is looked at. After so many
+wrong ones in a row (` + "`" + `keys.mac_errors` + "`" + `) the terminal has no keys any more, and all is answered A0 until it signs on.
+
+DE52 is a PIN block under the PIN key, of ISO 9564 format 0, or of format 3 where DE53 begins with 3 (ours).
+The PIN of a redemption, pre-authorisation, transfer or enquiry is looked at behind the limits and before the
+points: 99 it cannot be read under this key and for this card, 55 it is wrong, or one is needed, 75 it is locked.
+A terminal with keys of AES sends none: a block under AES has sixteen bytes, and DE52 eight.
+A sale needs one from the programme's ` + "`" + `pin_from` + "`" + ` on, and everything at a terminal whose record says ` + "`" + `pin` + "`" + ` required.
 
 ## Answer codes
 

@@ -53,7 +53,8 @@ func (d *Dialect) draftAnswer(f *draft, req *points.Request, resp *points.Respon
 	if echo48 != nil {
 		f.put(48, echo48)
 	}
-	if req.Has(64) || req.Has(128) {
+	// A message that is not authenticated is not answered as if it were.
+	if (req.Has(64) || req.Has(128)) && resp.Reason != points.BadMAC {
 		var unsigned [8]byte
 		f.keep(d.macElement(f), append(f.text, unsigned[:]...))
 	}
@@ -190,6 +191,9 @@ func posAnswer(f *draft, req *points.Request, resp *points.Response) {
 	}
 	if resp.Issuer != 0 && resp.Issuer <= points.MaxInstitution && resp.Acquirer <= points.MaxInstitution {
 		f.keep(44, appendPart44(appendPart44(f.text, resp.Issuer), resp.Acquirer))
+	}
+	if req.Function == points.SignOn && resp.Reason.Approved() {
+		f.keep(62, append(f.text, resp.List...))
 	}
 	if req.Has(60) {
 		batch := req.Batch
@@ -492,6 +496,9 @@ func readBalances(value []byte, resp *points.Response) (wrong string) {
 	return ""
 }
 
+// signOnAnswer is the message type of the answer to a sign-on.
+const signOnAnswer = 810
+
 func readPosAnswer(m *message, resp *points.Response) {
 	v := &m.values
 	resp.Please = points.Please(m.envelope.Header[pleaseAt] & 0x0F)
@@ -507,7 +514,8 @@ func readPosAnswer(m *message, resp *points.Response) {
 	if len(v[60]) >= shortest60 {
 		resp.Batch = uint32(number(v[60][2:8])) //nolint:gosec // six digits.
 		network := m.envelope.MTI/100%10 == uint16(points.ClassNetwork)
-		if network && slices.Contains(downloads(), int(number(v[60][8:11]))) { //nolint:gosec // three digits.
+		code := int(number(v[60][8:11])) //nolint:gosec // three digits.
+		if network && (slices.Contains(downloads(), code) || (m.envelope.MTI == signOnAnswer && number(v[60][:2]) == 0 && code <= SignOnAES256)) {
 			resp.List = string(v[62])
 		}
 	}

@@ -1,0 +1,429 @@
+package pointswitch
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+
+	"github.com/lianfen/lianfen/certs"
+	"github.com/lianfen/lianfen/ledger/book"
+	"github.com/lianfen/lianfen/points"
+	"github.com/lianfen/lianfen/router"
+	"github.com/lianfen/lianfen/switch/dialect"
+)
+
+// Names of the keys in the keystore that serve all terminals and cards.
+const (
+	// DerivationKey is what the working keys of terminals follow from. Another version of
+	// it serves at the next sign-on; after a restart terminals that signed on before have
+	// to sign on again.
+	DerivationKey = "working"
+	// PINVerificationKey is what the values of PINs are made with. Its first version is
+	// used for ever: values that were made under it cannot be made anew without the PINs.
+	PINVerificationKey = "pin-verification"
+)
+
+// keyring is what terminals are authenticated with. Any number of goroutines may use it.
+//
+//	          sign-on                 so many wrong MACs in a row
+//	no keys ───────────> keys ────────────────────────────────────> no keys
+//	                     ^  │ sign-on: others
+//	                     └──┘
+type keyring struct {
+	store    *certs.Keystore // nil: there is none, and no terminal has keys
+	verifier *certs.PINVerifier
+	most     int32 // wrong MACs in a row
+
+	mu    sync.RWMutex // guards of and zones
+	of    map[points.TerminalID]*workingKeys
+	zones map[points.IssuerID]zoneKey // those that were used
+}
+
+// workingKeys are the keys of one terminal, expanded once, at its sign-on.
+type workingKeys struct {
+	merchant points.MerchantID
+	by       book.MAC // what mac is made by
+	mac      *certs.MAC
+	pin      *certs.PINKey
+	wrong    atomic.Int32 // MACs in a row
+}
+
+func newKeyring(store *certs.Keystore, most int, now points.Timestamp) (*keyring, error) {
+	r := &keyring{store: store, most: int32(most), of: make(map[points.TerminalID]*workingKeys), zones: make(map[points.IssuerID]zoneKey)} //nolint:gosec // a small bound.
+	if store == nil {
+		return r, nil
+	}
+	if most <= 0 {
+		return nil, fmt.Errorf("switch: MAC errors %d must be above zero", most)
+	}
+	if _, err := store.Use(DerivationKey, certs.WorkingDerivation, now); err != nil {
+		return nil, fmt.Errorf("switch: %w; make it: lianfen keys generate %s --usage %v", err, DerivationKey, certs.WorkingDerivation)
+	}
+	key, err := store.Key(PINVerificationKey, 1)
+	if err == nil {
+		err = key.InForce(now, true)
+	}
+	if err == nil {
+		r.verifier, err = certs.NewPINVerifier(key)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("switch: %w; make it: lianfen keys generate %s --usage %v", err, PINVerificationKey, certs.PINVerification)
+	}
+	return r, nil
+}
+
+// find returns the keys that a terminal has, nil when it has to sign on: those that it
+// was given elsewhere, or for another algorithm than it is to use, are none.
+func (r *keyring) find(terminal *book.Terminal) *workingKeys {
+	r.mu.RLock()
+	keys := r.of[terminal.ID]
+	r.mu.RUnlock()
+	if keys == nil || keys.merchant != terminal.Merchant || keys.by != terminal.MAC {
+		return nil
+	}
+	return keys
+}
+
+func (r *keyring) put(terminal points.TerminalID, keys *workingKeys) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.of[terminal] = keys
+}
+
+// drop takes keys from a terminal, unless it has others by now.
+func (r *keyring) drop(terminal points.TerminalID, keys *workingKeys) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.of[terminal] == keys {
+		delete(r.of, terminal)
+	}
+}
+
+// macAlgorithm is the algorithm that a terminal's record names.
+func macAlgorithm(by book.MAC) (certs.MACAlgorithm, error) {
+	return certs.ParseMACAlgorithm(by.String())
+}
+
+// derive makes ready the keys that terminal has by its sign-on at generation. The
+// generation is a position of the journal, so that no two sign-ons give the same keys.
+func (r *keyring) derive(terminal *book.Terminal, set certs.KeySet, generation points.Position, now points.Timestamp) (*certs.WorkingKeys, *workingKeys, error) {
+	base, err := r.store.Use(DerivationKey, certs.WorkingDerivation, now)
+	if err != nil {
+		return nil, nil, err
+	}
+	derived, err := certs.DeriveWorkingKeys(base, set, terminal.Merchant, terminal.ID, uint64(generation))
+	if err != nil {
+		return nil, nil, err
+	}
+	algorithm, err := macAlgorithm(terminal.MAC)
+	if err != nil {
+		return nil, nil, err
+	}
+	ready := &workingKeys{merchant: terminal.Merchant, by: terminal.MAC}
+	if ready.mac, err = certs.NewMAC(derived.MAC, algorithm); err != nil {
+		return nil, nil, err
+	}
+	if ready.pin, err = certs.NewPINKey(derived.PIN); err != nil {
+		return nil, nil, err
+	}
+	return derived, ready, nil
+}
+
+// Restore gives the terminals the keys again that they had when the process ended: the
+// journal knows the position of each one's last sign-on. It is called once, before the
+// first listener opens. A terminal whose keys cannot be made again has to sign on.
+func (s *Switch) Restore(ctx context.Context) error {
+	if s.keys.store == nil {
+		return nil
+	}
+	type signedOn struct {
+		terminal *book.Terminal
+		keys     book.TerminalKeys
+	}
+	var all []signedOn
+	err := s.opts.Ledger.View(ctx, func(b *book.Book) error {
+		registry := b.Registry()
+		for _, terminal := range registry.Terminals { // in any order: each is by itself
+			merchant := registry.Merchants[terminal.Merchant]
+			if terminal.MAC == 0 || merchant == nil {
+				continue
+			}
+			keys, err := b.Keys(merchant.Acquirer, terminal.Merchant, terminal.ID)
+			if err != nil {
+				return err
+			}
+			if keys.Set != 0 {
+				all = append(all, signedOn{terminal, keys})
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("switch: read which keys terminals have: %w", err)
+	}
+	now := s.opts.Clock()
+	for _, t := range all {
+		_, ready, err := s.keys.derive(t.terminal, certs.KeySet(t.keys.Set), t.keys.Generation, now)
+		if err != nil {
+			s.opts.Log.Warn("a terminal has to sign on again: its keys cannot be made anew", slog.String("terminal", t.terminal.ID.String()), slog.String("error", err.Error()))
+			continue
+		}
+		s.keys.put(t.terminal.ID, ready)
+	}
+	return nil
+}
+
+// ReloadKeys reads the keystore again, and reports whether it had changed. Keys that
+// terminals have stay what they are; what is new serves from the next sign-on on.
+func (s *Switch) ReloadKeys() (changed bool, err error) {
+	if s.keys.store == nil {
+		return false, nil
+	}
+	return s.keys.store.Reload()
+}
+
+// keySetOf is the set of keys that a sign-on asks for (60.3); 0 where there is none. Only
+// what the terminal's MAC can be made with is given: a terminal that is to use AES is not
+// talked into DES.
+func keySetOf(req *points.Request, by book.MAC) certs.KeySet {
+	sets := map[uint16]certs.KeySet{}
+	switch by {
+	case book.MACByXOR:
+		sets = map[uint16]certs.KeySet{1: certs.KeySet001, 3: certs.KeySet003, 4: certs.KeySet004}
+	case book.MACByCMAC:
+		sets = map[uint16]certs.KeySet{dialect.SignOnAES128: certs.KeySetAES128, dialect.SignOnAES256: certs.KeySetAES256}
+	case book.MACByRetail:
+	}
+	return sets[req.NetworkCode]
+}
+
+// signingOn sees that a terminal's sign-on can be answered with the keys that it asks
+// for, and says in the command which they are.
+func (s *Switch) signingOn(x *exchange, acceptor router.Acceptor) points.Reason {
+	terminal := acceptor.Terminal
+	if terminal.MAC == 0 {
+		if x.req.NetworkCode >= dialect.SignOnAES128 {
+			return points.FunctionDisabled
+		}
+		return points.Approved // It has no keys, and asks for its batch.
+	}
+	set := keySetOf(&x.req, terminal.MAC)
+	if set == 0 {
+		return points.FunctionDisabled
+	}
+	if _, err := s.master(terminal); err != nil {
+		s.opts.Log.Warn("a terminal cannot sign on: it has no master key", slog.String("terminal", terminal.ID.String()), slog.String("error", err.Error()))
+		return points.FunctionDisabled
+	}
+	x.cmd.KeySet = uint8(set)
+	return points.Approved
+}
+
+func (s *Switch) master(terminal *book.Terminal) (*certs.Key, error) {
+	if s.keys.store == nil {
+		return nil, errNoKeystore
+	}
+	return s.keys.store.Use(certs.TerminalMasterName(terminal.Merchant, terminal.ID), certs.TerminalMaster, s.opts.Clock())
+}
+
+// signedOn puts the keys of a sign-on that is durable in force, and into its answer.
+func (x *exchange) signedOn(out *book.Outcome) points.Reason {
+	s, terminal := x.s, x.acceptor.Terminal
+	derived, ready, err := s.keys.derive(terminal, certs.KeySet(x.cmd.KeySet), out.Position, x.req.At)
+	var wrapped []byte
+	if err == nil {
+		var master *certs.Key
+		if master, err = s.master(terminal); err == nil {
+			wrapped, err = derived.AppendWrapped(nil, master)
+		}
+	}
+	if err != nil {
+		s.opts.Log.Error("a terminal's keys cannot be made", slog.String("terminal", terminal.ID.String()), slog.String("error", err.Error()))
+		return points.InternalError
+	}
+	s.keys.put(terminal.ID, ready)
+	x.resp.List = string(wrapped)
+	return points.Approved
+}
+
+// Why a message is not believed.
+const (
+	macWrong   = "wrong"
+	macMissing = "missing"
+	macNoKeys  = "no_keys"
+)
+
+// authentic checks the MAC of a terminal's message (messages.md 10.3). Those that the
+// convention sends without one may be without; one that is there is right, or the message
+// is refused. The answer carries one by the same key.
+func (s *Switch) authentic(x *exchange, frame []byte) points.Reason {
+	terminal := x.acceptor.Terminal
+	if terminal == nil || terminal.MAC == 0 || x.req.Function == points.SignOn {
+		return points.Approved
+	}
+	keys := s.keys.find(terminal)
+	if !x.req.Has(64) && !x.req.Has(128) {
+		if terminal.MACOptional || !authenticated(x.req.Class) {
+			x.keys = nil
+			return points.Approved
+		}
+		return s.notAuthentic(macMissing)
+	}
+	if keys == nil {
+		return s.notAuthentic(macNoKeys)
+	}
+	signed := x.session.listener.dialect.Signed(frame, &x.req)
+	if !keys.mac.Verify(signed, x.req.MAC[:]) {
+		if keys.wrong.Add(1) >= s.keys.most {
+			s.keys.drop(terminal.ID, keys)
+		}
+		return s.notAuthentic(macWrong)
+	}
+	keys.wrong.Store(0)
+	x.keys = keys
+	return points.Approved
+}
+
+func (s *Switch) notAuthentic(cause string) points.Reason {
+	s.metrics.unauthentic.WithLabelValues(cause).Inc()
+	return points.BadMAC
+}
+
+// authenticated reports whether messages of a class carry a MAC: those that move points
+// or show them (UnionPay POS convention).
+func authenticated(class points.Class) bool {
+	switch class {
+	case points.ClassAuthorisation, points.ClassFinancial, points.ClassReversal:
+		return true
+	default:
+		return false
+	}
+}
+
+// pinFormat is how the PIN block of a request is laid out: by its length and, of eight
+// bytes, by the first digit of DE53, where 3 says that it was filled at random (ours).
+func pinFormat(req *points.Request) certs.PINFormat {
+	const firstDigit = 1_000_000_000_000_000
+	switch {
+	case req.PINLen == 16:
+		return certs.PINFormat4
+	case req.Security/firstDigit == 3:
+		return certs.PINFormat3
+	default:
+		return certs.PINFormat0
+	}
+}
+
+// PINValue is what is kept of the PIN in block, which came for pan under key.
+func (s *Switch) PINValue(key *certs.PINKey, format certs.PINFormat, block []byte, pan points.PAN) (book.PINValue, error) {
+	if s.keys.verifier == nil {
+		return book.PINValue{}, points.Errorf(points.FunctionDisabled, "switch: no keystore is configured; name one: keys.file")
+	}
+	value, err := s.keys.verifier.Value(key, format, block, pan)
+	return book.PINValue(value), err
+}
+
+// pin gives the command what the request's PIN is compared by, where a ledger here does.
+// A block that cannot be read is the ledger's to refuse: behind the repeat and the limits.
+// Where the issuer's own host decides, it gets the PIN under the key that it shares with
+// us; what cannot be passed on is refused here, rather than asked without the PIN.
+func (s *Switch) pin(x *exchange) points.Reason {
+	req, cmd, terminal := &x.req, &x.cmd, x.acceptor.Terminal
+	if terminal == nil || terminal.MAC == 0 {
+		return points.Approved
+	}
+	keys := x.keys
+	if keys == nil {
+		keys = s.keys.find(terminal)
+	}
+	switch cmd.Kind {
+	case book.KindForward:
+		return s.forwardPIN(x, keys)
+	case book.KindRedeem, book.KindHold, book.KindTransfer, book.KindBalance:
+	default:
+		return points.Approved
+	}
+	if req.PINLen == 0 {
+		return points.Approved
+	}
+	cmd.PINResult = book.PINUnreadable
+	if keys == nil || s.keys.verifier == nil {
+		return points.Approved
+	}
+	value, err := s.keys.verifier.Value(keys.pin, pinFormat(req), req.PIN[:req.PINLen], req.PAN)
+	if err != nil {
+		return points.Approved // Its words say no more than the answer does.
+	}
+	cmd.PINResult, cmd.PINValue = 0, book.PINValue(value)
+	return points.Approved
+}
+
+// ZonePINName is what the key for PINs with an issuer's own host is called.
+func ZonePINName(issuer points.IssuerID) string {
+	return fmt.Sprintf("zpk/issuer/%08d", uint64(issuer))
+}
+
+// forwardPIN enciphers the request's PIN anew for the issuer that is to decide.
+func (s *Switch) forwardPIN(x *exchange, keys *workingKeys) points.Reason {
+	req := &x.req
+	switch {
+	case req.PINLen == 0 && x.acceptor.Terminal.PIN == book.PINDemanded && !book.Told(req.Function):
+		return points.PINRequired
+	case req.PINLen == 0:
+		return points.Approved
+	case keys == nil:
+		return points.BadPINFormat
+	}
+	zone, format, err := s.keys.zone(x.resp.Issuer, req.At)
+	if err != nil {
+		s.opts.Log.Warn("a PIN cannot be passed on to its issuer", slog.Uint64("issuer", uint64(x.resp.Issuer)), slog.String("error", err.Error()))
+		return points.FunctionDisabled
+	}
+	block, err := certs.TranslatePIN(x.pin[:0], keys.pin, pinFormat(req), req.PIN[:req.PINLen], req.PAN, zone, format, rand.Reader)
+	if err != nil {
+		return points.BadPINFormat // Its words say no more than the answer does.
+	}
+	x.pinLen = uint8(len(block)) //nolint:gosec // at most 16.
+	return points.Approved
+}
+
+// zoneKey is a key with an issuer, expanded once.
+type zoneKey struct {
+	of *certs.Key
+	*certs.PINKey
+}
+
+// zone is the key with an issuer that is in force, and how a block under it is laid out.
+func (r *keyring) zone(issuer points.IssuerID, now points.Timestamp) (*certs.PINKey, certs.PINFormat, error) {
+	if r.store == nil {
+		return nil, 0, errNoKeystore
+	}
+	key, err := r.store.Use(ZonePINName(issuer), certs.ZonePIN, now)
+	if err != nil {
+		return nil, 0, err
+	}
+	format := certs.PINFormat4
+	if key.Algorithm == certs.TDES {
+		format = certs.PINFormat0
+	}
+	r.mu.RLock()
+	known := r.zones[issuer]
+	r.mu.RUnlock()
+	if known.of == key {
+		return known.PINKey, format, nil
+	}
+	ready, err := certs.NewPINKey(key)
+	if err != nil {
+		return nil, 0, err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.zones[issuer] = zoneKey{key, ready}
+	return ready, format, nil
+}
+
+var errNoKeystore = errors.New("switch: no keystore is configured; name one: keys.file")

@@ -165,7 +165,7 @@ var roleOf = map[string]string{
 	"GET /v1/status": "viewer", "GET /v1/directory": "viewer", "GET /v1/programs": "viewer", "POST /v1/directory": "operator",
 	"POST /v1/accounts": "viewer", "POST /v1/adjust": "operator", "POST /v1/cutover": "operator", "POST /v1/record": "viewer", "GET /v1/totals": "viewer",
 	"GET /v1/links": "viewer", "POST /v1/batches": "viewer", "POST /v1/batches/detail": "viewer", "POST /v1/batches/counting": "viewer",
-	"GET /v1/risk": "viewer", "POST /v1/risk": "operator", "POST /v1/risk/test": "viewer", "POST /v1/risk/flags": "viewer", "POST /v1/certs/reload": "operator",
+	"POST /v1/pin": "operator", "POST /v1/pin/show": "viewer", "GET /v1/risk": "viewer", "POST /v1/risk": "operator", "POST /v1/risk/test": "viewer", "POST /v1/risk/flags": "viewer", "POST /v1/certs/reload": "operator",
 	"GET /v1/owed": "viewer", "POST /v1/owed/resolve": "operator", "POST /v1/reload": "operator", "POST /v1/backup": "operator", "POST /v1/journal": "operator", "POST /v1/prove": "viewer",
 	"POST /v1/export": "operator", "POST /v1/statement": "viewer", "POST /v1/find": "viewer", "POST /v1/detail": "viewer", "GET /v1/index": "viewer",
 	"POST /v1/index/rebuild": "operator",

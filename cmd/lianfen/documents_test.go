@@ -213,7 +213,7 @@ func TestExamplesAreUnderstood(t *testing.T) {
 		for line := range strings.Lines(cmd.Example) {
 			line, _, _ = strings.Cut(line, " > ") // What a shell does with the output is none of ours.
 			words := quoted(line)
-			if len(words) < 2 || words[0] != "lianfen" || slices.Contains([]string{"serve", "init", "demo", "decode", "bench", "certify", "issuer"}, words[1]) {
+			if len(words) < 2 || words[0] != "lianfen" || slices.Contains([]string{"serve", "init", "demo", "decode", "bench", "certify", "issuer", "sim"}, words[1]) {
 				continue // The README's and other tests run these; a measurement takes minutes.
 			}
 			args := words[1:]

@@ -256,21 +256,6 @@ func TestPINValueIsApart(t *testing.T) {
 	}
 }
 
-// Comparing a PIN allocates nothing, right or wrong.
-func TestPINOnTheHotPath(t *testing.T) {
-	pan := testPAN(t, "5555555551234567")
-	verifier, err := certs.NewPINVerifier(testKey(t, certs.PINVerification, certs.AES256, aesPIN+aesPIN))
-	require.NoError(t, err)
-	terminal := testPINKey(t, certs.PINWorking, certs.TDES, tdesPIN)
-	block, err := terminal.AppendPINBlock(nil, certs.PINFormat0, []byte("739182"), pan, nil)
-	require.NoError(t, err)
-	value, err := verifier.Value(terminal, certs.PINFormat0, block, pan)
-	require.NoError(t, err)
-	require.Zero(t, testing.AllocsPerRun(100, func() { _ = verifier.Verify(terminal, certs.PINFormat0, block, pan, &value) }))
-	value[0] ^= 1
-	require.Zero(t, testing.AllocsPerRun(100, func() { _ = verifier.Verify(terminal, certs.PINFormat0, block, pan, &value) }))
-}
-
 // Whatever comes in DE52 or DE125 is read or refused with a reason; nothing panics.
 func FuzzPINBlock(f *testing.F) {
 	f.Add(uint8(1), unhex(f, "5ba6cd5374ca7366"), "6222021234567890")

@@ -172,6 +172,7 @@ func TestScheduleVersions(t *testing.T) {
 		changed = *schedule
 		changed.Rows = []tariff.FeeRow{{Kind: tariff.KindRDM, PPM: 11}}
 		require.ErrorContains(t, fees.Append(&changed), "it was changed, or one is missing")
+		require.Equal(t, fees.Version(schedule.Version-1).Digest, schedule.Previous)
 		require.NoError(t, fees.Append(schedule))
 		require.ErrorContains(t, fees.Append(schedule), "is not what follows version")
 	}

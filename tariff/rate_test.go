@@ -69,6 +69,7 @@ func TestRateBoundaries(t *testing.T) {
 	first := approve(t, rates, tariff.Terms{Program: 900, Side: tariff.Clear, From: dawn + 10*minute, Num: 50, Den: 100}, dawn)
 	require.Equal(t, []uint64{1, 2}, []uint64{first.Num, first.Den})
 	second := approve(t, rates, tariff.Terms{Program: 900, Side: tariff.Clear, From: dawn + 20*minute, Num: 3, Den: 7}, dawn+10*minute)
+	require.Equal(t, first.Digest, second.Previous, "each carries the digest of the one before")
 	require.Nil(t, rates.At(900, tariff.Clear, dawn+10*minute-1))
 	require.Equal(t, first, *rates.At(900, tariff.Clear, dawn+10*minute))
 	require.Equal(t, first, *rates.At(900, tariff.Clear, dawn+20*minute-1))

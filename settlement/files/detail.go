@@ -6,50 +6,11 @@ import (
 	"fmt"
 	"hash"
 	"io"
+	"strings"
 
 	"github.com/lianfen/lianfen/points"
+	"github.com/lianfen/lianfen/tariff"
 )
-
-// Member is the number of an institution in settlement files: eight digits.
-type Member uint32
-
-// MaxMember is the largest number that fits eight digits.
-const MaxMember Member = 99_999_999
-
-// String renders eight digits.
-func (m Member) String() string { return fmt.Sprintf("%08d", uint32(m)) }
-
-// Kind is what an item is.
-type Kind uint8
-
-// Kinds of items.
-const (
-	RDM Kind = iota + 1 // redemption 积分消费
-	EAR                 // earn 积分累积
-	SWP                 // swap 积分互换
-	RFD                 // refund 退货
-	RVS                 // reversal or void 冲正、撤销
-	CBK                 // chargeback 退单
-	REP                 // re-presentment 再请款
-	ADJ                 // adjustment 调账
-	FEE                 // fee by hand 手续费
-)
-
-func kindCodes() []string {
-	return []string{"RDM", "EAR", "SWP", "RFD", "RVS", "CBK", "REP", "ADJ", "FEE"}
-}
-
-// String returns the code that files carry.
-func (k Kind) String() string {
-	if codes := kindCodes(); k >= 1 && int(k) <= len(codes) {
-		return codes[k-1]
-	}
-	return fmt.Sprintf("kind(%d)", uint8(k))
-}
-
-// explicit reports whether items of the kind are an amount that two persons approved,
-// and not points at a rate.
-func (k Kind) explicit() bool { return k == ADJ || k == FEE }
 
 // Role is the part that the receiver of a file has in its items.
 type Role uint8
@@ -61,6 +22,15 @@ const (
 	RoleSwapTarget                 // T: its points were granted in a swap
 	RoleMember                     // M: the member as a whole; of files that are not by role
 )
+
+// kindCodes are the codes of all kinds of items, in order.
+func kindCodes() []string {
+	codes := make([]string, 0, tariff.Kinds-1)
+	for kind := range tariff.Kind(tariff.Kinds - 1) {
+		codes = append(codes, (kind + 1).String())
+	}
+	return codes
+}
 
 // String returns the letter that files and names of files carry.
 func (r Role) String() string {
@@ -100,8 +70,8 @@ const flagLetters = "LSMR"
 type Header struct {
 	Date     points.BusinessDate
 	Cycle    uint8
-	Operator Member
-	Receiver Member
+	Operator tariff.Member
+	Receiver tariff.Member
 	Role     Role
 	Created  uint64  // the operator's local time, see [Moment]
 	Zone     [5]byte // its distance from UTC, such as +0800
@@ -119,10 +89,10 @@ type Header struct {
 type Line struct {
 	Number       uint64 // in the part, from 1; the writer counts
 	ID           uint64 // clearing id: the journal's position
-	Kind         Kind
-	Acquirer     Member
-	Forwarder    Member
-	Issuer       Member
+	Kind         tariff.Kind
+	Acquirer     tariff.Member
+	Forwarder    tariff.Member
+	Issuer       tariff.Member
 	STAN         points.STAN
 	Transmitted  uint64 // DE7 with the year
 	Local        uint64 // DE13 and DE12 with the year
@@ -174,8 +144,8 @@ func headerLayout() layout[Header] {
 		constant[Header]("ftype", "kind of file", "DET"),
 		date("bdate", "business date", false, func(h *Header) *points.BusinessDate { return &h.Date }),
 		number("cycle", 2, "cycle in the date, from 01", func(h *Header) *uint8 { return &h.Cycle }),
-		number("sender", 8, "operator", func(h *Header) *Member { return &h.Operator }),
-		number("receiver", 8, "member", func(h *Header) *Member { return &h.Receiver }),
+		number("sender", 8, "operator", func(h *Header) *tariff.Member { return &h.Operator }),
+		number("receiver", 8, "member", func(h *Header) *tariff.Member { return &h.Receiver }),
 		choice("role", roleCodes()[:3], "A acquirer, I issuer, T swap target", func(h *Header) *Role { return &h.Role }),
 		moment("created", "operator's local time", false, func(h *Header) *uint64 { return &h.Created }),
 		text("tz", "an", 5, "its distance from UTC, such as +0800", func(h *Header) []byte { return h.Zone[:] }),
@@ -192,10 +162,10 @@ func lineLayout() layout[Line] {
 	return newLayout("TX",
 		number("line", 12, "1.. without gaps in the part", func(l *Line) *uint64 { return &l.Number }).counted(),
 		number("cid", 20, "clearing id: journal position, unique for ever", func(l *Line) *uint64 { return &l.ID }),
-		choice("kind", kindCodes(), "RDM EAR SWP RFD RVS CBK REP ADJ FEE", func(l *Line) *Kind { return &l.Kind }),
-		number("acq", 8, "acquirer (DE32)", func(l *Line) *Member { return &l.Acquirer }),
-		number("fwd", 8, "forwarder (DE33)", func(l *Line) *Member { return &l.Forwarder }),
-		number("iss", 8, "issuer (DE100)", func(l *Line) *Member { return &l.Issuer }),
+		choice("kind", kindCodes(), strings.Join(kindCodes(), " "), func(l *Line) *tariff.Kind { return &l.Kind }),
+		number("acq", 8, "acquirer (DE32)", func(l *Line) *tariff.Member { return &l.Acquirer }),
+		number("fwd", 8, "forwarder (DE33)", func(l *Line) *tariff.Member { return &l.Forwarder }),
+		number("iss", 8, "issuer (DE100)", func(l *Line) *tariff.Member { return &l.Issuer }),
 		number("stan", 6, "DE11", func(l *Line) *points.STAN { return &l.STAN }),
 		moment("txdt", "DE7 with the year", true, func(l *Line) *uint64 { return &l.Transmitted }),
 		moment("locdt", "DE13 and DE12 with the year", true, func(l *Line) *uint64 { return &l.Local }),

@@ -11,6 +11,7 @@ import (
 	"io"
 
 	"github.com/lianfen/lianfen/points"
+	"github.com/lianfen/lianfen/tariff"
 )
 
 // DetailReader reads a part of a detail file strictly: what is not as the layout says is
@@ -113,17 +114,15 @@ func (d *DetailReader) check(l *Line) (broken []FormatError) {
 	if l.Amount == 0 {
 		wrong("amt", "0", "an amount that is not zero")
 	}
-	if std, ok := valued(l, d.header.Role); !ok {
-		wrong("den", fmt.Sprintf("%d/%d", l.Num, l.Den), "a rate that values amt in 64 bits")
-	} else if std != l.Std {
-		wrong("std", fmt.Sprint(int64(l.Std)), fmt.Sprintf("%d = amt %d * %d / %d", int64(std), int64(l.Amount), l.Num, l.Den))
+	if field, found, expected := disvalued(l, d.header.Role); field != "" {
+		wrong(field, found, expected)
 	}
 	net := SumOf(l.Std).plus(l.Interchange).plus(l.SwitchFee).plus(l.VAT).plus(l.Other)
 	if net != SumOf(l.Net) {
 		wrong("net", fmt.Sprint(int64(l.Net)), net.Digits()+" = std + ichg + swfee + vat + other")
 	}
 	switch receiver := d.header.Receiver; {
-	case l.Kind.explicit() || d.header.Role == RoleSwapTarget:
+	case l.Kind.Explicit() || d.header.Role == RoleSwapTarget:
 	case d.header.Role == RoleAcquirer && l.Acquirer != receiver:
 		wrong("acq", l.Acquirer.String(), fmt.Sprintf("%v, the receiver of a file of role A", receiver))
 	case d.header.Role == RoleIssuer && l.Issuer != receiver:
@@ -132,12 +131,49 @@ func (d *DetailReader) check(l *Line) (broken []FormatError) {
 	return broken
 }
 
-// valued is what the points of a line are worth at its rate: to the nearest unit, halves
+// disvalued holds what a line is said to be worth against its points and its rate. It
+// returns the field that is wrong, or "".
+func disvalued(l *Line, role Role) (field, found, expected string) {
+	worth, ok := worthOf(l, role)
+	said := SumOf(l.Std)
+	switch {
+	case !ok:
+		return "den", fmt.Sprintf("%d/%d", l.Num, l.Den), "a rate that values amt in 64 bits"
+	case l.Kind.Explicit():
+		field, said = "net", SumOf(l.Net) // A fee is in other, an adjustment in std.
+	case l.Acquirer == l.Issuer && role == RoleAcquirer:
+		if l.Std != 0 || l.Interchange != 0 {
+			return "std", fmt.Sprint(int64(l.Std)), "0 and no interchange: acquirer and issuer are one"
+		}
+		return "", "", ""
+	case l.Kind == tariff.KindSWP && role == RoleIssuer:
+		if l.Std == 0 {
+			return "", "", "" // Of its own points into its own: no obligation.
+		}
+		// The value is the worth of what was granted, the spread and what rounding leaves.
+		field, said = "net", SumOf(l.Net)
+	default:
+		field = "std"
+	}
+	if near(said, worth, l.Kind) || (l.Kind.Undoing() && role == RoleIssuer && near(SumOf(l.Net), worth, l.Kind)) {
+		return "", "", ""
+	}
+	return field, said.Digits(), fmt.Sprintf("%d = amt %d * %d / %d", int64(worth), int64(l.Amount), l.Num, l.Den)
+}
+
+// near reports whether a value is the one that the rate gives. Of what undoes a part of
+// an item it may be a unit beside that: parts come to the whole exactly.
+func near(said Sum, worth points.Amount, kind tariff.Kind) bool {
+	off := said.minus(worth)
+	return off.Zero() || (kind.Undoing() && (off == SumOf(1) || off == SumOf(-1)))
+}
+
+// worthOf is what the points of a line are worth at its rate: to the nearest unit, halves
 // to the even one. What a swap's target took on is worth what its points are, without the
-// part of a unit.
-func valued(l *Line, role Role) (points.Amount, bool) {
+// part of a unit. It is computed here once more, and not by those who made the file.
+func worthOf(l *Line, role Role) (points.Amount, bool) {
 	q, r, ok := l.Amount.MulRat(l.Num, l.Den)
-	if !ok || role == RoleSwapTarget && !l.Kind.explicit() {
+	if !ok || (role == RoleSwapTarget && !l.Kind.Explicit()) {
 		return q, ok
 	}
 	up := points.Amount(1)

@@ -7,6 +7,7 @@ import (
 	"strconv"
 
 	"github.com/lianfen/lianfen/points"
+	"github.com/lianfen/lianfen/tariff"
 )
 
 // File is a kind of file in a member's set that is named by date and member.
@@ -42,7 +43,7 @@ func (f File) String() string {
 // Name is what the name of a file says.
 type Name struct {
 	File   File
-	Member Member
+	Member tariff.Member
 	Role   Role
 	Date   points.BusinessDate
 	Cycle  uint8
@@ -52,13 +53,13 @@ type Name struct {
 }
 
 // WholeName names a file of a member that is not by role and has one part.
-func WholeName(file File, member Member, date points.BusinessDate, cycle uint8, ext string) Name {
+func WholeName(file File, member tariff.Member, date points.BusinessDate, cycle uint8, ext string) Name {
 	return Name{File: file, Member: member, Role: RoleMember, Date: date, Cycle: cycle, Part: 1, Parts: 1, Ext: ext}
 }
 
 // String renders the name, such as QZ_DET_10000001_A_20260216_01_1of1.txt.
 func (n Name) String() string {
-	return fmt.Sprintf("QZ_%v_%v_%v_%08d_%02d_%dof%d.%s", n.File, n.Member, n.Role, uint32(n.Date), n.Cycle, n.Part, n.Parts, n.Ext)
+	return fmt.Sprintf("QZ_%v_%08d_%v_%08d_%02d_%dof%d.%s", n.File, uint32(n.Member), n.Role, uint32(n.Date), n.Cycle, n.Part, n.Parts, n.Ext)
 }
 
 var namePattern = regexp.MustCompile(`^QZ_([A-Z]{3})_([0-9]{8})_([A-Z])_([0-9]{8})_([0-9]{2})_([1-9][0-9]{0,3})of([1-9][0-9]{0,3})\.(txt|csv|xml)$`)
@@ -75,7 +76,7 @@ func ParseName(s string) (n Name, ok bool) {
 	}
 	n = Name{
 		File:   File(slices.Index(fileCodes(), m[1]) + 1), //nolint:gosec // a handful of codes.
-		Member: Member(digits(2)),                         //nolint:gosec // eight digits.
+		Member: tariff.Member(digits(2)),                  //nolint:gosec // eight digits.
 		Role:   Role(slices.Index(roleCodes(), m[3]) + 1), //nolint:gosec // a handful of codes.
 		Date:   points.BusinessDate(digits(4)),            //nolint:gosec // eight digits.
 		Cycle:  uint8(digits(5)),                          //nolint:gosec // two digits.

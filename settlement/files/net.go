@@ -12,10 +12,8 @@ import (
 	"strings"
 
 	"github.com/lianfen/lianfen/points"
+	"github.com/lianfen/lianfen/tariff"
 )
-
-// Everybody stands for a counterparty or a code: the row is of all of them.
-const Everybody = "*"
 
 // Position is one row of a NET file: what a member pays and receives, with one
 // counterparty under one code, or altogether. Amounts are in the standard unit.
@@ -26,9 +24,9 @@ type Position struct {
 	SettlementDate points.BusinessDate
 	Model          string // MNET, BNET, GROSS
 	Unit           string
-	Member         Member
-	Counterparty   Member // 0: all, written as *
-	Code           string // *: all
+	Member         tariff.Member
+	Counterparty   tariff.Member // 0: all, written as *
+	Code           tariff.Code   // 0: all, written as *
 	Items          uint64
 	Pay            points.Amount
 	Receive        points.Amount
@@ -41,7 +39,7 @@ type Position struct {
 }
 
 // Whole reports whether the row is of all counterparties and codes: the member's figure.
-func (p *Position) Whole() bool { return p.Counterparty == 0 && p.Code == Everybody }
+func (p *Position) Whole() bool { return p.Counterparty == 0 && p.Code == 0 }
 
 // Net returns what is received less what is paid.
 func (p *Position) Net() Sum { return Sum{}.plus(p.Receive).minus(p.Pay) }
@@ -64,7 +62,7 @@ func netColumns() []column {
 		{"settlement_date", "date", "the banking day that it is settled on"},
 		{"model", "MNET, BNET, GROSS", "multilateral, bilateral, each leg by itself"},
 		{"unit", "a3", "the standard unit"},
-		{"member", "n8", ""},
+		{"member", "n8", "or FEE, VAT, ROUND, SUSPENSE, the operator's accounts"},
 		{"counterparty", "n8 or *", "* for all: the multilateral row"},
 		{"code", "a3 or *", "RDM, EAR, SWP, RFD, RVS, CBK, REP, ADJ, FEE, ICF, SWF, VAT, OTH, RND; * for all"},
 		{"items", "int", ""},
@@ -90,6 +88,19 @@ func netHead() string {
 
 // totalTag begins the last line of a NET file.
 const totalTag = "#TOTAL"
+
+func totalColumns() []column {
+	return []column{
+		{totalTag, "", "the same line in every member's copy"},
+		{"rows", "int", "rows of the operator's copy, which has those of all members"},
+		{"pay", "decimal", "sum over all members of the rows with * and *"},
+		{"receive", "decimal", "the same"},
+		{"net", "decimal", "receive - pay: zero"},
+		{"inputs", "hex", "Merkle root of the run's input"},
+		{"rates", "hex", "digest of the rate table"},
+		{"sha256", "hex", "SHA-256 of every byte before this line in the operator's copy"},
+	}
+}
 
 // NetTotal is the last line of a NET file. It is of the whole run and the same in every
 // copy, so that members can hold theirs beside each other and each sees that the net of
@@ -169,25 +180,21 @@ func appendNetTotal(dst []byte, t *NetTotal, scale int) []byte {
 }
 
 func appendPosition(dst []byte, p *Position, scale int) ([]byte, error) {
-	if p.Pay < 0 || p.Receive < 0 || p.Member > MaxMember || p.Counterparty > MaxMember {
-		return dst, points.Errorf(points.FormatError, "net position of %v with %v, %s: pay %d, receive %d: want amounts that are not negative and members of eight digits",
+	if p.Pay < 0 || p.Receive < 0 || !p.Member.Valid() || (p.Counterparty != 0 && !p.Counterparty.Valid()) {
+		return dst, points.Errorf(points.FormatError, "net position of %v with %v, %v: pay %d, receive %d: want amounts that are not negative and members that there are",
 			p.Member, p.Counterparty, p.Code, p.Pay, p.Receive)
-	}
-	counterparty := Everybody
-	if p.Counterparty != 0 {
-		counterparty = p.Counterparty.String()
 	}
 	instruction := p.Instruction
 	if !p.Whole() {
 		instruction = ""
 	}
-	for _, s := range []string{p.Run, p.Model, p.Unit, p.Code, instruction} {
+	for _, s := range []string{p.Run, p.Model, p.Unit, instruction} {
 		if strings.ContainsAny(s, ",\"\r\n") {
 			return dst, points.Errorf(points.FormatError, "net position of %v: %q cannot stand in a column", p.Member, s)
 		}
 	}
-	return fmt.Appendf(dst, "%s,%v,%02d,%v,%s,%s,%v,%s,%s,%d,%s,%s,%s,%s,%s,%s,%s,%s,%s%s",
-		p.Run, p.Date, p.Cycle, p.SettlementDate, p.Model, p.Unit, p.Member, counterparty, p.Code, p.Items,
+	return fmt.Appendf(dst, "%s,%v,%02d,%v,%s,%s,%v,%v,%v,%d,%s,%s,%s,%s,%s,%s,%s,%s,%s%s",
+		p.Run, p.Date, p.Cycle, p.SettlementDate, p.Model, p.Unit, p.Member, p.Counterparty, p.Code, p.Items,
 		p.Pay.Decimal(scale), p.Receive.Decimal(scale), p.Net().Decimal(scale), p.Opening.Decimal(scale), p.Closing.Decimal(scale),
 		p.Cover.Decimal(scale), p.Cap.Decimal(scale), p.Headroom.Decimal(scale), instruction, lineEnd), nil
 }
@@ -306,17 +313,23 @@ func (c *cells) date() points.BusinessDate {
 	return d
 }
 
-func (c *cells) member(all bool) Member {
+func (c *cells) member(all bool) (m tariff.Member) {
 	text, name := c.next()
-	if all && text == Everybody {
+	if err := m.UnmarshalText([]byte(text)); err != nil || m.String() != text || (m == 0 && !all) {
+		c.refuse(name, text, "eight digits, or an account of the operator")
+	}
+	return m
+}
+
+func (c *cells) code() (code tariff.Code) {
+	text, name := c.next()
+	if text == code.String() {
 		return 0
 	}
-	v, err := strconv.ParseUint(text, 10, 32)
-	if err != nil || len(text) != 8 {
-		c.refuse(name, text, "eight digits")
-		return 0
+	if err := code.UnmarshalText([]byte(text)); err != nil {
+		c.refuse(name, text, "a code of three letters, or *")
 	}
-	return Member(v)
+	return code
 }
 
 func (c *cells) decimal() points.Amount {
@@ -358,7 +371,7 @@ func (n *netReader) row(line []byte) {
 	p.Model = c.text(func(s string) bool { return s == Multilateral || s == Bilateral || s == Gross }, "MNET, BNET or GROSS")
 	p.Unit = c.text(filled, "a unit")
 	p.Member, p.Counterparty = c.member(false), c.member(true)
-	p.Code = c.text(filled, "a code or *")
+	p.Code = c.code()
 	p.Items, p.Pay, p.Receive = c.number(64), c.decimal(), c.decimal()
 	at := c.col + len(texts[c.at-1]) + 1
 	net := c.decimal()
@@ -374,7 +387,7 @@ func (n *netReader) row(line []byte) {
 
 func (n *netReader) end(line []byte) {
 	n.ended = true
-	names := []column{{name: totalTag}, {name: "rows"}, {name: "pay"}, {name: "receive"}, {name: "net"}, {name: "inputs"}, {name: "rates"}, {name: "sha256"}}
+	names := totalColumns()
 	texts, ok := n.split(line, len(names))
 	if !ok {
 		return

@@ -318,6 +318,7 @@ type DetailWriter struct {
 	header  Header
 	planned uint64
 	written uint64
+	most    uint64 // lines in a part
 	detail  *sink
 	twin    *sink // nil: none is wanted
 	trailer Trailer
@@ -330,12 +331,16 @@ type DetailWriter struct {
 // part's header says of how many it is one. create makes a file in the run's folder; with
 // twin it makes the CSV files too.
 func NewDetail(header Header, planned uint64, twin bool, create func(name string) (io.WriteCloser, error)) (*DetailWriter, error) {
-	parts := max(1, (planned+MaxLines-1)/MaxLines)
+	return newDetail(header, planned, MaxLines, twin, create)
+}
+
+func newDetail(header Header, planned, most uint64, twin bool, create func(name string) (io.WriteCloser, error)) (*DetailWriter, error) {
+	parts := max(1, (planned+most-1)/most)
 	if parts > 9999 {
-		return nil, points.Errorf(points.FormatError, "detail of %v: %d lines are more than 9999 parts of %d hold", header.Receiver, planned, MaxLines)
+		return nil, points.Errorf(points.FormatError, "detail of %v: %d lines are more than 9999 parts of %d hold", header.Receiver, planned, most)
 	}
 	header.Part, header.Parts = 0, uint16(parts)
-	w := &DetailWriter{create: create, header: header, planned: planned, detail: newSink()}
+	w := &DetailWriter{create: create, header: header, planned: planned, most: most, detail: newSink()}
 	if twin {
 		w.twin = newSink()
 	}
@@ -352,7 +357,7 @@ func (w *DetailWriter) Write(l *Line, merchant string) error {
 	if w.written == w.planned {
 		return fmt.Errorf("detail of %v: more lines than the %d that were announced", w.header.Receiver, w.planned)
 	}
-	if w.trailer.Lines == MaxLines {
+	if w.trailer.Lines == w.most {
 		if err := w.end(); err != nil {
 			return err
 		}

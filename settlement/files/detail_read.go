@@ -83,7 +83,9 @@ func (d *DetailReader) Next(l *Line) (more bool, broken []FormatError, err error
 	if d.ended {
 		return false, nil, nil
 	}
-	d.hash.Sum(d.before[:0])
+	if tag, _ := d.in.Peek(len(trailers.tag)); string(tag) == trailers.tag {
+		d.hash.Sum(d.before[:0])
+	}
 	line, broken, err := d.line()
 	switch {
 	case errors.Is(err, io.EOF):

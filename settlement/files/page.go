@@ -103,7 +103,7 @@ func WriteStatement(w io.Writer, p *Page) error {
 		merchants = append(merchants, merchant{m.Merchant.String(), points.Escaped(m.Name), amount(SumOf(m.Net)), m.Items})
 	}
 	list := make([]file, 0, len(p.Files))
-	for _, o := range p.Files {
+	for _, o := range sortedOutputs(p.Files) {
 		list = append(list, file{o.Name, hex.EncodeToString(o.Digest[:]), o.Lines})
 	}
 	const moment = "2006-01-02 15:04:05 -0700"

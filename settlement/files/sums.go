@@ -45,11 +45,14 @@ func (d *DigestWriter) Size() int64 { return d.size }
 
 // AppendSums writes SHA256SUMS as coreutils do, sorted by name: sha256sum -c reads it.
 func AppendSums(dst []byte, outputs []Output) []byte {
-	sorted := slices.SortedFunc(slices.Values(outputs), func(a, b Output) int { return strings.Compare(a.Name, b.Name) })
-	for _, o := range sorted {
+	for _, o := range sortedOutputs(outputs) {
 		dst = fmt.Appendf(dst, "%x  %s\n", o.Digest, o.Name)
 	}
 	return dst
+}
+
+func sortedOutputs(outputs []Output) []Output {
+	return slices.SortedFunc(slices.Values(outputs), func(a, b Output) int { return strings.Compare(a.Name, b.Name) })
 }
 
 // ParseSums reads SHA256SUMS. Names are of files in the same folder.

@@ -119,11 +119,14 @@ func acquired() []item {
 		{with(basic(101), fees), "喜茶（南山店）"},
 		{with(basic(102), func(l *Line) { l.Kind, l.Amount = tariff.KindEAR, -50000; l.Interchange = 9 }), `=cmd|' /C calc'!A0`},
 		{onus, `Café "Zur Post", Wien`},
-		{with(basic(104), undo(tariff.KindRVS, 20260216, 101)), "喜茶（南山店）"},   // the original's date is open
-		{with(basic(105), undo(tariff.KindRVS, 20260214, 17)), "喜茶（南山店）"},    // it is closed
-		{with(basic(106), undo(tariff.KindRFD, 20260210, 5)), "-1+2"},        // refund
-		{with(basic(107), undo(tariff.KindCBK, 20260102, 3)), "西西弗书店"},       // chargeback
-		{with(basic(108), func(l *Line) { fees(l); l.Kind, l.OriginalDate, l.Original, l.Flags = tariff.KindREP, 20260102, 3, FlagRepresented }), "西西弗书店"},
+		{with(basic(104), undo(tariff.KindRVS, 20260216, 101)), "喜茶（南山店）"}, // the original's date is open
+		{with(basic(105), undo(tariff.KindRVS, 20260214, 17)), "喜茶（南山店）"},  // it is closed
+		{with(basic(106), undo(tariff.KindRFD, 20260210, 5)), "-1+2"},      // refund
+		{with(basic(107), undo(tariff.KindCBK, 20260102, 3)), "西西弗书店"},     // chargeback
+		{with(basic(108), func(l *Line) {
+			fees(l)
+			l.Kind, l.OriginalDate, l.Original, l.Flags = tariff.KindREP, 20260102, 3, FlagRepresented
+		}), "西西弗书店"},
 		{with(basic(109), func(l *Line) { fees(l); l.Flags, l.MTI, l.Local = FlagLate|FlagStandIn, 220, 20260212090000 }), "a,b"},
 		{with(basic(110), func(l *Line) { l.Flags, l.Amount, l.Num, l.Den = FlagManual, 1, 1, 2 }), ""}, // half a unit: to the even one, 0
 		{adjusted, ""},

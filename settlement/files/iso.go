@@ -325,14 +325,19 @@ func (x *document) entry(e *Entry) {
 }
 
 // exchanged writes what the entry was in points, where a code of three letters stands for
-// the programme. The rate has at most eleven digits; the exact one is in the information.
+// the programme. The rate is of whole points to whole standard points, as people quote it,
+// and has at most eleven digits: where those say nothing it is left out. The exact rate, of
+// smallest units, is in the information.
 func (x *document) exchanged(r *EntryRate) {
 	if r == nil || r.Currency == "" {
 		return
 	}
-	rate, ok := xchgRate(r.Num, r.Den)
-	if !ok || len(r.Currency) != 3 {
-		x.refuse("rate %d/%d of %q does not fit ISO 20022: want three letters and at most %d digits", r.Num, r.Den, r.Currency, isoRateDigits)
+	if len(r.Currency) != 3 || r.Den == 0 || r.Scale < 0 || r.Scale > 5 {
+		x.refuse("rate %d/%d of %q with %d decimals does not fit ISO 20022: want three letters and 0 to 5 decimals", r.Num, r.Den, r.Currency, r.Scale)
+		return
+	}
+	rate, ok := xchgRate(r.Num*power(r.Scale), r.Den*power(x.s.Scale))
+	if !ok {
 		return
 	}
 	x.open("AmtDtls")
@@ -352,15 +357,11 @@ func (x *document) exchanged(r *EntryRate) {
 // nearest. It is for people and their programs' displays; nothing is computed with it.
 func xchgRate(num, den uint64) (string, bool) {
 	for decimals := isoRateDecimals; decimals >= 0; decimals-- {
-		scaled := points.Amount(1)
-		for range decimals {
-			scaled *= 10
-		}
-		q, r, ok := scaled.MulRat(num, den)
+		q, r, ok := points.Amount(power(decimals)).MulRat(num, den) //nolint:gosec // ten digits at most.
 		if !ok {
 			continue
 		}
-		if r >= points.Amount(den)-r { //nolint:gosec // twelve digits.
+		if r >= points.Amount(den)-r { //nolint:gosec // seventeen digits at most.
 			q++
 		}
 		if digits := q.Decimal(0); q > 0 && len(digits) <= isoRateDigits {
@@ -370,12 +371,21 @@ func xchgRate(num, den uint64) (string, bool) {
 	return "", false
 }
 
+// power is ten to the n.
+func power(n int) uint64 {
+	v := uint64(1)
+	for range n {
+		v *= 10
+	}
+	return v
+}
+
 // information is what ISO 20022 has no element for: the exact rate.
 func (e *Entry) information() string {
 	if e.Rate == nil {
 		return e.Info
 	}
-	exact := fmt.Sprintf("%s %s, rate %d/%d, version %d", e.Rate.Program, e.Rate.Amount.Decimal(e.Rate.Scale), e.Rate.Num, e.Rate.Den, e.Rate.Version)
+	exact := fmt.Sprintf("%s %s, %d/%d of the smallest units, rate version %d", e.Rate.Program, e.Rate.Amount.Decimal(e.Rate.Scale), e.Rate.Num, e.Rate.Den, e.Rate.Version)
 	if e.Info == "" {
 		return exact
 	}

@@ -49,7 +49,7 @@ func TestVerifyEveryByte(t *testing.T) {
 		require.NoError(t, err)
 		require.False(t, r.OK, "byte %d", at)
 	}
-	for end := range good {
+	for end := 0; end < len(good); end += 13 {
 		m[acquirerFile] = bytes.NewBuffer(good[:end])
 		r, err := Verify(m.folder(), []string{acquirerFile}, Check{Scale: 4})
 		require.NoError(t, err)

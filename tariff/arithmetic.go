@@ -74,5 +74,45 @@ type Weight struct {
 // undefined, when there are more weights than shares, their sum is 0, or it does
 // not fit 63 bits.
 func Split(total points.Amount, weights []Weight, shares []points.Amount) (ok bool) {
-	panic("tariff: Split is not written yet")
+	var sum uint64
+	for i := range weights {
+		if weights[i].Weight > math.MaxInt64-sum {
+			return false
+		}
+		sum += weights[i].Weight
+	}
+	if sum == 0 || len(weights) > len(shares) {
+		return false
+	}
+	var few [MaxShares]uint64
+	remainders := few[:]
+	if len(weights) > len(few) {
+		remainders = make([]uint64, len(weights))
+	}
+	left := magnitude(total)
+	for i := range weights {
+		hi, lo := bits.Mul64(magnitude(total), weights[i].Weight)
+		q, r := bits.Div64(hi, lo, sum) // hi < sum, since no weight is more than the sum.
+		remainders[i], left = r, left-q
+		if shares[i], ok = signed(q, total < 0); !ok {
+			return false
+		}
+	}
+	// Fewer units are left than there are remainders that are not 0.
+	for ; left > 0; left-- {
+		best := 0
+		for i := 1; i < len(weights); i++ {
+			if remainders[i] > remainders[best] ||
+				(remainders[i] == remainders[best] && weights[i].Member < weights[best].Member) {
+				best = i
+			}
+		}
+		remainders[best] = 0
+		if total < 0 {
+			shares[best]--
+		} else {
+			shares[best]++
+		}
+	}
+	return true
 }

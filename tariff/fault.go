@@ -28,7 +28,7 @@ func (f Fault) String() string {
 	texts := [...]string{
 		OK:            "ok",
 		BadKind:       "not a kind of item, or its original's kind cannot be undone: correct the item",
-		BadSign:       "the amount's sign is not that of the kind: RDM, EAR, SWP, REP, ADJ and FEE are positive, RFD, RVS and CBK negative",
+		BadSign:       "the amount's sign is not that of the kind: RDM, EAR, SWP, REP, ADJ and FEE are positive, RFD and CBK negative",
 		BadAmount:     "the amount is zero or has more than 15 digits: correct the item",
 		BadMember:     "a party is missing or has more than 8 digits: register the institution under a settlement number",
 		BadOriginal:   "the original's time, kind or refunded amount is missing or wrong: find the original",

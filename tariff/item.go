@@ -20,14 +20,15 @@ type Item struct {
 	MCC           uint16           // 0: unknown; only rows for any MCC fit
 
 	// Amount is in smallest units of Program. RDM, EAR, SWP, REP, ADJ and FEE are
-	// positive; RFD, RVS and CBK are negative.
+	// positive; RFD and CBK are negative; RVS is negative, or positive where it
+	// reverses an undoing: the reversal of a void or of a refund.
 	Amount points.Amount
 
 	At         points.Timestamp // of the decision; of a late advice, its own transmission time
 	OriginalAt points.Timestamp // of an undoing item: At of the original, whose rates and fees it has
 
 	// Refunded is how much of the original's amount was undone before this item
-	// (refunds, reversals and chargebacks, less re-presentments), 0 or positive. An
+	// (refunds, reversals and chargebacks, less what was taken back), 0 or positive. An
 	// undoing item is worth what the original is worth at the one total less what it
 	// is worth at the other, so that the last part returns exactly the rest.
 	Refunded points.Amount
@@ -42,6 +43,16 @@ func (i *Item) Concerns(m Member) bool {
 	return m != 0 && (m == i.Issuer || m == i.Acquirer || m == i.Target || m == i.Payer || m == i.Payee)
 }
 
+// OnUs reports whether the item's value is the member's own debt: issuer and acquirer,
+// or the two sides of a swap, are the same. It has lines in the files and fees, but its
+// value is no obligation.
+func (i *Item) OnUs() bool {
+	if i.Kind == KindSWP || i.Of == KindSWP {
+		return i.Issuer == i.Target
+	}
+	return i.Issuer != 0 && i.Issuer == i.Acquirer
+}
+
 // Swap holds the figures of one swap, in smallest units of the standard point, and
 // what was granted, in smallest units of the target's programme:
 // Value = Spread + Worth + what rounding leaves.
@@ -52,9 +63,6 @@ type Swap struct {
 
 // Rest is what rounding leaves.
 func (s Swap) Rest() points.Amount { return s.Value - s.Spread - s.Worth }
-
-// ValueSwap values a swap of amount at the source's Buy and the target's Sell rate.
-func ValueSwap(buy, sell *Rate, amount points.Amount) (Swap, Fault) { return Swap{}, OK }
 
 // Leg is one debt that an item makes: Debtor owes Creditor Amount, always positive,
 // in smallest units of the standard point. Debtor and creditor differ.
@@ -97,10 +105,32 @@ type View struct {
 	Std, Interchange, SwitchFee, VAT, Other, Net points.Amount
 }
 
-// View returns what m sees: its legs by column. RND is among Other.
-func (v *Valuation) View(m Member) View { return View{} }
-
-// Value values item by the rates and fees in force at its moment, or its original's,
-// into v, whose content it replaces. It allocates nothing. Where the fault is not
-// [OK], v has no legs.
-func Value(rates *Rates, fees *Fees, item *Item, v *Valuation) Fault { return OK }
+// View returns what m sees: its legs by column. Fees outside the schedule and what
+// rounding leaves are among Other.
+func (v *Valuation) View(m Member) View {
+	var view View
+	for _, leg := range v.Legs() {
+		amount := leg.Amount
+		switch m {
+		case leg.Creditor:
+		case leg.Debtor:
+			amount = -amount
+		default:
+			continue
+		}
+		switch leg.Code {
+		case CodeICF:
+			view.Interchange += amount
+		case CodeSWF:
+			view.SwitchFee += amount
+		case CodeVAT:
+			view.VAT += amount
+		case CodeOTH, CodeRND:
+			view.Other += amount
+		default:
+			view.Std += amount
+		}
+		view.Net += amount
+	}
+	return view
+}

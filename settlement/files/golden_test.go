@@ -133,7 +133,7 @@ func TestXmllint(t *testing.T) {
 		dir := laid(t)
 		out, err := run1(t, dir, "", lint, "--nonet", "--noout", "--schema", schema, name)
 		require.NoError(t, err, out)
-		for _, before := range []string{"<CdtDbtInd>C", "<BkTxCd", "<NbOfTxs"} {
+		for _, before := range []string{"<CdtDbtInd", "<BkTxCd", "<NbOfTxs"} {
 			dir := laid(t)
 			broken(t, dir, name, before)
 			out, err = run1(t, dir, "", lint, "--nonet", "--noout", "--schema", schema, name)

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"github.com/lianfen/lianfen/points"
+	"github.com/lianfen/lianfen/settlement/netting"
 	"github.com/lianfen/lianfen/tariff"
 )
 
@@ -202,7 +203,7 @@ func testStatement(net points.Amount) *Statement {
 // testPositions are ours and the others', which pay what we receive.
 func testPositions(net points.Amount) []Position {
 	row := Position{
-		Run: "01JM8Q4Z6T3V5X7Y9A1B2C3D4E", Date: 20260216, Cycle: 1, SettlementDate: 20260224, Model: Multilateral, Unit: "QZP", Member: us,
+		Run: "01JM8Q4Z6T3V5X7Y9A1B2C3D4E", Date: 20260216, Cycle: 1, SettlementDate: 20260224, Model: netting.MNET, Unit: "QZP", Member: us,
 		Items: 16, Pay: 200_000, Receive: 200_000 + net, Opening: -10_000, Closing: -10_000 + net, Cover: 8_000_000, Cap: 5_000_000, Headroom: 5_000_000 - 10_000 + net,
 		Instruction: "QZP-20260216-01-10000001",
 	}

@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/lianfen/lianfen/points"
+	"github.com/lianfen/lianfen/settlement/netting"
 	"github.com/lianfen/lianfen/tariff"
 )
 
@@ -22,7 +23,7 @@ type Position struct {
 	Date           points.BusinessDate
 	Cycle          uint8
 	SettlementDate points.BusinessDate
-	Model          string // MNET, BNET, GROSS
+	Model          netting.Model
 	Unit           string
 	Member         tariff.Member
 	Counterparty   tariff.Member // 0: all, written as *
@@ -44,12 +45,8 @@ func (p *Position) Whole() bool { return p.Counterparty == 0 && p.Code == 0 }
 // Net returns what is received less what is paid.
 func (p *Position) Net() Sum { return Sum{}.plus(p.Receive).minus(p.Pay) }
 
-// Model is the word for how rows are netted; instructions and amounts follow from it.
-const (
-	Multilateral = "MNET"
-	Bilateral    = "BNET"
-	Gross        = "GROSS"
-)
+// Scale is how many decimals the standard unit has, everywhere.
+const Scale = 4
 
 // column is a column of a CSV file as its partner is told.
 type column struct{ name, kind, content string }
@@ -180,20 +177,20 @@ func appendNetTotal(dst []byte, t *NetTotal, scale int) []byte {
 }
 
 func appendPosition(dst []byte, p *Position, scale int) ([]byte, error) {
-	if p.Pay < 0 || p.Receive < 0 || !p.Member.Valid() || (p.Counterparty != 0 && !p.Counterparty.Valid()) {
-		return dst, points.Errorf(points.FormatError, "net position of %v with %v, %v: pay %d, receive %d: want amounts that are not negative and members that there are",
+	if p.Pay < 0 || p.Receive < 0 || p.Model < netting.MNET || p.Model > netting.GROSS || !p.Member.Valid() || (p.Counterparty != 0 && !p.Counterparty.Valid()) {
+		return dst, points.Errorf(points.FormatError, "net position of %v with %v, %v: pay %d, receive %d: want a model, amounts that are not negative and members that there are",
 			p.Member, p.Counterparty, p.Code, p.Pay, p.Receive)
 	}
 	instruction := p.Instruction
 	if !p.Whole() {
 		instruction = ""
 	}
-	for _, s := range []string{p.Run, p.Model, p.Unit, instruction} {
+	for _, s := range []string{p.Run, p.Unit, instruction} {
 		if strings.ContainsAny(s, ",\"\r\n") {
 			return dst, points.Errorf(points.FormatError, "net position of %v: %q cannot stand in a column", p.Member, s)
 		}
 	}
-	return fmt.Appendf(dst, "%s,%v,%02d,%v,%s,%s,%v,%v,%v,%d,%s,%s,%s,%s,%s,%s,%s,%s,%s%s",
+	return fmt.Appendf(dst, "%s,%v,%02d,%v,%v,%s,%v,%v,%v,%d,%s,%s,%s,%s,%s,%s,%s,%s,%s%s",
 		p.Run, p.Date, p.Cycle, p.SettlementDate, p.Model, p.Unit, p.Member, p.Counterparty, p.Code, p.Items,
 		p.Pay.Decimal(scale), p.Receive.Decimal(scale), p.Net().Decimal(scale), p.Opening.Decimal(scale), p.Closing.Decimal(scale),
 		p.Cover.Decimal(scale), p.Cap.Decimal(scale), p.Headroom.Decimal(scale), instruction, lineEnd), nil
@@ -321,6 +318,17 @@ func (c *cells) member(all bool) (m tariff.Member) {
 	return m
 }
 
+func (c *cells) model() netting.Model {
+	text, name := c.next()
+	for _, m := range []netting.Model{netting.MNET, netting.BNET, netting.GROSS} {
+		if text == m.String() {
+			return m
+		}
+	}
+	c.refuse(name, text, "MNET, BNET or GROSS")
+	return 0
+}
+
 func (c *cells) code() (code tariff.Code) {
 	text, name := c.next()
 	if text == code.String() {
@@ -368,7 +376,7 @@ func (n *netReader) row(line []byte) {
 	c := cells{texts: texts, n: n, names: names, col: 1, good: true}
 	filled := func(s string) bool { return s != "" }
 	p := Position{Run: c.text(filled, "a run id"), Date: c.date(), Cycle: uint8(c.number(8)), SettlementDate: c.date()}
-	p.Model = c.text(func(s string) bool { return s == Multilateral || s == Bilateral || s == Gross }, "MNET, BNET or GROSS")
+	p.Model = c.model()
 	p.Unit = c.text(filled, "a unit")
 	p.Member, p.Counterparty = c.member(false), c.member(true)
 	p.Code = c.code()

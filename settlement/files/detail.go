@@ -248,7 +248,8 @@ type Output struct {
 	Name   string
 	Digest [sha256.Size]byte
 	Size   int64
-	Lines  uint64 // of items or rows, where the format has such
+	Lines  uint64 // of items, in a detail file and its twin
+	Net    Sum    // of these
 }
 
 // sink is a file that is being written: what is appended to its buffer is hashed and
@@ -447,6 +448,7 @@ func (w *DetailWriter) end() error {
 		if err != nil {
 			return err
 		}
+		output.Net = w.trailer.Net
 		w.outputs = append(w.outputs, output)
 	}
 	w.net = w.net.add(w.trailer.Net)

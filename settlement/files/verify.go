@@ -21,8 +21,8 @@ type Breach struct {
 	FormatError
 }
 
-// String says it in one line that an editor can jump to.
-func (b Breach) String() string {
+// Error says it in one line that an editor can jump to.
+func (b Breach) Error() string {
 	return fmt.Sprintf("%s:%d:%d: %s: found %s, expected %s", b.File, b.Line, b.Column, b.Field, b.Found, b.Expected)
 }
 

@@ -1,10 +1,14 @@
 package files
 
 import (
+	_ "embed"
 	"fmt"
 	"io"
 	"strings"
 )
+
+//go:embed document.md
+var documentText string
 
 // layoutsOf lists the records of a detail file in their order.
 func layoutsOf() []struct {
@@ -21,10 +25,11 @@ func layoutsOf() []struct {
 	}
 }
 
-// Document writes the tables of docs/files.md: the layouts from which files are written
-// and read. before and after are what stands around them.
-func Document(w io.Writer, before, after string) error {
+// Document writes docs/files.md: for partners, with tables made from the layouts that
+// files are written and read with.
+func Document(w io.Writer) error {
 	var b strings.Builder
+	before, after, _ := strings.Cut(documentText, "<!-- layouts -->\n")
 	b.WriteString(before)
 	for _, l := range layoutsOf() {
 		fields := l.fields

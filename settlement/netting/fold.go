@@ -222,8 +222,13 @@ func (f *Fold) Roll() *Roll { return f.roll }
 func (f *Fold) Check() error {
 	for model := MNET; model < endOfModels; model++ {
 		var all Sum
-		for place, net := range f.nets[model] {
+		for _, net := range f.nets[model] {
 			all = all.Plus(net)
+		}
+		if all.Sign() != 0 {
+			return points.Errorf(points.InternalError, "netting: %v: all members sum to %v, not to zero; do not publish, run it again", model, all)
+		}
+		for place, net := range f.nets[model] {
 			var pairs Sum
 			for other := range f.roll.Len() {
 				pairs = pairs.Plus(f.pairNet(model, place, other))
@@ -232,9 +237,6 @@ func (f *Fold) Check() error {
 				return points.Errorf(points.InternalError, "netting: %v: member %v has %v in all but %v in pairs; do not publish, run it again",
 					model, f.roll.Member(place), net, pairs)
 			}
-		}
-		if all.Sign() != 0 {
-			return points.Errorf(points.InternalError, "netting: %v: all members sum to %v, not to zero; do not publish, run it again", model, all)
 		}
 	}
 	return nil

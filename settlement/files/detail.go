@@ -20,6 +20,7 @@ const (
 	RoleAcquirer   Role = iota + 1 // A: brought them in
 	RoleIssuer                     // I: its points were spent or granted
 	RoleSwapTarget                 // T: its points were granted in a swap
+	RoleShare                      // S: has a share of the fee, and no other part in the item
 	RoleMember                     // M: the member as a whole; of files that are not by role
 )
 
@@ -40,8 +41,8 @@ func (r Role) String() string {
 	return "?"
 }
 
-// roleCodes are the letters of names; a DET file is of one of the first three.
-func roleCodes() []string { return []string{"A", "I", "T", "M"} }
+// roleCodes are the letters of names; a DET file is of any but the last.
+func roleCodes() []string { return []string{"A", "I", "T", "S", "M"} }
 
 // Mode says whether a file is for real.
 type Mode uint8
@@ -146,7 +147,7 @@ func headerLayout() layout[Header] {
 		number("cycle", 2, "cycle in the date, from 01", func(h *Header) *uint8 { return &h.Cycle }),
 		number("sender", 8, "operator", func(h *Header) *tariff.Member { return &h.Operator }),
 		number("receiver", 8, "member", func(h *Header) *tariff.Member { return &h.Receiver }),
-		choice("role", roleCodes()[:3], "A acquirer, I issuer, T swap target", func(h *Header) *Role { return &h.Role }),
+		choice("role", roleCodes()[:4], "A acquirer, I issuer, T swap target, S share of a fee", func(h *Header) *Role { return &h.Role }),
 		moment("created", "operator's local time", false, func(h *Header) *uint64 { return &h.Created }),
 		text("tz", "an", 5, "its distance from UTC, such as +0800", func(h *Header) []byte { return h.Zone[:] }),
 		text("run", "an", 26, "run id (ULID)", func(h *Header) []byte { return h.Run[:] }),

@@ -113,7 +113,7 @@ func (d *DetailReader) check(l *Line) (broken []FormatError) {
 	if l.Number != d.counted.Lines {
 		wrong("line", fmt.Sprint(l.Number), fmt.Sprint(d.counted.Lines))
 	}
-	if l.Amount == 0 {
+	if l.Amount == 0 && d.header.Role != RoleSwapTarget { // A swap may grant less than one unit.
 		wrong("amt", "0", "an amount that is not zero")
 	}
 	if field, found, expected := disvalued(l, d.header.Role); field != "" {
@@ -124,7 +124,7 @@ func (d *DetailReader) check(l *Line) (broken []FormatError) {
 		wrong("net", fmt.Sprint(int64(l.Net)), net.Digits()+" = std + ichg + swfee + vat + other")
 	}
 	switch receiver := d.header.Receiver; {
-	case l.Kind.Explicit() || d.header.Role == RoleSwapTarget:
+	case l.Kind.Explicit() || d.header.Role == RoleSwapTarget || d.header.Role == RoleShare:
 	case d.header.Role == RoleAcquirer && l.Acquirer != receiver:
 		wrong("acq", l.Acquirer.String(), fmt.Sprintf("%v, the receiver of a file of role A", receiver))
 	case d.header.Role == RoleIssuer && l.Issuer != receiver:
@@ -143,24 +143,51 @@ func disvalued(l *Line, role Role) (field, found, expected string) {
 		return "den", fmt.Sprintf("%d/%d", l.Num, l.Den), "a rate that values amt in 64 bits"
 	case l.Kind.Explicit():
 		field, said = "net", SumOf(l.Net) // A fee is in other, an adjustment in std.
+	case role == RoleShare:
+		if l.Std != 0 || l.Interchange != 0 || l.SwitchFee != 0 || l.VAT != 0 {
+			return "other", fmt.Sprint(int64(l.Other)), "all of net: a file of role S has shares of fees only"
+		}
+		return "", "", ""
 	case l.Acquirer == l.Issuer && role == RoleAcquirer:
 		if l.Std != 0 || l.Interchange != 0 {
 			return "std", fmt.Sprint(int64(l.Std)), "0 and no interchange: acquirer and issuer are one"
 		}
 		return "", "", ""
 	case l.Kind == tariff.KindSWP && role == RoleIssuer:
-		if l.Std == 0 {
-			return "", "", "" // Of its own points into its own: no obligation.
+		if swapped(l, worth) {
+			return "", "", ""
 		}
-		// The value is the worth of what was granted, the spread and what rounding leaves.
-		field, said = "net", SumOf(l.Net)
+		return "net", SumOf(l.Net).Digits(), fmt.Sprintf("from std to %d = amt %d * %d / %d", int64(worth), int64(l.Amount), l.Num, l.Den)
 	default:
 		field = "std"
 	}
-	if near(said, worth, l.Kind) || (l.Kind.Undoing() && role == RoleIssuer && near(SumOf(l.Net), worth, l.Kind)) {
+	if near(said, worth, l.Kind) || (l.Kind.Undoing() && role == RoleIssuer && swapped(l, worth)) {
 		return "", "", ""
 	}
 	return field, said.Digits(), fmt.Sprintf("%d = amt %d * %d / %d", int64(worth), int64(l.Amount), l.Num, l.Den)
+}
+
+// swapped reports whether a line can be of a swap, or of what undoes one, in its issuer's
+// file. The value of the points is the worth of what was granted, which is std, the spread
+// and what rounding leaves; net is the value but for the part of the spread that the
+// issuer itself has a share of. So net is not less than std and not more than the value.
+// Of a part that is undone, std goes in steps of what a granted unit is worth, and says
+// nothing of net; where it is none, the swap was of the issuer's points into its own, and
+// net is such a step's rest.
+func swapped(l *Line, worth points.Amount) bool {
+	if l.Kind.Undoing() && l.Std == 0 {
+		return l.Interchange == 0
+	}
+	std, net := SumOf(l.Std), SumOf(l.Net)
+	if worth < 0 || (worth == 0 && l.Net < 0) {
+		std, net, worth = std.negated(), net.negated(), -worth
+	}
+	slack := points.Amount(0)
+	if l.Kind.Undoing() {
+		std, slack = Sum{}, 1
+	}
+	above, below := net.add(std.negated()).plus(slack), SumOf(worth).add(net.negated()).plus(slack)
+	return l.Interchange == 0 && !std.negative() && !above.negative() && !below.negative()
 }
 
 // near reports whether a value is the one that the rate gives. Of what undoes a part of

@@ -3,6 +3,7 @@ package tariff
 import (
 	"crypto/sha256"
 	"encoding/binary"
+	"encoding/hex"
 	"fmt"
 	"iter"
 	"slices"
@@ -21,7 +22,23 @@ const (
 )
 
 // Digest is a SHA-256.
-type Digest [32]byte
+type Digest [sha256.Size]byte
+
+// String renders 64 hexadecimal digits.
+func (d Digest) String() string { return hex.EncodeToString(d[:]) }
+
+// MarshalText is [Digest.String].
+func (d Digest) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
+
+// UnmarshalText reads what MarshalText wrote.
+func (d *Digest) UnmarshalText(text []byte) error {
+	read, err := hex.DecodeString(string(text))
+	if err != nil || len(read) != len(d) {
+		return points.Errorf(points.FormatError, "digest %q: want %d hexadecimal digits", text, 2*len(d))
+	}
+	*d = Digest(read)
+	return nil
+}
 
 // Terms are what a rate version says: one smallest unit of the programme is worth
 // Num/Den smallest units of the standard point.

@@ -145,10 +145,10 @@ func (w word) time(key string) points.Timestamp {
 	if at == "" {
 		at = "00:00"
 	}
-	var hour, min, sec, micro points.Timestamp
-	n, _ := fmt.Sscanf(at, "%d:%d:%d.%d", &hour, &min, &sec, &micro)
+	var hour, minutes, sec, micro points.Timestamp
+	n, _ := fmt.Sscanf(at, "%d:%d:%d.%d", &hour, &minutes, &sec, &micro)
 	require.GreaterOrEqual(w.t, n, 2, at)
-	return dawn + (hour*60+min)*minute + sec*1_000_000 + micro
+	return dawn + (hour*60+minutes)*minute + sec*1_000_000 + micro
 }
 
 func (w word) member(key string) (m tariff.Member) {

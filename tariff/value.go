@@ -15,8 +15,8 @@ func Value(rates *Rates, fees *Fees, item *Item, v *Valuation) Fault {
 		v.leg(item.Payer, item.Payee, item.Amount, item.Kind.valueCode())
 		return OK
 	}
-	var basis basis
-	if fault := basis.find(rates, fees, item); fault != OK {
+	var b basis
+	if fault := b.find(rates, fees, item); fault != OK {
 		return fault
 	}
 	// What the original is worth at one amount, less what it is worth at the other.
@@ -24,22 +24,22 @@ func Value(rates *Rates, fees *Fees, item *Item, v *Valuation) Fault {
 	if item.Kind.Undoing() {
 		one, other = item.Refunded, item.Refunded-item.Amount
 	}
-	var figures, less figures
-	if fault := basis.value(one, &figures); fault != OK {
+	var f, less figures
+	if fault := b.value(one, &f); fault != OK {
 		return fault
 	}
 	if other != 0 {
-		if fault := basis.value(other, &less); fault != OK {
+		if fault := b.value(other, &less); fault != OK {
 			return fault
 		}
-		figures.take(&less)
+		f.take(&less)
 	}
-	v.Rate, v.TargetRate, v.Schedule = basis.rate, basis.target, basis.schedule
-	v.Std, v.Interchange, v.Fee, v.VAT = figures.Value, figures.interchange, figures.fee, figures.vat
-	if basis.kind == KindSWP {
-		v.Worth, v.Granted, v.Rest = figures.Worth, figures.Granted, figures.Rest()
+	v.Rate, v.TargetRate, v.Schedule = b.rate, b.target, b.schedule
+	v.Std, v.Interchange, v.Fee, v.VAT = f.Value, f.interchange, f.fee, f.vat
+	if b.kind == KindSWP {
+		v.Worth, v.Granted, v.Rest = f.Worth, f.Granted, f.Rest()
 	}
-	v.legsOf(item, &basis, &figures)
+	v.legsOf(item, &b, &f)
 	return OK
 }
 

@@ -127,6 +127,50 @@ func TestFaults(t *testing.T) {
 	require.Equal(t, tariff.NoFeeRow, tariff.Value(rates, charge(t, tariff.FeeRow{Kind: tariff.KindEAR}), &item, &v))
 }
 
+// Whatever an item says, it is valued or refused: no panic, and every leg is positive and
+// between two members, with room for all of them in the files.
+func TestAnythingIsValuedOrRefused(t *testing.T) {
+	rates, fees := day(t)
+	valued := 0
+	rapid.Check(t, func(t *rapid.T) {
+		member := func(name string) tariff.Member {
+			return tariff.Member(rapid.OneOf(rapid.Uint32(), rapid.SampledFrom([]uint32{0, 1, 2, 3})).Draw(t, name))
+		}
+		amount := func(name string) points.Amount {
+			return rapid.OneOf(amounts(), rapid.Custom(func(t *rapid.T) points.Amount { return points.Amount(wholes(uint64(tariff.MaxValue)).Draw(t, "")) })).Draw(t, name)
+		}
+		program := func(name string) points.ProgramID {
+			return points.ProgramID(rapid.SampledFrom([]uint16{900, 901, 999, 0, 65535}).Draw(t, name))
+		}
+		item := tariff.Item{
+			Kind: tariff.Kind(rapid.Uint8Range(0, 12).Draw(t, "kind")), Of: tariff.Kind(rapid.SampledFrom([]uint8{0, 0, 1, 2, 3, 4, 255}).Draw(t, "of")),
+			Issuer: member("issuer"), Acquirer: member("acquirer"), Target: member("target"), Payer: member("payer"), Payee: member("payee"),
+			Program: program("programme"), TargetProgram: program("into"), MCC: rapid.Uint16().Draw(t, "mcc"), Amount: amount("amount"),
+			At: dawn + 30*minute + points.Timestamp(rapid.IntRange(0, 1).Draw(t, "at")),
+		}
+		if rapid.Bool().Draw(t, "undoing") {
+			item.OriginalAt, item.Refunded = dawn+30*minute, amount("refunded")
+		}
+		if rapid.IntRange(0, 5).Draw(t, "quoted") == 0 {
+			item.Quoted = tariff.Swap{Value: amount("value"), Spread: amount("spread"), Worth: amount("worth"), Granted: amount("granted")}
+		}
+		var v tariff.Valuation
+		if tariff.Value(rates, fees, &item, &v) != tariff.OK {
+			require.Empty(t, v.Legs())
+			return
+		}
+		valued++
+		for _, leg := range v.Legs() {
+			require.Positive(t, leg.Amount)
+			require.LessOrEqual(t, leg.Amount, tariff.MaxValue)
+			require.NotEqual(t, leg.Debtor, leg.Creditor)
+			require.True(t, leg.Debtor.Valid() && leg.Creditor.Valid())
+			require.NotEqual(t, "?", leg.Code.String())
+		}
+	})
+	require.Positive(t, valued)
+}
+
 // Products that do not fit, and results with more digits than files have, are faults too.
 func TestFaultsOfSize(t *testing.T) {
 	rates := tariff.NewRates()

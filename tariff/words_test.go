@@ -2,6 +2,7 @@ package tariff_test
 
 import (
 	"encoding"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -71,6 +72,14 @@ func TestWordsAreReadAsWritten(t *testing.T) {
 		var read tariff.Member
 		same(member, &read)
 		require.Equal(t, member, read)
+	}
+	digest := tariff.Digest{1, 0xab, 31: 0xff}
+	var read tariff.Digest
+	same(digest, &read)
+	require.Equal(t, digest, read)
+	require.Equal(t, "01ab"+strings.Repeat("00", 29)+"ff", digest.String())
+	for _, bad := range []string{"", "01", digest.String() + "00", "x" + digest.String()[1:]} {
+		require.ErrorContains(t, read.UnmarshalText([]byte(bad)), "want 64 hexadecimal digits")
 	}
 	require.Equal(t, "00000001 FEE *", tariff.Member(1).String()+" "+tariff.AccountFee.String()+" "+tariff.Member(0).String())
 	require.Equal(t, "? ? *", tariff.Kind(77).String()+" "+tariff.Side(0).String()+" "+tariff.Code(0).String())

@@ -86,7 +86,7 @@ func large(n int) (*world, *netting.Roll, *netting.Models) {
 func BenchmarkItem(b *testing.B) {
 	w, roll, models := large(200_000)
 	f := must(netting.NewFold(roll, models))
-	fold(b, w, f, w.items) // members have met
+	fold(w, f, w.items) // members have met
 	var v tariff.Valuation
 	var engine, values, naive time.Duration
 	reckoner := newReckoner()
@@ -201,7 +201,7 @@ func (k *reckoner) move(from, to int, amount *big.Int) {
 func BenchmarkCheck(b *testing.B) {
 	w, roll, models := large(100_000)
 	f := must(netting.NewFold(roll, models))
-	fold(b, w, f, w.items)
+	fold(w, f, w.items)
 	for name, prove := range map[string]func() error{
 		"check": f.Check, "digest": func() error { f.Digest(); return nil },
 	} {

@@ -104,12 +104,12 @@ func (f *Fold) fold(model Model, debtor, creditor int, code tariff.Code, amount 
 	nets := f.nets[model]
 	nets[debtor] = nets[debtor].Minus(amount)
 	nets[creditor] = nets[creditor].Plus(amount)
-	cell := &f.meet(model, pair(debtor, creditor))[code-1]
-	cell.legs++
+	sums := &f.meet(model, pair(debtor, creditor))[code-1]
+	sums.legs++
 	if debtor < creditor {
-		cell.lower = cell.lower.Plus(amount)
+		sums.lower = sums.lower.Plus(amount)
 	} else {
-		cell.higher = cell.higher.Plus(amount)
+		sums.higher = sums.higher.Plus(amount)
 	}
 }
 

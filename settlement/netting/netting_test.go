@@ -35,7 +35,7 @@ func threeModels() *netting.Models {
 }
 
 // fold values and folds items, and returns those that cannot be.
-func fold(t require.TestingT, w *world, f *netting.Fold, items []tariff.Item) (exceptions []points.Position) {
+func fold(w *world, f *netting.Fold, items []tariff.Item) (exceptions []points.Position) {
 	var v tariff.Valuation
 	for i := range items {
 		fault := tariff.Value(w.rates, w.fees, &items[i], &v)
@@ -69,7 +69,7 @@ func TestNetIsWhatTheOracleSays(t *testing.T) {
 		w := newWorld(r)
 		w.trade(r, n)
 		f := must(netting.NewFold(w.roll(), threeModels()))
-		set := fold(t, w, f, w.items)
+		set := fold(w, f, w.items)
 		require.NoError(t, f.Check())
 		want := make(money)
 		var wantSet []points.Position
@@ -115,13 +115,13 @@ func TestOrderAndWorkersDoNotMatter(t *testing.T) {
 		w.trade(r, rapid.IntRange(1, 60).Draw(t, "items"))
 		roll, models := w.roll(), threeModels()
 		alone := must(netting.NewFold(roll, models))
-		fold(t, w, alone, w.items)
+		fold(w, alone, w.items)
 
 		r.Shuffle(len(w.items), func(i, j int) { w.items[i], w.items[j] = w.items[j], w.items[i] })
 		workers := make([]*netting.Fold, rapid.IntRange(1, 5).Draw(t, "workers"))
 		for i := range workers {
 			workers[i] = must(netting.NewFold(roll, models))
-			fold(t, w, workers[i], w.items[i*len(w.items)/len(workers):(i+1)*len(w.items)/len(workers)])
+			fold(w, workers[i], w.items[i*len(w.items)/len(workers):(i+1)*len(w.items)/len(workers)])
 		}
 		together := must(netting.NewFold(roll, models))
 		for _, i := range r.Perm(len(workers)) {
@@ -145,7 +145,7 @@ func TestSameInputsSameRun(t *testing.T) {
 		w := newWorld(r)
 		w.trade(r, 300)
 		f := must(netting.NewFold(w.roll(), threeModels()))
-		fold(t, w, f, w.items)
+		fold(w, f, w.items)
 		return w, f
 	}
 	w, f := make4(1)
@@ -192,7 +192,7 @@ func TestUndoneLeavesNothing(t *testing.T) {
 			}
 		}
 		f := must(netting.NewFold(w.roll(), must(netting.NewModels(2, []netting.Rule{{One: netting.Any, Other: netting.Any, Model: netting.MNET}}))))
-		set := fold(t, w, f, w.items)
+		set := fold(w, f, w.items)
 		require.True(t, len(set) == 0 || len(set) == len(w.items), "all or none can be valued")
 		for i := range f.Roll().Len() {
 			require.Zero(t, f.Net(netting.MNET, f.Roll().Member(i)), "member %v", f.Roll().Member(i))
@@ -221,7 +221,7 @@ func TestFoldAllocatesNothing(t *testing.T) {
 	w := newWorld(r)
 	w.trade(r, 500)
 	f := must(netting.NewFold(w.roll(), threeModels()))
-	fold(t, w, f, w.items)
+	fold(w, f, w.items)
 	var v tariff.Valuation
 	require.Zero(t, testing.AllocsPerRun(10, func() {
 		for i := range w.items {

@@ -287,12 +287,12 @@ func TestUnwindingLeavesTheDefaulterOut(t *testing.T) {
 		all, without := must(netting.NewFold(roll, models)), must(netting.NewFold(roll, models))
 		const defaulter = 10000001
 		unwinding := must(netting.NewUnwinding(roll, models, defaulter))
-		exceptions := fold(t, w, all, w.items)
-		fold(t, w, unwinding, w.items)
+		exceptions := fold(w, all, w.items)
+		fold(w, unwinding, w.items)
 		kept := slices.DeleteFunc(slices.Clone(w.items), func(i tariff.Item) bool {
 			return slices.Contains([]tariff.Member{i.Issuer, i.Acquirer, i.Target, i.Payer, i.Payee}, defaulter)
 		})
-		fold(t, w, without, kept)
+		fold(w, without, kept)
 		require.NoError(t, unwinding.Check())
 		require.Equal(t, slices.Collect(without.Positions()), slices.Collect(unwinding.Positions()))
 		require.Equal(t, uint64(len(w.items)-len(exceptions)), unwinding.Counts().Items+unwinding.Counts().LeftOut)
@@ -329,7 +329,7 @@ func TestViewsOfAFoldAgree(t *testing.T) {
 		w := newWorld(r)
 		w.trade(r, 60)
 		f := must(netting.NewFold(w.roll(), threeModels()))
-		fold(t, w, f, w.items)
+		fold(w, f, w.items)
 		type who struct {
 			model  netting.Model
 			member tariff.Member

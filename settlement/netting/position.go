@@ -141,14 +141,14 @@ type Instruction struct {
 func (f *Fold) Instructions() iter.Seq[Instruction] {
 	return func(yield func(Instruction) bool) {
 		for place, net := range f.nets[MNET] {
-			if instruction, any := instruct(MNET, f.roll.Member(place), 0, net); any && !yield(instruction) {
+			if instruction, due := instruct(MNET, f.roll.Member(place), 0, net); due && !yield(instruction) {
 				return
 			}
 		}
 		for place := range f.roll.Len() {
 			for other := place + 1; other < f.roll.Len(); other++ {
 				net := f.pairNet(BNET, place, other)
-				if instruction, any := instruct(BNET, f.roll.Member(place), f.roll.Member(other), net); any && !yield(instruction) {
+				if instruction, due := instruct(BNET, f.roll.Member(place), f.roll.Member(other), net); due && !yield(instruction) {
 					return
 				}
 			}

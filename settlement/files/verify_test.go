@@ -234,6 +234,11 @@ func TestTwin(t *testing.T) {
 	require.Equal(t, `Café "Zur Post", Wien`, rows[3][column["merchant_name"]])
 	require.Equal(t, "'-1+2", rows[6][column["merchant_name"]])
 	require.Equal(t, "-123.45", rows[4][column["amt"]])
+	for text, cell := range map[string]string{
+		"=喜": `"'=喜"`, "@a,b": `"'@a,b"`, "+1": "'+1", "012": "\t012", "12345678901": "12345678901", "123456789012": "\t123456789012", "a\tb": `a\u0009b`, "": "",
+	} {
+		require.Equal(t, cell, string(appendText(nil, text)), text)
+	}
 }
 
 // TestNet: the operator's copy balances and is read again; a total that is not zero is

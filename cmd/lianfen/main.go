@@ -25,6 +25,8 @@ const (
 	exitFault = 1 // what was asked did not work
 	exitUsage = 2 // it was not understood
 	exitStore = 3 // the store or its journal cannot be trusted: the runbook
+	// exitBroken: what was proved, files of a settlement, is not what it must be.
+	exitBroken = 4
 )
 
 func main() {

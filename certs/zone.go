@@ -188,9 +188,10 @@ func openZoneBlocks(master *Key, blocks, checks []byte) ([]*Imported, error) {
 	return all, nil
 }
 
-// TakeZoneKeys puts the keys in force that a partner has sent, and returns them. A key that
-// was here before is refused: who has it may be anybody by now.
-func (s *Keystore) TakeZoneKeys(z Zone, blocks, checks []byte, now points.Timestamp) (taken ZoneKeys, err error) {
+// TakeZoneKeys puts the keys in force that a partner has sent, and returns them; the one
+// for MACs must do for by. A key that was here before is refused: who has it may be anybody
+// by now.
+func (s *Keystore) TakeZoneKeys(z Zone, by MACAlgorithm, blocks, checks []byte, now points.Timestamp) (taken ZoneKeys, err error) {
 	err = s.Update(func(c *Changes) error {
 		taken = ZoneKeys{}
 		master, err := c.ring.use(z.Master(), ZoneMaster, now)
@@ -214,6 +215,12 @@ func (s *Keystore) TakeZoneKeys(z Zone, blocks, checks []byte, now points.Timest
 			if *into, err = c.addZone(want, func(info KeyInfo) (*Key, error) { return c.add(info, key) }); err != nil {
 				return err
 			}
+		}
+		if taken.MAC == nil {
+			return nil
+		}
+		if _, err := NewMAC(taken.MAC, by); err != nil {
+			return fmt.Errorf("%w: %w", ErrZoneKeys, err)
 		}
 		return nil
 	})

@@ -65,7 +65,7 @@ func TestZoneKeysComeInForceWithAnOverlap(t *testing.T) {
 	require.Equal(t, certs.ZoneKeys{}, ours.ZoneRing(zone, now, overlap).Now)
 
 	blocks, checks := offered(t, theirs, zone, now)
-	first, err := ours.TakeZoneKeys(zone, []byte(blocks), []byte(checks), now)
+	first, err := ours.TakeZoneKeys(zone, certs.CMAC, []byte(blocks), []byte(checks), now)
 	require.NoError(t, err)
 	ring := ours.ZoneRing(zone, now, overlap)
 	require.Equal(t, first, ring.Now)
@@ -76,7 +76,7 @@ func TestZoneKeysComeInForceWithAnOverlap(t *testing.T) {
 
 	now += 3_600_000_000
 	blocks, checks = offered(t, theirs, zone, now)
-	second, err := ours.TakeZoneKeys(zone, []byte(blocks), []byte(checks), now)
+	second, err := ours.TakeZoneKeys(zone, certs.CMAC, []byte(blocks), []byte(checks), now)
 	require.NoError(t, err)
 	for _, c := range []struct {
 		after    time.Duration
@@ -111,7 +111,7 @@ func TestZoneKeysOnOffer(t *testing.T) {
 	require.ErrorIs(t, ours.ConfirmZoneKeys(zone, "000000000000", now), certs.ErrZoneKeys)
 
 	blocks, theirChecks := offered(t, theirs, zone, now)
-	taken, err := ours.TakeZoneKeys(zone, []byte(blocks), []byte(theirChecks), now)
+	taken, err := ours.TakeZoneKeys(zone, certs.CMAC, []byte(blocks), []byte(theirChecks), now)
 	require.NoError(t, err)
 	ring = ours.ZoneRing(zone, now+1, time.Minute)
 	require.Equal(t, taken, ring.Now)
@@ -125,10 +125,10 @@ func TestZoneKeysOnOffer(t *testing.T) {
 func TestZoneKeysRefused(t *testing.T) {
 	zone, ours, theirs := twoSides(t)
 	old, oldChecks := offered(t, theirs, zone, zoneTime)
-	_, err := ours.TakeZoneKeys(zone, []byte(old), []byte(oldChecks), zoneTime)
+	_, err := ours.TakeZoneKeys(zone, certs.CMAC, []byte(old), []byte(oldChecks), zoneTime)
 	require.NoError(t, err)
 	blocks, checks := offered(t, theirs, zone, zoneTime+1)
-	_, err = ours.TakeZoneKeys(zone, []byte(blocks), []byte(checks), zoneTime+1)
+	_, err = ours.TakeZoneKeys(zone, certs.CMAC, []byte(blocks), []byte(checks), zoneTime+1)
 	require.NoError(t, err)
 	fresh, freshChecks := offered(t, theirs, zone, zoneTime+2)
 	half := len(fresh) / 2
@@ -162,14 +162,16 @@ func TestZoneKeysRefused(t *testing.T) {
 		"a length that is more than all": {"D9999" + fresh[5:], freshChecks},
 		"no key block":                   {strings.Repeat("x", 20), freshChecks},
 	} {
-		_, err := ours.TakeZoneKeys(zone, []byte(c.blocks), []byte(c.checks), zoneTime+3)
+		_, err := ours.TakeZoneKeys(zone, certs.CMAC, []byte(c.blocks), []byte(c.checks), zoneTime+3)
 		require.ErrorIs(t, err, certs.ErrZoneKeys, name)
 		require.NotContains(t, err.Error(), fresh[20:40], name)
 	}
+	_, err = ours.TakeZoneKeys(zone, certs.RetailMAC, []byte(fresh), []byte(freshChecks), zoneTime+3)
+	require.ErrorIs(t, err, certs.ErrZoneKeys, "an AES key where X9.19 is agreed")
 	require.Equal(t, before, ours.Generation())
-	_, err = ours.TakeZoneKeys(zone, []byte(fresh), []byte(freshChecks), zoneTime+3)
+	_, err = ours.TakeZoneKeys(zone, certs.CMAC, []byte(fresh), []byte(freshChecks), zoneTime+3)
 	require.NoError(t, err)
-	_, err = ours.TakeZoneKeys(certs.Zone{Role: certs.RoleIssuer, ID: 1}, []byte(fresh), []byte(freshChecks), zoneTime+3)
+	_, err = ours.TakeZoneKeys(certs.Zone{Role: certs.RoleIssuer, ID: 1}, certs.CMAC, []byte(fresh), []byte(freshChecks), zoneTime+3)
 	require.ErrorIs(t, err, certs.ErrNoKey, "a partner without a master key")
 	held := 0
 	for key := range ours.All() {

@@ -50,6 +50,10 @@ var ErrZoneKeys = errors.New("zone keys refused")
 // it was taken.
 const onOffer points.Timestamp = math.MaxInt64
 
+// OnOffer reports whether the key was sent to a partner who has not said yet that it was
+// taken.
+func (k *KeyInfo) OnOffer() bool { return k.From == onOffer }
+
 // ZoneKeys are the keys of one exchange with a partner.
 type ZoneKeys struct {
 	MAC *Key // nil: only PINs are enciphered

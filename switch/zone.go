@@ -213,12 +213,20 @@ func (z *zone) verify(d *dialect.Dialect, frame []byte, req *points.Request, now
 	if spent || ring.now == nil {
 		return nil, macNoKeys
 	}
-	if count && z.wrong.Add(1) >= int32(z.of.opts.MACErrors) { //nolint:gosec // a small bound.
-		z.wrong.Store(0)
-		z.spent.Store(int64(ring.since))
-		z.of.opts.Log.Warn("too many wrong MACs of a partner: its messages wait for other keys (0800, DE70 161)", slog.String("zone", z.id.String()))
+	if count {
+		z.strike(ring)
 	}
 	return nil, macWrong
+}
+
+// strike counts a wrong MAC.
+func (z *zone) strike(ring *zoneRing) {
+	if ring.since == 0 || z.wrong.Add(1) < int32(z.of.opts.MACErrors) { //nolint:gosec // a small bound.
+		return
+	}
+	z.wrong.Store(0)
+	z.spent.Store(int64(ring.since))
+	z.of.opts.Log.Warn("too many wrong MACs of a partner: its messages wait for other keys (0800, DE70 161)", slog.String("zone", z.id.String()))
 }
 
 func right(keys *workingKeys, signed []byte, req *points.Request) bool {

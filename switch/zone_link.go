@@ -60,7 +60,12 @@ func (l *leg) believes(frame []byte, echo *points.Request, now points.Timestamp)
 		return true
 	}
 	if !echo.Has(64) && !echo.Has(128) {
-		return echo.Class == points.ClassNetwork || zone.rules.Optional
+		if echo.Class == points.ClassNetwork || zone.rules.Optional {
+			return true
+		}
+		zone.strike(zone.at(now)) // The host may have lost its keys, and can be given others.
+		l.of.Wake()
+		return false
 	}
 	keys, _ := zone.verify(l.of.opts.Dialect, frame, echo, now, true)
 	if keys == nil {

@@ -117,7 +117,7 @@ func NewIssuer(opts IssuerOptions) (*Issuer, error) {
 	return &Issuer{
 		dialect: dialect.Host(), faults: opts.Faults, book: book,
 		chance: chance, keys: opts.Keys,
-		tally:  issuerTally{functions: make(map[points.Function]uint64)},
+		tally: issuerTally{functions: make(map[points.Function]uint64)},
 	}, nil
 }
 

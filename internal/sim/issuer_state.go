@@ -17,8 +17,8 @@ type IssuerState struct {
 	Repeats uint64 `json:"repeats"`
 	// Unreadable are the frames that were no message of the dialect.
 	Unreadable   uint64              `json:"unreadable"`
-	Forged       uint64              `json:"forged"`    // messages without a right MAC, where keys are shared
-	Exchanges    uint64              `json:"exchanges"` // of keys
+	Forged       uint64              `json:"forged"`       // messages without a right MAC, where keys are shared
+	Exchanges    uint64              `json:"exchanges"`    // of keys
 	Transactions []IssuerTransaction `json:"transactions"` // in the order in which they came
 }
 

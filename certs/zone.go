@@ -103,8 +103,8 @@ func (s *Keystore) ZoneRing(z Zone, now points.Timestamp, overlap time.Duration)
 	return ring
 }
 
-// zone finds the versions of a key with a partner: the one in force, the one before it, the
-// one on offer; since is from when on the first has been in force, and until is made earlier
+// zone finds the versions of a key with a partner: the one in force, the one right before
+// it unless that was retired, the one on offer; since is from when on the first has been in force, and until is made earlier
 // where a version comes in force or ends before it.
 func (r *keyring) zone(name string, usage Usage, now points.Timestamp, until *points.Timestamp) (current, before, next *Key, since points.Timestamp) {
 	for _, key := range slices.Backward(r.keys[name]) {
@@ -121,8 +121,11 @@ func (r *keyring) zone(name string, usage Usage, now points.Timestamp, until *po
 			next = key
 		case current == nil && key.InForce(now, false) == nil:
 			current, since = key, key.From
-		case current != nil && before == nil && key.From <= now:
-			before = key
+		case current != nil:
+			if key.State == KeyActive && key.From <= now {
+				before = key
+			}
+			return current, before, next, since
 		}
 	}
 	return current, before, next, since

@@ -93,6 +93,30 @@ func TestZoneKeysComeInForceWithAnOverlap(t *testing.T) {
 	}
 }
 
+// A key that was retired, because others may know it, is believed neither at once nor when
+// the next one is in force.
+func TestRetiredZoneKeysAreNotBelieved(t *testing.T) {
+	zone, ours, theirs := twoSides(t)
+	for i := range points.Timestamp(2) {
+		blocks, checks := offered(t, theirs, zone, zoneTime+i)
+		_, err := ours.TakeZoneKeys(zone, certs.CMAC, []byte(blocks), []byte(checks), zoneTime+i)
+		require.NoError(t, err)
+	}
+	require.NoError(t, ours.Update(func(c *certs.Changes) error {
+		_, err := c.Retire(zone.MAC(), 0)
+		return err
+	}))
+	ring := ours.ZoneRing(zone, zoneTime+2, time.Minute)
+	require.Nil(t, ring.Now.MAC)
+	require.Nil(t, ring.Before.MAC)
+	blocks, checks := offered(t, theirs, zone, zoneTime+3)
+	_, err := ours.TakeZoneKeys(zone, certs.CMAC, []byte(blocks), []byte(checks), zoneTime+3)
+	require.NoError(t, err)
+	ring = ours.ZoneRing(zone, zoneTime+3, time.Minute)
+	require.NotNil(t, ring.Now.MAC)
+	require.Nil(t, ring.Before.MAC)
+}
+
 // Keys that were sent to a partner are not in force before it has said that it took them;
 // who asks again is sent the same ones, and what comes from the other side withdraws them.
 func TestZoneKeysOnOffer(t *testing.T) {

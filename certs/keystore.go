@@ -173,7 +173,11 @@ func (r *keyring) key(name string, version uint32) (*Key, error) {
 // Use returns the version of a key that is to be used at now: the newest one that is
 // in force. The key must be for usage.
 func (s *Keystore) Use(name string, usage Usage, now points.Timestamp) (*Key, error) {
-	versions := s.keys.Load().keys[name]
+	return s.keys.Load().use(name, usage, now)
+}
+
+func (r *keyring) use(name string, usage Usage, now points.Timestamp) (*Key, error) {
+	versions := r.keys[name]
 	if len(versions) == 0 {
 		return nil, fmt.Errorf("%w: %q", ErrNoKey, name)
 	}

@@ -261,6 +261,9 @@ const (
 // convention sends without one may be without; one that is there is right, or the message
 // is refused. The answer carries one by the same key.
 func (s *Switch) authentic(x *exchange, frame []byte) points.Reason {
+	if x.req.Door == points.DoorHost {
+		return s.authenticHost(x, frame)
+	}
 	terminal := x.acceptor.Terminal
 	if terminal == nil || terminal.MAC == 0 || x.req.Function == points.SignOn {
 		return points.Approved
@@ -332,13 +335,10 @@ func (s *Switch) PINValue(key *certs.PINKey, format certs.PINFormat, block []byt
 // Where the issuer's own host decides, it gets the PIN under the key that it shares with
 // us; what cannot be passed on is refused here, rather than asked without the PIN.
 func (s *Switch) pin(x *exchange) points.Reason {
-	req, cmd, terminal := &x.req, &x.cmd, x.acceptor.Terminal
-	if terminal == nil || terminal.MAC == 0 {
+	req, cmd := &x.req, &x.cmd
+	keys, shared := s.pinKeys(x)
+	if !shared {
 		return points.Approved
-	}
-	keys := x.keys
-	if keys == nil {
-		keys = s.keys.find(terminal)
 	}
 	switch cmd.Kind {
 	case book.KindForward:
@@ -362,16 +362,40 @@ func (s *Switch) pin(x *exchange) points.Reason {
 	return points.Approved
 }
 
+// pinKeys are the keys that a request's PIN is under, nil where they are not there; shared
+// is false where none are shared with its sender.
+func (s *Switch) pinKeys(x *exchange) (keys *workingKeys, shared bool) {
+	terminal := x.acceptor.Terminal
+	switch keys = x.keys; {
+	case x.req.Door == points.DoorHost:
+		zone := s.opts.Zones.find(certs.RoleAcquirer, uint64(x.acceptor.Acquirer.ID))
+		if zone == nil {
+			return nil, false
+		}
+		if keys == nil {
+			keys = zone.current(x.req.At)
+		}
+	case terminal == nil || terminal.MAC == 0:
+		return nil, false
+	case keys == nil:
+		keys = s.keys.find(terminal)
+	}
+	if keys != nil && keys.pin == nil {
+		keys = nil
+	}
+	return keys, true
+}
+
 // ZonePINName is what the key for PINs with an issuer's own host is called.
 func ZonePINName(issuer points.IssuerID) string {
-	return fmt.Sprintf("zpk/issuer/%08d", uint64(issuer))
+	return certs.Zone{Role: certs.RoleIssuer, ID: uint64(issuer)}.PIN()
 }
 
 // forwardPIN enciphers the request's PIN anew for the issuer that is to decide.
 func (s *Switch) forwardPIN(x *exchange, keys *workingKeys) points.Reason {
 	req := &x.req
 	switch {
-	case req.PINLen == 0 && x.acceptor.Terminal.PIN == book.PINDemanded && !book.Told(req.Function):
+	case req.PINLen == 0 && x.acceptor.Terminal != nil && x.acceptor.Terminal.PIN == book.PINDemanded && !book.Told(req.Function):
 		return points.PINRequired
 	case req.PINLen == 0:
 		return points.Approved

@@ -24,7 +24,11 @@ const macErrors = 3
 // vault makes a keystore with what a switch needs, and master keys for the terminals.
 func vault(t testing.TB, masters map[string]certs.Algorithm) *certs.Keystore {
 	t.Helper()
-	dir := t.TempDir()
+	return vaultIn(t, t.TempDir(), masters)
+}
+
+func vaultIn(t testing.TB, dir string, masters map[string]certs.Algorithm) *certs.Keystore {
+	t.Helper()
 	require.NoError(t, certs.WriteKEK(filepath.Join(dir, "kek"), rand.Reader))
 	kek, err := certs.OpenKEK("file:"+filepath.Join(dir, "kek"), rand.Reader)
 	require.NoError(t, err)

@@ -94,7 +94,10 @@ type keyRow struct {
 
 func rowOf(key *certs.Key) keyRow {
 	row := keyRow{KeyInfo: key.KeyInfo}
-	if key.From != 0 {
+	switch {
+	case key.OnOffer():
+		row.From = "on offer"
+	case key.From != 0:
 		row.From = key.From.Time().UTC().Format(time.RFC3339)
 	}
 	if key.Until != 0 {

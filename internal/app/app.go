@@ -63,6 +63,7 @@ type App struct {
 	projection *ledger.Projection
 	router     *router.Router
 	issuers    *pointswitch.Issuers
+	zones      *pointswitch.Zones // nil: keys are shared with nobody
 	sw         *pointswitch.Switch
 	listeners  []listener
 	entrances  []listener // where issuers' hosts dial us
@@ -116,6 +117,9 @@ func New(ctx context.Context, opts Options) (_ *App, err error) {
 		return nil, err
 	}
 	if err := a.refresh(ctx); err != nil {
+		return nil, err
+	}
+	if err := a.openZones(); err != nil {
 		return nil, err
 	}
 	if err := a.openIssuers(ctx); err != nil {
@@ -224,7 +228,7 @@ func (a *App) openSwitch(ctx context.Context) error {
 	c := &a.opts.Config
 	sw, err := pointswitch.New(pointswitch.Options{
 		Ledger: a.ledger, Router: a.router, CardKey: a.key, Clock: a.opts.Clock, Location: a.zone, Issuers: a.issuers,
-		Keystore: a.keystore, MACErrors: c.Keys.MACErrors,
+		Keystore: a.keystore, Zones: a.zones, MACErrors: c.Keys.MACErrors,
 		Parameters:   a.parameters(c.Terminals),
 		Participants: pointswitch.Rate{PerSecond: c.Switch.ParticipantRate}, Own: ratesOf(c.Switch.ParticipantRates),
 		ShedTarget: c.Switch.ShedTarget, ShedInterval: c.Switch.ShedInterval,

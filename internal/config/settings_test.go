@@ -37,6 +37,8 @@ func another() map[string]string {
 		"keys.file":                         "/other/keys.store",
 		"keys.kek":                          "env:OTHER_KEK",
 		"keys.mac_errors":                   "7",
+		"keys.overlap":                      "7s",
+		"switch.participant_keys":           "10000002=cmac",
 		"admin.socket":                      "/other/admin.sock",
 		"http.address":                      "0.0.0.0:9001",
 		"log.level":                         "debug",

@@ -269,6 +269,7 @@ func drawResponse(t *rapid.T) points.Response {
 		Field:     rapid.Uint8Range(0, 128).Draw(t, "field"),
 		Please:    points.Please(rapid.Uint8Range(0, 15).Draw(t, "please")),
 		List:      rapid.StringN(0, 100, 500).Draw(t, "list"),
+		Check:     rapid.StringMatching(`([0-9A-F]{6}){0,2}`).Draw(t, "check"),
 	}
 	if resp.LocalDate != 0 {
 		resp.LocalTime = rapid.SampledFrom([]uint32{0, 93015, 235959}).Draw(t, "local time")
@@ -324,6 +325,11 @@ func (d *Dialect) expected(req *points.Request, resp *points.Response) points.Re
 	}
 	if !d.packed || (req.Function != points.Download && req.Function != points.SignOn) || !resp.Reason.Approved() {
 		want.List = ""
+	}
+	if keys := !d.packed && req.Function == points.KeyChange && resp.Reason.Approved(); keys {
+		want.List = string(appendPrintable(nil, resp.List, maxText))
+	} else {
+		want.Check = ""
 	}
 	if !d.packed {
 		want.Please = 0

@@ -186,6 +186,34 @@ points: 99 it cannot be read under this key and for this card, 55 it is wrong, o
 A terminal with keys of AES sends none: a block under AES has sixteen bytes, and DE52 eight.
 A sale needs one from the programme's ` + "`" + `pin_from` + "`" + ` on, and everything at a terminal whose record says ` + "`" + `pin` + "`" + ` required.
 
+## Keys, MAC and PIN of a host
+
+With whom keys are shared is configured: acquirers' hosts under ` + "`" + `switch.participant_keys` + "`" + `, issuers' under ` + "`" + `keys` + "`" + ` and
+` + "`" + `zone` + "`" + ` of their link. The two sides have one zone master key; under it they send each other key blocks (ANSI X9.143,
+version D under AES, B under 3DES) with a change of keys, 0800 with DE70 161:
+
+| message | DE120 | DE48 |
+| --- | --- | --- |
+| 0800 | key blocks, one behind the other: a MAC key (M0, M1, M3 or M6), a PIN key (P0), or both | their check values, six hexadecimal digits each |
+| its 0810, 00 | - | the check values of what was taken |
+| 0800 that asks for keys | - | - |
+| its 0810, 00 | key blocks | their check values |
+
+Keys that came are in force with the answer. Keys that were sent are in force when the other side has answered with
+their check values, or has used them. The keys before are believed for ` + "`" + `keys.overlap` + "`" + ` longer; no connection ends. A key
+that was here before is answered 30, DE44 ` + "`" + `FIELD 120` + "`" + `, as is a block that was changed, is under another master key or is for
+something else. Without a master key the answer is 40. While there are keys in force a change carries a MAC by them.
+
+The MAC is AES-CMAC (` + "`" + `cmac` + "`" + `) or ANSI X9.19 (` + "`" + `x9.19` + "`" + `, under 3DES), its first eight bytes, over the message type to the
+field before the MAC, as sent, in DE64 or, with a secondary bitmap, DE128. Every message but network messages must carry
+one, advices, reversals, their repeats and reconciliations included; under ` + "`" + `pin` + "`" + ` it may. A wrong one, or none, is
+answered A0 without a MAC. Every other answer to a request with a right one carries one by the same keys, refusals too,
+but for 58. After ` + "`" + `keys.mac_errors` + "`" + ` wrong ones in a row all is answered A0 until keys are changed. An answer of an issuer
+without a right MAC is none: the reversal is owed; after so many of them in a row the host is sent keys and asked nothing before.
+
+A PIN comes under the PIN key: of AES in DE125 (format 4), of 3DES in DE52 (format 0, or 3 where DE53 begins with 3). It is
+treated as a terminal's is. For an issuer's host it is enciphered anew under the key with that issuer.
+
 ## Answer codes
 
 `

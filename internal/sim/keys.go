@@ -22,6 +22,17 @@ type Keys struct {
 	pin *certs.PINKey
 }
 
+// MAC is what a script's step does to the MAC of its message; "": it is right.
+type MAC string
+
+// What can be done to it.
+const (
+	// MACWrong is a MAC of which a bit is wrong.
+	MACWrong MAC = "wrong"
+	// MACNone is a message without one.
+	MACNone MAC = "none"
+)
+
 // ErrForged says that the MAC of an answer is wrong: a terminal does not believe it, and
 // reverses what it had asked for.
 var ErrForged = errors.New("the MAC of the answer is wrong")

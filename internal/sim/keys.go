@@ -103,12 +103,18 @@ func (k *Keys) Enter(req *points.Request, pin []byte) error {
 	if k == nil || k.pin == nil {
 		return errors.New("a PIN is entered at a terminal that has signed on for keys")
 	}
-	block, err := k.pin.AppendPINBlock(nil, certs.PINFormat0, pin, req.PAN, k.Random)
+	format := certs.PINFormat0
+	if k.By == certs.CMAC {
+		format = certs.PINFormat4
+	}
+	block, err := k.pin.AppendPINBlock(nil, format, pin, req.PAN, k.Random)
 	if err != nil {
 		return fmt.Errorf("enter the PIN: %w", err)
 	}
 	const withCard, entryWithPIN = 2_600_000_000_000_000, 11 // DE53 26: format 0; DE22: typed in, with a PIN
-	req.PINLen = uint8(copy(req.PIN[:], block))              //nolint:gosec // eight.
-	req.Security, req.EntryMode = withCard, entryWithPIN
+	req.PINLen = uint8(copy(req.PIN[:], block))              //nolint:gosec // eight, or sixteen.
+	if req.EntryMode = entryWithPIN; format == certs.PINFormat0 {
+		req.Security = withCard
+	}
 	return nil
 }

@@ -241,7 +241,6 @@ func TestTerminalKeysThatCannotBe(t *testing.T) {
 		{book.Terminal{MAC: 9}, "mac"},
 		{book.Terminal{MACOptional: true}, "mac_optional"},
 		{book.Terminal{PIN: book.PINDemanded}, "pin"},
-		{book.Terminal{MAC: book.MACByCMAC, PIN: book.PINDemanded}, "pin"},
 		{book.Terminal{MAC: book.MACByXOR, PIN: 7}, "pin"},
 	} {
 		c.terminal.ID, c.terminal.Merchant, c.terminal.Status = terminalID("T1"), merchantID("SHOP"), book.Active

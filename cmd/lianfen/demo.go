@@ -85,6 +85,7 @@ type demo struct {
 	out    io.Writer
 	dir    string
 	logs   string
+	sets   []string // more of the configuration
 	config *config.Config
 	report demoReport
 	keys   keysAt
@@ -100,9 +101,9 @@ func (d *demo) run(ctx context.Context) (err error) {
 	if err := prepare(d.dir); err != nil {
 		return err
 	}
-	c, err := config.Load(filepath.Join(d.dir, config.FileName), nil, []string{
+	c, err := config.Load(filepath.Join(d.dir, config.FileName), nil, append([]string{
 		"listeners.pos.address=127.0.0.1:0", "listeners.host.address=127.0.0.1:0", "http.address=127.0.0.1:0",
-	})
+	}, d.sets...))
 	if err != nil {
 		return err
 	}

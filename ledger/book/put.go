@@ -227,6 +227,8 @@ func (b *Book) validTerminal(v *Terminal) error {
 	case int(v.MAC) >= len(macNames) || v.MAC == MACByRetail:
 		// The keys of a sign-on are of single DES or of AES, and X9.19 is made under neither.
 		return wrong("mac", v.MAC, "want none, cmac or cup-ecb")
+	case v.DUKPT != InitialKey{} && v.MAC != MACByCMAC:
+		return wrong("dukpt", v.DUKPT, "it goes with mac cmac")
 	case v.MACOptional && v.MAC == 0:
 		return wrong("mac_optional", true, "it goes with a mac")
 	case int(v.PIN) >= len(pinRuleNames):

@@ -83,8 +83,9 @@ const (
 	hasKeySet
 	hasPINResult
 	hasPINValue
+	hasCounter
 
-	commandMask = hasPINValue<<1 - 1
+	commandMask = hasCounter<<1 - 1
 )
 
 // AppendRecord appends the journal record of cmd and out to dst. Out.Replayed is
@@ -180,6 +181,7 @@ func (c *Command) mask() uint64 {
 	set(hasKeySet, c.KeySet != 0)
 	set(hasPINResult, c.PINResult != 0)
 	set(hasPINValue, !c.PINValue.IsZero())
+	set(hasCounter, c.Counter != 0)
 	return m
 }
 
@@ -355,6 +357,9 @@ func appendBatchFields(dst []byte, c *Command, m uint64) []byte {
 	if m&hasPINValue != 0 {
 		dst = append(dst, c.PINValue[:]...)
 	}
+	if m&hasCounter != 0 {
+		dst = binary.AppendUvarint(dst, uint64(c.Counter))
+	}
 	return dst
 }
 
@@ -517,6 +522,9 @@ func decodeBatchFields(r *reader, c *Command, m uint64) {
 	}
 	if m&hasPINValue != 0 {
 		r.fixed(c.PINValue[:])
+	}
+	if m&hasCounter != 0 {
+		c.Counter = r.uint32()
 	}
 }
 

@@ -186,6 +186,13 @@ The PIN of a redemption, pre-authorisation, transfer or enquiry is looked at beh
 points: 99 it cannot be read under this key and for this card, 55 it is wrong, or one is needed, 75 it is locked.
 Keys of AES make a block of ISO 9564 format 4, of sixteen bytes, which DE52 cannot hold: it comes in DE59 (ours), which
 lies before the MAC as all that is authenticated does. A reversal brings no PIN.
+A terminal whose record says ` + "`" + `dukpt` + "`" + ` needs no sign-on for keys: those of each message are derived (ANSI X9.24-3, AES) from
+its initial key, by a key serial number of 12 bytes that comes in DE59 (ours). ISO 13492 has such numbers in DE53, which in this convention
+holds 16 digits; DE59 lies before the MAC, which covers it. The first eight bytes are the initial key's, of which the first four
+name the base key, the last four count. Request MAC, answer MAC and PIN block (format 4) are each under a key of their own
+(usages 2000, 2001, 1000), as long as the base key. A number serves once and only forward: another message under one that was
+used, or that lies before it, is answered A0 and does nothing; the repeat of a message that is known gets its answer again. A number of another terminal,
+or one whose counter is zero or has more than 16 ones, is answered A0.
 A sale needs one from the programme's ` + "`" + `pin_from` + "`" + ` on, and everything at a terminal whose record says ` + "`" + `pin` + "`" + ` required.
 
 ## Answer codes

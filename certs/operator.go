@@ -131,6 +131,15 @@ func (k *OperatorKey) Prove(name string, enrolled Enrolment, password, code stri
 	return step, known && step != 0
 }
 
+// OneTimeCode is what an authenticator that has read uri shows at a time.
+func OneTimeCode(uri string, at time.Time) (string, error) {
+	key, err := otp.NewKeyFromURL(uri)
+	if err != nil {
+		return "", errors.New("operator: this is no address of an authenticator") // It may hold a secret.
+	}
+	return totp.GenerateCodeCustom(key.Secret(), at, codes)
+}
+
 func (k *OperatorKey) open(name, sealed string) (string, error) {
 	raw, err := base64.RawStdEncoding.DecodeString(sealed)
 	if err != nil || len(raw) < k.aead.NonceSize() {

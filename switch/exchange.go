@@ -158,6 +158,8 @@ func (x *exchange) settle(out *book.Outcome) {
 	}
 	reason := out.Reason
 	switch {
+	case reason == points.BadMAC:
+		reason = x.s.notAuthentic(macSpent)
 	case x.shed && reason == points.NotFresh:
 		x.s.metrics.shed.Inc()
 		x.turned = true

@@ -27,6 +27,10 @@ const (
 	PINVerificationKey = "pin-verification"
 )
 
+// BaseKeyName is what the base key is called that the keys of terminals are derived from
+// for each message; ksn are the four bytes that name it in key serial numbers.
+func BaseKeyName(ksn [4]byte) string { return fmt.Sprintf("bdk/%X", ksn) }
+
 // keyring is what terminals are authenticated with. Any number of goroutines may use it.
 //
 //	          sign-on                 so many wrong MACs in a row
@@ -205,7 +209,7 @@ func keySetOf(req *points.Request, by book.MAC) certs.KeySet {
 // for, and says in the command which they are.
 func (s *Switch) signingOn(x *exchange, acceptor router.Acceptor) points.Reason {
 	terminal := acceptor.Terminal
-	if terminal.MAC == 0 {
+	if terminal.MAC == 0 || terminal.DUKPT != (book.InitialKey{}) {
 		if x.req.NetworkCode >= dialect.SignOnAES128 {
 			return points.FunctionDisabled
 		}
@@ -255,6 +259,8 @@ const (
 	macWrong   = "wrong"
 	macMissing = "missing"
 	macNoKeys  = "no_keys"
+	macBadKSN  = "bad_ksn" // its key serial number is nobody's, or another terminal's
+	macSpent   = "spent"   // its key serial number was used before, or a later one
 )
 
 // authentic checks the MAC of a terminal's message (messages.md 10.3). Those that the
@@ -276,6 +282,9 @@ func (s *Switch) authentic(x *exchange, frame []byte) points.Reason {
 		}
 		return s.notAuthentic(macMissing)
 	}
+	if terminal.DUKPT != (book.InitialKey{}) {
+		return s.derived(x, frame)
+	}
 	if keys == nil {
 		return s.notAuthentic(macNoKeys)
 	}
@@ -289,6 +298,55 @@ func (s *Switch) authentic(x *exchange, frame []byte) points.Reason {
 	keys.wrong.Store(0)
 	x.keys = keys
 	return points.Approved
+}
+
+// derived checks the MAC of a terminal whose keys are derived for each message (ANSI
+// X9.24-3). The serial number of the keys comes in DE59; that they were not used before is
+// the ledger's to see, behind the repeat. The answer has the MAC of the same derivation.
+func (s *Switch) derived(x *exchange, frame []byte) points.Reason {
+	ksn := certs.KSN(x.req.KSN)
+	if ksn.Terminal() != x.acceptor.Terminal.DUKPT || ksn.Valid() != nil || s.keys.store == nil {
+		return s.notAuthentic(macBadKSN)
+	}
+	base, err := s.keys.store.Use(BaseKeyName([4]byte(ksn[:4])), certs.DUKPTBase, x.req.At)
+	var initial *certs.Key
+	if err == nil {
+		initial, err = certs.DUKPTInitialKey(base, ksn)
+	}
+	var request, answer *certs.MAC
+	if err == nil {
+		request, err = derivedMAC(initial, ksn, certs.DUKPTRequestMAC)
+	}
+	if err == nil {
+		answer, err = derivedMAC(initial, ksn, certs.DUKPTAnswerMAC)
+	}
+	if err != nil {
+		s.opts.Log.Warn("the keys of a message cannot be derived", slog.String("terminal", x.acceptor.Terminal.ID.String()), slog.String("error", err.Error()))
+		return s.notAuthentic(macNoKeys)
+	}
+	if !request.Verify(x.session.listener.dialect.Signed(frame, &x.req), x.req.MAC[:]) {
+		return s.notAuthentic(macWrong)
+	}
+	keys := &workingKeys{mac: answer}
+	if x.req.PINLen > 0 {
+		key, err := certs.DUKPTKey(initial, ksn, certs.DUKPTPIN, initial.Algorithm)
+		if err == nil {
+			keys.pin, err = certs.NewPINKey(key)
+		}
+		if err != nil {
+			return s.notAuthentic(macNoKeys)
+		}
+	}
+	x.keys, x.cmd.Counter = keys, ksn.Counter()
+	return points.Approved
+}
+
+func derivedMAC(initial *certs.Key, ksn certs.KSN, use certs.DUKPTUse) (*certs.MAC, error) {
+	key, err := certs.DUKPTKey(initial, ksn, use, initial.Algorithm)
+	if err != nil {
+		return nil, err
+	}
+	return certs.NewMAC(key, certs.CMAC)
 }
 
 func (s *Switch) notAuthentic(cause string) points.Reason {

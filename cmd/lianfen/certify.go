@@ -34,6 +34,7 @@ type certificationKit struct {
 	asJSON  bool
 	all     bool
 	known   credentials
+	keys    keysAt
 }
 
 func newCertify() *cobra.Command {
@@ -71,6 +72,8 @@ or the scripts cannot be understood.`,
 	f.BoolVar(&k.asJSON, "json", false, "print JSON")
 	f.BoolVarP(&k.all, "verbose", "v", false, "show every step, expectation and frame, of what passed too")
 	k.known.add(cmd)
+	f.StringVar(&k.keys.path, "keystore", "", "keystore with the master keys of terminals with keys; without it their cases are skipped")
+	f.StringVar(&k.keys.kek, "kek", "file:kek.key", "with --keystore: where its key-encryption key is")
 	requireFlags(cmd, "profile")
 	cmd.MarkFlagsOneRequired("target", "list")
 	cmd.MarkFlagsMutuallyExclusive("target", "list")
@@ -102,9 +105,22 @@ func (k *certificationKit) run(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	report, err := certify.Run(cmd.Context(), certify.Options{
-		Target: k.target, Dial: connect, Parameters: parameters, Scripts: scripts, Clock: now, FirstSTAN: stan, Only: k.only,
-	}, tell)
+	options := certify.Options{Target: k.target, Dial: connect, Parameters: parameters, Scripts: scripts, Clock: now, FirstSTAN: stan, Only: k.only}
+	var report *certify.Report
+	play := func() (err error) {
+		report, err = certify.Run(cmd.Context(), options, tell)
+		return err
+	}
+	if k.keys.path == "" {
+		err = play()
+	} else {
+		err = k.keys.open(func(store *certs.Keystore) error {
+			options.Master = func(merchant points.MerchantID, terminal points.TerminalID) (*certs.Key, error) {
+				return store.Use(certs.TerminalMasterName(merchant, terminal), certs.TerminalMaster, now())
+			}
+			return play()
+		})
+	}
 	if errors.Is(err, certify.ErrNoCase) {
 		return usage("--only: %w; without --only all are played and named", err)
 	}

@@ -158,16 +158,21 @@ func TestScriptsPage(t *testing.T) {
 	t.Chdir(t.TempDir())
 	_, stderr, status := lianfen(t, "init", "switch")
 	require.Zero(t, status, stderr)
+	keystore := []string{"--keystore", "switch/keys.store", "--kek", "file:switch/kek.key"}
+	_, stderr, status = lianfen(t, append([]string{"keys", "generate", "tmk/M00000000000001/T0000005", "--usage", "terminal-master", "--algorithm", "3des-2key"}, keystore...)...)
+	require.Zero(t, status, stderr)
 	d := startDaemon(t, "switch")
 	pos := d.ready(t).Listeners["pos"]
 	_, stderr, status = lianfen(t, "admin", "load", "--config", "switch/lianfen.yaml", directory)
 	require.Zero(t, status, stderr)
+	_, stderr, status = lianfenWith(t, "4711\n", "admin", "pin", "set", "--config", "switch/lianfen.yaml", "--card", "9555100000000031", "--operator", "li", "--tries", "3")
+	require.Zero(t, status, stderr)
 	blocks := regexp.MustCompile("(?s)```yaml\n(.*?)```").FindAllStringSubmatch(string(text), -1)
-	require.Len(t, blocks, 3)
+	require.Len(t, blocks, 4)
 	shown := ""
 	for _, block := range blocks {
 		require.NoError(t, os.WriteFile("script.yaml", []byte(block[1]), 0o600))
-		stdout, stderr, status := lianfen(t, "pos", "--addr", pos, "--script", "script.yaml")
+		stdout, stderr, status := lianfen(t, append([]string{"pos", "--addr", pos, "--script", "script.yaml"}, keystore...)...)
 		require.Zero(t, status, "%s%s", stdout, stderr)
 		shown += block[1]
 	}

@@ -78,14 +78,6 @@ func (a *admin) enterPIN(cmd *cobra.Command, change *app.PINChange) error {
 		if err != nil {
 			return fmt.Errorf("%w; make it: lianfen keys generate %s --usage %v", err, change.Key, certs.ZonePIN)
 		}
-		under, err := certs.NewPINKey(key)
-		if err != nil {
-			return err
-		}
-		format := certs.PINFormat4
-		if key.Algorithm == certs.TDES {
-			format = certs.PINFormat0
-		}
 		_, _ = fmt.Fprint(cmd.ErrOrStderr(), "PIN, not shown: ")
 		pin, err := readHidden(cmd.InOrStdin(), bufio.NewReader(cmd.InOrStdin()))
 		_, _ = fmt.Fprintln(cmd.ErrOrStderr())
@@ -93,13 +85,26 @@ func (a *admin) enterPIN(cmd *cobra.Command, change *app.PINChange) error {
 			return fmt.Errorf("PIN: %w", err)
 		}
 		defer clear(pin)
-		block, err := under.AppendPINBlock(nil, format, bytes.TrimRight(pin, "\r\n"), pan, rand.Reader)
-		if err != nil {
-			return err
-		}
-		change.Block, change.Format = hex.EncodeToString(block), format.String()
-		return nil
+		return encipherPIN(key, bytes.TrimRight(pin, "\r\n"), pan, change)
 	})
+}
+
+// encipherPIN puts a PIN into change as a block under key.
+func encipherPIN(key *certs.Key, pin []byte, pan points.PAN, change *app.PINChange) error {
+	under, err := certs.NewPINKey(key)
+	if err != nil {
+		return err
+	}
+	format := certs.PINFormat4
+	if key.Algorithm == certs.TDES {
+		format = certs.PINFormat0
+	}
+	block, err := under.AppendPINBlock(nil, format, pin, pan, rand.Reader)
+	if err != nil {
+		return err
+	}
+	change.Block, change.Format = hex.EncodeToString(block), format.String()
+	return nil
 }
 
 func (a *admin) changePIN(cmd *cobra.Command, change app.PINChange) error {

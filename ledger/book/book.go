@@ -287,6 +287,10 @@ func (b *Book) apply(cmd *Command, out *Outcome) error {
 		out.Reason, out.Date, out.Cycle = points.NotFresh, 0, 0
 		return err
 	}
+	if spent, err := b.spent(cmd); spent || err != nil {
+		out.Reason, out.Date = points.BadMAC, 0
+		return err
+	}
 	b.begin()
 	b.risk.now = b.postingTime(cmd)
 	reason, err := b.carryOut(cmd, out, keyed)
@@ -315,6 +319,9 @@ func (b *Book) apply(cmd *Command, out *Outcome) error {
 		if err := b.tried(cmd, reason); err != nil {
 			return err
 		}
+	}
+	if err := b.spend(cmd); err != nil {
+		return err
 	}
 	b.position++
 	out.Position = b.position

@@ -216,6 +216,9 @@ type Command struct {
 	// KeySet says which working keys a sign-on gives the terminal, as package certs
 	// numbers them; 0: none. Their generation is the position of the sign-on.
 	KeySet uint8
+	// Counter is how often the terminal has used a derived key (ANSI X9.24-3), this time
+	// included; 0: its keys are others, or none.
+	Counter uint32
 	// PINResult is what comparing the PIN of the request has come to; 0: it brought none,
 	// or nobody here compares it.
 	PINResult PINResult

@@ -126,6 +126,9 @@ type Terminal struct {
 	MACOptional bool `json:"mac_optional,omitempty"`
 	// PIN says whether it has to send one.
 	PIN PINRule `json:"pin,omitempty"`
+	// DUKPT is the initial key of a terminal whose keys are derived for each message (ANSI
+	// X9.24-3); zeros: it has others, or none.
+	DUKPT InitialKey `json:"dukpt,omitzero"`
 }
 
 // Route sends the cards that begin with Prefix to an issuer.

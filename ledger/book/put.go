@@ -255,13 +255,14 @@ func (b *Book) validTerminal(v *Terminal) error {
 	case int(v.MAC) >= len(macNames) || v.MAC == MACByRetail:
 		// The keys of a sign-on are of single DES or of AES, and X9.19 is made under neither.
 		return wrong("mac", v.MAC, "want none, cmac or cup-ecb")
+	case v.DUKPT != InitialKey{} && v.MAC != MACByCMAC:
+		return wrong("dukpt", v.DUKPT, "it goes with mac cmac")
 	case v.MACOptional && v.MAC == 0:
 		return wrong("mac_optional", true, "it goes with a mac")
 	case int(v.PIN) >= len(pinRuleNames):
 		return wrong("pin", v.PIN, "want taken or required")
-	case v.PIN == PINDemanded && v.MAC != MACByXOR:
-		// DE52 has eight bytes, and a block under AES has sixteen.
-		return wrong("pin", v.PIN, "it goes with mac cup-ecb: other terminals send no PIN")
+	case v.PIN == PINDemanded && v.MAC == 0:
+		return wrong("pin", v.PIN, "it goes with a mac: a terminal without keys sends no PIN")
 	}
 	return nil
 }

@@ -89,8 +89,12 @@ const (
 	hasRun
 	hasManifest
 	hasMoves
+	hasCounter
 
-	commandMask = hasMoves<<1 - 1
+	commandMask = hasCounter<<1 - 1
+
+	// hasPost is set in the mask of a posting of a settlement.
+	hasPost = hasRun | hasManifest | hasMoves
 )
 
 // AppendRecord appends the journal record of cmd and out to dst. Out.Replayed is
@@ -192,6 +196,7 @@ func (c *Command) mask() uint64 {
 	set(hasRun, c.Run != [32]byte{})
 	set(hasManifest, c.Manifest != [32]byte{})
 	set(hasMoves, len(c.Moves) > 0)
+	set(hasCounter, c.Counter != 0)
 	return m
 }
 
@@ -376,8 +381,11 @@ func appendBatchFields(dst []byte, c *Command, m uint64) []byte {
 	if m&hasSent != 0 {
 		dst = binary.AppendVarint(dst, int64(c.Sent))
 	}
-	if m >= hasRun {
+	if m&hasPost != 0 {
 		dst = appendPost(dst, c, m)
+	}
+	if m&hasCounter != 0 {
+		dst = binary.AppendUvarint(dst, uint64(c.Counter))
 	}
 	return dst
 }
@@ -551,8 +559,11 @@ func decodeBatchFields(r *reader, c *Command, m uint64) {
 	if m&hasSent != 0 {
 		c.Sent = r.timestamp()
 	}
-	if m >= hasRun {
+	if m&hasPost != 0 {
 		decodePost(r, c, m)
+	}
+	if m&hasCounter != 0 {
+		c.Counter = r.uint32()
 	}
 }
 

@@ -107,12 +107,10 @@ func drawCard(t *rapid.T, d *Dialect, r *points.Request) {
 	r.TargetPAN, _ = points.ParsePAN(card.Draw(t, "target card"))
 	r.CardSequence = rapid.Uint16Range(0, 999).Draw(t, "sequence")
 	r.Expiry = rapid.SampledFrom([]uint32{0, 2912, 3001}).Draw(t, "expiry")
-	if sizes := []uint8{0, 8, 16}; true {
-		if d.packed {
-			sizes = sizes[:2]
-		}
-		r.PINLen = rapid.SampledFrom(sizes).Draw(t, "pin size")
-		copy(r.PIN[:r.PINLen], rapid.SliceOfN(rapid.Byte(), 16, 16).Draw(t, "pin"))
+	r.PINLen = rapid.SampledFrom([]uint8{0, 8, 16}).Draw(t, "pin size")
+	copy(r.PIN[:r.PINLen], rapid.SliceOfN(rapid.Byte(), 16, 16).Draw(t, "pin"))
+	if d.packed && rapid.Bool().Draw(t, "derived keys") {
+		copy(r.KSN[:], rapid.SliceOfN(rapid.Byte(), len(r.KSN), len(r.KSN)).Draw(t, "key serial number"))
 	}
 	r.Security = rapid.Uint64Range(0, 9_999_999_999_999_999).Draw(t, "security")
 	r.Amount = points.Amount(rapid.Int64Range(0, int64(points.MaxAmount)).Draw(t, "amount"))

@@ -63,7 +63,7 @@ func parseCard(value []byte) (pan points.PAN, wrong string) {
 	return pan, ""
 }
 
-// pinBlock is DE52 (8 bytes) or DE125 (16 bytes).
+// pinBlock is DE52 (8 bytes) or DE125 of host (16 bytes).
 func pinBlock(size uint8) requestElement {
 	return requestElement{
 		read: func(r *points.Request, value []byte) string {

@@ -180,7 +180,7 @@ func TestKeystoreRollback(t *testing.T) {
 	require.NoError(t, os.Remove(path+".generation"))
 	_, err = certs.OpenKeystore(path, kek, rand.Reader)
 	require.NoError(t, err)
-	_, err = s.Reload()
+	_, err = s.Reload(anyMark)
 	require.ErrorIs(t, err, certs.ErrOlderKeystore)
 	require.ErrorIs(t, s.Update(func(*certs.Changes) error { return nil }), certs.ErrOlderKeystore)
 }
@@ -233,12 +233,12 @@ func TestKeystoreOfTwoProcesses(t *testing.T) {
 			return err
 		}))
 	}
-	changed, err := reader.Reload()
+	changed, err := reader.Reload(anyMark)
 	require.NoError(t, err)
 	require.True(t, changed)
 	require.Equal(t, infos(other), infos(reader))
 	require.Equal(t, len(certs.Usages())+4, reader.Len())
-	changed, err = reader.Reload()
+	changed, err = reader.Reload(anyMark)
 	require.NoError(t, err)
 	require.False(t, changed)
 }
@@ -587,3 +587,5 @@ func BenchmarkKeystore(b *testing.B) {
 		}
 	})
 }
+
+func anyMark(certs.Mark) error { return nil }

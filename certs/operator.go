@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"strings"
 	"sync"
 	"time"
@@ -68,6 +69,14 @@ type Enrolment struct {
 	Secret   string // sealed
 	URI      string // otpauth://
 }
+
+// Format says what it is alone.
+func (e Enrolment) Format(state fmt.State, _ rune) {
+	_, _ = io.WriteString(state, "the credentials of an operator")
+}
+
+// LogValue says what it is alone.
+func (e Enrolment) LogValue() slog.Value { return slog.StringValue("the credentials of an operator") }
 
 // Enrol makes the credentials of the operator called name: the person's own password,
 // and a new secret drawn from random. Errors name what is wrong with the password and

@@ -148,7 +148,7 @@ type Request struct {
 
 	Product  [60]byte // DE62 of a points request: product code; of a download: where it goes on
 	Operator [3]byte  // DE63.1 of pos
-	PIN      [16]byte // DE52 (8 bytes) or DE125 (16 bytes), as sent; never logged
+	PIN      PINBlock // DE52 (8 bytes) or DE125 (16 bytes), as sent; never logged
 	PINLen   uint8    // 0, 8 or 16
 	MAC      [8]byte  // DE64 or DE128
 	Security uint64   // DE53

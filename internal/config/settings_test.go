@@ -36,6 +36,7 @@ func another() map[string]string {
 		"core_dumps":                        "true",
 		"keys.file":                         "/other/keys.store",
 		"keys.kek":                          "env:OTHER_KEK",
+		"keys.accept":                       "7",
 		"keys.mac_errors":                   "7",
 		"admin.socket":                      "/other/admin.sock",
 		"http.address":                      "0.0.0.0:9001",

@@ -55,6 +55,8 @@
 //	    in by that name. Credentials are set by the person alone, who was invited.
 //	I18 No window of a rule on risk holds more than its limit because of what the rule
 //	    could decline; what is undone is given back to it once, where it was counted.
+//	I19 The keystore that is known is the one of the last record about it, and an older
+//	    one follows only where that record says so.
 //
 // # A hold
 //

@@ -83,8 +83,9 @@ const (
 	hasKeySet
 	hasPINResult
 	hasPINValue
+	hasCeremony
 
-	commandMask = hasPINValue<<1 - 1
+	commandMask = hasCeremony<<1 - 1
 )
 
 // AppendRecord appends the journal record of cmd and out to dst. Out.Replayed is
@@ -180,6 +181,7 @@ func (c *Command) mask() uint64 {
 	set(hasKeySet, c.KeySet != 0)
 	set(hasPINResult, c.PINResult != 0)
 	set(hasPINValue, !c.PINValue.IsZero())
+	set(hasCeremony, c.Ceremony != Ceremony{})
 	return m
 }
 
@@ -355,6 +357,9 @@ func appendBatchFields(dst []byte, c *Command, m uint64) []byte {
 	if m&hasPINValue != 0 {
 		dst = append(dst, c.PINValue[:]...)
 	}
+	if m&hasCeremony != 0 {
+		dst = appendCeremony(dst, &c.Ceremony)
+	}
 	return dst
 }
 
@@ -517,6 +522,9 @@ func decodeBatchFields(r *reader, c *Command, m uint64) {
 	}
 	if m&hasPINValue != 0 {
 		r.fixed(c.PINValue[:])
+	}
+	if m&hasCeremony != 0 {
+		c.Ceremony = decodeCeremony(r)
 	}
 }
 
@@ -896,6 +904,9 @@ func (c *Command) malformed(inGroup bool) error {
 		if err := c.Group[i].malformed(true); err != nil {
 			return err
 		}
+	}
+	if err := c.Ceremony.malformed(c.Kind); err != nil {
+		return err
 	}
 	return c.Entry.malformed()
 }

@@ -321,7 +321,11 @@ func (a *App) prepare(change *KeyChange) (key *certs.Key, err error) {
 func (a *App) hold(ctx context.Context, what string, cmd *book.Command, ceremony *book.Ceremony) (done Done, err error) {
 	decide := func() error {
 		out, err := a.ledger.Do(ctx, cmd)
-		if err == nil && !out.Reason.Approved() {
+		switch {
+		case err != nil || out.Reason.Approved():
+		case cmd.Kind == book.KindApprove:
+			err = a.undecided(ctx, what, cmd, &cmd.Group[0], out.Reason)
+		default:
 			err = a.refusal(ctx, what, cmd, out.Reason)
 		}
 		done = Done{RRN: rrnOf(out.Position), Date: out.Date}

@@ -63,7 +63,6 @@ const (
 	ActSettlement                  // the approval of a settlement
 	ActHouse                       // reload, backup, export and the like: noted
 	ActPIN                         // the PIN of a card, set or changed
-	ActCertificates                // certificates and one-time codes
 
 	actCount
 )
@@ -71,7 +70,7 @@ const (
 var actNames = [actCount]string{
 	ActAdjust: "adjust", ActParticipants: "participants", ActOperators: "operators", ActPolicy: "policy", ActCutOver: "cutover", ActResolve: "resolve",
 	ActKeys: "keys", ActRisk: "risk", ActRates: "rates", ActSettlement: "settlement", ActHouse: "house",
-	ActPIN: "pin", ActCertificates: "certificates",
+	ActPIN: "pin",
 }
 
 // String returns the name used in tables and in JSON.
@@ -101,7 +100,7 @@ type Acts uint16
 // TwoPersons are the acts that need a second person where a policy asks for two
 // persons and says no more.
 const TwoPersons = Acts(1)<<ActAdjust | 1<<ActParticipants | 1<<ActOperators | 1<<ActPolicy | 1<<ActCutOver | 1<<ActResolve |
-	1<<ActKeys | 1<<ActRisk | 1<<ActRates | 1<<ActSettlement | 1<<ActPIN | 1<<ActCertificates
+	1<<ActKeys | 1<<ActRisk | 1<<ActRates | 1<<ActSettlement | 1<<ActPIN
 
 // Has reports whether a is in the set.
 func (s Acts) Has(a Act) bool { return s>>a&1 != 0 }

@@ -19,10 +19,20 @@ var secretName = regexp.MustCompile(`(?i)(^|[a-z_])(pin|pan|password|passphrase|
 // cipher. A type of our own is not: it says itself how it is printed.
 func bare(of string) bool {
 	switch {
-	case of == "string", of == "[]byte", of == "any", of == "cipher.Block", of == "cipher.AEAD", of == "crypto.Signer", of == "crypto.PrivateKey", of == "*ecdsa.PrivateKey":
+	case of == "string", of == "[]byte", of == "any":
 		return true
 	}
 	return strings.HasPrefix(of, "[") && strings.HasSuffix(of, "]byte")
+}
+
+// expanded is whether a type is a key made ready, whose fields print as the key.
+func expanded(of string) bool {
+	switch of {
+	case "cipher.Block", "cipher.AEAD", "crypto.Signer", "crypto.PrivateKey", "*ecdsa.PrivateKey", "*rsa.PrivateKey":
+		return true
+	default:
+		return false
+	}
 }
 
 // BareSecrets returns every field of a struct that by its name holds a key, a PIN, a
@@ -49,7 +59,7 @@ func BareSecrets(root fs.FS, known map[string]string) ([]Breach, error) {
 			return nil, fmt.Errorf("tidy: parse: %w", err)
 		}
 		eachField(parsed, func(of string, field *ast.Ident, kind ast.Expr) {
-			if !secretName.MatchString(field.Name) || !bare(types.ExprString(kind)) {
+			if !expanded(types.ExprString(kind)) && (!secretName.MatchString(field.Name) || !bare(types.ExprString(kind))) {
 				return
 			}
 			full := fmt.Sprintf("%s %s.%s", path.Dir(name), of, field.Name)

@@ -72,7 +72,7 @@ func fresh() (fs.FS, error) {
 	return files, nil
 }
 
-func (c *clock) copied(t *testing.T, made func() (fs.FS, error), dir string) *certs.Authority {
+func (c *clock) copied(t testing.TB, made func() (fs.FS, error), dir string) *certs.Authority {
 	t.Helper()
 	files, err := made()
 	require.NoError(t, err)

@@ -589,3 +589,30 @@ func BenchmarkKeystore(b *testing.B) {
 }
 
 func anyMark(certs.Mark) error { return nil }
+
+// A key that waits for a second person makes nothing, opens nothing, and is found under
+// no version, before it is confirmed.
+func TestPendingKeysDoNothing(t *testing.T) {
+	s, err := certs.CreateKeystore(filepath.Join(t.TempDir(), "keys"), testKEK(t), rand.Reader)
+	require.NoError(t, err)
+	var key *certs.Key
+	require.NoError(t, s.Update(func(c *certs.Changes) (err error) {
+		c.Stage()
+		key, err = c.Generate(certs.NewKey{Name: "zone", Usage: certs.ZoneMaster, Algorithm: certs.AES256})
+		return err
+	}))
+	before := s.Mark()
+	require.ErrorIs(t, key.InForce(1, true), certs.ErrKeyUse)
+	_, err = s.Key("zone", 0)
+	require.ErrorIs(t, err, certs.ErrNoKey)
+	_, err = s.Use("zone", certs.ZoneMaster, 1)
+	require.ErrorIs(t, err, certs.ErrNoKey)
+	require.NoError(t, s.Update(func(c *certs.Changes) error {
+		_, err := c.Confirm("zone", 5)
+		return err
+	}))
+	confirmed, err := s.Use("zone", certs.ZoneMaster, 5)
+	require.NoError(t, err)
+	require.Equal(t, key.Fingerprint(), confirmed.Fingerprint())
+	require.NotEqual(t, before.Digest, s.Mark().Digest)
+}

@@ -148,7 +148,7 @@ type Request struct {
 
 	Product  [60]byte // DE62 of a points request: product code; of a download: where it goes on
 	Operator [3]byte  // DE63.1 of pos
-	PIN      [16]byte // DE52 (8 bytes), or DE125 of host and DE59 of pos (16 bytes), as sent; never logged
+	PIN      PINBlock // DE52 (8 bytes), or DE125 of host and DE59 of pos (16 bytes), as sent; never logged
 	KSN      [12]byte // DE59 of pos: which derived keys the terminal has used (ANSI X9.24-3); zeros when absent
 	PINLen   uint8    // 0, 8 or 16
 	MAC      [8]byte  // DE64 or DE128

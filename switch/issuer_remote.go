@@ -122,8 +122,8 @@ type live struct {
 	expiry                  uint32
 	localTime, localDate    uint32
 	product                 [len(points.Request{}.Product)]byte
-	target                  points.PAN // of a transfer
-	pin                     [16]byte   // under the key with the issuer
+	target                  points.PAN      // of a transfer
+	pin                     points.PINBlock // under the key with the issuer
 	pinLen                  uint8
 }
 

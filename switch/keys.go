@@ -181,13 +181,14 @@ func (s *Switch) Restore(ctx context.Context) error {
 	return nil
 }
 
-// ReloadKeys reads the keystore again, and reports whether it had changed. Keys that
-// terminals have stay what they are; what is new serves from the next sign-on on.
-func (s *Switch) ReloadKeys() (changed bool, err error) {
+// ReloadKeys reads the keystore again, and reports whether it had changed; accept may
+// refuse what it reads. Keys that terminals have stay what they are; what is new serves
+// from the next sign-on on.
+func (s *Switch) ReloadKeys(accept func(certs.Mark) error) (changed bool, err error) {
 	if s.keys.store == nil {
 		return false, nil
 	}
-	return s.keys.store.Reload()
+	return s.keys.store.Reload(accept)
 }
 
 // keySetOf is the set of keys that a sign-on asks for (60.3); 0 where there is none. Only

@@ -41,8 +41,9 @@ type demoAct struct {
 
 // demoPerson is an operator of the demonstration. What the person knows is kept nowhere.
 type demoPerson struct {
-	name, password, uri, token string
-	client                     *app.Client // signed in
+	name                 string
+	password, uri, token points.Secret
+	client               *app.Client // signed in
 }
 
 // prepareGuards makes the terminals' master keys, as if they had been put into them by
@@ -174,22 +175,22 @@ func (d *demo) enrol(ctx context.Context, door, by *app.Client, name string, rol
 	if err != nil {
 		return nil, err
 	}
-	p := &demoPerson{name: name, password: rand.Text()}
+	p := &demoPerson{name: name, password: points.Secret(rand.Text())}
 	d.people = append(d.people, p)
 	joined, err := door.Join(ctx, app.Joining{Name: name, Code: changed.Code, Password: p.password})
 	if err != nil {
 		return nil, err
 	}
 	p.uri = joined.URI
-	code, err := certs.OneTimeCode(p.uri, now().Time())
+	code, err := certs.OneTimeCode(string(p.uri), now().Time())
 	if err != nil {
 		return nil, err
 	}
-	session, err := door.Login(ctx, app.SignIn{Name: name, Password: p.password, Code: code})
+	session, err := door.Login(ctx, app.SignIn{Name: name, Password: p.password, Code: points.Secret(code)})
 	if err != nil {
 		return nil, err
 	}
-	p.token, p.client = session.Token, door.In(session.Token)
+	p.token, p.client = session.Token, door.In(string(session.Token))
 	d.act(p, "enrol, and sign in with a password and a one-time code", roles.String())
 	return p, nil
 }

@@ -216,15 +216,15 @@ func enrolled(t *testing.T, door, by *app.Client, name string, roles book.Roles,
 	changed, err := by.PutOperator(t.Context(), app.OperatorChange{Name: name, Roles: roles, Invite: true})
 	require.NoError(t, err)
 	password := "long way to the sea, " + rand.Text()
-	joined, err := door.Join(t.Context(), app.Joining{Name: name, Code: changed.Code, Password: password})
+	joined, err := door.Join(t.Context(), app.Joining{Name: name, Code: changed.Code, Password: points.Secret(password)})
 	require.NoError(t, err)
-	code, err := certs.OneTimeCode(joined.URI, now().Time())
+	code, err := certs.OneTimeCode(string(joined.URI), now().Time())
 	require.NoError(t, err)
-	session, err := door.Login(t.Context(), app.SignIn{Name: name, Password: password, Code: code})
+	session, err := door.Login(t.Context(), app.SignIn{Name: name, Password: points.Secret(password), Code: points.Secret(code)})
 	require.NoError(t, err)
-	personSecrets(t, secrets, name, password, joined.URI, session.Token)
-	secrets["invitation of "+name] = passwordForms(changed.Code)
-	return door.In(session.Token)
+	personSecrets(t, secrets, name, password, string(joined.URI), string(session.Token))
+	secrets["invitation of "+name] = passwordForms(string(changed.Code))
+	return door.In(string(session.Token))
 }
 
 // personSecrets adds what only an operator knows.

@@ -90,6 +90,8 @@ func (a *App) doors(stopping context.Context) []door {
 		{"GET /v1/owed", look, answer(a.owed)},
 		{"POST /v1/owed/resolve", enter, answer(a.resolve)},
 		{"POST /v1/reload", enter, a.noted("reload of the configuration", answer(a.reload))},
+		{"POST /v1/keys", enter, answer(a.changeKey)},
+		{"POST /v1/keys/fetch", enter, answer(a.fetchKey)},
 		{"POST /v1/pin", enter, answer(a.setPIN)},
 		{"POST /v1/pin/show", look, answer(a.showPIN)},
 		{"POST /v1/certs/reload", enter, answer(a.reloadCertificates)},

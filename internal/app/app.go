@@ -113,6 +113,9 @@ func New(ctx context.Context, opts Options) (_ *App, err error) {
 	if err := a.openLedger(ctx); err != nil {
 		return nil, err
 	}
+	if err := a.accountKeys(ctx); err != nil {
+		return nil, err
+	}
 	if a.projection, err = ledger.OpenProjection(ctx, a.ledger, ledger.ProjectionOptions{Log: a.log, Registerer: a.registry}); err != nil {
 		return nil, err
 	}

@@ -201,7 +201,7 @@ func (a *App) Reload(ctx context.Context, c config.Config) (Reloaded, error) {
 		return Reloaded{}, err
 	}
 	a.sw.Reload(a.parameters(c.Terminals))
-	keys, err := a.sw.ReloadKeys()
+	keys, err := a.reloadKeys(ctx)
 	if err != nil {
 		return Reloaded{}, err
 	}

@@ -105,7 +105,7 @@ func setPIN(t *testing.T, client *app.Client, keys *certs.Keystore, card, pin st
 	require.NoError(t, err)
 	block, err := under.AppendPINBlock(nil, certs.PINFormat4, []byte(pin), pan, rand.Reader)
 	require.NoError(t, err)
-	_, err = client.SetPIN(t.Context(), app.PINChange{Card: app.CardNumber(card), Block: hex.EncodeToString(block), Format: "iso-4", Key: "pin-entry", Tries: 3, Operator: "li"})
+	_, err = client.SetPIN(t.Context(), app.PINChange{Card: app.CardNumber(card), Block: points.Secret(hex.EncodeToString(block)), Format: "iso-4", Key: "pin-entry", Tries: 3, Operator: "li"})
 	require.NoError(t, err)
 }
 

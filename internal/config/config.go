@@ -68,9 +68,12 @@ type Listener struct {
 
 // Keys says where the keys of terminals are, and what a forged message costs.
 type Keys struct {
-	File      string // path of the keystore; a switch without one has no terminals with keys
-	KEK       string // where the key-encryption key is: file:, env: or pkcs11:
-	MACErrors int    // wrong MACs in a row, after which a terminal has to sign on, a host to change keys
+	File string // path of the keystore; a switch without one has no terminals with keys
+	KEK  string // where the key-encryption key is: file:, env: or pkcs11:
+	// Accept names a generation of the keystore that is taken although the journal knows
+	// another content; 0: none.
+	Accept    int
+	MACErrors int // wrong MACs in a row, after which a terminal has to sign on, a host to change keys
 	// Overlap is for how long a host's keys are believed after others came in force.
 	Overlap time.Duration
 }

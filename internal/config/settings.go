@@ -67,6 +67,8 @@ func (c *Config) settings() []setting {
 		path("keys.file", &c.Keys.File, "Keystore: master keys of terminals and what their working keys and PINs are made with (lianfen keys). "+
 			"Without such a file no terminal has keys."),
 		source("keys.kek", &c.Keys.KEK, "Where the key-encryption key is that the keystore is sealed under. Keep it apart from the file and its copies."),
+		number("keys.accept", &c.Keys.Accept, 0, 1<<31-1, "Generation of the keystore that is taken although the journal knows another content, which the journal then says: "+
+			"for when the newest copy is lost. 0: none."),
 		number("keys.mac_errors", &c.Keys.MACErrors, 1, 1_000, "Wrong message authentication codes in a row, after which a terminal has to sign on again, and a partner's host has to exchange keys."),
 		duration("keys.overlap", &c.Keys.Overlap, time.Second, 24*time.Hour, "For how long the keys of a partner's host are believed after others have come in force."))
 	table = append(table,

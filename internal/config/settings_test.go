@@ -36,6 +36,7 @@ func another() map[string]string {
 		"core_dumps":                        "true",
 		"keys.file":                         "/other/keys.store",
 		"keys.kek":                          "env:OTHER_KEK",
+		"keys.accept":                       "7",
 		"keys.mac_errors":                   "7",
 		"keys.overlap":                      "7s",
 		"switch.participant_keys":           "10000002=cmac",

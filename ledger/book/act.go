@@ -62,6 +62,7 @@ const (
 	ActRates                       // dated rates
 	ActSettlement                  // the approval of a settlement
 	ActHouse                       // reload, backup, export and the like: noted
+	ActPIN                         // the PIN of a card, set or changed
 
 	actCount
 )
@@ -69,6 +70,7 @@ const (
 var actNames = [actCount]string{
 	ActAdjust: "adjust", ActParticipants: "participants", ActOperators: "operators", ActPolicy: "policy", ActCutOver: "cutover", ActResolve: "resolve",
 	ActKeys: "keys", ActRisk: "risk", ActRates: "rates", ActSettlement: "settlement", ActHouse: "house",
+	ActPIN: "pin",
 }
 
 // String returns the name used in tables and in JSON.
@@ -98,7 +100,7 @@ type Acts uint16
 // TwoPersons are the acts that need a second person where a policy asks for two
 // persons and says no more.
 const TwoPersons = Acts(1)<<ActAdjust | 1<<ActParticipants | 1<<ActOperators | 1<<ActPolicy | 1<<ActCutOver | 1<<ActResolve |
-	1<<ActKeys | 1<<ActRisk | 1<<ActRates | 1<<ActSettlement
+	1<<ActKeys | 1<<ActRisk | 1<<ActRates | 1<<ActSettlement | 1<<ActPIN
 
 // Has reports whether a is in the set.
 func (s Acts) Has(a Act) bool { return s>>a&1 != 0 }
@@ -172,6 +174,11 @@ func (c *Command) Of() Act {
 		return ActSettlement
 	case KindNote:
 		return c.Act
+	case KindPIN:
+		if c.Edition > 0 && !c.PINValue.IsZero() {
+			return ActPIN // to unlock one tells nobody anything
+		}
+		return 0
 	case KindPut:
 		switch e := &c.Entry; {
 		case e.Operator != nil:
@@ -217,6 +224,11 @@ type Operator struct {
 	// InviteUntil; zero: not invited.
 	Invite      [32]byte         `json:"-"`
 	InviteUntil points.Timestamp `json:"-"`
+}
+
+// Format writes who the operator is, without credentials.
+func (o Operator) Format(state fmt.State, _ rune) {
+	_, _ = fmt.Fprintf(state, "operator %s (%v, %v)", o.Name, o.Roles, o.Status)
 }
 
 // Policy is which acts need a second person.

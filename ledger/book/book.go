@@ -418,7 +418,7 @@ func (b *Book) dispatch(cmd *Command, out *Outcome) (points.Reason, error) {
 		return b.upload(cmd, out)
 	case KindDownload:
 		return b.download(cmd, out)
-	case KindSignIn, KindEnrol, KindPropose, KindApprove, KindReject, KindNote:
+	case KindSignIn, KindEnrol, KindPropose, KindApprove, KindReject, KindNote, KindKeystore:
 		return b.dispatchOffice(cmd, out)
 	case KindPIN:
 		return b.setPIN(cmd, out)

@@ -95,6 +95,8 @@ const (
 	KindPIN
 	// KindPost moves what a closed cycle has cleared off the clearing accounts.
 	KindPost
+	// KindKeystore notes with which keystore the switch serves (see ceremony.go).
+	KindKeystore
 
 	kindCount
 )
@@ -237,11 +239,15 @@ type Command struct {
 	// published, and Moves are what it moves: the cycle of Date.
 	Run, Manifest [32]byte
 	Moves         []ClearingMove
+	// Ceremony is what a note, or an approval, does with a key, and which keystore it leaves
+	// behind; of KindKeystore, the keystore alone.
+	Ceremony Ceremony
 }
 
 // Edition is the meaning of new commands. Of reversals, 0 makes an opened hold less by what
 // its actual amount is less than the hold was once, and takes a voided sale off the totals
-// of its batch; 1 leaves of a hold the actual amount, and of the totals what was voided.
+// of its batch; 1 leaves of a hold the actual amount, and of the totals what was voided. Of the PIN of a
+// card, 1 makes it an act of its own ([ActPIN]).
 const Edition = 1
 
 // Freeze is what an account, member or card may not do.

@@ -66,6 +66,8 @@
 //	    with what is reserved for requests that are not answered.
 //	I22 A cycle is posted at most once, by one run, after it is closed, and exactly what it
 //	    has cleared is moved.
+//	I23 The keystore that is known is the one of the last record about it, and an older
+//	    one follows only where that record says so.
 //
 // # A hold
 //

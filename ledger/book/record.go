@@ -90,8 +90,9 @@ const (
 	hasManifest
 	hasMoves
 	hasCounter
+	hasCeremony
 
-	commandMask = hasCounter<<1 - 1
+	commandMask = hasCeremony<<1 - 1
 
 	// hasPost is set in the mask of a posting of a settlement.
 	hasPost = hasRun | hasManifest | hasMoves
@@ -197,6 +198,7 @@ func (c *Command) mask() uint64 {
 	set(hasManifest, c.Manifest != [32]byte{})
 	set(hasMoves, len(c.Moves) > 0)
 	set(hasCounter, c.Counter != 0)
+	set(hasCeremony, c.Ceremony != Ceremony{})
 	return m
 }
 
@@ -387,6 +389,9 @@ func appendBatchFields(dst []byte, c *Command, m uint64) []byte {
 	if m&hasCounter != 0 {
 		dst = binary.AppendUvarint(dst, uint64(c.Counter))
 	}
+	if m&hasCeremony != 0 {
+		dst = appendCeremony(dst, &c.Ceremony)
+	}
 	return dst
 }
 
@@ -564,6 +569,9 @@ func decodeBatchFields(r *reader, c *Command, m uint64) {
 	}
 	if m&hasCounter != 0 {
 		c.Counter = r.uint32()
+	}
+	if m&hasCeremony != 0 {
+		c.Ceremony = decodeCeremony(r)
 	}
 }
 
@@ -969,6 +977,9 @@ func (c *Command) malformed(inGroup bool) error {
 		if err := c.Group[i].malformed(true); err != nil {
 			return err
 		}
+	}
+	if err := c.Ceremony.malformed(c.Kind); err != nil {
+		return err
 	}
 	return c.Entry.malformed()
 }

@@ -360,7 +360,7 @@ func TestDemoShowsNoSecret(t *testing.T) {
 	secrets := secretsOfTheDay(t, dir)
 	require.Len(t, d.people, 2)
 	for _, p := range d.people {
-		personSecrets(t, secrets, p.name, p.password, p.uri, p.token)
+		personSecrets(t, secrets, p.name, string(p.password), string(p.uri), string(p.token))
 	}
 	for _, pin := range []string{demoPIN, "73910553", "73910554", "73910555"} {
 		secrets["PIN "+pin] = []form{{"text", []byte(pin)}}

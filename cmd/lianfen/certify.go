@@ -13,7 +13,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/lianfen/lianfen/certs"
-	"github.com/lianfen/lianfen/internal/app"
 	"github.com/lianfen/lianfen/internal/certify"
 	"github.com/lianfen/lianfen/internal/config"
 	"github.com/lianfen/lianfen/points"
@@ -169,7 +168,7 @@ func (k *certificationKit) lent(cmd *cobra.Command, target certs.Role) (*certs.G
 	if target == certs.RoleIssuer {
 		return lend.gate(certs.SwitchIdentity("certify"))
 	}
-	directory, err := app.NewClient(read.Admin.Socket).Directory(cmd.Context())
+	directory, err := lend.participants(cmd.Context())
 	if err != nil {
 		return nil, err
 	}

@@ -132,3 +132,33 @@ func TestRetokenWithOperators(t *testing.T) {
 	require.NotZero(t, status)
 	require.Contains(t, stderr, "not the card key of this store")
 }
+
+// Once operators sign in, a terminal on the switch's own machine is lent its certificate
+// by whoever has signed in there, and by nobody else.
+func TestLendWhereOperatorsSignIn(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "s")
+	t.Setenv("XDG_CACHE_HOME", filepath.Join(t.TempDir(), "cache"))
+	require.NoError(t, prepare(dir))
+	address := freeAddress(t)
+	d := startDaemonOver(t, "mutual", dir, "listeners.pos.address="+address)
+	d.ready(t)
+	directory, err := app.ReadDirectory(strings.NewReader(killDirectory))
+	require.NoError(t, err)
+	_, err = d.client().Load(t.Context(), directory)
+	require.NoError(t, err)
+	li := d.joins(t, d.client(), "li")
+
+	echo := []string{"pos", "echo", "--config", filepath.Join(dir, "lianfen.yaml"), "--addr", address, "--terminal", directory.Terminals[0].ID.String(), "--merchant", directory.Terminals[0].Merchant.String()}
+	_, stderr, status := lianfen(t, echo...)
+	require.Equal(t, 1, status)
+	require.Contains(t, stderr, "lianfen admin login")
+
+	li.step = li.step.Add(30 * time.Second)
+	code, err := totp.GenerateCode(li.secret, li.step)
+	require.NoError(t, err)
+	_, stderr, status = lianfenWith(t, clerkPassword+"\n"+code+"\n", "admin", "login", "--name", "li", "--socket", filepath.Join(dir, "admin.sock"))
+	require.Zero(t, status, stderr)
+	_, stderr, status = lianfen(t, echo...)
+	require.Zero(t, status, stderr)
+	d.terminate(t)
+}

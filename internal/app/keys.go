@@ -97,7 +97,7 @@ func (a *App) setPIN(ctx context.Context, change PINChange) (PINState, error) {
 	}
 	switch {
 	case cmd.Operator == "":
-		return PINState{}, points.Errorf(points.FormatError, "pin: operator: want who does it")
+		return PINState{}, points.Errorf(points.FormatError, "pin: operator: want who does it: --operator, or lianfen admin login where operators sign in")
 	case cmd.Limit != 0 && (cmd.Limit < book.MinPINTries || cmd.Limit > book.MaxPINTries):
 		return PINState{}, points.Errorf(points.FormatError, "pin: tries %d: want %d to %d", cmd.Limit, book.MinPINTries, book.MaxPINTries)
 	}

@@ -25,6 +25,7 @@ import (
 	"github.com/lianfen/lianfen/ledger"
 	"github.com/lianfen/lianfen/points"
 	"github.com/lianfen/lianfen/router"
+	"github.com/lianfen/lianfen/settlement"
 	pointswitch "github.com/lianfen/lianfen/switch"
 	"github.com/lianfen/lianfen/switch/dialect"
 	"github.com/lianfen/lianfen/switch/link"
@@ -63,6 +64,7 @@ type App struct {
 	kek         certs.KEK
 	ledger      *ledger.Ledger
 	projection  *ledger.Projection
+	settlement  *settlement.Runner
 	router      *router.Router
 	issuers     *pointswitch.Issuers
 	zones       *pointswitch.Zones // nil: keys are shared with nobody
@@ -122,6 +124,9 @@ func New(ctx context.Context, opts Options) (_ *App, err error) {
 		return nil, err
 	}
 	if err := a.refresh(ctx); err != nil {
+		return nil, err
+	}
+	if err := a.openSettlement(); err != nil {
 		return nil, err
 	}
 	if err := a.openZones(); err != nil {
@@ -358,6 +363,7 @@ func (a *App) Run(ctx context.Context) error {
 		}
 	})
 	group.Go(func() error { return a.keepDates(ctx) })
+	group.Go(func() error { return a.keepNights(ctx) })
 	group.Go(func() error { return a.heedHangups(ctx) })
 	group.Go(func() error { return a.heedGate(ctx) })
 	<-ctx.Done()

@@ -174,6 +174,8 @@ var roleOf = map[string]string{
 	"GET /v1/disputes":       "viewer", "POST /v1/disputes": "operator", "POST /v1/disputes/show": "viewer", "GET /v1/disputes/rules": "viewer", "POST /v1/disputes/rules": "operator",
 	"POST /v1/recon": "operator", "POST /v1/recon/list": "viewer", "POST /v1/recon/act": "operator",
 	"POST /v1/leg": "operator", "POST /v1/liability": "viewer",
+	"POST /v1/settle/prepare": "viewer", "POST /v1/settle/show": "viewer", "POST /v1/settle/diff": "viewer", "POST /v1/settle/run": "operator",
+	"POST /v1/settle/approve": "approver", "POST /v1/settle/publish": "approver", "POST /v1/settle/void": "operator", "POST /v1/settle/delivered": "operator",
 }
 
 // Each thing that can be asked is served to whoever has the role for it and refused to

@@ -76,6 +76,14 @@ func another() map[string]string {
 		"settlement.cycles":                 "11:30, 17:00",
 		"settlement.holidays":               "/other/holidays",
 		"settlement.weekend":                "fri",
+		"settlement.run":                    "publish",
+		"settlement.as":                     "li",
+		"settlement.operator":               "90000007",
+		"settlement.name":                   "联分",
+		"settlement.model":                  "BNET",
+		"settlement.key":                    "/other/settlement",
+		"settlement.twin":                   "false",
+		"settlement.workers":                "7",
 	}
 }
 

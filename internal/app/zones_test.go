@@ -211,3 +211,26 @@ func TestExchangedKeysAreNoCeremony(t *testing.T) {
 	_, err = h.open(t)
 	require.ErrorIs(t, err, app.ErrKeystore)
 }
+
+// A partner that has keys changed over and over does not fill the keystore, which is
+// everybody's: after some changes it is told to try again, and its keys stay in force.
+func TestKeysAreNotChangedWithoutEnd(t *testing.T) {
+	dir, store := keyRoom(t)
+	h := newHouse(t,
+		"keys.file="+filepath.Join(dir, "keys"), "keys.kek=file:"+filepath.Join(dir, "kek"), "switch.participant_keys=20000001=cmac")
+	r := h.start(t)
+	r.load(t, farTown)
+	conn, err := net.Dial("tcp", r.Address("host").String())
+	require.NoError(t, err)
+	defer func() { _ = conn.Close() }()
+	a := sim.NewAcquirer(conn, 20000001, hostKeys(t, store, zoneAcquirer), now)
+	changes := 0
+	for changes < 40 && err == nil {
+		if err = a.ChangeKeys(t.Context()); err == nil {
+			changes++
+		}
+	}
+	require.ErrorContains(t, err, "91")
+	require.Less(t, changes, 20)
+	r.stop(t)
+}

@@ -50,31 +50,33 @@ type Options struct {
 
 // App is the process. Make one with [New], then [App.Run] it.
 type App struct {
-	opts       Options
-	log        *slog.Logger
-	zone       *time.Location
-	schedule   schedule
-	calendar   points.Calendar
-	registry   *prometheus.Registry
-	key        *certs.CardKey
-	keystore   *certs.Keystore // nil: there is none
-	kek        certs.KEK
-	ledger     *ledger.Ledger
-	projection *ledger.Projection
-	router     *router.Router
-	issuers    *pointswitch.Issuers
-	zones      *pointswitch.Zones // nil: keys are shared with nobody
-	sw         *pointswitch.Switch
-	listeners  []listener
-	entrances  []listener // where issuers' hosts dial us
-	desk       *desk
-	admin      net.Listener
-	remote     net.Listener // the same door over TLS; nil: there is none
-	web        net.Listener
-	gate       *certs.Gate      // nil: nothing speaks TLS
-	authority  *certs.Authority // nil: there is none here
-	enrolling  tries
-	ready      readiness
+	opts Options
+	log  *slog.Logger
+	zone *time.Location
+	// reconciling guards the folders of comparisons.
+	reconciling sync.Mutex
+	schedule    schedule
+	calendar    points.Calendar
+	registry    *prometheus.Registry
+	key         *certs.CardKey
+	keystore    *certs.Keystore // nil: there is none
+	kek         certs.KEK
+	ledger      *ledger.Ledger
+	projection  *ledger.Projection
+	router      *router.Router
+	issuers     *pointswitch.Issuers
+	zones       *pointswitch.Zones // nil: keys are shared with nobody
+	sw          *pointswitch.Switch
+	listeners   []listener
+	entrances   []listener // where issuers' hosts dial us
+	desk        *desk
+	admin       net.Listener
+	remote      net.Listener // the same door over TLS; nil: there is none
+	web         net.Listener
+	gate        *certs.Gate      // nil: nothing speaks TLS
+	authority   *certs.Authority // nil: there is none here
+	enrolling   tries
+	ready       readiness
 
 	reloading   sync.Mutex // one reload at a time; guards linkMetrics from Run on
 	linkMetrics map[string]*link.Metrics

@@ -246,6 +246,10 @@ func (a *App) inWords(act *book.Command) (string, error) {
 	case book.KindPIN:
 		pan, _ := a.key.PAN(act.Card)
 		return "set the PIN of card " + pan.Masked(), nil
+	case book.KindDispute:
+		return disputeInWords(act), nil
+	case book.KindLeg:
+		return legInWords(act), nil
 	default:
 	}
 	put, err := putOf(&act.Entry)
@@ -290,6 +294,7 @@ func (a *App) approve(ctx context.Context, d Decision) (Done, error) {
 	}
 	a.log.Info("approved", slog.String("act", act.Of().String()), slog.String("operator", act.Operator), slog.String("second", cmd.Operator), slog.String("rrn", rrnOf(out.Position)))
 	done := Done{RRN: rrnOf(out.Position), Date: out.Date}
+	a.decidedAct(&act, d.RRN, done.RRN, actDone)
 	switch act.Kind {
 	case book.KindAdjust:
 		done.Free = &out.Free
@@ -341,6 +346,7 @@ func (a *App) reject(ctx context.Context, d Decision) (Done, error) {
 	if err != nil {
 		return done, err
 	}
+	a.decidedAct(&ended, d.RRN, done.RRN, actRejected)
 	a.reloading.Lock()
 	defer a.reloading.Unlock()
 	return done, a.dropPending(ctx, &ended.Ceremony)

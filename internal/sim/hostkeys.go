@@ -78,7 +78,7 @@ func (k *HostKeys) verify(d *dialect.Dialect, frame []byte, req *points.Request)
 }
 
 // holds reports whether the PIN block of req is of pin.
-func (p hostPair) holds(req *points.Request, pin string) bool {
+func (p hostPair) holds(req *points.Request, pin points.Secret) bool {
 	format := certs.PINFormat4
 	if req.PINLen == 8 {
 		format = certs.PINFormat0

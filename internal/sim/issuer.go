@@ -33,7 +33,7 @@ type IssuerAccount struct {
 	Decline string `yaml:"decline"`
 	// PIN is compared where a request about the account brings one, which takes keys;
 	// "" is none, and every PIN is right.
-	PIN string `yaml:"pin"`
+	PIN points.Secret `yaml:"pin"`
 }
 
 // ReadIssuerAccounts reads a book from YAML; an unknown key is an error.

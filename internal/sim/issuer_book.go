@@ -21,7 +21,7 @@ type holding struct {
 type issuerAccount struct {
 	free, held points.Amount
 	decline    points.Reason // of every request about it; 0: none
-	pin        string        // "": none
+	pin        points.Secret // "": none
 	tries      int           // wrong PINs in a row
 }
 
@@ -117,7 +117,7 @@ const mostTries = 3
 
 // pinned judges the PIN that a request brings, where its account has one. A wrong one is
 // counted, as nothing else of a declined request is.
-func (b *issuerBook) pinned(req *points.Request, holds func(req *points.Request, pin string) bool) points.Reason {
+func (b *issuerBook) pinned(req *points.Request, holds func(req *points.Request, pin points.Secret) bool) points.Reason {
 	account := b.accounts[holding{req.PAN, req.Program}]
 	switch {
 	case account == nil || account.pin == "" || req.PINLen == 0:
@@ -134,7 +134,7 @@ func (b *issuerBook) pinned(req *points.Request, holds func(req *points.Request,
 
 // carryOut does what a request asks, or finds what it was answered before. at dates the
 // answer, and holds tells whether the request's PIN is the one that is named.
-func (b *issuerBook) carryOut(at points.Timestamp, req *points.Request, holds func(req *points.Request, pin string) bool) (resp points.Response, repeated bool) {
+func (b *issuerBook) carryOut(at points.Timestamp, req *points.Request, holds func(req *points.Request, pin points.Secret) bool) (resp points.Response, repeated bool) {
 	key := issuerKey(req.Acquirer, req.Forwarder, req.Transmission, req.STAN, req.Class)
 	if earlier := b.entries[key]; earlier != nil {
 		switch {

@@ -52,22 +52,22 @@ type Step struct {
 	Repeat string `yaml:"repeat"`
 	Raw    string `yaml:"raw"`
 
-	Card    string `yaml:"card"` // name or number
-	To      string `yaml:"to"`   // transfer: who receives
-	Expiry  uint32 `yaml:"expiry"`
-	Program uint16 `yaml:"program"`
-	Amount  *int64 `yaml:"amount"`
-	Partial bool   `yaml:"partial"` // the terminal can take part in points
-	STAN    uint32 `yaml:"stan"`    // instead of the next
-	Under   string `yaml:"under"`   // the earlier step whose trace number this one takes
-	As      string `yaml:"as"`      // name for later steps
-	Of      string `yaml:"of"`      // the earlier step that this one is about
-	Lose    bool   `yaml:"lose"`    // the answer is lost on its way: hang up
-	Forget  string `yaml:"forget"`  // the earlier step of which the terminal has lost the receipt
-	Network uint16 `yaml:"network"` // download: DE60.3, 360 when left out
-	From    string `yaml:"from"`    // download of a black list: how many the terminal has
-	PIN     string `yaml:"pin"`     // what is typed in at a terminal with keys
-	MAC     MAC    `yaml:"mac"`     // of a terminal with keys: wrong or none, instead of its own
+	Card    string        `yaml:"card"` // name or number
+	To      string        `yaml:"to"`   // transfer: who receives
+	Expiry  uint32        `yaml:"expiry"`
+	Program uint16        `yaml:"program"`
+	Amount  *int64        `yaml:"amount"`
+	Partial bool          `yaml:"partial"` // the terminal can take part in points
+	STAN    uint32        `yaml:"stan"`    // instead of the next
+	Under   string        `yaml:"under"`   // the earlier step whose trace number this one takes
+	As      string        `yaml:"as"`      // name for later steps
+	Of      string        `yaml:"of"`      // the earlier step that this one is about
+	Lose    bool          `yaml:"lose"`    // the answer is lost on its way: hang up
+	Forget  string        `yaml:"forget"`  // the earlier step of which the terminal has lost the receipt
+	Network uint16        `yaml:"network"` // download: DE60.3, 360 when left out
+	From    string        `yaml:"from"`    // download of a black list: how many the terminal has
+	PIN     points.Secret `yaml:"pin"`     // what is typed in at a terminal with keys
+	MAC     MAC           `yaml:"mac"`     // of a terminal with keys: wrong or none, instead of its own
 
 	Expect Expectation `yaml:"expect"`
 }

@@ -63,6 +63,10 @@ func Floors() map[string]int {
 		// 4: state. Owners of data.
 		"ledger": 4,
 		"router": 4,
+		// Compares what partners say, in files of every format.
+		"settlement/reconcile": 4,
+		// What issuers owe, folded from records.
+		"settlement/liability": 5,
 		// 5: services. Verbs over the ledger.
 		"exchange": 5,
 		"loyalty":  5,

@@ -51,6 +51,7 @@ var mayPrint = map[string]string{
 	"cmd/lianfen openers.passphrase": "a file's name",
 	"cmd/lianfen credentials.key":    "a file's name",
 	"internal/app PINChange.Key":     "a key's name",
+	"internal/certify Step.PIN":      "the name of a PIN, not its digits",
 	"internal/config Keys.KEK":       "says where the key is",
 	"internal/config Problem.Key":    "a key of the configuration",
 	"internal/config entry.key":      "a key of the configuration",

@@ -63,6 +63,7 @@ const (
 	ActSettlement                  // the approval of a settlement
 	ActHouse                       // reload, backup, export and the like: noted
 	ActPIN                         // the PIN of a card, set or changed
+	ActDisputes                    // what a dispute takes or gives, and its rules
 
 	actCount
 )
@@ -70,7 +71,8 @@ const (
 var actNames = [actCount]string{
 	ActAdjust: "adjust", ActParticipants: "participants", ActOperators: "operators", ActPolicy: "policy", ActCutOver: "cutover", ActResolve: "resolve",
 	ActKeys: "keys", ActRisk: "risk", ActRates: "rates", ActSettlement: "settlement", ActHouse: "house",
-	ActPIN: "pin",
+	ActPIN:      "pin",
+	ActDisputes: "disputes",
 }
 
 // String returns the name used in tables and in JSON.
@@ -100,7 +102,7 @@ type Acts uint16
 // TwoPersons are the acts that need a second person where a policy asks for two
 // persons and says no more.
 const TwoPersons = Acts(1)<<ActAdjust | 1<<ActParticipants | 1<<ActOperators | 1<<ActPolicy | 1<<ActCutOver | 1<<ActResolve |
-	1<<ActKeys | 1<<ActRisk | 1<<ActRates | 1<<ActSettlement | 1<<ActPIN
+	1<<ActKeys | 1<<ActRisk | 1<<ActRates | 1<<ActSettlement | 1<<ActPIN | 1<<ActDisputes
 
 // Has reports whether a is in the set.
 func (s Acts) Has(a Act) bool { return s>>a&1 != 0 }
@@ -179,6 +181,13 @@ func (c *Command) Of() Act {
 			return ActPIN // to unlock one tells nobody anything
 		}
 		return 0
+	case KindLeg:
+		return ActSettlement
+	case KindDispute:
+		if c.Dispute.Step.decides() {
+			return ActDisputes
+		}
+		return 0
 	case KindPut:
 		switch e := &c.Entry; {
 		case e.Operator != nil:
@@ -187,6 +196,8 @@ func (c *Command) Of() Act {
 			return ActPolicy
 		case e.Member != nil || e.Card != nil:
 			return 0
+		case e.Disputes != nil:
+			return ActDisputes
 		case e.Rate != nil || e.Fees != nil:
 			return ActRates
 		case e.Cap != nil:
@@ -268,6 +279,11 @@ func (e *Entry) Stands(r *Registry) bool {
 		is.Policy = &r.Policy
 	case e.Cap != nil:
 		is.Cap = r.Caps[e.Cap.Member]
+	case e.Disputes != nil:
+		is.Disputes = r.Disputes
+		if is.Disputes == nil {
+			return false
+		}
 	case e.Route != nil:
 		for _, route := range r.Routes {
 			if route.Prefix == e.Route.Prefix && route.Only == e.Route.Only {

@@ -30,6 +30,9 @@ func (b *Book) Audit() error {
 	if err := b.auditRemotes(); err != nil {
 		return err
 	}
+	if err := b.auditDisputes(); err != nil {
+		return err
+	}
 	if err := b.auditOffice(); err != nil {
 		return err
 	}

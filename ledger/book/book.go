@@ -56,6 +56,8 @@ type Book struct {
 	batches      cache[batchesKey, batches, *batches]
 	unfinished   unfinished
 	office       office
+	disputes     cache[points.Position, dispute, *dispute]
+	docket       docket
 	clearing     clearing
 	approved     *Command // the act that the current command approves
 	risk         risk
@@ -167,6 +169,7 @@ func New(opts Options, source Source) *Book {
 		batches: newCache[batchesKey, batches](limit, func(k batchesKey) uint64 {
 			return mix(seed^uint64(k.acquirer), binary.LittleEndian.Uint64(k.terminal[:]), binary.LittleEndian.Uint64(k.merchant[7:]))
 		}),
+		disputes:   newCache[points.Position, dispute](limit, ofPosition),
 		unfinished: unfinished{at: make(map[points.Position]*ticket)},
 	}
 	b.keys.alive = func(number uint64) bool { return b.positionOf(number) >= b.TraceFloor() }
@@ -207,8 +210,9 @@ func (b *Book) open() error {
 	if err := errors.Join(b.loadTickets(), b.loadRisk()); err != nil {
 		return err
 	}
-	_, err = b.load(&b.office)
-	return errors.Join(err, b.loadClearing())
+	_, officeErr := b.load(&b.office)
+	_, docketErr := b.load(&b.docket)
+	return errors.Join(officeErr, docketErr, b.loadClearing())
 }
 
 // Err returns the fault that stopped the book, if one did.
@@ -420,6 +424,12 @@ func (b *Book) dispatch(cmd *Command, out *Outcome) (points.Reason, error) {
 		return b.download(cmd, out)
 	case KindSignIn, KindEnrol, KindPropose, KindApprove, KindReject, KindNote, KindKeystore:
 		return b.dispatchOffice(cmd, out)
+	case KindDispute:
+		return b.dispute(cmd, out)
+	case KindExpireDisputes:
+		return b.expireDisputes(cmd, out)
+	case KindLeg:
+		return b.leg(cmd, out), nil
 	case KindPIN:
 		return b.setPIN(cmd, out)
 	case KindPost:
@@ -449,6 +459,7 @@ func (b *Book) trim() {
 	b.remotes.trim(b.durable)
 	b.cardDays.trim(b.durable)
 	b.batches.trim(b.durable)
+	b.disputes.trim(b.durable)
 	b.clearing.decisions.trim(b.durable)
 }
 

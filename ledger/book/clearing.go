@@ -334,7 +334,7 @@ func (b *Book) closeCycle() {
 
 // clear enters what the approved command has cleared, and what it lets go of.
 func (b *Book) clear(cmd *Command, out *Outcome) error {
-	if b.live.Rates == nil {
+	if b.live.Rates == nil && cmd.Carried().Kind != KindLeg {
 		return nil
 	}
 	if err := b.letGo(cmd, out); err != nil || !clears(cmd, out) {

@@ -97,6 +97,12 @@ const (
 	KindPost
 	// KindKeystore notes with which keystore the switch serves (see ceremony.go).
 	KindKeystore
+	// KindDispute takes one step of a dispute about a transaction (see dispute.go).
+	KindDispute
+	// KindExpireDisputes ends the time to answer of disputes, a bounded number at a time.
+	KindExpireDisputes
+	// KindLeg is an adjustment or a fee between two members of settlement, said outright.
+	KindLeg
 
 	kindCount
 )
@@ -233,6 +239,10 @@ type Command struct {
 	Cycle uint8
 	// Planned is when the schedule wants the cut-over that it has caused; 0: it was by hand.
 	Planned points.Timestamp
+	// Dispute is the step of a dispute, about Original; Amount is what it takes or gives.
+	Dispute DisputeMove
+	// Leg is who pays whom Amount, in standard points.
+	Leg Leg
 	// Sent is when what is told (0220) was sent, as its sender says; 0: nobody says.
 	Sent points.Timestamp
 	// Run names the settlement run of a posting, Manifest is the digest of what it has

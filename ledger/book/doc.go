@@ -68,6 +68,10 @@
 //	    has cleared is moved.
 //	I23 The keystore that is known is the one of the last record about it, and an older
 //	    one follows only where that record says so.
+//	I24 What disputes have taken back of a sale, in sum, is never negative, and with what
+//	    refunds, voids and reversals gave back never more than the sale took. While it is
+//	    more than nothing the sale is neither voided nor reversed. A case is on the docket
+//	    exactly while somebody is to answer, and who does not answer in time loses the right.
 //
 // # A hold
 //
@@ -130,6 +134,11 @@
 //	expiry, decay
 //	             member -a    breakage +a
 //	settle       clearing(acquirer) -a    issued +a
+//	chargeback, ruling for the issuer, credit adjustment, exception (dispute.go)
+//	             clearing(acquirer) -a    suspense(issuer) +a
+//	re-presentment, debit adjustment
+//	             suspense(issuer) -a    clearing(acquirer) +a
+//	leg          none: participants owe each other standard points (leg.go)
 //	post         the same for each programme and acquirer of a closed cycle
 //
 //	conclude, stand-in, owe of what is told (remote.go)

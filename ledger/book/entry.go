@@ -18,6 +18,7 @@ type Entry struct {
 	Operator *Operator
 	Policy   *Policy
 	Risk     *RiskRules
+	Disputes *DisputeRules
 	Rate     *tariff.Rate     // of a command: its terms; who stands behind it is the book's to say
 	Fees     *tariff.Schedule // likewise
 	Cap      *Cap
@@ -186,6 +187,7 @@ type Registry struct {
 	Operators map[string]*Operator
 	Policy    Policy
 	Risk      *RiskRules    // in force; nil: none were ever set
+	Disputes  *DisputeRules // in force; nil: [DefaultDisputeRules]
 	Rates     *tariff.Rates // every version; nil: there is none
 	Fees      *tariff.Fees  // likewise
 	Caps      map[tariff.Member]*Cap

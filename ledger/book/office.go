@@ -282,6 +282,14 @@ func (b *Book) basis(act *Command) (uint64, error) {
 		if r != nil {
 			text = r.appendValue(text)
 		}
+	case KindDispute:
+		d, err := b.findDispute(act.Original)
+		if err != nil {
+			return 0, err
+		}
+		if d != nil {
+			text = d.appendValue(text)
+		}
 	case KindAdjust, KindReinstate:
 		m, _, err := b.holder(act.Card, act.Member, 0)
 		if err != nil {

@@ -37,6 +37,8 @@ func (e *Entry) identity() identity {
 		return identity{entryPolicy, 0, ""}
 	case e.Risk != nil:
 		return identity{entryRisk, 0, ""}
+	case e.Disputes != nil:
+		return identity{entryDisputes, 0, ""}
 	case e.Rate != nil, e.Fees != nil:
 		return versionIdentity(e)
 	case e.Cap != nil:
@@ -91,6 +93,8 @@ func (r *Registry) set(e *Entry) error {
 		}
 	case e.Risk != nil:
 		r.Risk = e.Risk
+	case e.Disputes != nil:
+		r.Disputes = e.Disputes
 	case e.Rate != nil, e.Fees != nil:
 		return r.setVersion(e)
 	case e.Cap != nil:
@@ -174,6 +178,9 @@ func (e *Entry) clone() Entry {
 		c.Policy = &v
 	case e.Risk != nil:
 		c.Risk = e.Risk.clone()
+	case e.Disputes != nil:
+		v := DisputeRules{Rules: slices.Clone(e.Disputes.Rules)}
+		c.Disputes = &v
 	case e.Rate != nil:
 		v := *e.Rate
 		c.Rate = &v
@@ -224,6 +231,8 @@ func (b *Book) validEntry(e *Entry) error {
 		return b.validPolicy(e.Policy)
 	case e.Risk != nil:
 		return b.validRisk(e.Risk)
+	case e.Disputes != nil:
+		return e.Disputes.valid()
 	case e.Cap != nil:
 		return e.Cap.valid()
 	default:
@@ -495,6 +504,11 @@ func (b *Book) Why(cmd *Command) error {
 	case KindApprove:
 		act := cmd.Group[0]
 		return b.Why(&act)
+	case KindDispute:
+		_, err := b.whyDispute(cmd)
+		return err
+	case KindLeg:
+		return b.whyLeg(cmd)
 	default:
 		return nil
 	}

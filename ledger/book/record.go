@@ -91,8 +91,10 @@ const (
 	hasMoves
 	hasCounter
 	hasCeremony
+	hasDispute
+	hasLeg
 
-	commandMask = hasCeremony<<1 - 1
+	commandMask = hasLeg<<1 - 1
 
 	// hasPost is set in the mask of a posting of a settlement.
 	hasPost = hasRun | hasManifest | hasMoves
@@ -199,6 +201,8 @@ func (c *Command) mask() uint64 {
 	set(hasMoves, len(c.Moves) > 0)
 	set(hasCounter, c.Counter != 0)
 	set(hasCeremony, c.Ceremony != Ceremony{})
+	set(hasDispute, c.Dispute != DisputeMove{})
+	set(hasLeg, c.Leg != Leg{})
 	return m
 }
 
@@ -392,6 +396,12 @@ func appendBatchFields(dst []byte, c *Command, m uint64) []byte {
 	if m&hasCeremony != 0 {
 		dst = appendCeremony(dst, &c.Ceremony)
 	}
+	if m&hasDispute != 0 {
+		dst = c.Dispute.append(dst)
+	}
+	if m&hasLeg != 0 {
+		dst = c.Leg.append(dst)
+	}
 	return dst
 }
 
@@ -572,6 +582,12 @@ func decodeBatchFields(r *reader, c *Command, m uint64) {
 	}
 	if m&hasCeremony != 0 {
 		c.Ceremony = decodeCeremony(r)
+	}
+	if m&hasDispute != 0 {
+		c.Dispute = decodeDisputeMove(r)
+	}
+	if m&hasLeg != 0 {
+		c.Leg = decodeLeg(r)
 	}
 }
 
@@ -970,7 +986,10 @@ func (c *Command) malformed(inGroup bool) error {
 	case c.Kind != KindGroup && len(c.Group) > 1:
 		return points.Errorf(points.FormatError, "a command of kind %v with %d acts: want one", c.Kind, len(c.Group))
 	}
-	if err := longest(maxText, text{"operator", c.Operator}, text{"second", c.Second}, text{"note", c.Note}); err != nil {
+	if (c.Kind == KindDispute) != (c.Dispute != DisputeMove{}) || (c.Kind == KindLeg) != (c.Leg != Leg{}) {
+		return points.Errorf(points.FormatError, "a step of a dispute, or a leg, in a command of kind %v", c.Kind)
+	}
+	if err := longest(maxText, text{"operator", c.Operator}, text{"second", c.Second}, text{"note", c.Note}, text{"evidence", c.Dispute.Evidence}, text{"evidence", c.Leg.Evidence}); err != nil {
 		return err
 	}
 	for i := range c.Group {

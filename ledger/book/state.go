@@ -26,6 +26,8 @@ const (
 	stateCycle
 	stateDecision
 	stateExposure
+	stateDispute
+	stateDocket
 )
 
 const stateVersion = 1

@@ -26,7 +26,14 @@ type DetailReader struct {
 	trailer Trailer
 	counted Trailer
 	ended   bool
+	raw     []byte // the line that was read last, or its beginning
+	parsed  bool   // whether its fields could be read
 }
+
+// Raw returns the line that Next read last, without its end, good until the next call: of
+// one that is longer than any record its beginning. parsed is whether all its fields could
+// be read, so that what is broken is only what they say.
+func (d *DetailReader) Raw() (line []byte, parsed bool) { return d.raw, d.parsed }
 
 // NewDetailReader reads the header. What is broken in it is returned beside the reader,
 // which can go on; the error is of reading.
@@ -86,6 +93,7 @@ func (d *DetailReader) Next(l *Line) (more bool, broken []FormatError, err error
 	if tag, _ := d.in.Peek(len(trailers.tag)); string(tag) == trailers.tag {
 		d.hash.Sum(d.before[:0])
 	}
+	d.parsed = false
 	line, broken, err := d.line()
 	switch {
 	case errors.Is(err, io.EOF):
@@ -103,6 +111,7 @@ func (d *DetailReader) Next(l *Line) (more bool, broken []FormatError, err error
 		d.counted.Lines++
 		return true, broken, nil
 	}
+	d.parsed = true
 	d.counted.count(l)
 	return true, d.check(l), nil
 }
@@ -257,9 +266,11 @@ func (d *DetailReader) line() ([]byte, []FormatError, error) {
 	line, err := d.in.ReadSlice('\n')
 	_, _ = d.hash.Write(line)
 	d.at++
+	d.raw = bytes.TrimRight(line, lineEnd)
 	switch {
 	case errors.Is(err, bufio.ErrBufferFull):
 		n := len(line)
+		d.raw = bytes.Clone(line[:lines.width()])
 		for errors.Is(err, bufio.ErrBufferFull) {
 			line, err = d.in.ReadSlice('\n')
 			_, _ = d.hash.Write(line)

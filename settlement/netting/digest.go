@@ -1,0 +1,109 @@
+package netting
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"hash"
+	"math/bits"
+
+	"github.com/lianfen/lianfen/points"
+	"github.com/lianfen/lianfen/tariff"
+)
+
+// ChunkRecords is the number of records under one digest.
+const ChunkRecords = 65_536
+
+// Tags keep digests of records, of nodes and of roots apart, as RFC 6962 does.
+const (
+	tagRecords = 0
+	tagNode    = 1
+	tagRoot    = 2
+)
+
+// Chunk digests the records of one chunk, in key order: all chunks but the last have
+// [ChunkRecords]. Several workers may digest a chunk each.
+type Chunk struct {
+	hash hash.Hash
+	n    int
+	size [binary.MaxVarintLen64]byte
+}
+
+// NewChunk returns an empty chunk.
+func NewChunk() *Chunk {
+	c := &Chunk{hash: sha256.New()}
+	c.Reset()
+	return c
+}
+
+// Add digests one record; how records are divided matters as much as their bytes. It
+// reports false, and leaves the record out, when the chunk is full. It allocates nothing.
+func (c *Chunk) Add(record []byte) bool {
+	if c.n == ChunkRecords {
+		return false
+	}
+	c.hash.Write(c.size[:binary.PutUvarint(c.size[:], uint64(len(record)))])
+	c.hash.Write(record)
+	c.n++
+	return true
+}
+
+// Len returns the number of records.
+func (c *Chunk) Len() int { return c.n }
+
+// Sum returns the digest so far.
+func (c *Chunk) Sum() tariff.Digest { return tariff.Digest(c.hash.Sum(nil)) }
+
+// Reset empties the chunk for the next one.
+func (c *Chunk) Reset() {
+	c.hash.Reset()
+	c.hash.Write([]byte{tagRecords})
+	c.n = 0
+}
+
+// Root is the Merkle root over the digests of chunks, in key order, with the number of
+// records. The tree is that of RFC 6962: the left half is the largest power of two that
+// leaves something for the right.
+func Root(chunks []tariff.Digest, records uint64) tariff.Digest {
+	b := binary.BigEndian.AppendUint64([]byte{tagRoot}, records)
+	tree := tariff.Digest(sha256.Sum256(nil))
+	if len(chunks) > 0 {
+		tree = node(chunks)
+	}
+	return sha256.Sum256(append(b, tree[:]...))
+}
+
+// node is the root of the tree over digests, of which there is one at least.
+func node(digests []tariff.Digest) tariff.Digest {
+	if len(digests) == 1 {
+		return digests[0]
+	}
+	half := 1 << (bits.Len(uint(len(digests)-1)) - 1) //nolint:gosec // two at least.
+	left, right := node(digests[:half]), node(digests[half:])
+	var b [1 + 2*sha256.Size]byte
+	b[0] = tagNode
+	copy(b[1:], left[:])
+	copy(b[1+sha256.Size:], right[:])
+	return sha256.Sum256(b[:])
+}
+
+// RunKey says what a run is a function of: the same key must give the same bytes.
+type RunKey struct {
+	Date   points.BusinessDate
+	Cycle  uint8
+	Rates  tariff.Digest // see [tariff.Rates.Digest]
+	Fees   tariff.Digest // see [tariff.Fees.Digest]
+	Policy tariff.Digest // see [Policy]
+	Input  tariff.Digest // see [Root]
+	Code   string        // version of the program
+}
+
+// Digest is the key in 32 bytes.
+func (k RunKey) Digest() tariff.Digest {
+	b := []byte("lianfen run 1\n")
+	b = binary.BigEndian.AppendUint32(b, uint32(k.Date))
+	b = append(b, k.Cycle)
+	for _, digest := range [...]tariff.Digest{k.Rates, k.Fees, k.Policy, k.Input} {
+		b = append(b, digest[:]...)
+	}
+	return sha256.Sum256(append(b, k.Code...))
+}

@@ -20,6 +20,7 @@ type metrics struct {
 	checkpoint prometheus.Gauge
 	overloaded prometheus.Counter
 	bytes      prometheus.Counter
+	unvalued   prometheus.Gauge
 }
 
 func newMetrics(registerer prometheus.Registerer, l *Ledger) (*metrics, error) {
@@ -37,6 +38,7 @@ func newMetrics(registerer prometheus.Registerer, l *Ledger) (*metrics, error) {
 		overloaded: prometheus.NewCounter(prometheus.CounterOpts{Name: "lianfen_ledger_overloaded_total", Help: "Commands refused because the queue was full."}),
 		bytes:      prometheus.NewCounter(prometheus.CounterOpts{Name: "lianfen_ledger_block_bytes_total", Help: "Bytes of journal blocks."}),
 	}
+	m.unvalued = prometheus.NewGauge(prometheus.GaugeOpts{Name: "lianfen_clearing_unvalued_items", Help: "Items of the open cycle that have no value: there was no rate or no fee."})
 	waiting := prometheus.NewGaugeFunc(
 		prometheus.GaugeOpts{Name: "lianfen_ledger_queue_commands", Help: "Commands that wait to be applied."},
 		func() float64 { return float64(l.waiting()) },
@@ -44,7 +46,7 @@ func newMetrics(registerer prometheus.Registerer, l *Ledger) (*metrics, error) {
 	if registerer == nil {
 		return m, nil
 	}
-	for _, c := range []prometheus.Collector{m.batch, m.latency, m.written, m.position, m.checkpoint, m.overloaded, m.bytes, waiting} {
+	for _, c := range []prometheus.Collector{m.batch, m.latency, m.written, m.position, m.checkpoint, m.overloaded, m.bytes, m.unvalued, waiting} {
 		if err := registerer.Register(c); err != nil {
 			m.unregister()
 			return nil, fmt.Errorf("ledger: register metrics: %w", err)

@@ -14,6 +14,7 @@ type passage struct {
 	position points.Position
 	posted   points.Timestamp
 	date     points.BusinessDate
+	cycle    uint8
 }
 
 func (p *passage) check(rec *book.Record) error {
@@ -30,11 +31,15 @@ func (p *passage) check(rec *book.Record) error {
 		return breach("I12", "business date "+out.Date.String(), "no date before %v", p.date)
 	case out.Date != p.date && (!rec.CutsOver() || !out.Reason.Approved()):
 		return breach("I12", fmt.Sprintf("business date %v at a record of kind %v", out.Date, rec.Command.Kind), "%v until the next cut-over", p.date)
+	case out.Date == p.date && out.Cycle != p.cycle && (!rec.CutsOver() || !out.Reason.Approved() || out.InCycle() != max(p.cycle, 1)+1):
+		return breach("I12", fmt.Sprintf("cycle %d of business date %v at a record of kind %v", out.InCycle(), out.Date, rec.Command.Kind), "cycle %d until the next cut-over", max(p.cycle, 1))
+	case out.Date != p.date && out.Cycle != 0:
+		return breach("I12", fmt.Sprintf("cycle %d at the start of business date %v", out.Cycle, out.Date), "cycle 1")
 	}
 	if program, sum := unbalanced(out.Postings); sum != 0 {
 		return breach("I1", fmt.Sprintf("postings in programme %d that sum to %d", program, sum), "0")
 	}
-	p.position, p.posted, p.date = out.Position, out.Posted, out.Date
+	p.position, p.posted, p.date, p.cycle = out.Position, out.Posted, out.Date, out.Cycle
 	return nil
 }
 
@@ -93,7 +98,7 @@ func breachedBy(rec *book.Record, again *book.Outcome, field string) string {
 		return "I8"
 	case "posting time":
 		return "I11"
-	case "business date":
+	case "business date", "cycle":
 		return "I12"
 	case "lots":
 		switch rec.Command.Kind {
@@ -123,6 +128,8 @@ func difference(recorded, again *book.Outcome) (field string, found, expected an
 		return "posting time", r.Posted, a.Posted
 	case r.Date != a.Date:
 		return "business date", r.Date, a.Date
+	case r.Cycle != a.Cycle:
+		return "cycle", r.InCycle(), a.InCycle()
 	case r.Member != a.Member:
 		return "member", r.Member, a.Member
 	case r.Program != a.Program:
@@ -141,6 +148,8 @@ func difference(recorded, again *book.Outcome) (field string, found, expected an
 		return "other balances", r.Others, a.Others
 	case r.Risk != a.Risk:
 		return "decision of the rules on risk", r.Risk, a.Risk
+	case r.MCC != a.MCC || r.Root != a.Root || !slices.Equal(r.Undone, a.Undone) || !slices.Equal(r.Owners, a.Owners):
+		return "what settlement needs", fmt.Sprint(r.MCC, r.Root, r.Undone, r.Owners), fmt.Sprint(a.MCC, a.Root, a.Undone, a.Owners)
 	case r.Answer != a.Answer:
 		return "answer", r.Answer, a.Answer
 	case r.Batch != a.Batch || r.More != a.More:

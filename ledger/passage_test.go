@@ -22,6 +22,11 @@ func TestPassage(t *testing.T) {
 	}
 	declined := record(book.KindCutOver, 2, 11, 20260302)
 	declined.Outcome.Reason = points.ProgramClosed
+	cycle := func(kind book.Kind, n uint8, date points.BusinessDate) *book.Record {
+		r := record(kind, 2, 11, date)
+		r.Outcome.Cycle = n
+		return r
+	}
 	for name, next := range map[string]struct {
 		invariant string // "": it passes
 		record    *book.Record
@@ -38,6 +43,10 @@ func TestPassage(t *testing.T) {
 		"the date goes back":       {"I12", record(book.KindCutOver, 2, 11, 20260228)},
 		"the date changes midway":  {"I12", record(book.KindEarn, 2, 11, 20260302)},
 		"a cut-over that was none": {"I12", declined},
+		"the next cycle":           {"", cycle(book.KindCutOver, 2, 20260301)},
+		"a cycle is left out":      {"I12", cycle(book.KindCutOver, 3, 20260301)},
+		"a cycle changes midway":   {"I12", cycle(book.KindEarn, 2, 20260301)},
+		"a date begins with two":   {"I12", cycle(book.KindCutOver, 2, 20260302)},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var p passage

@@ -111,6 +111,8 @@ const (
 	ProposalExpired
 	// Refused by secrets, too.
 	PINRequired
+	// Refused by limits, too.
+	OverSettlementCap
 
 	reasonCount
 )
@@ -206,14 +208,15 @@ var reasons = [reasonCount]reasonRow{
 	TotalsDiffer:     {"totals_differ", "95", 409, "The totals differ; the sender sends its transactions up.", "对账不平,请上送批次明细"},
 	UploadIncomplete: {"upload_incomplete", "79", 409, "Fewer transactions came than were sent; send them all up again.", "批上送不完整,请重新上送"},
 
-	SignInRefused:   {"sign_in_refused", "58", 401, "It is not established who asks; sign in.", "操作员身份未确认,请登录"},
-	LockedOut:       {"locked_out", "75", 429, "Too many refused sign-ins; wait, then try again.", "登录失败次数过多,请稍后再试"},
-	RoleMissing:     {"role_missing", "58", 403, "The operator has not the role for this.", "操作员无此权限"},
-	LastAdmin:       {"last_admin", "58", 409, "Nobody would be left who can administer operators, or approve.", "不能停用最后一名管理员或复核员"},
-	ProposalUnknown: {"proposal_unknown", "25", 404, "No such act is pending: it was decided, or never proposed.", "无此待复核操作"},
-	ProposalStale:   {"proposal_stale", "64", 409, "What it is about has changed since; propose it again.", "资料已变更,请重新提交复核"},
-	ProposalExpired: {"proposal_expired", "22", 409, "Its time is over; propose it again.", "复核已过期,请重新提交"},
-	PINRequired:     {"pin_required", "55", 403, "This needs the card's PIN; ask the member to enter it.", "请输入密码"},
+	SignInRefused:     {"sign_in_refused", "58", 401, "It is not established who asks; sign in.", "操作员身份未确认,请登录"},
+	LockedOut:         {"locked_out", "75", 429, "Too many refused sign-ins; wait, then try again.", "登录失败次数过多,请稍后再试"},
+	RoleMissing:       {"role_missing", "58", 403, "The operator has not the role for this.", "操作员无此权限"},
+	LastAdmin:         {"last_admin", "58", 409, "Nobody would be left who can administer operators, or approve.", "不能停用最后一名管理员或复核员"},
+	ProposalUnknown:   {"proposal_unknown", "25", 404, "No such act is pending: it was decided, or never proposed.", "无此待复核操作"},
+	ProposalStale:     {"proposal_stale", "64", 409, "What it is about has changed since; propose it again.", "资料已变更,请重新提交复核"},
+	ProposalExpired:   {"proposal_expired", "22", 409, "Its time is over; propose it again.", "复核已过期,请重新提交"},
+	OverSettlementCap: {"over_settlement_cap", "61", 409, "An institution has reached what it may owe before it has paid; a smaller amount may pass, or try again after settlement.", "机构清算限额不足"},
+	PINRequired:       {"pin_required", "55", 403, "This needs the card's PIN; ask the member to enter it.", "请输入密码"},
 
 	InternalError: {"internal_error", "96", 500, "Our own fault; it is logged. Try again or call the operator.", "系统异常,请稍后重试"},
 }

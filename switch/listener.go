@@ -8,6 +8,7 @@ import (
 
 	"github.com/lianfen/lianfen/certs"
 	"github.com/lianfen/lianfen/ledger"
+	"github.com/lianfen/lianfen/ledger/book"
 	"github.com/lianfen/lianfen/points"
 	"github.com/lianfen/lianfen/switch/dialect"
 	"github.com/lianfen/lianfen/switch/link"
@@ -158,6 +159,9 @@ func (s *Switch) handle(session *session, c *link.Conn, frame []byte, now points
 	since, reason := s.admit(x, frame)
 	acceptor := x.acceptor
 	x.cmd.Since = since
+	if since != 0 && book.Told(x.req.Function) {
+		x.cmd.Sent = since.Add(MostAhead)
+	}
 	if acceptor.Acquirer != nil {
 		x.resp.Acquirer = acceptor.Acquirer.ID
 	}

@@ -244,6 +244,15 @@ func (r *Rates) Version(program points.ProgramID, side Side, version uint32) *Ra
 	return s.versions[version-1]
 }
 
+// Latest is the last version of one side of a programme, 0 when there is none.
+func (r *Rates) Latest(program points.ProgramID, side Side) uint32 {
+	s := r.of(program, side)
+	if s == nil {
+		return 0
+	}
+	return uint32(len(s.versions)) //nolint:gosec // at most MaxVersion.
+}
+
 // All yields every version by programme, side and version.
 func (r *Rates) All() iter.Seq[*Rate] {
 	return func(yield func(*Rate) bool) {

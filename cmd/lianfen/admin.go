@@ -111,8 +111,11 @@ func (a *admin) status() *cobra.Command {
 				var t table
 				t.row("version", s.Version)
 				t.row("ready", s.Ready)
-				t.row("business date", s.Date)
+				t.row("business date", fmt.Sprintf("%v, cycle %d", s.Date, s.Cycle))
 				t.row("since", localTime(s.Since, client.Zone()))
+				if s.NextCutOver != "" {
+					t.row("next cut-over", localTime(s.NextCutOver, client.Zone()))
+				}
 				t.row("journal position", s.Position)
 				for _, name := range slices.Sorted(maps.Keys(s.Listeners)) {
 					t.row("listener "+name, s.Listeners[name])
@@ -307,11 +310,12 @@ func (a *admin) cutOver() *cobra.Command {
 	var cut app.CutOver
 	var date string
 	cmd := &cobra.Command{
-		Use: "cutover", Short: "End the business date now; a second person approves", Args: none,
+		Use: "cutover", Short: "End the business date now, or its cycle; a second person approves", Args: none,
 		Long: `End the business date now; a second person approves. A date that began less than an
 hour ago is only ended with --force: it was probably ended already. A date more than
 three days ahead of the calendar is only begun with --ahead: it cannot be taken back,
-and points lapse by it.`,
+and points lapse by it. With --cycle the settlement cycle ends, and the date goes on.
+Where the configuration has a schedule, what is ended early is not ended again by it.`,
 		Example: `  lianfen admin cutover --operator li --second wang`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			client, err := a.client()
@@ -331,12 +335,16 @@ and points lapse by it.`,
 				if done.Pending != "" {
 					return sayPending(cmd, done, client)
 				}
+				if cut.Cycle {
+					return say(cmd, "The next cycle of business date %v begins with RRN %s.", done.Date, done.RRN)
+				}
 				_, err := fmt.Fprintf(cmd.OutOrStdout(), "The business date is %v from RRN %s on.\n", done.Date, done.RRN)
 				return err
 			})
 		},
 	}
 	cmd.Flags().StringVar(&date, "date", "", "the date that begins; the next day when left out")
+	cmd.Flags().BoolVar(&cut.Cycle, "cycle", false, "end the settlement cycle only")
 	cmd.Flags().BoolVar(&cut.Force, "force", false, "end a business date that has only just begun")
 	cmd.Flags().BoolVar(&cut.Ahead, "ahead", false, "begin a business date that is far ahead of the calendar")
 	twoNames(cmd, &cut.Operator, &cut.Second)

@@ -564,7 +564,7 @@ func kindsInChinese() map[book.Kind]string {
 		book.KindForward: "转发发卡方", book.KindConclude: "发卡方应答", book.KindStandIn: "代授权", book.KindOwe: "应答超时",
 		book.KindAcknowledge: "发卡方确认", book.KindGiveUp: "转人工处理", book.KindResolve: "人工处理",
 		book.KindCloseBatch: "批结算", book.KindUpload: "批上送", book.KindDownload: "参数下载",
-		book.KindSignIn: "操作员登录", book.KindEnrol: "操作员登记", book.KindPropose: "提交复核", book.KindApprove: "复核通过", book.KindReject: "复核拒绝", book.KindNote: "操作记录",
+		book.KindSignIn: "操作员登录", book.KindEnrol: "操作员登记", book.KindPropose: "提交复核", book.KindApprove: "复核通过", book.KindReject: "复核拒绝", book.KindNote: "操作记录", book.KindPost: "清算过账",
 	}
 }
 

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -20,7 +21,6 @@ import (
 	"github.com/lianfen/lianfen/ledger/book"
 	"github.com/lianfen/lianfen/points"
 	"github.com/lianfen/lianfen/router"
-	pointswitch "github.com/lianfen/lianfen/switch"
 )
 
 // listenAdmin opens the unix socket of the operators. A socket that a killed
@@ -80,6 +80,7 @@ func (a *App) doors(stopping context.Context) []door {
 		{"POST /v1/accounts", look, answer(a.accounts)},
 		{"POST /v1/adjust", enter, answer(a.adjust)},
 		{"POST /v1/cutover", enter, answer(a.cutOver)},
+		{"POST /v1/cycles", look, answer(a.cycles)},
 		{"POST /v1/record", look, answer(a.record)},
 		{"GET /v1/totals", look, lasting(stopping, answer(a.totals))},
 		{"GET /v1/links", look, answer(a.links)},
@@ -96,6 +97,13 @@ func (a *App) doors(stopping context.Context) []door {
 		{"POST /v1/journal", enter, a.noted("encrypted backup", lasting(stopping, a.journal))},
 		{"POST /v1/prove", look, lasting(stopping, a.prove)},
 		{"POST /v1/export", enter, a.noted("export", lasting(stopping, a.export))},
+		{"GET /v1/rates", look, answer(a.rates)},
+		{"POST /v1/rates", enter, bounded(maxTariff, answer(a.proposeRates))},
+		{"GET /v1/fees", look, answer(a.fees)},
+		{"POST /v1/fees", enter, bounded(maxTariff, answer(a.proposeFees))},
+		{"GET /v1/caps", look, answer(a.caps)},
+		{"POST /v1/caps", enter, answer(a.setCap)},
+		{"POST /v1/cleared", look, answer(a.cleared)},
 		{"GET /v1/risk", look, answer(a.risk)},
 		{"POST /v1/risk", enter, bounded(maxRiskRules, answer(a.setRisk))},
 		{"POST /v1/risk/test", look, bounded(maxRiskRules, lasting(stopping, answer(a.tryRisk)))},
@@ -259,17 +267,20 @@ type nothing struct{}
 
 // Status is how the process is.
 type Status struct {
-	Version   string              `json:"version"`
-	Ready     bool                `json:"ready"`
-	Position  points.Position     `json:"position"`
-	Date      points.BusinessDate `json:"business_date"`
-	Since     string              `json:"since"` // when the date began
-	Listeners map[string]string   `json:"listeners"`
-	HTTP      string              `json:"http"`
-	Operators int                 `json:"operators"` // enrolled
-	Policy    book.Policy         `json:"policy"`    // what needs a second person
-	Pending   int                 `json:"pending"`   // acts that wait for one
-	AskedBy   Who                 `json:"asked_by"`
+	Version  string              `json:"version"`
+	Ready    bool                `json:"ready"`
+	Position points.Position     `json:"position"`
+	Date     points.BusinessDate `json:"business_date"`
+	Cycle    uint8               `json:"cycle"`
+	Since    string              `json:"since"` // when the date began
+	// NextCutOver is when the date or cycle ends by itself; empty: operators end it.
+	NextCutOver string            `json:"next_cut_over,omitempty"`
+	Listeners   map[string]string `json:"listeners"`
+	HTTP        string            `json:"http"`
+	Operators   int               `json:"operators"` // enrolled
+	Policy      book.Policy       `json:"policy"`    // what needs a second person
+	Pending     int               `json:"pending"`   // acts that wait for one
+	AskedBy     Who               `json:"asked_by"`
 	// Admin is the address of the operators' door over TLS; empty: there is none.
 	Admin string `json:"admin,omitempty"`
 	// Certificates are those of the process; nil: nothing speaks TLS.
@@ -304,6 +315,10 @@ func (a *App) status(ctx context.Context, _ nothing) (Status, error) {
 	}
 	first, err := a.ledger.Record(began)
 	s.Since = first.Outcome.Posted.String()
+	s.Cycle = last.Outcome.InCycle()
+	if next, ok := a.schedule.next(standing{s.Date, s.Cycle, cmp.Or(first.Command.Carried().Planned, first.Outcome.Posted)}); ok {
+		s.NextCutOver = next.at.String()
+	}
 	return s, err
 }
 
@@ -580,6 +595,8 @@ type CutOver struct {
 	// more than DaysAhead ahead of the calendar.
 	Force bool `json:"force,omitempty"`
 	Ahead bool `json:"ahead,omitempty"`
+	// Cycle ends the cycle that runs, and not the date.
+	Cycle bool `json:"cycle,omitempty"`
 }
 
 // Bounds of a cut-over that nobody has to insist on.
@@ -587,43 +604,56 @@ const (
 	// SoonAfter is how long a business date lasts at least: whoever ends it sooner
 	// has probably ended it twice.
 	SoonAfter = time.Hour
+	// CycleSoonAfter is the same of a cycle.
+	CycleSoonAfter = time.Minute
 	// DaysAhead is how far a business date may be ahead of the calendar. A date cannot
 	// be taken back, and lots lapse by it.
 	DaysAhead = 3
 )
 
 // endable refuses to begin a business date that is not a later one or is far ahead of
-// the calendar, and to end one that has only just begun.
-func (a *App) endable(ctx context.Context, c *CutOver) error {
-	status, err := a.status(ctx, nothing{})
+// the calendar, and to end one, or a cycle, that has only just begun; else it gives the
+// command.
+func (a *App) endable(ctx context.Context, c *CutOver) (book.Command, error) {
+	now, err := a.runs(ctx)
 	if err != nil {
-		return err
+		return book.Command{}, err
+	}
+	if c.Cycle {
+		return a.cycleEndable(c, now)
 	}
 	if c.Date == 0 {
-		c.Date = status.Date.AddDays(1)
+		c.Date = now.date.AddDays(1)
 	}
-	now := a.opts.Clock()
-	today := points.DateOf(now.Time().In(a.zone))
-	switch {
-	case c.Date <= status.Date:
-		return points.Errorf(points.FormatError, "cut-over to %v: the business date is %v already; the next one has to be later", c.Date, status.Date)
+	clock := a.opts.Clock()
+	today := points.DateOf(clock.Time().In(a.zone))
+	switch ago := clock.Sub(now.began); {
+	case c.Date <= now.date:
+		return book.Command{}, points.Errorf(points.FormatError, "cut-over to %v: the business date is %v already; the next one has to be later", c.Date, now.date)
 	case c.Date > today.AddDays(DaysAhead) && !c.Ahead:
-		return points.Errorf(points.NotPermitted, "cut-over to %v: today is %v, and a business date may be %d days ahead of it; it cannot be taken back, and points lapse by it: --ahead begins it all the same", c.Date, today, DaysAhead)
-	case c.Force:
-		return nil
+		return book.Command{}, points.Errorf(points.NotPermitted, "cut-over to %v: today is %v, and a business date may be %d days ahead of it; it cannot be taken back, and points lapse by it: --ahead begins it all the same", c.Date, today, DaysAhead)
+	case !c.Force && ago < SoonAfter:
+		return book.Command{}, points.Errorf(points.NotPermitted, "cut-over to %v: business date %v began only %v ago; --force ends it all the same", c.Date, now.date, ago.Round(time.Second))
 	}
-	began, err := firstOf(a.ledger, status.Date)
+	return a.cutOverCommand(c.Date, 1), nil
+}
+
+// cycleEndable is endable where the date goes on.
+func (a *App) cycleEndable(c *CutOver, now standing) (book.Command, error) {
+	switch {
+	case c.Date != 0 && c.Date != now.date:
+		return book.Command{}, points.Errorf(points.FormatError, "cut-over of a cycle of %v: the business date is %v; a cycle ends of that which runs", c.Date, now.date)
+	case now.cycle >= book.MaxCycle:
+		return book.Command{}, points.Errorf(points.NotPermitted, "cut-over: business date %v is in its last cycle, %d; end the date", now.date, now.cycle)
+	}
+	began, err := a.ledger.Range(now.date, now.cycle)
 	if err != nil {
-		return err
+		return book.Command{}, err
 	}
-	first, err := a.ledger.Record(began)
-	if err != nil {
-		return err
+	if ago := a.opts.Clock().Sub(began.Began); ago < CycleSoonAfter && !c.Force {
+		return book.Command{}, points.Errorf(points.NotPermitted, "cut-over: cycle %d of %v began only %v ago; --force ends it all the same", now.cycle, now.date, ago.Round(time.Second))
 	}
-	if ago := now.Sub(first.Outcome.Posted); ago < SoonAfter {
-		return points.Errorf(points.NotPermitted, "cut-over to %v: business date %v began only %v ago; --force ends it all the same", c.Date, status.Date, ago.Round(time.Second))
-	}
-	return nil
+	return a.cutOverCommand(now.date, now.cycle+1), nil
 }
 
 func (a *App) cutOver(ctx context.Context, c CutOver) (Done, error) {
@@ -633,24 +663,24 @@ func (a *App) cutOver(ctx context.Context, c CutOver) (Done, error) {
 	if who(ctx).Name == "" && (strings.TrimSpace(c.Operator) == "" || strings.TrimSpace(c.Second) == "" || strings.EqualFold(strings.TrimSpace(c.Operator), strings.TrimSpace(c.Second))) {
 		return Done{}, points.Errorf(points.NeedsSecondPerson, "cut-over: name an operator and another person who approves")
 	}
-	if err := a.endable(ctx, &c); err != nil {
+	cmd, err := a.endable(ctx, &c)
+	if err != nil {
 		return Done{}, err
 	}
-	done, err := a.do(ctx, "cut-over to "+c.Date.String(), &book.Command{
-		Kind: book.KindCutOver, At: a.opts.Clock(), Date: c.Date,
-		TraceDays: uint8(a.opts.Config.Ledger.TraceDays), Limit: uint32(a.opts.Config.Ledger.TraceKeys), //nolint:gosec // 2 to 31; 1 to 2^32-1.
-		TraceTime: uint32(pointswitch.Remembers(a.opts.Config.Switch.FreshnessBehind) / time.Second), //nolint:gosec // at most 30 days and 2 hours.
-		Operator:  c.Operator, Second: c.Second,
-	})
+	what := "cut-over to " + cmd.Date.String()
+	if cmd.Cycle > 1 {
+		what = fmt.Sprintf("cut-over to cycle %d of %v", cmd.Cycle, cmd.Date)
+	}
+	cmd.Operator, cmd.Second = c.Operator, c.Second
+	done, err := a.do(ctx, what, &cmd)
 	if err != nil {
 		return Done{}, err
 	}
 	if done.Pending != "" {
 		return done, nil
 	}
-	a.log.Info("cut-over", slog.String("date", c.Date.String()), slog.String("operator", c.Operator), slog.String("second", c.Second))
-	a.issuers.CutOver(c.Date)
-	return done, a.night(ctx)
+	a.log.Info("cut-over", slog.String("date", cmd.Date.String()), slog.Int("cycle", int(max(cmd.Cycle, 1))), slog.String("operator", c.Operator), slog.String("second", c.Second))
+	return done, a.begun(ctx, &cmd)
 }
 
 // do carries out an operator's command and turns a decline into an error. What needs a

@@ -53,6 +53,8 @@ type App struct {
 	opts       Options
 	log        *slog.Logger
 	zone       *time.Location
+	schedule   schedule
+	calendar   points.Calendar
 	registry   *prometheus.Registry
 	key        *certs.CardKey
 	keystore   *certs.Keystore // nil: there is none
@@ -97,6 +99,10 @@ func New(ctx context.Context, opts Options) (_ *App, err error) {
 	if a.zone, err = opts.Config.Location(); err != nil {
 		return nil, err
 	}
+	a.schedule = schedule{opts.Config.Settlement, a.zone}
+	if a.calendar, err = readCalendar(&opts.Config.Settlement); err != nil {
+		return nil, err
+	}
 	if a.key, err = certs.ReadCardKey(opts.Config.CardKey); err != nil {
 		return nil, err
 	}
@@ -123,6 +129,9 @@ func New(ctx context.Context, opts Options) (_ *App, err error) {
 	}
 	if a.web, err = new(net.ListenConfig).Listen(ctx, "tcp", opts.Config.HTTP.Address); err != nil {
 		return nil, taken(fmt.Errorf("http: listen on %s: %w", opts.Config.HTTP.Address, err), "http.address")
+	}
+	if _, err = a.cutDue(ctx); err != nil { // What was missed, before anybody is served.
+		return nil, fmt.Errorf("cut-overs that were missed: %w", err)
 	}
 	return a, nil
 }
@@ -339,7 +348,7 @@ func (a *App) Run(ctx context.Context) error {
 			return nil
 		}
 	})
-	group.Go(func() error { return a.finishNight(ctx) })
+	group.Go(func() error { return a.keepDates(ctx) })
 	group.Go(func() error { return a.heedHangups(ctx) })
 	group.Go(func() error { return a.heedGate(ctx) })
 	<-ctx.Done()

@@ -311,3 +311,43 @@ func (c *Client) Approve(ctx context.Context, decision Decision) (d Done, err er
 func (c *Client) Reject(ctx context.Context, decision Decision) (d Done, err error) {
 	return d, c.call(ctx, http.MethodPost, "reject", decision, &d)
 }
+
+// Cycles lists the cycles of a business date; 0: of the one that runs.
+func (c *Client) Cycles(ctx context.Context, date points.BusinessDate) (list []CycleState, err error) {
+	return list, c.call(ctx, http.MethodPost, "cycles", CycleAsked{Date: date}, &list)
+}
+
+// Rates lists every version of the rates.
+func (c *Client) Rates(ctx context.Context) (list []RateVersion, err error) {
+	return list, c.call(ctx, http.MethodGet, "rates", nil, &list)
+}
+
+// ProposeRates proposes rates.
+func (c *Client) ProposeRates(ctx context.Context, s RateSetting) (done []Done, err error) {
+	return done, c.call(ctx, http.MethodPost, "rates", s, &done)
+}
+
+// Fees lists every version of the fees.
+func (c *Client) Fees(ctx context.Context) (list []FeeVersion, err error) {
+	return list, c.call(ctx, http.MethodGet, "fees", nil, &list)
+}
+
+// ProposeFees proposes a schedule of fees.
+func (c *Client) ProposeFees(ctx context.Context, s FeeSetting) (d Done, err error) {
+	return d, c.call(ctx, http.MethodPost, "fees", s, &d)
+}
+
+// Caps lists the caps, and what counts for them.
+func (c *Client) Caps(ctx context.Context) (list []CapState, err error) {
+	return list, c.call(ctx, http.MethodGet, "caps", nil, &list)
+}
+
+// SetCap sets a member's cap.
+func (c *Client) SetCap(ctx context.Context, s CapSetting) (d Done, err error) {
+	return d, c.call(ctx, http.MethodPost, "caps", s, &d)
+}
+
+// Cleared tells what members owe each other in a cycle.
+func (c *Client) Cleared(ctx context.Context, asked ClearedAsked) (v Cleared, err error) {
+	return v, c.call(ctx, http.MethodPost, "cleared", asked, &v)
+}

@@ -50,7 +50,7 @@ func (a *App) propose(ctx context.Context, what string, cmd *book.Command) (done
 	if err := a.ledger.View(ctx, func(b *book.Book) error {
 		policy = b.Registry().Policy
 		return nil
-	}); err != nil || !policy.TwoPersons.Has(act) {
+	}); err != nil || (!policy.TwoPersons.Has(act) && act != book.ActRates) { // Rates always need two.
 		return Done{}, false, err
 	}
 	wrapped := book.Command{Kind: book.KindPropose, At: a.opts.Clock(), Operator: name, Note: cmd.Note, Group: []book.Command{*cmd}}
@@ -226,6 +226,9 @@ func (a *App) inWords(act *book.Command) (string, error) {
 		}
 		return fmt.Sprintf("%v %+d of programme %d, %s", act.Kind, act.Amount, act.Program, holder), nil
 	case book.KindCutOver:
+		if act.Cycle > 1 {
+			return fmt.Sprintf("begin cycle %d of business date %v", act.Cycle, act.Date), nil
+		}
 		return fmt.Sprintf("begin business date %v", act.Date), nil
 	case book.KindResolve:
 		return fmt.Sprintf("resolve %s: %v", rrnOf(act.Original), act.Answer), nil
@@ -278,8 +281,7 @@ func (a *App) approve(ctx context.Context, d Decision) (Done, error) {
 	case book.KindResolve:
 		a.issuers.Look(out.Issuer, act.Original)
 	case book.KindCutOver:
-		a.issuers.CutOver(act.Date)
-		return done, a.night(ctx)
+		return done, a.begun(ctx, &act)
 	case book.KindPut:
 		if o := act.Entry.Operator; o != nil && (o.Status != book.Active || o.InviteUntil != 0) {
 			a.desk.end(o.Name, "")

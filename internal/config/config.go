@@ -36,6 +36,8 @@ type Config struct {
 	Log       Log
 	Ledger    Ledger
 	Switch    Switch
+
+	Settlement Settlement
 }
 
 // Listener is one address that peers send frames to.
@@ -133,6 +135,18 @@ type Switch struct {
 	DrainTimeout       time.Duration // the wait for open requests at a stop
 }
 
+// Settlement says when business dates end, and on which days is paid.
+type Settlement struct {
+	// CutOver is the local time at which the business date ends; none: only operators end it.
+	CutOver ClockTimes
+	// Cycles are the local times at which a cycle ends and the date does not.
+	Cycles ClockTimes
+	// Holidays is the path of a file of days on which banks are closed, or open although it
+	// is a weekend; empty: there are none.
+	Holidays string
+	Weekend  Weekdays // on which banks are closed
+}
+
 // ParticipantRate is the rate of one acquirer.
 type ParticipantRate struct {
 	Acquirer  uint64
@@ -192,6 +206,7 @@ func Default() Config {
 			BadFramesPerMinute: 3,
 			DrainTimeout:       10 * time.Second,
 		},
+		Settlement: Settlement{Weekend: Weekdays{time.Saturday, time.Sunday}},
 	}
 }
 

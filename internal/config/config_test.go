@@ -205,7 +205,7 @@ func TestProblems(t *testing.T) {
 		{
 			name: "unknown section",
 			file: "leger:\n  queue: 5\n",
-			want: []string{`lianfen.yaml:1: leger: "", expected a known key: data, card_key, time_zone, core_dumps, listeners, tls, keys, admin, http, log, ledger, switch, links, terminals`},
+			want: []string{`lianfen.yaml:1: leger: "", expected a known key: data, card_key, time_zone, core_dumps, listeners, tls, keys, admin, http, log, ledger, switch, settlement, links, terminals`},
 		},
 		{
 			name: "number out of range",
@@ -432,8 +432,9 @@ func TestValidate(t *testing.T) {
 	// Every key but those that may be zero: log.level info, core_dumps and allow_remote
 	// false, six limits of which zero is none, and the two fields of the rates of acquirers;
 	// allow_remote of http, and what may be empty: listeners.identity, admin.owner,
-	// admin.address, tls.certificate, tls.key, tls.trust, tls.names.
-	require.Len(t, joined.Unwrap(), leaves(reflect.TypeOf(zero), true)-3-6-2-8)
+	// admin.address, tls.certificate, tls.key, tls.trust, tls.names; and all of settlement,
+	// whose lists are a leaf each.
+	require.Len(t, joined.Unwrap(), leaves(reflect.TypeOf(zero), true)-3-6-2-8-4)
 }
 
 // leaves counts the fields that hold a value; a slice of structs counts once
@@ -465,4 +466,23 @@ func TestParticipantRates(t *testing.T) {
 		_, err := config.Load(write(t, "switch:\n  participant_rates: \""+wrong+"\"\n"), nil, nil)
 		require.ErrorContains(t, err, "switch.participant_rates", wrong)
 	}
+}
+
+// Times of cut-overs are read as they are shown; what is none, twice there or both the end
+// of a cycle and of the date is refused with the key.
+func TestSettlementTimes(t *testing.T) {
+	c, err := config.Load(write(t, "settlement:\n  cutover: \"23:00\"\n  cycles: 11:30, 17:05\n  weekend: none\n"), nil, nil)
+	require.NoError(t, err)
+	require.Equal(t, config.Settlement{CutOver: config.ClockTimes{23 * 60}, Cycles: config.ClockTimes{11*60 + 30, 17*60 + 5}}, c.Settlement)
+	for key, values := range map[string][]string{
+		"cutover": {"24:00", "9:00", "23:00:00", "x", "22:00, 23:00"}, "cycles": {"11:30, 11:30", "11.30"},
+		"weekend": {"sun, sun", "x", "mon, tue, wed, thu, fri, sat, sun"},
+	} {
+		for _, wrong := range values {
+			_, err := config.Load(write(t, "settlement:\n  "+key+": \""+wrong+"\"\n"), nil, nil)
+			require.ErrorContains(t, err, "settlement."+key, wrong)
+		}
+	}
+	_, err = config.Load(write(t, "settlement:\n  cutover: \"23:00\"\n  cycles: \"11:00, 23:00\"\n"), nil, nil)
+	require.ErrorContains(t, err, "settlement.cycles")
 }

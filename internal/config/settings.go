@@ -83,7 +83,8 @@ func (c *Config) settings() []setting {
 		flag("http.allow_remote", &c.HTTP.AllowRemote, "Let this door without TLS be reached from other machines."))
 	table = append(table, c.Log.settings()...)
 	table = append(table, c.Ledger.settings()...)
-	return append(table, c.Switch.settings()...)
+	table = append(table, c.Switch.settings()...)
+	return append(table, c.Settlement.settings()...)
 }
 
 // listenerPrefix returns the beginning of the keys of listener i: its name, or
@@ -384,6 +385,7 @@ func (c *Config) disagreements() []*Problem {
 		}
 		owner[l.Address] = strings.TrimSuffix(prefix, ".")
 	}
+	c.Settlement.disagreements(report)
 	c.tlsDisagreements(report)
 	c.linkDisagreements(report)
 	c.terminalDisagreements(report)

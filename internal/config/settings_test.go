@@ -69,6 +69,10 @@ func another() map[string]string {
 		"admin.address":                     "0.0.0.0:9002",
 		"http.tls":                          "off",
 		"http.allow_remote":                 "true",
+		"settlement.cutover":                "23:00",
+		"settlement.cycles":                 "11:30, 17:00",
+		"settlement.holidays":               "/other/holidays",
+		"settlement.weekend":                "fri",
 	}
 }
 

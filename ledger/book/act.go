@@ -164,7 +164,12 @@ func (c *Command) Of() Act {
 	case KindResolve:
 		return ActResolve
 	case KindCutOver:
+		if c.Planned != 0 && c.Operator == "" {
+			return 0 // By the schedule, which is the house's.
+		}
 		return ActCutOver
+	case KindPost:
+		return ActSettlement
 	case KindNote:
 		return c.Act
 	case KindPut:
@@ -175,6 +180,10 @@ func (c *Command) Of() Act {
 			return ActPolicy
 		case e.Member != nil || e.Card != nil:
 			return 0
+		case e.Rate != nil || e.Fees != nil:
+			return ActRates
+		case e.Cap != nil:
+			return ActRisk
 		}
 		return ActParticipants
 	default:
@@ -190,7 +199,7 @@ func (c *Command) Carried() *Command {
 	return c
 }
 
-// CutsOver reports whether the command, if it was approved, began a business date.
+// CutsOver reports whether the command, if it was approved, began a business date or cycle.
 func (r *Record) CutsOver() bool { return r.Command.Carried().Kind == KindCutOver }
 
 // Operator is a person who operates the switch. There is no shared one: whoever acts is
@@ -245,6 +254,8 @@ func (e *Entry) Stands(r *Registry) bool {
 		is.Operator = r.Operators[e.Operator.Name]
 	case e.Policy != nil:
 		is.Policy = &r.Policy
+	case e.Cap != nil:
+		is.Cap = r.Caps[e.Cap.Member]
 	case e.Route != nil:
 		for _, route := range r.Routes {
 			if route.Prefix == e.Route.Prefix && route.Only == e.Route.Only {

@@ -6,7 +6,7 @@ import (
 	"github.com/lianfen/lianfen/points"
 )
 
-// Audit checks the invariants I1 to I5, I7, I11, I12 and I15 to I17 on everything in memory
+// Audit checks the invariants I1 to I5, I7, I11, I12, I15 to I17, I19 and I20 on everything in memory
 // and names the first that is broken, and the account.
 func (b *Book) Audit() error {
 	for i := range b.totals.balances {
@@ -31,6 +31,12 @@ func (b *Book) Audit() error {
 		return err
 	}
 	if err := b.auditOffice(); err != nil {
+		return err
+	}
+	if err := b.auditVersions(); err != nil {
+		return err
+	}
+	if err := b.auditClearing(); err != nil {
 		return err
 	}
 	return b.auditDates()

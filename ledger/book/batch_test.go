@@ -80,7 +80,7 @@ func TestTalliesAreTheSumOfTheAnswers(t *testing.T) {
 	reached := 0
 	for seed := range *seeds {
 		rng := rand.New(rand.NewPCG(uint64(seed), 7))
-		small := &shell{desk: newDesk(t, book.Options{Accounts: 1}), rng: rng}
+		small := &shell{desk: clearingDesk(t, book.Options{Accounts: 1}), rng: rng}
 		small.furnish(people, strictRules, kindRules)
 		small.put(book.Entry{Terminal: &book.Terminal{ID: terminalID("T2"), Merchant: merchantID("SHOP"), Status: book.Active}})
 		g := &generator{pick: rng.IntN}

@@ -29,6 +29,7 @@ type Book struct {
 	position points.Position // last applied
 	posted   points.Timestamp
 	date     points.BusinessDate
+	cycle    uint8 // of date, where it is not the first
 	totals   totals
 
 	seed        uint64
@@ -55,6 +56,7 @@ type Book struct {
 	batches      cache[batchesKey, batches, *batches]
 	unfinished   unfinished
 	office       office
+	clearing     clearing
 	approved     *Command // the act that the current command approves
 	risk         risk
 
@@ -169,6 +171,7 @@ func New(opts Options, source Source) *Book {
 	}
 	b.keys.alive = func(number uint64) bool { return b.positionOf(number) >= b.TraceFloor() }
 	b.live = emptyRegistry()
+	b.clearing.open(b, limit)
 	b.fault = b.open()
 	return b
 }
@@ -197,13 +200,15 @@ func (b *Book) open() error {
 		}
 		b.references = append(b.references, e)
 		b.byIdentity[e.entry.identity()] = e
-		b.live.set(&e.entry)
+		if err := b.live.set(&e.entry); err != nil {
+			return err
+		}
 	}
 	if err := errors.Join(b.loadTickets(), b.loadRisk()); err != nil {
 		return err
 	}
 	_, err = b.load(&b.office)
-	return err
+	return errors.Join(err, b.loadClearing())
 }
 
 // Err returns the fault that stopped the book, if one did.
@@ -215,6 +220,20 @@ func (b *Book) Position() points.Position { return b.position }
 
 // Date returns the business date; 0 before the first cut-over.
 func (b *Book) Date() points.BusinessDate { return b.date }
+
+// Cycle returns the cycle of the business date; 0 before the first cut-over.
+func (b *Book) Cycle() uint8 { return cycleOf(b.date, b.cycle) }
+
+// cycleOf is the cycle where the first one of a date is not written.
+func cycleOf(date points.BusinessDate, written uint8) uint8 {
+	if date != 0 {
+		return max(written, 1)
+	}
+	return 0
+}
+
+// InCycle is the cycle of its business date that the outcome is in; 0: in no date.
+func (o *Outcome) InCycle() uint8 { return cycleOf(o.Date, o.Cycle) }
 
 // Apply carries out cmd as of pos, the position that it will have if it is
 // written, which is the one after the last. It fills out, whose slices are used
@@ -232,7 +251,7 @@ func (b *Book) Date() points.BusinessDate { return b.date }
 // An error is a fault of the Source or a broken invariant of ours; the state is
 // undefined then and every later Apply returns the same error.
 func (b *Book) Apply(pos points.Position, cmd *Command, out *Outcome) error {
-	*out = Outcome{Postings: out.Postings[:0], Lots: out.Lots[:0], Others: out.Others[:0], Legs: out.Legs[:0]}
+	*out = Outcome{Postings: out.Postings[:0], Lots: out.Lots[:0], Others: out.Others[:0], Legs: out.Legs[:0], Undone: out.Undone[:0], Owners: out.Owners[:0]}
 	if b.fault != nil {
 		return b.fault
 	}
@@ -248,7 +267,7 @@ func (b *Book) Apply(pos points.Position, cmd *Command, out *Outcome) error {
 }
 
 func (b *Book) apply(cmd *Command, out *Outcome) error {
-	out.Date = b.date
+	out.Date, out.Cycle = b.date, b.cycle
 	if cmd.malformed(false) != nil {
 		out.Reason = points.FormatError
 		return nil //nolint:nilerr // a refusal is an outcome; Why tells it.
@@ -259,8 +278,13 @@ func (b *Book) apply(cmd *Command, out *Outcome) error {
 			return err
 		}
 	}
+	if cmd.Kind == KindPost && b.replay.of == nil {
+		if done, err := b.postedBefore(cmd, out); done || err != nil {
+			return err
+		}
+	}
 	if stale, err := b.stale(cmd); stale || err != nil {
-		out.Reason, out.Date = points.NotFresh, 0
+		out.Reason, out.Date, out.Cycle = points.NotFresh, 0, 0
 		return err
 	}
 	b.begin()
@@ -271,7 +295,7 @@ func (b *Book) apply(cmd *Command, out *Outcome) error {
 	}
 	out.Reason = reason
 	if reason.Approved() {
-		if err := errors.Join(b.register(), b.counted(cmd, out)); err != nil {
+		if err := errors.Join(b.register(), b.counted(cmd, out), b.clear(cmd, out)); err != nil {
 			return err
 		}
 		b.tallyRisk()
@@ -391,6 +415,8 @@ func (b *Book) dispatch(cmd *Command, out *Outcome) (points.Reason, error) {
 		return b.dispatchOffice(cmd, out)
 	case KindPIN:
 		return b.setPIN(cmd, out)
+	case KindPost:
+		return b.postCycle(cmd, out)
 	default:
 		return b.dispatchRemote(cmd, out)
 	}
@@ -416,6 +442,7 @@ func (b *Book) trim() {
 	b.remotes.trim(b.durable)
 	b.cardDays.trim(b.durable)
 	b.batches.trim(b.durable)
+	b.clearing.decisions.trim(b.durable)
 }
 
 // record reads a journal record; it stays valid until the next call.
@@ -466,6 +493,7 @@ func (b *Book) begin() {
 	b.undo.lots = b.undo.lots[:0]
 	b.undo.opened = b.undo.opened[:0]
 	b.undo.totals = b.undo.totals[:0]
+	b.clearing.owing = b.clearing.owing[:0]
 	b.fresh = b.fresh[:0]
 	b.risk.pending = b.risk.pending[:0]
 }

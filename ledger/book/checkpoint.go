@@ -233,12 +233,19 @@ func (b *Book) Digest() [32]byte {
 // never forwarded a request has none.
 const metaWithTickets = 2
 
+// metaWithCycle is that of one in which a date has had a second cycle: the tickets are
+// there, none or some, and the cycle behind them.
+const metaWithCycle = 3
+
 // appendMeta writes what belongs to the book as a whole. All of it is logical
 // state, so it is hashed into the digest as it stands.
 func (b *Book) appendMeta(dst []byte) []byte {
 	version := byte(stateVersion)
 	if len(b.unfinished.tickets) > 0 {
 		version = metaWithTickets
+	}
+	if b.cycle != 0 {
+		version = metaWithCycle
 	}
 	dst = append(dst, version)
 	dst = binary.AppendUvarint(dst, uint64(b.position))
@@ -262,8 +269,11 @@ func (b *Book) appendMeta(dst []byte) []byte {
 			dst = binary.AppendUvarint(dst, uint64(at.done))
 		}
 	}
-	if n := len(b.unfinished.tickets); n > 0 {
-		dst = binary.AppendUvarint(dst, uint64(n))
+	if version >= metaWithTickets {
+		dst = binary.AppendUvarint(dst, uint64(len(b.unfinished.tickets)))
+	}
+	if version == metaWithCycle {
+		dst = append(dst, b.cycle)
 	}
 	return dst
 }
@@ -272,7 +282,7 @@ func (b *Book) appendMeta(dst []byte) []byte {
 func (b *Book) loadMeta(value []byte) bool {
 	r := reader{src: value}
 	version := r.byte()
-	if version != stateVersion && version != metaWithTickets {
+	if version < stateVersion || version > metaWithCycle {
 		return false
 	}
 	var lanes [32]byte // of the sum, at the end
@@ -294,8 +304,11 @@ func (b *Book) loadMeta(value []byte) bool {
 			b.dueDates[kind] = append(b.dueDates[kind], bucket{date: r.date(), added: r.uint32(), done: r.uint32()})
 		}
 	}
-	if version == metaWithTickets {
+	if version >= metaWithTickets {
 		b.unfinished.toLoad = r.uint32()
+	}
+	if version == metaWithCycle {
+		b.cycle = r.byte()
 	}
 	r.fixed(lanes[:])
 	for i := range b.sum {

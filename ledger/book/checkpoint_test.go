@@ -108,8 +108,8 @@ func TestCheckpointsChangeNothing(t *testing.T) {
 	for seed := range *seeds {
 		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
 			rng := rand.New(rand.NewPCG(uint64(seed), 2))
-			plain := newDesk(t, book.Options{})
-			small := &shell{desk: newDesk(t, book.Options{Accounts: 1}), rng: rng}
+			plain := clearingDesk(t, book.Options{})
+			small := &shell{desk: clearingDesk(t, book.Options{Accounts: 1}), rng: rng}
 			plain.furnish(people, strictRules, kindRules)
 			small.furnish(people, strictRules, kindRules)
 			g := &generator{pick: rng.IntN}

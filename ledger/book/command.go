@@ -48,7 +48,7 @@ const (
 	// date, a bounded number of accounts at a time.
 	KindExpireLots
 	KindVestLots
-	// KindCutOver ends a business date.
+	// KindCutOver ends a cycle of a business date, and with it the date or not.
 	KindCutOver
 	// KindSettle moves clearing accounts to zero after a settlement.
 	KindSettle
@@ -93,6 +93,8 @@ const (
 	KindNote
 	// KindPIN sets, changes or unlocks the PIN of a card.
 	KindPIN
+	// KindPost moves what a closed cycle has cleared off the clearing accounts.
+	KindPost
 
 	kindCount
 )
@@ -220,6 +222,18 @@ type Command struct {
 	// PINValue is, of KindPIN, what is to be kept of the PIN; without one the card's is
 	// unlocked. Of a request it is what its PIN has, until it is compared ([Book.ComparePIN]).
 	PINValue PINValue
+
+	// Cycle is, of a cut-over, the cycle that begins: of the same Date the next one, of a
+	// later Date 1. 0 is 1, as all were before a date had several.
+	Cycle uint8
+	// Planned is when the schedule wants the cut-over that it has caused; 0: it was by hand.
+	Planned points.Timestamp
+	// Sent is when what is told (0220) was sent, as its sender says; 0: nobody says.
+	Sent points.Timestamp
+	// Run names the settlement run of a posting, Manifest is the digest of what it has
+	// published, and Moves are what it moves: the cycle of Date.
+	Run, Manifest [32]byte
+	Moves         []ClearingMove
 }
 
 // Edition is the meaning of new commands. Of reversals, 0 makes an opened hold less by what
@@ -284,6 +298,7 @@ type Outcome struct {
 	Position points.Position // where it stands in the journal; of the first time when Replayed
 	Posted   points.Timestamp
 	Date     points.BusinessDate
+	Cycle    uint8 // of the date, where it is not the first; see [Outcome.InCycle]
 	Member   points.MemberID
 	Program  points.ProgramID
 	Issuer   points.IssuerID
@@ -315,6 +330,16 @@ type Outcome struct {
 	// Risk is what the rules on risk had to say.
 	Risk Decision
 
+	// What settlement needs to know of a record that clears, beside its postings; it is
+	// written where there are rates. MCC is the merchant's; Root the record that has cleared
+	// what this one undoes, where that is not the one that Original leads to; Undone how much
+	// of it was undone before, by programme; Owners the issuers of programmes that are not
+	// Issuer's.
+	MCC    uint16
+	Root   points.Position
+	Undone []ProgramAmount
+	Owners []ProgramOwner
+
 	// Replayed: the key was known, this is its first answer again, and nothing
 	// was written.
 	Replayed bool
@@ -332,6 +357,26 @@ type Posting struct {
 	Account AccountKey
 	Amount  points.Amount
 	After   points.Amount // the account's balance afterwards
+}
+
+// ProgramAmount is an amount of a programme.
+type ProgramAmount struct {
+	Program points.ProgramID
+	Amount  points.Amount
+}
+
+// ProgramOwner is the issuer of a programme.
+type ProgramOwner struct {
+	Program points.ProgramID
+	Issuer  points.IssuerID
+}
+
+// ClearingMove is what a settlement moves off one clearing account: Amount > 0 is what its
+// acquirer had to get.
+type ClearingMove struct {
+	Program  points.ProgramID
+	Acquirer points.AcquirerID
+	Amount   points.Amount
 }
 
 // Balance is what a member has in one programme.

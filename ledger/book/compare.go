@@ -13,6 +13,7 @@ func (o *Outcome) differs(other *Outcome) string {
 		{"position", o.Position == other.Position},
 		{"posted", o.Posted == other.Posted},
 		{"date", o.Date == other.Date},
+		{"cycle", o.Cycle == other.Cycle},
 		{"member", o.Member == other.Member},
 		{"program", o.Program == other.Program},
 		{"issuer", o.Issuer == other.Issuer},
@@ -33,6 +34,10 @@ func (o *Outcome) differs(other *Outcome) string {
 		{"unequal", o.Unequal == other.Unequal},
 		{"parameters", o.Parameters == other.Parameters},
 		{"risk", o.Risk == other.Risk},
+		{"mcc", o.MCC == other.MCC},
+		{"root", o.Root == other.Root},
+		{"undone", slices.Equal(o.Undone, other.Undone)},
+		{"owners", slices.Equal(o.Owners, other.Owners)},
 	} {
 		if !field.same {
 			return field.name

@@ -60,11 +60,20 @@ type desk struct {
 	out   book.Outcome
 	now   points.Timestamp
 	last  points.Timestamp // posting time of the last record
+
+	clears bool // there are rates, and what is cleared is looked at in the end
 }
 
 func newDesk(tb testing.TB, opts book.Options) *desk {
 	s := newStore()
 	return &desk{tb: tb, book: book.New(opts, s), store: s, now: 1_770_000_000_000_000}
+}
+
+// clearingDesk is a desk with rates.
+func clearingDesk(tb testing.TB, opts book.Options) *desk {
+	d := newDesk(tb, opts)
+	d.clears = true
+	return d
 }
 
 func (d *desk) do(cmd book.Command) *book.Outcome {
@@ -141,6 +150,10 @@ func (d *desk) furnish(members points.MemberID, airRules, innRules book.ProgramR
 	}
 	d.put(book.Entry{Program: &book.Program{ID: air, Issuer: issuer, Name: "Air", Status: book.Active, Rules: airRules}})
 	d.put(book.Entry{Program: &book.Program{ID: inn, Issuer: issuer, Name: "Inn", Status: book.Active, Rules: innRules}})
+	if d.clears {
+		d.rated(air, inn)
+		d.tb.Cleanup(d.checkClearing)
+	}
 	d.put(book.Entry{Merchant: &book.Merchant{ID: merchantID("SHOP"), Acquirer: acquirer, Name: "Shop", Status: book.Active, Programs: []points.ProgramID{air, inn}}})
 	for _, t := range []string{"T1", "T2"} {
 		d.put(book.Entry{Terminal: &book.Terminal{ID: terminalID(t), Merchant: merchantID("SHOP"), Status: book.Active}})

@@ -34,7 +34,8 @@
 //	I10 No limit is exceeded in any state between two commands.
 //	I11 Posting times strictly increase. What falls due happens in due order, by a
 //	    command; that it is late makes nothing usable that is over.
-//	I12 Business dates only grow; a date is the positions between two cut-overs.
+//	I12 Business dates only grow, and cycles 1, 2, ... within a date; a cycle of a date is
+//	    the positions between two cut-overs.
 //	I13 A request that may have come when keys were remembered that are forgotten by now
 //	    is not taken for a new one ([Command.Since]): what is forgotten was posted before
 //	    the date from which keys are kept, posting times increase (I11), and whoever can
@@ -55,6 +56,16 @@
 //	    in by that name. Credentials are set by the person alone, who was invited.
 //	I18 No window of a rule on risk holds more than its limit because of what the rule
 //	    could decline; what is undone is given back to it once, where it was counted.
+//	I19 A version of a rate or of the fees is never edited, is the next of its chain, has
+//	    two persons behind it and takes effect five minutes after its approval or later.
+//	I20 From the first rate on, what members owe each other in a cycle of a date is what
+//	    the legs of its records' items sum to ([Clearing]), and that sums to zero. What is
+//	    undone of a transaction is worth together what the transaction was worth.
+//	I21 No sale, earn, hold or forwarded request is admitted that would make a member with
+//	    a cap owe more than it: in the open cycle, in closed ones that are not posted, and
+//	    with what is reserved for requests that are not answered.
+//	I22 A cycle is posted at most once, by one run, after it is closed, and exactly what it
+//	    has cleared is moved.
 //
 // # A hold
 //
@@ -117,6 +128,7 @@
 //	expiry, decay
 //	             member -a    breakage +a
 //	settle       clearing(acquirer) -a    issued +a
+//	post         the same for each programme and acquirer of a closed cycle
 //
 //	conclude, stand-in, owe of what is told (remote.go)
 //	             issued -a    clearing(acquirer) +a    (earn, void, refund: the opposite)
@@ -141,6 +153,14 @@
 // then a command's word about who asked and who approved is all there is, as it always
 // was. The picture of a proposal stands at office. What signs an operator in, passwords
 // and codes, is looked at outside: here stands what came of it.
+//
+// # Clearing
+//
+// What settlement counts of a record is what the record moves on clearing accounts; the
+// table stands at [ClearingItem], and the picture of a cycle at clearing. Of a book without
+// rates nothing of it is kept. A hold is held against the caps when it is placed and
+// reserves nothing of them; what is told, captured, undone or concluded is booked whatever
+// they say.
 //
 // # Rules worth knowing
 //

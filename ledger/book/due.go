@@ -242,16 +242,32 @@ func (b *Book) vestLots(cmd *Command, out *Outcome) (points.Reason, error) {
 // still has a year of four digits.
 const maxDate points.BusinessDate = 97001231
 
-// cutOver begins a business date: from this position on, nothing enters the one
-// before (I12). Keys of dates that are over are forgotten.
+// MaxCycle is the last cycle of a business date.
+const MaxCycle = 99
+
+// cutOver begins a business date, or the next cycle of the one that runs: from this
+// position on, nothing enters the one before (I12). Keys of dates that are over are
+// forgotten.
 func (b *Book) cutOver(cmd *Command, out *Outcome) (points.Reason, error) {
 	switch {
 	case !cmd.Date.Valid() || cmd.Date > maxDate:
 		return points.FormatError, nil
+	case cmd.Cycle > MaxCycle, cmd.Planned > cmd.At:
+		return points.FormatError, nil
+	case cmd.Date == b.date && cmd.Cycle > 1:
+		if cmd.Cycle != b.Cycle()+1 {
+			return points.AlreadyExists, nil
+		}
+		b.closeCycle()
+		b.cycle, out.Cycle = cmd.Cycle, cmd.Cycle
+		return points.Approved, nil
 	case cmd.Date <= b.date:
 		return points.AlreadyExists, nil
+	case cmd.Cycle > 1:
+		return points.NotPermitted, nil
 	}
-	b.date = cmd.Date
+	b.closeCycle()
+	b.date, b.cycle, out.Cycle = cmd.Date, 0, 0
 	out.Date = cmd.Date
 	keep := int(cmd.TraceDays)
 	if keep == 0 {

@@ -1,6 +1,9 @@
 package book
 
-import "github.com/lianfen/lianfen/points"
+import (
+	"github.com/lianfen/lianfen/points"
+	"github.com/lianfen/lianfen/tariff"
+)
 
 // Entry is one piece of reference data; exactly one field is set.
 type Entry struct {
@@ -15,6 +18,9 @@ type Entry struct {
 	Operator *Operator
 	Policy   *Policy
 	Risk     *RiskRules
+	Rate     *tariff.Rate     // of a command: its terms; who stands behind it is the book's to say
+	Fees     *tariff.Schedule // likewise
+	Cap      *Cap
 }
 
 // Status is whether a participant, terminal, member or card takes part.
@@ -176,5 +182,8 @@ type Registry struct {
 	Routes    []*Route // ascending by prefix, then programme
 	Operators map[string]*Operator
 	Policy    Policy
-	Risk      *RiskRules // in force; nil: none were ever set
+	Risk      *RiskRules    // in force; nil: none were ever set
+	Rates     *tariff.Rates // every version; nil: there is none
+	Fees      *tariff.Fees  // likewise
+	Caps      map[tariff.Member]*Cap
 }

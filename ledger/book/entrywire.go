@@ -24,6 +24,9 @@ const (
 	entryCardSince // a card of which it is known when it was first put
 	entryRisk
 	entryTerminalKeys // a terminal with keys or a PIN rule
+	entryRate
+	entryFees
+	entryCap
 )
 
 func appendEntry(dst []byte, e *Entry) []byte {
@@ -71,6 +74,12 @@ func appendEntry(dst []byte, e *Entry) []byte {
 		return appendRisk(append(dst, entryRisk), e.Risk)
 	case e.Operator != nil:
 		return appendOperator(append(dst, entryOperator), e.Operator)
+	case e.Rate != nil:
+		return appendRate(append(dst, entryRate), e.Rate)
+	case e.Fees != nil:
+		return appendFees(append(dst, entryFees), e.Fees)
+	case e.Cap != nil:
+		return appendCap(append(dst, entryCap), e.Cap)
 	case e.Policy != nil:
 		dst = binary.AppendUvarint(append(dst, entryPolicy), uint64(e.Policy.TwoPersons))
 		return binary.AppendUvarint(dst, uint64(e.Policy.Hours))
@@ -193,6 +202,12 @@ func decodeEntry(r *reader, e *Entry) {
 		e.Risk = decodeRisk(r)
 	case entryOperator:
 		e.Operator = decodeOperator(r)
+	case entryRate:
+		e.Rate = decodeRate(r)
+	case entryFees:
+		e.Fees = decodeFees(r)
+	case entryCap:
+		e.Cap = decodeCap(r)
 	case entryPolicy:
 		e.Policy = &Policy{TwoPersons: Acts(r.uint16()), Hours: r.uint16()}
 	default:
@@ -316,7 +331,7 @@ func decodeMerchant(r *reader) *Merchant {
 // set, a text that is too long.
 func (e *Entry) malformed() error {
 	set := 0
-	for _, is := range [...]bool{e.Issuer != nil, e.Acquirer != nil, e.Program != nil, e.Merchant != nil, e.Terminal != nil, e.Route != nil, e.Member != nil, e.Card != nil, e.Operator != nil, e.Policy != nil, e.Risk != nil} {
+	for _, is := range [...]bool{e.Issuer != nil, e.Acquirer != nil, e.Program != nil, e.Merchant != nil, e.Terminal != nil, e.Route != nil, e.Member != nil, e.Card != nil, e.Operator != nil, e.Policy != nil, e.Risk != nil, e.Rate != nil, e.Fees != nil, e.Cap != nil} {
 		if is {
 			set++
 		}
@@ -335,6 +350,12 @@ func (e *Entry) malformed() error {
 	}
 	if e.Risk != nil {
 		return e.Risk.malformed()
+	}
+	if e.Fees != nil {
+		return malformedFees(e.Fees)
+	}
+	if e.Rate != nil {
+		return longest(maxName, text{"maker", e.Rate.Maker}, text{"checker", e.Rate.Checker})
 	}
 	var err error
 	e.texts(func(name, value string) {

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/lianfen/lianfen/points"
+	"github.com/lianfen/lianfen/tariff"
 )
 
 // dispatchRemote is the part of the list of commands that is about issuers with a
@@ -127,10 +128,22 @@ func (b *Book) forward(cmd *Command, out *Outcome) (points.Reason, error) {
 	if reason, err := b.judge(cmd, program.ID, cmd.Amount, out); err != nil || !reason.Approved() {
 		return reason, err
 	}
+	if way := sign(cmd.Function); way != 0 || cmd.Function == points.PreAuth {
+		kind := tariff.KindRDM
+		if way < 0 {
+			kind = tariff.KindEAR
+		}
+		if reason := b.mayOwe(cmd, kind, program, cmd.Amount); !reason.Approved() {
+			return reason, nil
+		}
+	}
 	r := b.newRemote(cmd, out)
 	r.issuer, r.program, r.card, r.partial = program.Issuer, program.ID, cmd.Card, cmd.PartialOK
 	out.Program, out.Issuer, out.Amount = r.program, r.issuer, r.asked
-	return points.Approved, b.countCardDay(r, r.asked, 1)
+	if cmd.Function == points.PreAuth { // It is held against the caps, and reserves nothing.
+		return points.Approved, b.countCardDay(r, r.asked, 1)
+	}
+	return points.Approved, errors.Join(b.countCardDay(r, r.asked, 1), b.reserve())
 }
 
 // newRemote is called after the last possible refusal.

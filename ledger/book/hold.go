@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/lianfen/lianfen/points"
+	"github.com/lianfen/lianfen/tariff"
 )
 
 // defaultHoldDays is how long a hold lives when its programme does not say.
@@ -18,6 +19,9 @@ func (b *Book) hold(cmd *Command, out *Outcome) (points.Reason, error) {
 	}
 	if reason, err := b.mayRedeem(cmd, s, cmd.Amount, out); err != nil || !reason.Approved() {
 		return reason, err
+	}
+	if reason := b.mayOwe(cmd, tariff.KindRDM, s.program, cmd.Amount); !reason.Approved() {
+		return reason, nil
 	}
 	days := int(s.program.Rules.HoldDays)
 	if days == 0 {

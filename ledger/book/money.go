@@ -1,6 +1,9 @@
 package book
 
-import "github.com/lianfen/lianfen/points"
+import (
+	"github.com/lianfen/lianfen/points"
+	"github.com/lianfen/lianfen/tariff"
+)
 
 // earn credits points: a debt is repaid first, the rest becomes a lot.
 //
@@ -27,6 +30,11 @@ func (b *Book) earn(cmd *Command, out *Outcome) (points.Reason, error) {
 	key, reason := b.earnedLot(cmd, s.program, Earned)
 	if !reason.Approved() {
 		return reason, nil
+	}
+	if other.Kind == ClearingAccount {
+		if reason := b.mayOwe(cmd, tariff.KindEAR, s.program, cmd.Amount); !reason.Approved() {
+			return reason, nil
+		}
 	}
 	if s.account == nil {
 		s.account = b.newAccount(s.member, s.program.ID)
@@ -164,6 +172,11 @@ func (b *Book) redeem(cmd *Command, out *Outcome) (points.Reason, error) {
 	}
 	if reason, err := b.mayRedeem(cmd, s, amount, out); err != nil || !reason.Approved() {
 		return reason, err
+	}
+	if other.Kind == ClearingAccount {
+		if reason := b.mayOwe(cmd, tariff.KindRDM, s.program, amount); !reason.Approved() {
+			return reason, nil
+		}
 	}
 	out.Amount = amount
 	b.take(s.account, amount, false, out)

@@ -58,7 +58,7 @@ var kindNames = [kindCount]string{
 	KindAcknowledge: "acknowledge", KindGiveUp: "give_up", KindResolve: "resolve",
 	KindCloseBatch: "close_batch", KindUpload: "upload", KindDownload: "download",
 	KindSignIn: "sign_in", KindEnrol: "enrol", KindPropose: "propose", KindApprove: "approve", KindReject: "reject", KindNote: "note",
-	KindPIN: "pin",
+	KindPIN: "pin", KindPost: "post",
 }
 
 // String returns the name used in tables and in JSON.

@@ -227,6 +227,11 @@ func (b *Book) whyProposed(cmd *Command) error {
 		}
 		return nil
 	}
+	if e := &act.Entry; e.Rate != nil || e.Fees != nil {
+		asked := *act
+		asked.Operator, asked.At = cmd.Operator, cmd.At
+		return b.whyVersion(&asked)
+	}
 	err := b.validEntry(&act.Entry)
 	if reason := points.ReasonOf(err); reason == points.FormatError || reason == points.BadAmount {
 		return err
@@ -240,11 +245,24 @@ func (b *Book) basis(act *Command) (uint64, error) {
 	var text []byte
 	switch act.Kind {
 	case KindPut:
-		if ref, ok := b.byIdentity[act.Entry.identity()]; ok {
+		if e := &act.Entry; e.Rate != nil || e.Fees != nil {
+			text = b.live.basisOf(e)
+		} else if ref, ok := b.byIdentity[e.identity()]; ok {
 			text = appendEntry(text, &ref.entry)
 		}
 	case KindCutOver:
 		text = binary.AppendUvarint(text, uint64(b.date))
+		if b.cycle != 0 {
+			text = append(text, b.cycle)
+		}
+	case KindPost:
+		c, err := b.cycleAt(act.Date, act.Cycle)
+		if err != nil {
+			return 0, err
+		}
+		if c != nil {
+			text = c.appendValue(text)
+		}
 	case KindResolve:
 		r, err := b.findRemote(act.Original)
 		if err != nil {

@@ -224,7 +224,7 @@ func compared(t require.TestingT, d *desk, o *oracle, g *generator, steps int, r
 func TestBookAgreesWithOracle(t *testing.T) {
 	reached := make(map[string]int)
 	rapid.Check(t, func(rt *rapid.T) {
-		d := newDesk(t, book.Options{})
+		d := clearingDesk(t, book.Options{})
 		d.furnish(people, strictRules, kindRules)
 		g := &generator{pick: func(n int) int { return rapid.IntRange(0, n-1).Draw(rt, "pick") }}
 		compared(rt, d, newOracle(people, strictRules, kindRules), g, rapid.IntRange(1, 60).Draw(rt, "steps"), reached)
@@ -240,10 +240,10 @@ func TestBookAgreesWithOracleForLong(t *testing.T) {
 	for seed := range *seeds {
 		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
 			rng := rand.New(rand.NewPCG(uint64(seed), 1))
-			d := newDesk(t, book.Options{})
+			d := clearingDesk(t, book.Options{})
 			d.furnish(people, strictRules, kindRules)
 			compared(t, d, newOracle(people, strictRules, kindRules), &generator{pick: rng.IntN}, steps, reached)
-			replay(t, d, newDesk(t, book.Options{}))
+			replay(t, d, clearingDesk(t, book.Options{}))
 		})
 	}
 	for _, line := range slices.Sorted(maps.Keys(reached)) {

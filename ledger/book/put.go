@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/lianfen/lianfen/points"
+	"github.com/lianfen/lianfen/tariff"
 )
 
 // identity names an entry of reference data: its kind and its number or name.
@@ -36,6 +37,10 @@ func (e *Entry) identity() identity {
 		return identity{entryPolicy, 0, ""}
 	case e.Risk != nil:
 		return identity{entryRisk, 0, ""}
+	case e.Rate != nil, e.Fees != nil:
+		return versionIdentity(e)
+	case e.Cap != nil:
+		return identity{entryCap, uint64(e.Cap.Member), ""}
 	default:
 		return identity{}
 	}
@@ -50,11 +55,13 @@ func emptyRegistry() Registry {
 		Terminals: make(map[points.TerminalID]*Terminal),
 		Operators: make(map[string]*Operator),
 		Policy:    Policy{Hours: defaultHours},
+		Caps:      make(map[tariff.Member]*Cap),
 	}
 }
 
-// set enters an entry, in place of the one with the same identity.
-func (r *Registry) set(e *Entry) {
+// set enters an entry, in place of the one with the same identity. Errors: a version of a
+// rate or of the fees that is not the next one.
+func (r *Registry) set(e *Entry) error {
 	switch {
 	case e.Issuer != nil:
 		r.Issuers[e.Issuer.ID] = e.Issuer
@@ -84,7 +91,12 @@ func (r *Registry) set(e *Entry) {
 		}
 	case e.Risk != nil:
 		r.Risk = e.Risk
+	case e.Rate != nil, e.Fees != nil:
+		return r.setVersion(e)
+	case e.Cap != nil:
+		r.Caps[e.Cap.Member] = e.Cap
 	}
+	return nil
 }
 
 // put writes one entry of reference data.
@@ -98,6 +110,8 @@ func (b *Book) put(cmd *Command, out *Outcome) (points.Reason, error) {
 		return b.putOperator(cmd), nil
 	case e.Risk != nil:
 		return b.putRisk(cmd, out), nil
+	case e.Rate != nil, e.Fees != nil:
+		return b.putVersion(cmd), nil
 	default:
 		if err := b.validEntry(e); err != nil {
 			return points.ReasonOf(err), nil
@@ -122,8 +136,10 @@ func (b *Book) putReference(e Entry) {
 		b.create(ref)
 	}
 	ref.entry = e
-	b.live.set(&ref.entry)
 	b.live.Version++
+	if err := b.live.set(&ref.entry); err != nil {
+		panic(fmt.Sprintf("book: I19: a version that was made is not the next one: %v", err)) //nolint:forbidigo // our own, not input.
+	}
 }
 
 // clone copies an entry, so that what the book keeps is the book's alone.
@@ -158,6 +174,16 @@ func (e *Entry) clone() Entry {
 		c.Policy = &v
 	case e.Risk != nil:
 		c.Risk = e.Risk.clone()
+	case e.Rate != nil:
+		v := *e.Rate
+		c.Rate = &v
+	case e.Fees != nil:
+		v := *e.Fees
+		v.Rows = cloneRows(v.Rows)
+		c.Fees = &v
+	case e.Cap != nil:
+		v := *e.Cap
+		c.Cap = &v
 	}
 	return c
 }
@@ -198,6 +224,8 @@ func (b *Book) validEntry(e *Entry) error {
 		return b.validPolicy(e.Policy)
 	case e.Risk != nil:
 		return b.validRisk(e.Risk)
+	case e.Cap != nil:
+		return e.Cap.valid()
 	default:
 		return points.Errorf(points.FormatError, "an entry of no kind")
 	}
@@ -476,6 +504,8 @@ func (b *Book) Why(cmd *Command) error {
 		return b.whyCard(e.Card)
 	case e.Operator != nil:
 		return b.whyOperator(cmd)
+	case e.Rate != nil, e.Fees != nil:
+		return b.whyVersion(cmd)
 	default:
 		return b.validEntry(e)
 	}

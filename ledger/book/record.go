@@ -83,8 +83,14 @@ const (
 	hasKeySet
 	hasPINResult
 	hasPINValue
+	hasCycle
+	hasPlanned
+	hasSent
+	hasRun
+	hasManifest
+	hasMoves
 
-	commandMask = hasPINValue<<1 - 1
+	commandMask = hasMoves<<1 - 1
 )
 
 // AppendRecord appends the journal record of cmd and out to dst. Out.Replayed is
@@ -180,6 +186,12 @@ func (c *Command) mask() uint64 {
 	set(hasKeySet, c.KeySet != 0)
 	set(hasPINResult, c.PINResult != 0)
 	set(hasPINValue, !c.PINValue.IsZero())
+	set(hasCycle, c.Cycle != 0)
+	set(hasPlanned, c.Planned != 0)
+	set(hasSent, c.Sent != 0)
+	set(hasRun, c.Run != [32]byte{})
+	set(hasManifest, c.Manifest != [32]byte{})
+	set(hasMoves, len(c.Moves) > 0)
 	return m
 }
 
@@ -355,12 +367,24 @@ func appendBatchFields(dst []byte, c *Command, m uint64) []byte {
 	if m&hasPINValue != 0 {
 		dst = append(dst, c.PINValue[:]...)
 	}
+	if m&hasCycle != 0 {
+		dst = append(dst, c.Cycle)
+	}
+	if m&hasPlanned != 0 {
+		dst = binary.AppendVarint(dst, int64(c.Planned))
+	}
+	if m&hasSent != 0 {
+		dst = binary.AppendVarint(dst, int64(c.Sent))
+	}
+	if m >= hasRun {
+		dst = appendPost(dst, c, m)
+	}
 	return dst
 }
 
 // decodeCommand reads a command; groups says whether it may be a group.
 func decodeCommand(r *reader, c *Command, groups bool) {
-	*c = Command{Group: c.Group[:0], Told: c.Told[:0], Tender: c.Tender[:0], Items: c.Items[:0]}
+	*c = Command{Group: c.Group[:0], Told: c.Told[:0], Tender: c.Tender[:0], Items: c.Items[:0], Moves: c.Moves[:0]}
 	c.Kind = Kind(r.byte())
 	m := r.uvarint()
 	if m > commandMask || (m&hasGroup != 0 && !groups) {
@@ -518,6 +542,18 @@ func decodeBatchFields(r *reader, c *Command, m uint64) {
 	if m&hasPINValue != 0 {
 		r.fixed(c.PINValue[:])
 	}
+	if m&hasCycle != 0 {
+		c.Cycle = r.byte()
+	}
+	if m&hasPlanned != 0 {
+		c.Planned = r.timestamp()
+	}
+	if m&hasSent != 0 {
+		c.Sent = r.timestamp()
+	}
+	if m >= hasRun {
+		decodePost(r, c, m)
+	}
 }
 
 // Bits of an outcome's mask. Position, reason and date are always there.
@@ -542,8 +578,13 @@ const (
 	outUnequal
 	outParameters
 	outRisk
+	outCycle
+	outMCC
+	outRoot
+	outUndone
+	outOwners
 
-	outcomeMask = outRisk<<1 - 1
+	outcomeMask = outOwners<<1 - 1
 )
 
 func (o *Outcome) mask() uint64 {
@@ -573,6 +614,11 @@ func (o *Outcome) mask() uint64 {
 	set(outUnequal, o.Unequal)
 	set(outParameters, o.Parameters != 0)
 	set(outRisk, o.Risk != Decision{})
+	set(outCycle, o.Cycle != 0)
+	set(outMCC, o.MCC != 0)
+	set(outRoot, o.Root != 0)
+	set(outUndone, len(o.Undone) > 0)
+	set(outOwners, len(o.Owners) > 0)
 	return m
 }
 
@@ -641,6 +687,12 @@ func appendOutcome(dst []byte, o *Outcome, at points.Timestamp) []byte {
 	if m&outRisk != 0 {
 		dst = appendDecision(dst, o.Risk)
 	}
+	if m&outCycle != 0 {
+		dst = append(dst, o.Cycle)
+	}
+	if m >= outMCC {
+		dst = appendCleared(dst, o, m)
+	}
 	return dst
 }
 
@@ -681,7 +733,7 @@ func decodeBalances(r *reader, dst []Balance, limit int) []Balance {
 }
 
 func decodeOutcome(r *reader, o *Outcome, at points.Timestamp) {
-	*o = Outcome{Postings: o.Postings[:0], Lots: o.Lots[:0], Others: o.Others[:0], Legs: o.Legs[:0]}
+	*o = Outcome{Postings: o.Postings[:0], Lots: o.Lots[:0], Others: o.Others[:0], Legs: o.Legs[:0], Undone: o.Undone[:0], Owners: o.Owners[:0]}
 	o.Position = points.Position(r.uvarint())
 	o.Reason = points.Reason(r.byte())
 	o.Posted = r.timestamp() + at
@@ -747,6 +799,12 @@ func decodeOutcome(r *reader, o *Outcome, at points.Timestamp) {
 	}
 	if m&outRisk != 0 {
 		o.Risk = decodeDecision(r)
+	}
+	if m&outCycle != 0 {
+		o.Cycle = r.byte()
+	}
+	if m >= outMCC {
+		decodeCleared(r, o, m)
 	}
 }
 
@@ -882,6 +940,10 @@ func (c *Command) malformed(inGroup bool) error {
 		return points.Errorf(points.FormatError, "PIN result %d: there is none", c.PINResult)
 	case c.Kind != KindPIN && !c.PINValue.IsZero():
 		return points.Errorf(points.FormatError, "a PIN that nobody has compared")
+	case len(c.Moves) > MaxMoves || (len(c.Moves) > 0 && c.Kind != KindPost):
+		return points.Errorf(points.FormatError, "%d moves: only a posting of a settlement has some, at most %d", len(c.Moves), MaxMoves)
+	case c.Planned < 0 || c.Planned > math.MaxInt64/2 || c.Sent < 0 || c.Sent > math.MaxInt64/2:
+		return points.Errorf(points.FormatError, "planned %d or sent %d is out of range", c.Planned, c.Sent)
 	case c.At < 0 || c.At > math.MaxInt64/2:
 		return points.Errorf(points.FormatError, "time %d is out of range", c.At)
 	case (c.Kind == KindPut || c.Kind == KindEnrol) != (c.Entry != Entry{}):

@@ -185,7 +185,7 @@ func (p *pawn) reverse() {
 func TestForwardedAgreeWithOracle(t *testing.T) {
 	for seed := range *seeds {
 		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
-			s := &shell{desk: newDesk(t, book.Options{Accounts: 1}), rng: rand.New(rand.NewPCG(uint64(seed), 31))}
+			s := &shell{desk: clearingDesk(t, book.Options{Accounts: 1}), rng: rand.New(rand.NewPCG(uint64(seed), 31))}
 			s.furnishFar()
 			var pawns []*pawn
 			for step := range 300 {
@@ -207,6 +207,9 @@ func (s *shell) furnishFar() {
 	s.furnish(1, kindRules, kindRules)
 	s.put(book.Entry{Issuer: &book.Issuer{ID: far, Name: "Far", Status: book.Active, Link: "far"}})
 	s.put(book.Entry{Program: &book.Program{ID: farMiles, Issuer: far, Name: "Miles", Status: book.Active}})
+	if s.clears {
+		s.rated(farMiles)
+	}
 	s.put(book.Entry{Merchant: &book.Merchant{ID: merchantID("SHOP"), Acquirer: acquirer, Name: "Shop", Status: book.Active, Programs: []points.ProgramID{air, inn, farMiles}}})
 }
 

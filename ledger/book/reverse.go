@@ -180,7 +180,7 @@ func reversible(cmd *Command) bool {
 	case KindGroup:
 		return !slices.ContainsFunc(cmd.Group, func(member Command) bool { return member.Kind == KindOpen })
 	case KindPut, KindOpen, KindFreeze, KindClose, KindExpireHolds, KindReverse, KindAdjust, KindReinstate, KindExpireLots, KindVestLots, KindCutOver, KindSettle, KindDecay,
-		KindCloseBatch, KindUpload, KindDownload, KindSignIn, KindEnrol, KindPropose, KindApprove, KindReject, KindNote:
+		KindCloseBatch, KindUpload, KindDownload, KindSignIn, KindEnrol, KindPropose, KindApprove, KindReject, KindNote, KindPost:
 		return false
 	default:
 		return false

@@ -384,9 +384,10 @@ func (b *Book) recallRemote(position points.Position, out *Outcome) error {
 // copyTo copies o into out, whose slices are used again.
 func (o *Outcome) copyTo(out *Outcome) {
 	postings, lots, others, legs := out.Postings[:0], out.Lots[:0], out.Others[:0], out.Legs[:0]
+	undone, owners := out.Undone[:0], out.Owners[:0]
 	*out = *o
 	out.Postings, out.Lots, out.Others = append(postings, o.Postings...), append(lots, o.Lots...), append(others, o.Others...)
-	out.Legs = append(legs, o.Legs...)
+	out.Legs, out.Undone, out.Owners = append(legs, o.Legs...), append(undone, o.Undone...), append(owners, o.Owners...)
 }
 
 // ForAcquirer is the outcome of a conclude, stand-in or owe as the acquirer whose

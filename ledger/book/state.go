@@ -23,6 +23,9 @@ const (
 	stateOffice
 	stateRisk
 	stateParty
+	stateCycle
+	stateDecision
+	stateExposure
 )
 
 const stateVersion = 1

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/lianfen/lianfen/points"
+	"github.com/lianfen/lianfen/tariff"
 )
 
 // MaxTender bounds the programmes that one sale is paid from.
@@ -118,6 +119,11 @@ func (b *Book) tender(cmd *Command, out *Outcome) (points.Reason, error) {
 		return points.NotEnoughPoints, nil
 	case rest > 0:
 		approval = points.ApprovedPartly
+	}
+	for i := range stakes {
+		if reason := b.mayOwe(cmd, tariff.KindRDM, stakes[i].program, stakes[i].leg.Amount); !reason.Approved() {
+			return reason, nil
+		}
 	}
 	for i := range stakes {
 		if reason, err := b.pay(cmd, &stakes[i], out); err != nil || !reason.Approved() {

@@ -1,9 +1,11 @@
 package book
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/lianfen/lianfen/points"
+	"github.com/lianfen/lianfen/tariff"
 )
 
 // A sale that several programmes pay may have one leg at an issuer that keeps its own
@@ -52,6 +54,11 @@ func (b *Book) forwardTender(cmd *Command, stakes []stake, far *stake, out *Outc
 	if reason, err := b.judgeTender(cmd, stakes, far, out); err != nil || !reason.Approved() {
 		return reason, err
 	}
+	for _, s := range append(stakes[:len(stakes):len(stakes)], *far) {
+		if reason := b.mayOwe(cmd, tariff.KindRDM, s.program, s.leg.Amount); !reason.Approved() {
+			return reason, nil
+		}
+	}
 	for i := range stakes {
 		s := &stakes[i]
 		b.take(s.account, s.leg.Amount, true, out)
@@ -67,7 +74,7 @@ func (b *Book) forwardTender(cmd *Command, stakes []stake, far *stake, out *Outc
 	r.asked, r.tender = far.leg.Amount, true
 	out.Legs = append(out.Legs, far.leg)
 	out.Program, out.Issuer, out.Amount = r.program, r.issuer, r.asked
-	return points.Approved, b.countCardDay(r, r.asked, 1)
+	return points.Approved, errors.Join(b.countCardDay(r, r.asked, 1), b.reserve())
 }
 
 // asksIssuer reports whether the record is of a sale whose last leg was asked of an

@@ -72,7 +72,7 @@ func TestTendersAtAnIssuerAgreeWithOracle(t *testing.T) {
 	for seed := range *seeds {
 		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
 			c := &counter{
-				shell: &shell{desk: newDesk(t, book.Options{Accounts: 1}), rng: rand.New(rand.NewPCG(uint64(seed), 53))},
+				shell: &shell{desk: clearingDesk(t, book.Options{Accounts: 1}), rng: rand.New(rand.NewPCG(uint64(seed), 53))},
 				has:   [2]int{300, 500}, stands: make(map[points.Position]int), did: did,
 			}
 			c.furnishFar()
@@ -414,7 +414,7 @@ func (c *counter) clearing(t *testing.T, program points.ProgramID) int {
 // A tender that may not ask, as those in journals from before, passes over the programme
 // of an issuer with a ledger of its own.
 func TestTenderThatMayNotAsk(t *testing.T) {
-	s := &shell{desk: newDesk(t, book.Options{}), rng: rand.New(rand.NewPCG(1, 59))}
+	s := &shell{desk: clearingDesk(t, book.Options{}), rng: rand.New(rand.NewPCG(1, 59))}
 	s.furnishFar()
 	s.must(at("T1", 1, book.Command{Kind: book.KindEarn, Card: cardOf(1), Program: air, Amount: 50}))
 	terms := []book.TenderTerm{{Program: farMiles, Points: 1, Per: 1}, {Program: air, Points: 1, Per: 1}}

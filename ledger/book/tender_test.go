@@ -99,7 +99,7 @@ func TestTendersAgreeWithOracle(t *testing.T) {
 	did := make(map[string]int)
 	for seed := range *seeds {
 		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
-			s := &shell{desk: newDesk(t, book.Options{Accounts: 1}), rng: rand.New(rand.NewPCG(uint64(seed), 47))}
+			s := &shell{desk: clearingDesk(t, book.Options{Accounts: 1}), rng: rand.New(rand.NewPCG(uint64(seed), 47))}
 			s.furnish(1, book.ProgramRules{}, book.ProgramRules{})
 			has := [2]int{300, 500}
 			for i, program := range []points.ProgramID{air, inn} {

@@ -303,6 +303,9 @@ func (b *Book) sameContent(x, y *Command) bool {
 			return false
 		}
 	}
+	if x.Run != y.Run || x.Manifest != y.Manifest || x.Cycle != y.Cycle || !slices.Equal(x.Moves, y.Moves) {
+		return false
+	}
 	if x.Kind == KindPIN && (x.PINValue != y.PINValue || x.Limit != y.Limit) {
 		return false
 	}

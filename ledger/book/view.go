@@ -180,6 +180,13 @@ func (b *Book) Registry() *Registry {
 			Operators: maps.Clone(b.live.Operators),
 			Policy:    b.live.Policy,
 			Risk:      b.live.Risk,
+			Caps:      maps.Clone(b.live.Caps),
+		}
+		if b.live.Rates != nil {
+			b.published.Rates = b.live.Rates.Clone()
+		}
+		if b.live.Fees != nil {
+			b.published.Fees = b.live.Fees.Clone()
 		}
 	}
 	return b.published

@@ -180,7 +180,7 @@ func (c *Command) Of() Act {
 			return ActPolicy
 		case e.Member != nil || e.Card != nil:
 			return 0
-		case e.Rate != nil || e.Fees != nil:
+		case e.versioned():
 			return ActRates
 		case e.Cap != nil:
 			return ActRisk

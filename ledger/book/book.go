@@ -54,6 +54,9 @@ type Book struct {
 	remotes      cache[points.Position, remote, *remote]
 	cardDays     cache[cardDayKey, cardDay, *cardDay]
 	batches      cache[batchesKey, batches, *batches]
+	swaps        cache[points.Position, swap, *swap]
+	swapCounts   cache[swapCountKey, swapCount, *swapCount]
+	swapLocks    swapLocks
 	unfinished   unfinished
 	office       office
 	clearing     clearing
@@ -167,6 +170,10 @@ func New(opts Options, source Source) *Book {
 		batches: newCache[batchesKey, batches](limit, func(k batchesKey) uint64 {
 			return mix(seed^uint64(k.acquirer), binary.LittleEndian.Uint64(k.terminal[:]), binary.LittleEndian.Uint64(k.merchant[7:]))
 		}),
+		swaps: newCache[points.Position, swap](limit, ofPosition),
+		swapCounts: newCache[swapCountKey, swapCount](limit, func(k swapCountKey) uint64 {
+			return mix(seed, uint64(k.member), uint64(k.program))
+		}),
 		unfinished: unfinished{at: make(map[points.Position]*ticket)},
 	}
 	b.keys.alive = func(number uint64) bool { return b.positionOf(number) >= b.TraceFloor() }
@@ -208,6 +215,9 @@ func (b *Book) open() error {
 		return err
 	}
 	_, err = b.load(&b.office)
+	if _, lockErr := b.load(&b.swapLocks); lockErr != nil {
+		err = errors.Join(err, lockErr)
+	}
 	return errors.Join(err, b.loadClearing())
 }
 
@@ -417,6 +427,8 @@ func (b *Book) dispatch(cmd *Command, out *Outcome) (points.Reason, error) {
 		return b.setPIN(cmd, out)
 	case KindPost:
 		return b.postCycle(cmd, out)
+	case KindQuote, KindSwapLock, KindSwap, KindSwapCancel, KindExpireSwaps:
+		return b.swapping(cmd, out)
 	default:
 		return b.dispatchRemote(cmd, out)
 	}
@@ -443,6 +455,8 @@ func (b *Book) trim() {
 	b.cardDays.trim(b.durable)
 	b.batches.trim(b.durable)
 	b.clearing.decisions.trim(b.durable)
+	b.swaps.trim(b.durable)
+	b.swapCounts.trim(b.durable)
 }
 
 // record reads a journal record; it stays valid until the next call.
@@ -529,5 +543,6 @@ func (b *Book) rollBack(out *Outcome) {
 	}
 	out.Postings, out.Lots, out.Others, out.Legs = out.Postings[:0], out.Lots[:0], out.Others[:0], out.Legs[:0]
 	out.Amount, out.Batch, out.More, out.Answer, out.Forwarded = 0, 0, false, 0, false
+	out.Swap = SwapFigures{}
 	b.fresh = b.fresh[:0]
 }

@@ -25,6 +25,12 @@ func appendPost(dst []byte, c *Command, m uint64) []byte {
 			return appendAmount(binary.AppendUvarint(dst, uint64(move.Acquirer)), move.Amount)
 		})
 	}
+	if m&hasInto != 0 {
+		dst = binary.AppendUvarint(dst, uint64(c.Into))
+	}
+	if m&hasWanted != 0 {
+		dst = appendAmount(dst, c.Wanted)
+	}
 	return dst
 }
 
@@ -41,6 +47,12 @@ func decodePost(r *reader, c *Command, m uint64) {
 			move.Amount = r.amount()
 			c.Moves = append(c.Moves, move)
 		}
+	}
+	if m&hasInto != 0 {
+		c.Into = r.program()
+	}
+	if m&hasWanted != 0 {
+		c.Wanted = r.amount()
 	}
 }
 
@@ -59,6 +71,9 @@ func appendCleared(dst []byte, o *Outcome, m uint64) []byte {
 			return binary.AppendUvarint(binary.AppendUvarint(dst, uint64(owner.Program)), uint64(owner.Issuer))
 		})
 	}
+	if m&outSwap != 0 {
+		dst = appendSwapFigures(dst, &o.Swap)
+	}
 	return dst
 }
 
@@ -76,6 +91,9 @@ func decodeCleared(r *reader, o *Outcome, m uint64) {
 		for range r.count(maxOthers, 2) {
 			o.Owners = append(o.Owners, ProgramOwner{r.program(), points.IssuerID(r.uvarint())})
 		}
+	}
+	if m&outSwap != 0 {
+		o.Swap = decodeSwapFigures(r)
 	}
 }
 

@@ -89,8 +89,10 @@ const (
 	hasRun
 	hasManifest
 	hasMoves
+	hasInto
+	hasWanted
 
-	commandMask = hasMoves<<1 - 1
+	commandMask = hasWanted<<1 - 1
 )
 
 // AppendRecord appends the journal record of cmd and out to dst. Out.Replayed is
@@ -192,6 +194,8 @@ func (c *Command) mask() uint64 {
 	set(hasRun, c.Run != [32]byte{})
 	set(hasManifest, c.Manifest != [32]byte{})
 	set(hasMoves, len(c.Moves) > 0)
+	set(hasInto, c.Into != 0)
+	set(hasWanted, c.Wanted != 0)
 	return m
 }
 
@@ -583,8 +587,9 @@ const (
 	outRoot
 	outUndone
 	outOwners
+	outSwap
 
-	outcomeMask = outOwners<<1 - 1
+	outcomeMask = outSwap<<1 - 1
 )
 
 func (o *Outcome) mask() uint64 {
@@ -619,6 +624,7 @@ func (o *Outcome) mask() uint64 {
 	set(outRoot, o.Root != 0)
 	set(outUndone, len(o.Undone) > 0)
 	set(outOwners, len(o.Owners) > 0)
+	set(outSwap, o.Swap != SwapFigures{})
 	return m
 }
 
@@ -894,10 +900,16 @@ func decodeMoves(r *reader, o *Outcome) {
 // follows behind the others.
 const lotDecays = 0x80
 
+// lotSwaps says the same of the first day of swapping, behind that.
+const lotSwaps = 0x40
+
 func appendLotKey(dst []byte, k LotKey) []byte {
 	origin := byte(k.Origin)
 	if k.DecaysOn != 0 {
 		origin |= lotDecays
+	}
+	if k.SwapFrom != 0 {
+		origin |= lotSwaps
 	}
 	dst = append(dst, k.Priority, origin)
 	dst = binary.AppendUvarint(dst, uint64(k.ExpiresOn))
@@ -905,15 +917,23 @@ func appendLotKey(dst []byte, k LotKey) []byte {
 	if k.DecaysOn != 0 {
 		dst = binary.AppendUvarint(dst, uint64(k.DecaysOn))
 	}
+	if k.SwapFrom != 0 {
+		dst = binary.AppendUvarint(dst, uint64(k.SwapFrom))
+	}
 	return dst
 }
 
 func decodeLotKey(r *reader) LotKey {
 	k, origin := LotKey{Priority: r.byte()}, r.byte()
-	k.Origin = Origin(origin &^ lotDecays)
+	k.Origin = Origin(origin &^ (lotDecays | lotSwaps))
 	k.ExpiresOn, k.ActiveOn = r.date(), r.date()
 	if origin&lotDecays != 0 {
 		if k.DecaysOn = r.date(); k.DecaysOn == 0 {
+			r.fail()
+		}
+	}
+	if origin&lotSwaps != 0 {
+		if k.SwapFrom = LotDay(r.uint16()); k.SwapFrom == 0 {
 			r.fail()
 		}
 	}

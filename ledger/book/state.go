@@ -26,6 +26,9 @@ const (
 	stateCycle
 	stateDecision
 	stateExposure
+	stateSwap
+	stateSwapLocks
+	stateSwapCount
 )
 
 const stateVersion = 1

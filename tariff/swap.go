@@ -58,33 +58,33 @@ const (
 // programme's smallest units; a limit of 0 is none.
 type SwapRules struct {
 	// Of points handed in.
-	MinIn     points.Amount `json:"min_in,omitempty"`     // per swap
-	MaxIn     points.Amount `json:"max_in,omitempty"`     // per swap
-	StepIn    points.Amount `json:"step_in,omitempty"`    // multiples of it only
-	UserDay   points.Amount `json:"user_day,omitempty"`   // per member and business date
-	UserMonth points.Amount `json:"user_month,omitempty"` // and month of the date
-	UserYear  points.Amount `json:"user_year,omitempty"`  // and year
-	PoolIn    points.Amount `json:"pool_in_day,omitempty"`
-	FeeMin    points.Amount `json:"fee_min,omitempty"` // smallest units of the standard point
-	FeeCap    points.Amount `json:"fee_cap,omitempty"` // likewise
-	Lots      uint8         `json:"lots_allowed"`      // origins that may be swapped, one bit for each (1 << origin)
+	MinIn     points.Amount `json:"min_in,omitempty" yaml:"min_in"`         // per swap
+	MaxIn     points.Amount `json:"max_in,omitempty" yaml:"max_in"`         // per swap
+	StepIn    points.Amount `json:"step_in,omitempty" yaml:"step_in"`       // multiples of it only
+	UserDay   points.Amount `json:"user_day,omitempty" yaml:"user_day"`     // per member and business date
+	UserMonth points.Amount `json:"user_month,omitempty" yaml:"user_month"` // and month of the date
+	UserYear  points.Amount `json:"user_year,omitempty" yaml:"user_year"`   // and year
+	PoolIn    points.Amount `json:"pool_in_day,omitempty" yaml:"pool_in_day"`
+	FeeMin    points.Amount `json:"fee_min,omitempty" yaml:"fee_min"` // smallest units of the standard point
+	FeeCap    points.Amount `json:"fee_cap,omitempty" yaml:"fee_cap"` // likewise
+	Lots      uint8         `json:"lots_allowed" yaml:"-"`            // origins that may be swapped, one bit for each (1 << origin)
 
 	// Of points handed out.
-	RecipientYear points.Amount `json:"recipient_year,omitempty"` // per member and year
-	PoolOut       points.Amount `json:"pool_out_day,omitempty"`
-	Expiry        Expiry        `json:"expiry_rule"`
-	ExpiryDays    uint32        `json:"expiry_days,omitempty"` // of ExpiryFixed
+	RecipientYear points.Amount `json:"recipient_year,omitempty" yaml:"recipient_year"` // per member and year
+	PoolOut       points.Amount `json:"pool_out_day,omitempty" yaml:"pool_out_day"`
+	Expiry        Expiry        `json:"expiry_rule" yaml:"expiry_rule"`
+	ExpiryDays    uint32        `json:"expiry_days,omitempty" yaml:"expiry_days"` // of ExpiryFixed
 	// What is handed out, and its bonus, cannot be swapped before so many days are over.
-	LockDays uint32 `json:"swap_lock_days,omitempty"`
+	LockDays uint32 `json:"swap_lock_days,omitempty" yaml:"swap_lock_days"`
 	// A campaign: for each BonusPer points of a swap, BonusAdd more, paid by the issuer's
 	// sponsor account, together no more than BonusBudget under this version.
-	BonusPer    points.Amount `json:"bonus_per,omitempty"`
-	BonusAdd    points.Amount `json:"bonus_add,omitempty"`
-	BonusBudget points.Amount `json:"bonus_budget,omitempty"`
+	BonusPer    points.Amount `json:"bonus_per,omitempty" yaml:"bonus_per"`
+	BonusAdd    points.Amount `json:"bonus_add,omitempty" yaml:"bonus_add"`
+	BonusBudget points.Amount `json:"bonus_budget,omitempty" yaml:"bonus_budget"`
 
 	// Of both: how long a quote is good for, and how long a lock is; 0: none is given.
-	QuoteSeconds uint32 `json:"quote_seconds"`
-	LockSeconds  uint32 `json:"lock_seconds,omitempty"`
+	QuoteSeconds uint32 `json:"quote_seconds" yaml:"quote_seconds"`
+	LockSeconds  uint32 `json:"lock_seconds,omitempty" yaml:"lock_seconds"`
 }
 
 // SwapTerms is one version of a programme's terms of swaps. It is never edited.

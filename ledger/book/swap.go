@@ -36,6 +36,17 @@ const (
 	SwapManual
 )
 
+var swapStateNames = [...]string{
+	SwapOpen: "open", SwapLocked: "locked", SwapExecuting: "executing", SwapDone: "done", SwapExpired: "expired", SwapCancelled: "cancelled",
+	SwapRejected: "rejected", SwapCreditUnknown: "credit_unknown", SwapReversed: "reversed", SwapManual: "manual",
+}
+
+// String returns the name used in tables and in JSON.
+func (s SwapState) String() string { return nameAt(swapStateNames[:], uint8(s), "swap") }
+
+// MarshalText renders the name.
+func (s SwapState) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
 // SwapFigures are what a quote promises, and what is executed: never more, never less,
 // whatever the rates are by then.
 type SwapFigures struct {

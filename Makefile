@@ -105,6 +105,19 @@ pgo: build ## Measure the switch once and keep its profile for make release.
 release: ## Build bin/lianfen with that profile, if there is one; minutes, as everything is built once more.
 	$(GO) build $(if $(wildcard $(PROFILE)),-pgo=$(PROFILE)) -trimpath -ldflags '-X main.version=$(VERSION)' -o $(BIN) ./cmd/lianfen
 
+# Each build has a folder and a cache of its own, so that neither the path nor what was
+# built before can be what makes them the same.
+.PHONY: reproducible
+reproducible: ## Build the release of HEAD twice, from two folders with a cache each, and compare; many minutes.
+	@set -e; work=$$(mktemp -d); trap 'rm -rf "$$work"' EXIT; \
+	for n in one another-folder/two; do \
+		git clone -q . "$$work/$$n"; \
+		GOCACHE="$$work/cache/$$n" $(MAKE) -s -C "$$work/$$n" release; \
+		(cd "$$work/$$n/bin" && sha256sum lianfen) | tee -a "$$work/sums"; \
+	done; \
+	test "$$(sort -u "$$work/sums" | wc -l)" -eq 1 || { echo "the two builds differ"; exit 1; }; \
+	echo "both builds of $$(git describe --tags --always) are the same"
+
 .PHONY: sbom
 sbom: $(SBOM) ## Write bin/lianfen.cdx.json: every module of the program, its licence and hash (CycloneDX).
 	@mkdir -p bin

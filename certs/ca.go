@@ -12,7 +12,9 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
+	"log/slog"
 	"math/big"
 	"net"
 	"net/url"
@@ -67,6 +69,9 @@ type issuer struct {
 	*x509.Certificate
 	key crypto.Signer // nil: it is not here, and nothing can be issued
 }
+
+// Format says what it is alone.
+func (i issuer) Format(state fmt.State, _ rune) { _, _ = io.WriteString(state, "an issuing CA") }
 
 // CreateAuthority makes an authority in a new folder: a root whose key is sealed with
 // passphrase, an issuing CA, an empty register. Nothing that is there is overwritten.
@@ -282,6 +287,14 @@ type Issued struct {
 	ChainPEM    []byte // the certificate, then the issuing CA
 	KeyPEM      []byte // nil where the holder has made the key
 }
+
+// Format is the serial alone.
+func (i Issued) Format(state fmt.State, _ rune) {
+	_, _ = io.WriteString(state, "certificate "+i.Serial)
+}
+
+// LogValue is the serial alone.
+func (i Issued) LogValue() slog.Value { return slog.StringValue("certificate " + i.Serial) }
 
 // Issue makes a key and a certificate.
 func (a *Authority) Issue(o Order) (*Issued, error) {

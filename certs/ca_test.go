@@ -35,12 +35,12 @@ func (c *clock) now() points.Timestamp { return points.TimestampOf(time.UnixMicr
 func (c *clock) move(d time.Duration)  { c.at.Add(d.Microseconds()) }
 
 // authority is one of another scheme than the one of authorityIn.
-func (c *clock) authority(t *testing.T) *certs.Authority {
+func (c *clock) authority(t testing.TB) *certs.Authority {
 	t.Helper()
 	return c.copied(t, other, t.TempDir())
 }
 
-func (c *clock) authorityIn(t *testing.T, dir string) *certs.Authority {
+func (c *clock) authorityIn(t testing.TB, dir string) *certs.Authority {
 	t.Helper()
 	return c.copied(t, ours, dir)
 }
@@ -72,7 +72,7 @@ func fresh() (fs.FS, error) {
 	return files, nil
 }
 
-func (c *clock) copied(t *testing.T, made func() (fs.FS, error), dir string) *certs.Authority {
+func (c *clock) copied(t testing.TB, made func() (fs.FS, error), dir string) *certs.Authority {
 	t.Helper()
 	files, err := made()
 	require.NoError(t, err)
@@ -382,15 +382,18 @@ func TestCodeIsGoodOnce(t *testing.T) {
 	require.NoError(t, err)
 	var good atomic.Int32
 	var all sync.WaitGroup
+	begin := make(chan struct{}) // So that all have looked before the first has written.
 	for range 8 {
 		mine, err := certs.OpenAuthority(dir, c.now)
 		require.NoError(t, err)
 		all.Go(func() {
+			<-begin
 			if _, err := mine.Enrol(code, request); err == nil {
 				good.Add(1)
 			}
 		})
 	}
+	close(begin)
 	all.Wait()
 	require.EqualValues(t, 1, good.Load())
 	list, err := a.List()

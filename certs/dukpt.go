@@ -28,6 +28,10 @@ func ParseKSN(text string) (ksn KSN, err error) {
 	return ksn, ksn.check()
 }
 
+// Valid refuses a number that no terminal sends: its counter is zero, or has too many
+// ones, which a terminal that is used up would have to send.
+func (k KSN) Valid() error { return k.check() }
+
 func (k KSN) check() error {
 	if n := bits.OnesCount32(k.Counter()); n == 0 || n > maxCounterBits {
 		return points.Errorf(points.FormatError, "certs: key serial number %v: its counter has %d ones; want 1 to %d", k, n, maxCounterBits)

@@ -1,6 +1,10 @@
 package certs
 
-import "io"
+import (
+	"crypto"
+	"crypto/x509"
+	"io"
+)
 
 // KeyForTest makes a key of known bytes, as published vectors need it. Outside of
 // tests a key comes from a keystore only.
@@ -94,3 +98,16 @@ func WrapForTest(key, master *Key) ([]byte, error) {
 	wrapped, err := (&WorkingKeys{PIN: other, MAC: key, set: KeySet001}).AppendWrapped(nil, master)
 	return wrapped[:8], err
 }
+
+// RequestedKeyForTest reads a certificate signing request.
+func RequestedKeyForTest(text []byte, who Identity) (crypto.PublicKey, error) {
+	return requestedKey(text, who)
+}
+
+// ParseCertificatesForTest reads certificates as PEM.
+func ParseCertificatesForTest(text []byte) ([]*x509.Certificate, error) {
+	return parseCertificates(text)
+}
+
+// IdentityOfForTest reads who a certificate is of.
+func IdentityOfForTest(cert *x509.Certificate) (Identity, error) { return identityOf(cert) }

@@ -287,17 +287,20 @@ func TestGateAdmits(t *testing.T) {
 	two, _ := pair(t, d.authority, certs.AcquirerIdentity(2))
 	server := d.Server(false, certs.RoleAcquirer)
 	var peers []*certs.Peer
+	var opened []tls.ConnectionState
 	for _, cert := range []tls.Certificate{one, two} {
 		state, err, _ := shake(t, server, plainClient(cert))
 		require.NoError(t, err)
 		peer, err := d.Peer(&state)
 		require.NoError(t, err)
-		peers = append(peers, peer)
+		peers, opened = append(peers, peer), append(opened, state)
 	}
 	_, err := d.authority.Revoke(certs.Revocation{Serial: serial})
 	require.NoError(t, err)
 	_, err = d.Reload()
 	require.NoError(t, err)
+	_, err = d.Peer(&opened[0])
+	require.ErrorIs(t, err, certs.ErrRevoked, "revoked between the handshake and the opening")
 	require.ErrorIs(t, d.Admits(peers[0]), certs.ErrRevoked)
 	require.NoError(t, d.Admits(peers[1]))
 

@@ -7,6 +7,7 @@ import (
 	"crypto/des" //nolint:gosec // the installed terminals' cipher: double-length 3DES, and what is made of it.
 	"crypto/ecdsa"
 	"crypto/elliptic"
+	"crypto/hmac"
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/hex"
@@ -182,6 +183,14 @@ func (v CheckValue) String() string { return strings.ToUpper(hex.EncodeToString(
 // MarshalText is [CheckValue.String].
 func (v CheckValue) MarshalText() ([]byte, error) { return []byte(v.String()), nil }
 
+// UnmarshalText reads six hexadecimal digits.
+func (v *CheckValue) UnmarshalText(text []byte) error {
+	if n, err := hex.Decode(v[:], text[:min(len(text), 2*len(v))]); err != nil || n != len(v) || len(text) != 2*len(v) {
+		return fmt.Errorf("a check value has %d hexadecimal digits", 2*len(v))
+	}
+	return nil
+}
+
 // hidden holds what must not be printed where nothing that prints by reflection finds it:
 // in a closure. A pointer would not do: fmt follows one under a verb that does not fit.
 type hidden[T any] func() T
@@ -219,6 +228,18 @@ func (u Usage) MarshalText() ([]byte, error) { return []byte(u.String()), nil }
 // MarshalText is the word for the algorithm.
 func (a Algorithm) MarshalText() ([]byte, error) { return []byte(a.String()), nil }
 
+// UnmarshalText is [ParseUsage].
+func (u *Usage) UnmarshalText(text []byte) (err error) {
+	*u, err = ParseUsage(string(text))
+	return err
+}
+
+// UnmarshalText is [ParseAlgorithm].
+func (a *Algorithm) UnmarshalText(text []byte) (err error) {
+	*a, err = ParseAlgorithm(string(text))
+	return err
+}
+
 // KeyState is where a key is in its life. The numbers stand in keystore files.
 type KeyState uint8
 
@@ -230,15 +251,24 @@ const (
 	KeyRetired
 	// KeyDestroyed keys are no more; their name and check value are kept.
 	KeyDestroyed
+	// KeyPending keys wait for a second person, and do nothing.
+	KeyPending
 )
 
-var stateNames = [...]string{KeyActive: "active", KeyRetired: "retired", KeyDestroyed: "destroyed"}
+var stateNames = [...]string{KeyActive: "active", KeyRetired: "retired", KeyDestroyed: "destroyed", KeyPending: "pending"}
 
 // String is the word for the state.
 func (s KeyState) String() string { return wordOf(stateNames[:], uint8(s), "state") }
 
 // MarshalText is the word for the state.
 func (s KeyState) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// UnmarshalText reads the word for a state.
+func (s *KeyState) UnmarshalText(text []byte) error {
+	n, err := parseWord(stateNames[:], string(text), "state of a key")
+	*s = KeyState(n)
+	return err
+}
 
 // ErrKeyUse is wrapped by every refusal to use a key for what it is not for, or when
 // it is not in force.
@@ -355,6 +385,8 @@ func (k *Key) InForce(now points.Timestamp, checking bool) error {
 	switch {
 	case k.State == KeyDestroyed || k.secret == nil:
 		return fmt.Errorf("%w: %v is destroyed", ErrKeyUse, k)
+	case k.State == KeyPending:
+		return fmt.Errorf("%w: %v waits for a second person", ErrKeyUse, k)
 	case k.State == KeyRetired && !checking:
 		return fmt.Errorf("%w: %v is retired; rotate it, or name the version that is active", ErrKeyUse, k)
 	case now < k.From:
@@ -363,6 +395,19 @@ func (k *Key) InForce(now points.Timestamp, checking bool) error {
 		return fmt.Errorf("%w: %v was in force until %v; rotate it", ErrKeyUse, k, k.Until)
 	}
 	return nil
+}
+
+// Fingerprint tells a key apart from every other without telling it: the first half of an
+// HMAC of a fixed text under it. Where a check value is three bytes, which somebody can
+// meet by trying, this is sixteen. That of a destroyed key is zero.
+func (k *Key) Fingerprint() (sum [16]byte) {
+	if k.secret == nil {
+		return sum
+	}
+	mac := hmac.New(sha256.New, k.secret())
+	mac.Write([]byte("lianfen key fingerprint")) // Never fails.
+	copy(sum[:], mac.Sum(nil))
+	return sum
 }
 
 // Same reports whether both are the same key, whatever they are called.

@@ -5,6 +5,7 @@ import (
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -56,6 +57,30 @@ type Keystore struct {
 type keyring struct {
 	generation uint64
 	keys       map[string][]*Key // by name, versions ascending
+	pending    map[string]*Key   // by name: what waits for a second person, and serves nothing
+}
+
+// Mark tells one content of a keystore from every other.
+type Mark struct {
+	Generation uint64
+	// Digest is of all that is in force or was, and not of what is pending.
+	Digest [16]byte
+}
+
+func (r *keyring) mark() Mark {
+	hash := sha256.New()
+	var text []byte
+	for key := range r.all() {
+		if key.State == KeyPending {
+			continue
+		}
+		print := key.Fingerprint()
+		text = append(appendKeyInfo(text[:0], &key.KeyInfo), print[:]...)
+		hash.Write(text) // Never fails.
+	}
+	m := Mark{Generation: r.generation}
+	copy(m.Digest[:], hash.Sum(nil))
+	return m
 }
 
 // CreateKeystore makes an empty keystore in a new file, sealed under kek. It never
@@ -93,28 +118,45 @@ func OpenKeystore(path string, kek KEK, random io.Reader) (*Keystore, error) {
 }
 
 // Reload reads the file again if another process has changed it, and reports whether
-// it had. Keys that were handed out stay what they are.
-func (s *Keystore) Reload() (changed bool, err error) {
+// it had. What accept refuses changes nothing. Keys that were handed out stay what they
+// are.
+func (s *Keystore) Reload(accept func(Mark) error) (changed bool, err error) {
 	s.update.Lock()
 	defer s.update.Unlock()
-	return s.reload()
-}
-
-func (s *Keystore) reload() (changed bool, err error) {
-	have := s.keys.Load().generation
-	if generation, err := s.readGeneration(); err == nil && generation == have {
-		return false, nil
-	}
-	ring, err := s.read()
-	if err != nil {
+	ring, err := s.newest()
+	if err != nil || ring == s.keys.Load() {
 		return false, err
 	}
-	if ring.generation < have {
-		return false, s.older(ring.generation, have)
+	if err := accept(ring.mark()); err != nil {
+		return false, err
 	}
 	s.keys.Store(ring)
-	return ring.generation != have, nil
+	return true, nil
 }
+
+// newest is what the file holds now: what is in memory, where nobody has changed it.
+func (s *Keystore) newest() (*keyring, error) {
+	is := s.keys.Load()
+	if generation, err := s.readGeneration(); err == nil && generation == is.generation {
+		return is, nil
+	}
+	ring, err := s.read()
+	switch {
+	case err != nil:
+		return nil, err
+	case ring.generation < is.generation:
+		return nil, s.older(ring.generation, is.generation)
+	case ring.generation == is.generation:
+		return is, nil
+	}
+	return ring, nil
+}
+
+// Mark tells what is in memory from every other content.
+func (s *Keystore) Mark() Mark { return s.keys.Load().mark() }
+
+// Path is the file.
+func (s *Keystore) Path() string { return s.path }
 
 // Generation counts the writes of the file. It only grows.
 func (s *Keystore) Generation() uint64 { return s.keys.Load().generation }
@@ -129,7 +171,7 @@ func (r *keyring) len() (n int) {
 	for _, versions := range r.keys {
 		n += len(versions)
 	}
-	return n
+	return n + len(r.pending)
 }
 
 // All returns every version of every key, by name and version.
@@ -139,11 +181,16 @@ func (s *Keystore) All() iter.Seq[*Key] {
 
 func (r *keyring) all() iter.Seq[*Key] {
 	return func(yield func(*Key) bool) {
-		for _, name := range slices.Sorted(maps.Keys(r.keys)) {
+		names := slices.Concat(slices.Collect(maps.Keys(r.keys)), slices.Collect(maps.Keys(r.pending)))
+		slices.Sort(names)
+		for _, name := range slices.Compact(names) {
 			for _, key := range r.keys[name] {
 				if !yield(key) {
 					return
 				}
+			}
+			if key := r.pending[name]; key != nil && !yield(key) {
+				return
 			}
 		}
 	}
@@ -173,7 +220,11 @@ func (r *keyring) key(name string, version uint32) (*Key, error) {
 // Use returns the version of a key that is to be used at now: the newest one that is
 // in force. The key must be for usage.
 func (s *Keystore) Use(name string, usage Usage, now points.Timestamp) (*Key, error) {
-	versions := s.keys.Load().keys[name]
+	return s.keys.Load().use(name, usage, now)
+}
+
+func (r *keyring) use(name string, usage Usage, now points.Timestamp) (*Key, error) {
+	versions := r.keys[name]
 	if len(versions) == 0 {
 		return nil, fmt.Errorf("%w: %q", ErrNoKey, name)
 	}
@@ -215,7 +266,64 @@ func (k *Key) Signer() (crypto.Signer, error) {
 // written.
 type Changes struct {
 	ring   *keyring
+	was    Mark
 	random io.Reader
+	staged bool // what is made waits for a second person
+}
+
+// Stage lets the keys that are made wait for a second person, who has them confirmed
+// ([Changes.Confirm]). One that waited under the same name is dropped.
+func (c *Changes) Stage() { c.staged = true }
+
+// Was is the mark of what the file held before the changes.
+func (c *Changes) Was() Mark { return c.was }
+
+// Mark is that of what it will hold with the changes so far.
+func (c *Changes) Mark() Mark { return c.ring.mark() }
+
+// Pending is the key that waits under a name.
+func (c *Changes) Pending(name string) (*Key, error) { return c.ring.waiting(name) }
+
+// Pending is the key that waits for a second person under a name.
+func (s *Keystore) Pending(name string) (*Key, error) { return s.keys.Load().waiting(name) }
+
+func (r *keyring) waiting(name string) (*Key, error) {
+	if key := r.pending[name]; key != nil {
+		return key, nil
+	}
+	return nil, fmt.Errorf("%w: nothing is pending under %q", ErrNoKey, name)
+}
+
+// Confirm puts a key that waits in force: from when it was to be, but not before now, so
+// that what was used meanwhile was in force.
+func (c *Changes) Confirm(name string, now points.Timestamp) (*Key, error) {
+	key, err := c.Pending(name)
+	if err != nil {
+		return nil, err
+	}
+	confirmed := *key
+	confirmed.State, confirmed.From = KeyActive, max(key.From, now)
+	if len(c.ring.keys[name]) > 0 {
+		next, err := c.succeed(name, confirmed.From)
+		if err != nil {
+			return nil, err
+		}
+		if next.Version != key.Version {
+			return nil, fmt.Errorf("keystore: %v waits as version %d, and the next one is %d by now; make it anew", key, key.Version, next.Version)
+		}
+	}
+	if confirmed.Until != 0 && confirmed.Until <= confirmed.From {
+		return nil, fmt.Errorf("keystore: %v would have been in force until %v, which is over", key, key.Until)
+	}
+	c.Drop(name)
+	c.put(&confirmed)
+	return &confirmed, nil
+}
+
+// Drop forgets a key that waits, if one does.
+func (c *Changes) Drop(name string) {
+	c.ring.pending = maps.Clone(c.ring.pending)
+	delete(c.ring.pending, name)
 }
 
 // Update changes the keys by change and writes the file in whole before anyone sees
@@ -229,11 +337,11 @@ func (s *Keystore) Update(change func(*Changes) error) error {
 		return err
 	}
 	defer unlock()
-	if _, err := s.reload(); err != nil {
+	old, err := s.newest()
+	if err != nil {
 		return err
 	}
-	old := s.keys.Load()
-	c := &Changes{ring: &keyring{generation: old.generation + 1, keys: maps.Clone(old.keys)}, random: s.random}
+	c := &Changes{ring: &keyring{generation: old.generation + 1, keys: maps.Clone(old.keys), pending: old.pending}, was: old.mark(), random: s.random}
 	if c.ring.keys == nil {
 		c.ring.keys = map[string][]*Key{}
 	}
@@ -348,8 +456,18 @@ func (c *Changes) add(info KeyInfo, from *Imported) (*Key, error) {
 	return key, nil
 }
 
-// put adds the newest version of a key.
+// put adds the newest version of a key, or lets it wait.
 func (c *Changes) put(key *Key) {
+	if c.staged {
+		key.State = KeyPending
+		c.ring.pending = maps.Clone(c.ring.pending)
+		if c.ring.pending == nil {
+			c.ring.pending = map[string]*Key{}
+		}
+		c.ring.pending[key.Name] = key
+		return
+	}
+	c.Drop(key.Name) // Its version is taken now.
 	c.ring.keys[key.Name] = append(slices.Clone(c.ring.keys[key.Name]), key)
 }
 
@@ -383,7 +501,7 @@ func (c *Changes) succeed(name string, from points.Timestamp) (KeyInfo, error) {
 	}
 	versions := slices.Clone(c.ring.keys[name])
 	for i, key := range versions {
-		if key.State == KeyActive && (key.Until == 0 || key.Until > from) {
+		if !c.staged && key.State == KeyActive && (key.Until == 0 || key.Until > from) {
 			ended := *key
 			ended.Until = from
 			versions[i] = &ended

@@ -155,7 +155,7 @@ func openRing(file []byte, kek KEK) (*keyring, error) {
 	if version := c.uint16(); !c.short && version != keystoreVersion {
 		return nil, fmt.Errorf("%w: version %d, this program reads %d", ErrKeystoreVersion, version, keystoreVersion)
 	}
-	ring := &keyring{generation: c.uint64(), keys: map[string][]*Key{}}
+	ring := &keyring{generation: c.uint64(), keys: map[string][]*Key{}, pending: map[string]*Key{}}
 	n := c.uint32()
 	sealedUnder := c.text()
 	wrapped := c.take(min(int(c.uint16()), maxWrapped))
@@ -190,8 +190,12 @@ func openRing(file []byte, kek KEK) (*keyring, error) {
 		if err != nil {
 			return nil, err
 		}
-		ring.keys[key.Name] = append(ring.keys[key.Name], key)
 		last = key
+		if key.State == KeyPending {
+			ring.pending[key.Name] = key
+			continue
+		}
+		ring.keys[key.Name] = append(ring.keys[key.Name], key)
 	}
 	if c.at != len(file) {
 		return nil, damaged("%d bytes follow the last key", len(file)-c.at)

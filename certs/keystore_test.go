@@ -180,7 +180,7 @@ func TestKeystoreRollback(t *testing.T) {
 	require.NoError(t, os.Remove(path+".generation"))
 	_, err = certs.OpenKeystore(path, kek, rand.Reader)
 	require.NoError(t, err)
-	_, err = s.Reload()
+	_, err = s.Reload(anyMark)
 	require.ErrorIs(t, err, certs.ErrOlderKeystore)
 	require.ErrorIs(t, s.Update(func(*certs.Changes) error { return nil }), certs.ErrOlderKeystore)
 }
@@ -233,12 +233,12 @@ func TestKeystoreOfTwoProcesses(t *testing.T) {
 			return err
 		}))
 	}
-	changed, err := reader.Reload()
+	changed, err := reader.Reload(anyMark)
 	require.NoError(t, err)
 	require.True(t, changed)
 	require.Equal(t, infos(other), infos(reader))
 	require.Equal(t, len(certs.Usages())+4, reader.Len())
-	changed, err = reader.Reload()
+	changed, err = reader.Reload(anyMark)
 	require.NoError(t, err)
 	require.False(t, changed)
 }
@@ -586,4 +586,33 @@ func BenchmarkKeystore(b *testing.B) {
 			require.NoError(b, err)
 		}
 	})
+}
+
+func anyMark(certs.Mark) error { return nil }
+
+// A key that waits for a second person makes nothing, opens nothing, and is found under
+// no version, before it is confirmed.
+func TestPendingKeysDoNothing(t *testing.T) {
+	s, err := certs.CreateKeystore(filepath.Join(t.TempDir(), "keys"), testKEK(t), rand.Reader)
+	require.NoError(t, err)
+	var key *certs.Key
+	require.NoError(t, s.Update(func(c *certs.Changes) (err error) {
+		c.Stage()
+		key, err = c.Generate(certs.NewKey{Name: "zone", Usage: certs.ZoneMaster, Algorithm: certs.AES256})
+		return err
+	}))
+	before := s.Mark()
+	require.ErrorIs(t, key.InForce(1, true), certs.ErrKeyUse)
+	_, err = s.Key("zone", 0)
+	require.ErrorIs(t, err, certs.ErrNoKey)
+	_, err = s.Use("zone", certs.ZoneMaster, 1)
+	require.ErrorIs(t, err, certs.ErrNoKey)
+	require.NoError(t, s.Update(func(c *certs.Changes) error {
+		_, err := c.Confirm("zone", 5)
+		return err
+	}))
+	confirmed, err := s.Use("zone", certs.ZoneMaster, 5)
+	require.NoError(t, err)
+	require.Equal(t, key.Fingerprint(), confirmed.Fingerprint())
+	require.NotEqual(t, before.Digest, s.Mark().Digest)
 }

@@ -199,3 +199,27 @@ func BenchmarkMAC(b *testing.B) {
 		})
 	}
 }
+
+// A MAC is right in all of its bits, and in its length.
+func TestMACIsWhole(t *testing.T) {
+	for algorithm, key := range map[certs.MACAlgorithm]*certs.Key{
+		certs.CMAC:      testKey(t, certs.MACWorking, certs.AES128, "AF8CB133A78F8DC2D1359F18527593FB"),
+		certs.RetailMAC: testKey(t, certs.ZoneMAC, certs.TDES, "0123456789ABCDEFFEDCBA9876543210"),
+		certs.XORMAC:    testKey(t, certs.MACWorking, certs.TDES, "0123456789ABCDEFFEDCBA9876543210"),
+	} {
+		m, err := certs.NewMAC(key, algorithm)
+		require.NoError(t, err)
+		message := []byte("a message as it was sent")
+		mac := m.Append(nil, message)
+		require.True(t, m.Verify(message, mac))
+		for bit := range 8 * len(mac) {
+			turned := bytes.Clone(mac)
+			turned[bit/8] ^= 1 << (bit % 8)
+			require.False(t, m.Verify(message, turned), "%v, bit %d", algorithm, bit)
+		}
+		for n := range len(mac) {
+			require.False(t, m.Verify(message, mac[:n]), "%v, %d bytes", algorithm, n)
+		}
+		require.False(t, m.Verify(message, append(bytes.Clone(mac), 0)))
+	}
+}

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"strings"
 	"sync"
 	"time"
@@ -26,7 +27,7 @@ import (
 // whose secret is kept sealed under a key of its own, derived from the card key. It is
 // safe for concurrent use.
 type OperatorKey struct {
-	aead cipher.AEAD
+	aead hidden[cipher.AEAD]
 }
 
 // Operators derives the key from the card key: two blocks under it that are no card's,
@@ -42,7 +43,7 @@ func (k *CardKey) Operators() *OperatorKey {
 	if err == nil {
 		var aead cipher.AEAD
 		if aead, err = cipher.NewGCM(block); err == nil {
-			return &OperatorKey{aead}
+			return &OperatorKey{hide(aead)}
 		}
 	}
 	panic("certs: AES-GCM refuses a 32-byte key: " + err.Error()) //nolint:forbidigo // cannot happen.
@@ -69,6 +70,14 @@ type Enrolment struct {
 	URI      string // otpauth://
 }
 
+// Format says what it is alone.
+func (e Enrolment) Format(state fmt.State, _ rune) {
+	_, _ = io.WriteString(state, "the credentials of an operator")
+}
+
+// LogValue says what it is alone.
+func (e Enrolment) LogValue() slog.Value { return slog.StringValue("the credentials of an operator") }
+
 // Enrol makes the credentials of the operator called name: the person's own password,
 // and a new secret drawn from random. Errors name what is wrong with the password and
 // never repeat it.
@@ -89,11 +98,11 @@ func (k *OperatorKey) Enrol(random io.Reader, name, password string) (Enrolment,
 	if err != nil {
 		return Enrolment{}, fmt.Errorf("operator %s: one-time codes: %w", name, err)
 	}
-	nonce := make([]byte, k.aead.NonceSize())
+	nonce := make([]byte, k.aead().NonceSize())
 	if _, err := io.ReadFull(random, nonce); err != nil {
 		return Enrolment{}, fmt.Errorf("operator %s: draw: %w", name, err)
 	}
-	sealed := k.aead.Seal(nonce, nonce, []byte(key.Secret()), []byte(name))
+	sealed := k.aead().Seal(nonce, nonce, []byte(key.Secret()), []byte(name))
 	return Enrolment{string(hash), base64.RawStdEncoding.EncodeToString(sealed), key.URL()}, nil
 }
 
@@ -131,13 +140,22 @@ func (k *OperatorKey) Prove(name string, enrolled Enrolment, password, code stri
 	return step, known && step != 0
 }
 
+// OneTimeCode is what an authenticator that has read uri shows at a time.
+func OneTimeCode(uri string, at time.Time) (string, error) {
+	key, err := otp.NewKeyFromURL(uri)
+	if err != nil {
+		return "", errors.New("operator: this is no address of an authenticator") // It may hold a secret.
+	}
+	return totp.GenerateCodeCustom(key.Secret(), at, codes)
+}
+
 func (k *OperatorKey) open(name, sealed string) (string, error) {
 	raw, err := base64.RawStdEncoding.DecodeString(sealed)
-	if err != nil || len(raw) < k.aead.NonceSize() {
+	if err != nil || len(raw) < k.aead().NonceSize() {
 		return "", errors.New("operator: the sealed secret is damaged")
 	}
-	n := k.aead.NonceSize()
-	secret, err := k.aead.Open(nil, raw[:n], raw[n:], []byte(name))
+	n := k.aead().NonceSize()
+	secret, err := k.aead().Open(nil, raw[:n], raw[n:], []byte(name))
 	if err != nil {
 		return "", errors.New("operator: the sealed secret is not under this key, or another operator's")
 	}

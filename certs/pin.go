@@ -278,6 +278,22 @@ func (k *PINKey) AppendPINBlock(dst []byte, format PINFormat, pin []byte, pan po
 	return k.writePIN(dst, w, format, pan, random)
 }
 
+// Holds reports whether block, which came for pan under the key, holds pin, in digits. It
+// is for an issuer's side that keeps PINs; ours keeps values of them ([PINVerifier]).
+func (k *PINKey) Holds(format PINFormat, block []byte, pan points.PAN, pin []byte) bool {
+	w := newPINWork()
+	defer w.wipe()
+	if err := k.readPIN(w, format, block, pan); err != nil || len(pin) > MaxPINDigits {
+		return false
+	}
+	var digits [MaxPINDigits]byte
+	defer wipe(digits[:])
+	for i, d := range pin {
+		digits[i] = d - '0'
+	}
+	return subtle.ConstantTimeCompare(w.pin[:w.n], digits[:len(pin)]) == 1
+}
+
 // TranslatePIN appends to dst the PIN of block, which came for pan under from, as a
 // block of format under zone, which is a key with a partner: what an issuer elsewhere
 // verifies. The card number is bound to both and stays the same.

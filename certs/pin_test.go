@@ -92,6 +92,10 @@ var clearPINs = []struct {
 	{"241261AAAAEDCBA9", certs.PINFormat0, ""}, // control
 	{"0F1261AAAAEDCBA9", certs.PINFormat0, ""}, // 15 digits
 	{"021261AAAAEDCBA9", certs.PINFormat0, ""}, // 2 digits
+	{"03126AAAAAEDCBA9", certs.PINFormat0, ""}, // 3 digits, well filled: by the number alone
+	{"0212AAAAAAEDCBA9", certs.PINFormat0, ""}, // 2
+	{"00FFAAAAAAEDCBA9", certs.PINFormat0, ""}, // none
+	{"0D1261032D822669", certs.PINFormat0, ""}, // 13
 	{"041261AAAAEDCBAA", certs.PINFormat0, ""}, // fill
 	{"051261AAAAEDCBA9", certs.PINFormat0, ""}, // a digit F
 	{"341261AAAAEDCBA9", certs.PINFormat3, "1234"},

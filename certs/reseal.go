@@ -13,6 +13,6 @@ func (k *OperatorKey) Reseal(name, sealed string, under *OperatorKey) (string, e
 	if err != nil {
 		return "", err
 	}
-	nonce := raw[:k.aead.NonceSize()] // Under another key it is as good as new.
-	return base64.RawStdEncoding.EncodeToString(under.aead.Seal(nonce[:len(nonce):len(nonce)], nonce, []byte(secret), []byte(name))), nil
+	nonce := raw[:k.aead().NonceSize()] // Under another key it is as good as new.
+	return base64.RawStdEncoding.EncodeToString(under.aead().Seal(nonce[:len(nonce):len(nonce)], nonce, []byte(secret), []byte(name))), nil
 }

@@ -129,7 +129,7 @@ func TestSubmitAllKeepsRoomForWhatGoesFirst(t *testing.T) {
 	h := build(t, vfs.NewMem(), ledger.Options{Queue: room})
 	h.furnish(1)
 	release := h.occupy()
-	var refused, carriedOut atomic.Int64
+	var refused, refusedFirst, carriedOut atomic.Int64
 	all := make(chan struct{})
 	asks := make([]ledger.Ask, 0, room+3)
 	for i := range uint64(room + 3) {
@@ -138,6 +138,9 @@ func TestSubmitAllKeepsRoomForWhatGoesFirst(t *testing.T) {
 		asks = append(asks, ledger.Ask{Command: &cmd, First: first, Done: func(out *book.Outcome) {
 			if out.Reason == points.Overloaded {
 				refused.Add(1)
+				if first {
+					refusedFirst.Add(1)
+				}
 				return
 			}
 			if carriedOut.Add(1) == room {
@@ -147,6 +150,7 @@ func TestSubmitAllKeepsRoomForWhatGoesFirst(t *testing.T) {
 	}
 	h.ledger.SubmitAll(asks)
 	require.EqualValues(t, 2+1, refused.Load(), "two that do not go first, and one for which there is no room at all")
+	require.EqualValues(t, 1, refusedFirst.Load(), "the others that go first found the room that was left free")
 	release()
 	<-all
 }

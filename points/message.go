@@ -148,7 +148,8 @@ type Request struct {
 
 	Product  [60]byte // DE62 of a points request: product code; of a download: where it goes on
 	Operator [3]byte  // DE63.1 of pos
-	PIN      [16]byte // DE52 (8 bytes) or DE125 (16 bytes), as sent; never logged
+	PIN      PINBlock // DE52 (8 bytes), or DE125 of host and DE59 of pos (16 bytes), as sent; never logged
+	KSN      [12]byte // DE59 of pos: which derived keys the terminal has used (ANSI X9.24-3); zeros when absent
 	PINLen   uint8    // 0, 8 or 16
 	MAC      [8]byte  // DE64 or DE128
 	Security uint64   // DE53
@@ -275,7 +276,8 @@ type Response struct {
 	NBalances uint8
 	Granted   Amount // DE5 of a swap: points handed out
 	Ratio     uint32 // DE9 of it: how many decimals, then seven digits of target per source
-	List      string // DE62 of a download: parameters, or a page of a list; of a sign-on: keys, enciphered; of a swap's quote: its name and end
+	List      string // DE62 of a download: parameters, or a page of a list; of a sign-on: keys, enciphered; DE120 of a change of keys; of a swap's quote: its name and end
+	Check     string // host: DE48 of a change of keys, the check values of those in DE120 or of those that came
 	Field     uint8  // of a FormatError: the data element at fault, 0 when none can be named
 	Detail    string // host: DE44; a few words, never a card number
 }

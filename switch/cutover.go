@@ -96,7 +96,7 @@ func (l *leg) tell(now points.Timestamp) points.Timestamp {
 	}
 	l.stan = l.stan%maxSTAN + 1
 	req := n.request(l.stan, l.profile.Institution, now)
-	frame, key, err := l.encode(&req)
+	frame, key, err := l.encode(&req, nil)
 	if err == nil {
 		err = l.dispatch(up, frame, key, await{outlet: up, notice: true, sent: now, due: now.Add(l.profile.EchoDeadline).Time()})
 	}

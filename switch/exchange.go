@@ -26,7 +26,7 @@ type exchange struct {
 	cmd      book.Command
 	fault    error // of a malformed frame
 	replayed bool
-	pin      [16]byte // of a request that its issuer decides, under the key with it
+	pin      points.PINBlock // of a request that its issuer decides, under the key with it
 	pinLen   uint8
 	keys     *workingKeys // that the request was authenticated with; nil: it was not
 	shed     bool         // it is answered only if it was before
@@ -158,6 +158,8 @@ func (x *exchange) settle(out *book.Outcome) {
 	}
 	reason := out.Reason
 	switch {
+	case reason == points.BadMAC:
+		reason = x.s.notAuthentic(macSpent)
 	case x.shed && reason == points.NotFresh:
 		x.s.metrics.shed.Inc()
 		x.turned = true

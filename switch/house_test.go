@@ -76,6 +76,9 @@ type house struct {
 	options  func(*pointswitch.Options) // changes the switch's options; may be nil
 	links    []pointswitch.LinkProfile  // to issuers with hosts of their own
 	issuers  *pointswitch.Issuers       // nil without links
+	vault    string                     // folder of a keystore with partners' keys; empty: none
+	rules    map[certs.Zone]pointswitch.ZoneRules
+	zones    *pointswitch.Zones // nil without vault
 }
 
 // newHouse opens an empty house.
@@ -126,6 +129,7 @@ func (h *house) start() {
 		FreshnessAhead: time.Minute, FreshnessBehind: freshBehind, BadFrames: 3, LogEvery: 1,
 		Log: slog.New(slog.NewJSONHandler(h.log, nil)), Registerer: h.registry,
 	}
+	h.openVault(&opts)
 	if h.links != nil {
 		h.openIssuers(opts.Log)
 		opts.Issuers = h.issuers
@@ -147,7 +151,7 @@ func (h *house) openIssuers(log *slog.Logger) {
 	var err error
 	h.issuers, err = pointswitch.NewIssuers(pointswitch.IssuersOptions{
 		Ledger: h.ledger, Router: h.router, CardKey: h.cardKey, Dialect: dialect.Host(), Clock: h.clock,
-		Links: h.links, Log: log, Registerer: h.registry,
+		Zones: h.zones, Links: h.links, Log: log, Registerer: h.registry,
 	})
 	require.NoError(h.t, err)
 	require.NoError(h.t, h.issuers.Recover(h.t.Context()))

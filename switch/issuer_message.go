@@ -125,10 +125,16 @@ func (l *leg) reversal(view *book.RemoteView, repeat bool) points.Request {
 	return req
 }
 
-// encode writes req and the key of its answer. The frame is the leg's, and valid until
-// the next one is written. mu is held.
-func (l *leg) encode(req *points.Request) (frame []byte, key replyKey, err error) {
+// encode writes req and the key of its answer; with keys it carries a MAC. The frame is the
+// leg's, and valid until the next one is written. mu is held.
+func (l *leg) encode(req *points.Request, keys *workingKeys) (frame []byte, key replyKey, err error) {
+	if keys != nil {
+		req.Mark(64) // Where the bitmap is wider it becomes 128.
+	}
 	l.frame, err = l.of.opts.Dialect.CompleteAppend(l.frame[:0], req)
+	if keys != nil && err == nil {
+		l.of.opts.Dialect.Sign(l.frame, req, keys.mac)
+	}
 	return l.frame, keyOf(req, dialect.AnswerTo(req.Envelope.MTI)), err
 }
 

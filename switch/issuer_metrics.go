@@ -12,6 +12,7 @@ const (
 	strayMalformed = "malformed" // it cannot be read
 	strayUnknown   = "unknown"   // it answers nothing that was sent, or for the second time
 	strayDiffers   = "differs"   // its amount, or its issuer, is not that of the request
+	strayForged    = "forged"    // its MAC is wrong, or missing
 )
 
 // Kinds of what is owed.

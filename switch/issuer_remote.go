@@ -51,7 +51,8 @@ type leg struct {
 	planned       points.Timestamp // when Run looks again at the latest
 	seen          points.Timestamp // the clock, when Run looked last
 
-	notice201 notice // of the last cut-over; see cutover.go
+	notice201 notice    // of the last cut-over; see cutover.go
+	changing  keyChange // of the keys with the host; see zone_link.go
 
 	saf
 }
@@ -97,6 +98,7 @@ type await struct {
 	item   *item
 	outlet *outlet // an answer to a network message of ours
 	notice bool    // which is the notice of a cut-over
+	keys   bool    // which is a change of keys
 	due    time.Time
 	sent   points.Timestamp
 }
@@ -120,8 +122,8 @@ type live struct {
 	expiry                  uint32
 	localTime, localDate    uint32
 	product                 [len(points.Request{}.Product)]byte
-	target                  points.PAN // of a transfer
-	pin                     [16]byte   // under the key with the issuer
+	target                  points.PAN      // of a transfer
+	pin                     points.PINBlock // under the key with the issuer
 	pinLen                  uint8
 }
 
@@ -227,7 +229,8 @@ func (l *leg) send(f *flight) {
 	req.EntryMode, req.CardSequence, req.Expiry = live.entryMode, live.cardSequence, live.expiry
 	req.LocalTime, req.LocalDate, req.Product, req.TargetPAN = live.localTime, live.localDate, live.product, live.target
 	req.PIN, req.PINLen = live.pin, live.pinLen
-	frame, key, err := l.encode(&req)
+	keys, _ := o.path.leg.signs(now)
+	frame, key, err := l.encode(&req, keys)
 	if err != nil {
 		l.of.opts.Log.Error("request to an issuer cannot be written",
 			slog.String("link", l.name), slog.Uint64("position", uint64(f.view.Position)), slog.String("error", err.Error()))
@@ -297,6 +300,9 @@ func (l *leg) choose(view *book.RemoteView, now points.Timestamp) (*outlet, poin
 // carries reports whether some path of the link takes a request: it is up, has room, and
 // its breaker lets it. mu is held.
 func (l *leg) carries(now points.Timestamp) (ready, up bool) {
+	if _, keyed := l.signs(now); !keyed {
+		return false, false
+	}
 	for _, p := range l.paths {
 		up = up || p.up() > 0
 		ready = ready || (p.idlest(l.profile.MaxInFlight) != nil && p.breaker.Ready(now))
@@ -307,6 +313,9 @@ func (l *leg) carries(now points.Timestamp) (ready, up bool) {
 // own finds a connection of the link itself. mu is held.
 func (l *leg) own(now points.Timestamp) (*outlet, points.Reason) {
 	refusal := points.LineDown
+	if _, keyed := l.signs(now); !keyed {
+		return nil, refusal
+	}
 	paths := l.choices[:0]
 	for _, p := range l.paths {
 		best := p.idlest(l.profile.MaxInFlight)
@@ -455,6 +464,10 @@ func (l *leg) answered(frame []byte, now points.Timestamp) {
 		}
 		return
 	}
+	if !l.believes(frame, &echo, now) {
+		l.of.metrics.strays.WithLabelValues(l.name, strayForged).Inc()
+		return // As if it had not come.
+	}
 	key := keyOf(&echo, echo.Envelope.MTI)
 	l.do(func() {
 		w, ok := l.pending.Take(key)
@@ -481,6 +494,9 @@ func (l *leg) answered(frame []byte, now points.Timestamp) {
 		case w.notice:
 			w.outlet.inFlight--
 			l.noticed(resp.Reason)
+		case w.keys:
+			w.outlet.inFlight--
+			l.keysAnswered(&resp, now)
 		default:
 			w.outlet.inFlight--
 			w.outlet.greeted(resp.Reason, now)
@@ -563,6 +579,9 @@ func (l *leg) expired(w await, now points.Timestamp) {
 	case w.notice:
 		w.outlet.inFlight--
 		l.repeatNotice(now)
+	case w.keys:
+		w.outlet.inFlight--
+		l.keysUnanswered(now)
 	default:
 		w.outlet.inFlight--
 		w.outlet.unheard(now)
@@ -590,6 +609,13 @@ func (l *leg) lost(o *outlet, now points.Timestamp) {
 	}
 	if _, ok := l.pending.Take(o.key); ok {
 		o.inFlight--
+	}
+	if w, ok := l.pending.Take(l.changing.key); ok {
+		if w.outlet == o {
+			l.expired(w, now)
+		} else if err := l.pending.Add(l.changing.key, w.due, w); err != nil {
+			l.expired(w, now) // There is no room to wait.
+		}
 	}
 	if w, ok := l.pending.Take(l.notice201.key); ok {
 		if w.outlet == o {
@@ -680,6 +706,7 @@ func (l *leg) advance(now points.Timestamp) (wait time.Duration, dials []*outlet
 		if len(l.again) > 0 {
 			next = min(next, l.againAt)
 		}
+		next = min(next, l.changeKeys(now)) // First: nothing else goes out without keys.
 		next = min(next, l.sendOwed(now), l.tell(now))
 		for _, p := range l.paths {
 			due, more := p.advance(now)
@@ -699,7 +726,7 @@ func (l *leg) advance(now points.Timestamp) (wait time.Duration, dials []*outlet
 // is held.
 func (l *leg) setBack(d time.Duration) {
 	l.of.opts.Log.Warn("the clock was set back", slog.String("link", l.name), slog.Duration("by", -d))
-	l.againAt, l.notice201.due = l.againAt.Add(d), l.notice201.due.Add(d)
+	l.againAt, l.notice201.due, l.changing.due = l.againAt.Add(d), l.notice201.due.Add(d), l.changing.due.Add(d)
 	l.pending.Adjust(d)
 	for _, it := range l.order {
 		it.due = it.due.Add(d)

@@ -45,6 +45,13 @@ type LinkProfile struct {
 	StandIn StandIn
 	Paths   []PathProfile
 
+	// Zone is the issuer whose zone keys the host has, by which messages on the link carry
+	// MACs as is agreed with it ([Zones]); 0: they carry none.
+	Zone points.IssuerID
+	// KeyLife is for how long keys with the host are used before it is sent others; 0: for
+	// as long as they are right.
+	KeyLife time.Duration
+
 	// Peers are the issuers one of whom the host has to show to be; nil: one that the
 	// directory has on this link. Where no connection shows an identity nobody is asked.
 	Peers []points.IssuerID
@@ -81,9 +88,9 @@ type IssuersOptions struct {
 	CardKey *certs.CardKey
 	Dialect *dialect.Dialect
 	Clock   points.Clock
-	// KeyChange takes a host's 0800 with DE70 161; nil: not offered (40).
-	KeyChange func(link string, req *points.Request) points.Reason
-	Links     []LinkProfile
+	// Zones are the partners with whom keys are shared; nil: none.
+	Zones *Zones
+	Links []LinkProfile
 	// Dial connects to a host; nil: link.Dial.
 	Dial       func(ctx context.Context, address string, opts link.Options, handler link.Handler) (*link.Conn, error)
 	Log        *slog.Logger

@@ -27,6 +27,10 @@ const (
 	PINVerificationKey = "pin-verification"
 )
 
+// BaseKeyName is what the base key is called that the keys of terminals are derived from
+// for each message; ksn are the four bytes that name it in key serial numbers.
+func BaseKeyName(ksn [4]byte) string { return fmt.Sprintf("bdk/%X", ksn) }
+
 // keyring is what terminals are authenticated with. Any number of goroutines may use it.
 //
 //	          sign-on                 so many wrong MACs in a row
@@ -177,13 +181,14 @@ func (s *Switch) Restore(ctx context.Context) error {
 	return nil
 }
 
-// ReloadKeys reads the keystore again, and reports whether it had changed. Keys that
-// terminals have stay what they are; what is new serves from the next sign-on on.
-func (s *Switch) ReloadKeys() (changed bool, err error) {
+// ReloadKeys reads the keystore again, and reports whether it had changed; accept may
+// refuse what it reads. Keys that terminals have stay what they are; what is new serves
+// from the next sign-on on.
+func (s *Switch) ReloadKeys(accept func(certs.Mark) error) (changed bool, err error) {
 	if s.keys.store == nil {
 		return false, nil
 	}
-	return s.keys.store.Reload()
+	return s.keys.store.Reload(accept)
 }
 
 // keySetOf is the set of keys that a sign-on asks for (60.3); 0 where there is none. Only
@@ -205,7 +210,7 @@ func keySetOf(req *points.Request, by book.MAC) certs.KeySet {
 // for, and says in the command which they are.
 func (s *Switch) signingOn(x *exchange, acceptor router.Acceptor) points.Reason {
 	terminal := acceptor.Terminal
-	if terminal.MAC == 0 {
+	if terminal.MAC == 0 || terminal.DUKPT != (book.InitialKey{}) {
 		if x.req.NetworkCode >= dialect.SignOnAES128 {
 			return points.FunctionDisabled
 		}
@@ -255,12 +260,17 @@ const (
 	macWrong   = "wrong"
 	macMissing = "missing"
 	macNoKeys  = "no_keys"
+	macBadKSN  = "bad_ksn" // its key serial number is nobody's, or another terminal's
+	macSpent   = "spent"   // its key serial number was used before, or a later one
 )
 
 // authentic checks the MAC of a terminal's message (messages.md 10.3). Those that the
 // convention sends without one may be without; one that is there is right, or the message
 // is refused. The answer carries one by the same key.
 func (s *Switch) authentic(x *exchange, frame []byte) points.Reason {
+	if x.req.Door == points.DoorHost {
+		return s.authenticHost(x, frame)
+	}
 	terminal := x.acceptor.Terminal
 	if terminal == nil || terminal.MAC == 0 || x.req.Function == points.SignOn {
 		return points.Approved
@@ -272,6 +282,9 @@ func (s *Switch) authentic(x *exchange, frame []byte) points.Reason {
 			return points.Approved
 		}
 		return s.notAuthentic(macMissing)
+	}
+	if terminal.DUKPT != (book.InitialKey{}) {
+		return s.derived(x, frame)
 	}
 	if keys == nil {
 		return s.notAuthentic(macNoKeys)
@@ -286,6 +299,55 @@ func (s *Switch) authentic(x *exchange, frame []byte) points.Reason {
 	keys.wrong.Store(0)
 	x.keys = keys
 	return points.Approved
+}
+
+// derived checks the MAC of a terminal whose keys are derived for each message (ANSI
+// X9.24-3). The serial number of the keys comes in DE59; that they were not used before is
+// the ledger's to see, behind the repeat. The answer has the MAC of the same derivation.
+func (s *Switch) derived(x *exchange, frame []byte) points.Reason {
+	ksn := certs.KSN(x.req.KSN)
+	if ksn.Terminal() != x.acceptor.Terminal.DUKPT || ksn.Valid() != nil || s.keys.store == nil {
+		return s.notAuthentic(macBadKSN)
+	}
+	base, err := s.keys.store.Use(BaseKeyName([4]byte(ksn[:4])), certs.DUKPTBase, x.req.At)
+	var initial *certs.Key
+	if err == nil {
+		initial, err = certs.DUKPTInitialKey(base, ksn)
+	}
+	var request, answer *certs.MAC
+	if err == nil {
+		request, err = derivedMAC(initial, ksn, certs.DUKPTRequestMAC)
+	}
+	if err == nil {
+		answer, err = derivedMAC(initial, ksn, certs.DUKPTAnswerMAC)
+	}
+	if err != nil {
+		s.opts.Log.Warn("the keys of a message cannot be derived", slog.String("terminal", x.acceptor.Terminal.ID.String()), slog.String("error", err.Error()))
+		return s.notAuthentic(macNoKeys)
+	}
+	if !request.Verify(x.session.listener.dialect.Signed(frame, &x.req), x.req.MAC[:]) {
+		return s.notAuthentic(macWrong)
+	}
+	keys := &workingKeys{mac: answer}
+	if x.req.PINLen > 0 {
+		key, err := certs.DUKPTKey(initial, ksn, certs.DUKPTPIN, initial.Algorithm)
+		if err == nil {
+			keys.pin, err = certs.NewPINKey(key)
+		}
+		if err != nil {
+			return s.notAuthentic(macNoKeys)
+		}
+	}
+	x.keys, x.cmd.Counter = keys, ksn.Counter()
+	return points.Approved
+}
+
+func derivedMAC(initial *certs.Key, ksn certs.KSN, use certs.DUKPTUse) (*certs.MAC, error) {
+	key, err := certs.DUKPTKey(initial, ksn, use, initial.Algorithm)
+	if err != nil {
+		return nil, err
+	}
+	return certs.NewMAC(key, certs.CMAC)
 }
 
 func (s *Switch) notAuthentic(cause string) points.Reason {
@@ -332,13 +394,10 @@ func (s *Switch) PINValue(key *certs.PINKey, format certs.PINFormat, block []byt
 // Where the issuer's own host decides, it gets the PIN under the key that it shares with
 // us; what cannot be passed on is refused here, rather than asked without the PIN.
 func (s *Switch) pin(x *exchange) points.Reason {
-	req, cmd, terminal := &x.req, &x.cmd, x.acceptor.Terminal
-	if terminal == nil || terminal.MAC == 0 {
+	req, cmd := &x.req, &x.cmd
+	keys, shared := s.pinKeys(x)
+	if !shared {
 		return points.Approved
-	}
-	keys := x.keys
-	if keys == nil {
-		keys = s.keys.find(terminal)
 	}
 	switch cmd.Kind {
 	case book.KindForward:
@@ -362,16 +421,40 @@ func (s *Switch) pin(x *exchange) points.Reason {
 	return points.Approved
 }
 
+// pinKeys are the keys that a request's PIN is under, nil where they are not there; shared
+// is false where none are shared with its sender.
+func (s *Switch) pinKeys(x *exchange) (keys *workingKeys, shared bool) {
+	terminal := x.acceptor.Terminal
+	switch keys = x.keys; {
+	case x.req.Door == points.DoorHost:
+		zone := s.opts.Zones.find(certs.RoleAcquirer, uint64(x.acceptor.Acquirer.ID))
+		if zone == nil {
+			return nil, false
+		}
+		if keys == nil {
+			keys = zone.current(x.req.At)
+		}
+	case terminal == nil || terminal.MAC == 0:
+		return nil, false
+	case keys == nil:
+		keys = s.keys.find(terminal)
+	}
+	if keys != nil && keys.pin == nil {
+		keys = nil
+	}
+	return keys, true
+}
+
 // ZonePINName is what the key for PINs with an issuer's own host is called.
 func ZonePINName(issuer points.IssuerID) string {
-	return fmt.Sprintf("zpk/issuer/%08d", uint64(issuer))
+	return certs.Zone{Role: certs.RoleIssuer, ID: uint64(issuer)}.PIN()
 }
 
 // forwardPIN enciphers the request's PIN anew for the issuer that is to decide.
 func (s *Switch) forwardPIN(x *exchange, keys *workingKeys) points.Reason {
 	req := &x.req
 	switch {
-	case req.PINLen == 0 && x.acceptor.Terminal.PIN == book.PINDemanded && !book.Told(req.Function):
+	case req.PINLen == 0 && x.acceptor.Terminal != nil && x.acceptor.Terminal.PIN == book.PINDemanded && !book.Told(req.Function):
 		return points.PINRequired
 	case req.PINLen == 0:
 		return points.Approved

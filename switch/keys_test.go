@@ -24,7 +24,11 @@ const macErrors = 3
 // vault makes a keystore with what a switch needs, and master keys for the terminals.
 func vault(t testing.TB, masters map[string]certs.Algorithm) *certs.Keystore {
 	t.Helper()
-	dir := t.TempDir()
+	return vaultIn(t, t.TempDir(), masters)
+}
+
+func vaultIn(t testing.TB, dir string, masters map[string]certs.Algorithm) *certs.Keystore {
+	t.Helper()
 	require.NoError(t, certs.WriteKEK(filepath.Join(dir, "kek"), rand.Reader))
 	kek, err := certs.OpenKEK("file:"+filepath.Join(dir, "kek"), rand.Reader)
 	require.NoError(t, err)
@@ -171,6 +175,9 @@ func (k *keyed) enters(req *points.Request, format certs.PINFormat, pin string, 
 	block, err := k.pin.AppendPINBlock(nil, format, []byte(pin), pan, rand.Reader)
 	require.NoError(k.t, err)
 	req.PINLen = uint8(copy(req.PIN[:], block))
+	if format == certs.PINFormat4 {
+		return
+	}
 	req.Security = 2_600_000_000_000_000
 	if format == certs.PINFormat3 {
 		req.Security = 3_600_000_000_000_000
@@ -453,9 +460,13 @@ func (h *house) setsPIN(store *certs.Keystore, k *keyed, pan points.PAN, pin str
 	require.NoError(h.t, err)
 	verifier, err := certs.NewPINVerifier(key)
 	require.NoError(h.t, err)
-	block, err := k.pin.AppendPINBlock(nil, certs.PINFormat0, []byte(pin), pan, rand.Reader)
+	format := certs.PINFormat0
+	if k.by == certs.CMAC {
+		format = certs.PINFormat4
+	}
+	block, err := k.pin.AppendPINBlock(nil, format, []byte(pin), pan, rand.Reader)
 	require.NoError(h.t, err)
-	value, err := verifier.Value(k.pin, certs.PINFormat0, block, pan)
+	value, err := verifier.Value(k.pin, format, block, pan)
 	require.NoError(h.t, err)
 	var token points.CardToken
 	h.cardKey.Token(&token, pan)
@@ -498,6 +509,32 @@ func TestPINs(t *testing.T) {
 	h.start()
 	k.peer = h.dial(h.pos)
 	require.Equal(t, points.PINTriesExceeded, pays(certs.PINFormat0, "4711", pan), "a restart unlocks nothing")
+	h.verify()
+	require.NotContains(t, h.log.text(), "4711")
+}
+
+// A terminal with keys of AES sends its PIN in format 4, in DE59: right is paid, wrong is
+// 55, and so is the block of another card; one of format 0 is none of its.
+func TestPINsUnderAES(t *testing.T) {
+	h, store := keyedHouse(t)
+	k := h.terminal(store, "T3")
+	require.Equal(t, points.Approved, k.signsOn(certs.KeySetAES128).Reason)
+	pan, another := parsePAN(t, cards()["A"]), parsePAN(t, cards()["B"])
+	h.setsPIN(store, k, pan, "4711")
+	asks := func(pin string, of points.PAN, change func(*points.Request)) points.Reason {
+		req := k.next(points.Balance)
+		req.PAN, req.Program = pan, 902
+		k.enters(&req, certs.PINFormat4, pin, of)
+		change(&req)
+		return k.sends(k.frame(&req)).Reason
+	}
+	as := func(*points.Request) {}
+	require.Equal(t, points.Approved, asks("4711", pan, as))
+	require.Equal(t, points.WrongPIN, asks("4712", pan, as))
+	require.Equal(t, points.Approved, asks("4711", pan, as))
+	require.Contains(t, []points.Reason{points.WrongPIN, points.BadPINFormat}, asks("4711", another, as), "a block of another card")
+	require.Equal(t, points.BadPINFormat, asks("4711", pan, func(req *points.Request) { req.PINLen = 8 }), "half of it, in DE52")
+	require.Equal(t, points.BadPINFormat, asks("4711", pan, func(req *points.Request) { req.PIN[3] ^= 1 }), "altered under a good MAC")
 	h.verify()
 	require.NotContains(t, h.log.text(), "4711")
 }

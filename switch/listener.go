@@ -148,10 +148,14 @@ func (s *Switch) handle(session *session, c *link.Conn, frame []byte, now points
 	x.first = err == nil && goesFirst(&x.req)
 	if !session.bucket.take(now, x.first) {
 		s.metrics.overConnection.Inc()
+		if err == nil {
+			s.recognise(x, frame)
+		}
 		x.turnAway(err)
 		return
 	}
 	if err != nil {
+		s.recognise(x, frame)
 		s.malformed(x, err)
 		return
 	}
@@ -176,6 +180,10 @@ func (s *Switch) handle(session *session, c *link.Conn, frame []byte, now points
 	if acceptor.Acquirer != nil && !s.shares.bucket(acceptor.Acquirer.ID).take(now, x.first) {
 		s.metrics.overParticipant.Inc()
 		x.turnAway(nil)
+		return
+	}
+	if x.req.Function == points.KeyChange {
+		s.changeKeys(x, frame)
 		return
 	}
 	if s.network(x, acceptor) {

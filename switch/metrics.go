@@ -65,9 +65,9 @@ func newMetrics(registerer prometheus.Registerer, s *Switch) (*metrics, error) {
 		Name: "lianfen_batch_uploaded_items_total", Help: "Transactions that terminals have sent up after unequal totals.",
 	})
 	m.unauthentic = prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "lianfen_mac_refused_total", Help: "Messages refused for their MAC: wrong, missing, or without keys because the terminal has not signed on.",
+		Name: "lianfen_mac_refused_total", Help: "Messages refused for their MAC: wrong, missing, without keys because the terminal has not signed on, or of derived keys that are another terminal's or were used before.",
 	}, []string{"cause"})
-	for _, cause := range []string{macWrong, macMissing, macNoKeys} {
+	for _, cause := range []string{macWrong, macMissing, macNoKeys, macBadKSN, macSpent} {
 		m.unauthentic.WithLabelValues(cause)
 	}
 	for _, result := range []string{closeEqual, closeUnequal} {

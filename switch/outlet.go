@@ -218,7 +218,7 @@ func (o *outlet) network(f points.Function, now points.Timestamp) {
 	l := o.path.leg
 	l.stan = l.stan%maxSTAN + 1
 	req := points.Request{Function: f, STAN: l.stan, Transmission: stampOf(now), Acquirer: l.profile.Institution}
-	frame, key, err := l.encode(&req)
+	frame, key, err := l.encode(&req, nil)
 	o.key = key
 	if err == nil {
 		deadline := l.profile.EchoDeadline
@@ -416,18 +416,26 @@ func (e entrance) asked(c *link.Conn, o *outlet, frame []byte, now points.Timest
 			resp.Field = uint8(wrong.Field) //nolint:gosec // a data element, 0 to 128.
 		}
 	}
+	keys, forged := l.authentic(frame, &req, now)
 	switch {
 	case !resp.Reason.Approved():
+	case forged:
+		resp.Reason = points.BadMAC
 	case c.Peer() != nil && req.Has(100) && !l.speaksFor(req.Issuer):
 		resp.Reason = points.ForeignIdentity
-	case req.Function == points.KeyChange && l.of.opts.KeyChange != nil:
-		resp.Reason = l.of.opts.KeyChange(l.name, &req)
 	case req.Function == points.KeyChange:
-		resp.Reason = points.FunctionDisabled
+		resp.Reason = l.keysAsked(frame, &req, &resp, now)
 	case req.Class != points.ClassNetwork || req.Function == 0:
 		resp.Reason = points.UnknownFunction // An issuer's host answers; it does not ask for points.
 	}
-	c.Reply(func(dst []byte) []byte { return l.of.opts.Dialect.AppendResponse(dst, &req, &resp) })
+	c.Reply(func(dst []byte) []byte {
+		start := len(dst)
+		dst = l.of.opts.Dialect.AppendResponse(dst, &req, &resp)
+		if keys != nil {
+			l.of.opts.Dialect.Sign(dst[start:], &req, keys.mac)
+		}
+		return dst
+	})
 	if !resp.Reason.Approved() {
 		return
 	}

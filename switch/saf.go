@@ -175,7 +175,7 @@ func (l *leg) recovered(position points.Position) {
 func (l *leg) owes(view book.RemoteView) {
 	known := l.items[view.Position]
 	req := l.message(&view)
-	_, late, unwritable := l.encode(&req)
+	_, late, unwritable := l.encode(&req, nil)
 	if view.Phase != book.RemoteOwed && view.Phase != book.RemoteTold {
 		l.forget(known, view.Position)
 		delete(l.late, late)
@@ -297,7 +297,8 @@ func (l *leg) sendItem(it *item, now points.Timestamp) bool {
 	if it.view.Phase == book.RemoteTold { // What was asked as 0220 has gone out once.
 		req = l.advice(&it.view, it.attempt > 0 || (book.Told(it.view.Function) && !it.view.Unasked))
 	}
-	frame, key, err := l.encode(&req)
+	keys, _ := o.path.leg.signs(now)
+	frame, key, err := l.encode(&req, keys)
 	if err != nil {
 		l.of.opts.Log.Error("what an issuer is owed cannot be written",
 			slog.String("link", l.name), slog.Uint64("position", uint64(it.view.Position)), slog.String("error", err.Error()))

@@ -32,6 +32,8 @@ type Options struct {
 
 	// Keystore is where the keys of terminals are; nil: no terminal has any.
 	Keystore *certs.Keystore
+	// Zones are the partners with whom keys are shared; nil: none.
+	Zones *Zones
 	// MACErrors is how many wrong MACs in a row cost a terminal its keys, until it signs on.
 	MACErrors int
 

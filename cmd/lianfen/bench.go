@@ -105,6 +105,7 @@ kill -9. Afterwards every approved answer has to be in the journal exactly once.
 	addLoadFlags(cmd, &opts)
 	cmd.Flags().Uint64Var(&opts.Accounts, "accounts", 1_000_000, "members, each with a card and an account")
 	cmd.Flags().BoolVar(&opts.TLS, "tls", false, "speak to the switch over mutual TLS; the echo stays plain")
+	cmd.Flags().BoolVar(&opts.MAC, "mac", false, "measure a host whose messages carry AES-CMAC too, beside the others; with --tls only it speaks TLS; needs --dialect host")
 	cmd.Flags().BoolVar(&opts.Hot, "hot", true, "measure a single hot account too")
 	cmd.Flags().Uint64Var(&opts.Recovery, "recovery", 10_000_000, "journal records behind the last checkpoint when the switch is killed; 0: no kill")
 	cmd.Flags().StringVar(&opts.Profile, "cpu-profile", "", "write the CPU profile of the durable switch to this file (see make pgo)")
@@ -215,6 +216,8 @@ func validLoad(opts *bench.AuthOptions) error {
 	switch {
 	case opts.Dialect != string(config.DialectPOS) && opts.Dialect != string(config.DialectHost):
 		return usage("--dialect is pos or host, not %q", opts.Dialect)
+	case opts.MAC && opts.Dialect != string(config.DialectHost):
+		return usage("--mac is of hosts: it goes with --dialect host")
 	case opts.Conns < 1 || opts.Terminals < 1 || opts.Conns > 5_000 || opts.Terminals > 5_000:
 		return usage("--conns and --terminals are 1 to 5000")
 	case opts.Depth < 1 || opts.Depth > 4_096:

@@ -13,7 +13,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/lianfen/lianfen/certs"
-	"github.com/lianfen/lianfen/internal/app"
 	"github.com/lianfen/lianfen/internal/certify"
 	"github.com/lianfen/lianfen/internal/config"
 	"github.com/lianfen/lianfen/points"
@@ -34,6 +33,7 @@ type certificationKit struct {
 	asJSON  bool
 	all     bool
 	known   credentials
+	keys    keysAt
 }
 
 func newCertify() *cobra.Command {
@@ -71,6 +71,8 @@ or the scripts cannot be understood.`,
 	f.BoolVar(&k.asJSON, "json", false, "print JSON")
 	f.BoolVarP(&k.all, "verbose", "v", false, "show every step, expectation and frame, of what passed too")
 	k.known.add(cmd)
+	f.StringVar(&k.keys.path, "keystore", "", "keystore with the master keys of terminals with keys; without it their cases are skipped")
+	f.StringVar(&k.keys.kek, "kek", "file:kek.key", "with --keystore: where its key-encryption key is")
 	requireFlags(cmd, "profile")
 	cmd.MarkFlagsOneRequired("target", "list")
 	cmd.MarkFlagsMutuallyExclusive("target", "list")
@@ -102,9 +104,22 @@ func (k *certificationKit) run(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	report, err := certify.Run(cmd.Context(), certify.Options{
-		Target: k.target, Dial: connect, Parameters: parameters, Scripts: scripts, Clock: now, FirstSTAN: stan, Only: k.only,
-	}, tell)
+	options := certify.Options{Target: k.target, Dial: connect, Parameters: parameters, Scripts: scripts, Clock: now, FirstSTAN: stan, Only: k.only}
+	var report *certify.Report
+	play := func() (err error) {
+		report, err = certify.Run(cmd.Context(), options, tell)
+		return err
+	}
+	if k.keys.path == "" {
+		err = play()
+	} else {
+		err = k.keys.open(func(store *certs.Keystore) error {
+			options.Master = func(merchant points.MerchantID, terminal points.TerminalID) (*certs.Key, error) {
+				return store.Use(certs.TerminalMasterName(merchant, terminal), certs.TerminalMaster, now())
+			}
+			return play()
+		})
+	}
 	if errors.Is(err, certify.ErrNoCase) {
 		return usage("--only: %w; without --only all are played and named", err)
 	}
@@ -153,7 +168,7 @@ func (k *certificationKit) lent(cmd *cobra.Command, target certs.Role) (*certs.G
 	if target == certs.RoleIssuer {
 		return lend.gate(certs.SwitchIdentity("certify"))
 	}
-	directory, err := app.NewClient(read.Admin.Socket).Directory(cmd.Context())
+	directory, err := lend.participants(cmd.Context())
 	if err != nil {
 		return nil, err
 	}

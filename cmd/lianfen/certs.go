@@ -429,7 +429,7 @@ func (a *authority) ask(cmd *cobra.Command, client *app.EnrolmentClient, code, o
 	if err := replaceFile(pending, key, 0o600); err != nil {
 		return err
 	}
-	enrolled, err := client.Ask(cmd.Context(), app.Enrolment{Code: code, Request: string(request)})
+	enrolled, err := client.Ask(cmd.Context(), app.Enrolment{Code: points.Secret(code), Request: string(request)})
 	if err != nil {
 		return errors.Join(err, os.Remove(pending))
 	}

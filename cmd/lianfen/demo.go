@@ -26,6 +26,8 @@ type demoReport struct {
 	After     []app.Accounts      `json:"balances_after"`
 	Totals    app.Totals          `json:"totals"`
 	Verified  app.Proof           `json:"verified"`
+	Operators []demoAct           `json:"operators"`
+	Risk      string              `json:"risk"` // what the rule that declined a sale has to say
 	Date      points.BusinessDate `json:"new_business_date"`
 	Checks    []demoCheck         `json:"checks"`
 }
@@ -44,7 +46,8 @@ func newDemo() *cobra.Command {
 		Use:   "demo",
 		Short: "Play a whole business day against a switch of your own, and show it",
 		Long: `Start a switch on an empty store with three programmes of three issuers and two
-acquirers, let terminals send a business day over TCP, close the day, prove the
+acquirers, let terminals send a business day over TLS, some of them with keys of their
+own and PINs, let two operators do what one may not alone, close the day, prove the
 journal, and print what happened. The exit status is 0 only if every answer and
 every balance was as the script says.`,
 		Args: none,
@@ -82,8 +85,12 @@ type demo struct {
 	out    io.Writer
 	dir    string
 	logs   string
+	sets   []string // more of the configuration
 	config *config.Config
 	report demoReport
+	keys   keysAt
+	player *sim.Player
+	people []*demoPerson
 }
 
 // demoMembers are the members whose balances are shown.
@@ -94,13 +101,17 @@ func (d *demo) run(ctx context.Context) (err error) {
 	if err := prepare(d.dir); err != nil {
 		return err
 	}
-	c, err := config.Load(filepath.Join(d.dir, config.FileName), nil, []string{
+	c, err := config.Load(filepath.Join(d.dir, config.FileName), nil, append([]string{
 		"listeners.pos.address=127.0.0.1:0", "listeners.host.address=127.0.0.1:0", "http.address=127.0.0.1:0",
-	})
+	}, d.sets...))
 	if err != nil {
 		return err
 	}
 	d.config = &c
+	d.keys = keysAt{path: c.Keys.File, kek: c.Keys.KEK}
+	if err := d.prepareGuards(); err != nil {
+		return err
+	}
 	log, err := os.OpenFile(d.logs, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
 	if err != nil {
 		return fmt.Errorf("demo: %w", err)
@@ -138,34 +149,46 @@ func (d *demo) day(ctx context.Context, a *app.App, client *app.Client) error {
 	if d.report.Before, err = d.balances(ctx, client, "Balances before"); err != nil {
 		return err
 	}
-	if err := d.play(ctx, a.Address("pos").String()); err != nil {
+	lend, err := newLender(d.config)
+	if err != nil {
 		return err
 	}
+	d.player = &sim.Player{Address: a.Address("pos").String(), Clock: now, Dial: lend.dial, Keys: d.keysOf}
+	if err := d.title("The day\n\n       TERMINAL  MESSAGE                   CARD                       AMOUNT  STAN    RRN           39  AVAILABLE"); err != nil {
+		return err
+	}
+	err = d.play(ctx, sim.SceneDay)
+	if err == nil {
+		client, err = d.guarded(ctx, client)
+	}
+	if err = errors.Join(err, d.player.HangUp()); err != nil {
+		return err
+	}
+	wrong := 0
+	for i := range d.report.Steps {
+		if d.report.Steps[i].Wrong != "" {
+			wrong++
+		}
+	}
+	d.check("every message was answered as the script says", wrong == 0, fmt.Sprintf("%d of %d steps", len(d.report.Steps)-wrong, len(d.report.Steps)))
 	if d.report.After, err = d.balances(ctx, client, "Balances after"); err != nil {
 		return err
 	}
 	return d.night(ctx, client)
 }
 
-func (d *demo) play(ctx context.Context, address string) (err error) {
-	script, err := sim.ReadScript(sim.DayScript())
+// play plays a scene; its steps are counted on.
+func (d *demo) play(ctx context.Context, scene string) error {
+	script, err := sim.Scene(scene)
 	if err != nil {
 		return err
 	}
-	if err := d.title("The day\n\n       TERMINAL  MESSAGE                   CARD                       AMOUNT  STAN    RRN           39  AVAILABLE"); err != nil {
-		return err
-	}
-	lend, err := newLender(d.config)
-	if err != nil {
-		return err
-	}
-	player := sim.Player{Address: address, Clock: now, Dial: lend.dial}
-	wrong, err := player.Play(ctx, script, func(r sim.Result) error {
+	_, err = d.player.Play(ctx, script, func(r sim.Result) error {
+		r.Step = len(d.report.Steps) + 1
 		d.report.Steps = append(d.report.Steps, r)
 		return printResult(d.out, r)
 	})
-	d.check("every message was answered as the script says", wrong == 0 && err == nil, fmt.Sprintf("%d of %d steps", len(d.report.Steps)-wrong, len(script.Steps)))
-	return errors.Join(err, player.HangUp())
+	return err
 }
 
 // balances shows what the members of the demonstration have.
@@ -206,7 +229,7 @@ func (d *demo) night(ctx context.Context, client *app.Client) error {
 	if err != nil {
 		return err
 	}
-	done, err := client.CutOver(ctx, app.CutOver{Operator: "demo", Second: "demo-second", Force: true})
+	done, err := client.CutOver(ctx, app.CutOver{Force: true})
 	if err != nil {
 		return err
 	}
@@ -253,7 +276,7 @@ func (d *demo) checkMembers() {
 		{1001, 903}: {0, 0},
 		{1002, 902}: {800 + 100, 0},
 		{1002, 903}: {0, 600},
-		{1003, 901}: {900 - 350, 0},
+		{1003, 901}: {900 - 350 - 50 - 60 - 40 - 25 + 200 - 300, 0},
 	}
 	wrong := 0
 	for _, accounts := range d.report.After {

@@ -17,6 +17,7 @@ import (
 
 	"github.com/lianfen/lianfen/internal/app"
 	"github.com/lianfen/lianfen/ledger/book"
+	"github.com/lianfen/lianfen/points"
 )
 
 func (a *admin) doorFlags(cmd *cobra.Command) {
@@ -96,14 +97,14 @@ type asks struct {
 	lines *bufio.Reader
 }
 
-func (q *asks) secret(what string) (string, error) {
+func (q *asks) secret(what string) (points.Secret, error) {
 	if in, ok := q.cmd.InOrStdin().(*os.File); ok && term.IsTerminal(int(in.Fd())) { //nolint:gosec // a file descriptor is an int.
 		if _, err := fmt.Fprint(q.cmd.ErrOrStderr(), what+": "); err != nil {
 			return "", err
 		}
 		text, err := term.ReadPassword(int(in.Fd())) //nolint:gosec // as above.
 		_, endErr := fmt.Fprintln(q.cmd.ErrOrStderr())
-		return string(text), errors.Join(err, endErr)
+		return points.Secret(text), errors.Join(err, endErr)
 	}
 	if q.lines == nil {
 		q.lines = bufio.NewReader(q.cmd.InOrStdin())
@@ -112,7 +113,7 @@ func (q *asks) secret(what string) (string, error) {
 	if err != nil && (!errors.Is(err, io.EOF) || line == "") {
 		return "", fmt.Errorf("%s: it is read from the terminal, or as a line of the standard input", what)
 	}
-	return strings.TrimRight(line, "\r\n"), nil
+	return points.Secret(strings.TrimRight(line, "\r\n")), nil
 }
 
 func (a *admin) login() *cobra.Command {
@@ -139,7 +140,7 @@ the standard input. The sign-in is kept in a file of your own until it is over.`
 			if err != nil {
 				return err
 			}
-			if err := a.keep(socket, session.Token); err != nil {
+			if err := a.keep(socket, string(session.Token)); err != nil {
 				return err
 			}
 			return say(cmd, "You are %s (%s) until %s.", session.Name, session.Roles, localTime(session.Until, client.Zone()))
@@ -219,7 +220,7 @@ one-time codes: it goes into your authenticator, and is shown this once.`,
 				return err
 			}
 			return a.print(cmd, joined, func() error {
-				return say(cmd, "You are enrolled as %s. For your authenticator, shown this once:\n%s", joined.Name, joined.URI)
+				return say(cmd, "You are enrolled as %s. For your authenticator, shown this once:\n%s", joined.Name, string(joined.URI))
 			})
 		},
 	}
@@ -280,7 +281,7 @@ func (a *admin) change(cmd *cobra.Command, c app.OperatorChange) error {
 	}
 	return a.print(cmd, changed, func() error {
 		if changed.Code != "" {
-			if err := say(cmd, "For %s alone, good once until %s, shown this once:\n%s", c.Name, localTime(changed.CodeUntil, client.Zone()), changed.Code); err != nil {
+			if err := say(cmd, "For %s alone, good once until %s, shown this once:\n%s", c.Name, localTime(changed.CodeUntil, client.Zone()), string(changed.Code)); err != nil {
 				return err
 			}
 		}
@@ -334,7 +335,8 @@ func (a *admin) policy() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "policy", Short: "Say which acts need a second person", Args: none,
 		Long: `Say which acts need a second person. on is all of them: adjust, participants, operators,
-policy, cutover, resolve, keys, risk, rates, settlement. Switching it off again needs
+policy, cutover, resolve, keys, risk, rates, settlement, pin (to set one; to unlock one
+needs the role operator). Switching it off again needs
 the second person too.`,
 		Example: "  lianfen admin policy --two-persons on\n  lianfen admin policy --two-persons operators,policy,adjust --hours 8",
 		RunE: func(cmd *cobra.Command, _ []string) error {

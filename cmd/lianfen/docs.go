@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -8,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/cobra/doc"
 
+	"github.com/lianfen/lianfen/settlement/files"
 	"github.com/lianfen/lianfen/switch/dialect"
 )
 
@@ -17,7 +19,7 @@ func newDocs() *cobra.Command {
 	var frames, man string
 	cmd := &cobra.Command{
 		Use:    "docs DIR",
-		Short:  "Write protocol.md and cli/ into a folder",
+		Short:  "Write protocol.md, files.md and cli/ into a folder",
 		Hidden: true,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if man != "" {
@@ -41,6 +43,13 @@ func newDocs() *cobra.Command {
 				return fmt.Errorf("docs: %w", err)
 			}
 			if err := protocol.Close(); err != nil {
+				return fmt.Errorf("docs: %w", err)
+			}
+			sets, err := os.Create(filepath.Join(args[0], "files.md"))
+			if err != nil {
+				return fmt.Errorf("docs: %w", err)
+			}
+			if err := errors.Join(files.Document(sets), sets.Close()); err != nil {
 				return fmt.Errorf("docs: %w", err)
 			}
 			root := cmd.Root()

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"crypto/rand"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -32,6 +33,8 @@ type issuer struct {
 	seed     uint64
 	echo     time.Duration
 	asJSON   bool
+	agreed   string // how messages are authenticated; "": they are not
+	keys     keysAt
 	known    credentials
 }
 
@@ -54,6 +57,7 @@ each fault was made; --json adds every transaction and what became of it. Messag
 about what it does go to standard error.`,
 		Example: `  lianfen issuer --listen 127.0.0.1:8600 --id 10000004
   lianfen issuer --listen 127.0.0.1:8600 --faults delay=5%:3s,drop=1%,late=1%:20s --seed 7
+  lianfen issuer --listen 127.0.0.1:8600 --id 10000004 --keys cmac
   lianfen issuer --dial 127.0.0.1:8584 --id 10000004 --accounts accounts.yaml --json`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return i.run(cmd) },
@@ -67,6 +71,9 @@ about what it does go to standard error.`,
 	f.Var(decimal(&i.seed, 1), "seed", "seed of chance")
 	f.DurationVar(&i.echo, "echo", 30*time.Second, "time between echoes on a connection that was dialled; 0: none")
 	f.BoolVar(&i.asJSON, "json", false, "print JSON")
+	keyFlag(cmd, &i.agreed, "keys", "share keys with the switch and authenticate all messages", []string{certs.CMAC.String(), certs.RetailMAC.String()})
+	cmd.Flags().StringVar(&i.keys.path, "keystore", "keys.store", "keystore with the zone master key zmk/issuer/ID, with --keys")
+	cmd.Flags().StringVar(&i.keys.kek, "kek", "file:kek.key", "where the keystore's key-encryption key is")
 	i.known.add(cmd)
 	cmd.MarkFlagsOneRequired("listen", "dial")
 	cmd.MarkFlagsMutuallyExclusive("listen", "dial")
@@ -121,10 +128,33 @@ func (i *issuer) engine() (*sim.Issuer, error) {
 		defer func() { _ = file.Close() }() // It was read only.
 		book = file
 	}
+	if opts.Keys, err = i.hostKeys(); err != nil {
+		return nil, fmt.Errorf("--keys: %w", err)
+	}
 	if opts.Accounts, err = sim.ReadIssuerAccounts(book); err != nil {
 		return nil, fmt.Errorf("--accounts %s: %w", i.accounts, err)
 	}
 	return sim.NewIssuer(opts)
+}
+
+// hostKeys are the keys that are shared with the switch; nil: none. The zone master key is
+// in a keystore, the others come by exchange.
+func (i *issuer) hostKeys() (*sim.HostKeys, error) {
+	if i.agreed == "" {
+		return nil, nil //nolint:nilnil // an issuer without keys is an issuer.
+	}
+	by, err := certs.ParseMACAlgorithm(i.agreed)
+	if err != nil {
+		return nil, err
+	}
+	keys := &sim.HostKeys{Zone: certs.Zone{Role: certs.RoleIssuer, ID: i.id}, By: by, Random: rand.Reader}
+	err = i.keys.open(func(store *certs.Keystore) (err error) {
+		if keys.Master, err = store.Use(keys.Zone.Master(), certs.ZoneMaster, now()); err != nil {
+			return fmt.Errorf("%w; put it in: lianfen keys import %s --usage %v", err, keys.Zone.Master(), certs.ZoneMaster)
+		}
+		return nil
+	})
+	return keys, err
 }
 
 // line opens the door that the flags describe.
@@ -171,6 +201,10 @@ func (i *issuer) print(w io.Writer, s sim.IssuerState) error {
 	}
 	counts.row("repeats", s.Repeats)
 	counts.row("unreadable frames", s.Unreadable)
+	if i.agreed != "" {
+		counts.row("messages without a right MAC", s.Forged)
+		counts.row("exchanges of keys", s.Exchanges)
+	}
 	standing := map[sim.Standing]int{}
 	for i := range s.Transactions {
 		standing[s.Transactions[i].Standing]++

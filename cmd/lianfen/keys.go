@@ -17,6 +17,8 @@ import (
 	"golang.org/x/term"
 
 	"github.com/lianfen/lianfen/certs"
+	"github.com/lianfen/lianfen/internal/app"
+	"github.com/lianfen/lianfen/ledger/book"
 	"github.com/lianfen/lianfen/points"
 )
 
@@ -25,6 +27,7 @@ type keysAt struct {
 	path   string
 	kek    string
 	asJSON bool
+	door   admin // of the switch whose operators change the keystore
 }
 
 func newKeys() *cobra.Command {
@@ -36,6 +39,11 @@ func newKeys() *cobra.Command {
 printed; its check value (KCV) is. A switch that serves from the file sees a change
 when it reads it again; two commands at once wait for each other.
 
+Once operators are enrolled at the switch that serves from the file, its changes are their
+acts: these commands ask the running switch, as whoever is signed in there (lianfen admin
+login), every act is in its journal, and where the policy asks for a second person, a key
+waits in the file and serves nothing until lianfen admin approve.
+
 The key-encryption key (--kek) is ` + certs.KEKSources + `.`,
 		Example: `  lianfen keys init --kek file:kek.key --new-kek
   lianfen keys generate working --usage working-derivation
@@ -46,7 +54,8 @@ The key-encryption key (--kek) is ` + certs.KEKSources + `.`,
 	cmd.PersistentFlags().StringVar(&at.path, "keystore", "keys.store", "file of the keystore")
 	cmd.PersistentFlags().StringVar(&at.kek, "kek", "file:kek.key", "where the key-encryption key is: file:, env: or pkcs11:")
 	cmd.PersistentFlags().BoolVar(&at.asJSON, "json", false, "print JSON")
-	cmd.AddCommand(at.init(), at.list(), at.show(), at.generate(), at.imports(), at.export(), at.rotate(), at.retire())
+	at.door.doorFlags(cmd)
+	cmd.AddCommand(at.init(), at.list(), at.show(), at.generate(), at.imports(), at.export(), at.fetch(), at.rotate(), at.retire())
 	return cmd
 }
 
@@ -69,9 +78,57 @@ func (at *keysAt) open(work func(*certs.Keystore) error) (err error) {
 	return work(store)
 }
 
-// change hands the keystore's changes to work, writes them, and prints the key that
-// work returns.
-func (at *keysAt) change(cmd *cobra.Command, work func(*certs.Changes) (*certs.Key, error)) error {
+// operators is the door of the switch whose operators change the keystore; nil where
+// there are none, and whoever has file and key-encryption key changes it.
+func (at *keysAt) operators() (*app.Client, error) {
+	if at.door.url != "" {
+		return at.door.remote()
+	}
+	socket, err := os.ReadFile(app.GovernedBy(at.path))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil //nolint:nilnil // nobody is to be asked.
+	}
+	if err != nil {
+		return nil, fmt.Errorf("keystore: %w", err)
+	}
+	at.door.socket = strings.TrimSpace(string(socket))
+	return at.door.client()
+}
+
+// ask has the switch hold a ceremony, and tells what came of it.
+func (at *keysAt) ask(cmd *cobra.Command, client *app.Client, change app.KeyChange) error {
+	done, err := client.ChangeKey(cmd.Context(), change)
+	if err != nil {
+		return fmt.Errorf("the changes of %s are acts of operators at its switch: %w", at.path, err)
+	}
+	switch {
+	case at.asJSON:
+		return writeJSON(cmd.OutOrStdout(), done)
+	case done.Block != "":
+		return say(cmd, "%s", done.Block)
+	}
+	if err := at.print(cmd, &certs.Key{KeyInfo: done.Key}); err != nil {
+		return err
+	}
+	if done.Pending == "" {
+		return say(cmd, "In the journal under RRN %s.", done.RRN)
+	}
+	if err := sayPending(cmd, done.Done, client); err != nil || change.Act != book.KeyExport {
+		return err
+	}
+	return say(cmd, "Then fetch it: lianfen keys fetch RRN, with the RRN of the approval.")
+}
+
+// change has the switch of the operators carry out what is asked for; where there is
+// none, hands the keystore's changes to work, writes them, and prints the key that work
+// returns.
+func (at *keysAt) change(cmd *cobra.Command, asked app.KeyChange, work func(*certs.Changes) (*certs.Key, error)) error {
+	if client, err := at.operators(); client != nil || err != nil {
+		if err != nil {
+			return err
+		}
+		return at.ask(cmd, client, asked)
+	}
 	return at.open(func(store *certs.Keystore) error {
 		var key *certs.Key
 		err := store.Update(func(c *certs.Changes) (err error) {
@@ -94,7 +151,10 @@ type keyRow struct {
 
 func rowOf(key *certs.Key) keyRow {
 	row := keyRow{KeyInfo: key.KeyInfo}
-	if key.From != 0 {
+	switch {
+	case key.OnOffer():
+		row.From = "on offer"
+	case key.From != 0:
 		row.From = key.From.Time().UTC().Format(time.RFC3339)
 	}
 	if key.Until != 0 {
@@ -266,11 +326,36 @@ func (at *keysAt) generate() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return at.change(cmd, func(c *certs.Changes) (*certs.Key, error) { return c.Generate(want) })
+			return at.change(cmd, asked(book.KeyGenerate, &want), func(c *certs.Changes) (*certs.Key, error) { return c.Generate(want) })
 		},
 	}
 	flags.add(cmd)
 	return cmd
+}
+
+// asked is what a switch is asked for.
+func asked(act book.KeyAct, want *certs.NewKey) app.KeyChange {
+	return app.KeyChange{Act: act, Name: want.Name, Usage: want.Usage.String(), Algorithm: want.Algorithm.String(), From: want.From, Until: want.Until}
+}
+
+// importAsked has the switch of the operators take in a key: a key block is sent to it; a
+// key of components waits in the file first, since it never leaves this process in clear.
+func (at *keysAt) importAsked(cmd *cobra.Command, client *app.Client, store *certs.Keystore, change app.KeyChange, want *certs.NewKey, imported *certs.Imported) error {
+	if change.Block == "" {
+		err := store.Update(func(c *certs.Changes) (err error) {
+			c.Stage()
+			if change.Act == book.KeyReplace {
+				_, err = c.Replace(want.Name, imported, want.From)
+				return err
+			}
+			_, err = c.Import(*want, imported)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return at.ask(cmd, client, change)
 }
 
 func (at *keysAt) imports() *cobra.Command {
@@ -302,10 +387,18 @@ From a key block (--block, TR-31 of version B or D) under a master key of the ke
 				return usage("components want --kcv: the check value of the whole key, from the sender's paper")
 			}
 			return at.open(func(store *certs.Keystore) error {
+				client, err := at.operators()
+				if err != nil {
+					return err
+				}
+				change := asked(book.KeyImport, &want)
+				if replace {
+					change.Act = book.KeyReplace
+				}
 				var imported *certs.Imported
-				var err error
 				if block != "" {
-					imported, err = readKeyBlock(cmd, store, block, under)
+					change.Under = under
+					change.Block, imported, err = readKeyBlock(cmd, store, block, under)
 				} else {
 					imported, err = readComponents(cmd, want.Algorithm, parts)
 				}
@@ -314,6 +407,9 @@ From a key block (--block, TR-31 of version B or D) under a master key of the ke
 				}
 				if kcv != "" && !strings.EqualFold(kcv, imported.Check().String()) {
 					return fmt.Errorf("the check value is %v, not %s as --kcv says; nothing was changed", imported.Check(), points.Escaped(kcv))
+				}
+				if client != nil {
+					return at.importAsked(cmd, client, store, change, &want, imported)
 				}
 				var key *certs.Key
 				err = store.Update(func(c *certs.Changes) (err error) {
@@ -343,28 +439,29 @@ From a key block (--block, TR-31 of version B or D) under a master key of the ke
 // maxKeyBlockFile bounds a file with a key block.
 const maxKeyBlockFile = 16 << 10
 
-func readKeyBlock(cmd *cobra.Command, store *certs.Keystore, path, under string) (*certs.Imported, error) {
+func readKeyBlock(cmd *cobra.Command, store *certs.Keystore, path, under string) (string, *certs.Imported, error) {
 	in := cmd.InOrStdin()
 	if path != "-" {
 		file, err := os.Open(path)
 		if err != nil {
-			return nil, fmt.Errorf("key block: %w", err)
+			return "", nil, fmt.Errorf("key block: %w", err)
 		}
 		defer func() { _ = file.Close() }() // It was read only.
 		in = file
 	}
 	text, err := io.ReadAll(io.LimitReader(in, maxKeyBlockFile))
 	if err != nil {
-		return nil, fmt.Errorf("key block: %w", err)
+		return "", nil, fmt.Errorf("key block: %w", err)
 	}
 	master, err := store.Key(under, 0)
 	if err != nil {
-		return nil, err
+		return "", nil, err
 	}
 	if err := master.InForce(now(), true); err != nil {
-		return nil, err
+		return "", nil, err
 	}
-	return certs.OpenKeyBlock(bytes.TrimSpace(text), master)
+	imported, err := certs.OpenKeyBlock(bytes.TrimSpace(text), master)
+	return string(bytes.TrimSpace(text)), imported, err
 }
 
 // readComponents asks each person in turn. Nothing that is typed is shown.
@@ -418,6 +515,12 @@ working-derivation, ca-signing, backup) do not leave, nor do those that came wit
 word that they are not passed on.`,
 		Example: `  lianfen keys export bank-pin --under zone-bank > pin.tr31`,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if client, err := at.operators(); client != nil || err != nil {
+				if err != nil {
+					return err
+				}
+				return at.ask(cmd, client, app.KeyChange{Act: book.KeyExport, Name: args[0], Version: version, Under: under})
+			}
 			return at.open(func(store *certs.Keystore) error {
 				key, err := store.Key(args[0], version)
 				if err != nil {
@@ -450,6 +553,29 @@ word that they are not passed on.`,
 	return cmd
 }
 
+func (at *keysAt) fetch() *cobra.Command {
+	return &cobra.Command{
+		Use: "fetch RRN", Short: "Print the key block of your export that was approved", Args: one("the RRN of the approval"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			client, err := at.operators()
+			if err != nil {
+				return err
+			}
+			if client == nil {
+				return usage("no operators change this keystore: lianfen keys export prints the key block at once")
+			}
+			done, err := client.FetchKey(cmd.Context(), fullRRN(args[0]))
+			if err != nil {
+				return err
+			}
+			if at.asJSON {
+				return writeJSON(cmd.OutOrStdout(), done)
+			}
+			return say(cmd, "%s", done.Block)
+		},
+	}
+}
+
 func (at *keysAt) rotate() *cobra.Command {
 	var from string
 	cmd := &cobra.Command{
@@ -459,7 +585,8 @@ func (at *keysAt) rotate() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return at.change(cmd, func(c *certs.Changes) (*certs.Key, error) { return c.Rotate(args[0], begin) })
+			change := app.KeyChange{Act: book.KeyRotate, Name: args[0], From: begin}
+			return at.change(cmd, change, func(c *certs.Changes) (*certs.Key, error) { return c.Rotate(args[0], begin) })
 		},
 	}
 	cmd.Flags().StringVar(&from, "from", "", "in force from then on, 2026-11-26 or 2026-11-26T08:00:00Z (default now)")
@@ -472,7 +599,11 @@ func (at *keysAt) retire() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "retire NAME", Short: "End a version of a key: it opens and checks, and makes nothing new", Args: one("the name of a key"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return at.change(cmd, func(c *certs.Changes) (*certs.Key, error) {
+			change := app.KeyChange{Act: book.KeyRetire, Name: args[0], Version: version}
+			if destroy {
+				change.Act = book.KeyDestroy
+			}
+			return at.change(cmd, change, func(c *certs.Changes) (*certs.Key, error) {
 				if destroy {
 					return c.Destroy(args[0], version)
 				}

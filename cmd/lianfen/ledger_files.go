@@ -196,7 +196,7 @@ key is in neither: keep that apart.`,
 				return err
 			}
 			if seal != nil {
-				return a.backupSealed(cmd, client, dest, seal)
+				return a.backupSealed(cmd, client, dest, seal, passphrase)
 			}
 			b, err := client.Backup(cmd.Context(), dest)
 			if err != nil {
@@ -229,7 +229,7 @@ func sealFor(recipients []string, passphrase string) (*certs.BackupSeal, error) 
 	return nil, nil
 }
 
-func (a *admin) backupSealed(cmd *cobra.Command, client *app.Client, dest string, seal *certs.BackupSeal) error {
+func (a *admin) backupSealed(cmd *cobra.Command, client *app.Client, dest string, seal *certs.BackupSeal, passphrase string) error {
 	copying := newBar(cmd.ErrOrStderr(), "encrypting the journal")
 	b, err := client.BackupSealed(cmd.Context(), dest, seal, now, copying.set)
 	copying.end()
@@ -237,10 +237,14 @@ func (a *admin) backupSealed(cmd *cobra.Command, client *app.Client, dest string
 		return ledgerError(err)
 	}
 	return a.print(cmd, b, func() error {
+		everybody, open := ", for everybody can encrypt to a recipient", "--identity FILE, where the secret key is"
+		if passphrase != "" {
+			everybody, open = "", "--passphrase-file "+passphrase
+		}
 		_, err := fmt.Fprintf(cmd.OutOrStdout(), "%s holds, encrypted, the journal up to position %d, posted %s on business date %v: %d bytes in %d ms.\n"+
-			"Its chain ends with %s: keep that elsewhere, for everybody can encrypt to a recipient.\n"+
-			"The card key is not in it: without that no card is recognised. Keep a copy of it apart.\nNext: lianfen ledger verify --backup %s --identity FILE, where the secret key is\n",
-			b.File, b.Position, localTime(b.Posted, client.Zone()), b.Date, b.Bytes, b.Millis, b.Chain, b.File)
+			"Its chain ends with %s: keep that elsewhere%s.\n"+
+			"The card key is not in it: without that no card is recognised. Keep a copy of it apart.\nNext: lianfen ledger verify --backup %s %s\n",
+			b.File, b.Position, localTime(b.Posted, client.Zone()), b.Date, b.Bytes, b.Millis, b.Chain, everybody, b.File, open)
 		return err
 	})
 }

@@ -25,6 +25,8 @@ const (
 	exitFault = 1 // what was asked did not work
 	exitUsage = 2 // it was not understood
 	exitStore = 3 // the store or its journal cannot be trusted: the runbook
+	// exitBroken: what was proved, files of a settlement, is not what it must be.
+	exitBroken = 4
 )
 
 func main() {
@@ -126,7 +128,7 @@ Start with: lianfen demo`,
 		}
 		return usage("%w; see: %s --help", sentence(err), cmd.CommandPath())
 	})
-	root.AddCommand(newDemo(), newInit(), newServe(), newAdmin(), newCerts(), newLedger(), newSettle(), newRates(), newFees(), newExchange(), newRisk(), newPOS(), newIssuer(), newSim(), newCertify(), newDecode(), newKeys(), newBench(), newVersion(), newDocs())
+	root.AddCommand(newDemo(), newInit(), newServe(), newAdmin(), newCerts(), newLedger(), newSettle(), newDispute(), newRecon(), newRates(), newFees(), newExchange(), newRisk(), newPOS(), newIssuer(), newSim(), newCertify(), newDecode(), newKeys(), newBench(), newVersion(), newDocs())
 	if err := completeValues(root); err != nil {
 		panic("lianfen: " + err.Error()) //nolint:forbidigo // two completions for one flag: our own slip, seen by the first test.
 	}

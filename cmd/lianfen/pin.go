@@ -48,7 +48,7 @@ nobody has the PIN. --block takes a block that an issuer made instead.`,
 		},
 	}
 	pinFlags(cmd, &change)
-	cmd.Flags().StringVar(&change.Block, "block", "", "PIN block in hexadecimal, instead of a PIN that is typed")
+	cmd.Flags().StringVar((*string)(&change.Block), "block", "", "PIN block in hexadecimal, instead of a PIN that is typed")
 	keyFlag(cmd, &change.Format, "block-format", "layout of the block", []string{certs.PINFormat0.String(), certs.PINFormat3.String(), certs.PINFormat4.String()})
 	cmd.Flags().StringVar(&change.Key, "key", pinEntryKey, "name of the key for zone-pin that the block is under")
 	cmd.Flags().Var(decimal(&change.Tries, 0), "tries", "wrong PINs in a row that lock it, 3 to 6 (default as it was; 3 when new)")
@@ -78,14 +78,6 @@ func (a *admin) enterPIN(cmd *cobra.Command, change *app.PINChange) error {
 		if err != nil {
 			return fmt.Errorf("%w; make it: lianfen keys generate %s --usage %v", err, change.Key, certs.ZonePIN)
 		}
-		under, err := certs.NewPINKey(key)
-		if err != nil {
-			return err
-		}
-		format := certs.PINFormat4
-		if key.Algorithm == certs.TDES {
-			format = certs.PINFormat0
-		}
 		_, _ = fmt.Fprint(cmd.ErrOrStderr(), "PIN, not shown: ")
 		pin, err := readHidden(cmd.InOrStdin(), bufio.NewReader(cmd.InOrStdin()))
 		_, _ = fmt.Fprintln(cmd.ErrOrStderr())
@@ -93,13 +85,26 @@ func (a *admin) enterPIN(cmd *cobra.Command, change *app.PINChange) error {
 			return fmt.Errorf("PIN: %w", err)
 		}
 		defer clear(pin)
-		block, err := under.AppendPINBlock(nil, format, bytes.TrimRight(pin, "\r\n"), pan, rand.Reader)
-		if err != nil {
-			return err
-		}
-		change.Block, change.Format = hex.EncodeToString(block), format.String()
-		return nil
+		return encipherPIN(key, bytes.TrimRight(pin, "\r\n"), pan, change)
 	})
+}
+
+// encipherPIN puts a PIN into change as a block under key.
+func encipherPIN(key *certs.Key, pin []byte, pan points.PAN, change *app.PINChange) error {
+	under, err := certs.NewPINKey(key)
+	if err != nil {
+		return err
+	}
+	format := certs.PINFormat4
+	if key.Algorithm == certs.TDES {
+		format = certs.PINFormat0
+	}
+	block, err := under.AppendPINBlock(nil, format, pin, pan, rand.Reader)
+	if err != nil {
+		return err
+	}
+	change.Block, change.Format = points.Secret(hex.EncodeToString(block)), format.String()
+	return nil
 }
 
 func (a *admin) changePIN(cmd *cobra.Command, change app.PINChange) error {
@@ -112,6 +117,9 @@ func (a *admin) changePIN(cmd *cobra.Command, change app.PINChange) error {
 		return err
 	}
 	return a.print(cmd, state, func() error {
+		if state.Pending != "" {
+			return sayPending(cmd, app.Done{RRN: state.RRN, Pending: state.Pending}, client)
+		}
 		return say(cmd, "In the journal under RRN %s: card %s has a PIN, which %d wrong ones in a row lock.", state.RRN, state.Card, state.Limit)
 	})
 }

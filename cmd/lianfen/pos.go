@@ -79,9 +79,9 @@ test cards.`,
 	f.DurationVar(&p.retry, "retry", 0, "try again for so long, with the same bytes, when the switch cannot be reached")
 	f.Var((*traceNumber)(&p.stan), "stan", "trace number (DE11) of the message, of a script's first one; 0: drawn by lot, as is that of the sign-on before a message")
 	f.BoolVar(&p.asJSON, "json", false, "print JSON")
-	f.StringVar(&p.keySet, "keys", "", "sign on for keys, and authenticate: 001, 003, 004 (mac cup-ecb), aes-128, aes-256 (mac cmac); the master key is in --keystore")
-	f.StringVar(&p.keys.path, "keystore", "keys.store", "with --keys: file of the keystore")
-	f.StringVar(&p.keys.kek, "kek", "file:kek.key", "with --keys: where its key-encryption key is")
+	f.StringVar(&p.keySet, "keys", "", "sign on for keys, and authenticate: 001, 003, 004 (mac cup-ecb), aes-128, aes-256 (mac cmac); the master key is in --keystore; of a script, the terminals that name none")
+	f.StringVar(&p.keys.path, "keystore", "keys.store", "with --keys, or a script's: file of the keystore")
+	f.StringVar(&p.keys.kek, "kek", "file:kek.key", "with --keys, or a script's: where its key-encryption key is")
 	cmd.Flags().StringVar(&p.script, "script", "", "play this file")
 	cmd.Flags().Var(decimal(&p.loop, 1), "loop", "play it so many times")
 	f.StringVar(&p.receipts, "receipts", "", "append every answered request to this file; close counts what it tells")
@@ -222,7 +222,7 @@ func (p *pos) once(cmd *cobra.Command, function points.Function, m *message) (er
 	}
 	t := p.at(who, drawnSTAN())
 	t.First = p.timeout
-	if t.Keys, err = p.keysOf(who); err != nil {
+	if t.Keys, err = p.keysOf(who, ""); err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, t.HangUp()) }()
@@ -441,7 +441,7 @@ func (p *pos) play(cmd *cobra.Command) (err error) {
 	if err := errors.Join(err, file.Close()); err != nil {
 		return fmt.Errorf("%s: %w", p.script, err)
 	}
-	player := sim.Player{Address: p.address, Clock: now, Dial: p.dial, Retry: p.retry, FirstSTAN: p.firstSTAN()}
+	player := sim.Player{Address: p.address, Clock: now, Dial: p.dial, Retry: p.retry, FirstSTAN: p.firstSTAN(), Keys: p.keysOf}
 	if cmd.Flags().Changed("timeout") {
 		player.First = p.timeout // A script's first message may be one that an issuer far away answers.
 	}

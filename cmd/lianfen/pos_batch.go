@@ -82,6 +82,9 @@ func (p *pos) signedOn(do func(*cobra.Command, *sim.Terminal) error) func(*cobra
 		}
 		t := p.at(who, drawnSTAN())
 		t.First = p.timeout
+		if t.Keys, err = p.keysOf(who, ""); err != nil {
+			return err
+		}
 		defer func() { err = errors.Join(err, t.HangUp()) }()
 		if err := p.remember(t); err != nil {
 			return err

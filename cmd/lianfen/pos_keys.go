@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"crypto/rand"
 	"fmt"
 
@@ -13,20 +14,30 @@ import (
 	"github.com/lianfen/lianfen/points"
 )
 
-// keysOf are the keys of a terminal, as the command line says; nil: it has none.
-func (p *pos) keysOf(who sim.Identity) (*sim.Keys, error) {
-	if p.keySet == "" {
+// keysOf are the keys of a terminal, of the set that a script names, else of --keys;
+// nil: it has none.
+func (p *pos) keysOf(who sim.Identity, named string) (*sim.Keys, error) {
+	word := cmp.Or(named, p.keySet)
+	if word == "" {
 		return nil, nil //nolint:nilnil // a terminal without keys is a terminal.
 	}
-	set, err := certs.ParseKeySet(p.keySet)
-	if err != nil {
+	set, err := certs.ParseKeySet(word)
+	switch {
+	case err != nil && named != "":
+		return nil, fmt.Errorf("terminal %v: keys: %w", who.Terminal, err)
+	case err != nil:
 		return nil, usage("--keys: %w", err)
 	}
+	return masterOf(&p.keys, who, set)
+}
+
+// masterOf gives a terminal its master key, as if it had been put into it by hand.
+func masterOf(at *keysAt, who sim.Identity, set certs.KeySet) (*sim.Keys, error) {
 	keys := &sim.Keys{Set: set, By: certs.XORMAC, Random: rand.Reader}
 	if set == certs.KeySetAES128 || set == certs.KeySetAES256 {
 		keys.By = certs.CMAC
 	}
-	err = p.keys.open(func(store *certs.Keystore) (err error) {
+	err := at.open(func(store *certs.Keystore) (err error) {
 		name := certs.TerminalMasterName(who.Merchant, who.Terminal)
 		if keys.Master, err = store.Use(name, certs.TerminalMaster, now()); err != nil {
 			return fmt.Errorf("%w; make it: lianfen keys generate %s --usage %v", err, name, certs.TerminalMaster)

@@ -6,6 +6,7 @@ import (
 	"net"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -19,9 +20,15 @@ import (
 // its exit status.
 func lianfen(t *testing.T, args ...string) (stdout, stderr string, status int) {
 	t.Helper()
+	return lianfenWith(t, "", args...)
+}
+
+// lianfenWith is lianfen with something to read.
+func lianfenWith(t *testing.T, stdin string, args ...string) (stdout, stderr string, status int) {
+	t.Helper()
 	cmd := exec.CommandContext(t.Context(), "lianfen", args...) // This test binary: see TestMain.
 	var out, diagnosis bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &diagnosis
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(stdin), &out, &diagnosis
 	if err := cmd.Run(); err != nil {
 		var exit *exec.ExitError
 		require.ErrorAs(t, err, &exit)

@@ -185,6 +185,9 @@ who change the rules at once do not undo each other.`,
 				return fmt.Errorf("%s: %w", path, err)
 			}
 			return a.print(cmd, done, func() error {
+				if done.Pending != "" {
+					return sayPending(cmd, done, client)
+				}
 				return say(cmd, "%d rules are in force from RRN %s on.", len(s.Rules.Rules), done.RRN)
 			})
 		},

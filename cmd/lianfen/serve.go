@@ -203,6 +203,11 @@ func newLog(w io.Writer, c config.Log) *slog.Logger {
 
 // recoveryBar shows how a recovery gets on, once it has more than a moment's work.
 func recoveryBar(w io.Writer) func(done, total uint64) {
+	return readingBar(w, "recovering the journal")
+}
+
+// readingBar draws how far the journal was read, where there is somebody to see it.
+func readingBar(w io.Writer, what string) func(done, total uint64) {
 	const worthIt = 100_000
 	var bar *progressbar.ProgressBar
 	return func(done, total uint64) {
@@ -210,7 +215,7 @@ func recoveryBar(w io.Writer) func(done, total uint64) {
 			return
 		}
 		if bar == nil {
-			bar = progressbar.NewOptions64(int64(total), progressbar.OptionSetWriter(w), progressbar.OptionSetDescription("recovering the journal"), //nolint:gosec // positions fit.
+			bar = progressbar.NewOptions64(int64(total), progressbar.OptionSetWriter(w), progressbar.OptionSetDescription(what), //nolint:gosec // positions fit.
 				progressbar.OptionShowCount(), progressbar.OptionShowIts(), progressbar.OptionThrottle(200*time.Millisecond), progressbar.OptionClearOnFinish())
 		}
 		_ = bar.Set64(int64(done)) //nolint:gosec // as above; a bar that cannot be drawn stops nothing.

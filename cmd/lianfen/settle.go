@@ -13,7 +13,7 @@ func newSettle() *cobra.Command {
 		Use: "settle", Short: "Settlement: business dates, their cycles, and what members owe for them", Args: none,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	})
-	cmd.AddCommand(a.settleCutOver(), a.settleCycles(), a.settlePositions(), a.settleCaps(), a.settleCap())
+	cmd.AddCommand(a.settleCutOver(), a.settleAdjust(), a.settleLiability(), a.settleCycles(), a.settlePositions(), a.settleCaps(), a.settleCap(), newSettleVerify())
 	return cmd
 }
 

@@ -110,13 +110,24 @@ func (l *lender) terminal(ctx context.Context, id points.TerminalID) (certs.Iden
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.directory == nil {
-		directory, err := app.NewClient(l.config.Admin.Socket).Directory(ctx)
+		directory, err := l.participants(ctx)
 		if err != nil {
 			return certs.Identity{}, fmt.Errorf("who is terminal %v's acquirer? %w", id, err)
 		}
 		l.directory = &directory
 	}
 	return terminalOf(l.directory, id)
+}
+
+// participants is what the running switch has in its directory. Where operators sign in
+// it is asked as whoever has, in the file that lianfen admin login keeps.
+func (l *lender) participants(ctx context.Context) (app.Directory, error) {
+	socket := l.config.Admin.Socket
+	token, err := new(admin).token(socket)
+	if err != nil {
+		return app.Directory{}, err
+	}
+	return app.NewClient(socket).In(token).Directory(ctx)
 }
 
 func terminalOf(d *app.Directory, id points.TerminalID) (certs.Identity, error) {

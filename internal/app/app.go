@@ -51,31 +51,34 @@ type Options struct {
 
 // App is the process. Make one with [New], then [App.Run] it.
 type App struct {
-	opts       Options
-	log        *slog.Logger
-	zone       *time.Location
-	schedule   schedule
-	calendar   points.Calendar
-	registry   *prometheus.Registry
-	key        *certs.CardKey
-	keystore   *certs.Keystore // nil: there is none
-	kek        certs.KEK
-	ledger     *ledger.Ledger
-	swaps      *exchange.Desk
-	projection *ledger.Projection
-	router     *router.Router
-	issuers    *pointswitch.Issuers
-	sw         *pointswitch.Switch
-	listeners  []listener
-	entrances  []listener // where issuers' hosts dial us
-	desk       *desk
-	admin      net.Listener
-	remote     net.Listener // the same door over TLS; nil: there is none
-	web        net.Listener
-	gate       *certs.Gate      // nil: nothing speaks TLS
-	authority  *certs.Authority // nil: there is none here
-	enrolling  tries
-	ready      readiness
+	opts Options
+	log  *slog.Logger
+	zone *time.Location
+	// reconciling guards the folders of comparisons.
+	reconciling sync.Mutex
+	schedule    schedule
+	calendar    points.Calendar
+	registry    *prometheus.Registry
+	key         *certs.CardKey
+	keystore    *certs.Keystore // nil: there is none
+	kek         certs.KEK
+	ledger      *ledger.Ledger
+	swaps       *exchange.Desk
+	projection  *ledger.Projection
+	router      *router.Router
+	issuers     *pointswitch.Issuers
+	zones       *pointswitch.Zones // nil: keys are shared with nobody
+	sw          *pointswitch.Switch
+	listeners   []listener
+	entrances   []listener // where issuers' hosts dial us
+	desk        *desk
+	admin       net.Listener
+	remote      net.Listener // the same door over TLS; nil: there is none
+	web         net.Listener
+	gate        *certs.Gate      // nil: nothing speaks TLS
+	authority   *certs.Authority // nil: there is none here
+	enrolling   tries
+	ready       readiness
 
 	reloading   sync.Mutex // one reload at a time; guards linkMetrics from Run on
 	linkMetrics map[string]*link.Metrics
@@ -114,10 +117,16 @@ func New(ctx context.Context, opts Options) (_ *App, err error) {
 	if err := a.openLedger(ctx); err != nil {
 		return nil, err
 	}
+	if err := a.accountKeys(ctx); err != nil {
+		return nil, err
+	}
 	if a.projection, err = ledger.OpenProjection(ctx, a.ledger, ledger.ProjectionOptions{Log: a.log, Registerer: a.registry}); err != nil {
 		return nil, err
 	}
 	if err := a.refresh(ctx); err != nil {
+		return nil, err
+	}
+	if err := a.openZones(); err != nil {
 		return nil, err
 	}
 	if err := a.openIssuers(ctx); err != nil {
@@ -227,7 +236,7 @@ func (a *App) openSwitch(ctx context.Context) error {
 	c := &a.opts.Config
 	sw, err := pointswitch.New(pointswitch.Options{
 		Ledger: a.ledger, Router: a.router, CardKey: a.key, Clock: a.opts.Clock, Location: a.zone, Issuers: a.issuers,
-		Keystore: a.keystore, MACErrors: c.Keys.MACErrors,
+		Keystore: a.keystore, Zones: a.zones, MACErrors: c.Keys.MACErrors,
 		Parameters:   a.parameters(c.Terminals),
 		Participants: pointswitch.Rate{PerSecond: c.Switch.ParticipantRate}, Own: ratesOf(c.Switch.ParticipantRates),
 		ShedTarget: c.Switch.ShedTarget, ShedInterval: c.Switch.ShedInterval,

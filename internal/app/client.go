@@ -22,9 +22,9 @@ import (
 
 // Client speaks to the admin door of a running process.
 type Client struct {
-	door  string // for people: the socket's path, or the URL
-	base  string // of all URLs
-	token string // of the session; empty: none
+	door  string        // for people: the socket's path, or the URL
+	base  string        // of all URLs
+	token points.Secret // of the session; empty: none
 	http  *http.Client
 	zone  atomic.Pointer[time.Location] // the switch's, as it said last
 }
@@ -55,7 +55,7 @@ func NewRemoteClient(url string, secure *tls.Config) *Client {
 
 // In is the same client with the session that the token is of.
 func (c *Client) In(token string) *Client {
-	return &Client{door: c.door, base: c.base, token: token, http: c.http}
+	return &Client{door: c.door, base: c.base, token: points.Secret(token), http: c.http}
 }
 
 // Figures reads the metrics that a process serves on its HTTP address, such as
@@ -121,6 +121,16 @@ func (c *Client) Adjust(ctx context.Context, adj Adjustment) (d Done, err error)
 // SetPIN sets, changes or unlocks the PIN of a card.
 func (c *Client) SetPIN(ctx context.Context, change PINChange) (s PINState, err error) {
 	return s, c.call(ctx, http.MethodPost, "pin", change, &s)
+}
+
+// ChangeKey asks for a key ceremony.
+func (c *Client) ChangeKey(ctx context.Context, change KeyChange) (k KeyChanged, err error) {
+	return k, c.call(ctx, http.MethodPost, "keys", change, &k)
+}
+
+// FetchKey gets the key block of an export that was approved.
+func (c *Client) FetchKey(ctx context.Context, rrn string) (k KeyChanged, err error) {
+	return k, c.call(ctx, http.MethodPost, "keys/fetch", Lookup{rrn}, &k)
 }
 
 // PIN tells of the PIN of a card.
@@ -237,7 +247,7 @@ func (c *Client) send(ctx context.Context, method, path string, in any) (*http.R
 		return nil, fmt.Errorf("admin %s: %w", path, err)
 	}
 	if c.token != "" {
-		request.Header.Set("Authorization", "Bearer "+c.token)
+		request.Header.Set("Authorization", "Bearer "+string(c.token))
 	}
 	response, err := c.http.Do(request)
 	if err != nil {

@@ -223,18 +223,24 @@ func (d *desk) enter(ctx context.Context) (leave func(), err error) {
 
 // SignIn is what an operator signs in with.
 type SignIn struct {
-	Name     string `json:"name"`
-	Password string `json:"password"`
-	Code     string `json:"code"` // of the authenticator
+	Name     string        `json:"name"`
+	Password points.Secret `json:"password"`
+	Code     points.Secret `json:"code"` // of the authenticator
 }
+
+// LogValue is the name alone.
+func (s SignIn) LogValue() slog.Value { return slog.StringValue(s.Name) }
 
 // Session is a sign-in that was taken.
 type Session struct {
-	Token string     `json:"token"`
-	Name  string     `json:"name"`
-	Roles book.Roles `json:"roles"`
-	Until string     `json:"until"`
+	Token points.Secret `json:"token"`
+	Name  string        `json:"name"`
+	Roles book.Roles    `json:"roles"`
+	Until string        `json:"until"`
 }
+
+// LogValue is the name alone.
+func (s Session) LogValue() slog.Value { return slog.StringValue(s.Name) }
 
 // login signs an operator in. Who is refused does not hear which of name, password and
 // code was wrong.
@@ -253,7 +259,7 @@ func (a *App) login(ctx context.Context, s SignIn) (Session, error) {
 		a.desk.signIns.WithLabelValues("locked").Inc()
 		return Session{}, points.Errorf(points.LockedOut, "too many refused sign-ins; try again after %v", was.Locked)
 	}
-	step, ok := a.desk.key.Prove(s.Name, certs.Enrolment{Password: o.Password, Secret: o.Secret}, s.Password, s.Code, now.Time())
+	step, ok := a.desk.key.Prove(s.Name, certs.Enrolment{Password: o.Password, Secret: o.Secret}, string(s.Password), string(s.Code), now.Time())
 	if o.Name == "" {
 		return Session{}, a.refuseSignIn(ctx, "")
 	}
@@ -270,7 +276,7 @@ func (a *App) login(ctx context.Context, s SignIn) (Session, error) {
 	token, until := a.desk.begin(s.Name)
 	a.desk.signIns.WithLabelValues("taken").Inc()
 	a.log.Info("operator signed in", slog.String("operator", s.Name))
-	return Session{Token: token, Name: s.Name, Roles: o.Roles, Until: until.String()}, nil
+	return Session{Token: points.Secret(token), Name: s.Name, Roles: o.Roles, Until: until.String()}, nil
 }
 
 // refuseSignIn counts a refused sign-in; of a name that nobody has, not in the journal.
@@ -312,16 +318,22 @@ func (a *App) whoami(ctx context.Context, _ nothing) (Who, error) { return who(c
 
 // Joining is what a person who was invited brings.
 type Joining struct {
-	Name     string `json:"name"`
-	Code     string `json:"code"` // of the invitation
-	Password string `json:"password"`
+	Name     string        `json:"name"`
+	Code     points.Secret `json:"code"` // of the invitation
+	Password points.Secret `json:"password"`
 }
+
+// LogValue is the name alone.
+func (j Joining) LogValue() slog.Value { return slog.StringValue(j.Name) }
 
 // Joined is what the person's authenticator reads: it holds the secret and is shown once.
 type Joined struct {
-	Name string `json:"name"`
-	URI  string `json:"uri"` // otpauth://
+	Name string        `json:"name"`
+	URI  points.Secret `json:"uri"` // otpauth://
 }
+
+// LogValue is the name alone.
+func (j Joined) LogValue() slog.Value { return slog.StringValue(j.Name) }
 
 // join lets a person who was invited choose a password, and gives the secret of the
 // one-time codes.
@@ -339,11 +351,11 @@ func (a *App) join(ctx context.Context, j Joining) (Joined, error) {
 	if now < was.Locked {
 		return Joined{}, points.Errorf(points.LockedOut, "too many refused sign-ins; try again after %v", was.Locked)
 	}
-	invite := sha256.Sum256([]byte(strings.TrimSpace(j.Code)))
+	invite := sha256.Sum256([]byte(strings.TrimSpace(string(j.Code))))
 	if o.Name == "" || o.InviteUntil <= now || o.Invite != invite {
 		return Joined{}, a.refuseSignIn(ctx, o.Name)
 	}
-	enrolled, err := a.desk.key.Enrol(rand.Reader, j.Name, j.Password)
+	enrolled, err := a.desk.key.Enrol(rand.Reader, j.Name, string(j.Password))
 	if err != nil {
 		return Joined{}, err
 	}
@@ -355,5 +367,5 @@ func (a *App) join(ctx context.Context, j Joining) (Joined, error) {
 	}
 	a.desk.end(j.Name, "")
 	a.log.Info("operator enrolled", slog.String("operator", j.Name))
-	return Joined{j.Name, enrolled.URI}, nil
+	return Joined{j.Name, points.Secret(enrolled.URI)}, nil
 }

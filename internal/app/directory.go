@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"maps"
 	"reflect"
 	"regexp"
@@ -51,6 +52,20 @@ type Card struct {
 // CardNumber is a card number in clear, on its way from an operator to the
 // tokenizer. It is not for logs: print a [points.PAN] instead.
 type CardNumber string
+
+// Format masks the number, whatever the verb.
+func (n CardNumber) Format(state fmt.State, _ rune) { _, _ = io.WriteString(state, n.masked()) }
+
+// LogValue masks the number.
+func (n CardNumber) LogValue() slog.Value { return slog.StringValue(n.masked()) }
+
+func (n CardNumber) masked() string {
+	pan, err := points.ParsePAN(string(n))
+	if err != nil {
+		return "" // What is no card is told by who reads it.
+	}
+	return pan.Masked()
+}
 
 // UnmarshalJSON reads a string, or a number for files that do not quote it.
 func (n *CardNumber) UnmarshalJSON(text []byte) error {

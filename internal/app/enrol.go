@@ -21,9 +21,12 @@ import (
 // Enrolment asks for a certificate with a one-time code; without one, over TLS with
 // the certificate that is to be renewed.
 type Enrolment struct {
-	Code    string `json:"code,omitempty"`
-	Request string `json:"request"` // certificate signing request, as PEM
+	Code    points.Secret `json:"code,omitempty"`
+	Request string        `json:"request"` // certificate signing request, as PEM
 }
+
+// LogValue is the request alone.
+func (e Enrolment) LogValue() slog.Value { return slog.StringValue(e.Request) }
 
 // Enrolled is a certificate with what its holder needs beside its key.
 type Enrolled struct {
@@ -117,7 +120,7 @@ func (a *App) enrol(w http.ResponseWriter, r *http.Request) {
 func (a *App) certify(peer *certs.Peer, e *Enrolment) (*certs.Issued, error) {
 	switch {
 	case e.Code != "":
-		return a.authority.Enrol(e.Code, []byte(e.Request))
+		return a.authority.Enrol(string(e.Code), []byte(e.Request))
 	case peer != nil:
 		return a.authority.Renew(peer, []byte(e.Request))
 	}

@@ -188,10 +188,11 @@ const unfinished = ".partial"
 // only in part is removed.
 func makeWhole(dir string, build func(partial string) error) error {
 	partial := dir + unfinished
-	for _, path := range []string{dir, partial} {
-		if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
-			return points.Errorf(points.AlreadyExists, "%s is there already; name a new folder", path)
-		}
+	if _, err := os.Lstat(dir); !errors.Is(err, fs.ErrNotExist) {
+		return points.Errorf(points.AlreadyExists, "%s is there already; name a new folder", dir)
+	}
+	if _, err := os.Lstat(partial); !errors.Is(err, fs.ErrNotExist) {
+		return points.Errorf(points.AlreadyExists, "%s is there: another run makes it just now, or one was interrupted and has left it; then remove it, and try again", partial)
 	}
 	if err := build(partial); err != nil {
 		return errors.Join(err, os.RemoveAll(partial))

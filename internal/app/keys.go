@@ -33,6 +33,12 @@ func (a *App) openKeys() error {
 	return err
 }
 
+// reloadKeys reads the keystore again. What the journal does not know of, and may not
+// simply note, is refused, and what was in force stays.
+func (a *App) reloadKeys(ctx context.Context) (changed bool, err error) {
+	return a.sw.ReloadKeys(func(m certs.Mark) error { return a.account(ctx, m) })
+}
+
 // closeKeys closes the token that the key-encryption key is in, where it is in one.
 func (a *App) closeKeys() error {
 	if token, ok := a.kek.(io.Closer); ok {
@@ -45,14 +51,17 @@ func (a *App) closeKeys() error {
 // whoever entered it shares with the switch: the process never has it in clear. Without a
 // block the card's PIN is unlocked.
 type PINChange struct {
-	Card     CardNumber `json:"card"`
-	Block    string     `json:"block,omitempty"` // hexadecimal
-	Format   string     `json:"format,omitempty"`
-	Key      string     `json:"key,omitempty"`   // name of a key for zone-pin
-	Tries    uint32     `json:"tries,omitempty"` // wrong ones in a row that lock it, 3 to 6; 0: as it was, 3 when new
-	Operator string     `json:"operator"`
-	Note     string     `json:"note,omitempty"`
+	Card     CardNumber    `json:"card"`
+	Block    points.Secret `json:"block,omitempty"` // hexadecimal
+	Format   string        `json:"format,omitempty"`
+	Key      string        `json:"key,omitempty"`   // name of a key for zone-pin
+	Tries    uint32        `json:"tries,omitempty"` // wrong ones in a row that lock it, 3 to 6; 0: as it was, 3 when new
+	Operator string        `json:"operator"`
+	Note     string        `json:"note,omitempty"`
 }
+
+// LogValue is the name of who does it alone.
+func (c PINChange) LogValue() slog.Value { return slog.StringValue(c.Operator) }
 
 // PINOf names a card.
 type PINOf struct {
@@ -67,6 +76,9 @@ type PINState struct {
 	Limit  uint8  `json:"limit"`
 	Locked bool   `json:"locked"`
 	RRN    string `json:"rrn,omitempty"` // of the change
+	// Pending says that nothing was changed yet: RRN is the proposal, which a second
+	// person has until then to approve.
+	Pending string `json:"pending,omitempty"`
 }
 
 func (a *App) setPIN(ctx context.Context, change PINChange) (PINState, error) {
@@ -77,7 +89,7 @@ func (a *App) setPIN(ctx context.Context, change PINChange) (PINState, error) {
 	if err != nil {
 		return PINState{}, err
 	}
-	cmd := book.Command{Kind: book.KindPIN, At: a.opts.Clock(), Card: a.token(pan), Limit: change.Tries, Operator: change.Operator, Note: change.Note}
+	cmd := book.Command{Kind: book.KindPIN, Edition: book.Edition, At: a.opts.Clock(), Card: a.token(pan), Limit: change.Tries, Operator: change.Operator, Note: change.Note}
 	if change.Block != "" {
 		if cmd.PINValue, err = a.pinValue(&change, pan, cmd.At); err != nil {
 			return PINState{}, err
@@ -85,7 +97,7 @@ func (a *App) setPIN(ctx context.Context, change PINChange) (PINState, error) {
 	}
 	switch {
 	case cmd.Operator == "":
-		return PINState{}, points.Errorf(points.FormatError, "pin: operator: want who does it")
+		return PINState{}, points.Errorf(points.FormatError, "pin: operator: want who does it: --operator, or lianfen admin login where operators sign in")
 	case cmd.Limit != 0 && (cmd.Limit < book.MinPINTries || cmd.Limit > book.MaxPINTries):
 		return PINState{}, points.Errorf(points.FormatError, "pin: tries %d: want %d to %d", cmd.Limit, book.MinPINTries, book.MaxPINTries)
 	}
@@ -97,7 +109,7 @@ func (a *App) setPIN(ctx context.Context, change PINChange) (PINState, error) {
 		return PINState{}, err
 	}
 	state, err := a.showPIN(ctx, PINOf{change.Card})
-	state.RRN = done.RRN
+	state.RRN, state.Pending = done.RRN, done.Pending
 	return state, err
 }
 
@@ -110,7 +122,7 @@ func (a *App) pinValue(change *PINChange, pan points.PAN, now points.Timestamp) 
 	if err != nil {
 		return value, points.Errorf(points.FormatError, "pin: format: %w", err)
 	}
-	block, err := hex.DecodeString(change.Block)
+	block, err := hex.DecodeString(string(change.Block))
 	if err != nil {
 		return value, points.Errorf(points.FormatError, "pin: block: want hexadecimal digits")
 	}

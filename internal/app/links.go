@@ -34,7 +34,7 @@ func (a *App) openIssuers(ctx context.Context) error {
 	}
 	a.issuers, err = pointswitch.NewIssuers(pointswitch.IssuersOptions{
 		Ledger: a.ledger, Router: a.router, CardKey: a.key, Dialect: dialect.Host(), Clock: a.opts.Clock,
-		Links: profiles, Log: a.log, Registerer: a.registry,
+		Zones: a.zones, Links: profiles, Log: a.log, Registerer: a.registry,
 	})
 	if err != nil {
 		return err
@@ -82,6 +82,9 @@ func (a *App) profiles(links []config.Link) ([]pointswitch.LinkProfile, error) {
 			Redial: l.Redial, RedialMost: l.RedialMost, Breaker: router.BreakerRules{Failures: l.BreakerFailures, Rest: l.BreakerRest},
 			Retry: l.Retry, GiveUp: l.GiveUp, RetryInFlight: l.RetryInFlight, UnknownEnds: l.UnknownEnds,
 			StandIn: standIn, Paths: a.paths(l),
+		}
+		if l.Keys != config.KeysOff {
+			profiles[i].Zone, profiles[i].KeyLife = points.IssuerID(l.Zone), l.KeyLife
 		}
 		for _, id := range l.Issuers {
 			profiles[i].Peers = append(profiles[i].Peers, points.IssuerID(id))
@@ -188,6 +191,9 @@ func (a *App) Reload(ctx context.Context, c config.Config) (Reloaded, error) {
 	if err != nil {
 		return Reloaded{}, err
 	}
+	if err := a.reloadZones(&c); err != nil {
+		return Reloaded{}, err
+	}
 	if err := a.refresh(ctx); err != nil {
 		return Reloaded{}, err
 	}
@@ -195,7 +201,7 @@ func (a *App) Reload(ctx context.Context, c config.Config) (Reloaded, error) {
 		return Reloaded{}, err
 	}
 	a.sw.Reload(a.parameters(c.Terminals))
-	keys, err := a.sw.ReloadKeys()
+	keys, err := a.reloadKeys(ctx)
 	if err != nil {
 		return Reloaded{}, err
 	}

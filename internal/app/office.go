@@ -93,9 +93,12 @@ type OperatorChange struct {
 type OperatorChanged struct {
 	Done
 	// Code is for the person alone, good once and until then: it is shown nowhere else.
-	Code      string `json:"code,omitempty"`
-	CodeUntil string `json:"code_until,omitempty"`
+	Code      points.Secret `json:"code,omitempty"`
+	CodeUntil string        `json:"code_until,omitempty"`
 }
+
+// LogValue is the RRN alone.
+func (c OperatorChanged) LogValue() slog.Value { return slog.StringValue(c.RRN) }
 
 func (a *App) putOperator(ctx context.Context, c OperatorChange) (OperatorChanged, error) {
 	was, _, err := a.operator(ctx, c.Name)
@@ -112,12 +115,15 @@ func (a *App) putOperator(ctx context.Context, c OperatorChange) (OperatorChange
 	now := a.opts.Clock()
 	var changed OperatorChanged
 	if c.Invite {
-		changed.Code = rand.Text()
+		changed.Code = points.Secret(rand.Text())
 		o.Invite, o.InviteUntil = sha256.Sum256([]byte(changed.Code)), now+points.Timestamp(inviteTime.Microseconds())
 		changed.CodeUntil = o.InviteUntil.String()
 	}
 	cmd := book.Command{Kind: book.KindPut, At: now, Operator: who(ctx).Name, Entry: book.Entry{Operator: &o}}
 	if changed.Done, err = a.do(ctx, "operator "+c.Name, &cmd); err != nil {
+		return OperatorChanged{}, err
+	}
+	if err := a.governKeys(); err != nil {
 		return OperatorChanged{}, err
 	}
 	if changed.Pending == "" && (o.Status != book.Active || c.Invite) {
@@ -233,7 +239,17 @@ func (a *App) inWords(act *book.Command) (string, error) {
 	case book.KindResolve:
 		return fmt.Sprintf("resolve %s: %v", rrnOf(act.Original), act.Answer), nil
 	case book.KindNote:
+		if act.Ceremony.Act != 0 {
+			return ceremonyInWords(&act.Ceremony), nil
+		}
 		return fmt.Sprintf("%v: %s", act.Act, act.Note), nil
+	case book.KindPIN:
+		pan, _ := a.key.PAN(act.Card)
+		return "set the PIN of card " + pan.Masked(), nil
+	case book.KindDispute:
+		return disputeInWords(act), nil
+	case book.KindLeg:
+		return legInWords(act), nil
 	default:
 	}
 	put, err := putOf(&act.Entry)
@@ -266,6 +282,9 @@ func (a *App) approve(ctx context.Context, d Decision) (Done, error) {
 	if err := legible(what, &cmd); err != nil {
 		return Done{}, err
 	}
+	if act.Ceremony.Act != 0 {
+		return a.approveKeys(ctx, what, &cmd)
+	}
 	out, err := a.ledger.Do(ctx, &cmd)
 	if err != nil {
 		return Done{}, err
@@ -275,6 +294,7 @@ func (a *App) approve(ctx context.Context, d Decision) (Done, error) {
 	}
 	a.log.Info("approved", slog.String("act", act.Of().String()), slog.String("operator", act.Operator), slog.String("second", cmd.Operator), slog.String("rrn", rrnOf(out.Position)))
 	done := Done{RRN: rrnOf(out.Position), Date: out.Date}
+	a.decidedAct(&act, d.RRN, done.RRN, actDone)
 	switch act.Kind {
 	case book.KindAdjust:
 		done.Free = &out.Free
@@ -315,13 +335,21 @@ func (a *App) reject(ctx context.Context, d Decision) (Done, error) {
 	if err != nil {
 		return Done{}, err
 	}
+	ended := cmd.Group[0]
 	cmd.Group = nil
 	if w := who(ctx); w.By == byOwner && !w.Roles.Has(book.RoleApprover) {
 		if err := a.ownProposal(ctx, cmd.Original, w); err != nil {
 			return Done{}, err
 		}
 	}
-	return a.do(ctx, "reject "+d.RRN, &cmd)
+	done, err := a.do(ctx, "reject "+d.RRN, &cmd)
+	if err != nil {
+		return done, err
+	}
+	a.decidedAct(&ended, d.RRN, done.RRN, actRejected)
+	a.reloading.Lock()
+	defer a.reloading.Unlock()
+	return done, a.dropPending(ctx, &ended.Ceremony)
 }
 
 // ownProposal lets who may not approve reject only what they have proposed themselves.

@@ -31,11 +31,11 @@ type person struct {
 
 // code is the one-time code that the person has signed in with, or one of so many half
 // minutes later.
-func (p *person) code(t *testing.T, shift int) string {
+func (p *person) code(t *testing.T, shift int) points.Secret {
 	t.Helper()
 	code, err := totp.GenerateCode(p.secret, p.signedIn.Add(time.Duration(shift)*30*time.Second))
 	require.NoError(t, err)
-	return code
+	return points.Secret(code)
 }
 
 // enrol lets by make an operator, who then enrols and signs in.
@@ -45,12 +45,12 @@ func (r *running) enrol(t *testing.T, by *app.Client, name string, roles book.Ro
 	require.NoError(t, err)
 	joined, err := r.client.Join(t.Context(), app.Joining{Name: name, Code: changed.Code, Password: passphrase})
 	require.NoError(t, err)
-	uri, err := url.Parse(joined.URI)
+	uri, err := url.Parse(string(joined.URI))
 	require.NoError(t, err)
 	p := &person{name: name, secret: uri.Query().Get("secret"), signedIn: time.Now()}
 	session, err := r.client.Login(t.Context(), app.SignIn{Name: name, Password: passphrase, Code: p.code(t, 0)})
 	require.NoError(t, err)
-	p.token, p.client = session.Token, r.client.In(session.Token)
+	p.token, p.client = string(session.Token), r.client.In(string(session.Token))
 	return p
 }
 
@@ -142,10 +142,10 @@ func TestSecondPersonAtTheDoor(t *testing.T) {
 	reasonIs(t, points.SignInRefused, err)
 	session, err := r.client.Login(ctx, app.SignIn{Name: "wang", Password: passphrase, Code: wang.code(t, 1)})
 	require.NoError(t, err)
-	_, err = r.client.In(session.Token).Approve(ctx, app.Decision{RRN: last.RRN})
+	_, err = r.client.In(string(session.Token)).Approve(ctx, app.Decision{RRN: last.RRN})
 	require.NoError(t, err)
 	r.stop(t)
-	for _, secret := range []string{passphrase, li.secret, wang.secret, li.token, wang.token, session.Token} {
+	for _, secret := range []string{passphrase, li.secret, wang.secret, li.token, wang.token, string(session.Token)} {
 		require.NotContains(t, h.log.String(), secret)
 	}
 }
@@ -168,10 +168,14 @@ var roleOf = map[string]string{
 	"POST /v1/exchange/quote": "operator", "POST /v1/exchange/lock": "operator", "POST /v1/exchange/swap": "operator", "POST /v1/exchange/cancel": "operator", "POST /v1/exchange/show": "viewer", "GET /v1/exchange/queue": "viewer", "GET /v1/exchange/terms": "viewer", "POST /v1/exchange/terms": "operator",
 	"POST /v1/record": "viewer", "GET /v1/totals": "viewer",
 	"GET /v1/links": "viewer", "POST /v1/batches": "viewer", "POST /v1/batches/detail": "viewer", "POST /v1/batches/counting": "viewer",
+	"POST /v1/keys": "operator", "POST /v1/keys/fetch": "operator",
 	"POST /v1/pin": "operator", "POST /v1/pin/show": "viewer", "GET /v1/risk": "viewer", "POST /v1/risk": "operator", "POST /v1/risk/test": "viewer", "POST /v1/risk/flags": "viewer", "POST /v1/certs/reload": "operator",
 	"GET /v1/owed": "viewer", "POST /v1/owed/resolve": "operator", "POST /v1/reload": "operator", "POST /v1/backup": "operator", "POST /v1/journal": "operator", "POST /v1/prove": "viewer",
 	"POST /v1/export": "operator", "POST /v1/statement": "viewer", "POST /v1/find": "viewer", "POST /v1/detail": "viewer", "GET /v1/index": "viewer",
 	"POST /v1/index/rebuild": "operator",
+	"GET /v1/disputes":       "viewer", "POST /v1/disputes": "operator", "POST /v1/disputes/show": "viewer", "GET /v1/disputes/rules": "viewer", "POST /v1/disputes/rules": "operator",
+	"POST /v1/recon": "operator", "POST /v1/recon/list": "viewer", "POST /v1/recon/act": "operator",
+	"POST /v1/leg": "operator", "POST /v1/liability": "viewer",
 }
 
 // Each thing that can be asked is served to whoever has the role for it and refused to

@@ -374,15 +374,20 @@ type ClearedPosition struct {
 
 func (a *App) cleared(ctx context.Context, asked ClearedAsked) (Cleared, error) {
 	var view book.CycleView
+	var over bool // the cycle, in which nothing may have been cleared
 	err := a.ledger.View(ctx, func(b *book.Book) (err error) {
 		if asked.Date == 0 {
 			asked.Date, asked.Cycle = b.Date(), b.Cycle()
 		}
 		asked.Cycle = max(asked.Cycle, 1)
+		by := cmp.Or(cmp.Compare(asked.Date, b.Date()), cmp.Compare(asked.Cycle, b.Cycle()))
+		if over = by < 0; by > 0 {
+			return points.Errorf(points.UnknownOriginal, "cycle %d of %v has not begun: cycle %d of %v runs", asked.Cycle, asked.Date, b.Cycle(), b.Date())
+		}
 		view, _, err = b.ClearedIn(asked.Date, asked.Cycle)
 		return err
 	})
-	c := Cleared{Date: asked.Date, Cycle: asked.Cycle, Closed: view.Closed, Items: view.Items, Unvalued: view.Unvalued, Positions: []ClearedPosition{}}
+	c := Cleared{Date: asked.Date, Cycle: asked.Cycle, Closed: over || view.Closed, Items: view.Items, Unvalued: view.Unvalued, Positions: []ClearedPosition{}}
 	if view.Posted != 0 {
 		c.Posted = rrnOf(view.Posted)
 	}

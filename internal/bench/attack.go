@@ -73,7 +73,7 @@ func Hostile(ctx context.Context, a Attack) (Attacked, error) {
 	if err != nil {
 		return Attacked{}, err
 	}
-	form, err := newRequestForm(spoken, 0)
+	form, err := newRequestForm(spoken, 0, false)
 	if err != nil {
 		return Attacked{}, err
 	}

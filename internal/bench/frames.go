@@ -138,10 +138,14 @@ type requestForm struct {
 // Numbers that differ in every digit.
 const ones, twos = 11111111, 22222222
 
-// newRequestForm encodes the redemption of connection conn.
-func newRequestForm(d *dialect.Dialect, conn int) (*requestForm, error) {
+// newRequestForm encodes the redemption of connection conn; signed says that it carries a
+// MAC, which is written when the numbers are.
+func newRequestForm(d *dialect.Dialect, conn int, signed bool) (*requestForm, error) {
 	encode := func(stan, when, member uint64) ([]byte, error) {
 		req, err := redemption(d, conn, stan, when, member)
+		if err == nil && signed {
+			err = sign(&req, conn)
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -223,6 +227,7 @@ type answerForm struct {
 	size       int
 	front      []byte // message type and bitmap, from byte frontAt on
 	frontAt    int
+	signed     bool // they carry MACs
 	stan, when digits
 	rrn, code  int // where DE37 (of dialect host: DE63) and DE39 stand
 }
@@ -287,6 +292,9 @@ func (f *answerForm) learn(form *requestForm, frame []byte) {
 	when := uint64(echoed.Batch)
 	if spokenByPartners(f.dialect) {
 		when = echoed.Transmission
+	}
+	if f.signed { // An answer is written with an empty MAC.
+		frame = append(bytes.Clone(frame[:len(frame)-macSize]), make([]byte, macSize)...)
 	}
 	if !bytes.Equal(write(echoed.STAN, when, resp.Position, resp.AuthCode), frame) {
 		return

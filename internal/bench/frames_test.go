@@ -17,7 +17,7 @@ func dialects() []*dialect.Dialect { return []*dialect.Dialect{dialect.Pos(), di
 func TestPatchedRequestIsTheEncodedOne(t *testing.T) {
 	base := time.Date(2026, 1, 1, 0, 0, 30, 0, time.UTC)
 	for _, d := range dialects() {
-		form, err := newRequestForm(d, 3)
+		form, err := newRequestForm(d, 3, false)
 		require.NoError(t, err)
 		for _, c := range []struct {
 			stan, member uint64
@@ -57,7 +57,7 @@ func TestSeriesDiffer(t *testing.T) {
 // that look like the first one and for those that do not, and for declines.
 func TestAnswersAreReadAsTheDialectDoes(t *testing.T) {
 	for _, d := range dialects() {
-		form, err := newRequestForm(d, 1)
+		form, err := newRequestForm(d, 1, false)
 		require.NoError(t, err)
 		quick, slow := answerForm{dialect: d}, answerForm{dialect: d}
 		base := time.Date(2026, 2, 16, 9, 30, 15, 0, time.UTC)

@@ -114,6 +114,13 @@ func (f *furnisher) participants(ctx context.Context, conns int) error {
 		}
 		commands = append(commands, f.put(book.Entry{Terminal: &book.Terminal{ID: id, Merchant: merchant, Status: book.Active}}))
 	}
+	signed, err := signedEntries()
+	if err != nil {
+		return err
+	}
+	for _, entry := range signed {
+		commands = append(commands, f.put(entry))
+	}
 	return f.do(ctx, commands)
 }
 

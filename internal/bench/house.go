@@ -49,6 +49,12 @@ func newHouse(ctx context.Context, dir string, opts AuthOptions, link string) (*
 	if link != "" {
 		text = bytes.Replace(text, []byte("links: []\n"), []byte("links: [{name: "+link+"}]\n"), 1)
 	}
+	if opts.MAC {
+		text = bytes.Replace(text, []byte("\nlinks: []\n"), []byte("\n"+signedPlace+"links: []\n"), 1)
+		if err := makeKeys(dir, points.TimestampOf(h.base)); err != nil {
+			return nil, err
+		}
+	}
 	if err := os.WriteFile(h.config(), text, 0o600); err != nil {
 		return nil, fmt.Errorf("bench: %w", err)
 	}
@@ -73,8 +79,16 @@ func (h *house) identify() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	path, _, err := authority.Own(certs.Order{Identity: certs.AcquirerIdentity(worldAcquirer)})
+	path, _, err := authority.Own(certs.Order{Identity: certs.AcquirerIdentity(h.acquirer())})
 	return path, err
+}
+
+// acquirer is the one that speaks TLS: the one with MACs, where there is one.
+func (h *house) acquirer() points.AcquirerID {
+	if h.opts.MAC {
+		return signedAcquirer
+	}
+	return worldAcquirer
 }
 
 func (h *house) authority() string { return filepath.Join(h.dir, config.Default().TLS.Authority) }
@@ -86,6 +100,7 @@ type daemon struct {
 	*Child
 	client  *app.Client
 	address string // of the listener of the run's dialect
+	signed  string // of the one where messages carry MACs
 	http    string
 	opening time.Duration // from the start of the process until it was ready
 }
@@ -107,7 +122,14 @@ func (h *house) serve(ctx context.Context, name string, command []string, sets .
 	}, sets...) {
 		args = append(args, "--set", set)
 	}
-	if h.certificate != "" {
+	if h.opts.MAC {
+		args = append(args, "--set", "switch.participant_keys="+fmt.Sprint(uint64(signedAcquirer))+"=cmac",
+			"--set", "listeners."+signedListener+".max_per_source=0", "--set", "listeners."+signedListener+".max_in_flight="+strconv.Itoa(max(256, h.opts.Depth)))
+	}
+	switch {
+	case h.opts.MAC && h.certificate != "":
+		args = append(args, "--set", "listeners."+signedListener+".tls=mutual")
+	case h.certificate != "":
 		args = append(args, "--set", "listeners.pos.tls=mutual", "--set", "listeners.host.tls=mutual")
 	}
 	began := h.opts.Clock()
@@ -121,7 +143,7 @@ func (h *house) serve(ctx context.Context, name string, command []string, sets .
 		return nil, errors.Join(err, d.kill())
 	}
 	d.opening = h.opts.Clock().Sub(began)
-	d.address, d.http = status.Listeners[h.opts.Dialect], status.HTTP
+	d.address, d.signed, d.http = status.Listeners[h.opts.Dialect], status.Listeners[signedListener], status.HTTP
 	return d, nil
 }
 
@@ -214,7 +236,10 @@ func (h *house) generate(ctx context.Context, d *daemon, load Load) (Loaded, err
 	if load.Accounts == 0 {
 		load.Accounts = h.opts.Accounts
 	}
-	if h.certificate != "" && d.http != "" {
+	if load.Keys != "" {
+		load.Address = d.signed
+	}
+	if h.certificate != "" && d.http != "" && (load.Keys != "" || !h.opts.MAC) {
 		load.Certificate, load.Trust = h.certificate, filepath.Join(h.authority(), "trust.crt")
 	}
 	load.WarmUp = h.opts.Duration / 5

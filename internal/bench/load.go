@@ -55,6 +55,8 @@ type Load struct {
 	// that the switch is checked against.
 	Certificate string `json:"certificate,omitempty"`
 	Trust       string `json:"trust,omitempty"`
+	// Keys is the folder of the keystore with the key for MACs; "": there are none.
+	Keys string `json:"keys,omitempty"`
 	// Tolerant says that declines are expected, and that requests without an answer
 	// are counted once patience is over.
 	Tolerant bool `json:"tolerant,omitempty"`
@@ -86,6 +88,7 @@ type generator struct {
 	load    Load
 	clock   Clock
 	dialect *dialect.Dialect
+	mac     *certs.MAC    // nil: messages carry none
 	next    atomic.Uint32 // series
 	began   time.Time
 	from    time.Time // of the window that is measured
@@ -111,6 +114,11 @@ func Generate(ctx context.Context, load Load, clock Clock) (Loaded, error) {
 		latency: hdrhistogram.New(1, longest, significant),
 	}
 	g.next.Store(uint32(load.First))
+	if load.Keys != "" {
+		if g.mac, err = readMAC(load.Keys, points.TimestampOf(clock())); err != nil {
+			return Loaded{}, err
+		}
+	}
 	conns, err := g.connect(ctx)
 	defer func() {
 		for _, c := range conns {
@@ -170,11 +178,11 @@ func (g *generator) connect(ctx context.Context) ([]*sender, error) {
 			return conns, fmt.Errorf("bench: connection %d: %w", number, err)
 		}
 		c := &sender{
-			g: g, conn: conn, number: number, answers: answerForm{dialect: g.dialect},
+			g: g, conn: conn, number: number, answers: answerForm{dialect: g.dialect, signed: g.mac != nil},
 			random: rand.New(rand.NewPCG(g.load.Seed, uint64(number))), //nolint:gosec // load, not secrets; a seed so that it can be repeated.
 		}
 		conns = append(conns, c)
-		if c.form, err = newRequestForm(g.dialect, number); err != nil {
+		if c.form, err = newRequestForm(g.dialect, number, g.mac != nil); err != nil {
 			return conns, err
 		}
 		c.slots = make([]slot, slotsFor(g.load.Depth))
@@ -357,6 +365,10 @@ func (c *sender) add(due time.Time) (added bool, err error) {
 	*at = slot{true, due, c.sent}
 	c.form.stan.put(c.form.frame, c.sent%perSeries+1)
 	c.form.member.put(c.form.frame, member)
+	if mac := c.g.mac; mac != nil {
+		at := len(c.form.frame) - macSize
+		mac.Append(c.form.frame[:at], c.form.frame[:at])
+	}
 	c.out = binary.BigEndian.AppendUint16(c.out, uint16(len(c.form.frame))) //nolint:gosec // at most dialect.MaxFrame.
 	c.out = append(c.out, c.form.frame...)
 	if c.g.load.Answers != "" {
@@ -543,6 +555,8 @@ func (c *sender) take(frame []byte) (due time.Time, code [2]byte, err error) {
 			return due, code, fmt.Errorf("an echo of %d bytes, want %d", len(frame), len(c.form.frame))
 		}
 		a = answer{stan: c.form.stan.read(frame), when: c.form.when.read(frame), code: approvedCode}
+	} else if mac := c.g.mac; mac != nil && (len(frame) < macSize || !mac.Verify(frame[:len(frame)-macSize], frame[len(frame)-macSize:])) {
+		return due, code, errForged
 	} else if a, err = c.answers.read(c.form, frame); err != nil {
 		return due, code, err
 	}

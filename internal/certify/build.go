@@ -26,6 +26,7 @@ type sender struct {
 	stan       points.STAN // the last one used
 	batches    map[points.TerminalID]uint32
 	tills      map[points.TerminalID]*dialect.Till
+	keys       map[points.TerminalID]*terminalKeys // of those that have master keys
 }
 
 // till is what a terminal has counted in this run.
@@ -220,11 +221,18 @@ func (b *sender) write(req *points.Request, s *Step) ([]byte, error) {
 	if err := b.dialect.Complete(req); err != nil {
 		return nil, fmt.Errorf("%v: %w", req.Function, err)
 	}
+	if err := b.authenticate(req, s); err != nil {
+		return nil, fmt.Errorf("%v: %w", req.Function, err)
+	}
 	frame, err := b.dialect.AppendRequest(nil, req)
 	if err != nil {
 		return nil, fmt.Errorf("%v: %w", req.Function, err)
 	}
-	return takeApart(b.dialect, frame).edited(s.MTI, s.Remove, s.Wire)
+	frame, err = takeApart(b.dialect, frame).edited(s.MTI, s.Remove, s.Wire)
+	if err != nil {
+		return nil, err
+	}
+	return b.sign(frame, req, s), nil
 }
 
 // writeUpload makes the frame of an upload: the first eight of what the terminal has

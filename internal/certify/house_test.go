@@ -3,6 +3,7 @@ package certify_test
 import (
 	"context"
 	"crypto/rand"
+	"encoding/hex"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -26,10 +27,20 @@ func now() points.Timestamp { return points.TimestampOf(time.Now()) }
 // ends, and returns the address of its terminals' door.
 func startSwitch(t *testing.T) string {
 	t.Helper()
+	address, _ := startKeyedSwitch(t)
+	return address
+}
+
+// startKeyedSwitch is [startSwitch], and the master keys of its terminals; the cards of the
+// test data have their PINs.
+func startKeyedSwitch(t *testing.T) (string, certify.Master) {
+	t.Helper()
 	dir := t.TempDir()
+	keys := keystore(t, dir)
 	require.NoError(t, certs.WriteCardKey(filepath.Join(dir, "card.key"), rand.Reader))
 	c, err := config.Load("", nil, []string{"tls.mode=off",
 		"data=" + filepath.Join(dir, "store"), "card_key=" + filepath.Join(dir, "card.key"), "admin.socket=" + filepath.Join(dir, "a"),
+		"keys.file=" + filepath.Join(dir, "keys"), "keys.kek=file:" + filepath.Join(dir, "kek"),
 		"listeners.pos.address=127.0.0.1:0", "listeners.host.address=127.0.0.1:0", "http.address=127.0.0.1:0",
 	})
 	require.NoError(t, err)
@@ -48,9 +59,54 @@ func startSwitch(t *testing.T) string {
 	directory, err := app.ReadDirectory(file)
 	require.NoError(t, err)
 	require.NoError(t, file.Close())
-	_, err = app.NewClient(c.Admin.Socket).Load(t.Context(), directory)
+	client := app.NewClient(c.Admin.Socket)
+	_, err = client.Load(t.Context(), directory)
 	require.NoError(t, err)
-	return a.Address("pos").String()
+	for _, card := range []string{"9555100000000031", "6222020000000000025"} {
+		setPIN(t, client, keys, card, "739105")
+	}
+	return a.Address("pos").String(), func(merchant points.MerchantID, terminal points.TerminalID) (*certs.Key, error) {
+		return keys.Use(certs.TerminalMasterName(merchant, terminal), certs.TerminalMaster, now())
+	}
+}
+
+// keystore makes one with what the switch and the terminals of the test data need.
+func keystore(t *testing.T, dir string) *certs.Keystore {
+	t.Helper()
+	require.NoError(t, certs.WriteKEK(filepath.Join(dir, "kek"), rand.Reader))
+	kek, err := certs.OpenKEK("file:"+filepath.Join(dir, "kek"), rand.Reader)
+	require.NoError(t, err)
+	keys, err := certs.CreateKeystore(filepath.Join(dir, "keys"), kek, rand.Reader)
+	require.NoError(t, err)
+	require.NoError(t, keys.Update(func(c *certs.Changes) error {
+		for _, want := range []certs.NewKey{
+			{Name: "working", Usage: certs.WorkingDerivation, Algorithm: certs.AES256},
+			{Name: "pin-verification", Usage: certs.PINVerification, Algorithm: certs.AES256},
+			{Name: "pin-entry", Usage: certs.ZonePIN, Algorithm: certs.AES256},
+			{Name: "tmk/M00000000000001/T0000005", Usage: certs.TerminalMaster, Algorithm: certs.TDES},
+			{Name: "tmk/M00000000000003/T0000006", Usage: certs.TerminalMaster, Algorithm: certs.AES128},
+		} {
+			if _, err := c.Generate(want); err != nil {
+				return err
+			}
+		}
+		return nil
+	}))
+	return keys
+}
+
+func setPIN(t *testing.T, client *app.Client, keys *certs.Keystore, card, pin string) {
+	t.Helper()
+	key, err := keys.Use("pin-entry", certs.ZonePIN, now())
+	require.NoError(t, err)
+	under, err := certs.NewPINKey(key)
+	require.NoError(t, err)
+	pan, err := points.ParsePAN(card)
+	require.NoError(t, err)
+	block, err := under.AppendPINBlock(nil, certs.PINFormat4, []byte(pin), pan, rand.Reader)
+	require.NoError(t, err)
+	_, err = client.SetPIN(t.Context(), app.PINChange{Card: app.CardNumber(card), Block: points.Secret(hex.EncodeToString(block)), Format: "iso-4", Key: "pin-entry", Tries: 3, Operator: "li"})
+	require.NoError(t, err)
 }
 
 // options is a run of a profile's own scripts and test data against target.

@@ -37,6 +37,7 @@ func (r *runner) judge(s *scene, step *Step, x *exchange, sent, got *message, ou
 	j.fields()
 	j.amounts()
 	j.same()
+	j.keys(x)
 	if e.Closed {
 		j.closed()
 	}

@@ -4,10 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"go.yaml.in/yaml/v3"
 
+	"github.com/lianfen/lianfen/certs"
 	"github.com/lianfen/lianfen/points"
 	"github.com/lianfen/lianfen/switch/dialect"
 )
@@ -47,12 +49,14 @@ type Parameters struct {
 	Cards     map[string]string   `yaml:"cards"` // name -> number
 	Programs  map[string]uint16   `yaml:"programs"`
 	Amounts   map[string]int64    `yaml:"amounts"`
+	PINs      map[string]string   `yaml:"pins"` // name -> digits, of test cards
 }
 
 // Terminal is a terminal and its merchant.
 type Terminal struct {
 	ID       string `yaml:"id"`
 	Merchant string `yaml:"merchant"`
+	Keys     string `yaml:"keys"` // the set of keys that it signs on for, 003 say; none: it has none
 }
 
 // defaultWithin is how long an answer may take where nothing else is said.
@@ -100,6 +104,14 @@ func (p *Parameters) check() error {
 		if _, err := points.ParseMerchantID(t.Merchant); err != nil {
 			errs = append(errs, fmt.Errorf("terminals.%s: %w", name, err))
 		}
+		if _, err := certs.ParseKeySet(t.Keys); t.Keys != "" && err != nil {
+			errs = append(errs, fmt.Errorf("terminals.%s: keys: %w", name, err))
+		}
+	}
+	for name, pin := range p.PINs {
+		if len(pin) < certs.MinPINDigits || len(pin) > certs.MaxPINDigits || strings.Trim(pin, "0123456789") != "" {
+			errs = append(errs, fmt.Errorf("pins.%s: want %d to %d digits", name, certs.MinPINDigits, certs.MaxPINDigits))
+		}
 	}
 	for name, number := range p.Cards {
 		if _, err := points.ParsePAN(number); err != nil {
@@ -131,6 +143,8 @@ func (p *Parameters) has(kind, name string) bool {
 		_, there = p.Programs[name]
 	case "amounts":
 		_, there = p.Amounts[name]
+	case "pins":
+		_, there = p.PINs[name]
 	}
 	return there
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"path"
+	"slices"
 	"strings"
 	"time"
 
@@ -22,6 +23,9 @@ type Options struct {
 	Parameters *Parameters
 	Scripts    []*Script
 	Clock      points.Clock
+	// Master finds the master keys of terminals with keys; nil, or no key: what needs
+	// them is skipped.
+	Master Master
 	// FirstSTAN is the trace number before the first. Runs against one target
 	// begin at different ones, or the second is a repeat of the first.
 	FirstSTAN points.STAN
@@ -56,6 +60,9 @@ func Run(ctx context.Context, opts Options, tell func(*CaseResult) error) (*Repo
 	r := &runner{opts: opts, dialect: d, sender: sender{
 		parameters: opts.Parameters, dialect: d, clock: opts.Clock, stan: opts.FirstSTAN, batches: make(map[points.TerminalID]uint32),
 	}}
+	if err := r.sender.equip(opts.Master); err != nil {
+		return nil, err
+	}
 	report := &Report{Profile: opts.Parameters.Profile, Target: opts.Target, Began: opts.Clock()}
 	for _, script := range opts.Scripts {
 		result := ScriptResult{File: script.file, Title: script.Title, TitleZH: script.TitleZH}
@@ -120,7 +127,13 @@ func (r *runner) play(ctx context.Context, script *Script, c *Case) (*CaseResult
 		steps = append(steps, script.Before...)
 	}
 	steps = append(steps, c.Steps...)
-	if result.Missing = missing(r.opts.Parameters, steps); len(result.Missing) > 0 {
+	result.Missing = missing(r.opts.Parameters, steps)
+	for i := range steps {
+		if name := steps[i].terminal(); r.sender.keyless(name) {
+			result.Missing = append(result.Missing, "the master key of terminal "+name+", in a keystore")
+		}
+	}
+	if result.Missing = slices.Compact(result.Missing); len(result.Missing) > 0 {
 		result.Verdict = Skipped
 		return result, nil
 	}

@@ -73,6 +73,8 @@ type Step struct {
 	To       string     `yaml:"to"`
 	Program  string     `yaml:"program"`
 	Amount   Expression `yaml:"amount"`
+	PIN      string     `yaml:"pin"`    // name of a PIN that is typed in, at a terminal with keys
+	MAC      MAC        `yaml:"mac"`    // of a terminal with keys: wrong or none, instead of its own
 	Entry    uint16     `yaml:"entry"`  // DE22
 	Expiry   uint32     `yaml:"expiry"` // DE14
 	Partial  bool       `yaml:"partial"`
@@ -298,6 +300,12 @@ func (s *Step) check(named map[string]bool) error {
 	if s.MTI != "" && !isMTI(s.MTI) {
 		return fmt.Errorf("message type %q, want four digits", s.MTI)
 	}
+	if s.MAC != "" && s.MAC != macWrong && s.MAC != macNone {
+		return fmt.Errorf("mac: %q, want wrong or none", string(s.MAC))
+	}
+	if s.Send == "" && (s.MAC != "" || s.PIN != "") {
+		return errors.New("mac and pin go with send")
+	}
 	return s.Expect.check()
 }
 
@@ -361,6 +369,7 @@ func missing(p *Parameters, steps []Step) []string {
 		need("cards", s.Card)
 		need("cards", s.To)
 		need("programs", s.Program)
+		need("pins", s.PIN)
 		for _, e := range []*Expression{&s.Amount, &s.Expect.Amount, &s.Expect.Available} {
 			for _, name := range e.names() {
 				if !captured[name] {

@@ -68,9 +68,14 @@ type Listener struct {
 
 // Keys says where the keys of terminals are, and what a forged message costs.
 type Keys struct {
-	File      string // path of the keystore; a switch without one has no terminals with keys
-	KEK       string // where the key-encryption key is: file:, env: or pkcs11:
-	MACErrors int    // wrong MACs in a row, after which a terminal has to sign on
+	File string // path of the keystore; a switch without one has no terminals with keys
+	KEK  string // where the key-encryption key is: file:, env: or pkcs11:
+	// Accept names a generation of the keystore that is taken although the journal knows
+	// another content; 0: none.
+	Accept    int
+	MACErrors int // wrong MACs in a row, after which a terminal has to sign on, a host to change keys
+	// Overlap is for how long a host's keys are believed after others came in force.
+	Overlap time.Duration
 }
 
 // Admin is the door of operator commands.
@@ -129,10 +134,11 @@ type Switch struct {
 	FreshnessBehind    time.Duration // and behind
 	ParticipantRate    int           // requests a second of one acquirer; 0: no limit
 	ParticipantRates   []ParticipantRate
-	ShedTarget         time.Duration // new requests are turned away when the oldest has waited for longer; 0: never
-	ShedInterval       time.Duration // for so long
-	BadFramesPerMinute int           // the connection closes at this many
-	DrainTimeout       time.Duration // the wait for open requests at a stop
+	ParticipantKeys    []AcquirerKeys // of acquirers' hosts; who is not here shares none
+	ShedTarget         time.Duration  // new requests are turned away when the oldest has waited for longer; 0: never
+	ShedInterval       time.Duration  // for so long
+	BadFramesPerMinute int            // the connection closes at this many
+	DrainTimeout       time.Duration  // the wait for open requests at a stop
 }
 
 // Settlement says when business dates end, and on which days is paid.
@@ -182,7 +188,7 @@ func Default() Config {
 			defaultListener("pos", "127.0.0.1:8583", DialectPOS),
 			defaultListener("host", "127.0.0.1:8584", DialectHost),
 		},
-		Keys:  Keys{File: "keys.store", KEK: kekFile + "kek.key", MACErrors: 3},
+		Keys:  Keys{File: "keys.store", KEK: kekFile + "kek.key", MACErrors: 3, Overlap: 5 * time.Minute},
 		TLS:   defaultTLS(),
 		Admin: Admin{Socket: "admin.sock", Access: AccessOwner, Session: 30 * time.Minute},
 		HTTP:  HTTP{Address: "127.0.0.1:8580", TLS: TLSDefault},

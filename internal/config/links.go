@@ -41,6 +41,10 @@ type Link struct {
 	RetryInFlight int
 	UnknownEnds   bool
 
+	Keys    PartnerKeys // shared with the host
+	Zone    uint64      // the issuer under whose number the keystore has them
+	KeyLife time.Duration
+
 	StandIn StandIn
 }
 
@@ -70,7 +74,7 @@ func defaultLink() Link {
 		SignOn: 10 * time.Second, EchoAfter: 30 * time.Second, EchoDeadline: 10 * time.Second, LostEchoes: 3,
 		Redial: time.Second, RedialMost: time.Minute, BreakerFailures: 5, BreakerRest: 10 * time.Second,
 		Retry:  []time.Duration{5 * time.Second, 30 * time.Second, time.Minute, 5 * time.Minute, 15 * time.Minute},
-		GiveUp: 24 * time.Hour, RetryInFlight: 16,
+		GiveUp: 24 * time.Hour, RetryInFlight: 16, Keys: KeysOff, KeyLife: 24 * time.Hour,
 	}
 }
 
@@ -109,6 +113,9 @@ func (l *Link) settings(prefix string) []setting {
 		duration(prefix+"give_up", &l.GiveUp, time.Second, 31*24*time.Hour, "A reversal or advice not acknowledged for so long is left to the operators (lianfen admin owed)."),
 		number(prefix+"retry_in_flight", &l.RetryInFlight, 1, 65_536, "Reversals and advices that may wait for their answer."),
 		flag(prefix+"unknown_ends", &l.UnknownEnds, "The host keeps no reversals for originals that have not come yet: 25 to a reversal ends it."),
+		choice(prefix+"keys", &l.Keys, "Keys shared with the host: cmac and x9.19 say how all messages are authenticated, pin leaves MACs out, off shares none.", KeysOff, KeysCMAC, KeysRetail, KeysPIN),
+		institution(prefix+"zone", &l.Zone, "Issuer under whose number the keystore has the host's zone master key (zmk/issuer/NUMBER); needed where keys are shared."),
+		duration(prefix+"key_life", &l.KeyLife, 0, 366*24*time.Hour, "Keys with the host that are older are exchanged for others; 0s: only when it asks."),
 	}
 	return append(table, l.StandIn.settings(prefix)...)
 }
@@ -330,6 +337,9 @@ func (c *Config) linkDisagreements(report func(key, value, expected string)) {
 		}
 		if l.Listen != "" && !c.LinkTLS(l) && !l.AllowRemote && !local(l.Listen) {
 			report(prefix+"listen", l.Listen, "an address of this machine only, or "+prefix+"tls: mutual, or "+prefix+"allow_remote: true")
+		}
+		if l.Keys != KeysOff && l.Zone == 0 {
+			report(prefix+"zone", "0", "the issuer whose keys are shared, since "+prefix+"keys is "+string(l.Keys))
 		}
 		if l.RedialMost < l.Redial {
 			report(prefix+"redial_most", brief(l.RedialMost), "at least redial, which is "+brief(l.Redial))

@@ -67,7 +67,10 @@ func (c *Config) settings() []setting {
 		path("keys.file", &c.Keys.File, "Keystore: master keys of terminals and what their working keys and PINs are made with (lianfen keys). "+
 			"Without such a file no terminal has keys."),
 		source("keys.kek", &c.Keys.KEK, "Where the key-encryption key is that the keystore is sealed under. Keep it apart from the file and its copies."),
-		number("keys.mac_errors", &c.Keys.MACErrors, 1, 1_000, "Wrong message authentication codes in a row, after which a terminal has to sign on again."))
+		number("keys.accept", &c.Keys.Accept, 0, 1<<31-1, "Generation of the keystore that is taken although the journal knows another content, which the journal then says: "+
+			"for when the newest copy is lost. 0: none."),
+		number("keys.mac_errors", &c.Keys.MACErrors, 1, 1_000, "Wrong message authentication codes in a row, after which a terminal has to sign on again, and a partner's host has to exchange keys."),
+		duration("keys.overlap", &c.Keys.Overlap, time.Second, 24*time.Hour, "For how long the keys of a partner's host are believed after others have come in force."))
 	table = append(table,
 		socket("admin.socket", &c.Admin.Socket, "Unix socket of the operator commands (lianfen admin ...). "+
 			"While no operator is enrolled, whoever may open it may do everything."),
@@ -159,6 +162,8 @@ func (s *Switch) settings() []setting {
 		number("switch.participant_rate", &s.ParticipantRate, 0, 10_000_000,
 			"Requests a second of one acquirer, on all its connections; more are declined as overload. 0: no limit."),
 		rates("switch.participant_rates", &s.ParticipantRates, "Acquirers with a rate of their own."),
+		acquirerKeys("switch.participant_keys", &s.ParticipantKeys, "Acquirers whose hosts share keys with us: cmac and x9.19 say how all their messages are authenticated, "+
+			"and which PINs they send; pin leaves MACs out. Their zone master keys are in the keystore (zmk/acquirer/NUMBER)."),
 		duration("switch.shed_target", &s.ShedTarget, 0, time.Minute,
 			"New requests are declined as overload while the oldest one has waited longer than this for switch.shed_interval. "+
 				"Reversals, advices and repeats are not. 0s: never."),

@@ -31,6 +31,9 @@ type IssuerAccount struct {
 	// Decline is the answer code (DE39) that every request about the account
 	// gets; "" for none.
 	Decline string `yaml:"decline"`
+	// PIN is compared where a request about the account brings one, which takes keys;
+	// "" is none, and every PIN is right.
+	PIN points.Secret `yaml:"pin"`
 }
 
 // ReadIssuerAccounts reads a book from YAML; an unknown key is an error.
@@ -59,6 +62,9 @@ type IssuerOptions struct {
 	// Parts of a million redemptions are approved for a part only (DE39 10), whether or
 	// not the acquirer can take one.
 	Parts int
+	// Keys are shared with the switch: its messages must carry MACs by them, and answers
+	// do; nil: none.
+	Keys *HostKeys
 }
 
 // Issuer is an issuer's host without its line: frames of dialect host in, frames
@@ -75,6 +81,7 @@ type Issuer struct {
 	next   []FaultRate // what the next messages meet, whatever chance says
 	book   *issuerBook
 	tally  issuerTally
+	keys   *HostKeys // nil: messages carry no MACs
 }
 
 // issuerTally counts what came and what went wrong on purpose.
@@ -83,6 +90,8 @@ type issuerTally struct {
 	faults     [faultCount]uint64
 	repeats    uint64
 	unreadable uint64
+	forged     uint64 // messages with a wrong MAC, or none
+	exchanges  uint64 // of keys
 }
 
 // NewIssuer makes an issuer. Its error names the account or the identity that cannot be.
@@ -107,8 +116,8 @@ func NewIssuer(opts IssuerOptions) (*Issuer, error) {
 	}
 	return &Issuer{
 		dialect: dialect.Host(), faults: opts.Faults, book: book,
-		chance: chance,
-		tally:  issuerTally{functions: make(map[points.Function]uint64)},
+		chance: chance, keys: opts.Keys,
+		tally: issuerTally{functions: make(map[points.Function]uint64)},
 	}, nil
 }
 
@@ -144,19 +153,56 @@ func (i *Issuer) Receive(at points.Timestamp, frame []byte) Delivery {
 		return i.malformed(&req, err)
 	}
 	i.tally.functions[req.Function]++
-	if req.Class == points.ClassNetwork {
-		return i.answer(&req, &points.Response{Reason: network(req.Function)}, FaultRate{})
+	by, refused := i.believe(frame, &req)
+	if refused != 0 {
+		return i.answer(&req, &points.Response{Reason: refused}, FaultRate{}, by)
+	}
+	switch {
+	case req.Function == points.KeyChange:
+		return i.answer(&req, i.exchange(frame), FaultRate{}, by)
+	case req.Class == points.ClassNetwork:
+		return i.answer(&req, &points.Response{Reason: network(req.Function)}, FaultRate{}, by)
 	}
 	rate := i.fate()
 	if rate.Fault == FaultLose {
 		i.tally.faults[FaultLose]++
 		return Delivery{Fault: FaultLose}
 	}
-	resp, repeated := i.book.carryOut(at, &req)
+	resp, repeated := i.book.carryOut(at, &req, by.holds)
 	if repeated {
 		i.tally.repeats++
 	}
-	return i.answer(&req, &resp, rate)
+	return i.answer(&req, &resp, rate, by)
+}
+
+// believe finds the keys that a message has its MAC by, or refuses it. A change of keys is
+// believed for what it brings, where there are no keys; i.mu is held.
+func (i *Issuer) believe(frame []byte, req *points.Request) (by hostPair, refused points.Reason) {
+	if i.keys == nil || req.Class == points.ClassNetwork && req.Function != points.KeyChange {
+		return by, 0
+	}
+	by, ok := i.keys.verify(i.dialect, frame, req)
+	if ok || req.Function == points.KeyChange {
+		return by, 0
+	}
+	i.tally.forged++
+	return by, points.BadMAC
+}
+
+// exchange takes the keys that a message brings; i.mu is held.
+func (i *Issuer) exchange(frame []byte) *points.Response {
+	if i.keys == nil {
+		return &points.Response{Reason: points.FunctionDisabled}
+	}
+	blocks, checks, err := i.dialect.KeyBlocks(frame)
+	if err == nil {
+		err = i.keys.take(blocks, checks)
+	}
+	if err != nil {
+		return &points.Response{Reason: points.FormatError}
+	}
+	i.tally.exchanges++
+	return &points.Response{Reason: points.Approved, Check: string(checks)}
 }
 
 // malformed answers 30 what can be answered.
@@ -167,7 +213,7 @@ func (i *Issuer) malformed(req *points.Request, err error) Delivery {
 		return Delivery{}
 	}
 	resp := points.Response{Reason: points.FormatError, Field: uint8(wrong.Field)} //nolint:gosec // a data element, 0 to 128.
-	return i.answer(req, &resp, FaultRate{})
+	return i.answer(req, &resp, FaultRate{}, hostPair{})
 }
 
 // network is the outcome of a message that moves no points.
@@ -193,8 +239,12 @@ func (i *Issuer) fate() FaultRate {
 }
 
 // answer makes the delivery of an answer that meets a fault; i.mu is held.
-func (i *Issuer) answer(req *points.Request, resp *points.Response, rate FaultRate) Delivery {
+func (i *Issuer) answer(req *points.Request, resp *points.Response, rate FaultRate, by hostPair) Delivery {
 	said := *req
+	if by.mac == nil {
+		said.Unmark(64)
+		said.Unmark(128)
+	}
 	if rate.Fault == FaultWrongAmount {
 		if !req.Has(4) {
 			rate = FaultRate{} // There is no amount to get wrong.
@@ -213,5 +263,11 @@ func (i *Issuer) answer(req *points.Request, resp *points.Response, rate FaultRa
 	default:
 	}
 	d.Frame = i.dialect.AppendResponse(nil, &said, resp)
+	if by.mac != nil {
+		i.dialect.Sign(d.Frame, &said, by.mac)
+	}
+	if rate.Fault == FaultForge {
+		d.Frame[len(d.Frame)-1] ^= 1 // Where there is a MAC it is wrong now.
+	}
 	return d
 }

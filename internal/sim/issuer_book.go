@@ -21,6 +21,8 @@ type holding struct {
 type issuerAccount struct {
 	free, held points.Amount
 	decline    points.Reason // of every request about it; 0: none
+	pin        points.Secret // "": none
+	tries      int           // wrong PINs in a row
 }
 
 // issuerEntry is one transaction, or the tombstone of one that never came.
@@ -78,7 +80,7 @@ func (b *issuerBook) open(a IssuerAccount) error {
 	if !a.Program.Valid() {
 		return fmt.Errorf("programme %d, want %d to %d", a.Program, points.MinProgram, points.MaxProgram)
 	}
-	account := &issuerAccount{free: a.Balance}
+	account := &issuerAccount{free: a.Balance, pin: a.PIN}
 	if a.Decline != "" {
 		if account.decline, err = declineOf(a.Decline); err != nil {
 			return err
@@ -110,9 +112,29 @@ func issuerKey(acquirer, forwarder points.AcquirerID, when uint64, stan points.S
 	return key
 }
 
-// carryOut does what a request asks, or finds what it was answered before. at
-// dates the answer.
-func (b *issuerBook) carryOut(at points.Timestamp, req *points.Request) (resp points.Response, repeated bool) {
+// mostTries is how many wrong PINs in a row lock a card.
+const mostTries = 3
+
+// pinned judges the PIN that a request brings, where its account has one. A wrong one is
+// counted, as nothing else of a declined request is.
+func (b *issuerBook) pinned(req *points.Request, holds func(req *points.Request, pin points.Secret) bool) points.Reason {
+	account := b.accounts[holding{req.PAN, req.Program}]
+	switch {
+	case account == nil || account.pin == "" || req.PINLen == 0:
+		return points.Approved
+	case account.tries >= mostTries:
+		return points.PINTriesExceeded
+	case !holds(req, account.pin):
+		account.tries++
+		return points.WrongPIN
+	}
+	account.tries = 0
+	return points.Approved
+}
+
+// carryOut does what a request asks, or finds what it was answered before. at dates the
+// answer, and holds tells whether the request's PIN is the one that is named.
+func (b *issuerBook) carryOut(at points.Timestamp, req *points.Request, holds func(req *points.Request, pin points.Secret) bool) (resp points.Response, repeated bool) {
 	key := issuerKey(req.Acquirer, req.Forwarder, req.Transmission, req.STAN, req.Class)
 	if earlier := b.entries[key]; earlier != nil {
 		switch {
@@ -131,7 +153,9 @@ func (b *issuerBook) carryOut(at points.Timestamp, req *points.Request) (resp po
 	e.response = points.Response{Amount: req.Amount, Issuer: b.id, Date: points.DateOf(at.Time())}
 	b.entries[key] = e
 	b.history = append(b.history, e)
-	e.response.Reason = b.decide(e)
+	if e.response.Reason = b.pinned(req, holds); e.response.Reason.Approved() {
+		e.response.Reason = b.decide(e)
+	}
 	if e.granted < req.Amount && e.response.Reason.Approved() {
 		e.kept, e.free = e.granted, -e.granted
 		e.response.Reason, e.response.Amount = points.ApprovedPartly, e.granted

@@ -20,13 +20,14 @@ const (
 	FaultWrongAmount                  // the answer names another amount (DE4) than was asked for
 	FaultDisconnect                   // the connection ends in the middle of the answer
 	FaultDuplicate                    // the answer arrives twice
+	FaultForge                        // the MAC of the answer is wrong
 
 	faultCount
 )
 
 var faultNames = [faultCount]string{
 	FaultDelay: "delay", FaultLose: "lose", FaultDrop: "drop", FaultLate: "late",
-	FaultWrongAmount: "wrong-amount", FaultDisconnect: "disconnect", FaultDuplicate: "duplicate",
+	FaultWrongAmount: "wrong-amount", FaultDisconnect: "disconnect", FaultDuplicate: "duplicate", FaultForge: "forge",
 }
 
 // String returns the fault's name on the command line and in JSON.

@@ -17,6 +17,8 @@ type IssuerState struct {
 	Repeats uint64 `json:"repeats"`
 	// Unreadable are the frames that were no message of the dialect.
 	Unreadable   uint64              `json:"unreadable"`
+	Forged       uint64              `json:"forged"`       // messages without a right MAC, where keys are shared
+	Exchanges    uint64              `json:"exchanges"`    // of keys
 	Transactions []IssuerTransaction `json:"transactions"` // in the order in which they came
 }
 
@@ -61,7 +63,7 @@ func (i *Issuer) State() IssuerState {
 	defer i.mu.Unlock()
 	s := IssuerState{
 		Issuer: i.book.id, Messages: make(map[string]uint64), Faults: make(map[string]uint64),
-		Repeats: i.tally.repeats, Unreadable: i.tally.unreadable, Transactions: i.book.transactions(),
+		Repeats: i.tally.repeats, Unreadable: i.tally.unreadable, Forged: i.tally.forged, Exchanges: i.tally.exchanges, Transactions: i.book.transactions(),
 	}
 	for _, at := range i.book.order {
 		a := i.book.accounts[at]

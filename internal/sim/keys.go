@@ -22,6 +22,17 @@ type Keys struct {
 	pin *certs.PINKey
 }
 
+// MAC is what a script's step does to the MAC of its message; "": it is right.
+type MAC string
+
+// What can be done to it.
+const (
+	// MACWrong is a MAC of which a bit is wrong.
+	MACWrong MAC = "wrong"
+	// MACNone is a message without one.
+	MACNone MAC = "none"
+)
+
 // ErrForged says that the MAC of an answer is wrong: a terminal does not believe it, and
 // reverses what it had asked for.
 var ErrForged = errors.New("the MAC of the answer is wrong")
@@ -92,12 +103,18 @@ func (k *Keys) Enter(req *points.Request, pin []byte) error {
 	if k == nil || k.pin == nil {
 		return errors.New("a PIN is entered at a terminal that has signed on for keys")
 	}
-	block, err := k.pin.AppendPINBlock(nil, certs.PINFormat0, pin, req.PAN, k.Random)
+	format := certs.PINFormat0
+	if k.By == certs.CMAC {
+		format = certs.PINFormat4
+	}
+	block, err := k.pin.AppendPINBlock(nil, format, pin, req.PAN, k.Random)
 	if err != nil {
 		return fmt.Errorf("enter the PIN: %w", err)
 	}
 	const withCard, entryWithPIN = 2_600_000_000_000_000, 11 // DE53 26: format 0; DE22: typed in, with a PIN
-	req.PINLen = uint8(copy(req.PIN[:], block))              //nolint:gosec // eight.
-	req.Security, req.EntryMode = withCard, entryWithPIN
+	req.PINLen = uint8(copy(req.PIN[:], block))              //nolint:gosec // eight, or sixteen.
+	if req.EntryMode = entryWithPIN; format == certs.PINFormat0 {
+		req.Security = withCard
+	}
 	return nil
 }

@@ -37,6 +37,7 @@ type Script struct {
 type ScriptTerminal struct {
 	ID       string `yaml:"id"`
 	Merchant string `yaml:"merchant"`
+	Keys     string `yaml:"keys"` // which it signs on for: a set by its word
 }
 
 // Step is one thing that happens.
@@ -51,20 +52,22 @@ type Step struct {
 	Repeat string `yaml:"repeat"`
 	Raw    string `yaml:"raw"`
 
-	Card    string `yaml:"card"` // name or number
-	To      string `yaml:"to"`   // transfer: who receives
-	Expiry  uint32 `yaml:"expiry"`
-	Program uint16 `yaml:"program"`
-	Amount  *int64 `yaml:"amount"`
-	Partial bool   `yaml:"partial"` // the terminal can take part in points
-	STAN    uint32 `yaml:"stan"`    // instead of the next
-	Under   string `yaml:"under"`   // the earlier step whose trace number this one takes
-	As      string `yaml:"as"`      // name for later steps
-	Of      string `yaml:"of"`      // the earlier step that this one is about
-	Lose    bool   `yaml:"lose"`    // the answer is lost on its way: hang up
-	Forget  string `yaml:"forget"`  // the earlier step of which the terminal has lost the receipt
-	Network uint16 `yaml:"network"` // download: DE60.3, 360 when left out
-	From    string `yaml:"from"`    // download of a black list: how many the terminal has
+	Card    string        `yaml:"card"` // name or number
+	To      string        `yaml:"to"`   // transfer: who receives
+	Expiry  uint32        `yaml:"expiry"`
+	Program uint16        `yaml:"program"`
+	Amount  *int64        `yaml:"amount"`
+	Partial bool          `yaml:"partial"` // the terminal can take part in points
+	STAN    uint32        `yaml:"stan"`    // instead of the next
+	Under   string        `yaml:"under"`   // the earlier step whose trace number this one takes
+	As      string        `yaml:"as"`      // name for later steps
+	Of      string        `yaml:"of"`      // the earlier step that this one is about
+	Lose    bool          `yaml:"lose"`    // the answer is lost on its way: hang up
+	Forget  string        `yaml:"forget"`  // the earlier step of which the terminal has lost the receipt
+	Network uint16        `yaml:"network"` // download: DE60.3, 360 when left out
+	From    string        `yaml:"from"`    // download of a black list: how many the terminal has
+	PIN     points.Secret `yaml:"pin"`     // what is typed in at a terminal with keys
+	MAC     MAC           `yaml:"mac"`     // of a terminal with keys: wrong or none, instead of its own
 
 	Expect Expectation `yaml:"expect"`
 }
@@ -121,6 +124,12 @@ func (s *Step) check() error {
 	if t := s.Expect.Totals; t != "" && t != totalsEqual && t != totalsUnequal {
 		return fmt.Errorf("expect: totals: %q, want equal or unequal", t)
 	}
+	if s.MAC != "" && s.MAC != MACWrong && s.MAC != MACNone {
+		return fmt.Errorf("mac: %q, want wrong or none", string(s.MAC))
+	}
+	if s.Send == "" && (s.MAC != "" || s.PIN != "") {
+		return errors.New("mac and pin go with send")
+	}
 	if s.Expect.Same && s.Repeat == "" {
 		return errors.New("expect: same compares the answer to a repeat, and this is none")
 	}
@@ -163,6 +172,9 @@ type Player struct {
 	Dial Dial
 	// FirstSTAN is the trace number before each terminal's first.
 	FirstSTAN points.STAN
+	// Keys gives a terminal its keys, by the word that the script has for their set, "" where
+	// it has none; nil: no terminal has keys.
+	Keys func(who Identity, set string) (*Keys, error)
 	// Keep hears of every answered request, for whoever wants to check it later.
 	Keep func(*Receipt) error
 
@@ -216,7 +228,9 @@ func (p *Player) prepare(script *Script) error {
 		if err != nil {
 			return err
 		}
-		p.terminals[s.ID] = p.terminal(who)
+		if p.terminals[s.ID], err = p.terminal(who, s.Keys); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -230,10 +244,16 @@ func ParseIdentity(terminal, merchant string) (who Identity, err error) {
 	return who, err
 }
 
-func (p *Player) terminal(who Identity) *Terminal {
-	t := NewTerminal(p.Address, who, p.FirstSTAN, p.Clock)
+func (p *Player) terminal(who Identity, set string) (t *Terminal, err error) {
+	t = NewTerminal(p.Address, who, p.FirstSTAN, p.Clock)
 	t.First, t.Dial = p.First, p.Dial
-	return t
+	switch {
+	case p.Keys != nil:
+		t.Keys, err = p.Keys(who, set)
+	case set != "":
+		err = fmt.Errorf("script: terminal %v has keys of set %s, and there is no keystore", who.Terminal, set)
+	}
+	return t, err
 }
 
 func (p *Player) step(ctx context.Context, script *Script, s *Step) (Result, error) {
@@ -247,7 +267,9 @@ func (p *Player) step(ctx context.Context, script *Script, s *Step) (Result, err
 		if err != nil {
 			return Result{}, err
 		}
-		t = p.terminal(who)
+		if t, err = p.terminal(who, ""); err != nil {
+			return Result{}, err
+		}
 		p.terminals[id] = t
 	}
 	if s.Forget != "" {
@@ -329,25 +351,48 @@ func (p *Player) prepareStep(script *Script, s *Step, t *Terminal) (receipt, fir
 	if err != nil {
 		return nil, nil, "", err
 	}
-	frame, err := t.frame(&req)
 	what = function.String()
 	if s.Of != "" {
 		what += " of " + s.Of
 	}
+	if s.PIN != "" {
+		what += ", PIN"
+		if err := t.Keys.Enter(&req, []byte(s.PIN)); err != nil {
+			return nil, nil, "", err
+		}
+	}
+	if s.MAC != "" {
+		what += ", MAC " + string(s.MAC)
+	}
+	frame, err := t.frameWith(&req, s.MAC)
 	return &Receipt{Request: req, Sent: frame}, nil, what, err
 }
 
 // frame completes req and writes it.
-func (t *Terminal) frame(req *points.Request) ([]byte, error) {
+func (t *Terminal) frame(req *points.Request) ([]byte, error) { return t.frameWith(req, "") }
+
+// frameWith is frame with another MAC than the terminal's own.
+func (t *Terminal) frameWith(req *points.Request, mac MAC) ([]byte, error) {
+	if mac != "" && (t.Keys == nil || t.Keys.mac == nil) {
+		return nil, fmt.Errorf("%v: mac %s: the terminal has not signed on for keys", req.Function, string(mac))
+	}
 	if err := t.dialect.Complete(req); err != nil {
 		return nil, fmt.Errorf("%v: %w", req.Function, err)
 	}
-	t.Keys.dress(req)
+	if t.Keys.dress(req); mac == MACNone {
+		req.Unmark(64)
+	}
 	frame, err := t.dialect.AppendRequest(nil, req)
 	if err != nil {
 		return nil, fmt.Errorf("%v: %w", req.Function, err)
 	}
 	t.Keys.sign(t.dialect, frame, req)
+	if mac == MACWrong {
+		if !req.Has(64) {
+			return nil, fmt.Errorf("%v has no MAC that could be wrong", req.Function)
+		}
+		frame[len(frame)-1] ^= 1 // The MAC is the last field.
+	}
 	return frame, nil
 }
 

@@ -31,6 +31,8 @@ func TestReadScript(t *testing.T) {
 		{"nothing to send", terminals + "steps: [{note: lunch}]", "step 1: 0 of send, repeat and raw are given, want one"},
 		{"two things to send", terminals + "steps: [{send: echo, raw: '00'}]", "step 1: 2 of send, repeat and raw are given, want one"},
 		{"the same as what", terminals + "steps: [{send: echo, expect: {same: true}}]", "step 1: expect: same"},
+		{"a PIN in what is sent again", terminals + "steps: [{send: echo, as: it}, {repeat: it, pin: '1234'}]", "step 2: mac and pin go with send"},
+		{"an unknown MAC", terminals + "steps: [{send: echo, mac: right}]", `step 1: mac: "right", want wrong or none`},
 		{"no YAML", "steps: [", "script: yaml"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

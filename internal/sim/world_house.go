@@ -73,7 +73,6 @@ func (h *house) open() error {
 	h.issuers, err = pointswitch.NewIssuers(pointswitch.IssuersOptions{
 		Ledger: h.ledger, Router: h.router, CardKey: h.key, Dialect: dialect.Host(), Clock: w.switchTime,
 		Links: w.profiles(h.key), Dial: w.dial, Log: silent,
-		KeyChange: func(string, *points.Request) points.Reason { return points.Approved },
 	})
 	if err != nil {
 		return err

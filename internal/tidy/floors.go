@@ -58,9 +58,16 @@ func Floors() map[string]int {
 		"switch/dialect":  3,
 		"switch/link":     3,
 		"certs":           3,
+		// The formats of the partner's file set, and how they travel.
+		"settlement/files":    3,
+		"settlement/delivery": 4,
 		// 4: state. Owners of data.
 		"ledger": 4,
 		"router": 4,
+		// Compares what partners say, in files of every format.
+		"settlement/reconcile": 4,
+		// What issuers owe, folded from records.
+		"settlement/liability": 5,
 		// 5: services. Verbs over the ledger.
 		"exchange": 5,
 		"loyalty":  5,
@@ -126,6 +133,14 @@ func Fences() []Fence {
 		{
 			Path: "github.com/spf13", In: []string{"cmd"},
 			Why: "what a command is called is no business of the packages that do its work",
+		},
+		{
+			Path: "github.com/hiddeco/sshsig", In: []string{"settlement/files"},
+			Why: "what a signature of a file set is made of is a fact of its format",
+		},
+		{
+			Path: "github.com/pkg/sftp", In: []string{"settlement/delivery"},
+			Why: "how files travel is no business of those who write them",
 		},
 		{
 			Path: "github.com/ThalesGroup/crypto11", In: []string{"certs"},

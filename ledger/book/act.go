@@ -62,6 +62,8 @@ const (
 	ActRates                       // dated rates
 	ActSettlement                  // the approval of a settlement
 	ActHouse                       // reload, backup, export and the like: noted
+	ActPIN                         // the PIN of a card, set or changed
+	ActDisputes                    // what a dispute takes or gives, and its rules
 
 	actCount
 )
@@ -69,6 +71,8 @@ const (
 var actNames = [actCount]string{
 	ActAdjust: "adjust", ActParticipants: "participants", ActOperators: "operators", ActPolicy: "policy", ActCutOver: "cutover", ActResolve: "resolve",
 	ActKeys: "keys", ActRisk: "risk", ActRates: "rates", ActSettlement: "settlement", ActHouse: "house",
+	ActPIN:      "pin",
+	ActDisputes: "disputes",
 }
 
 // String returns the name used in tables and in JSON.
@@ -98,7 +102,7 @@ type Acts uint16
 // TwoPersons are the acts that need a second person where a policy asks for two
 // persons and says no more.
 const TwoPersons = Acts(1)<<ActAdjust | 1<<ActParticipants | 1<<ActOperators | 1<<ActPolicy | 1<<ActCutOver | 1<<ActResolve |
-	1<<ActKeys | 1<<ActRisk | 1<<ActRates | 1<<ActSettlement
+	1<<ActKeys | 1<<ActRisk | 1<<ActRates | 1<<ActSettlement | 1<<ActPIN | 1<<ActDisputes
 
 // Has reports whether a is in the set.
 func (s Acts) Has(a Act) bool { return s>>a&1 != 0 }
@@ -172,6 +176,18 @@ func (c *Command) Of() Act {
 		return ActSettlement
 	case KindNote:
 		return c.Act
+	case KindPIN:
+		if c.Edition > 0 && !c.PINValue.IsZero() {
+			return ActPIN // to unlock one tells nobody anything
+		}
+		return 0
+	case KindLeg:
+		return ActSettlement
+	case KindDispute:
+		if c.Dispute.Step.decides() {
+			return ActDisputes
+		}
+		return 0
 	case KindPut:
 		switch e := &c.Entry; {
 		case e.Operator != nil:
@@ -180,6 +196,8 @@ func (c *Command) Of() Act {
 			return ActPolicy
 		case e.Member != nil || e.Card != nil:
 			return 0
+		case e.Disputes != nil:
+			return ActDisputes
 		case e.versioned():
 			return ActRates
 		case e.Cap != nil:
@@ -219,6 +237,11 @@ type Operator struct {
 	InviteUntil points.Timestamp `json:"-"`
 }
 
+// Format writes who the operator is, without credentials.
+func (o Operator) Format(state fmt.State, _ rune) {
+	_, _ = fmt.Fprintf(state, "operator %s (%v, %v)", o.Name, o.Roles, o.Status)
+}
+
 // Policy is which acts need a second person.
 type Policy struct {
 	TwoPersons Acts   `json:"two_persons"`
@@ -256,6 +279,11 @@ func (e *Entry) Stands(r *Registry) bool {
 		is.Policy = &r.Policy
 	case e.Cap != nil:
 		is.Cap = r.Caps[e.Cap.Member]
+	case e.Disputes != nil:
+		is.Disputes = r.Disputes
+		if is.Disputes == nil {
+			return false
+		}
 	case e.Route != nil:
 		for _, route := range r.Routes {
 			if route.Prefix == e.Route.Prefix && route.Only == e.Route.Only {

@@ -6,7 +6,7 @@ import (
 	"github.com/lianfen/lianfen/points"
 )
 
-// Audit checks the invariants I1 to I5, I7, I11, I12, I15 to I17, I19, I20, I23 and I24 on everything in memory
+// Audit checks the invariants I1 to I5, I7, I11, I12, I15 to I17, I19, I20, I25 and I26 on everything in memory
 // and names the first that is broken, and the account.
 func (b *Book) Audit() error {
 	for i := range b.totals.balances {
@@ -28,6 +28,9 @@ func (b *Book) Audit() error {
 		return err
 	}
 	if err := b.auditRemotes(); err != nil {
+		return err
+	}
+	if err := b.auditDisputes(); err != nil {
 		return err
 	}
 	if err := b.auditOffice(); err != nil {

@@ -73,6 +73,7 @@ type batches struct {
 	complete   bool            // and the end of them
 	parameters uint32          // check value of the parameters that the terminal has; 0: none
 	keys       TerminalKeys    // that it was given at its last sign-on
+	derived    Derived         // how far it has come with its initial key
 	open       []tally         // in the order in which they began, the closed one included
 }
 
@@ -92,6 +93,7 @@ func (s *batches) appendKey(dst []byte) []byte {
 const (
 	batchesComplete = 1 << iota
 	batchesKeyed
+	batchesDerived
 )
 
 func (s *batches) appendValue(dst []byte) []byte {
@@ -105,9 +107,15 @@ func (s *batches) appendValue(dst []byte) []byte {
 	if s.keys.Set != 0 {
 		flags |= batchesKeyed
 	}
+	if s.derived.Counter != 0 {
+		flags |= batchesDerived
+	}
 	dst = binary.AppendUvarint(append(dst, flags), uint64(s.parameters))
 	if s.keys.Set != 0 {
 		dst = binary.AppendUvarint(append(dst, s.keys.Set), uint64(s.keys.Generation))
+	}
+	if s.derived.Counter != 0 {
+		dst = binary.AppendUvarint(append(dst, s.derived.Key[:]...), uint64(s.derived.Counter))
 	}
 	dst = binary.AppendUvarint(dst, uint64(len(s.open)))
 	for i := range s.open {
@@ -124,6 +132,10 @@ func (s *batches) decodeValue(r *reader) {
 	s.parameters = r.uint32()
 	if flags&batchesKeyed != 0 {
 		s.keys = TerminalKeys{Set: r.byte(), Generation: r.position()}
+	}
+	if flags&batchesDerived != 0 {
+		r.fixed(s.derived.Key[:])
+		s.derived.Counter = r.uint32()
 	}
 	for range r.count(maxTallies, 9) {
 		t := tally{batch: r.uint32()}

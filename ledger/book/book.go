@@ -59,6 +59,8 @@ type Book struct {
 	swapLocks    swapLocks
 	unfinished   unfinished
 	office       office
+	disputes     cache[points.Position, dispute, *dispute]
+	docket       docket
 	clearing     clearing
 	approved     *Command // the act that the current command approves
 	risk         risk
@@ -170,7 +172,8 @@ func New(opts Options, source Source) *Book {
 		batches: newCache[batchesKey, batches](limit, func(k batchesKey) uint64 {
 			return mix(seed^uint64(k.acquirer), binary.LittleEndian.Uint64(k.terminal[:]), binary.LittleEndian.Uint64(k.merchant[7:]))
 		}),
-		swaps: newCache[points.Position, swap](limit, ofPosition),
+		disputes: newCache[points.Position, dispute](limit, ofPosition),
+		swaps:    newCache[points.Position, swap](limit, ofPosition),
 		swapCounts: newCache[swapCountKey, swapCount](limit, func(k swapCountKey) uint64 {
 			return mix(seed, uint64(k.member), uint64(k.program))
 		}),
@@ -214,11 +217,10 @@ func (b *Book) open() error {
 	if err := errors.Join(b.loadTickets(), b.loadRisk()); err != nil {
 		return err
 	}
-	_, err = b.load(&b.office)
-	if _, lockErr := b.load(&b.swapLocks); lockErr != nil {
-		err = errors.Join(err, lockErr)
-	}
-	return errors.Join(err, b.loadClearing())
+	_, officeErr := b.load(&b.office)
+	_, docketErr := b.load(&b.docket)
+	_, lockErr := b.load(&b.swapLocks)
+	return errors.Join(officeErr, docketErr, lockErr, b.loadClearing())
 }
 
 // Err returns the fault that stopped the book, if one did.
@@ -297,6 +299,10 @@ func (b *Book) apply(cmd *Command, out *Outcome) error {
 		out.Reason, out.Date, out.Cycle = points.NotFresh, 0, 0
 		return err
 	}
+	if spent, err := b.spent(cmd); spent || err != nil {
+		out.Reason, out.Date = points.BadMAC, 0
+		return err
+	}
 	b.begin()
 	b.risk.now = b.postingTime(cmd)
 	reason, err := b.carryOut(cmd, out, keyed)
@@ -325,6 +331,9 @@ func (b *Book) apply(cmd *Command, out *Outcome) error {
 		if err := b.tried(cmd, reason); err != nil {
 			return err
 		}
+	}
+	if err := b.spend(cmd); err != nil {
+		return err
 	}
 	b.position++
 	out.Position = b.position
@@ -421,8 +430,14 @@ func (b *Book) dispatch(cmd *Command, out *Outcome) (points.Reason, error) {
 		return b.upload(cmd, out)
 	case KindDownload:
 		return b.download(cmd, out)
-	case KindSignIn, KindEnrol, KindPropose, KindApprove, KindReject, KindNote:
+	case KindSignIn, KindEnrol, KindPropose, KindApprove, KindReject, KindNote, KindKeystore:
 		return b.dispatchOffice(cmd, out)
+	case KindDispute:
+		return b.dispute(cmd, out)
+	case KindExpireDisputes:
+		return b.expireDisputes(cmd, out)
+	case KindLeg:
+		return b.leg(cmd, out), nil
 	case KindPIN:
 		return b.setPIN(cmd, out)
 	case KindPost:
@@ -454,6 +469,7 @@ func (b *Book) trim() {
 	b.remotes.trim(b.durable)
 	b.cardDays.trim(b.durable)
 	b.batches.trim(b.durable)
+	b.disputes.trim(b.durable)
 	b.clearing.decisions.trim(b.durable)
 	b.swaps.trim(b.durable)
 	b.swapCounts.trim(b.durable)

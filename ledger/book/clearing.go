@@ -236,7 +236,10 @@ func (c *clearing) open(b *Book, limit int) {
 
 // loadClearing reads what counts for caps, and the open cycle.
 func (b *Book) loadClearing() error {
-	if _, err := b.load(&b.clearing.exposure); err != nil || b.live.Rates == nil {
+	if b.live.Rates == nil {
+		return nil // Then there is neither.
+	}
+	if _, err := b.load(&b.clearing.exposure); err != nil {
 		return err
 	}
 	c, err := b.cycleAt(b.date, b.Cycle())
@@ -330,7 +333,7 @@ func (b *Book) closeCycle() {
 
 // clear enters what the approved command has cleared, and what it lets go of.
 func (b *Book) clear(cmd *Command, out *Outcome) error {
-	if b.live.Rates == nil {
+	if b.live.Rates == nil && cmd.Carried().Kind != KindLeg {
 		return nil
 	}
 	if err := b.letGo(cmd, out); err != nil || !clears(cmd, out) {

@@ -99,6 +99,14 @@ const (
 	KindPIN
 	// KindPost moves what a closed cycle has cleared off the clearing accounts.
 	KindPost
+	// KindKeystore notes with which keystore the switch serves (see ceremony.go).
+	KindKeystore
+	// KindDispute takes one step of a dispute about a transaction (see dispute.go).
+	KindDispute
+	// KindExpireDisputes ends the time to answer of disputes, a bounded number at a time.
+	KindExpireDisputes
+	// KindLeg is an adjustment or a fee between two members of settlement, said outright.
+	KindLeg
 	// KindQuote promises what a swap gives, and changes nothing (see swapping.go). The kinds
 	// that follow are about it, named by its position.
 	KindQuote
@@ -231,6 +239,9 @@ type Command struct {
 	// KeySet says which working keys a sign-on gives the terminal, as package certs
 	// numbers them; 0: none. Their generation is the position of the sign-on.
 	KeySet uint8
+	// Counter is how often the terminal has used a derived key (ANSI X9.24-3), this time
+	// included; 0: its keys are others, or none.
+	Counter uint32
 	// PINResult is what comparing the PIN of the request has come to; 0: it brought none,
 	// or nobody here compares it.
 	PINResult PINResult
@@ -243,12 +254,19 @@ type Command struct {
 	Cycle uint8
 	// Planned is when the schedule wants the cut-over that it has caused; 0: it was by hand.
 	Planned points.Timestamp
+	// Dispute is the step of a dispute, about Original; Amount is what it takes or gives.
+	Dispute DisputeMove
+	// Leg is who pays whom Amount, in standard points.
+	Leg Leg
 	// Sent is when what is told (0220) was sent, as its sender says; 0: nobody says.
 	Sent points.Timestamp
 	// Run names the settlement run of a posting, Manifest is the digest of what it has
 	// published, and Moves are what it moves: the cycle of Date.
 	Run, Manifest [32]byte
 	Moves         []ClearingMove
+	// Ceremony is what a note, or an approval, does with a key, and which keystore it leaves
+	// behind; of KindKeystore, the keystore alone.
+	Ceremony Ceremony
 
 	// Into is the programme that a swap hands out. Wanted is how much of it is wanted at
 	// least, where Amount does not say what is handed in.
@@ -258,7 +276,8 @@ type Command struct {
 
 // Edition is the meaning of new commands. Of reversals, 0 makes an opened hold less by what
 // its actual amount is less than the hold was once, and takes a voided sale off the totals
-// of its batch; 1 leaves of a hold the actual amount, and of the totals what was voided.
+// of its batch; 1 leaves of a hold the actual amount, and of the totals what was voided. Of the PIN of a
+// card, 1 makes it an act of its own ([ActPIN]).
 const Edition = 1
 
 // Freeze is what an account, member or card may not do.

@@ -67,11 +67,17 @@
 //	    with what is reserved for requests that are not answered.
 //	I22 A cycle is posted at most once, by one run, after it is closed, and exactly what it
 //	    has cleared is moved.
-//	I23 A quote is executed at most once, at its own figures, before its time is over.
+//	I23 The keystore that is known is the one of the last record about it, and an older
+//	    one follows only where that record says so.
+//	I24 What disputes have taken back of a sale, in sum, is never negative, and with what
+//	    refunds, voids and reversals gave back never more than the sale took. While it is
+//	    more than nothing the sale is neither voided nor reversed. A case is on the docket
+//	    exactly while somebody is to answer, and who does not answer in time loses the right.
+//	I25 A quote is executed at most once, at its own figures, before its time is over.
 //	    Exactly the swaps that are locked hold points for it and are among the live locks;
 //	    each is counted in the windows that it was locked or executed in, once, and what is
 //	    cancelled, expired or reversed is given back to them.
-//	I24 Of the rates and swap terms that are in force together at any instant, no way from
+//	I26 Of the rates and swap terms that are in force together at any instant, no way from
 //	    programme to programme and back gains. A bonus is no better rate: it is a lot of its
 //	    own that cannot be swapped for a while, and its sponsor pays no more than the budget.
 //
@@ -136,6 +142,11 @@
 //	expiry, decay
 //	             member -a    breakage +a
 //	settle       clearing(acquirer) -a    issued +a
+//	chargeback, ruling for the issuer, credit adjustment, exception (dispute.go)
+//	             clearing(acquirer) -a    suspense(issuer) +a
+//	re-presentment, debit adjustment
+//	             suspense(issuer) -a    clearing(acquirer) +a
+//	leg          none: participants owe each other standard points (leg.go)
 //	post         the same for each programme and acquirer of a closed cycle
 //	swap         member (A) -in    issued (A) +in    issued (B) -out    member (B) +out
 //	             and of a campaign sponsor (B) -bonus    member (B) +bonus

@@ -118,6 +118,9 @@ func (b *Book) Due() (kinds []Kind) {
 			kinds = append(kinds, list.kind)
 		}
 	}
+	if _, over := b.docket.over(b.date); over {
+		kinds = append(kinds, KindExpireDisputes)
+	}
 	return kinds
 }
 

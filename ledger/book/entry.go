@@ -18,6 +18,7 @@ type Entry struct {
 	Operator *Operator
 	Policy   *Policy
 	Risk     *RiskRules
+	Disputes *DisputeRules
 	Rate     *tariff.Rate     // of a command: its terms; who stands behind it is the book's to say
 	Fees     *tariff.Schedule // likewise
 	Cap      *Cap
@@ -127,6 +128,9 @@ type Terminal struct {
 	MACOptional bool `json:"mac_optional,omitempty"`
 	// PIN says whether it has to send one.
 	PIN PINRule `json:"pin,omitempty"`
+	// DUKPT is the initial key of a terminal whose keys are derived for each message (ANSI
+	// X9.24-3); zeros: it has others, or none.
+	DUKPT InitialKey `json:"dukpt,omitzero"`
 }
 
 // Route sends the cards that begin with Prefix to an issuer.
@@ -184,6 +188,7 @@ type Registry struct {
 	Operators map[string]*Operator
 	Policy    Policy
 	Risk      *RiskRules    // in force; nil: none were ever set
+	Disputes  *DisputeRules // in force; nil: [DefaultDisputeRules]
 	Rates     *tariff.Rates // every version; nil: there is none
 	Fees      *tariff.Fees  // likewise
 	Caps      map[tariff.Member]*Cap

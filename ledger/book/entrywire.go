@@ -27,6 +27,7 @@ const (
 	entryRate
 	entryFees
 	entryCap
+	entryDisputes
 	entrySwaps
 )
 
@@ -73,6 +74,8 @@ func appendEntry(dst []byte, e *Entry) []byte {
 		return appendCard(append(dst, entryCard), e.Card)
 	case e.Risk != nil:
 		return appendRisk(append(dst, entryRisk), e.Risk)
+	case e.Disputes != nil:
+		return e.Disputes.append(append(dst, entryDisputes))
 	case e.Operator != nil:
 		return appendOperator(append(dst, entryOperator), e.Operator)
 	case e.Rate != nil:
@@ -203,6 +206,8 @@ func decodeEntry(r *reader, e *Entry) {
 		}
 	case entryRisk:
 		e.Risk = decodeRisk(r)
+	case entryDisputes:
+		e.Disputes = decodeDisputeRules(r)
 	case entryOperator:
 		e.Operator = decodeOperator(r)
 	case entryRate:
@@ -336,7 +341,7 @@ func decodeMerchant(r *reader) *Merchant {
 // set, a text that is too long.
 func (e *Entry) malformed() error {
 	set := 0
-	for _, is := range [...]bool{e.Issuer != nil, e.Acquirer != nil, e.Program != nil, e.Merchant != nil, e.Terminal != nil, e.Route != nil, e.Member != nil, e.Card != nil, e.Operator != nil, e.Policy != nil, e.Risk != nil, e.Rate != nil, e.Fees != nil, e.Cap != nil, e.Swaps != nil} {
+	for _, is := range [...]bool{e.Issuer != nil, e.Acquirer != nil, e.Program != nil, e.Merchant != nil, e.Terminal != nil, e.Route != nil, e.Member != nil, e.Card != nil, e.Operator != nil, e.Policy != nil, e.Risk != nil, e.Rate != nil, e.Fees != nil, e.Cap != nil, e.Disputes != nil, e.Swaps != nil} {
 		if is {
 			set++
 		}
@@ -355,6 +360,9 @@ func (e *Entry) malformed() error {
 	}
 	if e.Risk != nil {
 		return e.Risk.malformed()
+	}
+	if e.Disputes != nil {
+		return e.Disputes.malformed()
 	}
 	if e.Fees != nil {
 		return malformedFees(e.Fees)
@@ -377,6 +385,11 @@ func (e *Entry) malformed() error {
 // texts calls visit with every text of an entry that somebody has written, and its name.
 func (e *Entry) texts(visit func(name, value string)) {
 	switch {
+	case e.Disputes != nil:
+		for i := range e.Disputes.Rules {
+			visit("name", e.Disputes.Rules[i].Name)
+			visit("name_zh", e.Disputes.Rules[i].NameZH)
+		}
 	case e.Issuer != nil:
 		visit("name", e.Issuer.Name)
 		visit("name_zh", e.Issuer.NameZH)
@@ -416,6 +429,8 @@ func (c *Command) Texts(visit func(name, value string)) {
 	visit("operator", c.Operator)
 	visit("second", c.Second)
 	visit("note", c.Note)
+	visit("evidence", c.Dispute.Evidence)
+	visit("evidence", c.Leg.Evidence)
 	c.Entry.texts(visit)
 	for i := range c.Group {
 		c.Group[i].Texts(visit)

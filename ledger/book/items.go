@@ -17,6 +17,9 @@ import (
 //	void, reversal, reversal of a part      RVS of the original, negative
 //	reversal of a void or refund            RVS of the sale, positive
 //	stand-in, or told (0220)                RDM or EAR when it is decided here
+//	dispute: taken back from the acquirer   CBK of the sale, negative
+//	dispute: given to it again              REP of the sale, positive
+//	leg                                     ADJ or FEE, as it says
 //	operators' resolution                   RDM or EAR, or RVS where that stood before
 //	swap; its reversal                      SWP; RVS of it
 //	quote, lock, hold, release, transfer ... none: they move nothing between members
@@ -76,6 +79,12 @@ func (c *Clearing) of(cmd *Command, out *Outcome, clear *clearing) ([]ClearingIt
 	if err != nil {
 		return nil, err
 	}
+	if carried.Kind == KindLeg {
+		leg := &carried.Leg
+		base.Kind, base.Payer, base.Payee, base.Program, base.Amount = leg.Kind, leg.Payer, leg.Payee, points.Standard, out.Amount
+		c.items = append(c.items, base)
+		return c.items, nil
+	}
 	if swapped(out) {
 		c.swap(base, out)
 		return c.items, nil
@@ -109,6 +118,8 @@ func clears(cmd *Command, out *Outcome) bool {
 	switch cmd.Carried().Kind {
 	case KindSettle, KindPost:
 		return false
+	case KindLeg:
+		return true
 	default:
 	}
 	for i := range out.Postings {
@@ -179,7 +190,7 @@ func (c *Clearing) base(cmd *Command, out *Outcome, clear *clearing) (ClearingIt
 		item.RRN, item.Request, item.Remote = out.Original, &c.request.Command, true
 		item.StandIn = cmd.Kind == KindStandIn
 		item.Answer = out.Answer
-	case KindAdjust, KindReinstate:
+	case KindAdjust, KindReinstate, KindDispute, KindLeg:
 		item.Manual = true
 	default:
 	}
@@ -211,6 +222,8 @@ func (c *Clearing) about(request *Command, out *Outcome) points.Position {
 		if request == &c.request.Command {
 			return c.request.Outcome.Original
 		}
+		return out.Original
+	case KindDispute:
 		return out.Original
 	default:
 		return 0
@@ -303,6 +316,13 @@ func (c *Clearing) kind(item *ClearingItem, cmd *Command, out *Outcome, key Acco
 	item.Kind, item.Of, item.Amount = tariff.KindRVS, kind, moved
 	if moved < 0 && (cmd.Kind == KindRefund || item.Request.Kind == KindRefund) {
 		item.Kind = tariff.KindRFD
+	}
+	switch {
+	case cmd.Kind != KindDispute:
+	case moved < 0:
+		item.Kind = tariff.KindCBK
+	default:
+		item.Kind = tariff.KindREP
 	}
 	item.Refunded = undoneOf(out.Undone, key.Program)
 }

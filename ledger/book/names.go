@@ -58,7 +58,7 @@ var kindNames = [kindCount]string{
 	KindAcknowledge: "acknowledge", KindGiveUp: "give_up", KindResolve: "resolve",
 	KindCloseBatch: "close_batch", KindUpload: "upload", KindDownload: "download",
 	KindSignIn: "sign_in", KindEnrol: "enrol", KindPropose: "propose", KindApprove: "approve", KindReject: "reject", KindNote: "note",
-	KindPIN: "pin", KindPost: "post",
+	KindPIN: "pin", KindPost: "post", KindDispute: "dispute", KindExpireDisputes: "expire_disputes", KindLeg: "leg", KindKeystore: "keystore",
 	KindQuote: "quote", KindSwapLock: "swap_lock", KindSwap: "swap", KindSwapCancel: "swap_cancel", KindExpireSwaps: "expire_swaps",
 }
 

@@ -25,6 +25,7 @@ type office struct {
 	node
 	proposals []proposal // ascending by position
 	logins    []login    // ascending by name
+	keys      KeystoreView
 }
 
 type proposal struct {
@@ -46,7 +47,7 @@ type login struct {
 func (o *office) appendKey(dst []byte) []byte { return append(dst, stateOffice) }
 
 func (o *office) appendValue(dst []byte) []byte {
-	if len(o.proposals) == 0 && len(o.logins) == 0 {
+	if len(o.proposals) == 0 && len(o.logins) == 0 && o.keys == (KeystoreView{}) {
 		return dst
 	}
 	dst = append(dst, stateVersion)
@@ -67,6 +68,9 @@ func (o *office) appendValue(dst []byte) []byte {
 		dst = binary.AppendUvarint(dst, uint64(l.step))
 		dst = binary.AppendVarint(dst, int64(l.lastSeen))
 	}
+	if o.keys != (KeystoreView{}) {
+		dst = appendKeystore(dst, &o.keys)
+	}
 	return dst
 }
 
@@ -82,6 +86,9 @@ func (o *office) decodeValue(r *reader) {
 	for range r.count(maxOperators, 5) {
 		l := login{name: r.text(maxName), refused: r.uint32(), locked: r.timestamp(), step: r.uint32(), lastSeen: r.timestamp()}
 		o.logins = append(o.logins, l)
+	}
+	if !r.bad && len(r.src) > 0 {
+		o.keys = decodeKeystore(r)
 	}
 }
 
@@ -122,6 +129,8 @@ func (b *Book) dispatchOffice(cmd *Command, out *Outcome) (points.Reason, error)
 		return b.approveAct(cmd, out)
 	case KindReject:
 		return b.reject(cmd, out), nil
+	case KindKeystore:
+		return b.keystore(cmd), nil
 	default:
 		return b.note(cmd), nil
 	}
@@ -216,6 +225,8 @@ func (b *Book) whyProposed(cmd *Command) error {
 		return points.Errorf(points.NotPermitted, "a command of kind %v is not proposed", act.Kind)
 	case act.Second != "" || (act.Operator != "" && act.Operator != cmd.Operator):
 		return points.Errorf(points.NotPermitted, "an act is proposed by who is signed in, and approved by a command of its own")
+	case act.Ceremony.Keystore != Keystore{}:
+		return points.Errorf(points.FormatError, "what keystore a ceremony leaves behind is said when it is approved")
 	case act.Kind != KindPut:
 		return nil
 	}
@@ -271,6 +282,14 @@ func (b *Book) basis(act *Command) (uint64, error) {
 		if r != nil {
 			text = r.appendValue(text)
 		}
+	case KindDispute:
+		d, err := b.findDispute(act.Original)
+		if err != nil {
+			return 0, err
+		}
+		if d != nil {
+			text = d.appendValue(text)
+		}
 	case KindAdjust, KindReinstate:
 		m, _, err := b.holder(act.Card, act.Member, 0)
 		if err != nil {
@@ -286,6 +305,15 @@ func (b *Book) basis(act *Command) (uint64, error) {
 		}
 		if a != nil {
 			text = append(text, byte(a.status), byte(a.freeze))
+		}
+	case KindPIN:
+		c, err := b.findCard(act.Card)
+		if err != nil {
+			return 0, err
+		}
+		if c != nil {
+			text = append(text, byte(c.Status), c.pin.limit)
+			text = append(text, c.pin.value[:]...)
 		}
 	default: // a note is about nothing in the book
 	}
@@ -322,6 +350,8 @@ func (b *Book) approveAct(cmd *Command, out *Outcome) (points.Reason, error) {
 		return points.ProposalExpired, nil
 	case string(appendCommand(nil, &p.act)) != string(appendCommand(nil, &cmd.Group[0])):
 		return points.ProposalStale, nil // the approver has seen something else
+	case !b.office.keys.follows(cmd.Ceremony.Keystore) || (cmd.Ceremony != Ceremony{} && p.act.Ceremony.Act == 0):
+		return points.ProposalStale, nil // another keystore came between
 	}
 	act := p.act
 	if reason := b.hasRole(act.Operator, act.Of().Role()); !reason.Approved() {
@@ -338,6 +368,7 @@ func (b *Book) approveAct(cmd *Command, out *Outcome) (points.Reason, error) {
 		return reason, err
 	}
 	b.forgetProposal(cmd.Original)
+	b.leaveKeystore(cmd)
 	if out.Original == 0 {
 		out.Original = cmd.Original
 	}
@@ -371,6 +402,10 @@ func (b *Book) note(cmd *Command) points.Reason {
 	if cmd.Act == 0 || cmd.Act >= actCount || cmd.Operator == "" || cmd.Note == "" {
 		return points.FormatError
 	}
+	if !b.office.keys.follows(cmd.Ceremony.Keystore) {
+		return points.NotPermitted
+	}
+	b.leaveKeystore(cmd)
 	return points.Approved
 }
 

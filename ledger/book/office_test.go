@@ -104,6 +104,7 @@ func (d *desk) recovered(t testing.TB) {
 	require.NoError(t, again.Err())
 	require.Equal(t, d.book.Position(), again.Position())
 	require.Equal(t, d.book.Proposals(), again.Proposals())
+	require.Equal(t, d.book.Keystore(), again.Keystore())
 	require.Equal(t, d.book.Registry().Operators, again.Registry().Operators)
 	require.Equal(t, d.book.Registry().Policy, again.Registry().Policy)
 	for name := range d.book.Registry().Operators {

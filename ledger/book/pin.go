@@ -3,6 +3,7 @@ package book
 import (
 	"crypto/subtle"
 	"fmt"
+	"io"
 	"strings"
 
 	"github.com/lianfen/lianfen/points"
@@ -11,6 +12,12 @@ import (
 // PINValue is what is kept of a card's PIN to compare it by. It is made, and can be made
 // only, by who has the key for PIN verification; here it is 16 bytes.
 type PINValue [16]byte
+
+// Format hides the value: who has it and the key can try all PINs.
+func (v PINValue) Format(state fmt.State, _ rune) { _, _ = io.WriteString(state, "***") }
+
+// MarshalText hides the value.
+func (v PINValue) MarshalText() ([]byte, error) { return []byte("***"), nil }
 
 // IsZero reports whether there is no PIN.
 func (v PINValue) IsZero() bool { return v == PINValue{} }

@@ -241,12 +241,47 @@ func TestTerminalKeysThatCannotBe(t *testing.T) {
 		{book.Terminal{MAC: 9}, "mac"},
 		{book.Terminal{MACOptional: true}, "mac_optional"},
 		{book.Terminal{PIN: book.PINDemanded}, "pin"},
-		{book.Terminal{MAC: book.MACByCMAC, PIN: book.PINDemanded}, "pin"},
 		{book.Terminal{MAC: book.MACByXOR, PIN: 7}, "pin"},
+		{book.Terminal{MAC: book.MACByXOR, DUKPT: book.InitialKey{1}}, "dukpt 0100000000000000"},
+		{book.Terminal{DUKPT: book.InitialKey{1}}, "dukpt"},
 	} {
 		c.terminal.ID, c.terminal.Merchant, c.terminal.Status = terminalID("T1"), merchantID("SHOP"), book.Active
 		cmd := book.Command{Kind: book.KindPut, Entry: book.Entry{Terminal: &c.terminal}}
 		require.Equal(t, points.FormatError, d.do(cmd).Reason)
 		require.ErrorContains(t, d.book.Why(&cmd), c.field)
 	}
+}
+
+// The counter of derived keys goes forward only, in what is declined too; a checkpoint and
+// a replay know it; another initial key begins anew.
+func TestDerivedKeysCount(t *testing.T) {
+	d := newDesk(t, book.Options{})
+	d.furnish(1, kindRules, kindRules)
+	terminal := book.Terminal{ID: terminalID("T1"), Merchant: merchantID("SHOP"), Status: book.Active, MAC: book.MACByCMAC, DUKPT: book.InitialKey{1, 2, 3, 4, 5, 6, 7, 8}}
+	d.must(book.Command{Kind: book.KindPut, Entry: book.Entry{Terminal: &terminal}})
+	signOn := book.Command{Kind: book.KindSignOn, Function: points.SignOn, Acquirer: acquirer, Merchant: merchantID("SHOP"), Terminal: terminalID("T1"), Counter: 8}
+	derived := func(b *book.Book) book.Derived {
+		k, err := b.Derived(acquirer, merchantID("SHOP"), terminalID("T1"))
+		require.NoError(t, err)
+		return k
+	}
+	require.Zero(t, derived(d.book))
+	d.must(signOn)
+	require.Equal(t, book.Derived{Key: terminal.DUKPT, Counter: 8}, derived(d.book))
+	for _, counter := range []uint32{8, 7, 1} {
+		signOn.Counter = counter
+		out := d.do(signOn)
+		require.Equal(t, points.BadMAC, out.Reason)
+		require.Zero(t, out.Position)
+	}
+	signOn.Counter = 1 << 20
+	d.must(signOn)
+	d.store.checkpoint(d.book)
+	require.Equal(t, book.Derived{Key: terminal.DUKPT, Counter: 1 << 20}, derived(book.New(book.Options{}, d.store)))
+	terminal.DUKPT[7]++
+	d.must(book.Command{Kind: book.KindPut, Entry: book.Entry{Terminal: &terminal}})
+	signOn.Counter = 1
+	d.must(signOn)
+	require.Equal(t, book.Derived{Key: terminal.DUKPT, Counter: 1}, derived(d.book))
+	replay(t, d, newDesk(t, book.Options{}))
 }

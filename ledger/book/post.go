@@ -25,12 +25,6 @@ func appendPost(dst []byte, c *Command, m uint64) []byte {
 			return appendAmount(binary.AppendUvarint(dst, uint64(move.Acquirer)), move.Amount)
 		})
 	}
-	if m&hasInto != 0 {
-		dst = binary.AppendUvarint(dst, uint64(c.Into))
-	}
-	if m&hasWanted != 0 {
-		dst = appendAmount(dst, c.Wanted)
-	}
 	return dst
 }
 
@@ -47,12 +41,6 @@ func decodePost(r *reader, c *Command, m uint64) {
 			move.Amount = r.amount()
 			c.Moves = append(c.Moves, move)
 		}
-	}
-	if m&hasInto != 0 {
-		c.Into = r.program()
-	}
-	if m&hasWanted != 0 {
-		c.Wanted = r.amount()
 	}
 }
 

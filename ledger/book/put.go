@@ -37,6 +37,8 @@ func (e *Entry) identity() identity {
 		return identity{entryPolicy, 0, ""}
 	case e.Risk != nil:
 		return identity{entryRisk, 0, ""}
+	case e.Disputes != nil:
+		return identity{entryDisputes, 0, ""}
 	case e.versioned():
 		return versionIdentity(e)
 	case e.Cap != nil:
@@ -91,6 +93,8 @@ func (r *Registry) set(e *Entry) error {
 		}
 	case e.Risk != nil:
 		r.Risk = e.Risk
+	case e.Disputes != nil:
+		r.Disputes = e.Disputes
 	case e.versioned():
 		return r.setVersion(e)
 	case e.Cap != nil:
@@ -174,6 +178,9 @@ func (e *Entry) clone() Entry {
 		c.Policy = &v
 	case e.Risk != nil:
 		c.Risk = e.Risk.clone()
+	case e.Disputes != nil:
+		v := DisputeRules{Rules: slices.Clone(e.Disputes.Rules)}
+		c.Disputes = &v
 	case e.Rate != nil:
 		v := *e.Rate
 		c.Rate = &v
@@ -227,6 +234,8 @@ func (b *Book) validEntry(e *Entry) error {
 		return b.validPolicy(e.Policy)
 	case e.Risk != nil:
 		return b.validRisk(e.Risk)
+	case e.Disputes != nil:
+		return e.Disputes.valid()
 	case e.Cap != nil:
 		return e.Cap.valid()
 	default:
@@ -258,13 +267,14 @@ func (b *Book) validTerminal(v *Terminal) error {
 	case int(v.MAC) >= len(macNames) || v.MAC == MACByRetail:
 		// The keys of a sign-on are of single DES or of AES, and X9.19 is made under neither.
 		return wrong("mac", v.MAC, "want none, cmac or cup-ecb")
+	case v.DUKPT != InitialKey{} && v.MAC != MACByCMAC:
+		return wrong("dukpt", v.DUKPT, "it goes with mac cmac")
 	case v.MACOptional && v.MAC == 0:
 		return wrong("mac_optional", true, "it goes with a mac")
 	case int(v.PIN) >= len(pinRuleNames):
 		return wrong("pin", v.PIN, "want taken or required")
-	case v.PIN == PINDemanded && v.MAC != MACByXOR:
-		// DE52 has eight bytes, and a block under AES has sixteen.
-		return wrong("pin", v.PIN, "it goes with mac cup-ecb: other terminals send no PIN")
+	case v.PIN == PINDemanded && v.MAC == 0:
+		return wrong("pin", v.PIN, "it goes with a mac: a terminal without keys sends no PIN")
 	}
 	return nil
 }
@@ -497,6 +507,11 @@ func (b *Book) Why(cmd *Command) error {
 	case KindApprove:
 		act := cmd.Group[0]
 		return b.Why(&act)
+	case KindDispute:
+		_, err := b.whyDispute(cmd)
+		return err
+	case KindLeg:
+		return b.whyLeg(cmd)
 	default:
 		return nil
 	}

@@ -89,10 +89,17 @@ const (
 	hasRun
 	hasManifest
 	hasMoves
+	hasCounter
+	hasCeremony
+	hasDispute
+	hasLeg
 	hasInto
 	hasWanted
 
 	commandMask = hasWanted<<1 - 1
+
+	// hasPost is set in the mask of a posting of a settlement.
+	hasPost = hasRun | hasManifest | hasMoves
 )
 
 // AppendRecord appends the journal record of cmd and out to dst. Out.Replayed is
@@ -194,6 +201,10 @@ func (c *Command) mask() uint64 {
 	set(hasRun, c.Run != [32]byte{})
 	set(hasManifest, c.Manifest != [32]byte{})
 	set(hasMoves, len(c.Moves) > 0)
+	set(hasCounter, c.Counter != 0)
+	set(hasCeremony, c.Ceremony != Ceremony{})
+	set(hasDispute, c.Dispute != DisputeMove{})
+	set(hasLeg, c.Leg != Leg{})
 	set(hasInto, c.Into != 0)
 	set(hasWanted, c.Wanted != 0)
 	return m
@@ -380,8 +391,23 @@ func appendBatchFields(dst []byte, c *Command, m uint64) []byte {
 	if m&hasSent != 0 {
 		dst = binary.AppendVarint(dst, int64(c.Sent))
 	}
-	if m >= hasRun {
+	if m&hasPost != 0 {
 		dst = appendPost(dst, c, m)
+	}
+	if m >= hasInto {
+		dst = appendSwapAsked(dst, c, m)
+	}
+	if m&hasCounter != 0 {
+		dst = binary.AppendUvarint(dst, uint64(c.Counter))
+	}
+	if m&hasCeremony != 0 {
+		dst = appendCeremony(dst, &c.Ceremony)
+	}
+	if m&hasDispute != 0 {
+		dst = c.Dispute.append(dst)
+	}
+	if m&hasLeg != 0 {
+		dst = c.Leg.append(dst)
 	}
 	return dst
 }
@@ -555,8 +581,23 @@ func decodeBatchFields(r *reader, c *Command, m uint64) {
 	if m&hasSent != 0 {
 		c.Sent = r.timestamp()
 	}
-	if m >= hasRun {
+	if m&hasPost != 0 {
 		decodePost(r, c, m)
+	}
+	if m >= hasInto {
+		decodeSwapAsked(r, c, m)
+	}
+	if m&hasCounter != 0 {
+		c.Counter = r.uint32()
+	}
+	if m&hasCeremony != 0 {
+		c.Ceremony = decodeCeremony(r)
+	}
+	if m&hasDispute != 0 {
+		c.Dispute = decodeDisputeMove(r)
+	}
+	if m&hasLeg != 0 {
+		c.Leg = decodeLeg(r)
 	}
 }
 
@@ -971,13 +1012,19 @@ func (c *Command) malformed(inGroup bool) error {
 	case c.Kind != KindGroup && len(c.Group) > 1:
 		return points.Errorf(points.FormatError, "a command of kind %v with %d acts: want one", c.Kind, len(c.Group))
 	}
-	if err := longest(maxText, text{"operator", c.Operator}, text{"second", c.Second}, text{"note", c.Note}); err != nil {
+	if (c.Kind == KindDispute) != (c.Dispute != DisputeMove{}) || (c.Kind == KindLeg) != (c.Leg != Leg{}) {
+		return points.Errorf(points.FormatError, "a step of a dispute, or a leg, in a command of kind %v", c.Kind)
+	}
+	if err := longest(maxText, text{"operator", c.Operator}, text{"second", c.Second}, text{"note", c.Note}, text{"evidence", c.Dispute.Evidence}, text{"evidence", c.Leg.Evidence}); err != nil {
 		return err
 	}
 	for i := range c.Group {
 		if err := c.Group[i].malformed(true); err != nil {
 			return err
 		}
+	}
+	if err := c.Ceremony.malformed(c.Kind); err != nil {
+		return err
 	}
 	return c.Entry.malformed()
 }

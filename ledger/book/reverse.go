@@ -46,6 +46,9 @@ func (b *Book) reverse(cmd *Command, out *Outcome) (points.Reason, error) {
 	if !reversible(&rec.Command) {
 		return points.NotPermitted, nil
 	}
+	if held, err := b.disputed(position); err != nil || held > 0 {
+		return points.OriginalClosed, err
+	}
 	if cmd.Reverses != 0 && rec.Command.Function != 0 && cmd.Reverses != rec.Command.Function {
 		return points.OriginalDiffers, nil
 	}
@@ -182,7 +185,7 @@ func reversible(cmd *Command) bool {
 	case KindGroup:
 		return !slices.ContainsFunc(cmd.Group, func(member Command) bool { return member.Kind == KindOpen })
 	case KindPut, KindOpen, KindFreeze, KindClose, KindExpireHolds, KindReverse, KindAdjust, KindReinstate, KindExpireLots, KindVestLots, KindCutOver, KindSettle, KindDecay,
-		KindCloseBatch, KindUpload, KindDownload, KindSignIn, KindEnrol, KindPropose, KindApprove, KindReject, KindNote, KindPost, KindSwapLock, KindSwapCancel, KindExpireSwaps:
+		KindCloseBatch, KindUpload, KindDownload, KindSignIn, KindEnrol, KindPropose, KindApprove, KindReject, KindNote, KindPIN, KindPost, KindDispute, KindExpireDisputes, KindLeg, KindSwapLock, KindSwapCancel, KindExpireSwaps:
 		return false
 	default:
 		return false

@@ -26,6 +26,8 @@ const (
 	stateCycle
 	stateDecision
 	stateExposure
+	stateDispute
+	stateDocket
 	stateSwap
 	stateSwapLocks
 	stateSwapCount

@@ -49,6 +49,7 @@ var kinds = map[string]book.Kind{
 	"group": book.KindGroup, "decay": book.KindDecay, "forward": book.KindForward, "conclude": book.KindConclude,
 	"stand-in": book.KindStandIn, "owe": book.KindOwe,
 	"acknowledge": book.KindAcknowledge, "give-up": book.KindGiveUp, "resolve": book.KindResolve,
+	"dispute": book.KindDispute, "expire-disputes": book.KindExpireDisputes, "leg": book.KindLeg,
 	"close-batch": book.KindCloseBatch, "upload": book.KindUpload, "download": book.KindDownload,
 }
 
@@ -79,6 +80,8 @@ func (s *teller) tell(t *testing.T, td *datadriven.TestData) string {
 		return s.batches(t, td)
 	case "rules":
 		return s.rules(t, td)
+	case "dispute-view":
+		return s.disputes(t)
 	case "wait": // minutes
 		var minutes int
 		td.ScanArgs(t, "minutes", &minutes)
@@ -93,6 +96,10 @@ func (s *teller) tell(t *testing.T, td *datadriven.TestData) string {
 	cmd.Group, s.group = s.group, nil
 	if cmd.Kind >= book.KindConclude && cmd.Kind <= book.KindResolve {
 		cmd.Original, cmd.OriginalKey = s.written[cmd.OriginalKey], points.TraceKey{}
+	}
+	if cmd.Kind == book.KindDispute {
+		cmd.Original, cmd.OriginalKey = s.written[cmd.OriginalKey], points.TraceKey{}
+		cmd.Acquirer, cmd.Merchant, cmd.Terminal = 0, points.MerchantID{}, points.TerminalID{}
 	}
 	before, digest := s.snapshot(t), s.book.Digest()
 	out := *s.do(cmd)
@@ -201,6 +208,18 @@ func (s *teller) command(t *testing.T, words []string) book.Command {
 			cmd.Original = points.Position(n)
 		case "code":
 			copy(cmd.AuthCode[:], value)
+		case "step":
+			require.NoError(t, cmd.Dispute.Step.UnmarshalText([]byte(value)))
+		case "who":
+			require.NoError(t, cmd.Dispute.Who.UnmarshalText([]byte(value)))
+		case "reason":
+			cmd.Dispute.Code = value
+		case "evidence":
+			cmd.Dispute.Evidence = value
+		case "leg": // ADJ:2001:3001
+			cmd.Leg = legOf(t, value)
+		case "note":
+			cmd.Note = value
 		case "tender": // 900:1/1+901:3/2
 			for item := range strings.SplitSeq(value, "+") {
 				var term book.TenderTerm

@@ -186,7 +186,7 @@ func (b *Book) addLock(s *swap) {
 func (b *Book) dropLock(s *swap) error {
 	i, found := slices.BinarySearchFunc(b.swapLocks.live, swapLock{s.expires, s.position}, swapLock.compare)
 	if !found {
-		return fmt.Errorf("I23: the lock of swap %d is not among the live ones", s.position)
+		return fmt.Errorf("I25: the lock of swap %d is not among the live ones", s.position)
 	}
 	b.touch(&b.swapLocks)
 	b.swapLocks.live = slices.Delete(b.swapLocks.live, i, i+1)
@@ -252,12 +252,12 @@ func (b *Book) NextSwapExpiry() points.Timestamp {
 }
 
 // auditSwaps checks that exactly the locked swaps hold points and are among the live locks
-// (I23).
+// (I25).
 func (b *Book) auditSwaps() error {
 	live := make(map[points.Position]points.Timestamp, len(b.swapLocks.live))
 	for i, at := range b.swapLocks.live {
 		if i > 0 && b.swapLocks.live[i-1].compare(at) >= 0 {
-			return fmt.Errorf("book: I23: live locks are out of order at %d", at.quote)
+			return fmt.Errorf("book: I25: live locks are out of order at %d", at.quote)
 		}
 		live[at.quote] = at.expires
 	}
@@ -265,11 +265,11 @@ func (b *Book) auditSwaps() error {
 		expires, locked := live[s.position]
 		switch {
 		case locked != (s.state == SwapLocked) || (locked && expires != s.expires):
-			return fmt.Errorf("book: I23: swap %d is in state %d, live lock: %v", s.position, s.state, locked)
+			return fmt.Errorf("book: I25: swap %d is in state %d, live lock: %v", s.position, s.state, locked)
 		case locked != (s.held() > 0):
-			return fmt.Errorf("book: I23: swap %d in state %d holds %d", s.position, s.state, s.held())
+			return fmt.Errorf("book: I25: swap %d in state %d holds %d", s.position, s.state, s.held())
 		case (s.done != 0) != (s.state == SwapDone || s.state == SwapReversed):
-			return fmt.Errorf("book: I23: swap %d is in state %d, executed by %d", s.position, s.state, s.done)
+			return fmt.Errorf("book: I25: swap %d is in state %d, executed by %d", s.position, s.state, s.done)
 		}
 		return nil
 	})
@@ -301,4 +301,23 @@ func decodeSwapFigures(r *reader) (f SwapFigures) {
 		r.fail()
 	}
 	return f
+}
+
+func appendSwapAsked(dst []byte, c *Command, m uint64) []byte {
+	if m&hasInto != 0 {
+		dst = binary.AppendUvarint(dst, uint64(c.Into))
+	}
+	if m&hasWanted != 0 {
+		dst = appendAmount(dst, c.Wanted)
+	}
+	return dst
+}
+
+func decodeSwapAsked(r *reader, c *Command, m uint64) {
+	if m&hasInto != 0 {
+		c.Into = r.program()
+	}
+	if m&hasWanted != 0 {
+		c.Wanted = r.amount()
+	}
 }

@@ -268,7 +268,7 @@ func TestSwapBonus(t *testing.T) {
 }
 
 // A publication beside which a way there and back would gain is refused at any instant of
-// overlap, and the refusal shows the cycle (I24).
+// overlap, and the refusal shows the cycle (I26).
 func TestPublicationIsRefused(t *testing.T) {
 	d := swapDesk(t, 1, plainSwaps, plainSwaps)
 	from := d.now + 2*tariff.LeadTime

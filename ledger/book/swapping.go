@@ -412,7 +412,7 @@ func (b *Book) locked(cmd *Command, s *swap, d *swapDeal, out *Outcome) (reason 
 	}
 	switch {
 	case d.member == nil || d.terms == nil || d.out == nil:
-		return 0, fmt.Errorf("I23: the member or the terms of swap %d are gone", s.position)
+		return 0, fmt.Errorf("I25: the member or the terms of swap %d are gone", s.position)
 	case d.into.Status != Active:
 		return points.ProgramClosed, nil
 	case d.to != nil && d.to.status == Closed:
@@ -545,7 +545,7 @@ func (b *Book) expireSwaps(cmd *Command, out *Outcome) (points.Reason, error) {
 			return 0, err
 		}
 		if s == nil {
-			return 0, fmt.Errorf("I23: swap %d has a live lock and is gone", b.swapLocks.live[0].quote)
+			return 0, fmt.Errorf("I25: swap %d has a live lock and is gone", b.swapLocks.live[0].quote)
 		}
 		rec, err := b.record(s.position)
 		if err != nil {
@@ -574,7 +574,7 @@ func (b *Book) reverseSwap(rec *Record, out *Outcome) (points.Reason, error) {
 		return 0, err
 	}
 	if s == nil || s.state != SwapDone {
-		return 0, fmt.Errorf("I23: swap %d was executed and is not done", done.Quote)
+		return 0, fmt.Errorf("I25: swap %d was executed and is not done", done.Quote)
 	}
 	b.touch(s)
 	s.state = SwapReversed

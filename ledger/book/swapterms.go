@@ -59,7 +59,7 @@ func (b *Book) nextSwapTerms(v *tariff.SwapTerms, maker, checker string, now poi
 func originList() string { return "earned, bought, swapped, bonus, adjusted" }
 
 // mayPublish refuses a rate or swap terms beside which some way from programme to programme
-// and back would gain, at any instant from when they take effect on (I24). All rates stand
+// and back would gain, at any instant from when they take effect on (I26). All rates stand
 // against the standard point, so it is enough to look at each programme alone.
 func (b *Book) mayPublish(rate *tariff.Rate, terms *tariff.SwapTerms) error {
 	rates, swaps := b.live.rates().Clone(), b.live.swaps().Clone()
@@ -128,7 +128,7 @@ func swapTerms(buy, sell *tariff.Rate, terms *tariff.SwapTerms) quote.Terms {
 }
 
 // auditSwapTerms checks that swap terms have two persons behind them (I19), and that no
-// rates gain (I24).
+// rates gain (I26).
 func (b *Book) auditSwapTerms() error {
 	swaps := b.live.swaps()
 	for t := range swaps.All() {
@@ -138,7 +138,7 @@ func (b *Book) auditSwapTerms() error {
 	}
 	for program := range b.live.Programs { //nolint:gocritic // the first error of any will do.
 		if err := unfair(b.live.rates(), swaps, program, 0); err != nil {
-			return fmt.Errorf("book: I24: %w", err)
+			return fmt.Errorf("book: I26: %w", err)
 		}
 	}
 	return nil

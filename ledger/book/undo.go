@@ -103,6 +103,9 @@ func (b *Book) void(cmd *Command, out *Outcome) (points.Reason, error) {
 	case t != nil && (t.reversed != 0 || t.voided != 0 || len(t.givings) > 0 || t.reduced > 0 || t.refunded > 0):
 		return points.OriginalClosed, nil
 	}
+	if held, err := b.disputed(position); err != nil || held > 0 {
+		return points.OriginalClosed, err
+	}
 	a, reason, err := b.accountBehind(sale, out)
 	if err != nil || !reason.Approved() {
 		return reason, err
@@ -181,7 +184,11 @@ func (b *Book) refund(cmd *Command, out *Outcome) (points.Reason, error) {
 		}
 		left -= t.returnedFrom(rec)
 	}
-	if cmd.Amount > left {
+	held, err := b.disputed(sale.Position)
+	if err != nil {
+		return 0, err
+	}
+	if cmd.Amount > left-held {
 		return points.AmountOverOriginal, nil
 	}
 	if t.worn() {

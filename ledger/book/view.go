@@ -180,6 +180,7 @@ func (b *Book) Registry() *Registry {
 			Operators: maps.Clone(b.live.Operators),
 			Policy:    b.live.Policy,
 			Risk:      b.live.Risk,
+			Disputes:  b.live.Disputes,
 			Caps:      maps.Clone(b.live.Caps),
 		}
 		if b.live.Rates != nil {

@@ -66,6 +66,7 @@ var elements = [lastElement + 1]element{
 	53:  {en: "security control", zh: "安全控制信息"},
 	54:  {en: "balances", zh: "余额"},
 	55:  {en: "chip data", zh: "IC卡数据域", secret: hidden},
+	59:  {en: "keys and PIN block", zh: "密钥序列号与个人标识码数据", secret: hidden},
 	60:  {en: "batch and network", zh: "自定义域60"},
 	61:  {en: "original transaction", zh: "原始信息域"},
 	62:  {en: "private data 62", zh: "自定义域62"},

@@ -123,3 +123,24 @@ func FuzzExplain(f *testing.F) {
 		}
 	})
 }
+
+// Any value in the place of a batch upload's items is refused, or is written back as it
+// came: no item is lost, made up or read as another.
+func FuzzUpload(f *testing.F) {
+	item := "01" + "000001" + "06222020000000000017"[:20] + "000000000100"
+	f.Add([]byte("01" + item))
+	f.Add([]byte("02" + item + item))
+	f.Add([]byte("00"))
+	f.Add([]byte("99"))
+	f.Fuzz(func(t *testing.T, value []byte) {
+		for i := range value { // The codec hands over digits only.
+			value[i] = '0' + value[i]%10
+		}
+		items, wrong := parseUpload(value)
+		if wrong != "" {
+			require.Empty(t, items)
+			return
+		}
+		require.Equal(t, string(value), string(uploadDigits(items)))
+	})
+}

@@ -196,7 +196,9 @@ func describe(req *points.Request) string {
 				fmt.Fprintf(&out, "  TPDU %X  header %X", e.TPDU, e.Header)
 			}
 			fmt.Fprintf(&out, "  wide %t  hex %t\n", e.Wide, e.HexMap)
-		case "PIN", "MAC":
+		case "PIN": // Which hides itself from every verb.
+			fmt.Fprintf(&out, "%s: %X\n", f.Name, [16]byte(req.PIN))
+		case "MAC", "KSN":
 			fmt.Fprintf(&out, "%s: %X\n", f.Name, value)
 		case "RRN", "AuthCode", "Answer", "Product", "Operator":
 			fmt.Fprintf(&out, "%s: %s\n", f.Name, strings.TrimRight(fmt.Sprintf("%s", value), "\x00"))

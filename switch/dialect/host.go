@@ -136,7 +136,7 @@ func hostRules() []rule {
 		{function: points.SignOff, mti: 800, networks: []int{2}, required: net},
 		{function: points.Echo, mti: 800, networks: []int{301}, required: net},
 		{function: points.CutOverNotice, mti: 800, networks: []int{201}, required: net},
-		{function: points.KeyChange, mti: 800, networks: []int{161}, required: net},
+		{function: points.KeyChange, mti: 800, networks: []int{keyChange}, required: net},
 		{function: points.Balance, mti: 200, processing: []int{310000}, conditions: plain, required: asked, card: true},
 		{function: points.Redeem, mti: 200, processing: []int{0}, conditions: plain, required: moved, card: true, reversible: true},
 		{function: points.Earn, mti: 200, processing: []int{210000, 630000}, conditions: plain, required: moved, card: true, reversible: true},

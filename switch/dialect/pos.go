@@ -58,6 +58,7 @@ func posSpec(rightEntryMode bool) *iso8583.MessageSpec {
 		53: fixed(53, 16, right),
 		54: variable(54, 20*points.MaxBalances, an, lll),
 		55: variable(55, 255, b, lll),
+		59: variable(59, ksnSize+pinBlockSize, b, lll),
 		60: variable(60, maxField60, left, lll),
 		61: variable(61, 29, left, lll),
 		62: variable(62, 512, b, lll),
@@ -65,6 +66,13 @@ func posSpec(rightEntryMode bool) *iso8583.MessageSpec {
 		64: fixed(64, 8, b),
 	}}
 }
+
+// What DE59 is made of (ours): a key serial number of ANSI X9.24-3, a PIN block of format
+// 4, or the one behind the other. Each length means one of them.
+const (
+	ksnSize      = 12
+	pinBlockSize = 16
+)
 
 // maxField60 bounds DE60: seventeen digits are defined; what an acquirer adds
 // behind them is accepted and not read.

@@ -12,6 +12,7 @@ func posElements(t *[lastElement + 1]requestElement) {
 		write: func(dst []byte, r *points.Request) ([]byte, bool) { return append(dst, "06"...), r.PINLen > 0 },
 	}
 	t[48] = requestElement{read: readTotals48, write: writeTotals48, late: true}
+	t[59] = requestElement{read: readKeys59, write: writeKeys59}
 	t[60] = requestElement{read: readBatch60, write: writeBatch60}
 	t[61] = requestElement{read: readOriginal61, write: writeOriginal61}
 	t[63] = requestElement{
@@ -26,6 +27,32 @@ func posElements(t *[lastElement + 1]requestElement) {
 			return append(dst, r.Operator[:]...), !isBlank(r.Operator[:])
 		},
 	}
+}
+
+func readKeys59(r *points.Request, value []byte) string {
+	if n := len(value); n != ksnSize && n != pinBlockSize && n != ksnSize+pinBlockSize {
+		return "not a key serial number of 12 bytes, a PIN block of 16, or the one behind the other"
+	}
+	if len(value) != pinBlockSize {
+		copy(r.KSN[:], value)
+		value = value[ksnSize:]
+	}
+	if len(value) > 0 {
+		copy(r.PIN[:], value)
+		r.PINLen = pinBlockSize
+	}
+	return ""
+}
+
+func writeKeys59(dst []byte, r *points.Request) ([]byte, bool) {
+	start := len(dst)
+	if r.KSN != [ksnSize]byte{} {
+		dst = append(dst, r.KSN[:]...)
+	}
+	if r.PINLen == pinBlockSize && r.Function != points.Reversal { // A reversal brings no PIN.
+		dst = append(dst, r.PIN[:]...)
+	}
+	return dst, len(dst) > start
 }
 
 // part60 is one of the seven parts of DE60: its first digit and the digit behind its last.

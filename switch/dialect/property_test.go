@@ -107,12 +107,10 @@ func drawCard(t *rapid.T, d *Dialect, r *points.Request) {
 	r.TargetPAN, _ = points.ParsePAN(card.Draw(t, "target card"))
 	r.CardSequence = rapid.Uint16Range(0, 999).Draw(t, "sequence")
 	r.Expiry = rapid.SampledFrom([]uint32{0, 2912, 3001}).Draw(t, "expiry")
-	if sizes := []uint8{0, 8, 16}; true {
-		if d.packed {
-			sizes = sizes[:2]
-		}
-		r.PINLen = rapid.SampledFrom(sizes).Draw(t, "pin size")
-		copy(r.PIN[:r.PINLen], rapid.SliceOfN(rapid.Byte(), 16, 16).Draw(t, "pin"))
+	r.PINLen = rapid.SampledFrom([]uint8{0, 8, 16}).Draw(t, "pin size")
+	copy(r.PIN[:r.PINLen], rapid.SliceOfN(rapid.Byte(), 16, 16).Draw(t, "pin"))
+	if d.packed && rapid.Bool().Draw(t, "derived keys") {
+		copy(r.KSN[:], rapid.SliceOfN(rapid.Byte(), len(r.KSN), len(r.KSN)).Draw(t, "key serial number"))
 	}
 	r.Security = rapid.Uint64Range(0, 9_999_999_999_999_999).Draw(t, "security")
 	r.Amount = points.Amount(rapid.Int64Range(0, int64(points.MaxAmount)).Draw(t, "amount"))
@@ -269,6 +267,7 @@ func drawResponse(t *rapid.T) points.Response {
 		Field:     rapid.Uint8Range(0, 128).Draw(t, "field"),
 		Please:    points.Please(rapid.Uint8Range(0, 15).Draw(t, "please")),
 		List:      rapid.StringN(0, 100, 500).Draw(t, "list"),
+		Check:     rapid.StringMatching(`([0-9A-F]{6}){0,2}`).Draw(t, "check"),
 	}
 	if resp.LocalDate != 0 {
 		resp.LocalTime = rapid.SampledFrom([]uint32{0, 93015, 235959}).Draw(t, "local time")
@@ -324,6 +323,11 @@ func (d *Dialect) expected(req *points.Request, resp *points.Response) points.Re
 	}
 	if !d.packed || (req.Function != points.Download && req.Function != points.SignOn) || !resp.Reason.Approved() {
 		want.List = ""
+	}
+	if keys := !d.packed && req.Function == points.KeyChange && resp.Reason.Approved(); keys {
+		want.List = string(appendPrintable(nil, resp.List, maxText))
+	} else {
+		want.Check = ""
 	}
 	if !d.packed {
 		want.Please = 0

@@ -103,6 +103,7 @@ const protocolAnswers = `
 | DE74 to 77, 86 to 89, 97, 0500, host | what was done and what of it was reversed, as counts and amounts; net amount, D what the acquirer is to receive, C what it is to pay. DE75, 77, 87, 89 default to zero, DE97 is looked at where it is sent. DE15 is the date, MMDD; without it, the current one. DE78 to 85 are accepted and not looked at |
 | DE48, 0320, pos | count 2, then up to 8 times: kind 2, STAN 6, card 20, amount 12. The end of an upload: number of items 4 |
 | DE54, answer | up to 6 times: account type 2, amount type 2 (01 ledger, 02 available), programme 3, C or D, amount 12. The first is what the member can spend |
+| DE59, request, pos | ours: a key serial number, 12 bytes, or a PIN block of format 4, 16 bytes, or the one and the other behind it, 28 |
 | DE60, pos | kind 2, batch 6, network code 3, terminal capability 1, chip condition 1, part in points accepted 1, account type 3 (048 issuer points, 065 alliance points). Requests have 11 to 14 digits, or 17 and more; an answer has the first 11 |
 | DE61, pos | original: batch 6, STAN 6, date 4 (MMDD, 0000 unknown), authorisation mode 2, institution 11. Terminals may stop after the STAN, or anywhere after the date |
 | DE62, request | product code, 60 characters at most; of a swap the quote's DE62 as it came; of a pos transfer the target card; of a black-list download how many prefixes the terminal has, 3 digits |
@@ -185,8 +186,44 @@ wrong ones in a row (` + "`" + `keys.mac_errors` + "`" + `) the terminal has no 
 DE52 is a PIN block under the PIN key, of ISO 9564 format 0, or of format 3 where DE53 begins with 3 (ours).
 The PIN of a redemption, pre-authorisation, transfer or enquiry is looked at behind the limits and before the
 points: 99 it cannot be read under this key and for this card, 55 it is wrong, or one is needed, 75 it is locked.
-A terminal with keys of AES sends none: a block under AES has sixteen bytes, and DE52 eight.
+Keys of AES make a block of ISO 9564 format 4, of sixteen bytes, which DE52 cannot hold: it comes in DE59 (ours), which
+lies before the MAC as all that is authenticated does. A reversal brings no PIN.
+A terminal whose record says ` + "`" + `dukpt` + "`" + ` needs no sign-on for keys: those of each message are derived (ANSI X9.24-3, AES) from
+its initial key, by a key serial number of 12 bytes that comes in DE59 (ours). ISO 13492 has such numbers in DE53, which in this convention
+holds 16 digits; DE59 lies before the MAC, which covers it. The first eight bytes are the initial key's, of which the first four
+name the base key, the last four count. Request MAC, answer MAC and PIN block (format 4) are each under a key of their own
+(usages 2000, 2001, 1000), as long as the base key. A number serves once and only forward: another message under one that was
+used, or that lies before it, is answered A0 and does nothing; the repeat of a message that is known gets its answer again. A number of another terminal,
+or one whose counter is zero or has more than 16 ones, is answered A0.
 A sale needs one from the programme's ` + "`" + `pin_from` + "`" + ` on, and everything at a terminal whose record says ` + "`" + `pin` + "`" + ` required.
+
+## Keys, MAC and PIN of a host
+
+With whom keys are shared is configured: acquirers' hosts under ` + "`" + `switch.participant_keys` + "`" + `, issuers' under ` + "`" + `keys` + "`" + ` and
+` + "`" + `zone` + "`" + ` of their link. The two sides have one zone master key; under it they send each other key blocks (ANSI X9.143,
+version D under AES, B under 3DES) with a change of keys, 0800 with DE70 161:
+
+| message | DE120 | DE48 |
+| --- | --- | --- |
+| 0800 | key blocks, one behind the other: a MAC key (M0, M1, M3 or M6), a PIN key (P0), or both | their check values, six hexadecimal digits each |
+| its 0810, 00 | - | the check values of what was taken |
+| 0800 that asks for keys | - | - |
+| its 0810, 00 | key blocks | their check values |
+
+Keys that came are in force with the answer. Keys that were sent are in force when the other side has answered with
+their check values, or has used them. The keys before are believed for ` + "`" + `keys.overlap` + "`" + ` longer; no connection ends. A key
+that was here before is answered 30, DE44 ` + "`" + `FIELD 120` + "`" + `, as is a block that was changed, is under another master key or is for
+something else. Without a master key the answer is 40. While there are keys in force a change carries a MAC by them.
+
+The MAC is AES-CMAC (` + "`" + `cmac` + "`" + `) or ANSI X9.19 (` + "`" + `x9.19` + "`" + `, under 3DES), its first eight bytes, over the message type to the
+field before the MAC, as sent, in DE64 or, with a secondary bitmap, DE128. Every message but network messages must carry
+one, advices, reversals, their repeats and reconciliations included; under ` + "`" + `pin` + "`" + ` it may. A wrong one, or none, is
+answered A0 without a MAC. Every other answer to a request with a right one carries one by the same keys, refusals too,
+but for 58. After ` + "`" + `keys.mac_errors` + "`" + ` wrong ones in a row all is answered A0 until keys are changed. An answer of an issuer
+without a right MAC is none: the reversal is owed; after so many of them in a row the host is sent keys and asked nothing before.
+
+A PIN comes under the PIN key: of AES in DE125 (format 4), of 3DES in DE52 (format 0, or 3 where DE53 begins with 3). It is
+treated as a terminal's is. For an issuer's host it is enciphered anew under the key with that issuer.
 
 ## Answer codes
 

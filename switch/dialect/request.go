@@ -63,7 +63,7 @@ func parseCard(value []byte) (pan points.PAN, wrong string) {
 	return pan, ""
 }
 
-// pinBlock is DE52 (8 bytes) or DE125 (16 bytes).
+// pinBlock is DE52 (8 bytes) or DE125 of host (16 bytes).
 func pinBlock(size uint8) requestElement {
 	return requestElement{
 		read: func(r *points.Request, value []byte) string {
@@ -273,13 +273,30 @@ func (d *Dialect) AppendRequest(dst []byte, req *points.Request) ([]byte, error)
 	return d.appendRequest(dst, req, nil)
 }
 
-// appendRequest is AppendRequest with the DE48 of a batch upload, which req has no
-// room for; nil for every other function.
-func (d *Dialect) appendRequest(dst []byte, req *points.Request, upload []byte) ([]byte, error) {
+// extra is what a request has no room for: the DE48 of a batch upload, DE48 and DE120 of
+// a change of keys. nil is none.
+type extra struct{ de48, de120 []byte }
+
+func (e *extra) into(f *draft) {
+	if e == nil {
+		return
+	}
+	if e.de48 != nil {
+		f.put(48, e.de48)
+		f.scratch.Mark(48)
+	}
+	if e.de120 != nil {
+		f.put(120, e.de120)
+		f.scratch.Mark(120)
+	}
+}
+
+// appendRequest is AppendRequest with more than req has room for.
+func (d *Dialect) appendRequest(dst []byte, req *points.Request, more *extra) ([]byte, error) {
 	f := d.blank(points.Envelope{})
 	defer d.discard(f)
 	f.whole = *req
-	if err := d.fillDraft(f, &f.whole, upload); err != nil {
+	if err := d.fillDraft(f, &f.whole, more); err != nil {
 		return dst, err
 	}
 	longer, err := d.append(dst, f)
@@ -290,9 +307,9 @@ func (d *Dialect) appendRequest(dst []byte, req *points.Request, upload []byte) 
 }
 
 // draftRequest completes req and returns a draft of it, which the caller discards.
-func (d *Dialect) draftRequest(req *points.Request, upload []byte) (*draft, error) {
+func (d *Dialect) draftRequest(req *points.Request, more *extra) (*draft, error) {
 	f := d.blank(points.Envelope{})
-	if err := d.fillDraft(f, req, upload); err != nil {
+	if err := d.fillDraft(f, req, more); err != nil {
 		d.discard(f)
 		return nil, err
 	}
@@ -300,7 +317,7 @@ func (d *Dialect) draftRequest(req *points.Request, upload []byte) (*draft, erro
 }
 
 // fillDraft completes req and writes its elements into f.
-func (d *Dialect) fillDraft(f *draft, req *points.Request, upload []byte) error {
+func (d *Dialect) fillDraft(f *draft, req *points.Request, more *extra) error {
 	u, err := d.fillSelectors(req)
 	if err != nil {
 		return err
@@ -330,10 +347,7 @@ func (d *Dialect) fillDraft(f *draft, req *points.Request, upload []byte) error 
 		f.keep(de, longer)
 		scratch.Mark(de)
 	}
-	if upload != nil {
-		f.put(48, upload)
-		scratch.Mark(48)
-	}
+	more.into(f)
 	if req.MAC != [8]byte{} || req.Has(64) || req.Has(128) {
 		f.keep(d.macElement(f), append(f.text, req.MAC[:]...))
 	}

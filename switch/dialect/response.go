@@ -250,8 +250,8 @@ const positionTag = "RRN"
 // faultTag stands before the number of the element at fault in DE44 of host.
 const faultTag = "FIELD "
 
-// maxDetail is the width of DE44.
-const maxDetail = 25
+// maxDetail and maxText are the widths of DE44, and of DE48 and DE120.
+const maxDetail, maxText = 25, 999
 
 // hostAnswer writes what dialect host adds: the detail, our RRN, the issuer, the
 // programme that was used.
@@ -274,8 +274,12 @@ func hostAnswer(f *draft, req *points.Request, resp *points.Response) {
 	if req.Has(100) && resp.Issuer != 0 && resp.Issuer <= points.MaxInstitution {
 		f.keep(100, appendInstitution(f.text, resp.Issuer))
 	}
-	if req.Function == points.BatchClose {
+	switch {
+	case req.Function == points.BatchClose:
 		f.keep(66, append(f.text, totalsResult(resp.Reason)))
+	case req.Function == points.KeyChange && resp.Reason.Approved():
+		f.keep(48, appendPrintable(f.text, resp.Check, maxText))
+		f.keep(120, appendPrintable(f.text, resp.List, maxText))
 	}
 }
 
@@ -563,6 +567,9 @@ func readHostAnswer(m *message, resp *points.Response) {
 	}
 	if v[100] != nil {
 		resp.Issuer = points.IssuerID(number(v[100]))
+	}
+	if network := m.envelope.MTI/100%10 == uint16(points.ClassNetwork); network && v[70] != nil && number(v[70]) == keyChange {
+		resp.Check, resp.List = string(v[48]), string(v[120])
 	}
 }
 

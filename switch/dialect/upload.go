@@ -97,7 +97,7 @@ func (d *Dialect) AppendUpload(dst []byte, req *points.Request, items []UploadIt
 	if _, wrong := parseUpload(value); wrong != "" {
 		return dst, fault(48, "%s", wrong)
 	}
-	return d.appendRequest(dst, req, value)
+	return d.appendRequest(dst, req, &extra{de48: value})
 }
 
 // AppendUploadResponse is [Dialect.AppendResponse] for a batch upload: the answer

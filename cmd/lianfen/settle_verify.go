@@ -1,0 +1,189 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/crypto/ssh"
+
+	"github.com/lianfen/lianfen/settlement/files"
+)
+
+// verified is what `settle verify --json` prints for one folder.
+type verified struct {
+	Folder string `json:"folder"`
+	*files.Report
+}
+
+func newSettleVerify() *cobra.Command {
+	var key string
+	var most int
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use: "verify FILE|DIR", Short: "Prove a partner's file set: signature, digests, and every line computed again",
+		Args: one("a file of a set, or a folder of files or of sets"),
+		Long: `Prove a file set without asking the switch. It needs the files only, so that a partner
+can run it too.
+
+Signature: SHA256SUMS was signed by the operator (--key), for clearing. Digests: every
+file is the one that is listed, none is missing, none is too many. Detail files: every
+field is what its layout says, every line's value follows from its points and its rate,
+its net from its parts, lines are numbered without gaps, the trailer's counts, sums and
+SHA-256 are those of the lines, no part is missing. Net positions: rows and total add
+up, and the lines of all detail files come to the member's figure.
+
+Of a file alone its lines are proved, and its digest where SHA256SUMS lies beside it.
+
+Whatever is broken is named by file, line, column and field, with what is there and what
+was expected; the exit status is 4 then.`,
+		Example: `  lianfen settle verify 2026-02-16/01/10000001 --key operator.pub
+  lianfen settle verify QZ_DET_10000001_A_20260216_01_1of1.txt
+  lianfen settle verify 2026-02-16 --json`,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			check := files.Check{Scale: files.Scale}
+			if key != "" {
+				var err error
+				if check.Keys, err = publicKeys(key); err != nil {
+					return err
+				}
+			}
+			reading := newBar(cmd.ErrOrStderr(), "verifying")
+			var done uint64
+			check.Read = func(_ string, n int) {
+				done += uint64(n) //nolint:gosec // never negative.
+				reading.set(done, 0)
+			}
+			all, err := verifyAt(args[0], check)
+			reading.end()
+			if err != nil {
+				return err
+			}
+			return reportSets(cmd.OutOrStdout(), all, most, asJSON)
+		},
+	}
+	cmd.Flags().StringVar(&key, "key", "", "the operator's public key: a .pub, authorized_keys or allowed_signers file; without it the signature is not checked")
+	cmd.Flags().IntVar(&most, "show", 20, "show this many of the broken lines; --json has all up to 10000")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	_ = cmd.MarkFlagFilename("key", "pub") // Only completion would miss it.
+	return cmd
+}
+
+func publicKeys(path string) ([]ssh.PublicKey, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, usage("--key: %w", err)
+	}
+	keys, err := files.ParseKeys(text)
+	if err != nil {
+		return nil, usage("--key %s: %w", path, err)
+	}
+	return keys, nil
+}
+
+// verifyAt verifies a file, or every folder at or below path that has files in it.
+func verifyAt(path string, check files.Check) ([]verified, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, usage("settle verify: %w", err)
+	}
+	if !info.IsDir() {
+		folder, name := filepath.Split(path)
+		folder = filepath.Clean(folder)
+		report, err := files.Verify(os.DirFS(folder), []string{name}, check)
+		return []verified{{folder, report}}, err
+	}
+	var folders []string
+	err = filepath.WalkDir(path, func(at string, entry fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if folder := filepath.Dir(at); !entry.IsDir() && (len(folders) == 0 || folders[len(folders)-1] != folder) {
+			folders = append(folders, folder)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("settle verify: %w", err)
+	}
+	if len(folders) == 0 {
+		return nil, usage("settle verify: there is no file in %s", path)
+	}
+	var all []verified
+	for _, folder := range folders {
+		report, err := files.Verify(os.DirFS(folder), nil, check)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", folder, err)
+		}
+		all = append(all, verified{folder, report})
+	}
+	return all, nil
+}
+
+// reportSets prints what was found, and returns the status.
+func reportSets(w io.Writer, all []verified, most int, asJSON bool) error {
+	var broken, sets uint64
+	for _, v := range all {
+		broken += v.Broken
+		if !v.OK {
+			sets++
+		}
+	}
+	var err error
+	if asJSON {
+		err = writeJSON(w, struct {
+			OK   bool       `json:"ok"`
+			Sets []verified `json:"sets"`
+		}{broken == 0, all})
+	} else {
+		err = writeSets(w, all, most)
+	}
+	if broken > 0 {
+		return errors.Join(&statusError{exitBroken, fmt.Errorf("settle verify: %d things are broken, in %d of %d sets: do not book these files, ask the operator", broken, sets, len(all))}, err)
+	}
+	return err
+}
+
+func writeSets(w io.Writer, all []verified, most int) error {
+	var b strings.Builder
+	shown := 0
+	for _, v := range all {
+		fmt.Fprintf(&b, "%s: signature %s\n", v.Folder, v.Signature)
+		for _, breach := range v.Breaches {
+			if shown++; shown <= most {
+				fmt.Fprintln(&b, cellsOf([]any{breach})[0])
+			}
+		}
+		var t table
+		t.row("file", "lines", "net", "bytes", "verdict")
+		for _, c := range v.Files {
+			verdict := "as it must be"
+			switch {
+			case c.Broken > 0:
+				verdict = fmt.Sprintf("%d broken", c.Broken)
+			case !c.Listed:
+				verdict = "as it must be; no digest at hand"
+			}
+			count := ""
+			if c.Lines > 0 {
+				count = fmt.Sprint(c.Lines)
+			}
+			t.row(c.Name, count, c.Net, c.Bytes, verdict)
+		}
+		if err := t.write(&b); err != nil {
+			return err
+		}
+	}
+	if shown > most {
+		fmt.Fprintf(&b, "%d more are broken: --show %d, or --json\n", shown-most, shown)
+	}
+	if _, err := io.WriteString(w, b.String()); err != nil {
+		return fmt.Errorf("print: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,238 @@
+package app_test
+
+import (
+	"crypto/rand"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/lianfen/lianfen/certs"
+	"github.com/lianfen/lianfen/internal/app"
+	"github.com/lianfen/lianfen/ledger/book"
+	"github.com/lianfen/lianfen/points"
+)
+
+// keyedHouse is a house whose switch has a keystore; open opens it as whoever has the file
+// and its key-encryption key does.
+func keyedHouse(t *testing.T) (h *house, open func() *certs.Keystore) {
+	t.Helper()
+	dir := t.TempDir()
+	require.NoError(t, certs.WriteKEK(filepath.Join(dir, "kek.key"), rand.Reader))
+	kek, err := certs.OpenKEK("file:"+filepath.Join(dir, "kek.key"), rand.Reader)
+	require.NoError(t, err)
+	path := filepath.Join(dir, "keys.store")
+	store, err := certs.CreateKeystore(path, kek, rand.Reader)
+	require.NoError(t, err)
+	require.NoError(t, store.Update(func(c *certs.Changes) error {
+		for name, usage := range map[string]certs.Usage{"working": certs.WorkingDerivation, "pin-verification": certs.PINVerification} {
+			if _, err := c.Generate(certs.NewKey{Name: name, Usage: usage, Algorithm: certs.AES256}); err != nil {
+				return err
+			}
+		}
+		return nil
+	}))
+	h = newHouse(t, "keys.file="+path, "keys.kek=file:"+filepath.Join(dir, "kek.key"))
+	return h, func() *certs.Keystore {
+		s, err := certs.OpenKeystore(path, kek, rand.Reader)
+		require.NoError(t, err)
+		return s
+	}
+}
+
+// staffedHouse lets two people enrol, and has the policy ask for both where it is on.
+func (r *running) staffedHouse(t *testing.T, acts book.Acts) (li, wang *person) {
+	t.Helper()
+	all := book.RoleAdmin | book.RoleOperator | book.RoleApprover
+	li = r.enrol(t, r.client, "li", all)
+	wang = r.enrol(t, li.client, "wang", all)
+	if acts != 0 {
+		_, err := li.client.PutPolicy(t.Context(), app.PolicyChange{TwoPersons: acts})
+		require.NoError(t, err)
+	}
+	return li, wang
+}
+
+var newZone = app.KeyChange{Act: book.KeyGenerate, Name: "zone-bank", Usage: "zone-master", Algorithm: "aes-256", Note: "case 9"}
+
+// A key that somebody makes serves nothing before somebody else has approved it; what is
+// approved is the key that was proposed, the journal names both, and no record has it.
+func TestKeyCeremonyTakesTwo(t *testing.T) {
+	h, open := keyedHouse(t)
+	r := h.start(t)
+	li, wang := r.staffedHouse(t, book.TwoPersons)
+	ctx := t.Context()
+	require.FileExists(t, app.GovernedBy(h.config.Keys.File))
+
+	asked, err := li.client.ChangeKey(ctx, newZone)
+	require.NoError(t, err)
+	require.NotEmpty(t, asked.Pending)
+	require.Equal(t, certs.KeyPending, asked.Key.State)
+	_, err = open().Use("zone-bank", certs.ZoneMaster, now())
+	require.ErrorIs(t, err, certs.ErrNoKey)
+	pending, err := wang.client.Pending(ctx)
+	require.NoError(t, err)
+	require.Contains(t, pending[0].What, "generate key zone-bank/1, zone-master of aes-256, KCV "+asked.Key.Check.String()+", fingerprint ")
+	_, err = li.client.Approve(ctx, app.Decision{RRN: asked.RRN})
+	reasonIs(t, points.NeedsSecondPerson, err)
+	_, err = open().Use("zone-bank", certs.ZoneMaster, now())
+	require.Error(t, err, "a refused approval changes no file")
+	approved, err := wang.client.Approve(ctx, app.Decision{RRN: asked.RRN})
+	require.NoError(t, err)
+	key, err := open().Use("zone-bank", certs.ZoneMaster, now())
+	require.NoError(t, err)
+	require.Equal(t, asked.Key.Check, key.Check)
+	detail, err := li.client.Detail(ctx, approved.RRN)
+	require.NoError(t, err)
+	require.Equal(t, []string{"wang", "li"}, []string{detail.Operator, detail.Proposed})
+	require.Equal(t, book.ActKeys, detail.Act)
+
+	// Another key slipped under the name that waits is not approved in its place.
+	rotate := app.KeyChange{Act: book.KeyRotate, Name: "zone-bank"}
+	asked, err = li.client.ChangeKey(ctx, rotate)
+	require.NoError(t, err)
+	require.NoError(t, open().Update(func(c *certs.Changes) error {
+		c.Stage()
+		_, err := c.Rotate("zone-bank", now())
+		return err
+	}))
+	_, err = wang.client.Approve(ctx, app.Decision{RRN: asked.RRN})
+	reasonIs(t, points.ProposalStale, err)
+	_, err = wang.client.Reject(ctx, app.Decision{RRN: asked.RRN})
+	require.NoError(t, err)
+
+	// What is rejected leaves nothing that waits.
+	asked, err = li.client.ChangeKey(ctx, rotate)
+	require.NoError(t, err)
+	_, err = wang.client.Reject(ctx, app.Decision{RRN: asked.RRN})
+	require.NoError(t, err)
+	_, err = open().Pending("zone-bank")
+	require.ErrorIs(t, err, certs.ErrNoKey)
+
+	// An export is fetched by its proposer, after the approval only.
+	_, err = li.client.ChangeKey(ctx, app.KeyChange{Act: book.KeyExport, Name: "working", Under: "zone-bank"})
+	require.ErrorContains(t, err, "nobody else needs")
+	asked, err = li.client.ChangeKey(ctx, app.KeyChange{Act: book.KeyGenerate, Name: "bank-pin", Usage: "zone-pin", Algorithm: "aes-128"})
+	require.NoError(t, err)
+	_, err = wang.client.Approve(ctx, app.Decision{RRN: asked.RRN})
+	require.NoError(t, err)
+	asked, err = li.client.ChangeKey(ctx, app.KeyChange{Act: book.KeyExport, Name: "bank-pin", Under: "zone-bank"})
+	require.NoError(t, err)
+	require.Empty(t, asked.Block)
+	_, err = li.client.FetchKey(ctx, asked.RRN)
+	reasonIs(t, points.FormatError, err)
+	approved, err = wang.client.Approve(ctx, app.Decision{RRN: asked.RRN})
+	require.NoError(t, err)
+	_, err = wang.client.FetchKey(ctx, approved.RRN)
+	reasonIs(t, points.NotPermitted, err)
+	fetched, err := li.client.FetchKey(ctx, approved.RRN)
+	require.NoError(t, err)
+	master, err := open().Key("zone-bank", 0)
+	require.NoError(t, err)
+	_, err = certs.OpenKeyBlock([]byte(fetched.Block), master)
+	require.NoError(t, err)
+	r.stop(t)
+	h.start(t).stop(t)
+}
+
+// Where no second person is asked for, a ceremony is done at once and is in the journal.
+func TestKeyCeremonyIsNoted(t *testing.T) {
+	h, open := keyedHouse(t)
+	r := h.start(t)
+	_, err := r.client.ChangeKey(t.Context(), newZone)
+	reasonIs(t, points.FunctionDisabled, err)
+	li, _ := r.staffedHouse(t, 0)
+	done, err := li.client.ChangeKey(t.Context(), newZone)
+	require.NoError(t, err)
+	require.Empty(t, done.Pending)
+	require.Equal(t, certs.KeyActive, done.Key.State)
+	_, err = open().Use("zone-bank", certs.ZoneMaster, now())
+	require.NoError(t, err)
+	detail, err := li.client.Detail(t.Context(), done.RRN)
+	require.NoError(t, err)
+	require.Equal(t, "li", detail.Operator)
+	for _, act := range []book.KeyAct{book.KeyRetire, book.KeyDestroy} {
+		_, err = li.client.ChangeKey(t.Context(), app.KeyChange{Act: act, Name: "zone-bank"})
+		require.NoError(t, err)
+	}
+	_, err = li.client.ChangeKey(t.Context(), app.KeyChange{Act: book.KeyRetire, Name: "zone-bank"})
+	require.ErrorContains(t, err, "is destroyed already")
+	r.stop(t)
+}
+
+// A keystore that the journal does not know of serves nobody: neither an older copy, nor
+// one that was changed outside the switch where the policy asks for two persons. That
+// keys.accept names it is in the journal.
+func TestKeystoreIsTheJournals(t *testing.T) {
+	h, open := keyedHouse(t)
+	path := h.config.Keys.File
+	oldest, err := os.ReadFile(path)
+	require.NoError(t, err)
+	put := func(content []byte) {
+		require.NoError(t, os.WriteFile(path, content, 0o600))
+		require.NoError(t, os.Remove(path+".generation"))
+		open() // writes none: the journal alone knows
+	}
+	r := h.start(t)
+	li, _ := r.staffedHouse(t, 0)
+	_, err = li.client.ChangeKey(t.Context(), newZone)
+	require.NoError(t, err)
+	newest, err := os.ReadFile(path)
+	require.NoError(t, err)
+	_, err = li.client.PutPolicy(t.Context(), app.PolicyChange{TwoPersons: book.TwoPersons})
+	require.NoError(t, err)
+	r.stop(t)
+
+	put(oldest)
+	_, err = h.open(t)
+	require.ErrorIs(t, err, app.ErrKeystore)
+	require.ErrorContains(t, err, "keys.accept: 2")
+
+	require.NoError(t, os.WriteFile(path, newest, 0o600))
+	outside := func() {
+		require.NoError(t, open().Update(func(c *certs.Changes) error {
+			_, err := c.Retire("zone-bank", 0)
+			return err
+		}))
+	}
+	outside()
+	_, err = h.open(t)
+	require.ErrorIs(t, err, app.ErrKeystore)
+	require.ErrorContains(t, err, "changed outside the switch")
+
+	h.config.Keys.Accept = int(open().Generation())
+	r = h.start(t)
+	require.Contains(t, h.log.String(), "as keys.accept says")
+	r.stop(t)
+	h.config.Keys.Accept = 0
+	h.start(t).stop(t)
+}
+
+// What a crash leaves between the journal's record of a ceremony and the file is carried
+// out at the next start, and gives the same keystore.
+func TestKeyCeremonyAfterACrash(t *testing.T) {
+	h, open := keyedHouse(t)
+	path := h.config.Keys.File
+	r := h.start(t)
+	li, wang := r.staffedHouse(t, book.TwoPersons)
+	asked, err := li.client.ChangeKey(t.Context(), newZone)
+	require.NoError(t, err)
+	before, err := os.ReadFile(path)
+	require.NoError(t, err)
+	generation, err := os.ReadFile(path + ".generation")
+	require.NoError(t, err)
+	_, err = wang.client.Approve(t.Context(), app.Decision{RRN: asked.RRN})
+	require.NoError(t, err)
+	want := open().Mark()
+	r.stop(t)
+
+	require.NoError(t, os.WriteFile(path, before, 0o600))
+	require.NoError(t, os.WriteFile(path+".generation", generation, 0o600))
+	_, err = open().Use("zone-bank", certs.ZoneMaster, now())
+	require.Error(t, err)
+	r = h.start(t)
+	require.Equal(t, want, open().Mark())
+	require.Contains(t, h.log.String(), "a key ceremony was carried out that the process had not ended")
+	r.stop(t)
+}

@@ -1,0 +1,185 @@
+package book
+
+import (
+	"encoding/binary"
+
+	"github.com/lianfen/lianfen/points"
+)
+
+// KeyAct is what a ceremony does with a key. The numbers are written in the journal:
+// never renumber, only append.
+type KeyAct uint8
+
+// Acts on a key.
+const (
+	KeyGenerate KeyAct = iota + 1
+	KeyImport
+	KeyRotate  // the next version of a key, drawn
+	KeyReplace // the next version, from outside
+	KeyRetire
+	KeyDestroy
+	KeyExport
+
+	keyActCount
+)
+
+var keyActNames = [keyActCount]string{
+	KeyGenerate: "generate", KeyImport: "import", KeyRotate: "rotate", KeyReplace: "replace",
+	KeyRetire: "retire", KeyDestroy: "destroy", KeyExport: "export",
+}
+
+// String returns the name used in tables and in JSON.
+func (a KeyAct) String() string { return nameAt(keyActNames[:], uint8(a), "key act") }
+
+// MarshalText renders the name.
+func (a KeyAct) MarshalText() ([]byte, error) { return []byte(a.String()), nil }
+
+// UnmarshalText reads a name.
+func (a *KeyAct) UnmarshalText(text []byte) error {
+	at, err := nameIndex(keyActNames[:], text, "act on a key")
+	*a = KeyAct(at)
+	return err
+}
+
+// Makes reports whether the act brings a key that was not there.
+func (a KeyAct) Makes() bool {
+	switch a {
+	case KeyGenerate, KeyImport, KeyRotate, KeyReplace:
+		return true
+	default:
+		return false
+	}
+}
+
+// Keystore tells one content of a keystore from every other.
+type Keystore struct {
+	Generation uint64   // counts its writes
+	Digest     [16]byte // of all keys in force, without telling any
+}
+
+// Ceremony is what is done with one version of a key, complete enough for a second person
+// to decide, and the keystore that it leaves behind. The key is never in it.
+type Ceremony struct {
+	Act         KeyAct
+	Key         string // its name
+	Version     uint32
+	Usage       string
+	Algorithm   string
+	Under       string // export: the name of the master key
+	Check       [3]byte
+	Fingerprint [16]byte // of the key: one way, and longer than the check value
+	// Keystore is what is in force afterwards; zero: what was.
+	Keystore Keystore
+}
+
+// Bounds of a ceremony's words.
+const (
+	maxKeyName  = 64
+	maxKeyWords = 32
+)
+
+// KeystoreView is what the journal knows of the keystore.
+//
+//	       note, approval or KindKeystore            the file is written
+//	known ────────────────────────────────> known, ─────────────────────> known
+//	                                        perhaps not written
+//
+// The record comes first and the file afterwards. So a start that finds the file as it
+// was before the last record carries out what that record says, and one that finds any
+// other refuses it.
+type KeystoreView struct {
+	Is   Keystore
+	Was  Keystore        // before Last
+	Last points.Position // of the ceremony that has left it; 0: it was noted as it stood
+}
+
+// follows reports whether a keystore may come after the one that is known: its
+// generations only grow (I23). None is one that stays.
+func (v *KeystoreView) follows(k Keystore) bool {
+	return k == (Keystore{}) || k.Generation > v.Is.Generation
+}
+
+// leaveKeystore remembers the keystore that a ceremony leaves behind.
+func (b *Book) leaveKeystore(cmd *Command) {
+	if k := cmd.Ceremony.Keystore; k != (Keystore{}) {
+		b.touch(&b.office)
+		b.office.keys = KeystoreView{Is: k, Was: b.office.keys.Is, Last: b.position + 1}
+	}
+}
+
+// keystore notes the keystore that the switch has found. An older one is taken only where
+// whoever owns the configuration has said so, which is Final.
+func (b *Book) keystore(cmd *Command) points.Reason {
+	k := cmd.Ceremony.Keystore
+	switch {
+	case k.Generation == 0:
+		return points.FormatError
+	case !cmd.Final && !b.office.keys.follows(k):
+		return points.NotPermitted
+	}
+	b.touch(&b.office)
+	b.office.keys = KeystoreView{Is: k}
+	return points.Approved
+}
+
+// Keystore returns what the journal knows of the keystore; zero before the first was noted.
+func (b *Book) Keystore() KeystoreView { return b.office.keys }
+
+// malformed tells what keeps the ceremony of a command of kind from being read back.
+func (c *Ceremony) malformed(kind Kind) error {
+	switch {
+	case *c == Ceremony{}:
+		return nil
+	case kind != KindNote && kind != KindApprove && kind != KindKeystore:
+		return points.Errorf(points.FormatError, "a ceremony in a command of kind %v", kind)
+	case c.Act >= keyActCount:
+		return points.Errorf(points.FormatError, "act %d on a key: there is none", c.Act)
+	case kind != KindNote && *c != Ceremony{Keystore: c.Keystore}:
+		return points.Errorf(points.FormatError, "a command of kind %v with an act on a key", kind)
+	}
+	if err := longest(maxKeyName, text{"key", c.Key}, text{"under", c.Under}); err != nil {
+		return err
+	}
+	return longest(maxKeyWords, text{"usage", c.Usage}, text{"algorithm", c.Algorithm})
+}
+
+func appendCeremony(dst []byte, c *Ceremony) []byte {
+	dst = append(dst, byte(c.Act))
+	dst = appendText(appendText(appendText(appendText(dst, c.Key), c.Usage), c.Algorithm), c.Under)
+	dst = binary.AppendUvarint(dst, uint64(c.Version))
+	dst = append(append(dst, c.Check[:]...), c.Fingerprint[:]...)
+	return appendMark(dst, c.Keystore)
+}
+
+func decodeCeremony(r *reader) (c Ceremony) {
+	c.Act = KeyAct(r.byte())
+	c.Key, c.Usage, c.Algorithm, c.Under = r.text(maxKeyName), r.text(maxKeyWords), r.text(maxKeyWords), r.text(maxKeyName)
+	c.Version = r.uint32()
+	r.fixed(c.Check[:])
+	r.fixed(c.Fingerprint[:])
+	c.Keystore = decodeMark(r)
+	return c
+}
+
+func appendMark(dst []byte, k Keystore) []byte {
+	return append(binary.AppendUvarint(dst, k.Generation), k.Digest[:]...)
+}
+
+func decodeMark(r *reader) (k Keystore) {
+	k.Generation = r.uvarint()
+	r.fixed(k.Digest[:])
+	return k
+}
+
+func appendKeystore(dst []byte, v *KeystoreView) []byte {
+	dst = appendMark(appendMark(dst, v.Is), v.Was)
+	return binary.AppendUvarint(dst, uint64(v.Last))
+}
+
+func decodeKeystore(r *reader) KeystoreView {
+	v := KeystoreView{Is: decodeMark(r), Was: decodeMark(r), Last: r.position()}
+	if v.Is.Generation == 0 {
+		r.fail()
+	}
+	return v
+}

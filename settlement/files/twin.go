@@ -1,0 +1,185 @@
+package files
+
+import (
+	"bytes"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/lianfen/lianfen/points"
+)
+
+// byteOrderMark tells spreadsheets that a CSV file is UTF-8.
+const byteOrderMark = "\ufeff"
+
+// merchantColumn is the twin's last column, which fixed width cannot carry.
+const merchantColumn = "merchant_name"
+
+// twinHead is the first line of a detail's CSV twin: the fields' names.
+func twinHead() string {
+	var names []string
+	for _, f := range lines.fields {
+		names = append(names, f.Name)
+	}
+	return byteOrderMark + strings.Join(append(names, merchantColumn), ",") + lineEnd
+}
+
+// appendTwin writes the row of a line that was just rendered: the same fields, so that
+// the two cannot say different things.
+func appendTwin(dst, line []byte, l *Line, scale int, merchant string) []byte {
+	for i := range lines.fields {
+		f := &lines.fields[i]
+		src := line[f.From-1 : f.From-1+f.Width]
+		switch {
+		case f.Type == "x+n" && f.Name == "amt":
+			dst = appendAmount(dst, src, int(l.AssetScale))
+		case f.Type == "x+n":
+			dst = appendAmount(dst, src, scale)
+		case f.quantity:
+			dst = appendQuantity(dst, src)
+		default:
+			dst = appendCell(dst, bytes.TrimRight(src, " "))
+		}
+		dst = append(dst, ',')
+	}
+	return append(appendText(dst, merchant), lineEnd...)
+}
+
+// appendAmount writes C000000000012345 with scale 2 as 123.45, and D... with a minus.
+func appendAmount(dst, src []byte, scale int) []byte {
+	if src[0] == 'D' {
+		dst = append(dst, '-')
+	}
+	digits := src[1:]
+	whole := len(digits) - scale
+	dst = appendQuantity(dst, digits[:whole])
+	if scale > 0 {
+		dst = append(append(dst, '.'), digits[whole:]...)
+	}
+	return dst
+}
+
+// appendQuantity writes digits without the zeros in front.
+func appendQuantity(dst, digits []byte) []byte {
+	at := 0
+	for at < len(digits)-1 && digits[at] == '0' {
+		at++
+	}
+	return append(dst, digits[at:]...)
+}
+
+// longDigits is from how many digits on spreadsheets show a number as a power of ten,
+// and lose its end.
+const longDigits = 12
+
+// appendCell writes ASCII as a cell. Digits that a spreadsheet would alter get a tab in
+// front, which makes a text of them; what it would take for a formula, an apostrophe.
+func appendCell(dst, text []byte) []byte {
+	if len(text) == 0 {
+		return dst
+	}
+	digits := true
+	special := false
+	for _, c := range text {
+		digits = digits && c >= '0' && c <= '9'
+		special = special || c == ',' || c == '"'
+	}
+	switch c := text[0]; {
+	case digits && (len(text) >= longDigits || (c == '0' && len(text) > 1)):
+		dst = append(dst, '\t')
+	case (c == '=' || c == '+' || c == '-' || c == '@') && !special:
+		dst = append(dst, '\'')
+	}
+	if !special {
+		return append(dst, text...)
+	}
+	return appendQuoted(dst, string(text))
+}
+
+// appendText writes any text as a cell. Control characters and bytes that are not UTF-8
+// are written out.
+func appendText(dst []byte, text string) []byte {
+	text = points.Escaped(text)
+	if len(text) < utf8.RuneSelf && isPlain(text) {
+		return appendCell(dst, []byte(text))
+	}
+	return appendQuoted(dst, text)
+}
+
+func isPlain(text string) bool {
+	for i := range len(text) {
+		if text[i] < ' ' || text[i] > '~' {
+			return false
+		}
+	}
+	return true
+}
+
+// appendQuoted writes a cell in quotes (RFC 4180).
+func appendQuoted(dst []byte, text string) []byte {
+	dst = append(dst, '"')
+	if strings.ContainsRune("=+-@", rune(text[0])) {
+		dst = append(dst, '\'')
+	}
+	for i := range len(text) {
+		if text[i] == '"' {
+			dst = append(dst, '"')
+		}
+		dst = append(dst, text[i])
+	}
+	return append(dst, '"')
+}
+
+// Exception is an item or a line that was not cleared.
+type Exception struct {
+	Source string // the file that it came in, or journal
+	Line   uint64 // in that file; 0: it has none
+	ID     uint64 // clearing id, 0: it has none
+	Reason string // a short code, such as RATE_UNKNOWN
+	What   string // a sentence
+	Raw    []byte // what came in, byte for byte
+}
+
+func exceptionColumns() []column {
+	return []column{
+		{"source", "text", "the file that the line came in, or journal"},
+		{"line", "int", "its number in that file, 0 for none"},
+		{"cid", "n20", "clearing id, where there is one"},
+		{"reason", "code", "why it was not cleared"},
+		{"what", "text", "the same in a sentence"},
+		{"raw", "text", "the bytes that came in, those that cannot be printed as \\xNN"},
+		{"raw_hex", "hex", "the same bytes in hexadecimal"},
+	}
+}
+
+// AppendExceptions writes an EXC file. A file without rows says that all was cleared.
+func AppendExceptions(dst []byte, exceptions []Exception) []byte {
+	dst = append(dst, byteOrderMark...)
+	for i, c := range exceptionColumns() {
+		if i > 0 {
+			dst = append(dst, ',')
+		}
+		dst = append(dst, c.name...)
+	}
+	dst = append(dst, lineEnd...)
+	for _, e := range exceptions {
+		dst = append(appendText(dst, e.Source), ',')
+		dst = append(strconv.AppendUint(dst, e.Line, 10), ',')
+		if e.ID != 0 {
+			dst = appendCell(dst, strconv.AppendUint(nil, e.ID, 10))
+		}
+		dst = append(appendText(append(dst, ','), e.Reason), ',')
+		dst = append(appendText(dst, e.What), ',')
+		raw := strconv.AppendQuoteToASCII(nil, string(e.Raw))
+		dst = append(appendText(dst, string(raw[1:len(raw)-1])), ',')
+		if len(e.Raw) > 0 {
+			dst = append(dst, "\t"...) // It may be digits only.
+			const hexadecimal = "0123456789abcdef"
+			for _, c := range e.Raw {
+				dst = append(dst, hexadecimal[c>>4], hexadecimal[c&15])
+			}
+		}
+		dst = append(dst, lineEnd...)
+	}
+	return dst
+}

@@ -211,13 +211,13 @@ func TestNoRatesThatGain(t *testing.T) {
 // (Q1, Q2).
 func TestReplayingAQuote(t *testing.T) {
 	h := openHouse(t, nil)
-	quoted, err := h.desk.Quote(t.Context(), exchange.Asked{Member: 1, From: air, Into: inn, In: 1000, Caller: exchange.Caller{Key: "q"}})
+	quoted, err := h.desk.Quote(t.Context(), exchange.Asked{Member: 1, From: air, Into: inn, In: 1000, Caller: exchange.Caller{CallID: "q"}})
 	require.NoError(t, err)
-	again, err := h.desk.Quote(t.Context(), exchange.Asked{Member: 1, From: air, Into: inn, In: 1000, Caller: exchange.Caller{Key: "q"}})
+	again, err := h.desk.Quote(t.Context(), exchange.Asked{Member: 1, From: air, Into: inn, In: 1000, Caller: exchange.Caller{CallID: "q"}})
 	require.NoError(t, err)
 	require.True(t, again.Repeated)
 	require.Equal(t, quoted.SwapFigures, again.SwapFigures)
-	_, err = h.desk.Quote(t.Context(), exchange.Asked{Member: 1, From: air, Into: inn, In: 1001, Caller: exchange.Caller{Key: "q"}})
+	_, err = h.desk.Quote(t.Context(), exchange.Asked{Member: 1, From: air, Into: inn, In: 1001, Caller: exchange.Caller{CallID: "q"}})
 	reasonIs(t, points.DuplicateOther, err)
 
 	var group sync.WaitGroup
@@ -225,7 +225,7 @@ func TestReplayingAQuote(t *testing.T) {
 	for i := range 24 {
 		key := []string{"same", "same", "", string(rune('a' + i))}[i%4]
 		group.Go(func() {
-			done, err := h.desk.Swap(t.Context(), exchange.Named{Quote: quoted.Quote, Caller: exchange.Caller{Key: key}})
+			done, err := h.desk.Swap(t.Context(), exchange.Named{Quote: quoted.Quote, Caller: exchange.Caller{CallID: key}})
 			switch {
 			case err != nil && points.ReasonOf(err) == points.OriginalClosed:
 				refused.Add(1)

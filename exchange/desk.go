@@ -31,10 +31,10 @@ func NewDesk(l *ledger.Ledger, clock points.Clock) *Desk { return &Desk{l, clock
 type Caller struct {
 	Acquirer points.AcquirerID // 0: the house
 	Operator string
-	// Key makes a call repeatable: the same key with the same call gets the same answer,
+	// CallID makes a call repeatable: the same one with the same call gets the same answer,
 	// with another call it is refused (DuplicateOther). It is the caller's own, for each
 	// verb, while the keys of its business date are kept. Empty: each call is a new one.
-	Key string
+	CallID string
 }
 
 // Asked is what a quote is asked for: In points handed in, or Out wanted at least.
@@ -143,7 +143,7 @@ func (d *Desk) Expire(ctx context.Context) (next points.Timestamp, err error) {
 
 func (d *Desk) do(ctx context.Context, what string, c Caller, cmd book.Command) (Swap, error) {
 	cmd.At, cmd.Acquirer, cmd.Operator = d.clock(), c.Acquirer, c.Operator
-	if c.Key != "" {
+	if c.CallID != "" {
 		cmd.Key = keyOf(what, c)
 	}
 	out, err := d.ledger.Do(ctx, &cmd)
@@ -160,7 +160,7 @@ func (d *Desk) do(ctx context.Context, what string, c Caller, cmd book.Command) 
 // callers' keys meet.
 func keyOf(what string, c Caller) points.TraceKey {
 	h := sha256.New()
-	h.Write([]byte("lianfen desk\x00" + what + "\x00" + c.Operator + "\x00" + c.Key))
+	h.Write([]byte("lianfen desk\x00" + what + "\x00" + c.Operator + "\x00" + c.CallID))
 	sum := h.Sum(binary.BigEndian.AppendUint64(nil, uint64(c.Acquirer)))[8:]
 	key := points.TraceKey{Acquirer: c.Acquirer, Class: points.ClassFinancial, Door: points.DoorOperator}
 	copy(key.Source[:], sum)

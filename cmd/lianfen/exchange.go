@@ -94,7 +94,7 @@ func (a *admin) exchangeQuote() *cobra.Command {
 	f.Var(decimal(&asked.Into, 0), "into", "programme handed out")
 	f.Var(decimal(&asked.In, 0), "in", "points handed in, in smallest units")
 	f.Var(decimal(&asked.Out, 0), "out", "points wanted at least, in smallest units")
-	callerFlags(cmd, &asked.Key, &asked.Operator)
+	callerFlags(cmd, &asked.CallID, &asked.Operator)
 	requireFlags(cmd, "member", "from", "into")
 	return cmd
 }
@@ -119,7 +119,7 @@ func (a *admin) exchangeAct(verb, short string, call func(*app.Client, context.C
 		},
 	}
 	if verb != "show" {
-		callerFlags(cmd, &named.Key, &named.Operator)
+		callerFlags(cmd, &named.CallID, &named.Operator)
 	}
 	return cmd
 }

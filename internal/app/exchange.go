@@ -20,7 +20,7 @@ import (
 // SwapAsked is a quote that an operator asks for on a member's behalf: In points handed in,
 // or Out wanted at least.
 type SwapAsked struct {
-	Key      string           `json:"key,omitempty"`
+	CallID   string           `json:"key,omitempty"`
 	Operator string           `json:"operator,omitempty"`
 	Member   points.MemberID  `json:"member"`
 	From     points.ProgramID `json:"from"`
@@ -31,7 +31,7 @@ type SwapAsked struct {
 
 // SwapNamed is a call about a quote.
 type SwapNamed struct {
-	Key      string `json:"key,omitempty"`
+	CallID   string `json:"key,omitempty"`
 	Operator string `json:"operator,omitempty"`
 	Quote    string `json:"quote"`
 }
@@ -83,7 +83,7 @@ func caller(ctx context.Context, key, operator string) (exchange.Caller, error) 
 	if err := signed(ctx, "swap", &operator, ""); err != nil {
 		return exchange.Caller{}, err
 	}
-	return exchange.Caller{Operator: operator, Key: key}, points.CheckText("operator", operator)
+	return exchange.Caller{Operator: operator, CallID: key}, points.CheckText("operator", operator)
 }
 
 func answered(done exchange.Swap, err error) (SwapState, error) {
@@ -96,7 +96,7 @@ func answered(done exchange.Swap, err error) (SwapState, error) {
 }
 
 func (a *App) quoteSwap(ctx context.Context, s SwapAsked) (SwapState, error) {
-	by, err := caller(ctx, s.Key, s.Operator)
+	by, err := caller(ctx, s.CallID, s.Operator)
 	if err != nil {
 		return SwapState{}, err
 	}
@@ -106,7 +106,7 @@ func (a *App) quoteSwap(ctx context.Context, s SwapAsked) (SwapState, error) {
 // aboutSwap serves a verb of the desk about a quote.
 func (a *App) aboutSwap(verb func(context.Context, exchange.Named) (exchange.Swap, error)) func(context.Context, SwapNamed) (SwapState, error) {
 	return func(ctx context.Context, s SwapNamed) (SwapState, error) {
-		by, err := caller(ctx, s.Key, s.Operator)
+		by, err := caller(ctx, s.CallID, s.Operator)
 		if err != nil {
 			return SwapState{}, err
 		}

@@ -57,7 +57,7 @@ func TestExchangeThroughTheDoors(t *testing.T) {
 
 	_, err = r.client.Adjust(ctx, app.Adjustment{Holder: app.Holder{Member: 1}, Program: 901, Amount: 1000, Operator: "li", Second: "wang", Note: "start"})
 	require.NoError(t, err)
-	asked := app.SwapAsked{Member: 1, From: 901, Into: 902, In: 400, Key: "a"}
+	asked := app.SwapAsked{Member: 1, From: 901, Into: 902, In: 400, CallID: "a"}
 	_, err = r.client.QuoteSwap(ctx, app.SwapAsked{Member: 1, From: 901, Into: 902, In: 5})
 	reasonIs(t, points.BelowMinimum, err)
 	quoted, err := r.client.QuoteSwap(ctx, asked)
@@ -67,7 +67,7 @@ func TestExchangeThroughTheDoors(t *testing.T) {
 	require.NoError(t, err)
 	require.True(t, again.Repeated)
 	require.Equal(t, quoted.Quote, again.Quote)
-	named := app.SwapNamed{Quote: quoted.Quote, Key: "b"}
+	named := app.SwapNamed{Quote: quoted.Quote, CallID: "b"}
 	_, err = r.client.LockSwap(ctx, app.SwapNamed{Quote: quoted.Quote})
 	require.NoError(t, err)
 	queue, err := r.client.SwapQueue(ctx)

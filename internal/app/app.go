@@ -20,6 +20,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/lianfen/lianfen/certs"
+	"github.com/lianfen/lianfen/exchange"
 	"github.com/lianfen/lianfen/internal/config"
 	"github.com/lianfen/lianfen/internal/store"
 	"github.com/lianfen/lianfen/ledger"
@@ -63,6 +64,7 @@ type App struct {
 	keystore    *certs.Keystore // nil: there is none
 	kek         certs.KEK
 	ledger      *ledger.Ledger
+	swaps       *exchange.Desk
 	projection  *ledger.Projection
 	settlement  *settlement.Runner
 	router      *router.Router
@@ -206,6 +208,7 @@ func (a *App) openLedger(ctx context.Context) error {
 	if err != nil {
 		return errors.Join(err, db.Close())
 	}
+	a.swaps = exchange.NewDesk(a.ledger, a.opts.Clock)
 	return nil
 }
 
@@ -364,6 +367,7 @@ func (a *App) Run(ctx context.Context) error {
 	})
 	group.Go(func() error { return a.keepDates(ctx) })
 	group.Go(func() error { return a.keepNights(ctx) })
+	group.Go(func() error { return a.keepSwaps(ctx) })
 	group.Go(func() error { return a.heedHangups(ctx) })
 	group.Go(func() error { return a.heedGate(ctx) })
 	<-ctx.Done()

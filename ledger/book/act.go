@@ -198,7 +198,7 @@ func (c *Command) Of() Act {
 			return 0
 		case e.Disputes != nil:
 			return ActDisputes
-		case e.Rate != nil || e.Fees != nil:
+		case e.versioned():
 			return ActRates
 		case e.Cap != nil:
 			return ActRisk

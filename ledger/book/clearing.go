@@ -466,8 +466,14 @@ func (s *memberSum) fits(unsettled []memberSum) bool {
 // one without a value. A leg has fifteen digits and there are few, so that only what was
 // there before is looked at: in the cycle, and in the closed ones that are not settled.
 func (c *cycle) enter(item *ClearingItem, legs []tariff.Leg, unsettled []memberSum) {
-	f := c.flowOf(flow{program: item.Program, acquirer: points.AcquirerID(item.Acquirer)})
 	moved := item.Amount
+	if item.Kind == tariff.KindSWP || item.Of == tariff.KindSWP {
+		moved = 0 // A swap moves nothing on a clearing account.
+	}
+	f := &flow{}
+	if moved != 0 {
+		f = c.flowOf(flow{program: item.Program, acquirer: points.AcquirerID(item.Acquirer)})
+	}
 	if item.Kind == tariff.KindEAR || item.Of == tariff.KindEAR {
 		moved = -moved
 	}

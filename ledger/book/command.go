@@ -1,6 +1,10 @@
 package book
 
-import "github.com/lianfen/lianfen/points"
+import (
+	"math"
+
+	"github.com/lianfen/lianfen/points"
+)
 
 // Kind is what a command does. The numbers are written in the journal: never
 // renumber, only append.
@@ -103,6 +107,17 @@ const (
 	KindExpireDisputes
 	// KindLeg is an adjustment or a fee between two members of settlement, said outright.
 	KindLeg
+	// KindQuote promises what a swap gives, and changes nothing (see swapping.go). The kinds
+	// that follow are about it, named by its position.
+	KindQuote
+	// KindSwapLock holds the points of a quote for longer.
+	KindSwapLock
+	// KindSwap executes a quote, once.
+	KindSwap
+	// KindSwapCancel ends a quote or a lock.
+	KindSwapCancel
+	// KindExpireSwaps ends locks whose time is over, a bounded number at a time.
+	KindExpireSwaps
 
 	kindCount
 )
@@ -252,6 +267,11 @@ type Command struct {
 	// Ceremony is what a note, or an approval, does with a key, and which keystore it leaves
 	// behind; of KindKeystore, the keystore alone.
 	Ceremony Ceremony
+
+	// Into is the programme that a swap hands out. Wanted is how much of it is wanted at
+	// least, where Amount does not say what is handed in.
+	Into   points.ProgramID
+	Wanted points.Amount
 }
 
 // Edition is the meaning of new commands. Of reversals, 0 makes an opened hold less by what
@@ -359,6 +379,9 @@ type Outcome struct {
 	Undone []ProgramAmount
 	Owners []ProgramOwner
 
+	// Swap is what was quoted, locked, executed, cancelled or reversed.
+	Swap SwapFigures
+
 	// Replayed: the key was known, this is its first answer again, and nothing
 	// was written.
 	Replayed bool
@@ -421,6 +444,21 @@ type LotKey struct {
 	DecaysOn  points.BusinessDate // when it next loses a part; 0 never
 	Priority  uint8
 	Origin    Origin
+	SwapFrom  LotDay // first day on which it may be swapped; 0 at once
+}
+
+// LotDay is a business date in sixteen bits, so that a lot stays small: in the order of
+// dates, the same day for all before 2000 and for all after 2175.
+type LotDay uint16
+
+// LotDayOf returns the day of a date.
+func LotDayOf(date points.BusinessDate) LotDay {
+	const months, days, first = 12, 31, 2000
+	if date/10000 < first {
+		return 1
+	}
+	n := ((date/10000-first)*months+date/100%100-1)*days + date%100
+	return LotDay(min(n, math.MaxUint16)) //nolint:gosec // bounded.
 }
 
 // Record is one journal record: a command, and what it did.

@@ -18,10 +18,11 @@
 //	    their debts, plus what stands in clearing, breakage and the house's accounts.
 //	I3  An account's free points are the sum of its lots; no lot is empty or
 //	    negative; lots stand in the order of consumption and no two are alike.
-//	I4  Held points are the sum of the live holds; a hold is live exactly while it
+//	I4  Held points are the sum of the live holds and locked swaps; a hold is live exactly while it
 //	    reserves something; captured + left <= reserved. Refunds, voids and the
 //	    reversal of a transaction together never return more than it took.
-//	I5  A lot is not touched while a usable lot of an earlier rank has anything free.
+//	I5  A lot is not touched while a usable lot of an earlier rank has anything free; by a
+//	    swap, one that may be swapped.
 //	I6  What comes back has the expiry it had. Only when that is over does the
 //	    programme's grace apply, or breakage. Where a give-back is undone after its
 //	    points were spent, the sale has taken others instead, and these come back.
@@ -72,6 +73,13 @@
 //	    refunds, voids and reversals gave back never more than the sale took. While it is
 //	    more than nothing the sale is neither voided nor reversed. A case is on the docket
 //	    exactly while somebody is to answer, and who does not answer in time loses the right.
+//	I25 A quote is executed at most once, at its own figures, before its time is over.
+//	    Exactly the swaps that are locked hold points for it and are among the live locks;
+//	    each is counted in the windows that it was locked or executed in, once, and what is
+//	    cancelled, expired or reversed is given back to them.
+//	I26 Of the rates and swap terms that are in force together at any instant, no way from
+//	    programme to programme and back gains. A bonus is no better rate: it is a lot of its
+//	    own that cannot be swapped for a while, and its sponsor pays no more than the budget.
 //
 // # A hold
 //
@@ -140,6 +148,10 @@
 //	             suspense(issuer) -a    clearing(acquirer) +a
 //	leg          none: participants owe each other standard points (leg.go)
 //	post         the same for each programme and acquirer of a closed cycle
+//	swap         member (A) -in    issued (A) +in    issued (B) -out    member (B) +out
+//	             and of a campaign sponsor (B) -bonus    member (B) +bonus
+//	quote, swap lock, swap cancel, expiry of swaps
+//	             none: lots move between free and held
 //
 //	conclude, stand-in, owe of what is told (remote.go)
 //	             issued -a    clearing(acquirer) +a    (earn, void, refund: the opposite)

@@ -238,7 +238,7 @@ func (b *Book) whyProposed(cmd *Command) error {
 		}
 		return nil
 	}
-	if e := &act.Entry; e.Rate != nil || e.Fees != nil {
+	if act.Entry.versioned() {
 		asked := *act
 		asked.Operator, asked.At = cmd.Operator, cmd.At
 		return b.whyVersion(&asked)
@@ -256,7 +256,7 @@ func (b *Book) basis(act *Command) (uint64, error) {
 	var text []byte
 	switch act.Kind {
 	case KindPut:
-		if e := &act.Entry; e.Rate != nil || e.Fees != nil {
+		if e := &act.Entry; e.versioned() {
 			text = b.live.basisOf(e)
 		} else if ref, ok := b.byIdentity[e.identity()]; ok {
 			text = appendEntry(text, &ref.entry)

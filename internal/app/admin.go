@@ -112,6 +112,8 @@ func (a *App) doors(stopping context.Context) []door {
 		{"POST /v1/keys/fetch", enter, answer(a.fetchKey)},
 		{"POST /v1/pin", enter, answer(a.setPIN)},
 		{"POST /v1/pin/show", look, answer(a.showPIN)},
+		{"POST /v1/certs", enter, answer(a.changeCertificates)},
+		{"POST /v1/certs/fetch", enter, answer(a.fetchCertificate)},
 		{"POST /v1/certs/reload", enter, answer(a.reloadCertificates)},
 		{"POST /v1/backup", enter, a.noted("backup", lasting(stopping, answer(a.backup)))},
 		{"POST /v1/journal", enter, a.noted("encrypted backup", lasting(stopping, a.journal))},

@@ -80,6 +80,7 @@ type App struct {
 	gate        *certs.Gate      // nil: nothing speaks TLS
 	authority   *certs.Authority // nil: there is none here
 	enrolling   tries
+	noting      sync.Mutex // of the register of certificates, into the journal
 	ready       readiness
 
 	reloading   sync.Mutex // one reload at a time; guards linkMetrics from Run on
@@ -119,7 +120,7 @@ func New(ctx context.Context, opts Options) (_ *App, err error) {
 	if err := a.openLedger(ctx); err != nil {
 		return nil, err
 	}
-	if err := a.accountKeys(ctx); err != nil {
+	if err := errors.Join(a.accountKeys(ctx), a.accountRegister(ctx)); err != nil {
 		return nil, err
 	}
 	if a.projection, err = ledger.OpenProjection(ctx, a.ledger, ledger.ProjectionOptions{Log: a.log, Registerer: a.registry}); err != nil {

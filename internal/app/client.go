@@ -188,6 +188,16 @@ func (c *Client) Reload(ctx context.Context) (r Reloaded, err error) {
 	return r, c.call(ctx, http.MethodPost, "reload", nothing{}, &r)
 }
 
+// ChangeCertificates asks for an act on certificates.
+func (c *Client) ChangeCertificates(ctx context.Context, change CertificateChange) (r CertificateChanged, err error) {
+	return r, c.call(ctx, http.MethodPost, "certs", change, &r)
+}
+
+// FetchCertificate has issued what was approved.
+func (c *Client) FetchCertificate(ctx context.Context, f CertificateFetch) (r CertificateChanged, err error) {
+	return r, c.call(ctx, http.MethodPost, "certs/fetch", f, &r)
+}
+
 // ReloadCertificates has the process read certificates and revocations again.
 func (c *Client) ReloadCertificates(ctx context.Context) (r CertificatesReloaded, err error) {
 	return r, c.call(ctx, http.MethodPost, "certs/reload", nothing{}, &r)

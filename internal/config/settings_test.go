@@ -69,6 +69,7 @@ func another() map[string]string {
 		"tls.trust":                         "/other/trust.crt",
 		"tls.names":                         "switch.example, 10.0.0.1",
 		"tls.min_version":                   "1.2",
+		"tls.accept":                        "7",
 		"admin.address":                     "0.0.0.0:9002",
 		"http.tls":                          "off",
 		"http.allow_remote":                 "true",

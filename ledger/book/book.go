@@ -430,7 +430,7 @@ func (b *Book) dispatch(cmd *Command, out *Outcome) (points.Reason, error) {
 		return b.upload(cmd, out)
 	case KindDownload:
 		return b.download(cmd, out)
-	case KindSignIn, KindEnrol, KindPropose, KindApprove, KindReject, KindNote, KindKeystore:
+	case KindSignIn, KindEnrol, KindPropose, KindApprove, KindReject, KindNote, KindKeystore, KindRegister:
 		return b.dispatchOffice(cmd, out)
 	case KindDispute:
 		return b.dispute(cmd, out)

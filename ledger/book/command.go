@@ -118,6 +118,8 @@ const (
 	KindSwapCancel
 	// KindExpireSwaps ends locks whose time is over, a bounded number at a time.
 	KindExpireSwaps
+	// KindRegister notes how far the register of certificates has come (see certificate.go).
+	KindRegister
 
 	kindCount
 )
@@ -272,12 +274,14 @@ type Command struct {
 	// least, where Amount does not say what is handed in.
 	Into   points.ProgramID
 	Wanted points.Amount
+	// Certificate is what a note does with certificates; of KindRegister, the register alone.
+	Certificate *Certificate
 }
 
 // Edition is the meaning of new commands. Of reversals, 0 makes an opened hold less by what
 // its actual amount is less than the hold was once, and takes a voided sale off the totals
 // of its batch; 1 leaves of a hold the actual amount, and of the totals what was voided. Of the PIN of a
-// card, 1 makes it an act of its own ([ActPIN]).
+// card, and of rules on risk, 1 makes them acts of their own ([ActPIN], [ActRisk]).
 const Edition = 1
 
 // Freeze is what an account, member or card may not do.

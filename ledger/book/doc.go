@@ -67,7 +67,7 @@
 //	    with what is reserved for requests that are not answered.
 //	I22 A cycle is posted at most once, by one run, after it is closed, and exactly what it
 //	    has cleared is moved.
-//	I23 The keystore that is known is the one of the last record about it, and an older
+//	I23 The keystore and the register of certificates that are known are those of the last record about them, and an older
 //	    one follows only where that record says so.
 //	I24 What disputes have taken back of a sale, in sum, is never negative, and with what
 //	    refunds, voids and reversals gave back never more than the sale took. While it is

@@ -95,8 +95,9 @@ const (
 	hasLeg
 	hasInto
 	hasWanted
+	hasCertificate
 
-	commandMask = hasWanted<<1 - 1
+	commandMask = hasCertificate<<1 - 1
 
 	// hasPost is set in the mask of a posting of a settlement.
 	hasPost = hasRun | hasManifest | hasMoves
@@ -207,6 +208,7 @@ func (c *Command) mask() uint64 {
 	set(hasLeg, c.Leg != Leg{})
 	set(hasInto, c.Into != 0)
 	set(hasWanted, c.Wanted != 0)
+	set(hasCertificate, c.Certificate != nil)
 	return m
 }
 
@@ -394,7 +396,7 @@ func appendBatchFields(dst []byte, c *Command, m uint64) []byte {
 	if m&hasPost != 0 {
 		dst = appendPost(dst, c, m)
 	}
-	if m >= hasInto {
+	if m&(hasInto|hasWanted) != 0 {
 		dst = appendSwapAsked(dst, c, m)
 	}
 	if m&hasCounter != 0 {
@@ -408,6 +410,9 @@ func appendBatchFields(dst []byte, c *Command, m uint64) []byte {
 	}
 	if m&hasLeg != 0 {
 		dst = c.Leg.append(dst)
+	}
+	if m&hasCertificate != 0 {
+		dst = appendCertificate(dst, c.Certificate)
 	}
 	return dst
 }
@@ -584,7 +589,7 @@ func decodeBatchFields(r *reader, c *Command, m uint64) {
 	if m&hasPost != 0 {
 		decodePost(r, c, m)
 	}
-	if m >= hasInto {
+	if m&(hasInto|hasWanted) != 0 {
 		decodeSwapAsked(r, c, m)
 	}
 	if m&hasCounter != 0 {
@@ -598,6 +603,9 @@ func decodeBatchFields(r *reader, c *Command, m uint64) {
 	}
 	if m&hasLeg != 0 {
 		c.Leg = decodeLeg(r)
+	}
+	if m&hasCertificate != 0 {
+		c.Certificate = decodeCertificate(r)
 	}
 }
 
@@ -1024,6 +1032,9 @@ func (c *Command) malformed(inGroup bool) error {
 		}
 	}
 	if err := c.Ceremony.malformed(c.Kind); err != nil {
+		return err
+	}
+	if err := c.malformedCertificate(); err != nil {
 		return err
 	}
 	return c.Entry.malformed()

@@ -1,10 +1,15 @@
 package certs_test
 
 import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
 	"crypto/x509"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"io/fs"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -51,12 +56,12 @@ var (
 	other = sync.OnceValues(fresh)
 )
 
-func fresh() (fs.FS, error) {
+func fresh() (_ fs.FS, err error) {
 	dir, err := os.MkdirTemp("", "lianfen-ca-")
 	if err != nil {
 		return nil, err
 	}
-	defer os.RemoveAll(dir)
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	if _, err := certs.CreateAuthority(dir, "test", passphrase, newClock().now); err != nil {
 		return nil, err
 	}
@@ -225,6 +230,108 @@ func TestIssuingKey(t *testing.T) {
 	require.ErrorIs(t, err, certs.ErrCannotIssue)
 	_, err = certs.CreateAuthority(dir, "test", passphrase, c.now)
 	require.ErrorContains(t, err, "nothing was changed")
+	_, err = certs.CreateAuthority(t.TempDir(), "test", passphrase[:11], c.now)
+	require.ErrorContains(t, err, "a passphrase of 11 characters")
+}
+
+// The issuing key's file holds the certificate of that key, or nothing is issued by it.
+func TestIssuingKeyOfAnother(t *testing.T) {
+	c := newClock()
+	dir, strange := t.TempDir(), t.TempDir()
+	c.authorityIn(t, dir)
+	c.copied(t, other, strange)
+	ours, err := os.ReadFile(filepath.Join(dir, "issuing.crt"))
+	require.NoError(t, err)
+	theirs, err := os.ReadFile(filepath.Join(strange, "issuing.key"))
+	require.NoError(t, err)
+	_, rest := pem.Decode(theirs)
+	mixed := append(theirs[:len(theirs)-len(rest):len(theirs)-len(rest)], ours...)
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "issuing.key"), mixed, 0o600))
+	_, err = certs.OpenAuthority(dir, c.now)
+	require.ErrorContains(t, err, "do not belong together")
+}
+
+// A certificate does not outlive what it stands on: the issuing CA, and that the root. An
+// issuing CA makes no CA, and issues nothing once it is over.
+func TestNothingOutlivesItsIssuer(t *testing.T) {
+	c := newClock()
+	dir := t.TempDir()
+	a := c.authorityIn(t, dir)
+	issuing := func() *x509.Certificate {
+		block, _ := pem.Decode(chain(t, a))
+		ca, err := x509.ParseCertificate(block.Bytes)
+		require.NoError(t, err)
+		return ca
+	}
+	require.True(t, issuing().MaxPathLenZero)
+	day := 24 * time.Hour
+	c.move(2*365*day - 10*day)
+	made, err := a.Issue(certs.Order{Identity: certs.AcquirerIdentity(1)})
+	require.NoError(t, err)
+	require.Equal(t, issuing().NotAfter, made.Certificate.NotAfter)
+	c.move(11 * day)
+	_, err = a.Issue(certs.Order{Identity: certs.AcquirerIdentity(1)})
+	require.ErrorContains(t, err, "lianfen certs init --issuing")
+	c.move(7 * 365 * day)
+	require.NoError(t, certs.RenewIssuing(dir, filepath.Join(dir, "root.key"), passphrase, c.now))
+	block, _ := pem.Decode(a.Trust())
+	root, err := x509.ParseCertificate(block.Bytes)
+	require.NoError(t, err)
+	require.Equal(t, root.NotAfter, issuing().NotAfter)
+}
+
+// A request is for who asks, and of a key that is strong enough.
+func TestRequestsRefused(t *testing.T) {
+	request := func(template *x509.CertificateRequest, key any) []byte {
+		der, err := x509.CreateCertificateRequest(rand.Reader, template, key)
+		require.NoError(t, err)
+		return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE REQUEST", Bytes: der})
+	}
+	named := func(who certs.Identity) *x509.CertificateRequest {
+		uri, err := url.Parse(who.String())
+		require.NoError(t, err)
+		return &x509.CertificateRequest{URIs: []*url.URL{uri}}
+	}
+	good, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	require.NoError(t, err)
+	weak, err := ecdsa.GenerateKey(elliptic.P224(), rand.Reader)
+	require.NoError(t, err)
+	who := certs.AcquirerIdentity(1)
+	_, err = certs.RequestedKeyForTest(request(named(who), good), who)
+	require.NoError(t, err)
+	_, err = certs.RequestedKeyForTest(request(named(certs.AcquirerIdentity(2)), good), who)
+	require.ErrorContains(t, err, "it asks for")
+	_, err = certs.RequestedKeyForTest(request(&x509.CertificateRequest{}, weak), who)
+	require.ErrorContains(t, err, "neither")
+}
+
+// The list of revoked certificates is that of the CA that signs it, and has what another
+// process has revoked.
+func TestRevokedOfThisIssuer(t *testing.T) {
+	c := newClock()
+	dir := t.TempDir()
+	a := c.authorityIn(t, dir)
+	revoked := func() int {
+		der, err := a.CRL()
+		require.NoError(t, err)
+		list, err := x509.ParseRevocationList(der)
+		require.NoError(t, err)
+		return len(list.RevokedCertificateEntries)
+	}
+	made, err := a.Issue(certs.Order{Identity: certs.AcquirerIdentity(1)})
+	require.NoError(t, err)
+	elsewhere, err := certs.OpenAuthority(dir, c.now)
+	require.NoError(t, err)
+	_, err = elsewhere.Revoke(certs.Revocation{Serial: made.Serial})
+	require.NoError(t, err)
+	require.Equal(t, 1, revoked())
+	require.NoError(t, certs.RenewIssuing(dir, filepath.Join(dir, "root.key"), passphrase, c.now))
+	require.Zero(t, revoked())
+	_, err = a.Issue(certs.Order{Identity: certs.AcquirerIdentity(1)})
+	require.NoError(t, err)
+	c.move(31 * 24 * time.Hour)
+	_, err = a.Revoke(certs.Revocation{Identity: certs.AcquirerIdentity(1)})
+	require.ErrorContains(t, err, "or over")
 }
 
 // Half a line is of a writer that died; a line that is wrong, or a register that has
@@ -238,7 +345,8 @@ func TestRegisterDamage(t *testing.T) {
 	path := filepath.Join(dir, "register")
 	whole, err := os.ReadFile(path)
 	require.NoError(t, err)
-	require.NoError(t, os.WriteFile(path, append(whole, whole[:20]...), 0o600))
+	half := strings.Repeat(strings.TrimSpace(string(whole)), 3) // More than what is written over it.
+	require.NoError(t, os.WriteFile(path, append(whole[:len(whole):len(whole)], half...), 0o600))
 	again, err := certs.OpenAuthority(dir, c.now)
 	require.NoError(t, err)
 	_, err = again.Revoke(certs.Revocation{Serial: made.Serial})
@@ -246,10 +354,24 @@ func TestRegisterDamage(t *testing.T) {
 	list, err := a.List()
 	require.NoError(t, err)
 	require.Equal(t, certs.StateRevoked, list[0].State)
+	again, err = certs.OpenAuthority(dir, c.now)
+	require.NoError(t, err)
+	_, err = again.Issue(certs.Order{Identity: certs.AcquirerIdentity(1)})
+	require.NoError(t, err)
+	rest, err := os.ReadFile(path)
+	require.NoError(t, err)
+	require.Equal(t, 3, strings.Count(string(rest), "\n"))
+	require.NotContains(t, string(rest), "}{")
 
 	require.NoError(t, os.WriteFile(path, append([]byte("{}\n"), whole...), 0o600))
 	_, err = certs.OpenAuthority(dir, c.now)
 	require.ErrorContains(t, err, "line 1")
+	require.NoError(t, os.WriteFile(path, append(whole, whole...), 0o600))
+	_, err = certs.OpenAuthority(dir, c.now)
+	require.ErrorContains(t, err, "a second time")
+	require.NoError(t, os.WriteFile(path, []byte(`{"at":"2026-03-01T12:00:00Z","event":"revoked","serial":"07"}`+"\n"), 0o600))
+	_, err = certs.OpenAuthority(dir, c.now)
+	require.ErrorContains(t, err, "never issued")
 	require.NoError(t, os.WriteFile(path, nil, 0o600))
 	_, err = a.List()
 	require.ErrorContains(t, err, "shorter")
@@ -405,7 +527,8 @@ func TestCodeIsGoodOnce(t *testing.T) {
 // change, its file is damaged, or it was revoked.
 func TestOwn(t *testing.T) {
 	c := newClock()
-	a := c.authority(t)
+	dir := t.TempDir()
+	a := c.authorityIn(t, dir)
 	o := certs.Order{Identity: certs.SwitchIdentity("lianfen"), Names: []string{"localhost", "127.0.0.1"}}
 	own := func(want bool) string {
 		t.Helper()
@@ -430,6 +553,15 @@ func TestOwn(t *testing.T) {
 	own(true)
 	_, err = a.Revoke(certs.Revocation{Identity: o.Identity})
 	require.NoError(t, err)
+	own(true)
+	own(false)
+	another, _, err := a.Own(certs.Order{Identity: certs.SwitchIdentity("another"), Names: o.Names})
+	require.NoError(t, err)
+	text, err := os.ReadFile(another)
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(path, text, 0o600))
+	own(true)
+	require.NoError(t, certs.RenewIssuing(dir, filepath.Join(dir, "root.key"), passphrase, c.now))
 	own(true)
 	own(false)
 }

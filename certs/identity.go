@@ -47,7 +47,7 @@ type Identity struct {
 	Name     string            // of an operator or switch
 }
 
-// SwitchIdentity, and the others, make identities. They are not checked; what
+// SwitchIdentity makes an identity, as the others do. It is not checked: what
 // [ParseIdentity] would refuse is refused when a certificate is issued.
 func SwitchIdentity(name string) Identity { return Identity{Role: RoleSwitch, Name: name} }
 

@@ -57,8 +57,7 @@ func shake(t *testing.T, server, client *tls.Config) (peer tls.ConnectionState, 
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
 	a, b := net.Pipe()
-	defer a.Close()
-	defer b.Close()
+	defer func() { _, _ = a.Close(), b.Close() }()
 	heard := make(chan error, 1)
 	go func() {
 		c := tls.Client(b, client)
@@ -210,7 +209,7 @@ func TestGateTLS12(t *testing.T) {
 	_, err, _ = shake(t, server, client)
 	require.Error(t, err)
 	client.CipherSuites = nil
-	client.MinVersion, client.MaxVersion = tls.VersionTLS11, tls.VersionTLS11 //nolint:gosec // it is to be refused.
+	client.MinVersion, client.MaxVersion = tls.VersionTLS11, tls.VersionTLS11
 	_, err, _ = shake(t, server, client)
 	require.Error(t, err)
 }

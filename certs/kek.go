@@ -152,6 +152,7 @@ func (k *softKEK) Format(state fmt.State, _ rune) { _, _ = io.WriteString(state,
 // LogValue is the key's check value.
 func (k *softKEK) LogValue() slog.Value { return slog.StringValue(k.name) }
 
+// Wrap seals a key.
 func (k *softKEK) Wrap(key []byte) ([]byte, error) { return wrapWith(k.aead(), key, k.random) }
 
 func (k *softKEK) Unwrap(wrapped []byte) ([]byte, error) {
@@ -162,7 +163,7 @@ func (k *softKEK) Unwrap(wrapped []byte) ([]byte, error) {
 	}
 	key, err := aead.Open(nil, wrapped[:n], wrapped[n:], []byte(kekBound))
 	if err != nil {
-		return nil, ErrOtherKEK //nolint:nilerr // all that a cipher can say is that it does not open.
+		return nil, ErrOtherKEK // All that a cipher can say is that it does not open.
 	}
 	return key, nil
 }

@@ -16,6 +16,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 	"strings"
 
 	"github.com/lianfen/lianfen/points"
@@ -166,7 +167,7 @@ func wordOf(words []string, n uint8, what string) string {
 func parseWord(words []string, word, what string) (uint8, error) {
 	for i, w := range words {
 		if w != "" && w == word {
-			return uint8(i), nil //nolint:gosec // a table of few words.
+			return uint8(i), nil
 		}
 	}
 	return 0, fmt.Errorf("%q is no %s; want one of %s", word, what, strings.Join(words[1:], ", "))
@@ -362,10 +363,8 @@ func (k *Key) open(usages ...Usage) ([]byte, error) {
 	if k == nil || k.secret == nil {
 		return nil, fmt.Errorf("%w: %v is destroyed", ErrKeyUse, k)
 	}
-	for _, usage := range usages {
-		if k.Usage == usage {
-			return k.secret(), nil
-		}
+	if slices.Contains(usages, k.Usage) {
+		return k.secret(), nil
 	}
 	return nil, fmt.Errorf("%w: %v is for %v, not for %v", ErrKeyUse, k, k.Usage, usages[0])
 }

@@ -282,7 +282,7 @@ func (p *protection) readHead(block []byte) (use blockUse, n int, err error) {
 	default:
 		return use, 0, refused("version %q; a block under this key is of version %c", block[0], p.version)
 	}
-	if length, err := strconv.ParseUint(string(block[1:5]), 10, 16); err != nil || int(length) != len(block) { //nolint:gosec // 16 bits.
+	if length, err := strconv.ParseUint(string(block[1:5]), 10, 16); err != nil || int(length) != len(block) {
 		return use, 0, refused("it says that it has %s characters, and has %d", block[1:5], len(block))
 	}
 	use, ok := blockUses[string(block[5:7])]
@@ -320,7 +320,7 @@ func (p *protection) skipOptional(block []byte) (int, error) {
 		if err != nil || length < least || length > uint64(len(block)-at) { //nolint:gosec // a length.
 			return 0, refused("optional block %d has a length of %q", i+1, block[at+2:at+4])
 		}
-		at += int(length) //nolint:gosec // at most the block's.
+		at += int(length)
 	}
 	if (at-keyBlockHead)%p.cipher.BlockSize() != 0 {
 		return 0, refused("its optional blocks have %d characters, no multiple of %d", at-keyBlockHead, p.cipher.BlockSize())

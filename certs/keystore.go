@@ -76,8 +76,8 @@ func (r *keyring) mark() Mark {
 		if key.State == KeyPending || r.exchanged(key) {
 			continue
 		}
-		print := key.Fingerprint()
-		text = append(appendKeyInfo(text[:0], &key.KeyInfo), print[:]...)
+		fingerprint := key.Fingerprint()
+		text = append(appendKeyInfo(text[:0], &key.KeyInfo), fingerprint[:]...)
 		hash.Write(text) // Never fails.
 	}
 	m := Mark{Generation: r.generation}
@@ -267,7 +267,7 @@ func (k *Key) Signer() (crypto.Signer, error) {
 	}
 	signer, err := ecdsa.ParseRawPrivateKey(elliptic.P256(), plain)
 	if err != nil {
-		return nil, fmt.Errorf("%v: not a private key on the curve P-256", k) //nolint:errorlint // the cause might quote it.
+		return nil, fmt.Errorf("%v: not a private key on the curve P-256", k) // Without its cause, which might quote it.
 	}
 	return signer, nil
 }
@@ -452,7 +452,7 @@ func oddParity(plain []byte) {
 
 func (c *Changes) add(info KeyInfo, from *Imported) (*Key, error) {
 	info.Bound = from.bound
-	if from.usage != 0 && from.usage != info.Usage && !(from.loose && looseUsage(from.usage) == looseUsage(info.Usage)) {
+	if from.usage != 0 && from.usage != info.Usage && (!from.loose || looseUsage(from.usage) != looseUsage(info.Usage)) {
 		return nil, fmt.Errorf("keystore: %s: the block holds a key for %v, not for %v", info.Name, from.usage, info.Usage)
 	}
 	if from.algorithm != info.Algorithm {

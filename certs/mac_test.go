@@ -20,16 +20,16 @@ func unhex(t testing.TB, text string) []byte {
 	return b
 }
 
-func testKey(t testing.TB, usage certs.Usage, algorithm certs.Algorithm, clear string) *certs.Key {
+func testKey(t testing.TB, usage certs.Usage, algorithm certs.Algorithm, plain string) *certs.Key {
 	t.Helper()
-	key, err := certs.KeyForTest(usage, algorithm, unhex(t, clear))
+	key, err := certs.KeyForTest(usage, algorithm, unhex(t, plain))
 	require.NoError(t, err)
 	return key
 }
 
-func testMAC(t testing.TB, algorithm certs.MACAlgorithm, of certs.Algorithm, clear string) *certs.MAC {
+func testMAC(t testing.TB, algorithm certs.MACAlgorithm, of certs.Algorithm, plain string) *certs.MAC {
 	t.Helper()
-	m, err := certs.NewMAC(testKey(t, certs.MACWorking, of, clear), algorithm)
+	m, err := certs.NewMAC(testKey(t, certs.MACWorking, of, plain), algorithm)
 	require.NoError(t, err)
 	return m
 }

@@ -22,9 +22,9 @@ func testPAN(t testing.TB, digits string) points.PAN {
 	return pan
 }
 
-func testPINKey(t testing.TB, usage certs.Usage, algorithm certs.Algorithm, clear string) *certs.PINKey {
+func testPINKey(t testing.TB, usage certs.Usage, algorithm certs.Algorithm, plain string) *certs.PINKey {
 	t.Helper()
-	key, err := certs.NewPINKey(testKey(t, usage, algorithm, clear))
+	key, err := certs.NewPINKey(testKey(t, usage, algorithm, plain))
 	require.NoError(t, err)
 	return key
 }

@@ -32,6 +32,24 @@ func openToken(u *tokenURI) (*crypto11.Context, error) {
 	return token, nil
 }
 
+// openIn opens a session with the token that uri, a PKCS#11 URI, names, and has take take
+// what it names there. Where that fails the session is ended.
+func openIn[T any](uri string, take func(token *crypto11.Context, u *tokenURI) (*T, error)) (*T, error) {
+	u, err := parseTokenURI(uri)
+	if err != nil {
+		return nil, err
+	}
+	token, err := openToken(&u)
+	if err != nil {
+		return nil, err
+	}
+	taken, err := take(token, &u)
+	if err != nil {
+		return nil, errors.Join(err, token.Close())
+	}
+	return taken, nil
+}
+
 // tokenKEK is a key-encryption key that stays in its token, which seals and opens with
 // AES-GCM.
 type tokenKEK struct {
@@ -41,32 +59,25 @@ type tokenKEK struct {
 	random io.Reader
 }
 
-func openTokenKEK(uri string, random io.Reader) (_ KEK, err error) {
-	u, err := parseTokenURI(uri)
-	if err != nil {
-		return nil, err
-	}
-	token, err := openToken(&u)
-	if err != nil {
-		return nil, err
-	}
-	defer func() {
+func openTokenKEK(uri string, random io.Reader) (KEK, error) {
+	kek, err := openIn(uri, func(token *crypto11.Context, u *tokenURI) (*tokenKEK, error) {
+		key, err := token.FindKey(nil, []byte(u.object))
 		if err != nil {
-			err = errors.Join(err, token.Close())
+			return nil, fmt.Errorf("pkcs11: find %q in token %q: %w", u.object, u.token, err)
 		}
-	}()
-	key, err := token.FindKey(nil, []byte(u.object))
+		if key == nil {
+			return nil, fmt.Errorf("pkcs11: token %q has no secret key %q", u.token, u.object)
+		}
+		aead, err := key.NewGCM()
+		if err != nil {
+			return nil, fmt.Errorf("pkcs11: %q in token %q: AES-GCM: %w", u.object, u.token, err)
+		}
+		return &tokenKEK{name: "token " + u.token + " object " + u.object, token: token, aead: aead, random: random}, nil
+	})
 	if err != nil {
-		return nil, fmt.Errorf("pkcs11: find %q in token %q: %w", u.object, u.token, err)
+		return nil, err // And no KEK: one that is nil inside is one to who looks.
 	}
-	if key == nil {
-		return nil, fmt.Errorf("pkcs11: token %q has no secret key %q", u.token, u.object)
-	}
-	aead, err := key.NewGCM()
-	if err != nil {
-		return nil, fmt.Errorf("pkcs11: %q in token %q: AES-GCM: %w", u.object, u.token, err)
-	}
-	return &tokenKEK{name: "token " + u.token + " object " + u.object, token: token, aead: aead, random: random}, nil
+	return kek, nil
 }
 
 // Name is the token's label and the key's.
@@ -78,6 +89,7 @@ func (k *tokenKEK) Format(state fmt.State, _ rune) { _, _ = io.WriteString(state
 // LogValue is [tokenKEK.Name].
 func (k *tokenKEK) LogValue() slog.Value { return slog.StringValue(k.name) }
 
+// Wrap has the token seal a key.
 func (k *tokenKEK) Wrap(key []byte) ([]byte, error) { return wrapWith(k.aead, key, k.random) }
 
 // Unwrap cannot tell a wrong key from a token that is at fault, so it says what the token
@@ -104,28 +116,17 @@ type TokenSigner struct {
 }
 
 // OpenTokenSigner finds the private key that uri, a PKCS#11 URI, names.
-func OpenTokenSigner(uri string) (_ *TokenSigner, err error) {
-	u, err := parseTokenURI(uri)
-	if err != nil {
-		return nil, err
-	}
-	token, err := openToken(&u)
-	if err != nil {
-		return nil, err
-	}
-	defer func() {
+func OpenTokenSigner(uri string) (*TokenSigner, error) {
+	return openIn(uri, func(token *crypto11.Context, u *tokenURI) (*TokenSigner, error) {
+		pair, err := token.FindKeyPair(nil, []byte(u.object))
 		if err != nil {
-			err = errors.Join(err, token.Close())
+			return nil, fmt.Errorf("pkcs11: find %q in token %q: %w", u.object, u.token, err)
 		}
-	}()
-	pair, err := token.FindKeyPair(nil, []byte(u.object))
-	if err != nil {
-		return nil, fmt.Errorf("pkcs11: find %q in token %q: %w", u.object, u.token, err)
-	}
-	if pair == nil {
-		return nil, fmt.Errorf("pkcs11: token %q has no pair of keys %q", u.token, u.object)
-	}
-	return &TokenSigner{Signer: pair, token: token}, nil
+		if pair == nil {
+			return nil, fmt.Errorf("pkcs11: token %q has no pair of keys %q", u.token, u.object)
+		}
+		return &TokenSigner{Signer: pair, token: token}, nil
+	})
 }
 
 // Close ends the session with the token.

@@ -1,6 +1,9 @@
 package certs
 
-import "encoding/base64"
+import (
+	"encoding/base64"
+	"slices"
+)
 
 // Reseal seals the secret of the operator called name under another key: what was sealed
 // under k. It draws nothing, so that the same secret gives the same again.
@@ -14,5 +17,5 @@ func (k *OperatorKey) Reseal(name, sealed string, under *OperatorKey) (string, e
 		return "", err
 	}
 	nonce := raw[:k.aead().NonceSize()] // Under another key it is as good as new.
-	return base64.RawStdEncoding.EncodeToString(under.aead().Seal(nonce[:len(nonce):len(nonce)], nonce, []byte(secret), []byte(name))), nil
+	return base64.RawStdEncoding.EncodeToString(under.aead().Seal(slices.Clip(nonce), nonce, []byte(secret), []byte(name))), nil
 }

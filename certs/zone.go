@@ -164,7 +164,7 @@ func openZoneBlocks(master *Key, blocks, checks []byte) ([]*Imported, error) {
 			return nil, fmt.Errorf("%w: %d characters behind the last key block", ErrZoneKeys, len(rest))
 		}
 		n, err := strconv.ParseUint(string(rest[1:5]), 10, 16)
-		if err != nil || n < keyBlockHead || int(n) > len(rest) { //nolint:gosec // 16 bits.
+		if err != nil || n < keyBlockHead || int(n) > len(rest) {
 			return nil, fmt.Errorf("%w: key block %d says that it has %q characters, and there are %d", ErrZoneKeys, len(all)+1, rest[1:5], len(rest))
 		}
 		key, err := OpenKeyBlock(rest[:n], master)

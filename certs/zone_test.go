@@ -56,6 +56,58 @@ func offered(t *testing.T, store *certs.Keystore, zone certs.Zone, now points.Ti
 	return blocks, checks
 }
 
+// A key that came alone leaves the other one in force, and what was on its way under the
+// two before is believed: the PIN key belongs to both.
+func TestZoneKeyThatComesAlone(t *testing.T) {
+	zone, ours, theirs := twoSides(t)
+	blocks, checks := offered(t, theirs, zone, zoneTime)
+	first, err := ours.TakeZoneKeys(zone, certs.CMAC, []byte(blocks), []byte(checks), zoneTime)
+	require.NoError(t, err)
+	now := zoneTime + 3_600_000_000
+	blocks, checks = offered(t, theirs, zone, now)
+	second, err := ours.TakeZoneKeys(zone, certs.CMAC, []byte(blocks[:len(blocks)/2]), []byte(checks[:6]), now)
+	require.NoError(t, err)
+	require.Nil(t, second.PIN)
+	ring := ours.ZoneRing(zone, now, time.Minute)
+	require.True(t, ring.Now.MAC.Same(second.MAC))
+	require.True(t, ring.Now.PIN.Same(first.PIN))
+	require.True(t, ring.Before.MAC.Same(first.MAC))
+	require.True(t, ring.Before.PIN.Same(first.PIN))
+}
+
+// Keys that come in force end those before them, and two exchanges of one instant are two:
+// who was told that keys are spent does not take the next ones for them.
+func TestZoneKeysFollowEachOther(t *testing.T) {
+	zone, ours, theirs := twoSides(t)
+	for range 2 {
+		blocks, checks := offered(t, theirs, zone, zoneTime)
+		_, err := ours.TakeZoneKeys(zone, certs.CMAC, []byte(blocks), []byte(checks), zoneTime)
+		require.NoError(t, err)
+	}
+	for side, store := range map[string]*certs.Keystore{"who takes": ours, "who offers": theirs} {
+		first, err := store.Key(zone.MAC(), 1)
+		require.NoError(t, err)
+		second, err := store.Key(zone.MAC(), 2)
+		require.NoError(t, err)
+		require.Greater(t, second.From, first.From, side)
+		require.Equal(t, second.From, first.Until, side)
+	}
+}
+
+// A key that has a partner's name and is for something else serves nothing there, and the
+// partner's own does not follow it.
+func TestZoneNameOfAnotherUse(t *testing.T) {
+	zone, ours, theirs := twoSides(t)
+	require.NoError(t, ours.Update(func(c *certs.Changes) error {
+		_, err := c.Generate(certs.NewKey{Name: zone.MAC(), Usage: certs.ZonePIN, Algorithm: certs.AES128, From: zoneTime})
+		return err
+	}))
+	require.Nil(t, ours.ZoneRing(zone, zoneTime, time.Minute).Now.MAC)
+	blocks, checks := offered(t, theirs, zone, zoneTime)
+	_, err := ours.TakeZoneKeys(zone, certs.CMAC, []byte(blocks), []byte(checks), zoneTime)
+	require.ErrorContains(t, err, "is for zone-pin, not for zone-mac")
+}
+
 // Both sides have the same keys after an exchange; the ones before are believed for the
 // overlap and not a moment longer, and a restart knows all of it again.
 func TestZoneKeysComeInForceWithAnOverlap(t *testing.T) {
@@ -169,6 +221,16 @@ func TestZoneKeysRefused(t *testing.T) {
 	require.NoError(t, err)
 	altered := []byte(fresh)
 	altered[half-40] ^= 1
+	more, moreChecks := offered(t, theirs, zone, zoneTime+3)
+	var twice []byte // one key for MACs and for PINs
+	for _, usage := range []certs.Usage{certs.ZoneMAC, certs.ZonePIN} {
+		key, err := certs.KeyForTest(usage, certs.AES128, []byte("sixteen bytes..."))
+		require.NoError(t, err)
+		twice, err = certs.AppendKeyBlock(twice, key, master, rand.Reader)
+		require.NoError(t, err)
+	}
+	one, err := certs.KeyForTest(certs.ZoneMAC, certs.AES128, []byte("sixteen bytes..."))
+	require.NoError(t, err)
 
 	before := ours.Generation()
 	for name, c := range map[string]struct{ blocks, checks string }{
@@ -180,6 +242,9 @@ func TestZoneKeysRefused(t *testing.T) {
 		"no check values":                {fresh, ""},
 		"under another's master key":     {foreign, foreignChecks},
 		"two MAC keys":                   {fresh[:half] + fresh[:half], freshChecks[:6] + freshChecks[:6]},
+		"two other MAC keys":             {fresh[:half] + more[:half], freshChecks[:6] + moreChecks[:6]},
+		"three keys":                     {fresh + more[:half], freshChecks + moreChecks[:6]},
+		"one key for both":               {string(twice), one.Check.String() + one.Check.String()},
 		"a master key":                   {string(wrapped), master.Check.String()},
 		"nothing":                        {"", ""},
 		"cut short":                      {fresh[:half+10], freshChecks},
@@ -219,4 +284,15 @@ func TestZoneKeysWithoutAKeystore(t *testing.T) {
 	require.Equal(t, checks, keys.Checks())
 	_, err = certs.ZoneKeysOf(zone, keys.PIN, []byte(blocks), []byte(checks))
 	require.ErrorIs(t, err, certs.ErrKeyUse)
+	var twice []byte
+	one := "sixteen bytes..."
+	for _, usage := range []certs.Usage{certs.ZoneMAC, certs.ZonePIN} {
+		key, err := certs.KeyForTest(usage, certs.AES128, []byte(one))
+		require.NoError(t, err)
+		twice, err = certs.AppendKeyBlock(twice, key, master, rand.Reader)
+		require.NoError(t, err)
+		checks = key.Check.String()
+	}
+	_, err = certs.ZoneKeysOf(zone, master, twice, []byte(checks+checks))
+	require.ErrorContains(t, err, "one key for MACs and PINs alike")
 }

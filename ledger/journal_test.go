@@ -3,8 +3,10 @@ package ledger_test
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"io"
+	"slices"
 	"testing"
 	"testing/iotest"
 
@@ -93,6 +95,12 @@ func TestJournalStreamDamaged(t *testing.T) {
 		require.ErrorIs(t, read(stream[:i]), ledger.ErrJournalStream, "cut to %d bytes", i)
 	}
 	require.ErrorIs(t, read(append(bytes.Clone(stream), 0)), ledger.ErrJournalStream)
+	// A block that is whole and is not there is missed, though the end is right.
+	first := 5 + int(stream[4])
+	second := first + 12 + int(binary.BigEndian.Uint32(stream[first+8:]))
+	third := second + 12 + int(binary.BigEndian.Uint32(stream[second+8:]))
+	var damage *ledger.DamageError
+	require.ErrorAs(t, read(slices.Concat(stream[:second], stream[third:])), &damage)
 	broken := errors.New("the disk is broken")
 	_, err := ledger.ReadJournal(context.Background(), io.MultiReader(bytes.NewReader(stream), iotest.ErrReader(broken)), noProgress)
 	require.ErrorIs(t, err, broken, "an authenticated stream tells at its end that it is whole")

@@ -2,6 +2,7 @@ package ledger_test
 
 import (
 	"context"
+	"errors"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -46,6 +47,12 @@ func TestRestoreGivesTheSameLedger(t *testing.T) {
 	h, mark, err := restored(t, db, ledger.Until{})
 	require.NoError(t, err)
 	require.Equal(t, archive.End(), mark)
+	held, err := store.Open(h.db)
+	require.NoError(t, err)
+	anchor, err := held.Anchor()
+	require.NoError(t, err)
+	require.Equal(t, mark, anchor.Mark())
+	require.NoError(t, errors.Join(anchor.Close(), held.Close()))
 	h.open()
 	digest, position := digestOf(t, h.ledger)
 	require.Equal(t, end, position)

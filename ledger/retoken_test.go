@@ -88,6 +88,25 @@ func TestRetokenChangesNothingButTokens(t *testing.T) {
 	s.close()
 }
 
+// The new store is new, and holds its end in an anchor.
+func TestRetokenWritesANewStore(t *testing.T) {
+	s := tell(t)
+	db := s.copied(t, func(*store.Store) {})
+	h, done, err := retokened(t, db, func(*points.CardToken) error { return nil })
+	require.NoError(t, err)
+	to, err := store.Open(h.db)
+	require.NoError(t, err)
+	anchor, err := to.Anchor()
+	require.NoError(t, err)
+	require.Equal(t, done.To, anchor.Mark())
+	require.NoError(t, anchor.Close())
+	keep := ledger.Exchange{Card: func(*points.CardToken) error { return nil }, Secret: func(string, *string) error { return nil }}
+	_, err = ledger.Retoken(context.Background(), db, to, keep, nil, noProgress)
+	require.ErrorContains(t, err, "has records")
+	require.NoError(t, to.Close())
+	s.close()
+}
+
 // A token that the old key has not made ends the work, and the position is named.
 func TestRetokenStopsAtAForeignToken(t *testing.T) {
 	s := tell(t)

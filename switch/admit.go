@@ -118,7 +118,7 @@ func remembered(f points.Function) bool {
 	case points.BatchClose, points.BatchUpload, points.BatchUploadEnd:
 		return true
 	default:
-		return f != points.SignOn && kindOf(f) != 0
+		return f != points.SignOn && book.KindOf(f) != 0
 	}
 }
 

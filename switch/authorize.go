@@ -12,7 +12,7 @@ import (
 // decides which issuer it is for. It is refused where there is no route.
 func (s *Switch) command(x *exchange, acceptor router.Acceptor) points.Reason {
 	req, cmd := &x.req, &x.cmd
-	cmd.Kind = kindOf(req.Function)
+	cmd.Kind = book.KindOf(req.Function)
 	s.identify(x, acceptor)
 	cmd.Batch = batchOf(req)
 	cmd.Amount = req.Amount
@@ -62,40 +62,6 @@ func (s *Switch) identify(x *exchange, acceptor router.Acceptor) {
 	}
 	if acceptor.Terminal != nil {
 		cmd.Terminal = acceptor.Terminal.ID
-	}
-}
-
-// kindOf is what a function does to the book.
-func kindOf(f points.Function) book.Kind {
-	switch f {
-	case points.Balance:
-		return book.KindBalance
-	case points.Redeem, points.OfflineRedeem:
-		return book.KindRedeem
-	case points.Earn, points.OfflineEarn:
-		return book.KindEarn
-	case points.PreAuth:
-		return book.KindHold
-	case points.PreAuthVoid:
-		return book.KindRelease
-	case points.Completion, points.CompletionAdvice:
-		return book.KindCapture
-	case points.Void, points.CompletionVoid:
-		return book.KindVoid
-	case points.Refund:
-		return book.KindRefund
-	case points.Transfer:
-		return book.KindTransfer
-	case points.SwapQuote:
-		return book.KindQuote
-	case points.Swap:
-		return book.KindSwap
-	case points.Reversal:
-		return book.KindReverse
-	case points.SignOn:
-		return book.KindSignOn
-	default:
-		return 0 // not offered; the book refuses it
 	}
 }
 

@@ -433,6 +433,44 @@ func TestOptionalMAC(t *testing.T) {
 	require.Equal(t, points.BadMAC, k.sends(frame).Reason)
 }
 
+// What undoes a sale needs a MAC as the sale does: who is on the line takes none back.
+func TestReversalWithoutMAC(t *testing.T) {
+	h, store := keyedHouse(t)
+	k := h.terminal(store, "T1")
+	require.Equal(t, points.Approved, k.signsOn(certs.KeySet003).Reason)
+	sale := k.sale(100)
+	require.Equal(t, points.Approved, k.sends(k.frame(&sale)).Reason)
+	last := h.last()
+	undo := sale
+	undo.Class, undo.Function, undo.Reversed, undo.Envelope.MTI = 0, points.Reversal, points.Redeem, 0
+	undo.Unmark(64)
+	copy(undo.Answer[:], "98")
+	frame, err := dialect.Pos().AppendRequest(nil, &undo)
+	require.NoError(t, err)
+	require.Equal(t, points.BadMAC, k.sends(frame).Reason)
+	require.Equal(t, last, h.last())
+}
+
+// Keys are those of a terminal at its merchant, for the algorithm that its record names:
+// one that was given elsewhere, or is to use another, has to sign on again.
+func TestKeysOfATerminalThatMoved(t *testing.T) {
+	for what, put := range map[string]book.Terminal{
+		"another merchant":  {Merchant: parseMerchant(t, "CAFE"), MAC: book.MACByXOR},
+		"another algorithm": {Merchant: parseMerchant(t, "SHOP"), MAC: book.MACByCMAC},
+	} {
+		h, store := keyedHouse(t)
+		k := h.terminal(store, "T1")
+		require.Equal(t, points.Approved, k.signsOn(certs.KeySet003).Reason)
+		require.Equal(t, points.Approved, k.sells(1))
+		put.ID, put.Status = k.id, book.Active
+		h.put(book.Entry{Terminal: &put})
+		k.at = put.Merchant
+		last := h.last()
+		require.Equal(t, points.BadMAC, k.sells(1), what)
+		require.Equal(t, last, h.last(), what)
+	}
+}
+
 // What is done per message for its MAC allocates nothing: finding what it is over,
 // checking it, and making that of the answer.
 func TestMACAllocatesNothing(t *testing.T) {

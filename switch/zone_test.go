@@ -316,8 +316,8 @@ func (s *zoneStory) frame(who, way string, req *points.Request, blocks, checks s
 
 // next is a message of an acquirer's host.
 func (s *zoneStory) next(who string, f points.Function) points.Request {
-	s.story.stan++
-	return points.Request{Function: f, STAN: s.story.stan, Transmission: s.stampNow(), Acquirer: s.acquirer[who]}
+	s.stan++
+	return points.Request{Function: f, STAN: s.stan, Transmission: s.stampNow(), Acquirer: s.acquirer[who]}
 }
 
 // sends sends a message on the acquirers' line.
@@ -465,8 +465,8 @@ func (s *zoneStory) undoes(name string) string {
 	copy(req.Answer[:], "98")
 	req.Original = points.Original{Present: true, MTI: first.Envelope.MTI, STAN: first.STAN, Transmission: first.Transmission, Acquirer: first.Acquirer}
 	req.Mark(90)
-	s.story.stan++
-	req.STAN = s.story.stan
+	s.stan++
+	req.STAN = s.stan
 	return s.reads("mall", s.sends(s.frame("mall", "right", &req, "", "")))
 }
 

@@ -25,7 +25,7 @@ const (
 
 // String says what is wrong and what to do about it.
 func (f Fault) String() string {
-	texts := [...]string{
+	texts := [endOfFaults]string{
 		OK:            "ok",
 		BadKind:       "not a kind of item, or its original's kind cannot be undone: correct the item",
 		BadSign:       "the amount's sign is not that of the kind: RDM, EAR, SWP, REP, ADJ and FEE are positive, RFD and CBK negative",
@@ -41,8 +41,8 @@ func (f Fault) String() string {
 		TooWide:       "a result has more digits than the files carry (15 of value, 12 of a fee): check amount, rate and fees",
 		UnknownMember: "a party is not among the members of the run: register it",
 	}
-	if f >= endOfFaults {
-		return "unknown fault"
+	if int(f) < len(texts) {
+		return texts[f]
 	}
-	return texts[f]
+	return "unknown fault"
 }

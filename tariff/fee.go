@@ -124,9 +124,9 @@ func (f *Fees) Append(s *Schedule) error {
 
 // At returns the schedule in force at t, or nil. It allocates nothing.
 func (f *Fees) At(t points.Timestamp) *Schedule {
-	for i := len(f.dated) - 1; i >= 0; i-- { // schedules are few, and most items are of today
-		if f.dated[i].From <= t {
-			return f.dated[i]
+	for _, schedule := range slices.Backward(f.dated) { // They are few, and most items are of today.
+		if schedule.From <= t {
+			return schedule
 		}
 	}
 	return nil

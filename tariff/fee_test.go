@@ -60,8 +60,10 @@ func TestMostSpecificRowWins(t *testing.T) {
 						for i, row := range rows {
 							fixes, fits := 0, true
 							for _, column := range [][2]uint64{
-								{uint64(row.Issuer), uint64(issuer)}, {uint64(row.Acquirer), uint64(acquirer)},
-								{uint64(row.MCC), uint64(mcc)}, {uint64(row.Program), uint64(program)},
+								{uint64(row.Issuer), uint64(issuer)},
+								{uint64(row.Acquirer), uint64(acquirer)},
+								{uint64(row.MCC), uint64(mcc)},
+								{uint64(row.Program), uint64(program)},
 							} {
 								if column[0] != 0 {
 									fixes++

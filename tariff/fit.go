@@ -99,7 +99,7 @@ func (s *Schedule) compile() error {
 		if j, twice := s.index.rows[f]; twice {
 			return points.Errorf(points.FormatError, "fee schedule: rows %d and %d fit the same items; keep one", j+1, i+1)
 		}
-		s.index.rows[f] = int32(i) //nolint:gosec // at most MaxFeeRows.
+		s.index.rows[f] = int32(i)
 		order := &s.index.order[f.kind]
 		if !slices.Contains(*order, f.fixed) {
 			*order = append(*order, f.fixed)
@@ -115,7 +115,7 @@ func (s *Schedule) compile() error {
 		for _, one := range s.index.order[kind] {
 			for _, other := range s.index.order[kind] {
 				if one < other && one.columns() == other.columns() {
-					if err := s.untied(Kind(kind), one, other); err != nil { //nolint:gosec // a dozen kinds.
+					if err := s.untied(Kind(kind), one, other); err != nil {
 						return err
 					}
 				}

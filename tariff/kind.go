@@ -180,6 +180,6 @@ func readName[T ~uint8](value *T, names []string, what string, text []byte) erro
 	if i < 0 {
 		return points.Errorf(points.FormatError, "%s %q: want one of %v", what, text, names)
 	}
-	*value = T(i + 1) //nolint:gosec // enumerations have a dozen values.
+	*value = T(i + 1)
 	return nil
 }

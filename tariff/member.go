@@ -51,7 +51,7 @@ func ParseMember(s string) (Member, error) {
 	if err != nil || number == 0 || number > uint64(MaxMember) {
 		return 0, points.Errorf(points.FormatError, "member %q: want 1 to 8 digits, or FEE, VAT, ROUND, SUSPENSE", s)
 	}
-	return Member(number), nil //nolint:gosec // at most MaxMember, checked above.
+	return Member(number), nil
 }
 
 // Institution reports whether m is an institution.

@@ -246,7 +246,8 @@ func TestQuotedSwap(t *testing.T) {
 	require.Nil(t, v.Rate)
 	want := []tariff.Leg{
 		{10000001, 10000009, 880, tariff.CodeSWP},
-		{10000001, tariff.AccountFee, 100, tariff.CodeSWF}, {10000001, tariff.AccountVAT, 6, tariff.CodeVAT},
+		{10000001, tariff.AccountFee, 100, tariff.CodeSWF},
+		{10000001, tariff.AccountVAT, 6, tariff.CodeVAT},
 		{10000001, tariff.AccountRound, 14, tariff.CodeRND},
 	}
 	require.Equal(t, want, v.Legs())

@@ -211,8 +211,10 @@ func TestBenchHostile(t *testing.T) {
 	for _, m := range report.Measurements {
 		lines = append(lines, m.Name)
 	}
-	require.Equal(t, []string{"switch, as much as goes", "legitimate, no attack", "legitimate, attacked",
-		"switch, as much as goes, in large groups", "1.5 times as much, not shedding", "1.5 times as much, shedding"}, lines)
+	require.Equal(t, []string{
+		"switch, as much as goes", "legitimate, no attack", "legitimate, attacked",
+		"switch, as much as goes, in large groups", "1.5 times as much, not shedding", "1.5 times as much, shedding",
+	}, lines)
 	for _, c := range report.Checks { // Those that do not depend on the machine.
 		if c.Target == "= 0" || strings.HasSuffix(c.Name, "over the rate") {
 			require.True(t, c.Pass, c.Name)

@@ -98,11 +98,11 @@ type asks struct {
 }
 
 func (q *asks) secret(what string) (points.Secret, error) {
-	if in, ok := q.cmd.InOrStdin().(*os.File); ok && term.IsTerminal(int(in.Fd())) { //nolint:gosec // a file descriptor is an int.
+	if in, ok := q.cmd.InOrStdin().(*os.File); ok && term.IsTerminal(int(in.Fd())) {
 		if _, err := fmt.Fprint(q.cmd.ErrOrStderr(), what+": "); err != nil {
 			return "", err
 		}
-		text, err := term.ReadPassword(int(in.Fd())) //nolint:gosec // as above.
+		text, err := term.ReadPassword(int(in.Fd()))
 		_, endErr := fmt.Fprintln(q.cmd.ErrOrStderr())
 		return points.Secret(text), errors.Join(err, endErr)
 	}

@@ -411,19 +411,7 @@ From a key block (--block, TR-31 of version B or D) under a master key of the ke
 				if client != nil {
 					return at.importAsked(cmd, client, store, change, &want, imported)
 				}
-				var key *certs.Key
-				err = store.Update(func(c *certs.Changes) (err error) {
-					if replace {
-						key, err = c.Replace(want.Name, imported, want.From)
-						return err
-					}
-					key, err = c.Import(want, imported)
-					return err
-				})
-				if err != nil {
-					return err
-				}
-				return at.print(cmd, key)
+				return at.takeIn(cmd, store, &want, imported, replace)
 			})
 		},
 	}
@@ -434,6 +422,23 @@ From a key block (--block, TR-31 of version B or D) under a master key of the ke
 	cmd.Flags().IntVar(&parts, "components", 2, "number of components")
 	cmd.Flags().BoolVar(&replace, "replace", false, "make it the next version of the key of that name")
 	return cmd
+}
+
+// takeIn puts an imported key into the keystore: as a new one, or as the next version.
+func (at *keysAt) takeIn(cmd *cobra.Command, store *certs.Keystore, want *certs.NewKey, imported *certs.Imported, replace bool) error {
+	var key *certs.Key
+	err := store.Update(func(c *certs.Changes) (err error) {
+		if replace {
+			key, err = c.Replace(want.Name, imported, want.From)
+			return err
+		}
+		key, err = c.Import(*want, imported)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return at.print(cmd, key)
 }
 
 // maxKeyBlockFile bounds a file with a key block.

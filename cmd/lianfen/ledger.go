@@ -284,6 +284,12 @@ func detailTable(d app.Detail, units scales, zone *time.Location) *table {
 	case d.Operator != "":
 		t.row("by", strings.TrimSuffix(d.Operator+": "+d.Note, ": "))
 	}
+	bookedRows(t, &d, units)
+	return t
+}
+
+// bookedRows are what was booked, and in which lots.
+func bookedRows(t *table, d *app.Detail, units scales) {
 	for _, p := range d.Postings {
 		t.row("posting", fmt.Sprintf("%v %d in %d: %s, then %s", p.Account, p.Party, p.Program, signed(p.Amount, int(units[p.Program])), units.amount(p.Program, p.After)))
 	}
@@ -301,7 +307,6 @@ func detailTable(d app.Detail, units scales, zone *time.Location) *table {
 		}
 		t.row("lot", fmt.Sprintf("%v %d in %d: %s of those %s%s", m.Account, m.Party, m.Program, signed(m.Amount, int(units[m.Program])), dates, held))
 	}
-	return t
 }
 
 // outcomeOf is what came of a record: of one that an issuer with a ledger of its own

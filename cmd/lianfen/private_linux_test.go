@@ -134,8 +134,10 @@ func TestFilesAreTheirOwnersAlone(t *testing.T) {
 func TestServeRefusesWhatOthersCanRead(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "s")
 	require.NoError(t, prepare(dir))
-	serve := []string{"serve", "--config", filepath.Join(dir, "lianfen.yaml"), "--set", "listeners.pos.address=127.0.0.1:0",
-		"--set", "listeners.host.address=127.0.0.1:0", "--set", "http.address=127.0.0.1:0"}
+	serve := []string{
+		"serve", "--config", filepath.Join(dir, "lianfen.yaml"), "--set", "listeners.pos.address=127.0.0.1:0",
+		"--set", "listeners.host.address=127.0.0.1:0", "--set", "http.address=127.0.0.1:0",
+	}
 	for name, mode := range map[string]os.FileMode{"card.key": 0o640, "store": 0o750} {
 		path := filepath.Join(dir, name)
 		info, err := os.Stat(path)

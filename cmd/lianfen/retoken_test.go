@@ -87,12 +87,12 @@ func TestRetokenWithOperators(t *testing.T) {
 
 	data, fresh := filepath.Join(dir, "store.new"), filepath.Join(dir, "card.key.new")
 	args := []string{"ledger", "retoken", "--from", filepath.Join(dir, "store"), "--data", data, "--card-key", filepath.Join(dir, "card.key"), "--new-card-key", fresh}
-	interrupted := 0
+	interrupted, random := 0, rand.New(rand.NewPCG(1, 8))
 	for range 8 {
 		require.NoError(t, os.RemoveAll(data+".partial"))
 		cmd := exec.Command("lianfen", args...)
 		require.NoError(t, cmd.Start())
-		<-time.After(time.Duration(rand.IntN(250)) * time.Millisecond)
+		<-time.After(time.Duration(random.IntN(250)) * time.Millisecond)
 		_ = cmd.Process.Kill() // It may have ended.
 		if cmd.Wait() == nil {
 			require.NoError(t, os.RemoveAll(data))

@@ -51,8 +51,11 @@ func octetForms(how string, octets []byte) []form {
 		decimals[i] = strconv.Itoa(int(o))
 	}
 	all := []form{
-		{how, octets}, {how + " in hexadecimal", []byte(lower)}, {how + " in hexadecimal", []byte(strings.ToUpper(lower))},
-		{how + " as a list of bytes", []byte(strings.Join(decimals, " "))}, {how + " as a list of bytes", []byte(strings.Join(decimals, ","))},
+		{how, octets},
+		{how + " in hexadecimal", []byte(lower)},
+		{how + " in hexadecimal", []byte(strings.ToUpper(lower))},
+		{how + " as a list of bytes", []byte(strings.Join(decimals, " "))},
+		{how + " as a list of bytes", []byte(strings.Join(decimals, ","))},
 	}
 	for _, encoding := range []*base64.Encoding{base64.RawStdEncoding, base64.RawURLEncoding} {
 		for shift := range 3 {

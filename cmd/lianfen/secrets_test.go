@@ -2,13 +2,14 @@ package main
 
 import (
 	"bytes"
-	"crypto/des" //nolint:gosec // the installed terminals' cipher.
+	"crypto/des"
 	"crypto/hkdf"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base32"
 	"encoding/binary"
 	"encoding/hex"
+	"maps"
 	"math/bits"
 	"net/url"
 	"os"
@@ -175,7 +176,7 @@ func workingKeys(t *testing.T, known secretKeys, set certs.KeySet, who sim.Ident
 		keys = append(keys, key)
 	}
 	if set == certs.KeySet003 {
-		block, err := des.NewCipher(keys[1]) //nolint:gosec // as above.
+		block, err := des.NewCipher(keys[1])
 		require.NoError(t, err)
 		check := make([]byte, 8)
 		block.Encrypt(check, check)
@@ -308,8 +309,15 @@ func TestNoKeyPINOrPasswordInClear(t *testing.T) {
 	_, err = checker.Approve(t.Context(), app.Decision{RRN: done.RRN})
 	require.NoError(t, err)
 	for _, args := range [][]string{
-		{"admin", "operator", "list"}, {"admin", "whoami"}, {"admin", "status"}, {"admin", "list"}, {"admin", "pending"}, {"risk", "list"},
-		{"risk", "flags", "--from", "2000-01-01", "--to", "2999-01-01"}, {"ledger", "verify"}, {"ledger", "statement", "--card", secretCard},
+		{"admin", "operator", "list"},
+		{"admin", "whoami"},
+		{"admin", "status"},
+		{"admin", "list"},
+		{"admin", "pending"},
+		{"risk", "list"},
+		{"risk", "flags", "--from", "2000-01-01", "--to", "2999-01-01"},
+		{"ledger", "verify"},
+		{"ledger", "statement", "--card", secretCard},
 	} {
 		tell(exitOK, append(args, configuration)...)
 		tell(exitOK, append(args, configuration, "--json")...)
@@ -327,9 +335,7 @@ func TestNoKeyPINOrPasswordInClear(t *testing.T) {
 	require.Contains(t, d.stderr.String(), "reason=wrong_pin")
 	require.Contains(t, d.stderr.String(), "reason=bad_mac")
 	require.Contains(t, said.String(), "over_amount_limit")
-	for name, forms := range workingOf(t, known, receipts) {
-		secrets[name] = forms
-	}
+	maps.Copy(secrets, workingOf(t, known, receipts))
 	lives["the store, unpacked"] = keptIn(t, filepath.Join(dir, "store"))
 	lives["the log"], lives["what was said"] = d.stderr.Bytes(), said.Bytes()
 	for name, content := range filesOf(t, dir) {
@@ -339,7 +345,7 @@ func TestNoKeyPINOrPasswordInClear(t *testing.T) {
 }
 
 func rrnText(position int) []byte {
-	rrn := points.Position(position).RRN() //nolint:gosec // above zero.
+	rrn := points.Position(position).RRN()
 	return rrn[:]
 }
 

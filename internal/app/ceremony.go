@@ -57,7 +57,7 @@ func (a *App) account(ctx context.Context, m certs.Mark) error {
 		return nil
 	case known.Last != 0 && is == known.Was:
 		return errRedo
-	case a.opts.Config.Keys.Accept != 0 && uint64(a.opts.Config.Keys.Accept) == is.Generation:
+	case a.opts.Config.Keys.Accept != 0 && uint64(a.opts.Config.Keys.Accept) == is.Generation: //nolint:gosec // not negative.
 		note.Final, note.Note = true, "accepted by keys.accept"
 		a.log.Warn("a keystore is taken that the journal does not know of, as keys.accept says", slog.Uint64("generation", is.Generation), slog.Uint64("known", known.Is.Generation))
 	case is.Generation < known.Is.Generation || (is.Generation == known.Is.Generation && is != known.Is):

@@ -195,7 +195,7 @@ func (a *App) keepDates(ctx context.Context) error {
 		next, err := a.cutDue(ctx)
 		switch {
 		case ctx.Err() != nil, errors.Is(err, ledger.ErrFailed):
-			return nil // Whoever watches the ledger tells of it.
+			return nil //nolint:nilerr // whoever watches the ledger tells of it.
 		case err != nil:
 			wait = scheduleRetry
 			a.log.Error("planned cut-over failed and is tried again", slog.String("error", err.Error()))

@@ -78,7 +78,7 @@ func echoed(t *testing.T, terminal *sim.Terminal) (string, error) {
 	t.Helper()
 	req := terminal.Next(points.SignOn)
 	sim.Dress(&req)
-	receipt, err := terminal.Send(t.Context(), &req)
+	receipt, err := terminal.Send(t.Context(), &req) //nolint:contextcheck // what is under way when ctx ends is answered.
 	if err != nil {
 		return "", err
 	}
@@ -276,7 +276,7 @@ func TestRotationUnderLoad(t *testing.T) {
 				sim.Dress(&req)
 				req.PAN, _ = points.ParsePAN("6222020000000000017")
 				req.Program, req.Amount = 901, 1
-				receipt, err := terminal.Send(t.Context(), &req)
+				receipt, err := terminal.Send(t.Context(), &req) //nolint:contextcheck // what is under way when ctx ends is answered.
 				if err == nil && !receipt.Response.Reason.Approved() {
 					err = errors.New(receipt.Response.Reason.String())
 				}

@@ -323,10 +323,10 @@ func (a *App) approve(ctx context.Context, d Decision) (Done, error) {
 
 // undecided says why an approval was refused.
 func (a *App) undecided(ctx context.Context, what string, cmd, act *book.Command, reason points.Reason) error {
-	switch {
-	case reason == points.NeedsSecondPerson:
+	switch reason {
+	case points.NeedsSecondPerson:
 		return points.Errorf(reason, "%s: nobody approves their own act; ask another approver", what)
-	case reason == points.RoleMissing:
+	case points.RoleMissing:
 		operators, err := a.registryOperators(ctx)
 		if err != nil {
 			return err
@@ -334,6 +334,7 @@ func (a *App) undecided(ctx context.Context, what string, cmd, act *book.Command
 		if o := operators[act.Operator]; o == nil || o.Status != book.Active || !o.Roles.Has(act.Needs()) {
 			return points.Errorf(reason, "%s: %s has not the role %s any more; reject it", what, act.Operator, act.Needs())
 		}
+	default:
 	}
 	return a.refusal(ctx, what, cmd, reason)
 }

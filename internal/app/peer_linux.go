@@ -15,7 +15,7 @@ func peerUser(conn *net.UnixConn) (uid uint32, err error) {
 	var cred *syscall.Ucred
 	var asked error
 	if err := raw.Control(func(fd uintptr) {
-		cred, asked = syscall.GetsockoptUcred(int(fd), syscall.SOL_SOCKET, syscall.SO_PEERCRED) //nolint:gosec // a file descriptor is an int.
+		cred, asked = syscall.GetsockoptUcred(int(fd), syscall.SOL_SOCKET, syscall.SO_PEERCRED)
 	}); err != nil {
 		return 0, fmt.Errorf("admin socket: %w", err)
 	}

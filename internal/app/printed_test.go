@@ -147,8 +147,7 @@ func TestConfigurationHoldsNoSecrets(t *testing.T) {
 func walk(of reflect.Type, visit func(path string, field reflect.StructField)) {
 	switch of.Kind() {
 	case reflect.Struct:
-		for i := range of.NumField() {
-			field := of.Field(i)
+		for field := range of.Fields() {
 			visit(field.Name, field)
 			walk(field.Type, func(path string, f reflect.StructField) { visit(field.Name+"."+path, f) })
 		}

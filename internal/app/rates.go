@@ -340,7 +340,7 @@ func (a *App) caps(ctx context.Context, _ nothing) ([]CapState, error) {
 	list := []CapState{}
 	err := a.ledger.View(ctx, func(b *book.Book) error {
 		for _, e := range b.Exposures() {
-			list = append(list, CapState{e.Cap, e.Cap.Cover(), e.Owes, e.Reserved, e.Headroom})
+			list = append(list, CapState{e.Cap, e.Cover(), e.Owes, e.Reserved, e.Headroom})
 		}
 		return nil
 	})

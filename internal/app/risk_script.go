@@ -104,7 +104,7 @@ func TryRiskDay(ctx context.Context, day *RiskDay, against, rules *book.RiskRule
 			return RiskTried{}, points.Errorf(points.ReasonOf(err), "day: line %d: %w", day.Steps[i].line, err)
 		}
 	}
-	return tryRisk(ctx, w.memory, nil, &RiskTrial{Rules: *rules, Date: day.Date, Limit: limit}, from, points.Position(len(w.memory.records)))
+	return tryRisk(ctx, w, nil, &RiskTrial{Rules: *rules, Date: day.Date, Limit: limit}, from, points.Position(len(w.records)))
 }
 
 // memory is a journal that nobody keeps.
@@ -272,7 +272,7 @@ func (w *riskWorld) enrol(day *RiskDay, programs []points.ProgramID) error {
 	for i := range day.Cards {
 		c := &day.Cards[i]
 		if c.Member == 0 {
-			c.Member = points.MemberID(1_000_000_000 + i) //nolint:gosec // bounded by maxRiskSteps.
+			c.Member = points.MemberID(1_000_000_000 + i)
 		}
 		w.cards[c.Name].Member = c.Member
 		commands := []book.Command{{Kind: book.KindPut, Entry: book.Entry{Member: &book.Member{ID: c.Member, Status: book.Active}}}}
@@ -319,7 +319,7 @@ func (s *RiskStep) complete() error {
 	switch {
 	case said != 1:
 		return points.Errorf(points.FormatError, "want one of send, void and reverse")
-	case s.Send != 0 && kindOfStep(s.Send) == 0:
+	case s.Send != 0 && !risky(s.Send):
 		return points.Errorf(points.FormatError, "send %v: want redeem, earn, pre_auth, transfer, offline_redeem or offline_earn", s.Send)
 	case s.Send != 0 && (s.Card == "" || s.Program == 0 || s.Amount <= 0):
 		return points.Errorf(points.FormatError, "send %v: want a card, a program and an amount", s.Send)
@@ -330,18 +330,13 @@ func (s *RiskStep) complete() error {
 	return nil
 }
 
-func kindOfStep(f points.Function) book.Kind {
-	switch f {
-	case points.Redeem, points.OfflineRedeem:
-		return book.KindRedeem
-	case points.Earn, points.OfflineEarn:
-		return book.KindEarn
-	case points.PreAuth:
-		return book.KindHold
-	case points.Transfer:
-		return book.KindTransfer
+// risky reports whether a request of a function is held against rules on risk.
+func risky(f points.Function) bool {
+	switch book.KindOf(f) {
+	case book.KindRedeem, book.KindEarn, book.KindHold, book.KindTransfer:
+		return true
 	default:
-		return 0
+		return false
 	}
 }
 
@@ -355,7 +350,7 @@ func (w *riskWorld) step(s *RiskStep) error {
 		return points.Errorf(points.FormatError, "at %q: want a time of the day such as 09:30", s.At)
 	}
 	cmd := book.Command{
-		Kind: kindOfStep(s.Send), Function: s.Send, At: w.midnight.Add(when.Sub(when.Truncate(24 * time.Hour))), Acquirer: riskAcquirer,
+		Kind: book.KindOf(s.Send), Function: s.Send, At: w.midnight.Add(when.Sub(when.Truncate(24 * time.Hour))), Acquirer: riskAcquirer,
 		Merchant: s.Merchant, Terminal: s.Terminal, Program: s.Program, Amount: s.Amount, EntryMode: s.Entry, PIN: s.PIN,
 		Key: points.TraceKey{Acquirer: riskAcquirer, When: uint64(len(w.records)) + 1, Door: points.DoorTerminal, Class: 2},
 	}
@@ -365,7 +360,7 @@ func (w *riskWorld) step(s *RiskStep) error {
 		if !ok {
 			return points.Errorf(points.FormatError, "%q: no step before has that name", name)
 		}
-		first, err := w.memory.Record(position)
+		first, err := w.Record(position)
 		if err != nil {
 			return err
 		}

@@ -117,11 +117,11 @@ func openSealed(path string, opener *certs.BackupOpener) (*os.File, io.Reader, e
 	if err != nil {
 		return nil, nil, errors.Join(err, file.Close())
 	}
-	clear, err := opener.From(bufio.NewReaderSize(file, 1<<20))
+	plain, err := opener.From(bufio.NewReaderSize(file, 1<<20))
 	if err != nil {
 		return nil, nil, errors.Join(fmt.Errorf("%w (%s)", err, path), file.Close())
 	}
-	return file, clear, nil
+	return file, plain, nil
 }
 
 // VerifySealed reads an encrypted backup to its end without restoring it: every chunk is
@@ -129,12 +129,12 @@ func openSealed(path string, opener *certs.BackupOpener) (*os.File, io.Reader, e
 // and all of it is there. That each outcome follows from its command is proved by a
 // restore.
 func VerifySealed(ctx context.Context, path string, opener *certs.BackupOpener, progress func(done, total uint64)) (b SealedBackup, err error) {
-	file, clear, err := openSealed(path, opener)
+	file, plain, err := openSealed(path, opener)
 	if err != nil {
 		return SealedBackup{}, err
 	}
 	defer func() { err = errors.Join(err, file.Close()) }()
-	report, err := ledger.ReadJournal(ctx, clear, progress)
+	report, err := ledger.ReadJournal(ctx, plain, progress)
 	if err != nil {
 		return SealedBackup{}, err
 	}
@@ -159,12 +159,12 @@ func (r *Restoring) fromFolder(ctx context.Context, to *store.Store) (_ store.Ma
 
 // fromSealed copies the journal of the encrypted backup r.From into to.
 func (r *Restoring) fromSealed(ctx context.Context, to *store.Store) (_ store.Mark, err error) {
-	file, clear, err := openSealed(r.From, r.Opener)
+	file, plain, err := openSealed(r.From, r.Opener)
 	if err != nil {
 		return store.Mark{}, err
 	}
 	defer func() { err = errors.Join(err, file.Close()) }()
-	return ledger.RestoreJournal(ctx, clear, to, r.Until, r.Copied)
+	return ledger.RestoreJournal(ctx, plain, to, r.Until, r.Copied)
 }
 
 // sealedWithoutKey tells that path is a file, which without a key is not restored.

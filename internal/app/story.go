@@ -118,10 +118,10 @@ func (a *App) tell(ctx context.Context, view *book.RemoteView) (*Story, error) {
 
 // toldOf is what the acquirer of a request was told; ok is false when there is no answer.
 func (a *App) toldOf(view *book.RemoteView) (told points.Reason, ok bool, err error) {
-	switch {
-	case view.Answered == 0:
+	switch view.Answered {
+	case 0:
 		return 0, false, nil
-	case view.Answered == view.Position: // It was approved here as it came.
+	case view.Position: // It was approved here as it came.
 		return points.Approved, true, nil
 	}
 	rec, err := a.ledger.Record(view.Answered)

@@ -147,7 +147,7 @@ func (t *attacker) random(ctx context.Context, conn net.Conn, random *rand.Rand)
 	for ctx.Err() == nil {
 		junk := make([]byte, 200)
 		for i := range junk {
-			junk[i] = byte(random.Uint32())
+			junk[i] = byte(random.Uint32()) //nolint:gosec // any byte will do.
 		}
 		if _, err := conn.Write(junk); err != nil {
 			return err

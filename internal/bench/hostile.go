@@ -135,6 +135,12 @@ func (h *hostile) attacked(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	h.judge(rate, before, after, &seen, figures)
+	return h.durable.stop()
+}
+
+// judge holds what was measured against the targets; before and after are the switch's memory in KiB.
+func (h *hostile) judge(rate float64, before, after uint64, seen *Attacked, figures map[string]float64) {
 	calm, attacked := h.line(lineCalm), h.line(lineAttacked)
 	h.check(atMost(fmt.Sprintf("p99 at %.0f/s, attacked by %d connections, against none", rate, h.opts.Attackers), round3(ratio(attacked.Latency.P99, calm.Latency.P99)), "times", targetHostileP99))
 	h.check(atLeast("share of what fell due that was answered in the window", round3(ratio(attacked.PerSecond, rate)), "times", targetHostileRate))
@@ -160,7 +166,6 @@ func (h *hostile) attacked(ctx context.Context) (err error) {
 		}
 	}
 	h.report.note("how connections ended: %s.", strings.Join(ends, "; "))
-	return h.durable.stop()
 }
 
 // walkGently uses accounts at the rate of what is measured, so that they are in memory.

@@ -38,7 +38,8 @@ func startKeyedSwitch(t *testing.T) (string, certify.Master) {
 	dir := t.TempDir()
 	keys := keystore(t, dir)
 	require.NoError(t, certs.WriteCardKey(filepath.Join(dir, "card.key"), rand.Reader))
-	c, err := config.Load("", nil, []string{"tls.mode=off",
+	c, err := config.Load("", nil, []string{
+		"tls.mode=off",
 		"data=" + filepath.Join(dir, "store"), "card_key=" + filepath.Join(dir, "card.key"), "admin.socket=" + filepath.Join(dir, "a"),
 		"keys.file=" + filepath.Join(dir, "keys"), "keys.kek=file:" + filepath.Join(dir, "kek"),
 		"listeners.pos.address=127.0.0.1:0", "listeners.host.address=127.0.0.1:0", "http.address=127.0.0.1:0",

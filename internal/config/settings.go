@@ -428,7 +428,7 @@ func rates(key string, field *[]ParticipantRate, help string) setting {
 				if err != nil || badRate != nil {
 					return false
 				}
-				found = append(found, ParticipantRate{id, int(perSecond)}) //nolint:gosec // 24 bits.
+				found = append(found, ParticipantRate{id, int(perSecond)})
 			}
 			*field = found
 			return true

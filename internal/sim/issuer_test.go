@@ -569,6 +569,7 @@ func TestIssuerFaults(t *testing.T) {
 				require.Equal(t, first, second)
 				third, _ := p.answer(t, a)
 				require.Equal(t, behind.STAN, third.STAN)
+			default:
 			}
 			state := i.State()
 			for name, n := range state.Faults {

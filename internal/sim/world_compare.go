@@ -409,7 +409,7 @@ func (w *World) dueFor(j *journal, l *lane, r *receipt, due map[book.AccountKey]
 // held is what a pre-authorisation still reserves, as its receipts have it. It is not
 // sure where a release was reversed: what was spent meanwhile is not reserved again.
 func (l *lane) held(r *receipt) (left points.Amount, sure bool) {
-	if r.req.Function != points.PreAuth || !(r.stands() || r.lost) {
+	if r.req.Function != points.PreAuth || (!r.stands() && !r.lost) {
 		return 0, true
 	}
 	left, sure = r.amount(), !r.lost

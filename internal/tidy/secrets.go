@@ -18,8 +18,8 @@ var secretName = regexp.MustCompile(`(?i)(^|[a-z_])(pin|pan|password|passphrase|
 // bare is whether what prints by reflection finds a value of the type: bytes, text, a
 // cipher. A type of our own is not: it says itself how it is printed.
 func bare(of string) bool {
-	switch {
-	case of == "string", of == "[]byte", of == "any":
+	switch of {
+	case "string", "[]byte", "any":
 		return true
 	}
 	return strings.HasPrefix(of, "[") && strings.HasSuffix(of, "]byte")

@@ -424,12 +424,8 @@ func (b *Book) dispatch(cmd *Command, out *Outcome) (points.Reason, error) {
 		return b.group(cmd, out)
 	case KindDecay:
 		return b.decay(cmd, out)
-	case KindCloseBatch:
-		return b.closeBatch(cmd, out)
-	case KindUpload:
-		return b.upload(cmd, out)
-	case KindDownload:
-		return b.download(cmd, out)
+	case KindCloseBatch, KindUpload, KindDownload:
+		return b.dispatchBatch(cmd, out)
 	case KindSignIn, KindEnrol, KindPropose, KindApprove, KindReject, KindNote, KindKeystore, KindRegister:
 		return b.dispatchOffice(cmd, out)
 	case KindDispute:
@@ -446,6 +442,18 @@ func (b *Book) dispatch(cmd *Command, out *Outcome) (points.Reason, error) {
 		return b.swapping(cmd, out)
 	default:
 		return b.dispatchRemote(cmd, out)
+	}
+}
+
+// dispatchBatch is the list of commands about a terminal's batch.
+func (b *Book) dispatchBatch(cmd *Command, out *Outcome) (points.Reason, error) {
+	switch cmd.Kind {
+	case KindCloseBatch:
+		return b.closeBatch(cmd, out)
+	case KindUpload:
+		return b.upload(cmd, out)
+	default:
+		return b.download(cmd, out)
 	}
 }
 

@@ -387,9 +387,8 @@ func (b *Book) own(cmd *Command, out *Outcome) error {
 
 // clearItem enters one item.
 func (b *Book) clearItem(item *ClearingItem, out *Outcome) error {
-	about := item.RRN
 	if item.Root != 0 {
-		about = item.Root
+		about := item.Root
 		if out.Root != 0 {
 			var err error
 			if about, err = b.requestOf(item); err != nil {

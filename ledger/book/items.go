@@ -68,14 +68,14 @@ func (c *Clearing) Items(rec *Record) ([]ClearingItem, error) {
 	return c.of(&rec.Command, &rec.Outcome, nil)
 }
 
-// of is Items of a command that is being applied, too; undone then says what came before.
-func (c *Clearing) of(cmd *Command, out *Outcome, clear *clearing) ([]ClearingItem, error) {
+// of is Items of a command that is being applied, too; known then says what came before.
+func (c *Clearing) of(cmd *Command, out *Outcome, known *clearing) ([]ClearingItem, error) {
 	c.items = c.items[:0]
 	if !clears(cmd, out) {
 		return nil, nil
 	}
 	carried := cmd.Carried()
-	base, err := c.base(carried, out, clear)
+	base, err := c.base(carried, out, known)
 	if err != nil {
 		return nil, err
 	}
@@ -179,7 +179,7 @@ func issuerOf(out *Outcome, program points.ProgramID) points.IssuerID {
 }
 
 // base is what all items of a record have in common.
-func (c *Clearing) base(cmd *Command, out *Outcome, clear *clearing) (ClearingItem, error) {
+func (c *Clearing) base(cmd *Command, out *Outcome, known *clearing) (ClearingItem, error) {
 	item := ClearingItem{Date: out.Date, Cycle: out.InCycle(), RRN: out.Position, Request: cmd, Answer: out.Reason}
 	item.Position, item.At, item.MCC = out.Position, out.Posted, out.MCC
 	switch cmd.Kind {
@@ -202,9 +202,9 @@ func (c *Clearing) base(cmd *Command, out *Outcome, clear *clearing) (ClearingIt
 		}
 	}
 	about := c.about(item.Request, out)
-	if about == 0 && out.Root == 0 && clear != nil && item.RRN != out.Position {
+	if about == 0 && out.Root == 0 && known != nil && item.RRN != out.Position {
 		// What is decided a second time takes the first decision back or restores it.
-		d, err := clear.find(item.RRN)
+		d, err := known.find(item.RRN)
 		if err != nil {
 			return item, err
 		}
@@ -212,7 +212,7 @@ func (c *Clearing) base(cmd *Command, out *Outcome, clear *clearing) (ClearingIt
 			about = item.RRN
 		}
 	}
-	return item, c.findRoot(&item, about, out, clear)
+	return item, c.findRoot(&item, about, out, known)
 }
 
 // about is the position of what a request undoes; 0: it is an original.
@@ -232,8 +232,8 @@ func (c *Clearing) about(request *Command, out *Outcome) points.Position {
 
 // findRoot reads the record that cleared what an item undoes. Undoing goes two steps back
 // at the most: the reversal of a void or refund is about its sale.
-func (c *Clearing) findRoot(item *ClearingItem, about points.Position, out *Outcome, clear *clearing) error {
-	if clear == nil && out.Root != 0 {
+func (c *Clearing) findRoot(item *ClearingItem, about points.Position, out *Outcome, known *clearing) error {
+	if known == nil && out.Root != 0 {
 		return c.rootAt(item, out.Root)
 	}
 	if about == 0 {
@@ -248,8 +248,8 @@ func (c *Clearing) findRoot(item *ClearingItem, about points.Position, out *Outc
 		}
 		about = c.root.Outcome.Original
 	}
-	if clear != nil {
-		d, err := clear.find(about)
+	if known != nil {
+		d, err := known.find(about)
 		if err != nil {
 			return err
 		}

@@ -3,6 +3,7 @@ package book_test
 import (
 	"crypto/sha256"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"testing"
 
@@ -446,10 +447,7 @@ func (c *clerk) carry(w *wish, by string) points.Reason {
 		if w.name == by && w.roles != c.roles[by] {
 			return points.NotPermitted
 		}
-		then := map[string]string{}
-		for name, roles := range c.roles {
-			then[name] = roles
-		}
+		then := maps.Clone(c.roles)
 		then[w.name] = w.roles
 		if !c.left(then, c.two["adjust"]) {
 			return points.LastAdmin

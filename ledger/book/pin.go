@@ -108,6 +108,7 @@ func (b *Book) pinned(cmd *Command, program *Program, amount points.Amount) (poi
 			return points.WrongPIN, nil
 		}
 		return points.Approved, nil
+	default:
 	}
 	if Told(cmd.Function) {
 		return points.Approved, nil // It has happened; nobody is there to ask.

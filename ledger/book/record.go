@@ -839,11 +839,7 @@ func decodeOutcome(r *reader, o *Outcome, at points.Timestamp) {
 		o.Answer = points.Reason(r.byte())
 	}
 	if m&outLegs != 0 {
-		for range r.count(MaxTender, 3) {
-			leg := TenderLeg{Program: r.program()}
-			leg.Amount, leg.Covers = r.amount(), r.amount()
-			o.Legs = append(o.Legs, leg)
-		}
+		o.Legs = decodeLegs(r, o.Legs)
 	}
 	if m&outTally != 0 {
 		o.Tally = decodeTally(r)
@@ -861,6 +857,15 @@ func decodeOutcome(r *reader, o *Outcome, at points.Timestamp) {
 	if m >= outMCC {
 		decodeCleared(r, o, m)
 	}
+}
+
+func decodeLegs(r *reader, dst []TenderLeg) []TenderLeg {
+	for range r.count(MaxTender, 3) {
+		leg := TenderLeg{Program: r.program()}
+		leg.Amount, leg.Covers = r.amount(), r.amount()
+		dst = append(dst, leg)
+	}
+	return dst
 }
 
 // An account key is one byte for the kind; bit 7 says that programme and party

@@ -210,6 +210,40 @@ func Told(f points.Function) bool {
 	}
 }
 
+// KindOf is what a request of a function does to the book; 0: nothing.
+func KindOf(f points.Function) Kind {
+	switch f {
+	case points.Balance:
+		return KindBalance
+	case points.Redeem, points.OfflineRedeem:
+		return KindRedeem
+	case points.Earn, points.OfflineEarn:
+		return KindEarn
+	case points.PreAuth:
+		return KindHold
+	case points.PreAuthVoid:
+		return KindRelease
+	case points.Completion, points.CompletionAdvice:
+		return KindCapture
+	case points.Void, points.CompletionVoid:
+		return KindVoid
+	case points.Refund:
+		return KindRefund
+	case points.Transfer:
+		return KindTransfer
+	case points.SwapQuote:
+		return KindQuote
+	case points.Swap:
+		return KindSwap
+	case points.Reversal:
+		return KindReverse
+	case points.SignOn:
+		return KindSignOn
+	default:
+		return 0 // Not offered; the book refuses it.
+	}
+}
+
 // sign is which way a function moves clearing with the acquirer: 1 what the issuer
 // pays, -1 what it gets, 0 nothing. A void goes the other way than its original.
 func sign(f points.Function) points.Amount {

@@ -142,7 +142,7 @@ func (b *Book) judgeDeal(d *deal, out *Outcome) (points.Reason, error) {
 			out.Risk.Version, out.Risk.Flags = b.live.Risk.Version, out.Risk.Flags|1<<i
 		case r.Action == AskPIN && d.pin:
 		default:
-			out.Risk.Version, out.Risk.Rule = b.live.Risk.Version, uint8(i+1) //nolint:gosec // at most MaxRiskRules.
+			out.Risk.Version, out.Risk.Rule = b.live.Risk.Version, uint8(i+1)
 			return r.Declines(), nil
 		}
 	}
@@ -624,7 +624,7 @@ func (b *Book) Rehearse(set *RiskRules) error {
 	}
 	b.live.Risk = set.clone()
 	for i := range b.live.Risk.Rules {
-		b.live.Risk.Rules[i].serial = uint32(i + 1) //nolint:gosec // at most MaxRiskRules.
+		b.live.Risk.Rules[i].serial = uint32(i + 1)
 	}
 	b.risk.only, b.risk.rehearsed = true, true
 	b.riskRoot().serial = MaxRiskRules

@@ -3,6 +3,7 @@ package book
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/lianfen/lianfen/points"
 	"github.com/lianfen/lianfen/tariff"
@@ -54,7 +55,7 @@ func (b *Book) forwardTender(cmd *Command, stakes []stake, far *stake, out *Outc
 	if reason, err := b.judgeTender(cmd, stakes, far, out); err != nil || !reason.Approved() {
 		return reason, err
 	}
-	for _, s := range append(stakes[:len(stakes):len(stakes)], *far) {
+	for _, s := range append(slices.Clip(stakes), *far) {
 		if reason := b.mayOwe(cmd, tariff.KindRDM, s.program, s.leg.Amount); !reason.Approved() {
 			return reason, nil
 		}

@@ -115,8 +115,10 @@ func TestTendersAtAnIssuerAgreeWithOracle(t *testing.T) {
 			replay(t, c.desk, newDesk(t, book.Options{}))
 		})
 	}
-	for _, kind := range []string{"sold", "declined", "part", "silent", "undone early", "refund", "void", "less", "reversal",
-		"refund again", "void again", "too late", "told again"} {
+	for _, kind := range []string{
+		"sold", "declined", "part", "silent", "undone early", "refund", "void", "less", "reversal",
+		"refund again", "void again", "too late", "told again",
+	} {
 		require.Positive(t, did[kind], "nobody had: %s", kind)
 	}
 }

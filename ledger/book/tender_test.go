@@ -3,6 +3,7 @@ package book_test
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -67,9 +68,9 @@ func (b *backs) take(g *back, has *[2]int) {
 
 // last reports whether g is the last one that is not undone.
 func (b *backs) last(g *back) bool {
-	for i := len(b.all) - 1; i >= 0; i-- {
-		if !b.all[i].undone {
-			return b.all[i] == g
+	for _, other := range slices.Backward(b.all) {
+		if !other.undone {
+			return other == g
 		}
 	}
 	return false

@@ -231,6 +231,7 @@ func TestIndependent(t *testing.T) {
 			case 2:
 				<-ctx.Done()
 				return nil, nil, ctx.Err()
+			default:
 			}
 			return memory(ctx, target)
 		}, Pace{Attempts: 3, First: time.Minute, Most: time.Hour, Stall: 10 * time.Minute, Uploads: 1})

@@ -139,14 +139,14 @@ type watched struct {
 }
 
 func (w *watched) Read(p []byte) (int, error) {
-	if err := w.Conn.SetReadDeadline(w.deadline()); err != nil {
+	if err := w.SetReadDeadline(w.deadline()); err != nil {
 		return 0, err //nolint:wrapcheck // a connection says what its connection says.
 	}
 	return w.Conn.Read(p) //nolint:wrapcheck // as above.
 }
 
 func (w *watched) Write(p []byte) (int, error) {
-	if err := w.Conn.SetWriteDeadline(w.deadline()); err != nil {
+	if err := w.SetWriteDeadline(w.deadline()); err != nil {
 		return 0, err //nolint:wrapcheck // as above.
 	}
 	return w.Conn.Write(p) //nolint:wrapcheck // as above.
@@ -283,6 +283,7 @@ type handle struct {
 	once sync.Once
 }
 
+// Close gives the file's place back, once.
 func (f *handle) Close() error {
 	f.once.Do(f.give)
 	return f.File.Close() //nolint:wrapcheck // the library turns it into a status.

@@ -149,7 +149,7 @@ func TestXmllintLarge(t *testing.T) {
 	s.Entries = nil
 	for i := range 100_000 {
 		s.Entries = append(s.Entries, Entry{
-			Counterparty: tariff.Member(i + 1), Code: "RDM", Amount: points.Amount(i - 50_000), Items: uint64(i), //nolint:gosec // counted from 0.
+			Counterparty: tariff.Member(i + 1), Code: "RDM", Amount: points.Amount(i - 50_000), Items: uint64(i),
 			Rate: &EntryRate{Program: "PTS901", Currency: "XPA", Scale: 2, Amount: points.Amount(i), Version: 1, Num: uint64(i + 1), Den: 999_999_999_999},
 		})
 	}

@@ -184,8 +184,10 @@ func testStatement(net points.Amount) *Statement {
 		Operator: "联分清算 <lianfen>", Member: us, Name: "山海银行 & Partners", Unit: "QZP", Scale: 4, Date: 20260216, Cycle: 1, SettlementDate: 20260224,
 		Sequence: 48, Created: at(16, 23), From: at(15, 23), To: at(16, 23), Opening: -10_000, Available: 5_000_000,
 		Entries: []Entry{
-			{Counterparty: other, Code: "RDM", Amount: 4321, Instruction: "QZP-20260216-01-10000001", Items: 2, Detail: "DET-10000001-A-20260216-01",
-				Rate: &EntryRate{Program: "PTS901", Currency: "XPA", Scale: 2, Amount: 12345, Version: 3, Num: 7, Den: 20}},
+			{
+				Counterparty: other, Code: "RDM", Amount: 4321, Instruction: "QZP-20260216-01-10000001", Items: 2, Detail: "DET-10000001-A-20260216-01",
+				Rate: &EntryRate{Program: "PTS901", Currency: "XPA", Scale: 2, Amount: 12345, Version: 3, Num: 7, Den: 20},
+			},
 			{Counterparty: other, Code: "ICF", Amount: -13, Items: 2},
 			{Counterparty: third, Code: "RVS", Amount: -4321, Reversal: true, Items: 1, Info: `reversed: "originals" of 2026-02-14 <see DET>; 原交易`},
 			{Counterparty: tariff.AccountFee, Code: "SWF", Amount: -21, Items: 3},

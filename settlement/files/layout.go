@@ -186,7 +186,7 @@ func date[R any](name, content string, optional bool, at func(*R) *points.Busine
 	f := number(name, width, content, at)
 	take := f.take
 	f.take = func(src []byte, r *R) string {
-		if take(src, r) != "" || !(at(r).Valid() || (optional && *at(r) == 0)) {
+		if take(src, r) != "" || (!at(r).Valid() && (!optional || *at(r) != 0)) {
 			return "a day of the calendar as yyyymmdd"
 		}
 		return ""
@@ -201,7 +201,7 @@ func moment[R any](name, content string, optional bool, at func(*R) *uint64) fie
 	f := number(name, width, content, at)
 	take := f.take
 	f.take = func(src []byte, r *R) string {
-		if take(src, r) != "" || !(validMoment(*at(r)) || (optional && *at(r) == 0)) {
+		if take(src, r) != "" || (!validMoment(*at(r)) && (!optional || *at(r) != 0)) {
 			return "a time as yyyymmddhhmmss"
 		}
 		return ""
@@ -286,7 +286,7 @@ func choice[R any, T ~uint8](name string, codes []string, content string, at fun
 		take: func(src []byte, r *R) string {
 			for i, code := range codes {
 				if string(src) == code {
-					*at(r) = T(i + 1) //nolint:gosec // a handful of codes.
+					*at(r) = T(i + 1)
 					return ""
 				}
 			}

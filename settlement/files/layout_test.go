@@ -148,7 +148,7 @@ func TestSum(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		a, b := rapid.Int64().Draw(t, "a"), rapid.Int64().Draw(t, "b")
 		sum := SumOf(points.Amount(a)).plus(points.Amount(b))
-		require.True(t, sum.minus(points.Amount(b)) == SumOf(points.Amount(a)))
+		require.Equal(t, SumOf(points.Amount(a)), sum.minus(points.Amount(b)))
 		again, ok := parseSum(sum.Decimal(4), 4)
 		require.True(t, ok)
 		require.Equal(t, sum, again)

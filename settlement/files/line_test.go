@@ -73,7 +73,7 @@ func TestValuedLinesVerify(t *testing.T) {
 		lines := make(map[Receiver][]Line)
 		owed := make(map[tariff.Member]*big.Int)
 		for n := range rapid.IntRange(1, 30).Draw(t, "items") {
-			item := anyItem(t, points.Position(n+1)) //nolint:gosec // counted from 0.
+			item := anyItem(t, points.Position(n+1))
 			var v tariff.Valuation
 			if fault := tariff.Value(rates, fees, &item, &v); fault != tariff.OK {
 				continue

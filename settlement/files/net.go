@@ -375,7 +375,7 @@ func (n *netReader) row(line []byte) {
 	}
 	c := cells{texts: texts, n: n, names: names, col: 1, good: true}
 	filled := func(s string) bool { return s != "" }
-	p := Position{Run: c.text(filled, "a run id"), Date: c.date(), Cycle: uint8(c.number(8)), SettlementDate: c.date()}
+	p := Position{Run: c.text(filled, "a run id"), Date: c.date(), Cycle: uint8(c.number(8)), SettlementDate: c.date()} //nolint:gosec // of eight bits.
 	p.Model = c.model()
 	p.Unit = c.text(filled, "a unit")
 	p.Member, p.Counterparty = c.member(false), c.member(true)

@@ -134,7 +134,7 @@ func ParseKeys(text []byte) ([]ssh.PublicKey, error) {
 		keys = append(keys, key)
 	}
 	if len(keys) == 0 {
-		return nil, errors.New("public keys: there is none; want lines such as: ssh-ed25519 AAAA...")
+		return nil, errors.New("public keys: there is none; want lines such as: ssh-ed25519 AAAA…, as ssh-keygen writes them")
 	}
 	return keys, nil
 }

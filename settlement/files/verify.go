@@ -146,7 +146,7 @@ func (v *verifier) signature() error {
 	if err != nil {
 		v.report.Signature = err.Error()
 		v.report.add(SignatureName, FormatError{Line: 1, Column: 1, Field: "signature", Found: err.Error(), Expected: "the operator's, of " + SumsName})
-		return nil
+		return nil //nolint:nilerr // it is in the report.
 	}
 	v.report.Signature = "valid"
 	return nil
@@ -309,7 +309,7 @@ func (v *verifier) positions(name Name, in io.Reader, checked *Checked) ([32]byt
 		}
 		if p := &rows[i]; p.Date != name.Date || p.Cycle != name.Cycle {
 			v.report.add(checked.Name, FormatError{
-				Line: uint64(i) + 2, Column: 1, Field: "business_date", //nolint:gosec // rows are counted from 0.
+				Line: uint64(i) + 2, Column: 1, Field: "business_date",
 				Found: fmt.Sprintf("%v, cycle %d", p.Date, p.Cycle), Expected: fmt.Sprintf("%v, cycle %d, which the name says", name.Date, name.Cycle),
 			})
 		}

@@ -134,7 +134,9 @@ type reckoner struct {
 func newReckoner() *reckoner {
 	k := &reckoner{
 		new(big.Int), new(big.Int), new(big.Int), new(big.Int), new(big.Int), new(big.Int), new(big.Int), new(big.Int), new(big.Int), new(big.Int),
-		[3]*big.Int{}, [3]*big.Int{}, [602]*big.Int{},
+		[3]*big.Int{},
+		[3]*big.Int{},
+		[602]*big.Int{},
 	}
 	for i := range k.shares {
 		k.shares[i], k.rests[i] = new(big.Int), new(big.Int)

@@ -145,7 +145,7 @@ func Waterfall(d Default) (Loss, error) {
 		if together, fits = together.Add(limit.Granted); !fits {
 			return Loss{}, points.Errorf(points.FormatError, "default of %v: the limits together do not fit; check them", d.Member)
 		}
-		weights = append(weights, tariff.Weight{Member: limit.Member, Weight: uint64(limit.Granted)}) //nolint:gosec // not negative.
+		weights = append(weights, tariff.Weight{Member: limit.Member, Weight: uint64(limit.Granted)})
 	}
 	var loss Loss
 	left := d.Debt

@@ -77,7 +77,7 @@ func node(digests []tariff.Digest) tariff.Digest {
 	if len(digests) == 1 {
 		return digests[0]
 	}
-	half := 1 << (bits.Len(uint(len(digests)-1)) - 1) //nolint:gosec // two at least.
+	half := 1 << (bits.Len(uint(len(digests)-1)) - 1)
 	left, right := node(digests[:half]), node(digests[half:])
 	var b [1 + 2*sha256.Size]byte
 	b[0] = tagNode

@@ -73,7 +73,7 @@ func (f *Fold) positions(model Model, place int, yield func(Position) bool) bool
 			}
 			p := Position{
 				Model: model, Member: f.roll.Member(place), Counterparty: f.roll.Member(other),
-				Code: tariff.Code(code + 1), //nolint:gosec // a dozen codes.
+				Code: tariff.Code(code + 1),
 			}
 			p.add(&account[code], place < other)
 			if !yield(p) {

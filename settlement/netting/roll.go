@@ -51,14 +51,14 @@ func NewRoll(parties []Party) (*Roll, error) {
 	for _, account := range tariff.Accounts() {
 		r.members = append(r.members, Party{Member: account, Class: Operator})
 	}
-	size := bits.Len(uint(2*len(r.members) - 1)) //nolint:gosec // there are four at least.
+	size := bits.Len(uint(2*len(r.members) - 1))
 	r.places, r.shift = make([]uint16, 1<<size), 32-size
 	for i, party := range r.members {
 		slot := r.slot(party.Member)
 		for r.places[slot] != 0 {
 			slot = (slot + 1) & (len(r.places) - 1)
 		}
-		r.places[slot] = uint16(i + 1) //nolint:gosec // at most MaxParties and four.
+		r.places[slot] = uint16(i + 1)
 	}
 	return r, nil
 }

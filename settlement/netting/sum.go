@@ -76,7 +76,7 @@ func (s Sum) Decimal(scale int) string {
 		hi, remainder = hi/10, hi%10
 		lo, remainder = bits.Div64(remainder, lo, 10)
 		at--
-		digits[at] = '0' + byte(remainder)
+		digits[at] = '0' + byte(remainder) //nolint:gosec // a digit.
 	}
 	text := string(digits[at:])
 	if scale > 0 {

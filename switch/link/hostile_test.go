@@ -257,7 +257,8 @@ func TestConnectionsOfOneIdentity(t *testing.T) {
 		case c := <-opened:
 			require.Equal(t, "a", c.Identity())
 			return
-		case <-refused:
+		case err := <-refused:
+			require.Error(t, err)
 		}
 	}
 }

@@ -361,7 +361,10 @@ func (a *admin) settleShow() *cobra.Command {
 			}
 			return a.print(cmd, runs, func() error {
 				if ask.Run != "" || ask.Date != 0 {
-					return printSettled(cmd, &app.Settled{Run: runs[0]}, client.Zone())
+					if err := printSettled(cmd, &app.Settled{Run: runs[0]}, client.Zone()); err != nil {
+						return err
+					}
+					return showDeliveries(cmd, client, runs[0])
 				}
 				s := newSheet("RUN", "DATE", ">CYCLE", "STATE", ">ITEMS", ">EXCEPTIONS", "PAID ON", "BY", "APPROVED BY")
 				for _, r := range runs {
@@ -438,33 +441,6 @@ func (a *admin) settleVoid() *cobra.Command {
 	}
 	f.by(cmd)
 	cmd.Flags().StringVar(&f.Note, "note", "", "why")
-	requireFlags(cmd, "note")
-	return cmd
-}
-
-func (a *admin) settleDelivered() *cobra.Command {
-	var f cycleFlags
-	cmd := &cobra.Command{
-		Use: "delivered RUN", Short: "Note that the files of a published run have reached their members", Args: one("the run"),
-		Example: `  lianfen settle delivered 01KJJQZ3A0000000000000000A --operator li --note "fetched by all"`,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			ask, err := f.ask(args)
-			if err != nil {
-				return err
-			}
-			client, err := a.client()
-			if err != nil {
-				return err
-			}
-			s, err := client.SettleDelivered(cmd.Context(), ask)
-			if err != nil {
-				return err
-			}
-			return a.print(cmd, s, func() error { return say(cmd, "Run %s is confirmed.", s.Run.ID) })
-		},
-	}
-	f.by(cmd)
-	cmd.Flags().StringVar(&f.Note, "note", "", "how, and who says so")
 	requireFlags(cmd, "note")
 	return cmd
 }

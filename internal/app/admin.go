@@ -88,6 +88,7 @@ func (a *App) doors(stopping context.Context) []door {
 		{"POST /v1/settle/approve", decide, lasting(stopping, a.following(a.settleApprove))},
 		{"POST /v1/settle/publish", decide, lasting(stopping, a.following(a.settlePublish))},
 		{"POST /v1/settle/void", enter, answer(a.settleVoid)},
+		{"POST /v1/settle/deliveries", look, answer(a.settleDeliveries)},
 		{"POST /v1/settle/delivered", enter, answer(a.settleDelivered)},
 		{"POST /v1/record", look, answer(a.record)},
 		{"GET /v1/totals", look, lasting(stopping, answer(a.totals))},
@@ -321,6 +322,7 @@ type Status struct {
 func (a *App) status(ctx context.Context, _ nothing) (Status, error) {
 	s := Status{AskedBy: who(ctx), Version: a.opts.Version, Ready: a.ready.yes.Load(), Position: a.ledger.Durable(), HTTP: a.web.Addr().String(), Listeners: map[string]string{}}
 	s.Certificates, s.Warnings = a.certificates()
+	s.Warnings = append(s.Warnings, a.deliveries.dispatch.Warnings()...)
 	if a.remote != nil {
 		s.Admin = a.remote.Addr().String()
 	}

@@ -67,6 +67,7 @@ type App struct {
 	swaps       *exchange.Desk
 	projection  *ledger.Projection
 	settlement  *settlement.Runner
+	deliveries  deliveries
 	router      *router.Router
 	issuers     *pointswitch.Issuers
 	zones       *pointswitch.Zones // nil: keys are shared with nobody
@@ -130,6 +131,9 @@ func New(ctx context.Context, opts Options) (_ *App, err error) {
 		return nil, err
 	}
 	if err := a.openSettlement(); err != nil {
+		return nil, err
+	}
+	if err := a.openDeliveries(ctx); err != nil {
 		return nil, err
 	}
 	if err := a.openZones(); err != nil {
@@ -369,6 +373,8 @@ func (a *App) Run(ctx context.Context) error {
 	group.Go(func() error { return a.keepDates(ctx) })
 	group.Go(func() error { return a.keepNights(ctx) })
 	group.Go(func() error { return a.keepSwaps(ctx) })
+	group.Go(func() error { return a.keepDeliveries(ctx) })
+	group.Go(func() error { return a.keepFetch(ctx) })
 	group.Go(func() error { return a.heedHangups(ctx) })
 	group.Go(func() error { return a.heedGate(ctx) })
 	<-ctx.Done()
@@ -419,7 +425,7 @@ func (a *App) abandon(ctx context.Context) error {
 	for _, l := range slices.Concat(a.listeners, a.entrances) {
 		errs = append(errs, l.server.Shutdown(ctx))
 	}
-	for _, l := range []net.Listener{a.admin, a.remote, a.web} {
+	for _, l := range []net.Listener{a.admin, a.remote, a.web, a.deliveries.listener} {
 		if l != nil {
 			errs = append(errs, l.Close())
 		}

@@ -415,19 +415,6 @@ func (a *App) settleVoid(ctx context.Context, ask SettleAsk) (Settled, error) {
 	return a.settled(run, a.settlement.Void(run, order, ask.Note))
 }
 
-// settleDelivered notes that the files of a published run have reached their members.
-func (a *App) settleDelivered(ctx context.Context, ask SettleAsk) (Settled, error) {
-	order, err := a.order(ctx, &ask)
-	if err != nil {
-		return Settled{}, err
-	}
-	run, err := a.runAsked(ctx, &ask)
-	if err != nil {
-		return Settled{}, err
-	}
-	return a.settled(run, a.settlement.Confirm(run, order, ask.Note))
-}
-
 // settleDiff compares a cycle, as it would come out now, with a run or with other rates.
 func (a *App) settleDiff(ctx context.Context, ask SettleAsk) (Settled, error) {
 	date, cycle, err := a.asked(ctx, &ask)

@@ -49,8 +49,3 @@ func (c *Client) Settle(ctx context.Context, step string, ask SettleAsk, heard f
 		}
 	}
 }
-
-// SettleDelivered notes that the files of a published run have reached their members.
-func (c *Client) SettleDelivered(ctx context.Context, ask SettleAsk) (s Settled, err error) {
-	return s, c.call(ctx, http.MethodPost, "settle/delivered", ask, &s)
-}

@@ -39,6 +39,7 @@ type Config struct {
 
 	Settlement Settlement
 	Night      Night
+	Courier    Courier
 }
 
 // Listener is one address that peers send frames to.
@@ -215,6 +216,7 @@ func Default() Config {
 		},
 		Settlement: Settlement{Weekend: Weekdays{time.Saturday, time.Sunday}},
 		Night:      defaultNight(),
+		Courier:    defaultCourier(),
 	}
 }
 

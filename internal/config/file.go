@@ -86,6 +86,10 @@ func (r reader) entries(node *yaml.Node, prefix string) []entry {
 // entry applies one pair whose full key is key: a value, or a section of
 // further pairs.
 func (r reader) entry(e entry, key string, table []setting) {
+	if key == deliveryList {
+		r.deliveries(e.value)
+		return
+	}
 	var below []string
 	for _, s := range table {
 		if s.key == key {
@@ -130,6 +134,9 @@ func siblings(key string, table []setting) []string {
 			first, _, _ := strings.Cut(rest, ".")
 			add(first)
 		}
+	}
+	if section == "settlement." {
+		add("delivery")
 	}
 	if section == "" {
 		add("listeners")
@@ -187,6 +194,23 @@ func (r reader) terminals(node *yaml.Node) {
 	}
 }
 
+// deliveries replaces the list of members to whom files are carried.
+func (r reader) deliveries(node *yaml.Node) {
+	items := r.sequence(node, deliveryList, "a list of members, each beginning with - member:")
+	if len(items) == 0 {
+		return
+	}
+	c := &r.config.Courier
+	c.Deliveries = make([]Delivery, len(items))
+	for i, item := range items {
+		d := &c.Deliveries[i]
+		*d = defaultDelivery()
+		number("member", &d.Member, 1, 99_999_999, "").set(keyOf(item, "member")) // What is none is reported with its item.
+		prefix := c.deliveryPrefix(i)
+		r.item(item, prefix, d.settings(prefix))
+	}
+}
+
 // sequence returns the items of a list, nil where there is none.
 func (r reader) sequence(node *yaml.Node, key, expected string) []*yaml.Node {
 	if node.Kind != yaml.SequenceNode {
@@ -197,9 +221,12 @@ func (r reader) sequence(node *yaml.Node, key, expected string) []*yaml.Node {
 }
 
 // nameOf is the name that an item of a list gives itself: its keys begin with it.
-func nameOf(item *yaml.Node) string {
+func nameOf(item *yaml.Node) string { return keyOf(item, "name") }
+
+// keyOf is the text of a key of an item.
+func keyOf(item *yaml.Node, key string) string {
 	for j := 0; item.Kind == yaml.MappingNode && j+1 < len(item.Content); j += 2 {
-		if item.Content[j].Value == "name" {
+		if item.Content[j].Value == key {
 			return item.Content[j+1].Value
 		}
 	}

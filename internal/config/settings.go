@@ -88,7 +88,8 @@ func (c *Config) settings() []setting {
 	table = append(table, c.Ledger.settings()...)
 	table = append(table, c.Switch.settings()...)
 	table = append(table, c.Settlement.settings()...)
-	return append(table, c.Night.settings()...)
+	table = append(table, c.Night.settings()...)
+	return append(table, c.Courier.settings()...)
 }
 
 // listenerPrefix returns the beginning of the keys of listener i: its name, or
@@ -392,6 +393,7 @@ func (c *Config) disagreements() []*Problem {
 		owner[l.Address] = strings.TrimSuffix(prefix, ".")
 	}
 	c.Settlement.disagreements(report)
+	c.Courier.disagreements(report)
 	c.tlsDisagreements(report)
 	c.linkDisagreements(report)
 	c.terminalDisagreements(report)

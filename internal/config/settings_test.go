@@ -85,6 +85,10 @@ func another() map[string]string {
 		"settlement.key":                    "/other/settlement",
 		"settlement.twin":                   "false",
 		"settlement.workers":                "7",
+		"settlement.fetch_address":          "0.0.0.0:9003",
+		"settlement.fetch_host_key":         "/other/host",
+		"settlement.fetch_keys":             "/other/keys",
+		"settlement.ack_by":                 "10:30",
 	}
 }
 
@@ -113,6 +117,9 @@ func TestEveryKeyFromEveryDoor(t *testing.T) {
 			var permit []string
 			if s.key == "listeners.pos.address" {
 				permit = []string{"listeners.pos.allow_remote=true"}
+			}
+			if s.key == "settlement.fetch_address" { // And a server its keys.
+				permit = []string{"settlement.fetch_host_key=/host", "settlement.fetch_keys=/keys"}
 			}
 			fromFile, err := Load(path, nil, permit)
 			require.NoError(t, err)
@@ -185,10 +192,10 @@ func TestTemplateExplainsEveryKey(t *testing.T) {
 			explained++
 		}
 	}
-	// The second listener repeats the keys of the first without words; links and
-	// terminals are explained although there are none.
-	silent, terminals := defaultLink(), defaultTerminals()
-	require.Equal(t, len(c.settings())-len(c.Listeners[1].settings(""))+len(silent.settings(""))+len(terminals.settings("")), explained)
+	// The second listener repeats the keys of the first without words; links,
+	// terminals and deliveries are explained although there are none.
+	silent, terminals, delivery := defaultLink(), defaultTerminals(), defaultDelivery()
+	require.Equal(t, len(c.settings())-len(c.Listeners[1].settings(""))+len(silent.settings(""))+len(terminals.settings(""))+len(delivery.settings("")), explained)
 	require.True(t, bytes.Contains(Template("/srv/lianfen"), []byte("lianfen serve --config /srv/lianfen/"+FileName)))
 }
 

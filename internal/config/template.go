@@ -26,6 +26,9 @@ func Template(dir string) []byte {
 	section := ""
 	for _, s := range c.settings() {
 		head, _, nested := strings.Cut(s.key, ".")
+		if s.key == "settlement.fetch_address" {
+			writeDeliveries(&out)
+		}
 		if nested && head != section {
 			section = head
 			fmt.Fprintf(&out, "\n%s:\n", section)
@@ -71,28 +74,35 @@ func writeListeners(out *bytes.Buffer, c Config) {
 // writeLinks explains the keys of a link; by default there is none.
 func writeLinks(out *bytes.Buffer) {
 	silent := defaultLink()
-	writeAbsent(out, "links", "Hosts that keep the ledgers of issuers. Each item has these keys:", silent.settings(""))
+	out.WriteString("\n")
+	writeAbsent(out, "", "links", "Hosts that keep the ledgers of issuers. Each item has these keys:", silent.settings(""))
 }
 
 // writeTerminals does the same for terminals' parameters.
 func writeTerminals(out *bytes.Buffer) {
 	silent := defaultTerminals()
-	writeAbsent(out, "terminals", "Parameters that terminals download. An item that names neither a merchant nor a terminal is for all; "+
+	out.WriteString("\n")
+	writeAbsent(out, "", "terminals", "Parameters that terminals download. An item that names neither a merchant nor a terminal is for all; "+
 		"more special ones go before it, value by value. Each item has these keys:", silent.settings(""))
 }
 
+// writeDeliveries does the same for members to whom files are carried.
+func writeDeliveries(out *bytes.Buffer) {
+	silent := defaultDelivery()
+	writeAbsent(out, "  ", "delivery", "Members to whose own SFTP servers the files of a settlement are carried. Each item has these keys:", silent.settings(""))
+}
+
 // writeAbsent explains a list that is empty by default.
-func writeAbsent(out *bytes.Buffer, key, about string, table []setting) {
-	out.WriteString("\n")
-	comment(out, "", about)
+func writeAbsent(out *bytes.Buffer, indent, key, about string, table []setting) {
+	comment(out, indent, about)
 	for _, s := range table {
 		text := s.key + ": " + s.help + " Expected: " + s.expects + "."
 		if standing := s.show(); standing != "" {
 			text += " Default: " + standing + "."
 		}
-		comment(out, "", text)
+		comment(out, indent, text)
 	}
-	out.WriteString(key + ": []\n")
+	out.WriteString(indent + key + ": []\n")
 }
 
 // writeSetting writes the comment of s at indent and its line after first. A

@@ -111,6 +111,17 @@ func DialSSH(key ssh.Signer, hosts ssh.HostKeyCallback, timeout time.Duration) D
 	}
 }
 
+// DialEach dials each member in its own way.
+func DialEach(ways map[tariff.Member]Dial) Dial {
+	return func(ctx context.Context, target Target) (*sftp.Client, io.Closer, error) {
+		way := ways[target.Member]
+		if way == nil {
+			return nil, nil, fmt.Errorf("there is no way to %v", target.Member)
+		}
+		return way(ctx, target)
+	}
+}
+
 // KnownHosts reads files such as ~/.ssh/known_hosts.
 func KnownHosts(paths ...string) (ssh.HostKeyCallback, error) {
 	callback, err := knownhosts.New(paths...)
@@ -342,6 +353,28 @@ func (w writing) Write(p []byte) (int, error) {
 // without an acknowledgement are left out; one that is not as it must be, or differs from
 // what was sent, is in the error of its name.
 func (c *Courier) Acks(ctx context.Context, target Target, sent []files.Output) (acked map[string]error, err error) {
+	found, err := c.read(ctx, target, sent)
+	acked = make(map[string]error)
+	for i := range sent {
+		said, there := found[sent[i].Name]
+		if there && said.err == nil {
+			said.err = said.ack.Differs(AckOf(&sent[i]))
+		}
+		if there {
+			acked[sent[i].Name] = said.err
+		}
+	}
+	return acked, err
+}
+
+// saying is what stands in an acknowledgement, or that it cannot be read.
+type saying struct {
+	ack Ack
+	err error
+}
+
+// read reads the acknowledgements that are there.
+func (c *Courier) read(ctx context.Context, target Target, sent []files.Output) (found map[string]saying, err error) {
 	ctx, cancel := context.WithTimeout(ctx, c.pace.Stall)
 	defer cancel()
 	client, conn, err := c.dial(ctx, target)
@@ -351,21 +384,18 @@ func (c *Courier) Acks(ctx context.Context, target Target, sent []files.Output) 
 	defer func() { _ = conn.Close() }() // Only read.
 	end := context.AfterFunc(ctx, func() { _ = conn.Close() })
 	defer end()
-	acked = make(map[string]error)
+	found = make(map[string]saying)
 	for i := range sent {
 		file, err := client.Open(path.Join(target.Folder, sent[i].Name+AckSuffix))
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
 		if err != nil {
-			return acked, fmt.Errorf("acknowledgements of %v: %w", target.Member, err)
+			return found, fmt.Errorf("acknowledgements of %v: %w", target.Member, err)
 		}
 		ack, err := ParseAck(file)
 		_ = file.Close() // Only read.
-		if err == nil {
-			err = ack.Differs(AckOf(&sent[i]))
-		}
-		acked[sent[i].Name] = err
+		found[sent[i].Name] = saying{ack, err}
 	}
-	return acked, nil
+	return found, nil
 }

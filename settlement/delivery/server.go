@@ -45,9 +45,14 @@ type Account struct {
 	Keys   []ssh.PublicKey
 }
 
-// Acked is told of an acknowledgement that a member has dropped, once it is kept. Where it
-// returns an error the acknowledgement is refused, and the member's program says so.
-type Acked func(member tariff.Member, name string, ack Ack) error
+// Hears is told what members do. It is called from several goroutines.
+type Hears struct {
+	// Acked is told of an acknowledgement that a member has dropped, once it is kept. Where
+	// it returns an error the acknowledgement is refused, and the member's program says so.
+	Acked func(member tariff.Member, name string, ack Ack) error
+	// Fetched is told of a file that a member has read to its end.
+	Fetched func(member tariff.Member, name string)
+}
 
 // Server lets members fetch their files by SFTP. A member's user name is its number, in
 // eight digits.
@@ -55,7 +60,7 @@ type Server struct {
 	accounts map[string]*Account
 	config   *ssh.ServerConfig
 	limits   Limits
-	acked    Acked
+	hears    Hears
 	log      *slog.Logger
 
 	mu    sync.Mutex
@@ -66,11 +71,11 @@ type Server struct {
 var errRefused = errors.New("no such member or key")
 
 // NewServer returns a server with its host key.
-func NewServer(host ssh.Signer, accounts []Account, limits Limits, acked Acked, log *slog.Logger) (*Server, error) {
+func NewServer(host ssh.Signer, accounts []Account, limits Limits, hears Hears, log *slog.Logger) (*Server, error) {
 	if limits.Connections < 1 || limits.PerMember < 1 || limits.Handles < 1 || limits.Handshake <= 0 || limits.Idle <= 0 || limits.Session <= 0 {
 		return nil, fmt.Errorf("delivery: limits %+v: every one has to be above zero", limits)
 	}
-	s := &Server{accounts: make(map[string]*Account), limits: limits, acked: acked, log: log, count: make(map[string]int)}
+	s := &Server{accounts: make(map[string]*Account), limits: limits, hears: hears, log: log, count: make(map[string]int)}
 	for i := range accounts {
 		a := &accounts[i]
 		if !a.Member.Institution() || len(a.Keys) == 0 || s.accounts[a.Member.String()] != nil {
@@ -279,8 +284,19 @@ func (h *handlers) give() { h.open.Add(-1) }
 // handle is an open file.
 type handle struct {
 	*os.File
-	give func()
-	once sync.Once
+	give  func()
+	once  sync.Once
+	ended func() // at its end; nil: nobody wants to know
+	told  sync.Once
+}
+
+// ReadAt reads, and tells when the end was seen.
+func (f *handle) ReadAt(p []byte, at int64) (int, error) {
+	n, err := f.File.ReadAt(p, at)
+	if errors.Is(err, io.EOF) && f.ended != nil {
+		f.told.Do(f.ended)
+	}
+	return n, err //nolint:wrapcheck // the library turns it into a status.
 }
 
 // Close gives the file's place back, once.
@@ -308,7 +324,11 @@ func (h *handlers) Fileread(r *sftp.Request) (io.ReaderAt, error) {
 		_ = file.Close() // Nothing was read.
 		return nil, sftp.ErrSSHFxPermissionDenied
 	}
-	return &handle{File: file, give: h.give}, nil
+	opened := &handle{File: file, give: h.give}
+	if tell := h.server.hears.Fetched; tell != nil {
+		opened.ended = func() { tell(h.member, name) }
+	}
+	return opened, nil
 }
 
 // status says no more of an error than SFTP has words for: no path of ours.
@@ -382,8 +402,8 @@ func (d *drop) Close() error {
 	if err == nil {
 		err = d.keep()
 	}
-	if err == nil && d.server.acked != nil {
-		if err = d.server.acked(d.member, d.of, ack); err != nil {
+	if err == nil && d.server.hears.Acked != nil {
+		if err = d.server.hears.Acked(d.member, d.of, ack); err != nil {
 			_ = d.root.Remove(d.name) // So that it can be dropped again.
 		}
 	}

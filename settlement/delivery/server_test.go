@@ -35,6 +35,7 @@ type served struct {
 	keyFile string
 	hosts   string
 	acks    chan string
+	fetched chan string
 }
 
 func newKey(t *testing.T) (ssh.Signer, ed25519.PrivateKey) {
@@ -49,7 +50,7 @@ func newKey(t *testing.T) (ssh.Signer, ed25519.PrivateKey) {
 func serve(t *testing.T, limits Limits) *served {
 	t.Helper()
 	home := t.TempDir()
-	s := &served{folder: filepath.Join(home, "10000001"), keyFile: filepath.Join(home, "key"), hosts: filepath.Join(home, "known_hosts"), acks: make(chan string, 10)}
+	s := &served{folder: filepath.Join(home, "10000001"), keyFile: filepath.Join(home, "key"), hosts: filepath.Join(home, "known_hosts"), acks: make(chan string, 10), fetched: make(chan string, 100)}
 	other := filepath.Join(home, "10000002")
 	require.NoError(t, os.MkdirAll(filepath.Join(s.folder, "2026-02-16"), 0o750))
 	require.NoError(t, os.MkdirAll(other, 0o750))
@@ -68,10 +69,10 @@ func serve(t *testing.T, limits Limits) *served {
 	server, err := NewServer(host, []Account{
 		{Member: 10000001, Folder: s.folder, Keys: []ssh.PublicKey{s.key.PublicKey()}},
 		{Member: 10000002, Folder: other, Keys: []ssh.PublicKey{theirs.PublicKey()}},
-	}, limits, func(m tariff.Member, name string, ack Ack) error {
+	}, limits, Hears{Acked: func(m tariff.Member, name string, ack Ack) error {
 		s.acks <- fmt.Sprintf("%v %s %v", m, name, ack)
 		return nil
-	}, slog.New(slog.DiscardHandler))
+	}, Fetched: func(m tariff.Member, name string) { s.fetched <- fmt.Sprintf("%v %s", m, name) }}, slog.New(slog.DiscardHandler))
 	require.NoError(t, err)
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
@@ -119,6 +120,8 @@ func TestOpenSSHFetches(t *testing.T) {
 	require.NotContains(t, out, ".part")
 	require.NotContains(t, out, "link.txt")
 	require.Contains(t, out, fmt.Sprintf("got %x", sha256.Sum256([]byte(strings.Repeat("line\r\n", 50_000)))))
+
+	require.Equal(t, "10000001 2026-02-16/QZ_DET.txt", <-s.fetched, "what was read to its end is told")
 
 	ack := AckOf(&files.Output{Lines: 50_000, Net: files.SumOf(12)})
 	local := filepath.Join(t.TempDir(), "ack")
@@ -266,9 +269,9 @@ func TestAccounts(t *testing.T) {
 	host, _ := newKey(t)
 	key := []ssh.PublicKey{host.PublicKey()}
 	for _, accounts := range [][]Account{{{Member: 1}}, {{Member: 1, Keys: key}, {Member: 1, Keys: key}}, {{Member: tariff.AccountFee, Keys: key}}} {
-		_, err := NewServer(host, accounts, DefaultLimits(), nil, slog.New(slog.DiscardHandler))
+		_, err := NewServer(host, accounts, DefaultLimits(), Hears{}, slog.New(slog.DiscardHandler))
 		require.ErrorContains(t, err, "want an institution, once")
 	}
-	_, err := NewServer(host, nil, Limits{}, nil, slog.New(slog.DiscardHandler))
+	_, err := NewServer(host, nil, Limits{}, Hears{}, slog.New(slog.DiscardHandler))
 	require.ErrorContains(t, err, "above zero")
 }

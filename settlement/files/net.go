@@ -383,12 +383,17 @@ func (n *netReader) row(line []byte) {
 	p.Items, p.Pay, p.Receive = c.number(64), c.decimal(), c.decimal()
 	at := c.col + len(texts[c.at-1]) + 1
 	net := c.decimal()
-	p.Opening, p.Closing, p.Cover, p.Cap, p.Headroom = c.decimal(), c.decimal(), c.decimal(), c.decimal(), c.decimal()
+	columns := make(map[string]int, 5)
+	for _, amount := range []*points.Amount{&p.Opening, &p.Closing, &p.Cover, &p.Cap, &p.Headroom} {
+		*amount = c.decimal()
+		columns[names[c.at-1].name] = c.col
+	}
 	p.Instruction = c.text(func(s string) bool { return len(s) <= 35 }, "35 characters at most")
 	if c.good && SumOf(net) != p.Net() {
 		n.wrong(at, "net", net.Decimal(n.scale), p.Net().Decimal(n.scale)+" = receive - pay")
 	}
 	if c.good {
+		p.follows(n.scale, func(name, found, expected string) { n.wrong(columns[name], name, found, expected) })
 		n.rows = append(n.rows, p)
 	}
 }

@@ -216,6 +216,8 @@ func (v *verifier) file(name string) error {
 	switch {
 	case known && parsed.File == DET && parsed.Ext == "txt":
 		digest, err = v.detail(parsed, in, &checked)
+	case known && parsed.File == DET && parsed.Ext == "csv":
+		digest, err = v.twin(parsed, in, &checked)
 	case known && parsed.File == NET:
 		digest, err = v.positions(parsed, in, &checked)
 	default:
@@ -301,6 +303,7 @@ func (v *verifier) positions(name Name, in io.Reader, checked *Checked) ([32]byt
 		return [32]byte{}, err //nolint:wrapcheck // the caller says which file.
 	}
 	v.report.add(checked.Name, broken...)
+	v.report.add(checked.Name, covers(rows, v.check.Scale)...)
 	checked.Lines = uint64(len(rows))
 	v.net, v.netsIn = make(map[tariff.Member]Sum), checked.Name
 	for i := range rows {

@@ -248,6 +248,9 @@ func TestNet(t *testing.T) {
 	w, err := NewNet(&b, 4)
 	require.NoError(t, err)
 	rows := testPositions(4321)
+	theirs := &rows[2]
+	theirs.Closing = theirs.Opening - 4321
+	theirs.Headroom = theirs.Cap + theirs.Closing
 	for i := range rows {
 		require.NoError(t, w.Write(&rows[i]))
 	}

@@ -1,0 +1,294 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/lianfen/lianfen/internal/config"
+	"github.com/lianfen/lianfen/ledger/book"
+	"github.com/lianfen/lianfen/points"
+	"github.com/lianfen/lianfen/settlement"
+	"github.com/lianfen/lianfen/settlement/delivery"
+	"github.com/lianfen/lianfen/tariff"
+)
+
+// FetchFolder is where members that fetch find their files, below the folder of the store.
+const FetchFolder = "settlement/fetch"
+
+// How often deliveries are looked at, and how seldom at most a member is asked for an
+// acknowledgement; a session that cannot be opened in dialFor is given up.
+const (
+	deliverLook = time.Second
+	askFor      = 5 * time.Minute
+	dialFor     = 20 * time.Second
+)
+
+// deliveries are the ways of file sets to members.
+type deliveries struct {
+	dispatch *delivery.Dispatch
+	server   *delivery.Server // nil: nobody fetches
+	listener net.Listener     // of server
+}
+
+// openDeliveries opens the ways that the configuration has.
+func (a *App) openDeliveries(ctx context.Context) error {
+	c := &a.opts.Config.Courier
+	opts := delivery.DispatchOptions{
+		Runs: filepath.Join(a.opts.Config.Data, SettlementFolder), Shelf: filepath.Join(a.opts.Config.Data, FetchFolder),
+		Sets: a.publishedSets, Confirm: a.confirmRun, Due: a.ackDue(c), Targets: make(map[tariff.Member]delivery.Target, len(c.Deliveries)),
+		Clock: a.opts.Clock, Look: deliverLook, Asks: askFor, Log: a.log, Registry: a.registry,
+	}
+	dials := make(map[tariff.Member]delivery.Dial, len(c.Deliveries))
+	for i := range c.Deliveries {
+		target, dial, err := wayTo(&c.Deliveries[i])
+		if err != nil {
+			return err
+		}
+		opts.Targets[target.Member], dials[target.Member] = target, dial
+	}
+	var err error
+	if opts.Courier, err = delivery.NewCourier(delivery.DialEach(dials), delivery.DefaultPace()); err != nil {
+		return err
+	}
+	if c.Fetch.Address != "" {
+		if opts.Fetches, err = fetching(c.Fetch.Keys); err != nil {
+			return fmt.Errorf("settlement.fetch_keys: %w", err)
+		}
+	}
+	if a.deliveries.dispatch, err = delivery.NewDispatch(opts); err != nil {
+		return err
+	}
+	if c.Fetch.Address == "" {
+		return nil
+	}
+	return a.openFetch(ctx, &c.Fetch)
+}
+
+// wayTo is the way to a member's own server.
+func wayTo(d *config.Delivery) (target delivery.Target, dial delivery.Dial, err error) {
+	target = delivery.Target{Member: tariff.Member(d.Member), Address: d.Address, User: d.User, Folder: d.Folder} //nolint:gosec // eight digits.
+	key, err := readSigner(d.IdentityFile)
+	if err != nil {
+		return target, nil, fmt.Errorf("settlement.delivery.%v.key: %w", target.Member, err)
+	}
+	hosts, err := delivery.KnownHosts(d.KnownHosts)
+	if err != nil {
+		return target, nil, fmt.Errorf("settlement.delivery.%v.known_hosts: %w", target.Member, err)
+	}
+	return target, delivery.DialSSH(key, hosts, dialFor), nil
+}
+
+// keySuffix ends the name of a file of public keys.
+const keySuffix = ".pub"
+
+// fetching lists the members that have keys.
+func fetching(folder string) (members []tariff.Member, err error) {
+	entries, err := os.ReadDir(folder)
+	if err != nil {
+		return nil, err //nolint:wrapcheck // it names the path.
+	}
+	for _, e := range entries {
+		digits, isKeys := strings.CutSuffix(e.Name(), keySuffix)
+		n, err := strconv.ParseUint(digits, 10, 32)
+		m := tariff.Member(n) //nolint:gosec // 32 bits.
+		if !isKeys || err != nil || len(digits) != 8 || !m.Institution() {
+			return nil, fmt.Errorf("%s: %s is no file of a member's keys; want names such as 20000001%s, and nothing else there", folder, e.Name(), keySuffix)
+		}
+		members = append(members, m)
+	}
+	return members, nil
+}
+
+// openFetch opens the server at which members fetch.
+func (a *App) openFetch(ctx context.Context, c *config.Fetch) error {
+	host, err := readSigner(c.IdentityFile)
+	if err != nil {
+		return fmt.Errorf("settlement.fetch_host_key: %w", err)
+	}
+	accounts, err := a.deliveries.dispatch.Accounts(func(m tariff.Member) ([]byte, error) {
+		return os.ReadFile(filepath.Join(c.Keys, m.String()+keySuffix))
+	})
+	if err != nil {
+		return fmt.Errorf("settlement.fetch_keys: %w", err)
+	}
+	if a.deliveries.server, err = delivery.NewServer(host, accounts, delivery.DefaultLimits(), a.deliveries.dispatch.Hears(), a.log); err != nil {
+		return err
+	}
+	if a.deliveries.listener, err = new(net.ListenConfig).Listen(ctx, "tcp", c.Address); err != nil {
+		return taken(fmt.Errorf("settlement: listen on %s: %w", c.Address, err), "settlement.fetch_address")
+	}
+	return nil
+}
+
+// FetchAddress is the address at which members fetch, nil when there is none.
+func (a *App) FetchAddress() net.Addr {
+	if a.deliveries.listener == nil {
+		return nil
+	}
+	return a.deliveries.listener.Addr()
+}
+
+// keepDeliveries delivers until ctx ends.
+func (a *App) keepDeliveries(ctx context.Context) error { return a.deliveries.dispatch.Run(ctx) }
+
+// keepFetch serves members that fetch until ctx ends.
+func (a *App) keepFetch(ctx context.Context) error {
+	if a.deliveries.server == nil {
+		return nil
+	}
+	a.log.Info("listening", slog.String("listener", "settlement"), slog.String("address", a.deliveries.listener.Addr().String()))
+	return a.deliveries.server.Serve(ctx, a.deliveries.listener)
+}
+
+// publishedSets are the published runs as deliveries see them.
+func (a *App) publishedSets() ([]delivery.Set, error) {
+	runs, err := a.settlement.Runs()
+	if err != nil {
+		return nil, err
+	}
+	var sets []delivery.Set
+	for _, run := range runs {
+		if run.State != settlement.Published && run.State != settlement.Confirmed {
+			continue
+		}
+		set := delivery.Set{
+			Run: run.ID, Date: run.Cut.Date, Cycle: run.Cut.Cycle, Folder: a.settlement.Folder(run), Manifest: run.Manifest, Confirmed: run.State == settlement.Confirmed,
+		}
+		for _, stage := range run.Stages {
+			if stage.State == settlement.Published {
+				set.Published = stage.At
+			}
+		}
+		sets = append(sets, set)
+	}
+	return sets, nil
+}
+
+// confirmRun notes that every member has acknowledged a run.
+func (a *App) confirmRun(id string) error {
+	run, err := a.settlement.Load(id)
+	if err != nil || run.State == settlement.Confirmed {
+		return err
+	}
+	return a.settlement.Confirm(run, settlement.Order{At: a.opts.Clock(), By: "members"}, "every member has acknowledged its files")
+}
+
+// ackDue is when acknowledgements have to be there: the next time that the clock shows it.
+// Where nothing is carried or fetched nobody is waited for.
+func (a *App) ackDue(c *config.Courier) func(points.Timestamp) points.Timestamp {
+	return func(published points.Timestamp) points.Timestamp {
+		if len(c.AckBy) == 0 || len(c.Deliveries) == 0 && c.Fetch.Address == "" {
+			return 0
+		}
+		day := points.DateOf(published.Time().In(a.zone))
+		if due := a.schedule.instant(day, c.AckBy[0]); due > published {
+			return due
+		}
+		return a.schedule.instant(day.AddDays(1), c.AckBy[0])
+	}
+}
+
+// settleDeliveries lists deliveries: of a run, of a cycle, or of all that are open.
+func (a *App) settleDeliveries(ctx context.Context, ask SettleAsk) ([]delivery.Row, error) {
+	if err := a.deliveries.dispatch.Refresh(); err != nil {
+		return nil, err
+	}
+	if ask.Run == "" && ask.Date == 0 {
+		return a.deliveries.dispatch.Rows(""), nil
+	}
+	run, err := a.runAsked(ctx, &ask)
+	if err != nil {
+		return nil, err
+	}
+	return a.deliveries.dispatch.Rows(run.ID), nil
+}
+
+// DeliveredAsk tells that files were given by hand: to a member, or to all of a run's.
+type DeliveredAsk struct {
+	SettleAsk
+	// Member is who was given its set; 0: all were, and have taken it in, as Note says.
+	Member tariff.Member `json:"member,omitempty"`
+	// Ack is what the member has said of its SHA256SUMS; empty: nothing yet.
+	Ack string `json:"ack,omitempty"`
+}
+
+// DeliveredBy is what came of it.
+type DeliveredBy struct {
+	Run  *settlement.Run `json:"run"`
+	Slip *delivery.Slip  `json:"delivery,omitempty"` // of the member; nil: of the whole run
+}
+
+// settleDelivered enters a delivery by hand: a note in the journal, and the state of the
+// set, or of the run.
+func (a *App) settleDelivered(ctx context.Context, ask DeliveredAsk) (DeliveredBy, error) {
+	order, err := a.order(ctx, &ask.SettleAsk)
+	if err != nil {
+		return DeliveredBy{}, err
+	}
+	run, err := a.runAsked(ctx, &ask.SettleAsk)
+	if err != nil {
+		return DeliveredBy{}, err
+	}
+	if err := a.deliveries.dispatch.Refresh(); err != nil {
+		return DeliveredBy{}, err
+	}
+	if ask.Member == 0 {
+		return a.allDelivered(ctx, run, order, ask.Note)
+	}
+	var ack *delivery.Ack
+	note := fmt.Sprintf("settlement run %s delivered to %v by hand", run.ID, ask.Member)
+	if ask.Ack != "" {
+		said, err := delivery.ParseAck(strings.NewReader(ask.Ack))
+		if err != nil {
+			return DeliveredBy{}, points.Errorf(points.FormatError, "settle delivered: %w", err)
+		}
+		ack, note = &said, note+", acknowledged "+said.String()
+	}
+	if err := a.deliveries.dispatch.CanByHand(run.ID, ask.Member, ack); err != nil {
+		return DeliveredBy{}, err
+	}
+	if err := a.noteDelivered(ctx, order, note); err != nil {
+		return DeliveredBy{}, err
+	}
+	slip, err := a.deliveries.dispatch.ByHand(run.ID, ask.Member, order.By, ack)
+	return DeliveredBy{run, slip}, err
+}
+
+// allDelivered confirms a run by somebody's word.
+func (a *App) allDelivered(ctx context.Context, run *settlement.Run, order settlement.Order, why string) (DeliveredBy, error) {
+	if run.State != settlement.Published {
+		return DeliveredBy{}, points.Errorf(points.NotPermitted, "settlement run %s is %v; what is delivered is PUBLISHED", run.ID, run.State)
+	}
+	if why == "" {
+		return DeliveredBy{}, points.Errorf(points.FormatError, "settle delivered: name the member that was given its files, or say in a note why all of them have theirs")
+	}
+	if err := a.noteDelivered(ctx, order, fmt.Sprintf("settlement run %s delivered to all members: %s", run.ID, why)); err != nil {
+		return DeliveredBy{}, err
+	}
+	return DeliveredBy{Run: run}, a.settlement.Confirm(run, order, why)
+}
+
+// noteDelivered writes down who says so.
+func (a *App) noteDelivered(ctx context.Context, order settlement.Order, note string) error {
+	cmd := book.Command{Kind: book.KindNote, At: order.At, Operator: order.By, Act: book.ActHouse, Note: note}
+	_, err := a.do(ctx, "settle delivered", &cmd)
+	return err
+}
+
+// SettleDeliveries lists the deliveries of a run, or of all runs that are open.
+func (c *Client) SettleDeliveries(ctx context.Context, ask SettleAsk) (rows []delivery.Row, err error) {
+	return rows, c.call(ctx, http.MethodPost, "settle/deliveries", ask, &rows)
+}
+
+// SettleDelivered enters a delivery by hand.
+func (c *Client) SettleDelivered(ctx context.Context, ask DeliveredAsk) (done DeliveredBy, err error) {
+	return done, c.call(ctx, http.MethodPost, "settle/delivered", ask, &done)
+}

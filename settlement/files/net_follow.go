@@ -1,0 +1,53 @@
+package files
+
+import (
+	"fmt"
+
+	"github.com/lianfen/lianfen/points"
+	"github.com/lianfen/lianfen/tariff"
+)
+
+// follows names the figures of a row that do not follow from its others: where the position
+// closes, and what a member may still owe before its cap. Rows with a counterparty or a
+// code are parts of a position, which have neither of their own.
+func (p *Position) follows(scale int, wrong func(name, found, expected string)) {
+	if p.Cover < 0 {
+		wrong("cover", p.Cover.Decimal(scale), "an amount that is not negative")
+	}
+	if p.Cap < 0 || p.Cap > p.Cover {
+		wrong("cap", p.Cap.Decimal(scale), fmt.Sprintf("0, for none, or at most the cover, %s", p.Cover.Decimal(scale)))
+	}
+	if !p.Whole() {
+		return
+	}
+	if closing := SumOf(p.Opening).add(p.Net()); SumOf(p.Closing) != closing {
+		wrong("closing_position", p.Closing.Decimal(scale), closing.Decimal(scale)+" = opening + receive - pay")
+	}
+	headroom := SumOf(p.Cap).plus(min(p.Closing, 0))
+	if p.Cap == 0 {
+		headroom = Sum{}
+	}
+	if SumOf(p.Headroom) != headroom {
+		wrong("headroom", p.Headroom.Decimal(scale), headroom.Decimal(scale)+" = cap less what is owed at the close; 0 without a cap")
+	}
+}
+
+// covers names the rows in which a member has another cover or cap than in its first.
+func covers(rows []Position, scale int) (broken []FormatError) {
+	type cover struct{ cover, limit points.Amount }
+	first := make(map[tariff.Member]cover)
+	for i := range rows {
+		p := &rows[i]
+		is := cover{p.Cover, p.Cap}
+		if was, known := first[p.Member]; known && was != is {
+			broken = append(broken, FormatError{
+				Line: uint64(i) + 2, Column: 1, Field: "cover and cap", //nolint:gosec // rows are counted from 0.
+				Found:    is.cover.Decimal(scale) + ", " + is.limit.Decimal(scale),
+				Expected: was.cover.Decimal(scale) + ", " + was.limit.Decimal(scale) + ", as in the first row of " + p.Member.String(),
+			})
+			continue
+		}
+		first[p.Member] = is
+	}
+	return broken
+}

@@ -442,7 +442,13 @@ func (a *admin) decide(cmd *cobra.Command, rrns []string, note string, call func
 		if err != nil {
 			return err
 		}
-		if err := a.print(cmd, done, func() error { return say(cmd, "%s %s under RRN %s.", did, fullRRN(rrn), done.RRN) }); err != nil {
+		if err := a.print(cmd, done, func() error {
+			what := ""
+			if done.What != "" {
+				what = ": " + points.Escaped(done.What)
+			}
+			return say(cmd, "%s %s under RRN %s%s.", did, fullRRN(rrn), done.RRN, what)
+		}); err != nil {
 			return err
 		}
 	}

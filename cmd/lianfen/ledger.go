@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
-	"slices"
 	"strings"
 	"time"
 
@@ -270,8 +268,8 @@ func detailTable(d app.Detail, units scales, zone *time.Location) *table {
 	if d.Asked != 0 {
 		t.row("asked for", units.amount(d.Program, d.Asked))
 	}
-	for _, what := range slices.Sorted(maps.Keys(d.Put)) {
-		t.row("put "+what, string(d.Put[what]))
+	if d.What != "" {
+		t.row("that is", d.What)
 	}
 	if d.Act != 0 {
 		t.row("act", d.Act)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"log/slog"
 
 	"github.com/lianfen/lianfen/certs"
@@ -233,6 +234,9 @@ type Detail struct {
 	Proposed string   `json:"proposed_by,omitempty"`
 	// Put is the entry that was put, under the word for what it is.
 	Put map[string]json.RawMessage `json:"put,omitempty"`
+	// What says in words what was put, proposed or approved; of what still waits, beside
+	// what there is now.
+	What string `json:"what,omitempty"`
 	// Legs are what each programme paid of a sale of several, which Sale is the amount of,
 	// in its own unit.
 	Legs []Leg         `json:"legs,omitempty"`
@@ -279,6 +283,9 @@ func (a *App) detail(ctx context.Context, l Lookup) (Detail, error) {
 			return Detail{}, err
 		}
 	}
+	if d.What, err = a.whatOf(ctx, &rec); err != nil {
+		return Detail{}, err
+	}
 	d.Story, err = a.storyOf(ctx, &rec)
 	if d.Story != nil && decidedElsewhere(&rec) {
 		d.Forwarded, d.Told = true, d.Story.Told
@@ -287,6 +294,25 @@ func (a *App) detail(ctx context.Context, l Lookup) (Detail, error) {
 		return d, err
 	}
 	return d, a.nameRules(ctx, []*RiskSaid{d.Risk})
+}
+
+// whatOf says what a record puts, proposes or approves; nothing of others.
+func (a *App) whatOf(ctx context.Context, rec *book.Record) (string, error) {
+	carried, waits := rec.Command.Carried(), false
+	if rec.Command.Kind == book.KindPropose {
+		carried = &rec.Command.Group[0]
+		err := a.ledger.View(ctx, func(b *book.Book) error {
+			waits = slices.ContainsFunc(b.Proposals(), func(p book.ProposalView) bool { return p.Position == rec.Outcome.Position })
+			return nil
+		})
+		if err != nil {
+			return "", err
+		}
+	}
+	if !said(carried) {
+		return "", nil
+	}
+	return a.inWords(ctx, carried, waits)
 }
 
 // saleUnit is the amount of a record that undoes, in the end, a sale that several

@@ -5,8 +5,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"slices"
 	"log/slog"
+	"slices"
 
 	"github.com/lianfen/lianfen/certs"
 	"github.com/lianfen/lianfen/ledger"
@@ -138,7 +138,15 @@ func (a *App) statement(ctx context.Context, q StatementQuery) (Statement, error
 	seen := make(map[points.ProgramID]bool)
 	for i := range got.Lines {
 		line := &got.Lines[i]
-		s.Lines = append(s.Lines, a.lineOf(line))
+		shown := a.lineOf(line)
+		if line.Kind == book.KindApprove { // The member hears what was done, not how it was decided.
+			rec, err := a.ledger.Record(line.Position)
+			if err != nil {
+				return s, err
+			}
+			shown.Kind = rec.Command.Carried().Kind
+		}
+		s.Lines = append(s.Lines, shown)
 		if program, ok := a.router.Table().Program(line.Program); ok && !seen[line.Program] {
 			seen[line.Program] = true
 			s.Programs = append(s.Programs, StatementUnit{program.ID, program.Name, program.NameZH, program.Scale})

@@ -118,8 +118,13 @@ func (w *words) points(program points.ProgramID, amount points.Amount, sign bool
 	return fmt.Sprintf("%s of programme %d", text, program)
 }
 
-func (w *words) time(at points.Timestamp) string {
-	return at.Time().In(w.zone).Format("2006-01-02 15:04:05 -07:00")
+func (w *words) time(at points.Timestamp) string { return shownIn(w.zone, at) }
+
+// shown is a time in a sentence of the switch: in its zone, as in its tables.
+func (a *App) shown(at points.Timestamp) string { return shownIn(a.zone, at) }
+
+func shownIn(zone *time.Location, at points.Timestamp) string {
+	return at.Time().In(zone).Format("2006-01-02 15:04:05 -07:00")
 }
 
 func qzp(amount points.Amount) string { return amount.Decimal(qzpScale) + " QZP" }

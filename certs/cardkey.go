@@ -5,8 +5,8 @@ import (
 	"crypto/cipher"
 	"errors"
 	"fmt"
-	"io/fs"
 	"io"
+	"io/fs"
 	"log/slog"
 
 	"github.com/lianfen/lianfen/points"

@@ -95,6 +95,10 @@ bench-switch: build ## Measure the switch beside its floors, with a million acco
 bench-quick: build ## The same in half a minute; to see that it works, not how fast it is.
 	$(BIN) bench auth --quick
 
+.PHONY: bench-settle
+bench-settle: build ## Settle a made-up day of ten million items, beside SQLite and sort|awk: minutes.
+	$(BIN) bench settle
+
 PROFILE := cmd/lianfen/release.pgo
 
 .PHONY: pgo

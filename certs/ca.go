@@ -247,6 +247,7 @@ type Order struct {
 	Names    []string // DNS names and IP addresses, of what is connected to
 	Lifetime time.Duration
 	By       string // who asks, for the register
+	Act      string // RRN of the journal record that has decided it; empty: none has
 }
 
 // complete fills in what is not said and refuses what cannot be issued.
@@ -325,6 +326,9 @@ func (a *Authority) Certify(o Order, request []byte) (*Issued, error) {
 // ErrCannotIssue says that the issuing key is not here.
 var ErrCannotIssue = errors.New("certs: the key of the issuing CA is not in this folder: nothing can be issued here")
 
+// ErrIssued says that what was decided once was issued already.
+var ErrIssued = errors.New("certs: a certificate was issued under this decision already")
+
 // issue signs a certificate and writes it into the register, together with what with
 // says there of the same instant; a refusal of with issues nothing.
 func (a *Authority) issue(o Order, public crypto.PublicKey, with func() (Order, []event, error)) (*Issued, error) {
@@ -342,13 +346,16 @@ func (a *Authority) issue(o Order, public crypto.PublicKey, with func() (Order, 
 		if o, err = o.complete(); err != nil {
 			return nil, err
 		}
+		if a.register.acts[o.Act] {
+			return nil, fmt.Errorf("%w (%s)", ErrIssued, o.Act)
+		}
 		cert, err := a.certificate(&ca, &o, public)
 		if err != nil {
 			return nil, err
 		}
 		made = &Issued{Certificate: cert, Serial: serialText(cert.SerialNumber), ChainPEM: certificatesPEM(cert, ca.Certificate)}
 		return append(events, event{
-			At: a.clock().Time().UTC(), Event: eventIssued, By: o.By, Serial: made.Serial, CA: serialText(ca.SerialNumber),
+			At: a.clock().Time().UTC(), Event: eventIssued, By: o.By, Act: o.Act, Serial: made.Serial, CA: serialText(ca.SerialNumber),
 			Identity: &o.Identity, Names: o.Names, From: &cert.NotBefore, Until: &cert.NotAfter,
 		}), nil
 	})
@@ -523,14 +530,19 @@ func NewRequest() (request, key []byte, err error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	der, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{}, private)
-	if err != nil {
-		return nil, nil, fmt.Errorf("certs: certificate signing request: %w", err)
-	}
 	if key, err = keyPEM(private, nil); err != nil {
 		return nil, nil, err
 	}
+	request, err = requestOf(private)
+	return request, key, err
+}
+
+func requestOf(private crypto.Signer) ([]byte, error) {
+	der, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{}, private)
+	if err != nil {
+		return nil, fmt.Errorf("certs: certificate signing request: %w", err)
+	}
 	var out bytes.Buffer
 	pemEncode(&out, pemRequest, der)
-	return out.Bytes(), key, nil
+	return out.Bytes(), nil
 }

@@ -2,9 +2,11 @@ package certs
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash"
 	"io"
 	"maps"
 	"os"
@@ -21,11 +23,15 @@ const (
 	eventUsed    = "used" // a code
 )
 
+// actAtDoor stands for the record of a revocation, which comes after it.
+const actAtDoor = "at the door"
+
 // event is one line of the register.
 type event struct {
 	At       time.Time  `json:"at"`
 	Event    string     `json:"event"`
 	By       string     `json:"by,omitempty"`
+	Act      string     `json:"act,omitempty"` // RRN of the journal record that has decided it, or actAtDoor
 	Serial   string     `json:"serial,omitempty"`
 	CA       string     `json:"ca,omitempty"` // serial of the issuing CA
 	Identity *Identity  `json:"identity,omitempty"`
@@ -75,10 +81,13 @@ type register struct {
 	revoked map[string]bool
 	shared  bool
 	lines   uint64
+	sum     hash.Hash       // SHA-256 of what was taken in
+	acts    map[string]bool // under which something was issued
+	seen    RegisterMark    // that the file is known to begin with
 }
 
 func openRegister(path string) (*register, error) {
-	r := &register{path: path, certs: map[string]*issued{}, codes: map[string]*enrolment{}, revoked: map[string]bool{}}
+	r := &register{path: path, certs: map[string]*issued{}, codes: map[string]*enrolment{}, revoked: map[string]bool{}, acts: map[string]bool{}, sum: sha256.New()}
 	return r, r.refresh()
 }
 
@@ -117,6 +126,7 @@ func (r *register) take(file *os.File) error {
 		if err != nil {
 			return fmt.Errorf("certs: register %s, line %d: %w; put its copy back", r.path, r.lines+1, err)
 		}
+		_, _ = r.sum.Write(line) // Never fails.
 		r.read += int64(len(line))
 		r.lines++
 	}
@@ -136,6 +146,9 @@ func (r *register) apply(e *event) error {
 		cert := &issued{serial: e.Serial, ca: e.CA, identity: *e.Identity, names: e.Names, from: *e.From, until: *e.Until, by: e.By}
 		r.certs[e.Serial] = cert
 		r.order = append(r.order, cert)
+		if e.Act != "" && e.Act != actAtDoor {
+			r.acts[e.Act] = true
+		}
 	case eventRevoked:
 		cert := r.certs[e.Serial]
 		if cert == nil {

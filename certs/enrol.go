@@ -29,24 +29,56 @@ const codeAlphabet = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 // NewCode makes a code with which o can be enrolled once, until life is over. The
 // register keeps its hash only.
 func (a *Authority) NewCode(o Order, life time.Duration) (code string, until time.Time, err error) {
-	if _, err := a.signing(); err != nil {
+	code, hash := DrawCode()
+	until, err = a.AddCode(o, hash, life)
+	if err != nil {
 		return "", until, err
 	}
-	if o, err = o.complete(); err != nil {
-		return "", until, err
-	}
-	if life < MinCodeLife || life > MaxCodeLife {
-		return "", until, points.Errorf(points.FormatError, "certs: a code can be used for %v to %v, not %v", MinCodeLife, MaxCodeLife, life)
-	}
+	return code, until, nil
+}
+
+// DrawCode draws a code, which is good for nothing before [Authority.AddCode] was given
+// its hash.
+func DrawCode() (code string, hash [32]byte) {
 	var random [codeBytes]byte
 	_, _ = rand.Read(random[:]) // Never fails.
 	text := base32.NewEncoding(codeAlphabet).EncodeToString(random[:])
 	code = text[:4] + "-" + text[4:8] + "-" + text[8:12] + "-" + text[12:]
+	return code, codeSum(code)
+}
+
+// MayOrder refuses what could not be issued, or no code could be made for: life is 0 for
+// a certificate at once.
+func (a *Authority) MayOrder(o Order, life time.Duration) error {
+	if _, err := a.signing(); err != nil {
+		return err
+	}
+	if _, err := o.complete(); err != nil {
+		return err
+	}
+	if life != 0 && (life < MinCodeLife || life > MaxCodeLife) {
+		return points.Errorf(points.FormatError, "certs: a code can be used for %v to %v, not %v", MinCodeLife, MaxCodeLife, life)
+	}
+	return nil
+}
+
+// AddCode lets o be enrolled once with the code of this hash, from now until life is over.
+func (a *Authority) AddCode(o Order, hash [32]byte, life time.Duration) (until time.Time, err error) {
+	if err := a.MayOrder(o, max(life, 1)); err != nil {
+		return until, err
+	}
+	if o, err = o.complete(); err != nil {
+		return until, err
+	}
 	now := a.clock().Time().UTC()
 	until = now.Add(life)
-	return code, until, a.register.write(func() ([]event, error) {
+	return until, a.register.write(func() ([]event, error) {
+		code := hex.EncodeToString(hash[:])
+		if a.register.codes[code] != nil {
+			return nil, fmt.Errorf("%w (%s)", ErrIssued, o.Act)
+		}
 		return []event{{
-			At: now, Event: eventCode, By: o.By, Code: codeHash(code), Identity: &o.Identity, Names: o.Names, Until: &until, Lifetime: o.Lifetime.String(),
+			At: now, Event: eventCode, By: o.By, Act: o.Act, Code: code, Identity: &o.Identity, Names: o.Names, Until: &until, Lifetime: o.Lifetime.String(),
 		}}, nil
 	})
 }
@@ -54,9 +86,13 @@ func (a *Authority) NewCode(o Order, life time.Duration) (code string, until tim
 // codeHash is what the register keeps of a code. People may type it in small letters,
 // without dashes, and with the letters that look like digits.
 func codeHash(code string) string {
-	plain := strings.NewReplacer("-", "", " ", "", "O", "0", "I", "1", "L", "1").Replace(strings.ToUpper(code))
-	sum := sha256.Sum256([]byte("lianfen enrolment code " + plain))
+	sum := codeSum(code)
 	return hex.EncodeToString(sum[:])
+}
+
+func codeSum(code string) [32]byte {
+	plain := strings.NewReplacer("-", "", " ", "", "O", "0", "I", "1", "L", "1").Replace(strings.ToUpper(code))
+	return sha256.Sum256([]byte("lianfen enrolment code " + plain))
 }
 
 // Refusals of whoever asks for a certificate.
@@ -89,7 +125,7 @@ func (a *Authority) Enrol(code string, request []byte) (*Issued, error) {
 		if code == nil || code.used || !now.Before(code.until) {
 			return Order{}, nil, ErrCode
 		}
-		return Order{Identity: code.identity, Names: code.names, Lifetime: code.lifetime, By: "code"},
+		return Order{Identity: code.identity, Names: code.names, Lifetime: code.lifetime, By: ByCode},
 			[]event{{At: now, Event: eventUsed, Code: hash}}, nil
 	})
 }
@@ -124,6 +160,6 @@ func (a *Authority) Renew(peer *Peer, request []byte) (*Issued, error) {
 			return Order{}, nil, fmt.Errorf("%w: the certificate that asks is over; enrol with a code", ErrRenewal)
 		}
 		life := old.until.Sub(old.from) - backdated
-		return Order{Identity: old.identity, Names: old.names, Lifetime: max(life, MinLifetime), By: "renewal of " + old.serial}, nil, nil
+		return Order{Identity: old.identity, Names: old.names, Lifetime: max(life, MinLifetime), By: byRenewal + old.serial}, nil, nil
 	})
 }

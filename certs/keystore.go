@@ -63,7 +63,9 @@ type keyring struct {
 // Mark tells one content of a keystore from every other.
 type Mark struct {
 	Generation uint64
-	// Digest is of all that is in force or was, and not of what is pending.
+	// Digest is of all that is in force or was, and not of what is pending, nor of what
+	// partners and the switch send each other under a master key that they share: no
+	// operator decides on that, and the master key is in the digest.
 	Digest [16]byte
 }
 
@@ -71,7 +73,7 @@ func (r *keyring) mark() Mark {
 	hash := sha256.New()
 	var text []byte
 	for key := range r.all() {
-		if key.State == KeyPending {
+		if key.State == KeyPending || r.exchanged(key) {
 			continue
 		}
 		print := key.Fingerprint()
@@ -81,6 +83,14 @@ func (r *keyring) mark() Mark {
 	m := Mark{Generation: r.generation}
 	copy(m.Digest[:], hash.Sum(nil))
 	return m
+}
+
+// exchanged reports whether a key is one that a partner and the switch send each other.
+func (r *keyring) exchanged(key *Key) bool {
+	rest, mac := strings.CutPrefix(key.Name, "zak/")
+	rest, pin := strings.CutPrefix(rest, "zpk/")
+	of := (mac && !pin && key.Usage == ZoneMAC) || (pin && !mac && key.Usage == ZonePIN)
+	return of && len(r.keys["zmk/"+rest]) > 0
 }
 
 // CreateKeystore makes an empty keystore in a new file, sealed under kek. It never

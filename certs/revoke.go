@@ -18,6 +18,7 @@ type Revocation struct {
 	Identity Identity // all that this one has
 	Reason   string
 	By       string
+	AtDoor   bool // of a switch that serves, which writes its journal
 }
 
 // Revoke takes back certificates, durably, and returns their serials. That there is
@@ -25,7 +26,10 @@ type Revocation struct {
 // written anew.
 func (a *Authority) Revoke(r Revocation) ([]string, error) {
 	var serials []string
-	serial := strings.ToLower(r.Serial)
+	serial, act := strings.ToLower(r.Serial), ""
+	if r.AtDoor {
+		act = actAtDoor
+	}
 	err := a.register.write(func() (events []event, err error) {
 		now := a.clock().Time().UTC()
 		known := false
@@ -38,7 +42,7 @@ func (a *Authority) Revoke(r Revocation) ([]string, error) {
 				continue
 			}
 			serials = append(serials, cert.serial)
-			events = append(events, event{At: now, Event: eventRevoked, By: r.By, Serial: cert.serial, Reason: r.Reason})
+			events = append(events, event{At: now, Event: eventRevoked, By: r.By, Act: act, Serial: cert.serial, Reason: r.Reason})
 		}
 		switch {
 		case len(events) > 0:

@@ -27,7 +27,7 @@ type Report struct {
 
 // BreachError says which invariant does not hold, and where that shows first.
 type BreachError struct {
-	Invariant string          `json:"invariant"` // I1 to I18 of package book
+	Invariant string          `json:"invariant"` // which of package book
 	Position  points.Position `json:"position"`  // of the record; of a state, the last record that it is the result of; 0: no record
 	Found     string          `json:"found"`
 	Expected  string          `json:"expected"`

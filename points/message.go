@@ -274,7 +274,9 @@ type Response struct {
 	Please    Please // pos: what the terminal is asked to do next
 	Balances  [MaxBalances]Balance54
 	NBalances uint8
-	List      string // DE62 of a download: parameters, or a page of a list; of a sign-on: keys, enciphered; DE120 of a change of keys
+	Granted   Amount // DE5 of a swap: points handed out
+	Ratio     uint32 // DE9 of it: how many decimals, then seven digits of target per source
+	List      string // DE62 of a download: parameters, or a page of a list; of a sign-on: keys, enciphered; DE120 of a change of keys; of a swap's quote: its name and end
 	Check     string // host: DE48 of a change of keys, the check values of those in DE120 or of those that came
 	Field     uint8  // of a FormatError: the data element at fault, 0 when none can be named
 	Detail    string // host: DE44; a few words, never a card number

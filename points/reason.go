@@ -113,6 +113,9 @@ const (
 	PINRequired
 	// Refused by limits, too.
 	OverSettlementCap
+	// Refused by the exchange.
+	NoSwapRate
+	RemoteSwap
 
 	reasonCount
 )
@@ -216,7 +219,10 @@ var reasons = [reasonCount]reasonRow{
 	ProposalStale:     {"proposal_stale", "64", 409, "What it is about has changed since; propose it again.", "资料已变更,请重新提交复核"},
 	ProposalExpired:   {"proposal_expired", "22", 409, "Its time is over; propose it again.", "复核已过期,请重新提交"},
 	OverSettlementCap: {"over_settlement_cap", "61", 409, "An institution has reached what it may owe before it has paid; a smaller amount may pass, or try again after settlement.", "机构清算限额不足"},
-	PINRequired:       {"pin_required", "55", 403, "This needs the card's PIN; ask the member to enter it.", "请输入密码"},
+
+	NoSwapRate:  {"no_swap_rate", "40", 409, "No swap between these programmes is on offer now: a rate, swap terms or fees are missing.", "暂无该互换汇率或条款"},
+	RemoteSwap:  {"remote_swap", "40", 403, "A programme whose issuer keeps its own ledger cannot be swapped yet.", "发卡方自管账户的积分计划暂不支持互换"},
+	PINRequired: {"pin_required", "55", 403, "This needs the card's PIN; ask the member to enter it.", "请输入密码"},
 
 	InternalError: {"internal_error", "96", 500, "Our own fault; it is logged. Try again or call the operator.", "系统异常,请稍后重试"},
 }

@@ -147,10 +147,10 @@ func offered(f points.Function) points.Reason {
 	case points.SignOn, points.SignOff, points.Echo, points.CutOverNotice,
 		points.Balance, points.Redeem, points.Earn, points.EarnConfirm, points.Void, points.Refund,
 		points.PreAuth, points.PreAuthVoid, points.Completion, points.CompletionAdvice, points.CompletionVoid,
-		points.OfflineRedeem, points.OfflineEarn, points.Transfer, points.Reversal,
+		points.OfflineRedeem, points.OfflineEarn, points.Transfer, points.SwapQuote, points.Swap, points.Reversal,
 		points.Download, points.BatchClose, points.BatchUpload, points.BatchUploadEnd:
 		return points.Approved
-	case points.CashierSignOn, points.KeyChange, points.SwapQuote, points.Swap:
+	case points.CashierSignOn, points.KeyChange:
 		return points.FunctionDisabled
 	default:
 		return points.UnknownFunction

@@ -37,6 +37,9 @@ func (x *exchange) fill(out *book.Outcome) {
 			resp.AddPaid(points.Paid(leg))
 		}
 	}
+	if x.req.Function == points.SwapQuote || x.req.Function == points.Swap {
+		x.fillSwap(&out.Swap)
+	}
 	if !x.req.Advice && out.Reason != points.ApprovedStandIn { // The absent issuer has told none.
 		x.balances(out)
 	}

@@ -37,6 +37,11 @@ func (s *Switch) command(x *exchange, acceptor router.Acceptor) points.Reason {
 		s.original(x, acceptor)
 	case points.Reversal:
 		s.reverse(x, acceptor)
+	case points.SwapQuote, points.Swap:
+		if reason := swapOf(req, cmd); !reason.Approved() {
+			return reason
+		}
+		return s.pin(x) // Both ledgers are here, or the book refuses it.
 	default:
 		if reason := s.route(x); !reason.Approved() {
 			return reason
@@ -81,6 +86,10 @@ func kindOf(f points.Function) book.Kind {
 		return book.KindRefund
 	case points.Transfer:
 		return book.KindTransfer
+	case points.SwapQuote:
+		return book.KindQuote
+	case points.Swap:
+		return book.KindSwap
 	case points.Reversal:
 		return book.KindReverse
 	case points.SignOn:

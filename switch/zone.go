@@ -65,7 +65,7 @@ func (s *Zones) Reload(rules map[certs.Zone]ZoneRules) {
 				continue
 			}
 		}
-		all[id] = &zone{of: s, id: id, rules: r}
+		all[id] = &zone{of: s, id: id, rules: r, changes: bucket{each: int64(changeEvery), burst: changeBurst * int64(changeEvery)}}
 		if ring := all[id].at(now); ring.now == nil {
 			s.opts.Log.Info("no keys are shared with a partner yet; its messages wait for an exchange (0800, DE70 161)", slog.String("zone", id.String()))
 		}
@@ -98,6 +98,9 @@ type zone struct {
 	// spent is since when the keys were in force that are not used any more, because too
 	// many MACs were wrong.
 	spent atomic.Int64
+	// changes bounds how often the partner has keys changed: each writes the keystore, which
+	// is everybody's, and stays in it.
+	changes bucket
 }
 
 // zoneRing is what is shared at a time, each key expanded once. It does not change.
@@ -243,10 +246,19 @@ func (z *zone) confirm(checks string, now points.Timestamp) {
 	z.of.opts.Log.Info("keys are in force with a partner that were sent to it", slog.String("zone", z.id.String()), slog.String("kcv", checks))
 }
 
+// How often a partner may have keys changed: so many times in a row, and then as often.
+const (
+	changeBurst = 16
+	changeEvery = time.Minute
+)
+
 // change carries out a change of keys that the partner asks for: what it sends comes in
 // force, and who sends nothing is sent keys, which come in force with the first message
 // that uses them.
 func (z *zone) change(d *dialect.Dialect, frame []byte, resp *points.Response, now points.Timestamp) points.Reason {
+	if !z.changes.take(now, false) {
+		return points.Overloaded
+	}
 	blocks, checks, err := d.KeyBlocks(frame)
 	switch {
 	case err != nil:

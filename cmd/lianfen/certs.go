@@ -18,6 +18,7 @@ import (
 	"github.com/lianfen/lianfen/certs"
 	"github.com/lianfen/lianfen/internal/app"
 	"github.com/lianfen/lianfen/internal/config"
+	"github.com/lianfen/lianfen/ledger/book"
 	"github.com/lianfen/lianfen/points"
 )
 
@@ -26,6 +27,7 @@ type authority struct {
 	file   string
 	dir    string
 	asJSON bool
+	door   admin // of the switch whose operators change the register
 }
 
 // whose are the flags that name an identity.
@@ -49,7 +51,13 @@ of the configuration names. A certificate names one identity:
   lianfen://operator/NAME                   a person
   lianfen://switch/NAME                     the switch
 
-What is revoked is refused by a switch that runs at once, and its connections are closed.`,
+What is revoked is refused by a switch that runs at once, and its connections are closed.
+
+While a switch with operators serves from the folder, issue, code and revoke are acts of
+operators: they ask the switch, as whoever is signed in there (lianfen admin login), every
+act is in its journal, and where the policy says certificates, a second person approves
+what lets somebody in. To revoke waits for nobody. While it does not serve they change the
+folder alone, and the next start notes in the journal what was changed.`,
 		Args: none,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
@@ -59,7 +67,7 @@ What is revoked is refused by a switch that runs at once, and its connections ar
 	f.BoolVar(&a.asJSON, "json", false, "print JSON")
 	_ = cmd.MarkPersistentFlagFilename("config", "yaml") // Only completion would miss it.
 	_ = cmd.MarkPersistentFlagDirname("authority")
-	cmd.AddCommand(a.initialise(), a.issue(), a.code(), a.enrol(), a.renew(), a.revoke(), a.list(), a.export())
+	cmd.AddCommand(a.initialise(), a.issue(), a.fetch(), a.code(), a.enrol(), a.renew(), a.revoke(), a.list(), a.export())
 	return cmd
 }
 
@@ -264,6 +272,7 @@ func (a *authority) issue() *cobra.Command {
 	var w whose
 	var out, request string
 	var names []string
+	var note string
 	var lifetime time.Duration
 	cmd := &cobra.Command{
 		Use: "issue", Args: none,
@@ -279,6 +288,12 @@ key never travels.`,
 			identity, err := w.wanted()
 			if err != nil {
 				return err
+			}
+			if client, err := a.operators(cmd.Context()); client != nil || err != nil {
+				if err != nil {
+					return err
+				}
+				return a.issueAsked(cmd, client, app.CertificateChange{Act: book.CertificateIssue, Identity: identity, Names: names, Lifetime: lifetime, Note: note}, request, out)
 			}
 			ca, err := a.open()
 			if err != nil {
@@ -310,6 +325,8 @@ key never travels.`,
 	cmd.Flags().StringVar(&request, "request", "", "certificate signing request, as PEM")
 	cmd.Flags().StringSliceVar(&names, "dns", nil, "DNS name or address at which a switch or issuer is reached; may be repeated")
 	cmd.Flags().DurationVar(&lifetime, "lifetime", certs.DefaultLifetime, "how long it is good; an operator's 12h to 720h")
+	cmd.Flags().StringVar(&note, "note", "", "why, for the journal of a switch with operators")
+	a.door.doorFlags(cmd)
 	requireFlags(cmd, "out")
 	return cmd
 }
@@ -317,6 +334,7 @@ key never travels.`,
 func (a *authority) code() *cobra.Command {
 	var w whose
 	var names []string
+	var note string
 	var lifetime, life time.Duration
 	cmd := &cobra.Command{
 		Use: "code", Args: none,
@@ -330,6 +348,12 @@ keeps its hash.`,
 			identity, err := w.wanted()
 			if err != nil {
 				return err
+			}
+			if client, err := a.operators(cmd.Context()); client != nil || err != nil {
+				if err != nil {
+					return err
+				}
+				return a.codeAsked(cmd, client, app.CertificateChange{Act: book.CertificateCode, Identity: identity, Names: names, Lifetime: lifetime, Valid: life, Note: note})
 			}
 			ca, err := a.open()
 			if err != nil {
@@ -354,6 +378,8 @@ keeps its hash.`,
 	cmd.Flags().StringSliceVar(&names, "dns", nil, "DNS name or address at which a switch or issuer is reached; may be repeated")
 	cmd.Flags().DurationVar(&lifetime, "lifetime", certs.DefaultLifetime, "how long the certificate will be good")
 	cmd.Flags().DurationVar(&life, "valid", certs.DefaultCodeLife, "how long the code is good")
+	cmd.Flags().StringVar(&note, "note", "", "why, for the journal of a switch with operators")
+	a.door.doorFlags(cmd)
 	return cmd
 }
 
@@ -425,7 +451,7 @@ func (a *authority) ask(cmd *cobra.Command, client *app.EnrolmentClient, code, o
 	if err != nil {
 		return err
 	}
-	pending := out + ".key.pending"
+	pending := pendingKey(out)
 	if err := replaceFile(pending, key, 0o600); err != nil {
 		return err
 	}
@@ -462,6 +488,12 @@ connections; where it cannot be told it looks by itself within a second or two.`
 			if (serial == "") == (identity.Role == 0) {
 				return usage("what? --serial, or an identity: --acquirer (with --terminal), --issuer, --operator or --switch")
 			}
+			if client, err := a.operators(cmd.Context()); client != nil || err != nil {
+				if err != nil {
+					return err
+				}
+				return a.revokeAsked(cmd, client, app.CertificateChange{Act: book.CertificateRevoke, Identity: identity, Serial: serial, Note: reason})
+			}
 			ca, err := a.open()
 			if err != nil {
 				return err
@@ -489,6 +521,7 @@ connections; where it cannot be told it looks by itself within a second or two.`
 	w.add(cmd)
 	cmd.Flags().StringVar(&serial, "serial", "", "serial of the certificate (lianfen certs list)")
 	cmd.Flags().StringVar(&reason, "reason", "", "why, for the register")
+	a.door.doorFlags(cmd)
 	return cmd
 }
 

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 
 	"github.com/spf13/cobra"
 
@@ -29,6 +30,7 @@ type demoReport struct {
 	Operators []demoAct           `json:"operators"`
 	Risk      string              `json:"risk"` // what the rule that declined a sale has to say
 	Date      points.BusinessDate `json:"new_business_date"`
+	Night     *demoNight          `json:"night,omitempty"`
 	Checks    []demoCheck         `json:"checks"`
 }
 
@@ -67,7 +69,7 @@ every balance was as the script says.`,
 			err = d.run(cmd.Context())
 			if data != "" {
 				d.report.Data = data
-				_, _ = fmt.Fprintf(out, "\nThe store, its configuration and the log are in %s.\n", data)
+				_, _ = fmt.Fprintf(out, "\nThe store, its configuration and the log are in %s; what members got is in %s.\n", data, filepath.Join(data, demoSets))
 			}
 			if asJSON {
 				err = errors.Join(err, writeJSON(cmd.OutOrStdout(), d.report))
@@ -88,6 +90,7 @@ type demo struct {
 	sets   []string // more of the configuration
 	config *config.Config
 	report demoReport
+	early  atomic.Int64 // microseconds that the switch's clock is behind
 	keys   keysAt
 	player *sim.Player
 	people []*demoPerson
@@ -99,6 +102,9 @@ var demoMembers = []points.MemberID{1001, 1002, 1003} //nolint:gochecknoglobals 
 // run starts the switch, plays the day, stops the switch.
 func (d *demo) run(ctx context.Context) (err error) {
 	if err := prepare(d.dir); err != nil {
+		return err
+	}
+	if err := d.prepareNight(); err != nil {
 		return err
 	}
 	c, err := config.Load(filepath.Join(d.dir, config.FileName), nil, append([]string{
@@ -117,7 +123,7 @@ func (d *demo) run(ctx context.Context) (err error) {
 		return fmt.Errorf("demo: %w", err)
 	}
 	defer func() { err = errors.Join(err, log.Close()) }()
-	a, err := app.New(ctx, app.Options{Config: c, Version: versionOf(), Log: newLog(log, c.Log), Clock: now})
+	a, err := app.New(ctx, app.Options{Config: c, Version: versionOf(), Log: newLog(log, c.Log), Clock: d.clock})
 	if err != nil {
 		return err
 	}
@@ -140,6 +146,9 @@ func (d *demo) day(ctx context.Context, a *app.App, client *app.Client) error {
 		return err
 	}
 	d.report.Directory = loaded.Entries
+	if err := d.terms(ctx, client); err != nil {
+		return err
+	}
 	if directory, err = client.Directory(ctx); err != nil {
 		return err
 	}
@@ -174,7 +183,10 @@ func (d *demo) day(ctx context.Context, a *app.App, client *app.Client) error {
 	if d.report.After, err = d.balances(ctx, client, "Balances after"); err != nil {
 		return err
 	}
-	return d.night(ctx, client)
+	if err := d.night(ctx, client); err != nil {
+		return err
+	}
+	return d.settle(ctx)
 }
 
 // play plays a scene; its steps are counted on.

@@ -163,9 +163,9 @@ func (d *demo) enrolBoth(ctx context.Context, owner *app.Client) (maker, checker
 	if checker, err = d.enrol(ctx, owner, maker.client, demoChecker, book.RoleApprover|book.RoleViewer); err != nil {
 		return nil, nil, err
 	}
-	acts := book.Acts(1)<<book.ActAdjust | 1<<book.ActPolicy | 1<<book.ActOperators
+	acts := book.Acts(1)<<book.ActAdjust | 1<<book.ActPolicy | 1<<book.ActOperators | 1<<book.ActSettlement
 	_, err = maker.client.PutPolicy(ctx, app.PolicyChange{TwoPersons: acts})
-	d.act(maker, "ask for a second person on balances", "done")
+	d.act(maker, "ask for a second person on balances and settlements", "done")
 	return maker, checker, err
 }
 

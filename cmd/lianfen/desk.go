@@ -335,9 +335,9 @@ func (a *admin) policy() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "policy", Short: "Show or say which acts need a second person", Args: none,
 		Long: `Show which acts need a second person; with flags, say which. on is all of them: adjust, participants, operators,
-policy, cutover, resolve, keys, risk, rates, settlement, pin (to set one; to unlock one
-needs the role operator). Switching it off again needs
-the second person too.`,
+policy, cutover, resolve, keys, risk, rates, settlement, certificates (and one-time
+codes; to revoke waits for nobody), pin (to set one; to unlock one needs the role operator).
+Switching it off again needs the second person too.`,
 		Example: "  lianfen admin policy --two-persons on\n  lianfen admin policy --two-persons operators,policy,adjust --hours 8",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			client, err := a.client()

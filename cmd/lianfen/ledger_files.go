@@ -145,7 +145,7 @@ func writeProof(w io.Writer, p app.Proof, zone *time.Location, took time.Duratio
 	t.row("chain", fmt.Sprintf("unbroken to position %d, posted %s on business date %v", p.Position, localTime(p.Posted, zone), p.Date))
 	t.row("outcomes", "every one the same again")
 	t.row("checkpoint", state)
-	t.row("invariants", "I1 to I18 hold")
+	t.row("invariants", "all of the book hold")
 	t.row("index of statements", indexed)
 	t.row("digest", p.Digest)
 	return t.write(w)

@@ -128,7 +128,7 @@ Start with: lianfen demo`,
 		}
 		return usage("%w; see: %s --help", sentence(err), cmd.CommandPath())
 	})
-	root.AddCommand(newDemo(), newInit(), newServe(), newAdmin(), newCerts(), newLedger(), newSettle(), newDispute(), newRecon(), newRates(), newFees(), newRisk(), newPOS(), newIssuer(), newSim(), newCertify(), newDecode(), newKeys(), newBench(), newVersion(), newDocs())
+	root.AddCommand(newDemo(), newInit(), newServe(), newAdmin(), newCerts(), newLedger(), newSettle(), newDispute(), newRecon(), newRates(), newFees(), newExchange(), newRisk(), newPOS(), newIssuer(), newSim(), newCertify(), newDecode(), newKeys(), newBench(), newVersion(), newDocs())
 	if err := completeValues(root); err != nil {
 		panic("lianfen: " + err.Error()) //nolint:forbidigo // two completions for one flag: our own slip, seen by the first test.
 	}

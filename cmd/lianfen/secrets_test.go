@@ -287,9 +287,11 @@ func TestNoKeyPINOrPasswordInClear(t *testing.T) {
 	require.Contains(t, said.String(), "A second person has until")
 	waits, err := maker.Pending(t.Context())
 	require.NoError(t, err)
-	require.Len(t, waits, 1)
-	_, err = checker.Approve(t.Context(), app.Decision{RRN: waits[0].RRN})
-	require.NoError(t, err)
+	require.Len(t, waits, 2) // The PIN and the rules.
+	for _, wait := range waits {
+		_, err = checker.Approve(t.Context(), app.Decision{RRN: wait.RRN})
+		require.NoError(t, err)
+	}
 	day, receipts := filepath.Join(outside, "day.yaml"), filepath.Join(outside, "receipts.jsonl")
 	require.NoError(t, os.WriteFile(day, []byte(secretDay), 0o600))
 	tell(exitOK, append([]string{"pos", "--addr", s.Listeners["pos"], "--script", day, "--receipts", receipts, "--json"}, keystore...)...)

@@ -10,10 +10,11 @@ import (
 func newSettle() *cobra.Command {
 	a := new(admin)
 	cmd := a.groupOf(&cobra.Command{
-		Use: "settle", Short: "Settlement: business dates, their cycles, and what members owe for them", Args: none,
+		Use: "settle", Short: "Settlement: business dates, their cycles, what members owe for them, and the night's run", Args: none,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	})
 	cmd.AddCommand(a.settleCutOver(), a.settleAdjust(), a.settleLiability(), a.settleCycles(), a.settlePositions(), a.settleCaps(), a.settleCap(), newSettleVerify())
+	cmd.AddCommand(a.settlePrepare(), a.settleRun(), a.settleShow(), a.settleApprove(), a.settlePublish(), a.settleVoid(), a.settleDelivered(), a.settleReport(), a.settleDiff())
 	return cmd
 }
 

@@ -20,11 +20,13 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/lianfen/lianfen/certs"
+	"github.com/lianfen/lianfen/exchange"
 	"github.com/lianfen/lianfen/internal/config"
 	"github.com/lianfen/lianfen/internal/store"
 	"github.com/lianfen/lianfen/ledger"
 	"github.com/lianfen/lianfen/points"
 	"github.com/lianfen/lianfen/router"
+	"github.com/lianfen/lianfen/settlement"
 	pointswitch "github.com/lianfen/lianfen/switch"
 	"github.com/lianfen/lianfen/switch/dialect"
 	"github.com/lianfen/lianfen/switch/link"
@@ -62,7 +64,9 @@ type App struct {
 	keystore    *certs.Keystore // nil: there is none
 	kek         certs.KEK
 	ledger      *ledger.Ledger
+	swaps       *exchange.Desk
 	projection  *ledger.Projection
+	settlement  *settlement.Runner
 	router      *router.Router
 	issuers     *pointswitch.Issuers
 	zones       *pointswitch.Zones // nil: keys are shared with nobody
@@ -76,6 +80,7 @@ type App struct {
 	gate        *certs.Gate      // nil: nothing speaks TLS
 	authority   *certs.Authority // nil: there is none here
 	enrolling   tries
+	noting      sync.Mutex // of the register of certificates, into the journal
 	ready       readiness
 
 	reloading   sync.Mutex // one reload at a time; guards linkMetrics from Run on
@@ -115,13 +120,16 @@ func New(ctx context.Context, opts Options) (_ *App, err error) {
 	if err := a.openLedger(ctx); err != nil {
 		return nil, err
 	}
-	if err := a.accountKeys(ctx); err != nil {
+	if err := errors.Join(a.accountKeys(ctx), a.accountRegister(ctx)); err != nil {
 		return nil, err
 	}
 	if a.projection, err = ledger.OpenProjection(ctx, a.ledger, ledger.ProjectionOptions{Log: a.log, Registerer: a.registry}); err != nil {
 		return nil, err
 	}
 	if err := a.refresh(ctx); err != nil {
+		return nil, err
+	}
+	if err := a.openSettlement(); err != nil {
 		return nil, err
 	}
 	if err := a.openZones(); err != nil {
@@ -201,6 +209,7 @@ func (a *App) openLedger(ctx context.Context) error {
 	if err != nil {
 		return errors.Join(err, db.Close())
 	}
+	a.swaps = exchange.NewDesk(a.ledger, a.opts.Clock)
 	return nil
 }
 
@@ -358,6 +367,8 @@ func (a *App) Run(ctx context.Context) error {
 		}
 	})
 	group.Go(func() error { return a.keepDates(ctx) })
+	group.Go(func() error { return a.keepNights(ctx) })
+	group.Go(func() error { return a.keepSwaps(ctx) })
 	group.Go(func() error { return a.heedHangups(ctx) })
 	group.Go(func() error { return a.heedGate(ctx) })
 	<-ctx.Done()

@@ -188,6 +188,16 @@ func (c *Client) Reload(ctx context.Context) (r Reloaded, err error) {
 	return r, c.call(ctx, http.MethodPost, "reload", nothing{}, &r)
 }
 
+// ChangeCertificates asks for an act on certificates.
+func (c *Client) ChangeCertificates(ctx context.Context, change CertificateChange) (r CertificateChanged, err error) {
+	return r, c.call(ctx, http.MethodPost, "certs", change, &r)
+}
+
+// FetchCertificate has issued what was approved.
+func (c *Client) FetchCertificate(ctx context.Context, f CertificateFetch) (r CertificateChanged, err error) {
+	return r, c.call(ctx, http.MethodPost, "certs/fetch", f, &r)
+}
+
 // ReloadCertificates has the process read certificates and revocations again.
 func (c *Client) ReloadCertificates(ctx context.Context) (r CertificatesReloaded, err error) {
 	return r, c.call(ctx, http.MethodPost, "certs/reload", nothing{}, &r)
@@ -360,4 +370,44 @@ func (c *Client) SetCap(ctx context.Context, s CapSetting) (d Done, err error) {
 // Cleared tells what members owe each other in a cycle.
 func (c *Client) Cleared(ctx context.Context, asked ClearedAsked) (v Cleared, err error) {
 	return v, c.call(ctx, http.MethodPost, "cleared", asked, &v)
+}
+
+// QuoteSwap asks for a quote.
+func (c *Client) QuoteSwap(ctx context.Context, asked SwapAsked) (s SwapState, err error) {
+	return s, c.call(ctx, http.MethodPost, "exchange/quote", asked, &s)
+}
+
+// LockSwap locks a quote.
+func (c *Client) LockSwap(ctx context.Context, named SwapNamed) (s SwapState, err error) {
+	return s, c.call(ctx, http.MethodPost, "exchange/lock", named, &s)
+}
+
+// Swap executes a quote.
+func (c *Client) Swap(ctx context.Context, named SwapNamed) (s SwapState, err error) {
+	return s, c.call(ctx, http.MethodPost, "exchange/swap", named, &s)
+}
+
+// CancelSwap ends a quote or a lock.
+func (c *Client) CancelSwap(ctx context.Context, named SwapNamed) (s SwapState, err error) {
+	return s, c.call(ctx, http.MethodPost, "exchange/cancel", named, &s)
+}
+
+// ShowSwap tells where a swap is.
+func (c *Client) ShowSwap(ctx context.Context, named SwapNamed) (s SwapState, err error) {
+	return s, c.call(ctx, http.MethodPost, "exchange/show", named, &s)
+}
+
+// SwapQueue lists the swaps that are under way.
+func (c *Client) SwapQueue(ctx context.Context) (list []SwapState, err error) {
+	return list, c.call(ctx, http.MethodGet, "exchange/queue", nil, &list)
+}
+
+// SwapTerms lists every version of the terms of swaps.
+func (c *Client) SwapTerms(ctx context.Context) (list []SwapTermsVersion, err error) {
+	return list, c.call(ctx, http.MethodGet, "exchange/terms", nil, &list)
+}
+
+// ProposeSwapTerms proposes terms of swaps.
+func (c *Client) ProposeSwapTerms(ctx context.Context, s SwapTermsSetting) (done []Done, err error) {
+	return done, c.call(ctx, http.MethodPost, "exchange/terms", s, &done)
 }

@@ -113,6 +113,9 @@ func (a *App) enrol(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	a.log.Info("certificate issued", slog.String("identity", answer.Identity.String()), slog.String("serial", made.Serial), slog.String("peer", r.RemoteAddr))
+	if err := a.noteRegister(r.Context()); err != nil { // The next note, or the next start, tells of it.
+		a.log.Error("a certificate was issued and the journal does not say so yet", slog.String("serial", made.Serial), slog.String("error", err.Error()))
+	}
 	w.Header().Set("Content-Type", "application/json")
 	_ = json.NewEncoder(w).Encode(answer) // The peer has gone; there is nobody to tell.
 }

@@ -68,7 +68,7 @@ func (a *App) openGate() (err error) {
 
 // ownCertificate has the authority see to our own certificate.
 func (a *App) ownCertificate() (string, error) {
-	path, made, err := a.authority.Own(certs.Order{Identity: certs.SwitchIdentity(switchName), Names: a.opts.Config.TLS.Names, By: "switch"})
+	path, made, err := a.authority.Own(certs.Order{Identity: certs.SwitchIdentity(switchName), Names: a.opts.Config.TLS.Names, By: certs.BySwitch})
 	if err != nil {
 		return "", fmt.Errorf("app: our own certificate: %w", err)
 	}

@@ -238,9 +238,9 @@ type CertificatesReloaded struct {
 }
 
 // reloadCertificates reads certificates, trust and revocations at once.
-func (a *App) reloadCertificates(context.Context, nothing) (CertificatesReloaded, error) {
+func (a *App) reloadCertificates(ctx context.Context, _ nothing) (CertificatesReloaded, error) {
 	closed, err := a.reloadGate()
-	return CertificatesReloaded{closed}, err
+	return CertificatesReloaded{closed}, errors.Join(err, a.noteRegister(ctx))
 }
 
 func (a *App) reload(ctx context.Context, _ nothing) (Reloaded, error) {

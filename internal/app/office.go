@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -123,7 +124,7 @@ func (a *App) putOperator(ctx context.Context, c OperatorChange) (OperatorChange
 	if changed.Done, err = a.do(ctx, "operator "+c.Name, &cmd); err != nil {
 		return OperatorChanged{}, err
 	}
-	if err := a.governKeys(); err != nil {
+	if err := errors.Join(a.governKeys(), a.governCertificates()); err != nil {
 		return OperatorChanged{}, err
 	}
 	if changed.Pending == "" && (o.Status != book.Active || c.Invite) {
@@ -275,6 +276,11 @@ func (a *App) carryOut(ctx context.Context, what string, d Decision, cmd, act *b
 			a.desk.end(o.Name, "")
 		}
 		return done, a.refresh(ctx)
+	case book.KindNote:
+		if c := act.Certificate; c != nil && c.Act == book.CertificateCode {
+			_, err := a.makeCode(ctx, c, act.Operator+", approved by "+cmd.Operator, done.RRN)
+			return done, err
+		}
 	default:
 	}
 	return done, nil
@@ -290,8 +296,8 @@ func (a *App) undecided(ctx context.Context, what string, cmd, act *book.Command
 		if err != nil {
 			return err
 		}
-		if o := operators[act.Operator]; o == nil || o.Status != book.Active || !o.Roles.Has(act.Of().Role()) {
-			return points.Errorf(reason, "%s: %s has not the role %s any more; reject it", what, act.Operator, act.Of().Role())
+		if o := operators[act.Operator]; o == nil || o.Status != book.Active || !o.Roles.Has(act.Needs()) {
+			return points.Errorf(reason, "%s: %s has not the role %s any more; reject it", what, act.Operator, act.Needs())
 		}
 	}
 	return a.refusal(ctx, what, cmd, reason)

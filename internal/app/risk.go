@@ -159,7 +159,7 @@ type RiskSetting struct {
 
 // command is what a setting comes to in the journal.
 func (s *RiskSetting) command(now points.Timestamp) book.Command {
-	return book.Command{Kind: book.KindPut, At: now, Entry: book.Entry{Risk: &s.Rules}, Operator: s.Operator, Second: s.Second, Note: s.Note}
+	return book.Command{Kind: book.KindPut, Edition: book.Edition, At: now, Entry: book.Entry{Risk: &s.Rules}, Operator: s.Operator, Second: s.Second, Note: s.Note}
 }
 
 func (a *App) setRisk(ctx context.Context, s RiskSetting) (Done, error) {

@@ -401,7 +401,7 @@ func putOf(e *book.Entry) (map[string]json.RawMessage, error) {
 		"issuer": e.Issuer, "acquirer": e.Acquirer, "programme": e.Program, "merchant": e.Merchant,
 		"terminal": e.Terminal, "route": e.Route, "member": e.Member, "card": e.Card,
 		"operator": e.Operator, "policy": e.Policy, "risk": e.Risk, "disputes": e.Disputes,
-		"rate": e.Rate, "fees": e.Fees, "cap": e.Cap,
+		"rate": e.Rate, "fees": e.Fees, "cap": e.Cap, "swap_terms": e.Swaps,
 	} {
 		text, err := json.Marshal(entry)
 		if err != nil {

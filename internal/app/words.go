@@ -73,6 +73,9 @@ func (w *words) act(act *book.Command) (string, error) {
 		if act.Ceremony.Act != 0 {
 			return ceremonyInWords(&act.Ceremony), nil
 		}
+		if act.Certificate != nil {
+			return certificateInWords(act.Certificate), nil
+		}
 		return fmt.Sprintf("%v: %s", act.Act, act.Note), nil
 	case book.KindPIN:
 		if act.PINValue.IsZero() {
@@ -473,6 +476,15 @@ func (w *words) standing(e *book.Entry) (name string, entry, was any) {
 		return fmt.Sprintf("member %d", e.Member.ID), e.Member, nil
 	case e.Card != nil:
 		return "card " + e.Card.Masked, e.Card, nil
+	case e.Swaps != nil: // Its rules; when they begin stands in the name.
+		name := fmt.Sprintf("terms of swaps of programme %d from %s", e.Swaps.Program, w.time(e.Swaps.From))
+		if r.Swaps == nil {
+			return name, &e.Swaps.SwapRules, nil
+		}
+		if was := r.Swaps.At(e.Swaps.Program, e.Swaps.From); was != nil {
+			return name, &e.Swaps.SwapRules, &was.SwapRules
+		}
+		return name, &e.Swaps.SwapRules, nil
 	default:
 		return "nothing", nil, nil
 	}

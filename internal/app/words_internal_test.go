@@ -59,6 +59,7 @@ func TestEveryActInWords(t *testing.T) {
 		{put(book.Entry{Fees: &tariff.Schedule{From: from, Rows: []tariff.FeeRow{
 			{Kind: tariff.KindRDM, InterchangePPM: 5000, PPM: 3000, Max: 500, VATPPM: 60_000}, {Kind: tariff.KindEAR, PPM: 2000},
 		}}}), []string{"fees from 2026-03-03 00:00:00 +08:00", "new: RDM: interchange 0.5% (5000 ppm), fee 0.3% (3000 ppm), at most 0.0500 QZP, VAT 6% (60000 ppm)", "no more: RDM: interchange 0% (0 ppm), fee 0.3%", "1 of 2 rows stay"}},
+		{put(book.Entry{Swaps: &tariff.SwapTerms{Program: 901, From: from, SwapRules: tariff.SwapRules{MinIn: 100}}}), []string{"put terms of swaps of programme 901 from 2026-03-03 00:00:00 +08:00", "min_in 100"}},
 		{put(book.Entry{Cap: &book.Cap{Member: 10000001, Cap: 1_000_000}}), []string{"100.0000 QZP; now 50.0000 QZP"}},
 		{put(book.Entry{Risk: &book.RiskRules{Rules: []book.RiskRule{{Name: "new", Measure: book.Measure(1), Per: book.Per(1), Window: book.Window(1), Limit: 9, Action: book.Decline}}}}), []string{`new: "new" looks at redeem pre_auth`, `no more: "old"`, "0 of 1 rules stay"}},
 		{book.Command{Kind: book.KindCutOver, Operator: "li", Date: 20260303}, []string{"begin business date 2026-03-03"}},
@@ -68,6 +69,7 @@ func TestEveryActInWords(t *testing.T) {
 		{book.Command{Kind: book.KindLeg, Amount: 10_000, Leg: book.Leg{Kind: tariff.KindADJ, Payer: 10000001, Payee: 20000001}}, []string{"10000001 pays 20000001 1.0000 QZP"}},
 		{book.Command{Kind: book.KindPost, Date: 20260303, Cycle: 2, Run: [32]byte{1}, Manifest: [32]byte{2}, Moves: []book.ClearingMove{{Program: 901, Acquirer: 20000001, Amount: -12_345}}}, []string{"cycle 2 of business date 2026-03-03", "acquirer 20000001 -123.45 of programme 901"}},
 		{book.Command{Kind: book.KindNote, Act: book.ActKeys, Ceremony: book.Ceremony{Act: 1, Key: "zone", Version: 1, Usage: "zone-master", Algorithm: "aes-256", Check: [3]byte{1}, Fingerprint: [16]byte{1}}}, []string{"key zone/1, zone-master of aes-256"}},
+		{book.Command{Kind: book.KindNote, Act: book.ActCertificates, Certificate: &book.Certificate{Act: book.CertificateCode, Identity: "lianfen://issuer/10000004", Lifetime: 86_400, Valid: 3600}}, []string{"one-time code", "lianfen://issuer/10000004"}},
 		{book.Command{Kind: book.KindNote, Act: book.ActHouse, Note: "reload"}, []string{"house: reload"}},
 	} {
 		text, err := w.act(&c.act)

@@ -15,8 +15,10 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/lianfen/lianfen/certs"
+	"github.com/lianfen/lianfen/internal/app"
 	"github.com/lianfen/lianfen/internal/config"
 	"github.com/lianfen/lianfen/internal/sim"
+	"github.com/lianfen/lianfen/ledger/book"
 	"github.com/lianfen/lianfen/points"
 )
 
@@ -170,4 +172,65 @@ func TestHostsThatShareKeys(t *testing.T) {
 	for _, secret := range []string{"1234", "4711"} {
 		require.NotContains(t, strings.ReplaceAll(h.log.String(), address, ""), "pin="+secret)
 	}
+}
+
+// Keys that a partner's host exchanges with the switch are no operator's act: neither the
+// next start nor the next ceremony takes them for a change outside the switch, whatever
+// the policy asks for. A change of the master key under which they came is one.
+func TestExchangedKeysAreNoCeremony(t *testing.T) {
+	dir, store := keyRoom(t)
+	h := newHouse(t,
+		"keys.file="+filepath.Join(dir, "keys"), "keys.kek=file:"+filepath.Join(dir, "kek"), "switch.participant_keys=20000001=cmac")
+	r := h.start(t)
+	r.load(t, farTown)
+	li, _ := r.staffedHouse(t, book.TwoPersons)
+	exchange := func() {
+		t.Helper()
+		conn, err := net.Dial("tcp", r.Address("host").String())
+		require.NoError(t, err)
+		defer func() { _ = conn.Close() }()
+		require.NoError(t, sim.NewAcquirer(conn, 20000001, hostKeys(t, store, zoneAcquirer), now).ChangeKeys(t.Context()))
+	}
+	exchange()
+	done, err := li.client.ChangeKey(t.Context(), newZone)
+	require.NoError(t, err)
+	require.NotEmpty(t, done.Pending)
+	r.stop(t)
+	r = h.start(t)
+	r.stop(t)
+	require.NotContains(t, h.log.String(), "changed outside")
+
+	kek, err := certs.OpenKEK("file:"+filepath.Join(dir, "kek"), rand.Reader)
+	require.NoError(t, err)
+	outside, err := certs.OpenKeystore(filepath.Join(dir, "keys"), kek, rand.Reader)
+	require.NoError(t, err)
+	require.NoError(t, outside.Update(func(c *certs.Changes) error {
+		_, err := c.Retire(zoneAcquirer.Master(), 0)
+		return err
+	}))
+	_, err = h.open(t)
+	require.ErrorIs(t, err, app.ErrKeystore)
+}
+
+// A partner that has keys changed over and over does not fill the keystore, which is
+// everybody's: after some changes it is told to try again, and its keys stay in force.
+func TestKeysAreNotChangedWithoutEnd(t *testing.T) {
+	dir, store := keyRoom(t)
+	h := newHouse(t,
+		"keys.file="+filepath.Join(dir, "keys"), "keys.kek=file:"+filepath.Join(dir, "kek"), "switch.participant_keys=20000001=cmac")
+	r := h.start(t)
+	r.load(t, farTown)
+	conn, err := net.Dial("tcp", r.Address("host").String())
+	require.NoError(t, err)
+	defer func() { _ = conn.Close() }()
+	a := sim.NewAcquirer(conn, 20000001, hostKeys(t, store, zoneAcquirer), now)
+	changes := 0
+	for changes < 40 && err == nil {
+		if err = a.ChangeKeys(t.Context()); err == nil {
+			changes++
+		}
+	}
+	require.ErrorContains(t, err, "91")
+	require.Less(t, changes, 20)
+	r.stop(t)
 }

@@ -38,6 +38,7 @@ type Config struct {
 	Switch    Switch
 
 	Settlement Settlement
+	Night      Night
 }
 
 // Listener is one address that peers send frames to.
@@ -213,6 +214,7 @@ func Default() Config {
 			DrainTimeout:       10 * time.Second,
 		},
 		Settlement: Settlement{Weekend: Weekdays{time.Saturday, time.Sunday}},
+		Night:      defaultNight(),
 	}
 }
 

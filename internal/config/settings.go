@@ -87,7 +87,8 @@ func (c *Config) settings() []setting {
 	table = append(table, c.Log.settings()...)
 	table = append(table, c.Ledger.settings()...)
 	table = append(table, c.Switch.settings()...)
-	return append(table, c.Settlement.settings()...)
+	table = append(table, c.Settlement.settings()...)
+	return append(table, c.Night.settings()...)
 }
 
 // listenerPrefix returns the beginning of the keys of listener i: its name, or

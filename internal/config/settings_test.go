@@ -69,6 +69,7 @@ func another() map[string]string {
 		"tls.trust":                         "/other/trust.crt",
 		"tls.names":                         "switch.example, 10.0.0.1",
 		"tls.min_version":                   "1.2",
+		"tls.accept":                        "7",
 		"admin.address":                     "0.0.0.0:9002",
 		"http.tls":                          "off",
 		"http.allow_remote":                 "true",
@@ -76,6 +77,14 @@ func another() map[string]string {
 		"settlement.cycles":                 "11:30, 17:00",
 		"settlement.holidays":               "/other/holidays",
 		"settlement.weekend":                "fri",
+		"settlement.run":                    "publish",
+		"settlement.as":                     "li",
+		"settlement.operator":               "90000007",
+		"settlement.name":                   "联分",
+		"settlement.model":                  "BNET",
+		"settlement.key":                    "/other/settlement",
+		"settlement.twin":                   "false",
+		"settlement.workers":                "7",
 	}
 }
 

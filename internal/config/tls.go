@@ -18,6 +18,9 @@ type TLS struct {
 	Trust            string   // file of the roots that peers are checked against; empty: the authority's
 	Names            []string // DNS names and addresses that the authority puts into our certificate
 	MinVersion       TLSVersion
+	// Accept names a length of the authority's register that is taken although the journal
+	// knows another one; 0: none.
+	Accept int
 }
 
 // TLSMode says whether peers are spoken to over TLS.
@@ -53,6 +56,8 @@ func (t *TLS) settings() []setting {
 		optional(path("tls.trust", &t.Trust, "File of the roots that peers are checked against, as PEM. Empty: the authority's root.")),
 		hosts("tls.names", &t.Names, "DNS names and addresses at which we are reached, with commas between: the authority puts them into our certificate."),
 		choice("tls.min_version", &t.MinVersion, "Oldest version of TLS; 1.2 is with AEAD suites only.", TLS13, TLS12),
+		number("tls.accept", &t.Accept, 0, 1<<31-1, "Length in bytes of the authority's register that is taken although the journal knows another one, which the journal then says: "+
+			"for when the newest copy is lost. 0: none."),
 	}
 }
 

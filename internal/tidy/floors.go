@@ -44,8 +44,9 @@ func Floors() map[string]int {
 	return map[string]int{
 		// 0: words.
 		"points": 0,
-		// 1: pure. What things are worth and cost; the book and the netting ask it.
-		"tariff": 1,
+		// 1: pure. What things are worth and cost, what a swap gives; the book and the netting ask.
+		"tariff":         1,
+		"exchange/quote": 1,
 		// 2: pure. They compute.
 		"ledger/book":        2,
 		"settlement/netting": 2,

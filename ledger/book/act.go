@@ -64,6 +64,7 @@ const (
 	ActHouse                       // reload, backup, export and the like: noted
 	ActPIN                         // the PIN of a card, set or changed
 	ActDisputes                    // what a dispute takes or gives, and its rules
+	ActCertificates                // certificates and one-time codes; to revoke waits for nobody
 
 	actCount
 )
@@ -71,8 +72,9 @@ const (
 var actNames = [actCount]string{
 	ActAdjust: "adjust", ActParticipants: "participants", ActOperators: "operators", ActPolicy: "policy", ActCutOver: "cutover", ActResolve: "resolve",
 	ActKeys: "keys", ActRisk: "risk", ActRates: "rates", ActSettlement: "settlement", ActHouse: "house",
-	ActPIN:      "pin",
-	ActDisputes: "disputes",
+	ActPIN:          "pin",
+	ActDisputes:     "disputes",
+	ActCertificates: "certificates",
 }
 
 // String returns the name used in tables and in JSON.
@@ -102,7 +104,7 @@ type Acts uint16
 // TwoPersons are the acts that need a second person where a policy asks for two
 // persons and says no more.
 const TwoPersons = Acts(1)<<ActAdjust | 1<<ActParticipants | 1<<ActOperators | 1<<ActPolicy | 1<<ActCutOver | 1<<ActResolve |
-	1<<ActKeys | 1<<ActRisk | 1<<ActRates | 1<<ActSettlement | 1<<ActPIN | 1<<ActDisputes
+	1<<ActKeys | 1<<ActRisk | 1<<ActRates | 1<<ActSettlement | 1<<ActPIN | 1<<ActDisputes | 1<<ActCertificates
 
 // Has reports whether a is in the set.
 func (s Acts) Has(a Act) bool { return s>>a&1 != 0 }
@@ -175,6 +177,9 @@ func (c *Command) Of() Act {
 	case KindPost:
 		return ActSettlement
 	case KindNote:
+		if c.Certificate != nil && c.Certificate.Act == CertificateRevoke {
+			return ActHouse // who is to be kept out is kept out by one person
+		}
 		return c.Act
 	case KindPIN:
 		if c.Edition > 0 && !c.PINValue.IsZero() {
@@ -198,9 +203,9 @@ func (c *Command) Of() Act {
 			return 0
 		case e.Disputes != nil:
 			return ActDisputes
-		case e.Rate != nil || e.Fees != nil:
+		case e.versioned():
 			return ActRates
-		case e.Cap != nil:
+		case e.Cap != nil, e.Risk != nil && c.Edition > 0:
 			return ActRisk
 		}
 		return ActParticipants

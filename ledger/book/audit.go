@@ -6,7 +6,7 @@ import (
 	"github.com/lianfen/lianfen/points"
 )
 
-// Audit checks the invariants I1 to I5, I7, I11, I12, I15 to I17, I19 and I20 on everything in memory
+// Audit checks the invariants I1 to I5, I7, I11, I12, I15 to I17, I19, I20, I25 and I26 on everything in memory
 // and names the first that is broken, and the account.
 func (b *Book) Audit() error {
 	for i := range b.totals.balances {
@@ -37,6 +37,12 @@ func (b *Book) Audit() error {
 		return err
 	}
 	if err := b.auditVersions(); err != nil {
+		return err
+	}
+	if err := b.auditSwapTerms(); err != nil {
+		return err
+	}
+	if err := b.auditSwaps(); err != nil {
 		return err
 	}
 	if err := b.auditClearing(); err != nil {
@@ -132,6 +138,16 @@ func (b *Book) auditHolds() error {
 		if h.state == holdOpen {
 			sum := found[h.account]
 			found[h.account] = live{sum.count + 1, sum.left + h.left}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	err = b.swaps.each(func(s *swap) error {
+		if s.state == SwapLocked {
+			sum := found[s.account]
+			found[s.account] = live{sum.count + 1, sum.left + s.held()}
 		}
 		return nil
 	})

@@ -54,6 +54,9 @@ type Book struct {
 	remotes      cache[points.Position, remote, *remote]
 	cardDays     cache[cardDayKey, cardDay, *cardDay]
 	batches      cache[batchesKey, batches, *batches]
+	swaps        cache[points.Position, swap, *swap]
+	swapCounts   cache[swapCountKey, swapCount, *swapCount]
+	swapLocks    swapLocks
 	unfinished   unfinished
 	office       office
 	disputes     cache[points.Position, dispute, *dispute]
@@ -169,7 +172,11 @@ func New(opts Options, source Source) *Book {
 		batches: newCache[batchesKey, batches](limit, func(k batchesKey) uint64 {
 			return mix(seed^uint64(k.acquirer), binary.LittleEndian.Uint64(k.terminal[:]), binary.LittleEndian.Uint64(k.merchant[7:]))
 		}),
-		disputes:   newCache[points.Position, dispute](limit, ofPosition),
+		disputes: newCache[points.Position, dispute](limit, ofPosition),
+		swaps:    newCache[points.Position, swap](limit, ofPosition),
+		swapCounts: newCache[swapCountKey, swapCount](limit, func(k swapCountKey) uint64 {
+			return mix(seed, uint64(k.member), uint64(k.program))
+		}),
 		unfinished: unfinished{at: make(map[points.Position]*ticket)},
 	}
 	b.keys.alive = func(number uint64) bool { return b.positionOf(number) >= b.TraceFloor() }
@@ -212,7 +219,8 @@ func (b *Book) open() error {
 	}
 	_, officeErr := b.load(&b.office)
 	_, docketErr := b.load(&b.docket)
-	return errors.Join(officeErr, docketErr, b.loadClearing())
+	_, lockErr := b.load(&b.swapLocks)
+	return errors.Join(officeErr, docketErr, lockErr, b.loadClearing())
 }
 
 // Err returns the fault that stopped the book, if one did.
@@ -422,7 +430,7 @@ func (b *Book) dispatch(cmd *Command, out *Outcome) (points.Reason, error) {
 		return b.upload(cmd, out)
 	case KindDownload:
 		return b.download(cmd, out)
-	case KindSignIn, KindEnrol, KindPropose, KindApprove, KindReject, KindNote, KindKeystore:
+	case KindSignIn, KindEnrol, KindPropose, KindApprove, KindReject, KindNote, KindKeystore, KindRegister:
 		return b.dispatchOffice(cmd, out)
 	case KindDispute:
 		return b.dispute(cmd, out)
@@ -434,6 +442,8 @@ func (b *Book) dispatch(cmd *Command, out *Outcome) (points.Reason, error) {
 		return b.setPIN(cmd, out)
 	case KindPost:
 		return b.postCycle(cmd, out)
+	case KindQuote, KindSwapLock, KindSwap, KindSwapCancel, KindExpireSwaps:
+		return b.swapping(cmd, out)
 	default:
 		return b.dispatchRemote(cmd, out)
 	}
@@ -461,6 +471,8 @@ func (b *Book) trim() {
 	b.batches.trim(b.durable)
 	b.disputes.trim(b.durable)
 	b.clearing.decisions.trim(b.durable)
+	b.swaps.trim(b.durable)
+	b.swapCounts.trim(b.durable)
 }
 
 // record reads a journal record; it stays valid until the next call.
@@ -547,5 +559,6 @@ func (b *Book) rollBack(out *Outcome) {
 	}
 	out.Postings, out.Lots, out.Others, out.Legs = out.Postings[:0], out.Lots[:0], out.Others[:0], out.Legs[:0]
 	out.Amount, out.Batch, out.More, out.Answer, out.Forwarded = 0, 0, false, 0, false
+	out.Swap = SwapFigures{}
 	b.fresh = b.fresh[:0]
 }

@@ -48,6 +48,11 @@ func (b *Book) mayOwe(cmd *Command, kind tariff.Kind, program *Program, amount p
 	if tariff.Value(b.live.Rates, b.live.fees(), &item, &b.clearing.value) != tariff.OK {
 		return points.Approved
 	}
+	return b.wouldExceed()
+}
+
+// wouldExceed holds the legs that were valued last against the caps.
+func (b *Book) wouldExceed() points.Reason {
 	c := &b.clearing
 	for _, leg := range c.value.Legs() {
 		c.wouldOwe(leg.Debtor).debit += leg.Amount

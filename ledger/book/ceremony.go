@@ -178,7 +178,7 @@ func appendKeystore(dst []byte, v *KeystoreView) []byte {
 
 func decodeKeystore(r *reader) KeystoreView {
 	v := KeystoreView{Is: decodeMark(r), Was: decodeMark(r), Last: r.position()}
-	if v.Is.Generation == 0 {
+	if v.Is.Generation == 0 && (v != KeystoreView{} || len(r.src) == 0) { // none, with a register behind it
 		r.fail()
 	}
 	return v

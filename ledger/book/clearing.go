@@ -3,6 +3,7 @@ package book
 import (
 	"encoding/binary"
 	"fmt"
+	"math"
 	"slices"
 
 	"github.com/lianfen/lianfen/points"
@@ -412,7 +413,7 @@ func (b *Book) clearItem(item *ClearingItem, out *Outcome) error {
 		c.unvalued++
 		return nil
 	}
-	c.enter(item, b.clearing.value.Legs())
+	c.enter(item, b.clearing.value.Legs(), b.clearing.exposure.unsettled)
 	return nil
 }
 
@@ -447,18 +448,38 @@ func (d *decision) undo(item *ClearingItem, out *Outcome) points.Amount {
 // that wait to be settled fit together.
 const maxSum points.Amount = 1 << 56
 
+// maxUnsettled keeps what a member owes in all cycles that are not settled so small that
+// the legs of one more item fit: a cycle that could not be closed would end the process.
+const maxUnsettled = math.MaxInt64 - 64*tariff.MaxValue
+
+// fits reports whether another item's legs fit beside what the member has in the cycle and
+// in those that are not settled.
+func (s *memberSum) fits(unsettled []memberSum) bool {
+	if s.debit >= maxSum || s.credit >= maxSum {
+		return false
+	}
+	i, found := findSum(unsettled, s.member)
+	return !found || (unsettled[i].debit < maxUnsettled-s.debit && unsettled[i].credit < maxUnsettled-s.credit)
+}
+
 // enter adds an item's legs; where a sum would not fit none of them, and the item counts as
 // one without a value. A leg has fifteen digits and there are few, so that only what was
-// there before is looked at.
-func (c *cycle) enter(item *ClearingItem, legs []tariff.Leg) {
-	f := c.flowOf(flow{program: item.Program, acquirer: points.AcquirerID(item.Acquirer)})
+// there before is looked at: in the cycle, and in the closed ones that are not settled.
+func (c *cycle) enter(item *ClearingItem, legs []tariff.Leg, unsettled []memberSum) {
 	moved := item.Amount
+	if item.Kind == tariff.KindSWP || item.Of == tariff.KindSWP {
+		moved = 0 // A swap moves nothing on a clearing account.
+	}
+	f := &flow{}
+	if moved != 0 {
+		f = c.flowOf(flow{program: item.Program, acquirer: points.AcquirerID(item.Acquirer)})
+	}
 	if item.Kind == tariff.KindEAR || item.Of == tariff.KindEAR {
 		moved = -moved
 	}
 	after, fits := f.amount.Add(moved)
 	for _, leg := range legs {
-		fits = fits && c.sumOf(leg.Debtor).debit < maxSum && c.sumOf(leg.Creditor).credit < maxSum
+		fits = fits && c.sumOf(leg.Debtor).fits(unsettled) && c.sumOf(leg.Creditor).fits(unsettled)
 	}
 	if !fits {
 		c.unvalued++

@@ -224,3 +224,33 @@ func TestClearingASaleAllocatesNothing(t *testing.T) {
 	d.must(capped(book.Cap{Member: tariff.Member(issuer), Cap: 1_000_000, Prefund: 1_000_000}))
 	require.InDelta(t, measure(plain), measure(d), 0.02)
 }
+
+// However much members come to owe in however many cycles that nobody settles, a cycle can
+// be closed: what does not fit any more is an item without a value.
+func TestUnsettledCyclesCanBeClosed(t *testing.T) {
+	d := newDesk(t, book.Options{})
+	d.furnish(1, kindRules, kindRules)
+	from := d.now + 2*tariff.LeadTime
+	d.must(book.Command{Kind: book.KindPut, Operator: "li", Second: "wang", Entry: book.Entry{Fees: &tariff.Schedule{From: from, Rows: []tariff.FeeRow{{Kind: tariff.KindEAR}}}}})
+	d.must(book.Command{Kind: book.KindPut, Operator: "li", Second: "wang", Entry: book.Entry{Rate: &tariff.Rate{Terms: tariff.Terms{
+		Program: air, Side: tariff.Clear, From: from, Num: 500, Den: 1,
+	}}}})
+	d.now = from + 1_000_000
+	stan, date, cycle := uint32(0), day0, uint8(1)
+	var valued, unvalued uint64
+	for range 135 {
+		for range 146 {
+			stan++
+			d.must(at("T1", stan, book.Command{Kind: book.KindEarn, Function: points.Earn, Card: cardOf(1), Program: air, Amount: points.MaxAmount}))
+		}
+		view, _, err := d.book.ClearedIn(date, cycle)
+		require.NoError(t, err)
+		valued, unvalued = valued+view.Items, view.Unvalued
+		if cycle++; cycle > book.MaxCycle {
+			date, cycle = date+1, 1
+		}
+		d.must(book.Command{Kind: book.KindCutOver, Date: date, Cycle: cycle})
+	}
+	require.Greater(t, valued, uint64(10_000))
+	require.Equal(t, uint64(146), unvalued, "nothing fits any more")
+}

@@ -1,6 +1,10 @@
 package book
 
-import "github.com/lianfen/lianfen/points"
+import (
+	"math"
+
+	"github.com/lianfen/lianfen/points"
+)
 
 // Kind is what a command does. The numbers are written in the journal: never
 // renumber, only append.
@@ -103,6 +107,19 @@ const (
 	KindExpireDisputes
 	// KindLeg is an adjustment or a fee between two members of settlement, said outright.
 	KindLeg
+	// KindQuote promises what a swap gives, and changes nothing (see swapping.go). The kinds
+	// that follow are about it, named by its position.
+	KindQuote
+	// KindSwapLock holds the points of a quote for longer.
+	KindSwapLock
+	// KindSwap executes a quote, once.
+	KindSwap
+	// KindSwapCancel ends a quote or a lock.
+	KindSwapCancel
+	// KindExpireSwaps ends locks whose time is over, a bounded number at a time.
+	KindExpireSwaps
+	// KindRegister notes how far the register of certificates has come (see certificate.go).
+	KindRegister
 
 	kindCount
 )
@@ -252,12 +269,19 @@ type Command struct {
 	// Ceremony is what a note, or an approval, does with a key, and which keystore it leaves
 	// behind; of KindKeystore, the keystore alone.
 	Ceremony Ceremony
+
+	// Into is the programme that a swap hands out. Wanted is how much of it is wanted at
+	// least, where Amount does not say what is handed in.
+	Into   points.ProgramID
+	Wanted points.Amount
+	// Certificate is what a note does with certificates; of KindRegister, the register alone.
+	Certificate *Certificate
 }
 
 // Edition is the meaning of new commands. Of reversals, 0 makes an opened hold less by what
 // its actual amount is less than the hold was once, and takes a voided sale off the totals
 // of its batch; 1 leaves of a hold the actual amount, and of the totals what was voided. Of the PIN of a
-// card, 1 makes it an act of its own ([ActPIN]).
+// card, and of rules on risk, 1 makes them acts of their own ([ActPIN], [ActRisk]).
 const Edition = 1
 
 // Freeze is what an account, member or card may not do.
@@ -359,6 +383,9 @@ type Outcome struct {
 	Undone []ProgramAmount
 	Owners []ProgramOwner
 
+	// Swap is what was quoted, locked, executed, cancelled or reversed.
+	Swap SwapFigures
+
 	// Replayed: the key was known, this is its first answer again, and nothing
 	// was written.
 	Replayed bool
@@ -421,6 +448,21 @@ type LotKey struct {
 	DecaysOn  points.BusinessDate // when it next loses a part; 0 never
 	Priority  uint8
 	Origin    Origin
+	SwapFrom  LotDay // first day on which it may be swapped; 0 at once
+}
+
+// LotDay is a business date in sixteen bits, so that a lot stays small: in the order of
+// dates, the same day for all before 2000 and for all after 2175.
+type LotDay uint16
+
+// LotDayOf returns the day of a date.
+func LotDayOf(date points.BusinessDate) LotDay {
+	const months, days, first = 12, 31, 2000
+	if date/10000 < first {
+		return 1
+	}
+	n := ((date/10000-first)*months+date/100%100-1)*days + date%100
+	return LotDay(min(n, math.MaxUint16)) //nolint:gosec // bounded.
 }
 
 // Record is one journal record: a command, and what it did.

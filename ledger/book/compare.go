@@ -37,6 +37,7 @@ func (o *Outcome) differs(other *Outcome) string {
 		{"mcc", o.MCC == other.MCC},
 		{"root", o.Root == other.Root},
 		{"undone", slices.Equal(o.Undone, other.Undone)},
+		{"swap", o.Swap == other.Swap},
 		{"owners", slices.Equal(o.Owners, other.Owners)},
 	} {
 		if !field.same {

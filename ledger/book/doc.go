@@ -18,10 +18,11 @@
 //	    their debts, plus what stands in clearing, breakage and the house's accounts.
 //	I3  An account's free points are the sum of its lots; no lot is empty or
 //	    negative; lots stand in the order of consumption and no two are alike.
-//	I4  Held points are the sum of the live holds; a hold is live exactly while it
+//	I4  Held points are the sum of the live holds and locked swaps; a hold is live exactly while it
 //	    reserves something; captured + left <= reserved. Refunds, voids and the
 //	    reversal of a transaction together never return more than it took.
-//	I5  A lot is not touched while a usable lot of an earlier rank has anything free.
+//	I5  A lot is not touched while a usable lot of an earlier rank has anything free; by a
+//	    swap, one that may be swapped.
 //	I6  What comes back has the expiry it had. Only when that is over does the
 //	    programme's grace apply, or breakage. Where a give-back is undone after its
 //	    points were spent, the sale has taken others instead, and these come back.
@@ -66,12 +67,19 @@
 //	    with what is reserved for requests that are not answered.
 //	I22 A cycle is posted at most once, by one run, after it is closed, and exactly what it
 //	    has cleared is moved.
-//	I23 The keystore that is known is the one of the last record about it, and an older
+//	I23 The keystore and the register of certificates that are known are those of the last record about them, and an older
 //	    one follows only where that record says so.
 //	I24 What disputes have taken back of a sale, in sum, is never negative, and with what
 //	    refunds, voids and reversals gave back never more than the sale took. While it is
 //	    more than nothing the sale is neither voided nor reversed. A case is on the docket
 //	    exactly while somebody is to answer, and who does not answer in time loses the right.
+//	I25 A quote is executed at most once, at its own figures, before its time is over.
+//	    Exactly the swaps that are locked hold points for it and are among the live locks;
+//	    each is counted in the windows that it was locked or executed in, once, and what is
+//	    cancelled, expired or reversed is given back to them.
+//	I26 Of the rates and swap terms that are in force together at any instant, no way from
+//	    programme to programme and back gains. A bonus is no better rate: it is a lot of its
+//	    own that cannot be swapped for a while, and its sponsor pays no more than the budget.
 //
 // # A hold
 //
@@ -140,6 +148,10 @@
 //	             suspense(issuer) -a    clearing(acquirer) +a
 //	leg          none: participants owe each other standard points (leg.go)
 //	post         the same for each programme and acquirer of a closed cycle
+//	swap         member (A) -in    issued (A) +in    issued (B) -out    member (B) +out
+//	             and of a campaign sponsor (B) -bonus    member (B) +bonus
+//	quote, swap lock, swap cancel, expiry of swaps
+//	             none: lots move between free and held
 //
 //	conclude, stand-in, owe of what is told (remote.go)
 //	             issued -a    clearing(acquirer) +a    (earn, void, refund: the opposite)

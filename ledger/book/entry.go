@@ -22,6 +22,7 @@ type Entry struct {
 	Rate     *tariff.Rate     // of a command: its terms; who stands behind it is the book's to say
 	Fees     *tariff.Schedule // likewise
 	Cap      *Cap
+	Swaps    *tariff.SwapTerms // as Rate: of a command, its rules
 }
 
 // Status is whether a participant, terminal, member or card takes part.
@@ -191,4 +192,5 @@ type Registry struct {
 	Rates     *tariff.Rates // every version; nil: there is none
 	Fees      *tariff.Fees  // likewise
 	Caps      map[tariff.Member]*Cap
+	Swaps     *tariff.SwapTable // every version; nil: there is none
 }

@@ -28,6 +28,7 @@ const (
 	entryFees
 	entryCap
 	entryDisputes
+	entrySwaps
 )
 
 func appendEntry(dst []byte, e *Entry) []byte {
@@ -83,6 +84,8 @@ func appendEntry(dst []byte, e *Entry) []byte {
 		return appendFees(append(dst, entryFees), e.Fees)
 	case e.Cap != nil:
 		return appendCap(append(dst, entryCap), e.Cap)
+	case e.Swaps != nil:
+		return appendSwapTerms(append(dst, entrySwaps), e.Swaps)
 	case e.Policy != nil:
 		dst = binary.AppendUvarint(append(dst, entryPolicy), uint64(e.Policy.TwoPersons))
 		return binary.AppendUvarint(dst, uint64(e.Policy.Hours))
@@ -213,6 +216,8 @@ func decodeEntry(r *reader, e *Entry) {
 		e.Fees = decodeFees(r)
 	case entryCap:
 		e.Cap = decodeCap(r)
+	case entrySwaps:
+		e.Swaps = decodeSwapTerms(r)
 	case entryPolicy:
 		e.Policy = &Policy{TwoPersons: Acts(r.uint16()), Hours: r.uint16()}
 	default:
@@ -336,7 +341,7 @@ func decodeMerchant(r *reader) *Merchant {
 // set, a text that is too long.
 func (e *Entry) malformed() error {
 	set := 0
-	for _, is := range [...]bool{e.Issuer != nil, e.Acquirer != nil, e.Program != nil, e.Merchant != nil, e.Terminal != nil, e.Route != nil, e.Member != nil, e.Card != nil, e.Operator != nil, e.Policy != nil, e.Risk != nil, e.Rate != nil, e.Fees != nil, e.Cap != nil, e.Disputes != nil} {
+	for _, is := range [...]bool{e.Issuer != nil, e.Acquirer != nil, e.Program != nil, e.Merchant != nil, e.Terminal != nil, e.Route != nil, e.Member != nil, e.Card != nil, e.Operator != nil, e.Policy != nil, e.Risk != nil, e.Rate != nil, e.Fees != nil, e.Cap != nil, e.Disputes != nil, e.Swaps != nil} {
 		if is {
 			set++
 		}
@@ -361,6 +366,9 @@ func (e *Entry) malformed() error {
 	}
 	if e.Fees != nil {
 		return malformedFees(e.Fees)
+	}
+	if e.Swaps != nil {
+		return longest(maxName, text{"maker", e.Swaps.Maker}, text{"checker", e.Swaps.Checker})
 	}
 	if e.Rate != nil {
 		return longest(maxName, text{"maker", e.Rate.Maker}, text{"checker", e.Rate.Checker})

@@ -21,7 +21,8 @@ import (
 //	dispute: given to it again              REP of the sale, positive
 //	leg                                     ADJ or FEE, as it says
 //	operators' resolution                   RDM or EAR, or RVS where that stood before
-//	hold, release, transfer, expiry ...     none: they move nothing between members
+//	swap; its reversal                      SWP; RVS of it
+//	quote, lock, hold, release, transfer ... none: they move nothing between members
 //
 // The clearing id, unique with the programme, is the position of the record that decided:
 // of a forwarded request, of that which has entered the answer. Date and cycle are the
@@ -84,6 +85,10 @@ func (c *Clearing) of(cmd *Command, out *Outcome, clear *clearing) ([]ClearingIt
 		c.items = append(c.items, base)
 		return c.items, nil
 	}
+	if swapped(out) {
+		c.swap(base, out)
+		return c.items, nil
+	}
 	for i := range out.Postings {
 		p := &out.Postings[i]
 		if p.Account.Kind != ClearingAccount || c.seen(p.Account) {
@@ -122,7 +127,23 @@ func clears(cmd *Command, out *Outcome) bool {
 			return true
 		}
 	}
-	return false
+	return swapped(out)
+}
+
+// swapped reports whether an approved record has executed or reversed a swap.
+func swapped(out *Outcome) bool { return out.Swap.State == SwapDone || out.Swap.State == SwapReversed }
+
+// swap makes the one item of an executed or reversed swap, with the figures that were quoted.
+func (c *Clearing) swap(item ClearingItem, out *Outcome) {
+	item.Program = out.Program
+	item.Issuer, _ = tariff.MemberOf(out.Issuer)
+	item.Acquirer, _ = tariff.MemberOf(item.Request.Acquirer)
+	out.Swap.of(&item.Item)
+	item.Kind = tariff.KindSWP
+	if out.Swap.State == SwapReversed {
+		item.Kind, item.Of, item.Amount = tariff.KindRVS, tariff.KindSWP, -item.Amount
+	}
+	c.items = append(c.items, item)
 }
 
 // seen reports whether the account has its item already: a record that books on one twice

@@ -10,7 +10,7 @@ import (
 
 // compare is the order of consumption, total over lot keys: priority, then
 // earliest expiry with never last, then the one that decays first, then first day
-// of use, then origin.
+// of use, then origin, then first day of swapping.
 func (k LotKey) compare(other LotKey) int {
 	return cmp.Or(
 		cmp.Compare(k.Priority, other.Priority),
@@ -18,6 +18,7 @@ func (k LotKey) compare(other LotKey) int {
 		cmp.Compare(k.DecaysOn-1, other.DecaysOn-1), // 0, never, after every date
 		cmp.Compare(k.ActiveOn, other.ActiveOn),
 		cmp.Compare(k.Origin, other.Origin),
+		cmp.Compare(k.SwapFrom, other.SwapFrom),
 	)
 }
 
@@ -35,11 +36,14 @@ func (k LotKey) usable(date points.BusinessDate) bool { return k.ActiveOn <= dat
 // lapsed reports whether the lot's last day of use is over.
 func (k LotKey) lapsed(date points.BusinessDate) bool { return k.ExpiresOn != 0 && k.ExpiresOn < date }
 
-// normal is the key without a first day of use that has come: lots that differ
+// normal is the key without a first day of use, or of swapping, that has come: lots that differ
 // in nothing else are one.
 func (k LotKey) normal(date points.BusinessDate) LotKey {
 	if k.ActiveOn <= date {
 		k.ActiveOn = 0
+	}
+	if k.SwapFrom != 0 && k.SwapFrom <= LotDayOf(date) {
+		k.SwapFrom = 0
 	}
 	return k
 }

@@ -59,6 +59,8 @@ var kindNames = [kindCount]string{
 	KindCloseBatch: "close_batch", KindUpload: "upload", KindDownload: "download",
 	KindSignIn: "sign_in", KindEnrol: "enrol", KindPropose: "propose", KindApprove: "approve", KindReject: "reject", KindNote: "note",
 	KindPIN: "pin", KindPost: "post", KindDispute: "dispute", KindExpireDisputes: "expire_disputes", KindLeg: "leg", KindKeystore: "keystore",
+	KindQuote: "quote", KindSwapLock: "swap_lock", KindSwap: "swap", KindSwapCancel: "swap_cancel", KindExpireSwaps: "expire_swaps",
+	KindRegister: "register",
 }
 
 // String returns the name used in tables and in JSON.

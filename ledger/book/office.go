@@ -26,6 +26,7 @@ type office struct {
 	proposals []proposal // ascending by position
 	logins    []login    // ascending by name
 	keys      KeystoreView
+	register  Register // of certificates
 }
 
 type proposal struct {
@@ -47,7 +48,7 @@ type login struct {
 func (o *office) appendKey(dst []byte) []byte { return append(dst, stateOffice) }
 
 func (o *office) appendValue(dst []byte) []byte {
-	if len(o.proposals) == 0 && len(o.logins) == 0 && o.keys == (KeystoreView{}) {
+	if len(o.proposals) == 0 && len(o.logins) == 0 && o.keys == (KeystoreView{}) && o.register == (Register{}) {
 		return dst
 	}
 	dst = append(dst, stateVersion)
@@ -68,8 +69,11 @@ func (o *office) appendValue(dst []byte) []byte {
 		dst = binary.AppendUvarint(dst, uint64(l.step))
 		dst = binary.AppendVarint(dst, int64(l.lastSeen))
 	}
-	if o.keys != (KeystoreView{}) {
+	if o.keys != (KeystoreView{}) || o.register != (Register{}) {
 		dst = appendKeystore(dst, &o.keys)
+	}
+	if o.register != (Register{}) {
+		dst = appendRegister(dst, o.register)
 	}
 	return dst
 }
@@ -89,6 +93,9 @@ func (o *office) decodeValue(r *reader) {
 	}
 	if !r.bad && len(r.src) > 0 {
 		o.keys = decodeKeystore(r)
+	}
+	if !r.bad && len(r.src) > 0 {
+		o.register = decodeRegister(r)
 	}
 }
 
@@ -131,6 +138,8 @@ func (b *Book) dispatchOffice(cmd *Command, out *Outcome) (points.Reason, error)
 		return b.reject(cmd, out), nil
 	case KindKeystore:
 		return b.keystore(cmd), nil
+	case KindRegister:
+		return b.noteRegister(cmd), nil
 	default:
 		return b.note(cmd), nil
 	}
@@ -156,7 +165,7 @@ func (b *Book) mayAct(cmd *Command) points.Reason {
 	if act == 0 || !b.enrolled() || cmd == b.approved {
 		return points.Approved
 	}
-	if reason := b.hasRole(cmd.Operator, act.Role()); !reason.Approved() {
+	if reason := b.hasRole(cmd.Operator, cmd.Needs()); !reason.Approved() {
 		return reason
 	}
 	if b.live.Policy.TwoPersons.Has(act) || cmd.Second != "" {
@@ -168,7 +177,7 @@ func (b *Book) mayAct(cmd *Command) points.Reason {
 // propose keeps an act until a second person decides.
 func (b *Book) propose(cmd *Command) (points.Reason, error) {
 	act := &cmd.Group[0]
-	if reason := b.hasRole(cmd.Operator, act.Of().Role()); !reason.Approved() {
+	if reason := b.hasRole(cmd.Operator, act.Needs()); !reason.Approved() {
 		return reason, nil
 	}
 	if err := b.whyProposed(cmd); err != nil {
@@ -238,7 +247,7 @@ func (b *Book) whyProposed(cmd *Command) error {
 		}
 		return nil
 	}
-	if e := &act.Entry; e.Rate != nil || e.Fees != nil {
+	if act.Entry.versioned() {
 		asked := *act
 		asked.Operator, asked.At = cmd.Operator, cmd.At
 		return b.whyVersion(&asked)
@@ -256,7 +265,7 @@ func (b *Book) basis(act *Command) (uint64, error) {
 	var text []byte
 	switch act.Kind {
 	case KindPut:
-		if e := &act.Entry; e.Rate != nil || e.Fees != nil {
+		if e := &act.Entry; e.versioned() {
 			text = b.live.basisOf(e)
 		} else if ref, ok := b.byIdentity[e.identity()]; ok {
 			text = appendEntry(text, &ref.entry)
@@ -354,7 +363,7 @@ func (b *Book) approveAct(cmd *Command, out *Outcome) (points.Reason, error) {
 		return points.ProposalStale, nil // another keystore came between
 	}
 	act := p.act
-	if reason := b.hasRole(act.Operator, act.Of().Role()); !reason.Approved() {
+	if reason := b.hasRole(act.Operator, act.Needs()); !reason.Approved() {
 		return reason, nil
 	}
 	if basis, err := b.basis(&act); err != nil || basis != p.basis {

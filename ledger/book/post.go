@@ -59,6 +59,9 @@ func appendCleared(dst []byte, o *Outcome, m uint64) []byte {
 			return binary.AppendUvarint(binary.AppendUvarint(dst, uint64(owner.Program)), uint64(owner.Issuer))
 		})
 	}
+	if m&outSwap != 0 {
+		dst = appendSwapFigures(dst, &o.Swap)
+	}
 	return dst
 }
 
@@ -76,6 +79,9 @@ func decodeCleared(r *reader, o *Outcome, m uint64) {
 		for range r.count(maxOthers, 2) {
 			o.Owners = append(o.Owners, ProgramOwner{r.program(), points.IssuerID(r.uvarint())})
 		}
+	}
+	if m&outSwap != 0 {
+		o.Swap = decodeSwapFigures(r)
 	}
 }
 

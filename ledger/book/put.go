@@ -39,7 +39,7 @@ func (e *Entry) identity() identity {
 		return identity{entryRisk, 0, ""}
 	case e.Disputes != nil:
 		return identity{entryDisputes, 0, ""}
-	case e.Rate != nil, e.Fees != nil:
+	case e.versioned():
 		return versionIdentity(e)
 	case e.Cap != nil:
 		return identity{entryCap, uint64(e.Cap.Member), ""}
@@ -95,7 +95,7 @@ func (r *Registry) set(e *Entry) error {
 		r.Risk = e.Risk
 	case e.Disputes != nil:
 		r.Disputes = e.Disputes
-	case e.Rate != nil, e.Fees != nil:
+	case e.versioned():
 		return r.setVersion(e)
 	case e.Cap != nil:
 		r.Caps[e.Cap.Member] = e.Cap
@@ -114,7 +114,7 @@ func (b *Book) put(cmd *Command, out *Outcome) (points.Reason, error) {
 		return b.putOperator(cmd), nil
 	case e.Risk != nil:
 		return b.putRisk(cmd, out), nil
-	case e.Rate != nil, e.Fees != nil:
+	case e.versioned():
 		return b.putVersion(cmd), nil
 	default:
 		if err := b.validEntry(e); err != nil {
@@ -191,6 +191,9 @@ func (e *Entry) clone() Entry {
 	case e.Cap != nil:
 		v := *e.Cap
 		c.Cap = &v
+	case e.Swaps != nil:
+		v := *e.Swaps
+		c.Swaps = &v
 	}
 	return c
 }
@@ -519,7 +522,7 @@ func (b *Book) Why(cmd *Command) error {
 		return b.whyCard(e.Card)
 	case e.Operator != nil:
 		return b.whyOperator(cmd)
-	case e.Rate != nil, e.Fees != nil:
+	case e.versioned():
 		return b.whyVersion(cmd)
 	default:
 		return b.validEntry(e)

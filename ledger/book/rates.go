@@ -212,7 +212,13 @@ func (b *Book) nextVersion(e *Entry, maker, checker string, now points.Timestamp
 			return Entry{}, points.Errorf(points.AlreadyExists, "version %d of the rate of %d %v: the next one is %d; what is there is not edited", v.Version, v.Program, v.Side, b.live.rates().Latest(v.Program, v.Side)+1)
 		}
 		next, err := b.live.rates().Next(v.Terms, maker, checker, now)
+		if err == nil {
+			err = b.mayPublish(&next, nil)
+		}
 		return Entry{Rate: &next}, err
+	}
+	if v := e.Swaps; v != nil {
+		return b.nextSwapTerms(v, maker, checker, now)
 	}
 	v := e.Fees
 	if latest := uint32(b.live.fees().Len()); v.Version != 0 && v.Version != latest+1 { //nolint:gosec // versions are few.
@@ -254,6 +260,11 @@ func (r *Registry) setVersion(e *Entry) error {
 		r.Rates = table
 		return table.Append(*e.Rate)
 	}
+	if e.Swaps != nil {
+		table := r.swaps()
+		r.Swaps = table
+		return table.Append(*e.Swaps)
+	}
 	table := r.fees()
 	r.Fees = table
 	return table.Append(e.Fees)
@@ -265,6 +276,9 @@ func (r *Registry) basisOf(e *Entry) []byte {
 	if v := e.Rate; v != nil {
 		return binary.AppendUvarint(nil, uint64(r.rates().Latest(v.Program, v.Side)))
 	}
+	if v := e.Swaps; v != nil {
+		return binary.AppendUvarint(nil, uint64(r.swaps().Latest(v.Program)))
+	}
 	return binary.AppendUvarint(nil, uint64(r.fees().Len())) //nolint:gosec // few.
 }
 
@@ -272,6 +286,9 @@ func (r *Registry) basisOf(e *Entry) []byte {
 func versionIdentity(e *Entry) identity {
 	if v := e.Rate; v != nil {
 		return identity{entryRate, uint64(v.Program)<<40 | uint64(v.Side)<<32 | uint64(v.Version), ""}
+	}
+	if v := e.Swaps; v != nil {
+		return identity{entrySwaps, uint64(v.Program)<<40 | uint64(v.Version), ""}
 	}
 	return identity{entryFees, uint64(e.Fees.Version), ""}
 }

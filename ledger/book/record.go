@@ -93,8 +93,11 @@ const (
 	hasCeremony
 	hasDispute
 	hasLeg
+	hasInto
+	hasWanted
+	hasCertificate
 
-	commandMask = hasLeg<<1 - 1
+	commandMask = hasCertificate<<1 - 1
 
 	// hasPost is set in the mask of a posting of a settlement.
 	hasPost = hasRun | hasManifest | hasMoves
@@ -203,6 +206,9 @@ func (c *Command) mask() uint64 {
 	set(hasCeremony, c.Ceremony != Ceremony{})
 	set(hasDispute, c.Dispute != DisputeMove{})
 	set(hasLeg, c.Leg != Leg{})
+	set(hasInto, c.Into != 0)
+	set(hasWanted, c.Wanted != 0)
+	set(hasCertificate, c.Certificate != nil)
 	return m
 }
 
@@ -390,6 +396,9 @@ func appendBatchFields(dst []byte, c *Command, m uint64) []byte {
 	if m&hasPost != 0 {
 		dst = appendPost(dst, c, m)
 	}
+	if m&(hasInto|hasWanted) != 0 {
+		dst = appendSwapAsked(dst, c, m)
+	}
 	if m&hasCounter != 0 {
 		dst = binary.AppendUvarint(dst, uint64(c.Counter))
 	}
@@ -401,6 +410,9 @@ func appendBatchFields(dst []byte, c *Command, m uint64) []byte {
 	}
 	if m&hasLeg != 0 {
 		dst = c.Leg.append(dst)
+	}
+	if m&hasCertificate != 0 {
+		dst = appendCertificate(dst, c.Certificate)
 	}
 	return dst
 }
@@ -577,6 +589,9 @@ func decodeBatchFields(r *reader, c *Command, m uint64) {
 	if m&hasPost != 0 {
 		decodePost(r, c, m)
 	}
+	if m&(hasInto|hasWanted) != 0 {
+		decodeSwapAsked(r, c, m)
+	}
 	if m&hasCounter != 0 {
 		c.Counter = r.uint32()
 	}
@@ -588,6 +603,9 @@ func decodeBatchFields(r *reader, c *Command, m uint64) {
 	}
 	if m&hasLeg != 0 {
 		c.Leg = decodeLeg(r)
+	}
+	if m&hasCertificate != 0 {
+		c.Certificate = decodeCertificate(r)
 	}
 }
 
@@ -618,8 +636,9 @@ const (
 	outRoot
 	outUndone
 	outOwners
+	outSwap
 
-	outcomeMask = outOwners<<1 - 1
+	outcomeMask = outSwap<<1 - 1
 )
 
 func (o *Outcome) mask() uint64 {
@@ -654,6 +673,7 @@ func (o *Outcome) mask() uint64 {
 	set(outRoot, o.Root != 0)
 	set(outUndone, len(o.Undone) > 0)
 	set(outOwners, len(o.Owners) > 0)
+	set(outSwap, o.Swap != SwapFigures{})
 	return m
 }
 
@@ -929,10 +949,16 @@ func decodeMoves(r *reader, o *Outcome) {
 // follows behind the others.
 const lotDecays = 0x80
 
+// lotSwaps says the same of the first day of swapping, behind that.
+const lotSwaps = 0x40
+
 func appendLotKey(dst []byte, k LotKey) []byte {
 	origin := byte(k.Origin)
 	if k.DecaysOn != 0 {
 		origin |= lotDecays
+	}
+	if k.SwapFrom != 0 {
+		origin |= lotSwaps
 	}
 	dst = append(dst, k.Priority, origin)
 	dst = binary.AppendUvarint(dst, uint64(k.ExpiresOn))
@@ -940,15 +966,23 @@ func appendLotKey(dst []byte, k LotKey) []byte {
 	if k.DecaysOn != 0 {
 		dst = binary.AppendUvarint(dst, uint64(k.DecaysOn))
 	}
+	if k.SwapFrom != 0 {
+		dst = binary.AppendUvarint(dst, uint64(k.SwapFrom))
+	}
 	return dst
 }
 
 func decodeLotKey(r *reader) LotKey {
 	k, origin := LotKey{Priority: r.byte()}, r.byte()
-	k.Origin = Origin(origin &^ lotDecays)
+	k.Origin = Origin(origin &^ (lotDecays | lotSwaps))
 	k.ExpiresOn, k.ActiveOn = r.date(), r.date()
 	if origin&lotDecays != 0 {
 		if k.DecaysOn = r.date(); k.DecaysOn == 0 {
+			r.fail()
+		}
+	}
+	if origin&lotSwaps != 0 {
+		if k.SwapFrom = LotDay(r.uint16()); k.SwapFrom == 0 {
 			r.fail()
 		}
 	}
@@ -998,6 +1032,9 @@ func (c *Command) malformed(inGroup bool) error {
 		}
 	}
 	if err := c.Ceremony.malformed(c.Kind); err != nil {
+		return err
+	}
+	if err := c.malformedCertificate(); err != nil {
 		return err
 	}
 	return c.Entry.malformed()

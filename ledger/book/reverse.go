@@ -94,8 +94,10 @@ func (b *Book) reverseKnown(cmd *Command, rec *Record, t *transaction, out *Outc
 	key, batch, side, whole := batchesOf(&rec.Command), rec.Command.Batch, rec.Command.Function.Side(), rec.Outcome.Amount-t.reducedBy()
 	kind, original, voided := rec.Command.Kind, rec.Outcome.Original, t != nil && t.voided != 0
 	switch rec.Command.Kind {
-	case KindBalance, KindSignOn:
+	case KindBalance, KindSignOn, KindQuote:
 		reason = points.Approved
+	case KindSwap:
+		reason, err = b.reverseSwap(rec, out)
 	case KindEarn:
 		reason = points.Approved
 		if t == nil || t.voided == 0 {
@@ -136,7 +138,7 @@ func (b *Book) reverseKnown(cmd *Command, rec *Record, t *transaction, out *Outc
 // counts again what it had given back: whole is what stood of it, moved what was undone.
 func (b *Book) uncountReversed(kind Kind, position, original points.Position, whole, moved points.Amount) error {
 	switch kind {
-	case KindRedeem, KindEarn, KindTransfer:
+	case KindRedeem, KindEarn, KindTransfer, KindSwap:
 		return b.uncountRisk(position, -whole, -1)
 	case KindHold:
 		if moved == whole {
@@ -178,12 +180,12 @@ func (b *Book) reverseRefund(cmd *Command, rec *Record, out *Outcome) (points.Re
 // that it did is booked in postings.
 func reversible(cmd *Command) bool {
 	switch cmd.Kind {
-	case KindSignOn, KindBalance, KindEarn, KindRedeem, KindHold, KindIncrement, KindCapture, KindRelease, KindVoid, KindRefund, KindTransfer:
+	case KindSignOn, KindBalance, KindEarn, KindRedeem, KindHold, KindIncrement, KindCapture, KindRelease, KindVoid, KindRefund, KindTransfer, KindQuote, KindSwap:
 		return true
 	case KindGroup:
 		return !slices.ContainsFunc(cmd.Group, func(member Command) bool { return member.Kind == KindOpen })
 	case KindPut, KindOpen, KindFreeze, KindClose, KindExpireHolds, KindReverse, KindAdjust, KindReinstate, KindExpireLots, KindVestLots, KindCutOver, KindSettle, KindDecay,
-		KindCloseBatch, KindUpload, KindDownload, KindSignIn, KindEnrol, KindPropose, KindApprove, KindReject, KindNote, KindPIN, KindPost, KindDispute, KindExpireDisputes, KindLeg:
+		KindCloseBatch, KindUpload, KindDownload, KindSignIn, KindEnrol, KindPropose, KindApprove, KindReject, KindNote, KindPIN, KindPost, KindDispute, KindExpireDisputes, KindLeg, KindSwapLock, KindSwapCancel, KindExpireSwaps:
 		return false
 	default:
 		return false

@@ -449,7 +449,7 @@ func (b *Book) countAttempt(cmd *Command, out *Outcome) error {
 
 // asks reports whether a command of kind asks for something that rules look at.
 func asks(kind Kind) bool {
-	return kind == KindRedeem || kind == KindEarn || kind == KindHold || kind == KindTransfer || kind == KindForward
+	return kind == KindRedeem || kind == KindEarn || kind == KindHold || kind == KindTransfer || kind == KindForward || kind == KindSwap || kind == KindSwapLock
 }
 
 // uncountRisk gives back what the transaction at position has counted: n is -1 where it

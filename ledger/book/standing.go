@@ -247,7 +247,7 @@ func (a *account) ofHolds(rec *Record) points.Amount {
 			}
 		}
 		return moved
-	case KindCapture, KindVoid, KindReverse:
+	case KindCapture, KindVoid, KindReverse, KindSwap:
 	default:
 		return 0
 	}

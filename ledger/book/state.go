@@ -28,6 +28,9 @@ const (
 	stateExposure
 	stateDispute
 	stateDocket
+	stateSwap
+	stateSwapLocks
+	stateSwapCount
 )
 
 const stateVersion = 1

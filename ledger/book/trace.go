@@ -306,6 +306,9 @@ func (b *Book) sameContent(x, y *Command) bool {
 	if x.Run != y.Run || x.Manifest != y.Manifest || x.Cycle != y.Cycle || !slices.Equal(x.Moves, y.Moves) {
 		return false
 	}
+	if x.Into != y.Into || x.Wanted != y.Wanted {
+		return false
+	}
 	if x.Kind == KindPIN && (x.PINValue != y.PINValue || x.Limit != y.Limit) {
 		return false
 	}

@@ -189,6 +189,9 @@ func (b *Book) Registry() *Registry {
 		if b.live.Fees != nil {
 			b.published.Fees = b.live.Fees.Clone()
 		}
+		if b.live.Swaps != nil {
+			b.published.Swaps = b.live.Swaps.Clone()
+		}
 	}
 	return b.published
 }

@@ -325,7 +325,7 @@ func status(err error) error {
 func (h *handlers) Filewrite(r *sftp.Request) (io.WriterAt, error) {
 	name, ok := inside(r.Filepath)
 	of, isAck := strings.CutSuffix(name, AckSuffix)
-	if !ok || !isAck || r.Pflags().Append {
+	if !ok || !isAck || strings.HasSuffix(of, AckSuffix) || r.Pflags().Append {
 		return nil, sftp.ErrSSHFxPermissionDenied
 	}
 	if info, err := h.root.Stat(of); err != nil || !info.Mode().IsRegular() {

@@ -197,8 +197,8 @@ func appendPosition(dst []byte, p *Position, scale int) ([]byte, error) {
 }
 
 // ReadNet reads a NET file strictly, and holds its rows against each other and its
-// total against its rows where it has those of all members. What is broken is returned;
-// the error is of reading.
+// total against its rows where it has those of all members. What is broken is returned, and
+// ends the reading where it is MaxBreaches; the error is of reading.
 func ReadNet(r io.Reader, scale int) (rows []Position, total NetTotal, broken []FormatError, err error) {
 	n := netReader{in: bufio.NewReaderSize(r, bufferSize), digest: NewDigest(io.Discard), scale: scale}
 	if err := n.read(); err != nil {
@@ -224,7 +224,7 @@ func (n *netReader) wrong(column int, field, found, expected string) {
 
 func (n *netReader) read() error {
 	const longest = 4096
-	for {
+	for len(n.broken) < MaxBreaches {
 		line, err := n.in.ReadSlice('\n')
 		if errors.Is(err, io.EOF) && len(line) == 0 {
 			break

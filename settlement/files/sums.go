@@ -55,12 +55,16 @@ func sortedOutputs(outputs []Output) []Output {
 	return slices.SortedFunc(slices.Values(outputs), func(a, b Output) int { return strings.Compare(a.Name, b.Name) })
 }
 
-// ParseSums reads SHA256SUMS. Names are of files in the same folder.
+// maxSums bounds SHA256SUMS: more than a hundred thousand files.
+const maxSums = 1 << 24
+
+// ParseSums reads SHA256SUMS. Names are of files in the same folder. It gives up behind
+// MaxBreaches that are broken: then it is something else.
 func ParseSums(r io.Reader) (outputs []Output, broken []FormatError, err error) {
 	const digits = 2 * sha256.Size
-	scanner := bufio.NewScanner(io.LimitReader(r, 1<<24))
+	scanner := bufio.NewScanner(io.LimitReader(r, maxSums))
 	seen := make(map[string]bool)
-	for at := uint64(1); scanner.Scan(); at++ {
+	for at := uint64(1); len(broken) < MaxBreaches && scanner.Scan(); at++ {
 		line := scanner.Bytes()
 		var o Output
 		if len(line) < digits+3 {

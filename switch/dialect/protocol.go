@@ -108,6 +108,8 @@ const protocolAnswers = `
 | DE61, pos | original: batch 6, STAN 6, date 4 (MMDD, 0000 unknown), authorisation mode 2, institution 11. Terminals may stop after the STAN, or anywhere after the date |
 | DE62, request | product code, 60 characters at most; of a swap the quote's DE62 as it came; of a pos transfer the target card; of a black-list download how many prefixes the terminal has, 3 digits |
 | DE62, answer | points used 10, amount paid otherwise 12; of a sale that several programmes pay, in its unit, and for each of up to 4: programme 3, points taken 12, what they cover 12 |
+| DE5, DE9, answer of a swap | points handed out, of DE50; for display how many of them for one of DE49: first digit decimals, then seven digits, rounded down |
+| DE62, answer of a swap's quote | quote 16, its end YYMMDDhhmmss 12; the 0200 carries it as it came |
 | DE62, answer, 0800/360 | parameters: tag 2, then a value of fixed length, blanks behind. 12 time-out in seconds 2, 13 retries 1, 14 to 16 phones 14, 17 management phone 14, 20 manual entry 1, 21 automatic sign-off 1, 22 merchant's name 40 (GBK), 23 resends 1. Last, ours: PG, then the programmes accepted in their order, each as P and a digit three times (P9P0P1 is 901) |
 | DE62, answer, 0800/390 | 0 no prefixes, 1 these are all, 2 more follow, 3 these are the last; then up to 30 times: length 2, prefix |
 | DE62, answer, 0800 and 0820/370, 372, 380, 382 | 0: there are no chip keys and parameters |

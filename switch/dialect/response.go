@@ -98,7 +98,11 @@ func common(f *draft, req *points.Request, resp *points.Response) {
 	}
 	f.keep(54, appendBalances(f.text, resp))
 	f.keep(62, appendUsed(f.text, resp))
-	if req.Function == points.Download {
+	if resp.Granted > 0 {
+		f.keep(5, appendBounded(f.text, resp.Granted, 12))
+		f.keep(9, appendDecimal(f.text, uint64(min(resp.Ratio, 99_999_999)), 8))
+	}
+	if req.Function == points.Download || req.Function == points.SwapQuote {
 		f.keep(62, append(f.text, resp.List...))
 	}
 }
@@ -405,6 +409,7 @@ func (d *Dialect) readAnswer(m *message, resp *points.Response) *FormatError {
 	}
 	if m.envelope.MTI/100%10 != uint16(points.ClassNetwork) { // There it is what a download brings.
 		readUsed(v[62], resp)
+		readSwap(v[5], v[9], v[62], resp)
 	}
 	if d.packed {
 		readPosAnswer(m, resp)
@@ -430,6 +435,17 @@ func readUsed(value []byte, resp *points.Response) {
 		at := used62 + i*paid62
 		program := points.ProgramID(number(value[at : at+3])) //nolint:gosec // three digits.
 		resp.AddPaid(points.Paid{Program: program, Amount: amount(at+3, at+15), Covers: amount(at+15, at+paid62)})
+	}
+}
+
+// readSwap reads DE5, 9 and 62 of the answer to a swap or its quote.
+func readSwap(granted, ratio, quote []byte, resp *points.Response) {
+	if granted == nil || ratio == nil {
+		return
+	}
+	resp.Granted, resp.Ratio = points.Amount(number(granted)), uint32(number(ratio)) //nolint:gosec // twelve and eight digits.
+	if len(quote) == points.QuoteSize {
+		resp.List = string(quote)
 	}
 }
 

@@ -1,0 +1,258 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/lianfen/lianfen/internal/app"
+	"github.com/lianfen/lianfen/points"
+)
+
+func newExchange() *cobra.Command {
+	a := new(admin)
+	cmd := a.groupOf(&cobra.Command{
+		Use: "exchange", Short: "Swaps (积分互换): points of one programme into another's, at a published rate", Args: none,
+		Long: `Swaps of a member's points into another programme's, at the BUY rate of the one and the
+SELL rate of the other. A quote promises figures for a short time and holds nothing; a lock
+holds the points and keeps the figures for longer; a swap executes a quote, once, at its own
+figures. Rates are proposed with lianfen rates, the terms beside them with lianfen exchange
+terms. What settlement makes of swaps nets in the same night as redemptions.`,
+		Example: `  lianfen exchange quote --member 10001 --from 901 --into 902 --in 5000
+  lianfen exchange swap 000000001234 --key order-77`,
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	})
+	cmd.AddCommand(a.exchangeQuote(),
+		a.exchangeAct("lock", "Hold the points of a quote and keep its figures for longer", (*app.Client).LockSwap),
+		a.exchangeAct("swap", "Execute a quote, locked or not, once", (*app.Client).Swap),
+		a.exchangeAct("cancel", "End a quote or a lock that is not executed", (*app.Client).CancelSwap),
+		a.exchangeAct("show", "Show where a swap is", (*app.Client).ShowSwap),
+		a.exchangeQueue(), a.exchangeTerms())
+	return cmd
+}
+
+// saySwap shows a swap to people.
+func (a *admin) saySwap(cmd *cobra.Command, s *app.SwapState, client *app.Client) error {
+	return a.print(cmd, s, func() error {
+		var t table
+		t.row("quote", s.Quote)
+		t.row("state", s.State)
+		t.row("member", fmt.Sprint(s.Member))
+		t.row("handed in", fmt.Sprintf("%d of %d", s.In, s.From))
+		t.row("handed out", fmt.Sprintf("%d of %d", s.Out, s.Into))
+		if s.Bonus != 0 {
+			t.row("bonus", fmt.Sprintf("%d of %d", s.Bonus, s.Into))
+		}
+		t.row("value", fmt.Sprintf("%d, of that fee %d, cost %d, rest %d", s.Value, s.Fee, s.Cost, s.Rest))
+		t.row("rates", fmt.Sprintf("BUY version %d, SELL version %d", s.Buy, s.Sell))
+		t.row("good before", localTime(s.Expires, client.Zone()))
+		for _, row := range [...]struct{ name, value string }{{"RRN", s.RRN}, {"locked by", s.Locked}, {"executed by", s.Done}} {
+			if row.value != "" {
+				t.row(row.name, row.value)
+			}
+		}
+		if s.Repeated {
+			t.row("repeated", "this is the first answer again; nothing was done now")
+		}
+		return t.write(cmd.OutOrStdout())
+	})
+}
+
+// callerFlags are those of whoever calls the desk.
+func callerFlags(cmd *cobra.Command, key, operator *string) {
+	cmd.Flags().StringVar(key, "key", "", "a name of your own for this call: repeated with it, it has one effect and one answer")
+	cmd.Flags().StringVar(operator, "operator", "", "who asks; left out where operators sign in")
+}
+
+func (a *admin) exchangeQuote() *cobra.Command {
+	var asked app.SwapAsked
+	cmd := &cobra.Command{
+		Use: "quote", Short: "Quote what a swap gives; nothing is held for it", Args: none,
+		Long: `Quote what a swap gives, where it could be executed now: --in is what is handed in, or
+--out what is to be handed out at least, for the least that is to be handed in.`,
+		Example: `  lianfen exchange quote --member 10001 --from 901 --into 902 --in 5000`,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if (asked.In == 0) == (asked.Out == 0) {
+				return usage("want --in or --out, one of both")
+			}
+			client, err := a.client()
+			if err != nil {
+				return err
+			}
+			s, err := client.QuoteSwap(cmd.Context(), asked)
+			if err != nil {
+				return err
+			}
+			return a.saySwap(cmd, &s, client)
+		},
+	}
+	f := cmd.Flags()
+	f.Var(decimal(&asked.Member, 0), "member", "whose points")
+	f.Var(decimal(&asked.From, 0), "from", "programme handed in")
+	f.Var(decimal(&asked.Into, 0), "into", "programme handed out")
+	f.Var(decimal(&asked.In, 0), "in", "points handed in, in smallest units")
+	f.Var(decimal(&asked.Out, 0), "out", "points wanted at least, in smallest units")
+	callerFlags(cmd, &asked.CallID, &asked.Operator)
+	requireFlags(cmd, "member", "from", "into")
+	return cmd
+}
+
+// exchangeAct is a verb about a quote.
+func (a *admin) exchangeAct(verb, short string, call func(*app.Client, context.Context, app.SwapNamed) (app.SwapState, error)) *cobra.Command {
+	var named app.SwapNamed
+	cmd := &cobra.Command{
+		Use: verb + " QUOTE", Short: short, Args: one("the quote, as lianfen exchange quote has printed it"),
+		Example: "  lianfen exchange " + verb + " 000000001234",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			client, err := a.client()
+			if err != nil {
+				return err
+			}
+			named.Quote = args[0]
+			s, err := call(client, cmd.Context(), named)
+			if err != nil {
+				return err
+			}
+			return a.saySwap(cmd, &s, client)
+		},
+	}
+	if verb != "show" {
+		callerFlags(cmd, &named.CallID, &named.Operator)
+	}
+	return cmd
+}
+
+func (a *admin) exchangeQueue() *cobra.Command {
+	return &cobra.Command{
+		Use: "queue", Short: "List swaps under way: those that are locked, the one whose time ends first first", Args: none,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			client, err := a.client()
+			if err != nil {
+				return err
+			}
+			list, err := client.SwapQueue(cmd.Context())
+			if err != nil {
+				return err
+			}
+			return a.print(cmd, list, func() error {
+				if len(list) == 0 {
+					return say(cmd, "No swap is under way.")
+				}
+				s := newSheet("QUOTE", "STATE", ">MEMBER", ">FROM", ">IN", ">INTO", ">OUT", ">BONUS", "GOOD BEFORE")
+				for i := range list {
+					w := &list[i]
+					s.row(w.Quote, w.State, w.Member, w.From, w.In, w.Into, w.Out, w.Bonus, localTime(w.Expires, client.Zone()))
+				}
+				return s.write(cmd.OutOrStdout())
+			})
+		},
+	}
+}
+
+func (a *admin) exchangeTerms() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "terms", Short: "Terms of swaps: limits, pools, origins, expiry, campaigns, with dates and two persons", Args: none,
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	cmd.AddCommand(a.termsPropose(), a.approveVersion("exchange terms"), a.termsList())
+	return cmd
+}
+
+func (a *admin) termsPropose() *cobra.Command {
+	var path string
+	var s app.SwapTermsSetting
+	cmd := &cobra.Command{
+		Use: "propose", Short: "Propose the swap terms of a file", Args: none,
+		Long: `Propose the swap terms of a file, a list with one entry for each programme. A limit that is
+left out is none. Beside rates with which somebody could go round with a gain, terms are
+refused, and so are rates.
+
+  - program: 901
+    from: 2026-03-03 00:00
+    min_in: 1000            # of points handed in
+    max_in: 500000
+    step_in: 100
+    user_day: 200000
+    user_month: 1000000
+    user_year: 5000000
+    pool_in_day: 100000000  # of all members together
+    fee_min: 100            # smallest units of the standard point
+    lots_allowed: [earned]  # earned, bought, swapped, bonus, adjusted
+    recipient_year: 5000000 # of points handed out
+    pool_out_day: 100000000
+    expiry_rule: programme  # or inherit, or fixed with expiry_days
+    swap_lock_days: 5       # so long what is handed out cannot be swapped on
+    bonus_per: 60000        # a campaign: for each 60,000 points 5,000 more
+    bonus_add: 5000
+    bonus_budget: 50000000  # of the sponsor
+    quote_seconds: 30
+    lock_seconds: 600`,
+		Example: `  lianfen exchange terms propose --file terms.yaml --note "spring" --operator li --second wang`,
+		RunE: func(cmd *cobra.Command, _ []string) (err error) {
+			if s.Terms, err = readFile(path, app.ReadSwapTerms); err != nil {
+				return err
+			}
+			client, err := a.client()
+			if err != nil {
+				return err
+			}
+			done, err := client.ProposeSwapTerms(cmd.Context(), s)
+			if err != nil {
+				return fmt.Errorf("%s: %w", path, err)
+			}
+			return a.print(cmd, done, func() error {
+				for _, d := range done {
+					if err := sayVersion(cmd, d, client, "version of the terms"); err != nil {
+						return err
+					}
+				}
+				return nil
+			})
+		},
+	}
+	cmd.Flags().StringVar(&path, "file", "", "YAML file of swap terms")
+	cmd.Flags().StringVar(&s.Note, "note", "", "why")
+	twoNames(cmd, &s.Operator, &s.Second)
+	requireFlags(cmd, "file", "note")
+	return cmd
+}
+
+func (a *admin) termsList() *cobra.Command {
+	return &cobra.Command{
+		Use: "list", Short: "List all versions of the swap terms; --json shows all they say", Args: none,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			client, err := a.client()
+			if err != nil {
+				return err
+			}
+			list, err := client.SwapTerms(cmd.Context())
+			if err != nil {
+				return err
+			}
+			return a.print(cmd, list, func() error {
+				if len(list) == 0 {
+					return say(cmd, "There are no terms of swaps: nothing is swapped before there are some.")
+				}
+				s := newSheet(">PROGRAMME", ">VERSION", "FROM", ">MIN IN", ">MAX IN", ">USER DAY", "LOTS", "EXPIRY", ">LOCK S", "PROPOSED BY", "APPROVED BY", "NOW")
+				for i := range list {
+					t, now := &list[i], ""
+					if t.InForce {
+						now = "in force"
+					}
+					s.row(t.Program, t.Version, localTime(t.From, client.Zone()), limitOf(t.MinIn), limitOf(t.MaxIn), limitOf(t.UserDay),
+						strings.Join(t.LotsAllowed, ","), t.Expiry, t.LockSeconds, t.Maker, t.Checker, now)
+				}
+				return s.write(cmd.OutOrStdout())
+			})
+		},
+	}
+}
+
+func limitOf(a points.Amount) string {
+	if a == 0 {
+		return "*"
+	}
+	return fmt.Sprint(int64(a))
+}

@@ -1,0 +1,170 @@
+// Package exchange is the desk at which points of one programme become another's at a
+// published rate: quote, lock, execute. It owns the verbs and the idempotency of their
+// callers; what may be swapped, at which figures and how often is the book's to say
+// (ledger/book/swapping.go), and the arithmetic is package quote's.
+//
+// It promises that the same call under the same key has one effect and one answer, and that
+// an answer is given only when it is durable. It will not swap with a programme whose issuer
+// keeps its own ledger, publish rates, or decide who may call: that is for the doors.
+package exchange
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+
+	"github.com/lianfen/lianfen/ledger"
+	"github.com/lianfen/lianfen/ledger/book"
+	"github.com/lianfen/lianfen/points"
+)
+
+// Desk is where swaps are asked for. It is safe for use by many goroutines.
+type Desk struct {
+	ledger *ledger.Ledger
+	clock  points.Clock
+}
+
+// NewDesk opens the desk over a ledger.
+func NewDesk(l *ledger.Ledger, clock points.Clock) *Desk { return &Desk{l, clock} }
+
+// Caller is who asks: a partner by its institution, or an operator by name.
+type Caller struct {
+	Acquirer points.AcquirerID // 0: the house
+	Operator string
+	// CallID makes a call repeatable: the same one with the same call gets the same answer,
+	// with another call it is refused (DuplicateOther). It is the caller's own, for each
+	// verb, while the keys of its business date are kept. Empty: each call is a new one.
+	CallID string
+}
+
+// Asked is what a quote is asked for: In points handed in, or Out wanted at least.
+type Asked struct {
+	Caller
+	Member     points.MemberID
+	From, Into points.ProgramID
+	In, Out    points.Amount
+}
+
+// Named is a call about a quote.
+type Named struct {
+	Caller
+	Quote points.Position
+}
+
+// Swap is a swap as a call has left it.
+type Swap struct {
+	book.SwapFigures
+	Member   points.MemberID
+	From     points.ProgramID
+	Position points.Position // of the record of this call
+	Free     points.Amount   // of From, afterwards
+	Held     points.Amount
+	Repeated bool // the call had come before, and this is its first answer
+}
+
+// Quote promises what a swap gives, for a short time; nothing is held for it.
+func (d *Desk) Quote(ctx context.Context, a Asked) (Swap, error) {
+	return d.do(ctx, "quote", a.Caller, book.Command{
+		Kind: book.KindQuote, Member: a.Member, Program: a.From, Into: a.Into, Amount: a.In, Wanted: a.Out,
+	})
+}
+
+// Lock holds the points of a quote and keeps its figures for longer.
+func (d *Desk) Lock(ctx context.Context, n Named) (Swap, error) {
+	return d.do(ctx, "lock", n.Caller, book.Command{Kind: book.KindSwapLock, Original: n.Quote})
+}
+
+// Swap executes a quote, locked or not, once.
+func (d *Desk) Swap(ctx context.Context, n Named) (Swap, error) {
+	return d.do(ctx, "swap", n.Caller, book.Command{Kind: book.KindSwap, Original: n.Quote})
+}
+
+// Cancel ends a quote or a lock that is not executed.
+func (d *Desk) Cancel(ctx context.Context, n Named) (Swap, error) {
+	return d.do(ctx, "cancel", n.Caller, book.Command{Kind: book.KindSwapCancel, Original: n.Quote})
+}
+
+// Show tells where a swap is.
+func (d *Desk) Show(ctx context.Context, quote points.Position) (view book.SwapView, err error) {
+	ok := false
+	err = d.ledger.View(ctx, func(b *book.Book) (err error) {
+		view, ok, err = b.Swap(quote, d.clock())
+		return err
+	})
+	if err == nil && !ok {
+		err = points.Errorf(points.UnknownOriginal, "swap %d: there is no quote at this position", quote)
+	}
+	return view, err
+}
+
+// maxQueue bounds what Queue lists.
+const maxQueue = 1000
+
+// Queue lists the swaps that are locked, the one whose time ends first first, at most a
+// thousand.
+func (d *Desk) Queue(ctx context.Context) (list []book.SwapView, err error) {
+	list = []book.SwapView{}
+	err = d.ledger.View(ctx, func(b *book.Book) error {
+		quotes := b.SwapLocks()
+		for _, quote := range quotes[:min(len(quotes), maxQueue)] {
+			view, ok, err := b.Swap(quote, d.clock())
+			if err != nil {
+				return err
+			}
+			if ok {
+				list = append(list, view)
+			}
+		}
+		return nil
+	})
+	return list, err
+}
+
+// Expire ends the locks whose time is over, and returns when the next one's is; 0: there is
+// none.
+func (d *Desk) Expire(ctx context.Context) (next points.Timestamp, err error) {
+	for {
+		err = d.ledger.View(ctx, func(b *book.Book) error {
+			next = b.NextSwapExpiry()
+			return nil
+		})
+		if err != nil || next == 0 || next > d.clock() {
+			return next, err
+		}
+		out, err := d.ledger.Do(ctx, &book.Command{Kind: book.KindExpireSwaps, At: d.clock()})
+		if err != nil {
+			return 0, err
+		}
+		if !out.Reason.Approved() {
+			return 0, points.Errorf(out.Reason, "expiry of swaps: %s", out.Reason.English())
+		}
+	}
+}
+
+func (d *Desk) do(ctx context.Context, what string, c Caller, cmd book.Command) (Swap, error) {
+	cmd.At, cmd.Acquirer, cmd.Operator = d.clock(), c.Acquirer, c.Operator
+	if c.CallID != "" {
+		cmd.Key = keyOf(what, c)
+	}
+	out, err := d.ledger.Do(ctx, &cmd)
+	if err != nil {
+		return Swap{}, err
+	}
+	if !out.Reason.Approved() {
+		return Swap{}, points.Errorf(out.Reason, "%s: %s", what, out.Reason.English())
+	}
+	return Swap{out.Swap, out.Member, out.Program, out.Position, out.Free, out.Held, out.Replayed}, nil
+}
+
+// keyOf is the trace key of a caller's key for a verb: 144 bits of a SHA-256, so that no two
+// callers' keys meet.
+func keyOf(what string, c Caller) points.TraceKey {
+	h := sha256.New()
+	h.Write([]byte("lianfen desk\x00" + what + "\x00" + c.Operator + "\x00" + c.CallID))
+	sum := h.Sum(binary.BigEndian.AppendUint64(nil, uint64(c.Acquirer)))[8:]
+	key := points.TraceKey{Acquirer: c.Acquirer, Class: points.ClassFinancial, Door: points.DoorOperator}
+	copy(key.Source[:], sum)
+	key.When = binary.BigEndian.Uint64(sum[8:])
+	key.STAN = points.STAN(binary.BigEndian.Uint16(sum[16:]))
+	return key
+}

@@ -1,0 +1,278 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/lianfen/lianfen/exchange"
+	"github.com/lianfen/lianfen/ledger"
+	"github.com/lianfen/lianfen/ledger/book"
+	"github.com/lianfen/lianfen/points"
+	"github.com/lianfen/lianfen/tariff"
+)
+
+// SwapAsked is a quote that an operator asks for on a member's behalf: In points handed in,
+// or Out wanted at least.
+type SwapAsked struct {
+	CallID   string           `json:"key,omitempty"`
+	Operator string           `json:"operator,omitempty"`
+	Member   points.MemberID  `json:"member"`
+	From     points.ProgramID `json:"from"`
+	Into     points.ProgramID `json:"into"`
+	In       points.Amount    `json:"in,omitempty"`
+	Out      points.Amount    `json:"out,omitempty"`
+}
+
+// SwapNamed is a call about a quote.
+type SwapNamed struct {
+	CallID   string `json:"key,omitempty"`
+	Operator string `json:"operator,omitempty"`
+	Quote    string `json:"quote"`
+}
+
+// SwapState is a swap for people and machines. Amounts of points are in smallest units of
+// their programmes; value, fee, cost and rest in those of the standard point.
+type SwapState struct {
+	Quote    string           `json:"quote"`
+	State    string           `json:"state"`
+	Member   points.MemberID  `json:"member"`
+	From     points.ProgramID `json:"from"`
+	Into     points.ProgramID `json:"into"`
+	In       points.Amount    `json:"in"`
+	Out      points.Amount    `json:"out"`
+	Bonus    points.Amount    `json:"bonus,omitempty"`
+	Value    points.Amount    `json:"value"`
+	Fee      points.Amount    `json:"fee"`
+	Cost     points.Amount    `json:"cost"`
+	Rest     points.Amount    `json:"rest"`
+	Buy      uint32           `json:"buy_version"`
+	Sell     uint32           `json:"sell_version"`
+	Expires  string           `json:"expires"`
+	RRN      string           `json:"rrn,omitempty"`    // of the record of this call
+	Locked   string           `json:"locked,omitempty"` // RRN of the lock
+	Done     string           `json:"done,omitempty"`   // RRN of the execution
+	Repeated bool             `json:"repeated,omitempty"`
+}
+
+func swapState(f *book.SwapFigures, member points.MemberID, from points.ProgramID) SwapState {
+	return SwapState{
+		Quote: rrnOf(f.Quote), State: f.State.String(), Member: member, From: from, Into: f.Into, In: f.In, Out: f.Out, Bonus: f.Bonus,
+		Value: f.Value, Fee: f.Fee, Cost: f.Cost, Rest: f.Rest, Buy: f.Buy, Sell: f.Sell, Expires: f.Expires.String(),
+	}
+}
+
+func viewedSwap(v *book.SwapView) SwapState {
+	s := swapState(&v.SwapFigures, v.Member, v.Program)
+	if v.Locked != 0 {
+		s.Locked = rrnOf(v.Locked)
+	}
+	if v.Done != 0 {
+		s.Done = rrnOf(v.Done)
+	}
+	return s
+}
+
+// caller is the operator who asks, and the key of the call.
+func caller(ctx context.Context, key, operator string) (exchange.Caller, error) {
+	if err := signed(ctx, "swap", &operator, ""); err != nil {
+		return exchange.Caller{}, err
+	}
+	return exchange.Caller{Operator: operator, CallID: key}, points.CheckText("operator", operator)
+}
+
+func answered(done exchange.Swap, err error) (SwapState, error) {
+	if err != nil {
+		return SwapState{}, err
+	}
+	s := swapState(&done.SwapFigures, done.Member, done.From)
+	s.RRN, s.Repeated = rrnOf(done.Position), done.Repeated
+	return s, nil
+}
+
+func (a *App) quoteSwap(ctx context.Context, s SwapAsked) (SwapState, error) {
+	by, err := caller(ctx, s.CallID, s.Operator)
+	if err != nil {
+		return SwapState{}, err
+	}
+	return answered(a.swaps.Quote(ctx, exchange.Asked{Caller: by, Member: s.Member, From: s.From, Into: s.Into, In: s.In, Out: s.Out}))
+}
+
+// aboutSwap serves a verb of the desk about a quote.
+func (a *App) aboutSwap(verb func(context.Context, exchange.Named) (exchange.Swap, error)) func(context.Context, SwapNamed) (SwapState, error) {
+	return func(ctx context.Context, s SwapNamed) (SwapState, error) {
+		by, err := caller(ctx, s.CallID, s.Operator)
+		if err != nil {
+			return SwapState{}, err
+		}
+		quote, err := points.ParseRRN(s.Quote)
+		if err != nil {
+			return SwapState{}, err
+		}
+		return answered(verb(ctx, exchange.Named{Caller: by, Quote: quote}))
+	}
+}
+
+func (a *App) showSwap(ctx context.Context, s SwapNamed) (SwapState, error) {
+	quote, err := points.ParseRRN(s.Quote)
+	if err != nil {
+		return SwapState{}, err
+	}
+	view, err := a.swaps.Show(ctx, quote)
+	if err != nil {
+		return SwapState{}, err
+	}
+	return viewedSwap(&view), nil
+}
+
+func (a *App) swapQueue(ctx context.Context, _ nothing) ([]SwapState, error) {
+	list := []SwapState{}
+	views, err := a.swaps.Queue(ctx)
+	for i := range views {
+		list = append(list, viewedSwap(&views[i]))
+	}
+	return list, err
+}
+
+// swapLook is how long the end of a lock may be processed late. It is refused from its last
+// moment on whatever the delay.
+const swapLook = time.Second
+
+// keepSwaps ends locks whose time is over.
+func (a *App) keepSwaps(ctx context.Context) error {
+	ticker := time.NewTicker(swapLook)
+	defer ticker.Stop()
+	for {
+		_, err := a.swaps.Expire(ctx)
+		switch {
+		case ctx.Err() != nil, errors.Is(err, ledger.ErrFailed):
+			return nil // Whoever watches the ledger tells of it.
+		case err != nil:
+			a.log.Error("locks of swaps were not ended; it is tried again", slog.String("error", err.Error()))
+		}
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// SwapTerms are the terms of swaps as people give them.
+type SwapTerms struct {
+	Program          points.ProgramID `json:"program" yaml:"program"`
+	From             string           `json:"from" yaml:"from"`
+	tariff.SwapRules `yaml:",inline"`
+	LotsAllowed      []string `json:"lots_allowed" yaml:"lots_allowed"` // earned, bought, swapped, bonus, adjusted
+}
+
+var originNames = []string{"earned", "bought", "swapped", "bonus", "adjusted"}
+
+// ReadSwapTerms reads a file of swap terms: a YAML list, every key known. What is left out
+// has the careful value: only earned points, half a minute for a quote, no lock, expiry as
+// for points that are earned.
+func ReadSwapTerms(r io.Reader) (list []SwapTerms, err error) {
+	if err := readStrict(r, "swap terms", &list); err != nil {
+		return nil, err
+	}
+	for i := range list {
+		t := &list[i]
+		if t.Expiry == 0 {
+			t.Expiry = tariff.ExpiryProgram
+		}
+		if t.QuoteSeconds == 0 {
+			t.QuoteSeconds = 30
+		}
+		if len(t.LotsAllowed) == 0 {
+			t.LotsAllowed = originNames[:1]
+		}
+	}
+	return list, nil
+}
+
+// SwapTermsSetting proposes swap terms, or, where no operators are enrolled, puts them.
+type SwapTermsSetting struct {
+	Terms    []SwapTerms `json:"terms"`
+	Operator string      `json:"operator"`
+	Second   string      `json:"second,omitempty"`
+	Note     string      `json:"note"`
+}
+
+func (a *App) proposeSwapTerms(ctx context.Context, s SwapTermsSetting) ([]Done, error) {
+	if err := signed(ctx, "swap terms", &s.Operator, s.Second); err != nil {
+		return nil, err
+	}
+	if len(s.Terms) == 0 || s.Note == "" {
+		return nil, points.Errorf(points.FormatError, "swap terms: say which, and why (--note)")
+	}
+	entries := make([]*tariff.SwapTerms, len(s.Terms))
+	for i := range s.Terms {
+		t := &s.Terms[i]
+		from, err := a.moment(t.From)
+		if err != nil {
+			return nil, fmt.Errorf("swap terms %d: %w", i+1, err)
+		}
+		t.Lots = 0
+		for _, name := range t.LotsAllowed {
+			at := slices.Index(originNames, strings.ToLower(name))
+			if at < 0 {
+				return nil, points.Errorf(points.FormatError, "swap terms %d: lots_allowed %q: want of %s", i+1, name, strings.Join(originNames, ", "))
+			}
+			t.Lots |= 1 << (at + 1)
+		}
+		entries[i] = &tariff.SwapTerms{Program: t.Program, From: from, SwapRules: t.SwapRules}
+	}
+	done := []Done{}
+	for i, e := range entries {
+		cmd := book.Command{Kind: book.KindPut, At: a.opts.Clock(), Entry: book.Entry{Swaps: e}, Operator: s.Operator, Second: s.Second, Note: s.Note}
+		one, err := a.do(ctx, fmt.Sprintf("swap terms %d of %d", i+1, len(entries)), &cmd)
+		if err != nil {
+			return nil, err
+		}
+		done = append(done, one)
+	}
+	return done, nil
+}
+
+// SwapTermsVersion is a version of swap terms.
+type SwapTermsVersion struct {
+	SwapTerms
+	Version  uint32 `json:"version"`
+	Maker    string `json:"maker"`
+	Checker  string `json:"checker"`
+	Approved string `json:"approved"`
+	Digest   string `json:"digest"`
+	InForce  bool   `json:"in_force"` // now
+}
+
+func (a *App) swapTerms(ctx context.Context, _ nothing) ([]SwapTermsVersion, error) {
+	list := []SwapTermsVersion{}
+	var table *tariff.SwapTable
+	err := a.ledger.View(ctx, func(b *book.Book) error {
+		table = b.Registry().Swaps
+		return nil
+	})
+	if err != nil || table == nil {
+		return list, err
+	}
+	now := a.opts.Clock()
+	for t := range table.All() {
+		v := SwapTermsVersion{
+			SwapTerms: SwapTerms{Program: t.Program, From: t.From.String(), SwapRules: t.SwapRules, LotsAllowed: []string{}},
+			Version:   t.Version, Maker: t.Maker, Checker: t.Checker, Approved: t.Approved.String(), Digest: t.Digest.String(),
+			InForce: table.At(t.Program, now) == t,
+		}
+		for i, name := range originNames {
+			if t.Lots&(1<<(i+1)) != 0 {
+				v.LotsAllowed = append(v.LotsAllowed, name)
+			}
+		}
+		list = append(list, v)
+	}
+	return list, nil
+}

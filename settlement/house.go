@@ -1,0 +1,402 @@
+package settlement
+
+import (
+	"cmp"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/lianfen/lianfen/ledger"
+	"github.com/lianfen/lianfen/ledger/book"
+	"github.com/lianfen/lianfen/points"
+	"github.com/lianfen/lianfen/settlement/files"
+	"github.com/lianfen/lianfen/settlement/netting"
+	"github.com/lianfen/lianfen/tariff"
+)
+
+// House is the [Journal] of a switch: its ledger.
+type House struct {
+	Ledger *ledger.Ledger
+	Zone   *time.Location
+	// Settles is the day on which what is cleared on a date is paid; 0: none is in reach.
+	Settles func(points.BusinessDate) points.BusinessDate
+	// Masked renders the card of a token as people may see it; empty: it is not known.
+	Masked func(points.CardToken) string
+	// Closed calls visit with every batch that a terminal has closed since a date began.
+	Closed func(ctx context.Context, since points.BusinessDate, visit func(Batch)) error
+}
+
+// Cut finds a cycle in the journal. What the next cut-over ends is complete: nothing
+// enters it any more (I12).
+func (h *House) Cut(date points.BusinessDate, cycle uint8) (Cut, error) {
+	c, err := h.Ledger.Range(date, cycle)
+	if err != nil {
+		return Cut{}, err //nolint:wrapcheck // the ledger's own words.
+	}
+	cut := Cut{Date: date, Cycle: cycle, First: c.First, Last: c.Last, Began: c.Began, Ended: c.Began, Settles: h.Settles(date), NeverClosed: !c.Closed}
+	if cut.Settles == 0 {
+		return cut, points.Errorf(points.NotPermitted, "settlement of %v: the calendar has no banking day after it", cut)
+	}
+	if c.Closed {
+		next, err := h.Ledger.Record(c.Last + 1)
+		if err != nil {
+			return cut, err //nolint:wrapcheck // as above.
+		}
+		cut.Ended = next.Outcome.Posted
+	}
+	return cut, nil
+}
+
+// Setting reads tables and members from the registry. An issuer and an acquirer with one
+// number are one member.
+func (h *House) Setting(ctx context.Context) (Setting, error) {
+	var registry *book.Registry
+	if err := h.Ledger.View(ctx, func(b *book.Book) error {
+		registry = b.Registry()
+		return nil
+	}); err != nil {
+		return Setting{}, err //nolint:wrapcheck // as above.
+	}
+	s := Setting{
+		Rates: cmp.Or(registry.Rates, tariff.NewRates()), Fees: cmp.Or(registry.Fees, tariff.NewFees()),
+		Programs:  map[points.ProgramID]Program{points.Standard: {Code: Unit, Name: "标准积分", Scale: Scale}},
+		Merchants: make(map[points.MerchantID]string, len(registry.Merchants)),
+	}
+	parties := map[tariff.Member]Party{}
+	enter := func(m tariff.Member, err error, name string) {
+		if err != nil {
+			return // It has no place in settlement; its items are exceptions.
+		}
+		p := Party{Member: m, Name: name, Class: 1}
+		if limit := registry.Caps[m]; limit != nil {
+			p.Cover = netting.Cover{
+				Member: m, Prefund: limit.Prefund, PrefundHaircut: limit.PrefundHaircut, Collateral: limit.Collateral, CollateralHaircut: limit.CollateralHaircut,
+			}
+			if !limit.Unlimited {
+				p.Cap = limit.Cap
+			}
+		}
+		parties[m] = p
+	}
+	for id, acquirer := range registry.Acquirers {
+		m, err := tariff.MemberOf(id)
+		enter(m, err, cmp.Or(acquirer.NameZH, acquirer.Name))
+	}
+	for id, issuer := range registry.Issuers {
+		m, err := tariff.MemberOf(id)
+		enter(m, err, cmp.Or(issuer.NameZH, issuer.Name))
+	}
+	for _, m := range slices.Sorted(maps.Keys(parties)) {
+		s.Parties = append(s.Parties, parties[m])
+	}
+	for id, program := range registry.Programs {
+		s.Programs[id] = Program{Code: fmt.Sprintf("%06d", id), Name: cmp.Or(program.NameZH, program.Name), Scale: program.Scale}
+	}
+	for id, merchant := range registry.Merchants {
+		s.Merchants[id] = cmp.Or(merchant.NameZH, merchant.Name)
+	}
+	return s, nil
+}
+
+// Entries reads what the records between two positions clear.
+func (h *House) Entries(ctx context.Context, first, last points.Position, visit func(*Entry) error) error {
+	clearing := book.NewClearing(func(position points.Position, rec *book.Record) (err error) {
+		*rec, err = h.Ledger.Record(position)
+		return err //nolint:wrapcheck // the ledger's own words.
+	})
+	var e Entry
+	err := h.Ledger.Scan(ctx, first, last, func(rec *book.Record) error {
+		items, err := clearing.Items(rec)
+		if err != nil {
+			return err //nolint:wrapcheck // as above.
+		}
+		for i := range items {
+			h.entry(&e, &items[i])
+			if err := visit(&e); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil && ctx.Err() != nil {
+		return errors.Join(context.Cause(ctx), err)
+	}
+	return err //nolint:wrapcheck // as above.
+}
+
+// entry fills in an entry from an item of the journal.
+func (h *House) entry(e *Entry, item *book.ClearingItem) {
+	*e = Entry{Item: item.Item}
+	request, l := item.Request, &e.Line
+	l.RRN, l.Auth = item.RRN.RRN(), item.RRN.AuthCode()
+	l.STAN, l.Terminal, l.Merchant, l.EntryMode = request.Key.STAN, request.Terminal, request.Merchant, request.EntryMode
+	l.Local = files.Moment(item.At.Time().In(h.Zone))
+	if request.Key.Door == points.DoorHost {
+		l.Transmitted = withYear(request.Key.When, item.At)
+		l.Forwarder = digitsOnly(tariff.Member(min(binary.BigEndian.Uint64(request.Key.Source[:]), 1<<31))) //nolint:gosec // bounded.
+	}
+	if request.Batch != book.DateBatch {
+		e.Batch = Batch{request.Merchant, request.Terminal, request.Batch}
+	}
+	l.MTI, l.Processing, l.Condition = messageOf(request.Function)
+	if name := h.Masked(request.Card); name != "" {
+		copyText(l.Account[:], name)
+	} else {
+		copyText(l.Account[:], fmt.Sprintf("MEMBER%d", request.Member))
+	}
+	copyText(l.Response[:], "00")
+	l.Original, l.OriginalDate = uint64(item.Root), item.RootDate
+	for _, flag := range [...]struct {
+		set  bool
+		flag files.Flags
+	}{{item.Late && request.Function != points.Refund, files.FlagLate}, {item.StandIn, files.FlagStandIn}, {item.Manual, files.FlagManual}} {
+		if flag.set {
+			l.Flags |= flag.flag
+		}
+	}
+}
+
+// withYear is a transmission time (MMDDhhmmss, UTC) with the year in which it is nearest
+// to when it was decided.
+func withYear(when uint64, at points.Timestamp) uint64 {
+	year := uint64(at.Time().Year()) //nolint:gosec // a year of our time.
+	switch month := when / 100_000_000; {
+	case when == 0 || month < 1 || month > 12:
+		return 0
+	case month == 12 && at.Time().Month() == time.January:
+		year--
+	case month == 1 && at.Time().Month() == time.December:
+		year++
+	}
+	return year*10_000_000_000 + when
+}
+
+// messageOf is the message that asks for a function: its type, processing code and
+// condition, as the dialects send them.
+func messageOf(f points.Function) (mti uint16, processing uint32, condition uint8) {
+	switch f {
+	case points.Earn:
+		return 200, 210_000, 0
+	case points.Void:
+		return 200, 200_000, 0
+	case points.Refund:
+		return 220, 200_000, 0
+	case points.Completion:
+		return 200, 0, 6
+	case points.CompletionVoid:
+		return 200, 200_000, 6
+	case points.CompletionAdvice:
+		return 220, 0, 6
+	case points.OfflineRedeem:
+		return 220, 0, 0
+	case points.OfflineEarn:
+		return 220, 210_000, 0
+	case points.Reversal:
+		return 420, 0, 0
+	default:
+		return 200, 0, 0
+	}
+}
+
+// Kept reads what the book has kept of a cycle.
+func (h *House) Kept(ctx context.Context, cut Cut) (kept Kept, err error) {
+	view, _, err := h.cleared(ctx, cut)
+	if err != nil {
+		return kept, err
+	}
+	for _, p := range view.Positions {
+		kept.Members = append(kept.Members, Live{p.Member, netting.SumOf(p.Credit).Minus(netting.SumOf(p.Debit))})
+	}
+	for _, move := range view.Moves {
+		m, err := tariff.MemberOf(move.Acquirer)
+		if err != nil {
+			return kept, err //nolint:wrapcheck // it names the institution.
+		}
+		kept.Moves = append(kept.Moves, Move{move.Program, m, move.Amount})
+	}
+	return kept, nil
+}
+
+func (h *House) cleared(ctx context.Context, cut Cut) (view book.CycleView, something bool, err error) {
+	fault := h.Ledger.View(ctx, func(b *book.Book) error {
+		view, something, err = b.ClearedIn(cut.Date, cut.Cycle)
+		return err //nolint:wrapcheck // the book's own words.
+	})
+	return view, something, errors.Join(fault)
+}
+
+// Unfinished counts requests of a cycle, or of one before, that have no end yet.
+func (h *House) Unfinished(ctx context.Context, cut Cut) (n uint64, err error) {
+	err = h.Ledger.View(ctx, func(b *book.Book) error {
+		for _, position := range b.Unfinished() {
+			if position <= cut.Last {
+				n++
+			}
+		}
+		return nil
+	})
+	return n, err
+}
+
+// Unclosed counts those of some batches that their terminals have not closed by now.
+func (h *House) Unclosed(ctx context.Context, cut Cut, batches map[Batch]struct{}) (uint64, error) {
+	if len(batches) == 0 {
+		return 0, nil
+	}
+	open := maps.Clone(batches)
+	err := h.Closed(ctx, cut.Date, func(b Batch) { delete(open, b) })
+	return uint64(len(open)), err
+}
+
+// command is the posting of a publication.
+func (p *Publication) command() book.Command {
+	cmd := book.Command{
+		Kind: book.KindPost, At: p.At, Date: p.Cut.Date, Operator: p.Maker, Note: "settlement run " + p.Run, Run: p.Key, Manifest: p.Manifest,
+	}
+	if p.Proposal == 0 && p.Checker != "" && p.Checker != p.Maker {
+		cmd.Note += ", approved by " + p.Checker
+	}
+	if p.Cut.Cycle > 1 {
+		cmd.Cycle = p.Cut.Cycle
+	}
+	for _, move := range p.Moves {
+		cmd.Moves = append(cmd.Moves, book.ClearingMove{Program: move.Program, Acquirer: points.AcquirerID(move.Acquirer), Amount: move.Amount})
+	}
+	return cmd
+}
+
+// office is what the book says of who may do what.
+type office struct {
+	enrolled  bool
+	twoWanted bool // the policy wants two persons for a settlement
+	proposals []book.ProposalView
+	operators map[string]*book.Operator
+}
+
+func (h *House) office(ctx context.Context) (o office, err error) {
+	err = h.Ledger.View(ctx, func(b *book.Book) error {
+		registry := b.Registry()
+		o.operators, o.enrolled = registry.Operators, len(registry.Operators) > 0
+		o.twoWanted = registry.Policy.TwoPersons.Has(book.ActSettlement)
+		o.proposals = b.Proposals()
+		return nil
+	})
+	return o, err
+}
+
+// Propose proposes the posting where the policy of the house wants two persons.
+func (h *House) Propose(ctx context.Context, p Publication) (points.Position, error) {
+	o, err := h.office(ctx)
+	if err != nil || !o.enrolled || !o.twoWanted || len(p.Moves) == 0 {
+		return 0, err
+	}
+	for i := range o.proposals {
+		if act := &o.proposals[i].Act; act.Kind == book.KindPost && act.Run == [32]byte(p.Key) && act.Manifest == [32]byte(p.Manifest) && o.proposals[i].Until > p.At {
+			return o.proposals[i].Position, nil // It waits already.
+		}
+	}
+	out, err := h.do(ctx, &book.Command{Kind: book.KindPropose, At: p.At, Operator: p.Maker, Note: "settlement run " + p.Run, Group: []book.Command{p.command()}})
+	return out.Position, err
+}
+
+// Approvable tells why somebody cannot approve a publication.
+func (h *House) Approvable(ctx context.Context, p Publication) error {
+	o, err := h.office(ctx)
+	switch {
+	case err != nil:
+		return err
+	case !o.enrolled && strings.EqualFold(p.Maker, p.Checker):
+		return points.Errorf(points.NeedsSecondPerson, "%s has run it: somebody else approves it", p.Maker)
+	case !o.enrolled:
+		return nil
+	}
+	who := o.operators[p.Checker]
+	want := book.RoleOperator
+	if p.Proposal != 0 {
+		want = book.RoleApprover
+		if !slices.ContainsFunc(o.proposals, func(v book.ProposalView) bool { return v.Position == p.Proposal && v.Until > p.At }) {
+			return points.Errorf(points.ProposalExpired, "the proposal is not pending any more: run lianfen settle run again")
+		}
+	}
+	if who == nil || who.Status != book.Active || !who.Roles.Has(want) {
+		return points.Errorf(points.RoleMissing, "%s has not the role %v", p.Checker, want)
+	}
+	return nil
+}
+
+// Publish posts a publication, once: by an approval of what was proposed, or alone where
+// nobody has to approve.
+func (h *House) Publish(ctx context.Context, p Publication) (points.Position, error) {
+	view, something, err := h.cleared(ctx, p.Cut)
+	switch {
+	case err != nil:
+		return 0, err
+	case !something:
+		return 0, nil // Nothing was cleared: there is nothing to post.
+	case view.Posted != 0:
+		return view.Posted, h.samePosting(view.Posted, &p)
+	}
+	if p.Proposal == 0 {
+		cmd := p.command()
+		o, err := h.office(ctx)
+		if err != nil {
+			return 0, err
+		}
+		if !o.enrolled {
+			cmd.Second = p.Checker
+		}
+		out, err := h.do(ctx, &cmd)
+		return out.Position, err
+	}
+	o, err := h.office(ctx)
+	if err != nil {
+		return 0, err
+	}
+	for i := range o.proposals {
+		if o.proposals[i].Position == p.Proposal {
+			out, err := h.do(ctx, &book.Command{
+				Kind: book.KindApprove, At: p.At, Operator: p.Checker, Original: p.Proposal, Note: "settlement run " + p.Run, Group: []book.Command{o.proposals[i].Act},
+			})
+			return out.Position, err
+		}
+	}
+	return 0, points.Errorf(points.ProposalUnknown, "proposal %d is not pending: it was rejected, or its time is over; run lianfen settle run again", p.Proposal)
+}
+
+// samePosting refuses a cycle that another run has posted.
+func (h *House) samePosting(position points.Position, p *Publication) error {
+	rec, err := h.Ledger.Record(position)
+	if err != nil {
+		return err //nolint:wrapcheck // the ledger's own words.
+	}
+	if act := rec.Command.Carried(); act.Run != [32]byte(p.Key) || act.Manifest != [32]byte(p.Manifest) {
+		return points.Errorf(points.AlreadyExists, "%v was posted at journal %d by another run (%s)", p.Cut, position, act.Note)
+	}
+	return nil
+}
+
+func (h *House) do(ctx context.Context, cmd *book.Command) (book.Outcome, error) {
+	out, err := h.Ledger.Do(ctx, cmd)
+	if err != nil {
+		return out, err //nolint:wrapcheck // as above.
+	}
+	if !out.Reason.Approved() {
+		var why error
+		if err := h.Ledger.View(ctx, func(b *book.Book) error {
+			why = b.Why(cmd)
+			return nil
+		}); err != nil {
+			return out, err //nolint:wrapcheck // as above.
+		}
+		if why != nil && points.ReasonOf(why) == out.Reason {
+			return out, why
+		}
+		return out, points.Errorf(out.Reason, "%s: %s", cmd.Note, out.Reason.English())
+	}
+	return out, nil
+}

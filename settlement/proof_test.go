@@ -1,0 +1,418 @@
+package settlement_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/lianfen/lianfen/points"
+	"github.com/lianfen/lianfen/settlement"
+	"github.com/lianfen/lianfen/settlement/netting"
+	"github.com/lianfen/lianfen/tariff"
+)
+
+// P3: one worker and five, and whatever order chunks end in, come to the same positions,
+// and to the same files byte for byte (P4).
+func TestWorkersComeToTheSame(t *testing.T) {
+	day := madeUp(t, 70_000, 12)
+	var first *settlement.Run
+	var want map[string]string
+	for workers := range 5 {
+		n := newNight(t, day, func(o *settlement.Options) { o.Workers, o.Twin = workers+1, false })
+		run, err := n.Run(t.Context(), 20260302, 1, order("li"))
+		require.NoError(t, err)
+		if first == nil {
+			first, want = run, tree(t, filepath.Join(n.opts.Folder, ulid+".tmp"))
+			continue
+		}
+		require.Equal(t, first.Positions, run.Positions)
+		require.Equal(t, first.Input, run.Input)
+		got := tree(t, filepath.Join(n.opts.Folder, ulid+".tmp"))
+		for name, text := range got {
+			if strings.Contains(name, "DET") || strings.Contains(name, "STM") {
+				require.Equal(t, want[name], text, name)
+			}
+		}
+	}
+}
+
+// P4: the same day run twice is the same file set; run again after it was published, it is
+// proved and left alone; a day that has become another one is refused and named.
+func TestRunTwice(t *testing.T) {
+	day := madeUp(t, 5_000, 6)
+	one, two := newNight(t, day, nil), newNight(t, day, nil)
+	one.publish(t)
+	day = madeUp(t, 5_000, 6) // Posted nowhere yet.
+	two.day = day
+	two.restart(t)
+	two.publish(t)
+	require.Equal(t, tree(t, filepath.Join(one.opts.Folder, ulid)), tree(t, filepath.Join(two.opts.Folder, ulid)))
+
+	other, err := settlement.NewSynthetic(5_000, 6, 2)
+	require.NoError(t, err)
+	two.day = other
+	two.restart(t)
+	_, err = two.Run(t.Context(), 20260302, 1, order("li"))
+	require.ErrorIs(t, err, settlement.ErrDiffers)
+	require.ErrorContains(t, err, "input (")
+
+	two.opts.Code = "test 2"
+	two.day = day
+	two.restart(t)
+	_, err = two.Run(t.Context(), 20260302, 1, order("li"))
+	require.ErrorContains(t, err, "program version (test 2, was test)")
+}
+
+// What was published and then touched is noticed.
+func TestTouchedFiles(t *testing.T) {
+	n := newNight(t, madeUp(t, 2_000, 4), nil)
+	run, err := n.Run(t.Context(), 20260302, 1, order("li"))
+	require.NoError(t, err)
+	path := filepath.Join(n.opts.Folder, ulid+".tmp", "10000000", "day.journal")
+	text, err := os.ReadFile(path)
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(path, append(text, '\n'), 0o600))
+	require.NoError(t, n.Approve(t.Context(), run, order("wang")))
+	require.ErrorContains(t, n.Publish(t.Context(), run, order("wang")), "day.journal")
+	run, err = n.Run(t.Context(), 20260302, 1, order("li"))
+	require.NoError(t, err)
+	require.Equal(t, settlement.Approved, run.State, "the files are made again, and are those that were approved")
+	require.NoError(t, n.Publish(t.Context(), run, order("wang")))
+	published := filepath.Join(n.opts.Folder, ulid, "10000000", "day.journal")
+	require.NoError(t, os.WriteFile(published, append(text, '\n'), 0o600))
+	_, err = n.Run(t.Context(), 20260302, 1, order("li"))
+	require.ErrorIs(t, err, settlement.ErrDiffers)
+}
+
+// P9: a position that the ledger kept otherwise, by the smallest unit, stops the run, and
+// it goes on once that is mended.
+func TestTamperedPositionStopsTheRun(t *testing.T) {
+	n := newNight(t, madeUp(t, 2_000, 4), nil)
+	n.day.Tamper(1, 1)
+	run, err := n.Run(t.Context(), 20260302, 1, order("li"))
+	require.ErrorIs(t, err, settlement.ErrCheck)
+	require.ErrorContains(t, err, "live")
+	require.Equal(t, settlement.Computed, run.State)
+	require.Error(t, n.Approve(t.Context(), run, order("wang")))
+	require.Error(t, n.Publish(t.Context(), run, order("wang")))
+	n.day.Tamper(1, -1)
+	require.Equal(t, settlement.Published, n.publish(t).State)
+}
+
+// P8: another program, awk, recomputes every member's position from the lines of the
+// detail files alone, and comes to the figures of the net position file.
+func TestAwkComesToTheSame(t *testing.T) {
+	awk, err := exec.LookPath("awk")
+	if err != nil {
+		t.Skip("there is no awk")
+	}
+	n := newNight(t, madeUp(t, 30_000, 10), nil)
+	n.publish(t)
+	folder := filepath.Join(n.opts.Folder, ulid)
+	details, err := filepath.Glob(filepath.Join(folder, "*", "QZ_DET_*.txt"))
+	require.NoError(t, err)
+	const sum = `/^HD/ { member = substr($0, 33, 8) }
+/^TX/ { v = substr($0, 330, 15) + 0; if (substr($0, 329, 1) == "D") v = -v; net[member] += v }
+END { for (m in net) printf "%s %.0f\n", m, net[m] }`
+	out, err := exec.CommandContext(t.Context(), awk, append([]string{sum}, details...)...).Output()
+	require.NoError(t, err)
+	nets := map[string]string{}
+	for line := range strings.Lines(string(out)) {
+		member, net, _ := strings.Cut(strings.TrimSpace(line), " ")
+		nets[member] = net
+	}
+	files, err := filepath.Glob(filepath.Join(folder, "operator", "QZ_NET_*.csv"))
+	require.NoError(t, err)
+	const figures = `BEGIN { FS = "," } $8 == "*" && $9 == "*" { gsub(/[.]/, "", $13); printf "%s %.0f\n", $7, $13 }`
+	out, err = exec.CommandContext(t.Context(), awk, append([]string{figures}, files...)...).Output()
+	require.NoError(t, err)
+	said := map[string]string{}
+	for line := range strings.Lines(string(out)) {
+		member, net, _ := strings.Cut(strings.TrimSpace(line), " ")
+		if strings.Trim(member, "0123456789") == "" {
+			said[member] = net
+		}
+	}
+	require.Len(t, said, 10)
+	require.Equal(t, said, nets)
+}
+
+// Wherever a run is stopped, it goes on from there to the same files, posted once.
+func TestStoppedAtEveryStep(t *testing.T) {
+	day := madeUp(t, 3_000, 6)
+	whole := newNight(t, day, nil)
+	var steps []string
+	whole.opts.Step = func(step string) error { steps = append(steps, step); return nil }
+	whole.restart(t)
+	whole.publish(t)
+	want := tree(t, filepath.Join(whole.opts.Folder, ulid))
+	require.Equal(t, []string{"cut", "computed", "checked", "approved", "synced", "renamed", "posted", "published"}, steps)
+	for i, at := range steps {
+		t.Run(at, func(t *testing.T) {
+			stopped := errors.New("stopped at " + at)
+			n := newNight(t, madeUp(t, 3_000, 6), func(o *settlement.Options) {
+				o.Step = func(step string) error {
+					if step == at {
+						return stopped
+					}
+					return nil
+				}
+			})
+			run, err := n.Run(t.Context(), 20260302, 1, order("li"))
+			if err == nil {
+				err = n.Approve(t.Context(), run, order("wang"))
+			}
+			if err == nil {
+				err = n.Publish(t.Context(), run, order("wang"))
+			}
+			require.ErrorIs(t, err, stopped)
+			if i < slices.Index(steps, "renamed") {
+				require.NoDirExists(t, filepath.Join(n.opts.Folder, ulid), "nothing is visible")
+			}
+			n.opts.Step = nil
+			n.restart(t)
+			n.finish(t)
+			require.Equal(t, want, tree(t, filepath.Join(n.opts.Folder, ulid)))
+			require.NoDirExists(t, filepath.Join(n.opts.Folder, ulid+".tmp"))
+		})
+	}
+}
+
+// finish takes what a stop has left to its end.
+func (n *night) finish(t testing.TB) {
+	t.Helper()
+	run, err := n.Run(t.Context(), 20260302, 1, order("li"))
+	require.NoError(t, err)
+	if run.State == settlement.Checked {
+		require.NoError(t, n.Approve(t.Context(), run, order("wang")))
+	}
+	require.NoError(t, n.Publish(t.Context(), run, order("wang")))
+	require.EqualValues(t, 3_001, run.Posting, "it is posted once")
+}
+
+// A process that is killed at any step, and again at each later one, leaves what the next
+// one takes to the same end.
+func TestKilledAtEveryStep(t *testing.T) {
+	if folder := os.Getenv("LIANFEN_TEST_NIGHT"); folder != "" {
+		killedNight(t, folder, os.Getenv("LIANFEN_TEST_STEP"))
+		return
+	}
+	whole := newNight(t, madeUp(t, 3_000, 6), nil)
+	whole.publish(t)
+	want := tree(t, filepath.Join(whole.opts.Folder, ulid))
+	folder := t.TempDir()
+	for _, step := range []string{"cut", "computed", "rendering", "checked", "approved", "synced", "renamed", "posted", "published", ""} {
+		cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run", "^TestKilledAtEveryStep$")
+		cmd.Env = append(os.Environ(), "LIANFEN_TEST_NIGHT="+folder, "LIANFEN_TEST_STEP="+step)
+		out, err := cmd.CombinedOutput()
+		if step == "" {
+			require.NoError(t, err, string(out))
+			continue
+		}
+		var exit *exec.ExitError
+		require.ErrorAs(t, err, &exit, "%s: %s", step, out)
+		require.Equal(t, syscall.SIGKILL, exit.Sys().(syscall.WaitStatus).Signal(), "%s: %s", step, out) //nolint:forcetypeassert // on Unix.
+	}
+	require.Equal(t, want, tree(t, filepath.Join(folder, ulid)))
+	require.NoDirExists(t, filepath.Join(folder, ulid+".tmp"))
+}
+
+// killedNight is a process that dies at a step.
+func killedNight(t *testing.T, folder, at string) {
+	t.Helper()
+	die := func(step string) error {
+		if step == at {
+			_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+			select {}
+		}
+		return nil
+	}
+	day := madeUp(t, 3_000, 6)
+	n := newNight(t, day, func(o *settlement.Options) { o.Folder, o.Step = folder, die })
+	if at == "rendering" { // In the middle of the files.
+		n.Runner = nil
+		runner, err := settlement.NewRunner(&dying{day, die}, n.opts)
+		require.NoError(t, err)
+		n.Runner = runner
+	}
+	n.finish(t)
+}
+
+// dying is a day whose second pass ends the process.
+type dying struct {
+	*settlement.Synthetic
+	die func(string) error
+}
+
+func (d *dying) Entries(ctx context.Context, first, last points.Position, visit func(*settlement.Entry) error) error {
+	return d.Synthetic.Entries(ctx, first, last, func(e *settlement.Entry) error { //nolint:wrapcheck // a test.
+		if first != last && last < points.Position(netting.ChunkRecords) && last-first < 4096 && e.Position == 2_000 {
+			if _, err := os.Stat(filepath.Join(os.Getenv("LIANFEN_TEST_NIGHT"), ulid+".tmp")); err == nil {
+				return d.die("rendering")
+			}
+		}
+		return visit(e)
+	})
+}
+
+// What a check of severity second person found wants another approver than who ran it; what
+// waits is not published, what is void is not either, and only the latest can be void.
+func TestSecondPerson(t *testing.T) {
+	day := madeUp(t, 2_000, 4)
+	n := newNight(t, day, nil)
+	lacking := &lacking{Synthetic: day}
+	var err error
+	n.Runner, err = settlement.NewRunner(lacking, n.opts)
+	require.NoError(t, err)
+	run, err := n.Run(t.Context(), 20260302, 1, order("li"))
+	require.NoError(t, err)
+	name, failed := settlement.Failed(run.Checks, settlement.SecondPerson)
+	require.True(t, failed)
+	require.Equal(t, settlement.CheckExceptions, name)
+	require.EqualValues(t, 1, run.Exceptions)
+	alone, err := n.Propose(t.Context(), run, order("li"))
+	require.NoError(t, err)
+	require.False(t, alone)
+	err = n.Approve(t.Context(), run, order("li"))
+	require.Equal(t, points.NeedsSecondPerson, points.ReasonOf(err))
+	require.Error(t, n.Publish(t.Context(), run, order("wang")))
+	require.NoError(t, n.Void(run, order("li"), "once more"))
+	require.Error(t, n.Publish(t.Context(), run, order("wang")))
+	require.NoDirExists(t, filepath.Join(n.opts.Folder, ulid+".tmp"))
+	again, err := n.Run(t.Context(), 20260302, 1, settlement.Order{At: morning, By: "li", ID: otherULID})
+	require.NoError(t, err)
+	require.NoError(t, n.Approve(t.Context(), again, order("wang")))
+	require.NoError(t, n.Publish(t.Context(), again, order("wang")))
+	list := tree(t, filepath.Join(n.opts.Folder, otherULID, "operator"))["QZ_EXC_90000001_M_20260302_01_1of1.csv"]
+	require.Contains(t, list, "ORIGINAL_UNKNOWN")
+	told := 0
+	for name, text := range tree(t, filepath.Join(n.opts.Folder, otherULID)) {
+		if strings.Contains(name, "QZ_EXC_") && !strings.HasPrefix(name, "operator") && strings.Contains(text, "ORIGINAL_UNKNOWN") {
+			told++
+		}
+	}
+	require.Equal(t, 2, told, "its acquirer and its issuer hear of it, and nobody else")
+}
+
+// Whatever of an item stands in a file or counts in a position is in the digest of the
+// input.
+func TestInputDigest(t *testing.T) {
+	day := madeUp(t, 100, 4)
+	inputs := map[string]bool{}
+	for _, change := range []func(*settlement.Entry){
+		func(*settlement.Entry) {}, func(e *settlement.Entry) { e.Amount++ }, func(e *settlement.Entry) { e.MCC++ }, func(e *settlement.Entry) { e.At++ },
+		func(e *settlement.Entry) { e.Issuer++ }, func(e *settlement.Entry) { e.Program++ }, func(e *settlement.Entry) { e.Line.STAN++ },
+		func(e *settlement.Entry) { e.Line.RRN[0]++ }, func(e *settlement.Entry) { e.Line.Account[0]++ }, func(e *settlement.Entry) { e.Why = "X" },
+	} {
+		n := newNight(t, day, nil)
+		runner, err := settlement.NewRunner(&changed{day, change}, n.opts)
+		require.NoError(t, err)
+		run, err := runner.Run(t.Context(), 20260302, 1, order("li"))
+		if err != nil {
+			require.ErrorIs(t, err, settlement.ErrCheck)
+		}
+		inputs[run.Input] = true
+	}
+	require.Len(t, inputs, 10)
+}
+
+// changed is a day with one item changed.
+type changed struct {
+	*settlement.Synthetic
+	change func(*settlement.Entry)
+}
+
+func (c *changed) Entries(ctx context.Context, first, last points.Position, visit func(*settlement.Entry) error) error {
+	return c.Synthetic.Entries(ctx, first, last, func(e *settlement.Entry) error { //nolint:wrapcheck // a test.
+		if e.Position == 50 {
+			c.change(e)
+		}
+		return visit(e)
+	})
+}
+
+// Files that are made again and are not those that were noted are refused, whatever the
+// key says: another signing key makes other signatures.
+func TestOtherFilesAreRefused(t *testing.T) {
+	n := newNight(t, madeUp(t, 500, 4), func(o *settlement.Options) { o.Key = newKey(t) })
+	run, err := n.Run(t.Context(), 20260302, 1, order("li"))
+	require.NoError(t, err)
+	require.NoError(t, os.RemoveAll(filepath.Join(n.opts.Folder, ulid+".tmp")))
+	n.opts.Key = newKey(t)
+	n.restart(t)
+	_, err = n.Run(t.Context(), 20260302, 1, order("li"))
+	require.ErrorIs(t, err, settlement.ErrDiffers)
+	require.ErrorContains(t, err, "manifest")
+	require.NoError(t, n.Void(run, order("li"), "another key"))
+}
+
+// lacking is a day with an item that nobody can clear.
+type lacking struct{ *settlement.Synthetic }
+
+func (l *lacking) Entries(ctx context.Context, first, last points.Position, visit func(*settlement.Entry) error) error {
+	return l.Synthetic.Entries(ctx, first, last, func(e *settlement.Entry) error { //nolint:wrapcheck // a test.
+		if err := visit(e); err != nil || e.Position != 7 {
+			return err
+		}
+		x := *e
+		x.Why, x.What = "ORIGINAL_UNKNOWN", "no original was found"
+		return visit(&x)
+	})
+}
+
+// A comparison names every position that other rates move, by how much, and the items that
+// explain most; of a day with itself there is nothing to name.
+func TestCompare(t *testing.T) {
+	n := newNight(t, madeUp(t, 5_000, 6), nil)
+	now, err := n.Now(t.Context(), 20260302, 1)
+	require.NoError(t, err)
+	same, err := n.Compare(t.Context(), now, now)
+	require.NoError(t, err)
+	require.Empty(t, same.Positions)
+	require.Empty(t, same.Items)
+	terms := tariff.Terms{Program: points.MinProgram, Side: tariff.Clear, Num: 1, Den: 1}
+	other, err := n.Otherwise(t.Context(), now, []tariff.Terms{terms})
+	require.NoError(t, err)
+	diff, err := n.Compare(t.Context(), now, other)
+	require.NoError(t, err)
+	require.Len(t, diff.Items, settlement.MostItems)
+	require.Positive(t, diff.Differing)
+	sum := netting.Sum{}
+	for _, p := range diff.Positions {
+		require.NotEqual(t, p.Before, p.After)
+		_ = sum
+	}
+	for i := range diff.Items {
+		require.Equal(t, points.MinProgram, diff.Items[i].Program)
+		require.Equal(t, max(diff.Items[i].Amount, -diff.Items[i].Amount), max(diff.Items[i].After, -diff.Items[i].After), "one for one")
+	}
+	require.NoDirExists(t, filepath.Join(n.opts.Folder, ulid+".tmp"), "a comparison writes nothing")
+	runs, err := n.Runs()
+	require.NoError(t, err)
+	require.Empty(t, runs)
+}
+
+// Every bilateral pair and every member's total agree in all three models, and files are
+// proved in each.
+func TestModels(t *testing.T) {
+	positions := map[string]bool{}
+	for _, model := range []netting.Model{netting.MNET, netting.BNET, netting.GROSS} {
+		n := newNight(t, madeUp(t, 2_000, 6), func(o *settlement.Options) { o.Models = oneModel(t, model) })
+		run := n.publish(t)
+		positions[run.Positions] = true
+		net := tree(t, filepath.Join(n.opts.Folder, ulid, "operator"))["QZ_NET_90000001_M_20260302_01_1of1.csv"]
+		require.True(t, bytes.Contains([]byte(net), fmt.Appendf(nil, ",%v,", model)))
+	}
+	require.Len(t, slices.Collect(maps.Keys(positions)), 3)
+}

@@ -1,0 +1,394 @@
+package settlement
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/lianfen/lianfen/points"
+	"github.com/lianfen/lianfen/settlement/files"
+	"github.com/lianfen/lianfen/settlement/netting"
+	"github.com/lianfen/lianfen/tariff"
+)
+
+// Bounds of the second pass.
+const (
+	// maxOpen is how many files of items are written at a time. Members beyond that have
+	// a pass over the cycle of their own, so that neither descriptors nor buffers grow
+	// with the number of members.
+	maxOpen = 1024
+	// batchPositions is how many positions are valued before their lines are written.
+	batchPositions = 4096
+	// writers is how many goroutines write lines, each those of its own members.
+	writers = 4
+)
+
+// folderMode is that of a run's folders: they are the operator's alone.
+const folderMode = 0o700
+
+// rendering is the second pass: the files of every member.
+type rendering struct {
+	basis
+	run      *Run
+	computed *computed
+	folder   string // <run>.tmp
+	opts     *Options
+	progress *progress
+	totals   map[tariff.Member][]netting.Position // of all counterparties and codes, by model
+
+	mu      sync.Mutex
+	outputs []([]files.Output) // by place in the roll
+	written []written          // by place in the roll
+}
+
+// written is what a member's files of items really hold.
+type written struct {
+	count     [roles]uint64
+	net       netting.Sum
+	details   []string // their identities in statements
+	merchants map[points.MerchantID]*files.MerchantTotal
+}
+
+// batch is some of a cycle's entries in order, valued. It goes back to the pool when all
+// writers have been through it.
+type batch struct {
+	entries []valued
+	left    atomic.Int32
+}
+
+type valued struct {
+	Entry
+	worth tariff.Valuation
+}
+
+// details writes the files of items of all members, in as many passes as it takes.
+func (r *rendering) details(ctx context.Context, source Items) error {
+	var places []int
+	files := 0
+	for place := range r.computed.lines {
+		n := 0
+		for _, count := range r.computed.lines[place].count {
+			if count > 0 {
+				n++
+			}
+		}
+		if files+n > maxOpen {
+			if err := r.pass(ctx, source, places); err != nil {
+				return err
+			}
+			places, files = nil, 0
+		}
+		if n > 0 {
+			places, files = append(places, place), files+n
+		}
+	}
+	return r.pass(ctx, source, places)
+}
+
+// pass goes over the cycle once for the members at these places of the roll.
+func (r *rendering) pass(ctx context.Context, source Items, places []int) (err error) {
+	if len(places) == 0 {
+		return nil
+	}
+	desks := make([]*desk, writers)
+	mine := make([]int8, r.roll.Len()) // by place: which desk writes, from 1
+	for i := range desks {
+		desks[i] = &desk{rendering: r, number: int8(i + 1), mine: mine, details: map[int]*[roles]*files.DetailWriter{}, batches: make(chan *batch, 2)} //nolint:gosec // a few.
+	}
+	for i, place := range places {
+		mine[place] = int8(i%writers + 1) //nolint:gosec // a few.
+		if err := desks[i%writers].open(place); err != nil {
+			return errors.Join(err, abandon(desks))
+		}
+	}
+	pool := sync.Pool{New: func() any { return &batch{entries: make([]valued, 0, batchPositions)} }}
+	group, ctx := errgroup.WithContext(ctx)
+	for _, d := range desks {
+		group.Go(func() error { return d.write(ctx, &pool) })
+	}
+	r.progress.begin(StepRender, uint64(r.run.Cut.Last-r.run.Cut.First)+1)
+	group.Go(func() error {
+		defer func() {
+			for _, d := range desks {
+				close(d.batches)
+			}
+		}()
+		return inOrder(ctx, spans(r.run.Cut.First, r.run.Cut.Last, batchPositions), r.opts.Workers,
+			func(ctx context.Context, _ int, s span) (*batch, error) {
+				b, _ := pool.Get().(*batch)
+				return b, r.batch(ctx, source, s, b)
+			},
+			func(b *batch) error {
+				b.left.Store(writers)
+				for _, d := range desks {
+					select {
+					case d.batches <- b:
+					case <-ctx.Done():
+						return context.Cause(ctx) //nolint:wrapcheck // why the run ends.
+					}
+				}
+				return nil
+			})
+	})
+	if err := group.Wait(); err != nil {
+		return errors.Join(err, abandon(desks))
+	}
+	for _, d := range desks {
+		if err := d.close(); err != nil {
+			return errors.Join(err, abandon(desks))
+		}
+	}
+	return nil
+}
+
+// batch values the entries of a span. What cannot be cleared is among the exceptions of
+// the first pass.
+func (r *rendering) batch(ctx context.Context, source Items, s span, b *batch) error {
+	b.entries = b.entries[:0]
+	err := source.Entries(ctx, s.first, s.last, func(e *Entry) error {
+		n := len(b.entries)
+		b.entries = slices.Grow(b.entries, 1)[:n+1]
+		v := &b.entries[n]
+		v.Entry = *e
+		if reason, _ := r.value(&v.Entry, &v.worth, nil); reason != "" || !r.onRoll(&v.worth) {
+			b.entries = b.entries[:n]
+		}
+		return nil
+	})
+	r.progress.add(uint64(s.last-s.first) + 1)
+	return err //nolint:wrapcheck // the journal's own words.
+}
+
+// onRoll reports whether all members of the legs are on the roll, as a fold asks.
+func (r *rendering) onRoll(v *tariff.Valuation) bool {
+	for _, leg := range v.Legs() {
+		if _, ok := r.roll.Index(leg.Debtor); !ok {
+			return false
+		}
+		if _, ok := r.roll.Index(leg.Creditor); !ok {
+			return false
+		}
+	}
+	return true
+}
+
+// desk writes the files of some members.
+type desk struct {
+	*rendering
+	number  int8
+	mine    []int8
+	details map[int]*[roles]*files.DetailWriter
+	batches chan *batch
+	placed  [maxPlaces]place
+}
+
+// open begins the files of the member at a place of the roll.
+func (d *desk) open(place int) error {
+	m := d.roll.Member(place)
+	folder := filepath.Join(d.folder, folderOf(m))
+	if err := os.MkdirAll(folder, folderMode); err != nil {
+		return fmt.Errorf("files of %v: %w", m, err)
+	}
+	var of [roles]*files.DetailWriter
+	d.details[place] = &of
+	for i, count := range d.computed.lines[place].count {
+		if count == 0 {
+			continue
+		}
+		header := d.header(m, files.Role(i+1)) //nolint:gosec // three roles.
+		var err error
+		if of[i], err = files.NewDetail(header, count, d.opts.Twin, create(folder)); err != nil {
+			return fmt.Errorf("files of %v: %w", m, err)
+		}
+	}
+	return nil
+}
+
+// write takes batches until there are no more.
+func (d *desk) write(ctx context.Context, pool *sync.Pool) error {
+	for {
+		select {
+		case b, ok := <-d.batches:
+			if !ok {
+				return nil
+			}
+			for i := range b.entries {
+				if err := d.entry(&b.entries[i]); err != nil {
+					return err
+				}
+			}
+			if b.left.Add(-1) == 0 {
+				pool.Put(b)
+			}
+		case <-ctx.Done():
+			return context.Cause(ctx) //nolint:wrapcheck // why the run ends.
+		}
+	}
+}
+
+// entry writes the lines of an entry in the files of the desk's members.
+func (d *desk) entry(v *valued) error {
+	for _, p := range d.places(&v.Entry, &v.worth, d.placed[:0]) {
+		if d.mine[p.index] != d.number {
+			continue
+		}
+		line := v.Line
+		d.fill(&line, v, p, v.worth.View(d.roll.Member(p.index)))
+		detail := d.details[p.index][p.role-1]
+		if detail == nil {
+			return fmt.Errorf("item %d: no file of role %v of %v was announced for it", v.Position, p.role, d.roll.Member(p.index))
+		}
+		if err := detail.Write(&line, d.setting.Merchants[v.Line.Merchant]); err != nil {
+			return fmt.Errorf("item %d: %w", v.Position, err)
+		}
+		w := &d.written[p.index]
+		w.count[p.role-1]++
+		w.net = w.net.Plus(netting.SumOf(line.Net))
+		w.merchant(v, d.setting.Merchants[v.Line.Merchant], line.Net)
+	}
+	return nil
+}
+
+// maxMerchants is how many merchants the statement lists of a member.
+const maxMerchants = 200
+
+// merchant adds an item to what its merchant comes to.
+func (w *written) merchant(v *valued, name string, net points.Amount) {
+	if v.Line.Merchant == (points.MerchantID{}) {
+		return
+	}
+	t := w.merchants[v.Line.Merchant]
+	if t == nil {
+		if len(w.merchants) >= maxMerchants {
+			return
+		}
+		if w.merchants == nil {
+			w.merchants = map[points.MerchantID]*files.MerchantTotal{}
+		}
+		t = &files.MerchantTotal{Merchant: v.Line.Merchant, Name: name}
+		w.merchants[v.Line.Merchant] = t
+	}
+	t.Items++
+	t.Net += net
+}
+
+// close ends the files of the desk's members.
+func (d *desk) close() error {
+	for place, of := range d.details {
+		for i, detail := range of {
+			if detail == nil {
+				continue
+			}
+			outputs, err := detail.Close()
+			if err != nil {
+				return fmt.Errorf("files of %v: %w", d.roll.Member(place), err)
+			}
+			of[i] = nil
+			d.mu.Lock()
+			d.outputs[place] = append(d.outputs[place], outputs...)
+			d.written[place].details = append(d.written[place].details, d.detailID(d.roll.Member(place), files.Role(i+1))) //nolint:gosec // three roles.
+			d.mu.Unlock()
+		}
+	}
+	return nil
+}
+
+// detailID is how statements name the files of items of a role, all parts together.
+func (r *rendering) detailID(m tariff.Member, role files.Role) string {
+	return fmt.Sprintf("DET-%s-%v-%08d-%02d", folderOf(m), role, uint32(r.run.Cut.Date), r.run.Cut.Cycle)
+}
+
+func abandon(desks []*desk) error {
+	for _, d := range desks {
+		for _, of := range d.details {
+			for _, detail := range of {
+				if detail != nil {
+					detail.Abandon()
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// create makes new files in a folder.
+func create(folder string) func(name string) (io.WriteCloser, error) {
+	return func(name string) (io.WriteCloser, error) {
+		return os.OpenFile(filepath.Join(folder, name), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	}
+}
+
+// folderOf names a member's folder.
+func folderOf(m tariff.Member) string { return fmt.Sprintf("%08d", uint32(m)) }
+
+func (r *rendering) header(m tariff.Member, role files.Role) files.Header {
+	created := r.run.Created.Time().In(r.opts.Zone)
+	h := files.Header{
+		Date: r.run.Cut.Date, Cycle: r.run.Cut.Cycle, Operator: r.opts.Operator, Receiver: m, Role: role,
+		Created: files.Moment(created), Scale: Scale, Mode: r.opts.Mode,
+	}
+	copy(h.Zone[:], created.Format("-0700"))
+	copy(h.Run[:], r.run.ID)
+	copy(h.Unit[:], Unit)
+	return h
+}
+
+// fill fills in the columns of a line that follow from the item, its worth, and who reads.
+func (r *rendering) fill(l *files.Line, v *valued, p place, view tariff.View) {
+	l.ID, l.Kind, l.Category = uint64(v.Position), v.Kind, v.MCC
+	l.Acquirer, l.Issuer = v.Acquirer, v.Issuer
+	program, rate, amount := v.Program, v.worth.Rate, v.Amount
+	switch {
+	case v.Kind.Explicit():
+		l.Acquirer, l.Issuer = digitsOnly(v.Payee), digitsOnly(v.Payer)
+		amount = view.Net
+	case p.role == files.RoleSwapTarget && v.Target == r.roll.Member(p.index):
+		program, rate, amount = v.TargetProgram, v.worth.TargetRate, v.worth.Granted
+	case p.role == files.RoleSwapTarget:
+		amount = 0
+	case (p.role == files.RoleIssuer) == (v.original() != tariff.KindEAR):
+		amount = -amount
+	}
+	l.Num, l.Den = 1, 1
+	if rate != nil {
+		l.RateVersion, l.Num, l.Den = rate.Version, rate.Num, rate.Den
+	} else if q := v.Quoted; q.Value != 0 && program == v.Program {
+		l.Num, l.Den = uint64(q.Value), uint64(max(v.Amount, -v.Amount)) //nolint:gosec // positive both.
+	}
+	l.Amount = amount
+	known := r.setting.Programs[program]
+	copyText(l.Asset[:], known.Code)
+	l.AssetScale = known.Scale
+	l.Std, l.Interchange, l.SwitchFee, l.VAT, l.Other, l.Net = view.Std, view.Interchange, view.SwitchFee, view.VAT, view.Other, view.Net
+}
+
+// original is the kind of the item that an entry is, or is about.
+func (e *Entry) original() tariff.Kind {
+	if e.Kind.Undoing() {
+		return e.Of
+	}
+	return e.Kind
+}
+
+// digitsOnly is a member where a file wants eight digits: the operator's accounts are 0.
+func digitsOnly(m tariff.Member) tariff.Member {
+	if !m.Institution() {
+		return 0
+	}
+	return m
+}
+
+// copyText copies text into a field of fixed width, with blanks behind it.
+func copyText(field []byte, text string) {
+	for i := copy(field, text); i < len(field); i++ {
+		field[i] = ' '
+	}
+}

@@ -1,0 +1,254 @@
+package settlement
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/lianfen/lianfen/points"
+	"github.com/lianfen/lianfen/settlement/netting"
+	"github.com/lianfen/lianfen/tariff"
+)
+
+// State is how far a run is.
+type State uint8
+
+// States, in their order; Void is the end of a run that was not published.
+const (
+	Open State = iota + 1
+	WasCut
+	Computed
+	Checked
+	Approved
+	Published
+	Confirmed
+	Void
+)
+
+func stateNames() []string {
+	return []string{"OPEN", "CUT", "COMPUTED", "CHECKED", "APPROVED", "PUBLISHED", "CONFIRMED", "VOID"}
+}
+
+// String renders the name.
+func (s State) String() string {
+	if names := stateNames(); s >= 1 && int(s) <= len(names) {
+		return names[s-1]
+	}
+	return "?"
+}
+
+// MarshalText renders the name.
+func (s State) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// UnmarshalText reads a name.
+func (s *State) UnmarshalText(text []byte) error {
+	i := slices.Index(stateNames(), string(text))
+	if i < 0 {
+		return points.Errorf(points.FormatError, "state of a run %q: want one of %s", text, strings.Join(stateNames(), ", "))
+	}
+	*s = State(i + 1) //nolint:gosec // eight of them.
+	return nil
+}
+
+// Stage is a step that was made: what it led to, when, and by whom.
+type Stage struct {
+	State State            `json:"state"`
+	At    points.Timestamp `json:"at"`
+	By    string           `json:"by,omitempty"`
+	Note  string           `json:"note,omitempty"`
+}
+
+// Run is one settlement of a cycle, as it is written down after each step.
+type Run struct {
+	ID       string           `json:"run"` // ULID
+	State    State            `json:"state"`
+	Cut      Cut              `json:"cut"`
+	Created  points.Timestamp `json:"created"`
+	Sequence uint64           `json:"sequence"` // of statements, without gaps
+
+	Key        netting.RunKey `json:"-"`
+	KeyDigest  string         `json:"key,omitempty"`
+	Rates      string         `json:"rates,omitempty"`
+	Fees       string         `json:"fees,omitempty"`
+	Policy     string         `json:"policy,omitempty"`
+	Input      string         `json:"input,omitempty"`
+	Code       string         `json:"code,omitempty"`
+	Positions  string         `json:"positions,omitempty"` // digest
+	Manifest   string         `json:"manifest,omitempty"`  // digest
+	Items      uint64         `json:"items"`
+	OnUs       uint64         `json:"on_us"`
+	Legs       uint64         `json:"legs"`
+	Exceptions uint64         `json:"exceptions"`
+	Rows       uint64         `json:"rows"` // positions of the journal that were read
+	Files      uint64         `json:"files,omitempty"`
+
+	Checks  []Check  `json:"checks,omitempty"`
+	Stages  []Stage  `json:"stages"`
+	Timings []Timing `json:"timings,omitempty"`
+
+	Moves    []Move          `json:"moves,omitempty"`    // what the posting moves
+	Maker    string          `json:"maker,omitempty"`    // who ran it
+	Checker  string          `json:"checker,omitempty"`  // who approved it
+	Proposal points.Position `json:"proposal,omitempty"` // of the posting, that waits for the second person
+	Posting  points.Position `json:"posting,omitempty"`  // 0: nothing was to be posted
+}
+
+// Timing is how long a step took.
+type Timing struct {
+	Step   string `json:"step"`
+	Rows   uint64 `json:"rows"`
+	Micros int64  `json:"micros"`
+}
+
+// PerSecond is how many rows the step did in a second.
+func (t Timing) PerSecond() uint64 {
+	if t.Micros <= 0 {
+		return 0
+	}
+	return t.Rows * 1_000_000 / uint64(t.Micros)
+}
+
+// Live reports whether the run can still come to be published.
+func (r *Run) Live() bool { return r.State < Published }
+
+// reach notes a step.
+func (r *Run) reach(state State, order Order, note string) {
+	r.State = state
+	r.Stages = append(r.Stages, Stage{State: state, At: order.At, By: order.By, Note: note})
+}
+
+// setKey notes what the run is a function of.
+func (r *Run) setKey(key netting.RunKey) {
+	digest := key.Digest()
+	r.Key, r.KeyDigest = key, hexOf(digest)
+	r.Rates, r.Fees, r.Policy, r.Input, r.Code = hexOf(key.Rates), hexOf(key.Fees), hexOf(key.Policy), hexOf(key.Input), key.Code
+}
+
+// differs names the parts of the key in which another one is not the run's.
+func (r *Run) differs(key netting.RunKey) (parts []string) {
+	for _, part := range []struct{ name, was, is string }{
+		{"rates", r.Rates, hexOf(key.Rates)}, {"fees", r.Fees, hexOf(key.Fees)}, {"members, merchants or programmes", r.Policy, hexOf(key.Policy)},
+		{"input", r.Input, hexOf(key.Input)}, {"program version", r.Code, key.Code},
+	} {
+		if part.was != part.is {
+			parts = append(parts, fmt.Sprintf("%s (%s, was %s)", part.name, brief(part.is), brief(part.was)))
+		}
+	}
+	return parts
+}
+
+func hexOf(d tariff.Digest) string { return fmt.Sprintf("%x", d[:]) }
+
+// brief is as much of a digest as people compare.
+func brief(digest string) string { return digest[:min(len(digest), 12)] }
+
+// String names a cycle.
+func (c Cut) String() string { return fmt.Sprintf("%v cycle %d", c.Date, c.Cycle) }
+
+// shelf keeps runs in a folder: <run>.json is what was written down, <run>.tmp the work,
+// <run> what was published.
+type shelf struct{ folder string }
+
+func (s shelf) note(id string) string      { return filepath.Join(s.folder, id+".json") }
+func (s shelf) work(id string) string      { return filepath.Join(s.folder, id+".tmp") }
+func (s shelf) published(id string) string { return filepath.Join(s.folder, id) }
+
+// save writes a run down: what is there afterwards is the old or the new, whole.
+func (s shelf) save(r *Run) error {
+	text, err := json.MarshalIndent(r, "", "  ")
+	if err != nil {
+		return fmt.Errorf("settlement run %s: %w", r.ID, err)
+	}
+	if err := replace(s.note(r.ID), append(text, '\n')); err != nil {
+		return fmt.Errorf("settlement run %s: %w", r.ID, err)
+	}
+	return nil
+}
+
+// replace puts a file in the place of another, durably.
+func replace(path string, content []byte) (err error) {
+	beside := path + ".new"
+	file, err := os.OpenFile(beside, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err //nolint:wrapcheck // the caller says what it is.
+	}
+	_, err = file.Write(content)
+	if err := errors.Join(err, file.Sync(), file.Close()); err != nil {
+		return err
+	}
+	return errors.Join(os.Rename(beside, path), syncFolder(filepath.Dir(path)))
+}
+
+// syncFolder makes names in a folder durable.
+func syncFolder(path string) error {
+	folder, err := os.Open(path)
+	if err != nil {
+		return err //nolint:wrapcheck // it names the path.
+	}
+	return errors.Join(folder.Sync(), folder.Close())
+}
+
+// load reads a run. The error has [points.UnknownOriginal] when there is none.
+func (s shelf) load(id string) (*Run, error) {
+	if !validID(id) {
+		return nil, points.Errorf(points.FormatError, "settlement run %q: want the 26 characters of a run; lianfen settle show lists them", id)
+	}
+	text, err := os.ReadFile(s.note(id))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, points.Errorf(points.UnknownOriginal, "settlement run %s: there is none; lianfen settle show lists them", id)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("settlement run %s: %w", id, err)
+	}
+	r := new(Run)
+	if err := json.Unmarshal(text, r); err != nil {
+		return nil, fmt.Errorf("settlement run %s: %w", id, err)
+	}
+	return r, nil
+}
+
+// validID reports whether id can be a run's: it becomes a part of paths.
+func validID(id string) bool {
+	return len(id) == 26 && strings.Trim(id, "0123456789ABCDEFGHJKMNPQRSTVWXYZ") == ""
+}
+
+// all reads all runs, in the order in which they were made.
+func (s shelf) all() ([]*Run, error) {
+	entries, err := os.ReadDir(s.folder)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("settlement runs: %w", err)
+	}
+	var runs []*Run
+	for _, e := range entries {
+		id, isRun := strings.CutSuffix(e.Name(), ".json")
+		if !isRun || !validID(id) {
+			continue
+		}
+		r, err := s.load(id)
+		if err != nil {
+			return nil, err
+		}
+		runs = append(runs, r)
+	}
+	slices.SortStableFunc(runs, func(a, b *Run) int { return int(a.Created - b.Created) })
+	return runs, nil
+}
+
+// of finds the run of a cycle that is not void; nil when there is none.
+func (s shelf) of(date points.BusinessDate, cycle uint8) (*Run, error) {
+	runs, err := s.all()
+	for _, r := range runs {
+		if r.Cut.Date == date && r.Cut.Cycle == cycle && r.State != Void {
+			return r, err
+		}
+	}
+	return nil, err
+}

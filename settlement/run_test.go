@@ -1,0 +1,160 @@
+package settlement_test
+
+import (
+	"crypto/ed25519"
+	"crypto/rand"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/crypto/ssh"
+
+	"github.com/lianfen/lianfen/points"
+	"github.com/lianfen/lianfen/settlement"
+	"github.com/lianfen/lianfen/settlement/files"
+	"github.com/lianfen/lianfen/settlement/netting"
+)
+
+const (
+	ulid      = "01KJJQZ3A0000000000000000A"
+	otherULID = "01KJJQZ3A0000000000000000B"
+	morning   = points.Timestamp(1_772_467_500_000_000)
+)
+
+// china is the zone of the made-up day.
+func china() *time.Location { return time.FixedZone("CST", 8*3600) }
+
+// newKey makes a key to sign with.
+func newKey(t testing.TB) ssh.Signer {
+	t.Helper()
+	_, private, err := ed25519.GenerateKey(rand.Reader)
+	require.NoError(t, err)
+	key, err := ssh.NewSignerFromKey(private)
+	require.NoError(t, err)
+	return key
+}
+
+// oneModel settles everything in one model.
+func oneModel(t testing.TB, model netting.Model) *netting.Models {
+	t.Helper()
+	models, err := netting.NewModels(1, []netting.Rule{{One: netting.Any, Other: netting.Any, Model: model}})
+	require.NoError(t, err)
+	return models
+}
+
+// night is a runner over a made-up day.
+type night struct {
+	*settlement.Runner
+	day  *settlement.Synthetic
+	opts settlement.Options
+}
+
+func newNight(t testing.TB, day *settlement.Synthetic, change func(*settlement.Options)) *night {
+	t.Helper()
+	n := &night{day: day, opts: settlement.Options{
+		Folder: t.TempDir(), Operator: 90_000_001, Name: "联分", Code: "test", Workers: 2, Models: oneModel(t, netting.MNET),
+		Zone: china(), Twin: true, Clock: func() points.Timestamp { return morning },
+	}}
+	if change != nil {
+		change(&n.opts)
+	}
+	n.restart(t)
+	return n
+}
+
+// restart opens the folder again, as a new process does.
+func (n *night) restart(t testing.TB) {
+	t.Helper()
+	var err error
+	n.Runner, err = settlement.NewRunner(n.day, n.opts)
+	require.NoError(t, err)
+	require.NoError(t, n.Clean())
+}
+
+func madeUp(t testing.TB, items uint64, members int) *settlement.Synthetic {
+	t.Helper()
+	day, err := settlement.NewSynthetic(items, members, 1)
+	require.NoError(t, err)
+	require.NoError(t, day.Naive(t.Context()))
+	return day
+}
+
+func order(by string) settlement.Order { return settlement.Order{At: morning, By: by, ID: ulid} }
+
+// publish takes the run of the day to its end.
+func (n *night) publish(t testing.TB) *settlement.Run {
+	t.Helper()
+	run, err := n.Run(t.Context(), 20260302, 1, order("li"))
+	require.NoError(t, err)
+	if run.State == settlement.Checked {
+		require.NoError(t, n.Approve(t.Context(), run, order("wang")))
+	}
+	require.NoError(t, n.Publish(t.Context(), run, order("wang")))
+	return run
+}
+
+// tree reads all files of a folder.
+func tree(t testing.TB, folder string) map[string]string {
+	t.Helper()
+	all := map[string]string{}
+	require.NoError(t, filepath.WalkDir(folder, func(path string, e fs.DirEntry, err error) error {
+		if err != nil || e.IsDir() {
+			return err
+		}
+		text, err := os.ReadFile(path)
+		name, _ := filepath.Rel(folder, path)
+		all[name] = string(text)
+		return err
+	}))
+	return all
+}
+
+// A run goes through its states, publishes nothing before its time, and every member's
+// set is proved by the verification that partners use.
+func TestRun(t *testing.T) {
+	key := newKey(t)
+	n := newNight(t, madeUp(t, 20_000, 10), func(o *settlement.Options) { o.Key = key })
+	run, err := n.Run(t.Context(), 20260302, 1, order("li"))
+	require.NoError(t, err)
+	require.Equal(t, settlement.Checked, run.State)
+	for _, c := range run.Checks {
+		require.True(t, c.Pass, "%s: %s", c.Name, c.Found)
+	}
+	require.Len(t, run.Checks, 11)
+	require.ErrorContains(t, n.Publish(t.Context(), run, order("wang")), "what is published is APPROVED")
+	require.NoDirExists(t, filepath.Join(n.opts.Folder, ulid))
+	require.NoError(t, n.Approve(t.Context(), run, order("wang")))
+	require.NoError(t, n.Publish(t.Context(), run, order("wang")))
+	require.NoDirExists(t, filepath.Join(n.opts.Folder, ulid+".tmp"))
+	require.EqualValues(t, 20_001, run.Posting)
+
+	entries, err := os.ReadDir(filepath.Join(n.opts.Folder, ulid))
+	require.NoError(t, err)
+	sets := 0
+	for _, e := range entries {
+		if !e.IsDir() || e.Name() == settlement.OperatorFolder {
+			continue
+		}
+		sets++
+		report, err := files.Verify(os.DirFS(filepath.Join(n.opts.Folder, ulid, e.Name())), nil, files.Check{Keys: []ssh.PublicKey{key.PublicKey()}, Scale: settlement.Scale})
+		require.NoError(t, err)
+		require.Empty(t, report.Breaches[:min(3, len(report.Breaches))], e.Name())
+		require.True(t, report.OK)
+	}
+	require.Equal(t, 10, sets)
+
+	again, err := n.Run(t.Context(), 20260302, 1, settlement.Order{At: morning + 1, By: "li", ID: otherULID})
+	require.NoError(t, err)
+	require.Equal(t, ulid, again.ID, "what is published is not run again, it is proved")
+	require.Equal(t, settlement.Published, again.State)
+	require.ErrorContains(t, n.Void(again, order("li"), "x"), "it stays")
+	stages := make([]string, 0, len(run.Stages))
+	for _, s := range run.Stages {
+		stages = append(stages, s.State.String())
+	}
+	require.Equal(t, "OPEN CUT COMPUTED CHECKED APPROVED PUBLISHED", strings.Join(stages, " "))
+}

@@ -1,0 +1,530 @@
+package settlement
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/crypto/ssh"
+
+	"github.com/lianfen/lianfen/points"
+	"github.com/lianfen/lianfen/settlement/files"
+	"github.com/lianfen/lianfen/settlement/netting"
+	"github.com/lianfen/lianfen/tariff"
+)
+
+// Options of a runner.
+type Options struct {
+	Folder   string // of the runs
+	Operator tariff.Member
+	Name     string // the operator's
+	Code     string // the program's version
+	Workers  int    // goroutines that compute; 1 at least
+	Models   *netting.Models
+	Mode     files.Mode
+	Zone     *time.Location
+	Key      ssh.Signer // signs the sums; nil: they are not signed
+	Twin     bool       // detail files have a CSV twin
+	Clock    points.Clock
+	Log      *slog.Logger
+	Registry prometheus.Registerer // nil: no gauges
+
+	// Step is told of every step that was written down; an error ends the run there. It is
+	// for tests that kill a run at each of them; nil: nobody is told.
+	Step func(name string) error
+}
+
+// Runner makes runs. It does one thing at a time.
+type Runner struct {
+	opts     Options
+	journal  Journal
+	shelf    shelf
+	progress *progress
+
+	mu sync.Mutex // one step of one run at a time
+}
+
+// Order is what a door says with a step: when, by whom, and of a new run its identifier.
+type Order struct {
+	At points.Timestamp
+	By string
+	ID string // ULID
+}
+
+// Errors.
+var (
+	// ErrWaits says that a second person has to approve the run.
+	ErrWaits = errors.New("settlement: a second person has to approve")
+	// ErrCheck says that a check of severity must did not pass.
+	ErrCheck = errors.New("settlement: a check did not pass")
+	// ErrDiffers says that a run would not give what it gave.
+	ErrDiffers = errors.New("settlement: the run does not come to the same")
+)
+
+// NewRunner opens the folder of runs.
+func NewRunner(journal Journal, opts Options) (*Runner, error) {
+	opts.Workers = max(1, opts.Workers)
+	if opts.Step == nil {
+		opts.Step = func(string) error { return nil }
+	}
+	if opts.Log == nil {
+		opts.Log = slog.New(slog.DiscardHandler)
+	}
+	if opts.Mode == 0 {
+		opts.Mode = files.Production
+	}
+	if err := os.MkdirAll(opts.Folder, folderMode); err != nil {
+		return nil, fmt.Errorf("settlement: %w", err)
+	}
+	r := &Runner{opts: opts, journal: journal, shelf: shelf{opts.Folder}, progress: &progress{clock: opts.Clock}}
+	if opts.Registry != nil {
+		if err := r.progress.register(opts.Registry); err != nil {
+			return nil, fmt.Errorf("settlement: %w", err)
+		}
+	}
+	return r, nil
+}
+
+// Progress tells how far the step is that is under way.
+func (r *Runner) Progress() Progress { return r.progress.read() }
+
+// Runs lists all runs in the order in which they were made.
+func (r *Runner) Runs() ([]*Run, error) { return r.shelf.all() }
+
+// Load reads one run.
+func (r *Runner) Load(id string) (*Run, error) { return r.shelf.load(id) }
+
+// Of finds the run of a cycle that is not void; nil when there is none.
+func (r *Runner) Of(date points.BusinessDate, cycle uint8) (*Run, error) {
+	return r.shelf.of(date, cycle)
+}
+
+// Folder is where the files of a run are: the published ones, else the work.
+func (r *Runner) Folder(run *Run) string {
+	if run.State == Published || run.State == Confirmed {
+		return r.shelf.published(run.ID)
+	}
+	return r.shelf.work(run.ID)
+}
+
+// Prepare makes the checks that can be made before anything is computed.
+func (r *Runner) Prepare(ctx context.Context, date points.BusinessDate, cycle uint8, order Order) ([]Check, error) {
+	cut, err := r.journal.Cut(date, cycle)
+	if err != nil {
+		return nil, err //nolint:wrapcheck // the journal's own words.
+	}
+	return r.before(ctx, cut, order)
+}
+
+// Run takes the run of a cycle as far as CHECKED: it begins one, goes on with one, or
+// proves that one that was published comes to the same again (R1, R3). The error has
+// [ErrCheck] when a check of severity must did not pass; the run says which.
+func (r *Runner) Run(ctx context.Context, date points.BusinessDate, cycle uint8, order Order) (*Run, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	defer r.progress.end()
+	run, err := r.begin(ctx, date, cycle, order)
+	if err != nil {
+		return run, err
+	}
+	if !run.Live() {
+		return run, r.reproduce(ctx, run)
+	}
+	if run.State >= Checked && r.whole(run) == nil {
+		return run, nil
+	}
+	return run, r.advance(ctx, run, order)
+}
+
+// begin finds the run of a cycle or makes one.
+func (r *Runner) begin(ctx context.Context, date points.BusinessDate, cycle uint8, order Order) (*Run, error) {
+	run, err := r.shelf.of(date, cycle)
+	if err != nil || (run != nil && run.State > Open) {
+		return run, err
+	}
+	cut, err := r.journal.Cut(date, cycle)
+	if err != nil {
+		return nil, err //nolint:wrapcheck // the journal's own words.
+	}
+	checks, err := r.before(ctx, cut, order)
+	if err != nil {
+		return nil, err
+	}
+	if run == nil {
+		if !validID(order.ID) {
+			return nil, points.Errorf(points.FormatError, "settlement run %q: want the 26 characters of a ULID", order.ID)
+		}
+		run = &Run{ID: order.ID, Created: order.At, Sequence: 1}
+		run.reach(Open, order, "")
+	}
+	run.Cut, run.Checks = cut, checks
+	if name, failed := Failed(checks, Must); failed {
+		return run, fmt.Errorf("%w: %s: %s", ErrCheck, name, found(checks, name))
+	}
+	runs, err := r.shelf.all()
+	if err != nil {
+		return nil, err
+	}
+	for _, other := range runs {
+		if other.State == Published || other.State == Confirmed {
+			run.Sequence = max(run.Sequence, other.Sequence+1)
+		}
+	}
+	run.reach(WasCut, order, fmt.Sprintf("positions %d to %d", cut.First, cut.Last))
+	return run, r.write(run, "cut")
+}
+
+func found(checks []Check, name string) string {
+	for i := range checks {
+		if checks[i].Name == name {
+			return checks[i].Found + "; " + checks[i].Do
+		}
+	}
+	return ""
+}
+
+// write writes a run down and tells of the step.
+func (r *Runner) write(run *Run, step string) error {
+	if err := r.shelf.save(run); err != nil {
+		return err
+	}
+	return r.opts.Step(step)
+}
+
+// advance computes, checks and renders a run, whatever is left of an earlier try.
+func (r *Runner) advance(ctx context.Context, run *Run, order Order) error {
+	setting, err := r.journal.Setting(ctx)
+	if err != nil {
+		return err //nolint:wrapcheck // the journal's own words.
+	}
+	b, err := newBasis(&setting, r.opts.Models)
+	if err != nil {
+		return err
+	}
+	all, err := r.compute(ctx, run, &b, order)
+	if err != nil {
+		return err
+	}
+	c := checker{at: order.At, list: phase(run.Checks, "pre")}
+	if err := r.during(ctx, run, &setting, &c, all); err != nil {
+		return err
+	}
+	run.Checks = c.list
+	if err := r.held(run); err != nil {
+		return err
+	}
+	return r.makeFiles(ctx, run, &b, all, &c, order)
+}
+
+// makeFiles renders the files of a run and looks at them.
+func (r *Runner) makeFiles(ctx context.Context, run *Run, b *basis, all *computed, c *checker, order Order) error {
+	began := r.opts.Clock()
+	rendering := rendering{basis: *b, run: run, computed: all, folder: r.shelf.work(run.ID), opts: &r.opts, progress: r.progress}
+	manifest, err := rendering.render(ctx, r.journal)
+	if err != nil {
+		return fmt.Errorf("settlement of %v: %w", run.Cut, err)
+	}
+	run.time(StepRender, all.items, r.opts.Clock()-began)
+	rendering.after(c)
+	run.Checks = c.list
+	if err := r.held(run); err != nil {
+		return err
+	}
+	if run.Manifest != "" && run.Manifest != hexOf(manifest) {
+		return fmt.Errorf("%w: run %s of %v: manifest %s, was %s", ErrDiffers, run.ID, run.Cut, brief(hexOf(manifest)), brief(run.Manifest))
+	}
+	run.Manifest = hexOf(manifest)
+	if run.State < Checked {
+		run.reach(Checked, order, fmt.Sprintf("manifest %s", run.Manifest))
+	}
+	return r.write(run, "checked")
+}
+
+// held writes a run down that a check of severity must holds up.
+func (r *Runner) held(run *Run) error {
+	name, failed := Failed(run.Checks, Must)
+	if !failed {
+		return nil
+	}
+	if err := r.shelf.save(run); err != nil {
+		return err
+	}
+	return fmt.Errorf("%w: %s: %s", ErrCheck, name, found(run.Checks, name))
+}
+
+func phase(checks []Check, phase string) (list []Check) {
+	for i := range checks {
+		if checks[i].Phase == phase {
+			list = append(list, checks[i])
+		}
+	}
+	return list
+}
+
+// compute makes the first pass of a run. Where the run was computed before, it has to be
+// the same again.
+func (r *Runner) compute(ctx context.Context, run *Run, b *basis, order Order) (*computed, error) {
+	began := r.opts.Clock()
+	all, err := b.compute(ctx, r.journal, run.Cut, r.opts.Workers, r.progress)
+	if err != nil {
+		return nil, fmt.Errorf("settlement of %v: %w", run.Cut, err)
+	}
+	key := r.key(run.Cut, b, all)
+	positions := hexOf(all.fold.Digest())
+	if run.State >= Computed {
+		run.Key = key
+		if parts := run.differs(key); len(parts) > 0 {
+			return nil, fmt.Errorf("%w: run %s of %v is of other %s; lianfen settle void %s, and run it anew", ErrDiffers, run.ID, run.Cut, strings.Join(parts, ", "), run.ID)
+		}
+		if run.Positions != positions {
+			return nil, fmt.Errorf("%w: run %s of %v: positions %s, were %s", ErrDiffers, run.ID, run.Cut, brief(positions), brief(run.Positions))
+		}
+		return all, nil
+	}
+	if run.Moves, err = all.moves(); err != nil {
+		return nil, err
+	}
+	counts := all.fold.Counts()
+	run.setKey(key)
+	run.Positions, run.Items, run.OnUs, run.Legs = positions, counts.Items, counts.OnUs, counts.Legs
+	run.Exceptions, run.Rows = uint64(len(all.exceptions)), uint64(run.Cut.Last-run.Cut.First)+1
+	run.time(StepCompute, run.Rows, r.opts.Clock()-began)
+	run.reach(Computed, order, fmt.Sprintf("%d items, %d exceptions", run.Items, run.Exceptions))
+	return all, r.write(run, "computed")
+}
+
+// key is what a run is a function of.
+func (r *Runner) key(cut Cut, b *basis, all *computed) netting.RunKey {
+	return netting.RunKey{
+		Date: cut.Date, Cycle: cut.Cycle, Rates: b.setting.Rates.Digest(cut.Ended), Fees: b.setting.Fees.Digest(cut.Ended),
+		Code: r.opts.Code, Input: all.input, Policy: b.policy(&r.opts),
+	}
+}
+
+// time notes how long a step took; of a step that was made again, the last.
+func (run *Run) time(step string, rows uint64, took points.Timestamp) {
+	for i := range run.Timings {
+		if run.Timings[i].Step == step {
+			run.Timings[i] = Timing{step, rows, int64(took)}
+			return
+		}
+	}
+	run.Timings = append(run.Timings, Timing{step, rows, int64(took)})
+}
+
+// whole reports what is wrong with the work folder of a run: it has to hold what its
+// manifest says, and the manifest what the run says.
+func (r *Runner) whole(run *Run) error {
+	folder := r.shelf.work(run.ID)
+	if _, err := os.Stat(folder); errors.Is(err, fs.ErrNotExist) {
+		folder = r.shelf.published(run.ID)
+	}
+	return r.proveFolder(folder, run.Manifest)
+}
+
+// publication is what becomes of a run in the journal.
+func (run *Run) publication(order Order) Publication {
+	return Publication{
+		Run: run.ID, Key: mustDigest(run.KeyDigest), Manifest: mustDigest(run.Manifest), Cut: run.Cut, Moves: run.Moves,
+		Proposal: run.Proposal, At: order.At, Maker: run.Maker, Checker: run.Checker,
+	}
+}
+
+// Propose asks for the second person, in the name of who orders it. Where nobody has to
+// approve, no check asks for it either, and alone is true: whoever ran it may go on.
+func (r *Runner) Propose(ctx context.Context, run *Run, order Order) (alone bool, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if run.State != Checked {
+		return false, points.Errorf(points.NotPermitted, "settlement run %s is %v; what is proposed is CHECKED", run.ID, run.State)
+	}
+	run.Maker = order.By
+	if run.Proposal, err = r.journal.Propose(ctx, run.publication(order)); err != nil {
+		return false, fmt.Errorf("propose run %s of %v: %w", run.ID, run.Cut, err)
+	}
+	_, warned := Failed(run.Checks, SecondPerson)
+	return run.Proposal == 0 && !warned, r.write(run, "proposed")
+}
+
+// Approve notes that somebody approves a run, who must not be who ran it where a second
+// person has to. The journal has both names with the posting.
+func (r *Runner) Approve(ctx context.Context, run *Run, order Order) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	name, second := Failed(run.Checks, SecondPerson)
+	switch {
+	case run.State != Checked:
+		return points.Errorf(points.NotPermitted, "settlement run %s is %v; what is approved is CHECKED", run.ID, run.State)
+	case order.By == run.Maker && (second || run.Proposal != 0):
+		return points.Errorf(points.NeedsSecondPerson, "settlement run %s was run by %s: another person approves it%s", run.ID, run.Maker, because(name))
+	}
+	run.Checker = order.By
+	if err := r.journal.Approvable(ctx, run.publication(order)); err != nil {
+		return fmt.Errorf("approve run %s of %v: %w", run.ID, run.Cut, err)
+	}
+	run.reach(Approved, order, "manifest "+run.Manifest)
+	return r.write(run, "approved")
+}
+
+func because(check string) string {
+	if check == "" {
+		return ""
+	}
+	return "; the check " + check + " asks for it"
+}
+
+// Publish makes an approved run visible and posts it: the files are proved and synced, the
+// folder is renamed, and one command goes to the journal. Each of these can be repeated.
+func (r *Runner) Publish(ctx context.Context, run *Run, order Order) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	defer r.progress.end()
+	if run.State >= Published && run.State != Void {
+		return nil
+	}
+	if run.State != Approved {
+		return points.Errorf(points.NotPermitted, "settlement run %s is %v; what is published is APPROVED", run.ID, run.State)
+	}
+	began := r.opts.Clock()
+	if err := r.unveil(run); err != nil {
+		return fmt.Errorf("publish run %s of %v: %w", run.ID, run.Cut, err)
+	}
+	posting, err := r.journal.Publish(ctx, run.publication(order))
+	if err != nil {
+		return fmt.Errorf("publish run %s of %v: %w", run.ID, run.Cut, err)
+	}
+	if err := r.opts.Step("posted"); err != nil {
+		return err
+	}
+	run.Posting = posting
+	run.time(StepPublish, run.Items, r.opts.Clock()-began)
+	run.reach(Published, order, note(posting))
+	r.opts.Log.Info("settlement published", slog.String("run", run.ID), slog.String("cycle", run.Cut.String()), slog.Uint64("items", run.Items), slog.Uint64("posting", uint64(posting)))
+	return r.write(run, "published")
+}
+
+// note says where a posting is.
+func note(posting points.Position) string {
+	if posting == 0 {
+		return "nothing was to be posted"
+	}
+	return fmt.Sprintf("journal %d", posting)
+}
+
+// unveil proves, syncs and renames the work folder, unless that was done before.
+func (r *Runner) unveil(run *Run) error {
+	work, published := r.shelf.work(run.ID), r.shelf.published(run.ID)
+	if _, err := os.Stat(published); err == nil {
+		return r.proveFolder(published, run.Manifest)
+	}
+	if err := r.proveFolder(work, run.Manifest); err != nil {
+		return fmt.Errorf("%w; lianfen settle run makes the files again", err)
+	}
+	if err := syncAll(work); err != nil {
+		return err
+	}
+	if err := r.opts.Step("synced"); err != nil {
+		return err
+	}
+	if err := errors.Join(os.Rename(work, published), syncFolder(filepath.Dir(published))); err != nil {
+		return err
+	}
+	return r.opts.Step("renamed")
+}
+
+// Confirm notes that the files have reached their members.
+func (r *Runner) Confirm(run *Run, order Order, note string) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if run.State != Published {
+		return points.Errorf(points.NotPermitted, "settlement run %s is %v; what is confirmed is PUBLISHED", run.ID, run.State)
+	}
+	run.reach(Confirmed, order, note)
+	return r.write(run, "confirmed")
+}
+
+// Void ends a run that was not published. Only the latest one: what comes after another
+// run was made on it.
+func (r *Runner) Void(run *Run, order Order, why string) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !run.Live() {
+		return points.Errorf(points.NotPermitted, "settlement run %s is %v: it stays; correct it by an adjustment in a later date", run.ID, run.State)
+	}
+	if _, err := os.Stat(r.shelf.published(run.ID)); err == nil {
+		return points.Errorf(points.NotPermitted, "settlement run %s: its files are visible already; publish it again to post it", run.ID)
+	}
+	runs, err := r.shelf.all()
+	if err != nil {
+		return err
+	}
+	for _, other := range runs {
+		if earlier(run.Cut, other.Cut) && other.State != Void {
+			return points.Errorf(points.NotPermitted, "settlement run %s: run %s of %v comes after it; only the latest is void", run.ID, other.ID, other.Cut)
+		}
+	}
+	run.reach(Void, order, why)
+	if err := r.write(run, "void"); err != nil {
+		return err
+	}
+	return os.RemoveAll(r.shelf.work(run.ID)) //nolint:wrapcheck // it names the path.
+}
+
+// reproduce computes a published run again and holds it against what was published.
+func (r *Runner) reproduce(ctx context.Context, run *Run) error {
+	if err := r.proveFolder(r.shelf.published(run.ID), run.Manifest); err != nil {
+		return fmt.Errorf("%w: %w", ErrDiffers, err)
+	}
+	setting, err := r.journal.Setting(ctx)
+	if err != nil {
+		return err //nolint:wrapcheck // the journal's own words.
+	}
+	b, err := newBasis(&setting, r.opts.Models)
+	if err != nil {
+		return err
+	}
+	all, err := b.compute(ctx, r.journal, run.Cut, r.opts.Workers, r.progress)
+	if err != nil {
+		return fmt.Errorf("settlement of %v: %w", run.Cut, err)
+	}
+	if parts := run.differs(r.key(run.Cut, &b, all)); len(parts) > 0 {
+		return fmt.Errorf("%w: run %s of %v was published and stays; %s are others now, so that it cannot be proved by computing it again", ErrDiffers, run.ID, run.Cut, strings.Join(parts, ", "))
+	}
+	if positions := hexOf(all.fold.Digest()); positions != run.Positions {
+		return fmt.Errorf("%w: run %s of %v: positions %s, were %s", ErrDiffers, run.ID, run.Cut, brief(positions), brief(run.Positions))
+	}
+	return nil
+}
+
+// Clean throws away what unfinished writing has left: folders of runs that are not
+// known or void. It is called once, at a start.
+func (r *Runner) Clean() error {
+	entries, err := os.ReadDir(r.opts.Folder)
+	if err != nil {
+		return fmt.Errorf("settlement: %w", err)
+	}
+	for _, e := range entries {
+		id, isWork := strings.CutSuffix(e.Name(), ".tmp")
+		if !isWork || !e.IsDir() {
+			continue
+		}
+		run, err := r.shelf.load(id)
+		if err == nil && run.State >= Checked && run.State != Void && r.whole(run) == nil {
+			continue
+		}
+		if err := os.RemoveAll(filepath.Join(r.opts.Folder, e.Name())); err != nil {
+			return fmt.Errorf("settlement: %w", err)
+		}
+		r.opts.Log.Info("unfinished settlement files thrown away", slog.String("run", cmp.Or(id, "?")))
+	}
+	return nil
+}

@@ -1,0 +1,382 @@
+package settlement
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/lianfen/lianfen/points"
+	"github.com/lianfen/lianfen/settlement/files"
+	"github.com/lianfen/lianfen/settlement/netting"
+	"github.com/lianfen/lianfen/tariff"
+)
+
+// The standard unit: what members settle in.
+const (
+	Unit  = "QZP"
+	Scale = files.Scale
+)
+
+// OperatorFolder has the operator's copy of the net positions and of the exceptions.
+const OperatorFolder = "operator"
+
+// ManifestName is the list of all files of a run with their digests. Its own SHA-256 is
+// what a run is approved and posted by.
+const ManifestName = "MANIFEST"
+
+// render writes the whole work folder anew and returns the digest of its manifest.
+func (r *rendering) render(ctx context.Context, source Items) (manifest tariff.Digest, err error) {
+	if err := errors.Join(os.RemoveAll(r.folder), os.MkdirAll(r.folder, folderMode)); err != nil {
+		return manifest, fmt.Errorf("work folder: %w", err)
+	}
+	r.outputs, r.written = make([][]files.Output, r.roll.Len()), make([]written, r.roll.Len())
+	if err := r.details(ctx, source); err != nil {
+		return manifest, err
+	}
+	r.totals = make(map[tariff.Member][]netting.Position, r.roll.Len())
+	for p := range r.computed.fold.Totals() {
+		r.totals[p.Member] = append(r.totals[p.Member], p)
+	}
+	total, outputs, err := r.operatorSet()
+	if err != nil {
+		return manifest, err
+	}
+	all := prefixed(OperatorFolder, outputs)
+	r.progress.begin(StepSets, uint64(len(r.setting.Parties)))
+	sets := make([][]files.Output, len(r.setting.Parties))
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(r.opts.Workers)
+	for i := range r.setting.Parties {
+		group.Go(func() error {
+			if ctx.Err() != nil {
+				return context.Cause(ctx) //nolint:wrapcheck // why the run ends.
+			}
+			party := &r.setting.Parties[i]
+			set, err := r.set(party, total)
+			if err != nil {
+				return fmt.Errorf("files of %v: %w", party.Member, err)
+			}
+			sets[i] = prefixed(folderOf(party.Member), set)
+			r.progress.add(1)
+			return nil
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return manifest, err //nolint:wrapcheck // they say which member's.
+	}
+	all = append(all, slices.Concat(sets...)...)
+	r.run.Files = uint64(len(all))
+	text := files.AppendSums(nil, all)
+	return sha256.Sum256(text), os.WriteFile(filepath.Join(r.folder, ManifestName), text, 0o600)
+}
+
+func prefixed(folder string, outputs []files.Output) []files.Output {
+	for i := range outputs {
+		outputs[i].Name = folder + "/" + outputs[i].Name
+	}
+	return outputs
+}
+
+// put writes a file of a set whole.
+func put(folder, name string, content []byte, rows uint64) (files.Output, error) {
+	w, err := create(folder)(name)
+	if err != nil {
+		return files.Output{}, fmt.Errorf("%s: %w", name, err)
+	}
+	_, err = w.Write(content)
+	if err := errors.Join(err, w.Close()); err != nil {
+		return files.Output{}, fmt.Errorf("%s: %w", name, err)
+	}
+	return files.Output{Name: name, Digest: sha256.Sum256(content), Size: int64(len(content)), Lines: rows}, nil
+}
+
+// operatorSet writes the net positions of all members, and all exceptions.
+func (r *rendering) operatorSet() (total files.NetTotal, outputs []files.Output, err error) {
+	folder := filepath.Join(r.folder, OperatorFolder)
+	if err := os.MkdirAll(folder, folderMode); err != nil {
+		return total, nil, fmt.Errorf("work folder: %w", err)
+	}
+	name := files.WholeName(files.NET, r.opts.Operator, r.run.Cut.Date, r.run.Cut.Cycle, "csv").String()
+	w, err := create(folder)(name)
+	if err != nil {
+		return total, nil, fmt.Errorf("%s: %w", name, err)
+	}
+	output, total, err := r.net(w, name)
+	if err := errors.Join(err, w.Close()); err != nil {
+		return total, nil, fmt.Errorf("%s: %w", name, err)
+	}
+	exceptions := make([]files.Exception, len(r.computed.exceptions))
+	for i := range r.computed.exceptions {
+		exceptions[i] = r.computed.exceptions[i].Exception
+	}
+	list, err := put(folder, files.WholeName(files.EXC, r.opts.Operator, r.run.Cut.Date, r.run.Cut.Cycle, "csv").String(), files.AppendExceptions(nil, exceptions), uint64(len(exceptions)))
+	return total, []files.Output{output, list}, err
+}
+
+func (r *rendering) net(w io.Writer, name string) (files.Output, files.NetTotal, error) {
+	n, err := files.NewNet(w, Scale)
+	if err != nil {
+		return files.Output{}, files.NetTotal{}, err //nolint:wrapcheck // the caller says which file.
+	}
+	for i := range r.roll.Len() {
+		rows, err := r.positions(r.roll.Member(i))
+		if err != nil {
+			return files.Output{}, files.NetTotal{}, err
+		}
+		for j := range rows {
+			if err := n.Write(&rows[j]); err != nil {
+				return files.Output{}, files.NetTotal{}, err //nolint:wrapcheck // as above.
+			}
+		}
+	}
+	total, err := n.Close(r.run.Key.Input, ratesDigest(r.run.Key.Rates, r.run.Key.Fees))
+	if err != nil {
+		return files.Output{}, total, err //nolint:wrapcheck // as above.
+	}
+	digest, size := n.Digest()
+	return files.Output{Name: name, Digest: digest, Size: size, Lines: total.Rows}, total, nil
+}
+
+// ratesDigest is one digest of rates and fees, as files carry it.
+func ratesDigest(rates, fees tariff.Digest) tariff.Digest {
+	return sha256.Sum256(append(slices.Clone(rates[:]), fees[:]...))
+}
+
+// positions are the rows of a member in the net position file: those by counterparty and
+// code, and one of all per model.
+func (r *rendering) positions(m tariff.Member) (rows []files.Position, err error) {
+	party := r.party(m)
+	for p := range r.computed.fold.Of(m) {
+		row, err := r.row(party, m, p)
+		if err != nil {
+			return nil, err
+		}
+		rows = append(rows, row)
+	}
+	for _, p := range r.totals[m] {
+		row, err := r.row(party, m, p)
+		if err != nil {
+			return nil, err
+		}
+		rows = append(rows, row)
+	}
+	return rows, nil
+}
+
+// party is what is known of a member; of the operator's accounts nothing.
+func (r *rendering) party(m tariff.Member) *Party {
+	i, found := slices.BinarySearchFunc(r.setting.Parties, m, func(p Party, m tariff.Member) int { return cmp.Compare(p.Member, m) })
+	if !found {
+		return new(Party)
+	}
+	return &r.setting.Parties[i]
+}
+
+func (r *rendering) row(party *Party, m tariff.Member, p netting.Position) (row files.Position, err error) {
+	cover, err := coverOf(party)
+	if err != nil {
+		return row, err
+	}
+	row = files.Position{
+		Run: r.run.ID, Date: r.run.Cut.Date, Cycle: r.run.Cut.Cycle, SettlementDate: r.run.Cut.Settles, Model: p.Model, Unit: Unit,
+		Member: m, Counterparty: p.Counterparty, Code: p.Code, Items: p.Items, Cover: cover, Cap: party.Cap,
+	}
+	var ok, both bool
+	row.Pay, ok = p.Pay.Amount()
+	row.Receive, both = p.Receive.Amount()
+	if !ok || !both || row.Pay > points.MaxAmount || row.Receive > points.MaxAmount {
+		return row, points.Errorf(points.BalanceOverflow, "net position of %v: pay %s, receive %s: more than files carry", m, p.Pay.Decimal(Scale), p.Receive.Decimal(Scale))
+	}
+	if row.Whole() {
+		row.Closing = row.Receive - row.Pay
+		row.Instruction = r.instruction(m, p.Model)
+	}
+	row.Headroom = party.Cap + min(row.Closing, 0)
+	if party.Cap == 0 {
+		row.Headroom = 0
+	}
+	return row, nil
+}
+
+// coverOf is what the haircuts leave of what a member has put down.
+func coverOf(party *Party) (points.Amount, error) {
+	prefund, collateral, err := party.Cover.Usable()
+	if err != nil {
+		return 0, fmt.Errorf("cover of %v: %w", party.Member, err)
+	}
+	cover, ok := prefund.Add(collateral)
+	if !ok {
+		return 0, points.Errorf(points.BalanceOverflow, "cover of %v: more than fits", party.Member)
+	}
+	return cover, nil
+}
+
+// instruction names the payment that settles a member's position in a model.
+func (r *rendering) instruction(m tariff.Member, model netting.Model) string {
+	return fmt.Sprintf("%08d-%02d-%v-%v", uint32(r.run.Cut.Date), r.run.Cut.Cycle, m, model)
+}
+
+// set writes what a member gets beside its items, and signs the whole.
+func (r *rendering) set(party *Party, total files.NetTotal) ([]files.Output, error) {
+	m := party.Member
+	place, _ := r.roll.Index(m)
+	folder := filepath.Join(r.folder, folderOf(m))
+	if err := os.MkdirAll(folder, folderMode); err != nil {
+		return nil, err //nolint:wrapcheck // the caller says whose.
+	}
+	outputs := slices.Clone(r.outputs[place])
+	date, cycle := r.run.Cut.Date, r.run.Cut.Cycle
+	add := func(name string, content []byte, rows uint64, err error) error {
+		if err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+		output, err := put(folder, name, content, rows)
+		outputs = append(outputs, output)
+		return err
+	}
+	rows, err := r.positions(m)
+	if err != nil {
+		return nil, err
+	}
+	var net bytes.Buffer
+	err = files.WriteNetCopy(&net, rows, &total, Scale)
+	if err := add(files.WholeName(files.NET, m, date, cycle, "csv").String(), net.Bytes(), uint64(len(rows)), err); err != nil {
+		return nil, err
+	}
+	exceptions := r.exceptionsOf(m)
+	if err := add(files.WholeName(files.EXC, m, date, cycle, "csv").String(), files.AppendExceptions(nil, exceptions), uint64(len(exceptions)), nil); err != nil {
+		return nil, err
+	}
+	statement, err := r.statement(party, place, rows)
+	if err != nil {
+		return nil, err
+	}
+	text, err := files.AppendStatement(nil, statement)
+	if err := add(files.WholeName(files.STM, m, date, cycle, "xml").String(), text, 0, err); err != nil {
+		return nil, err
+	}
+	if notice := adjustments(statement); len(notice.Entries) > 0 {
+		text, err := files.AppendNotification(nil, notice)
+		if err := add(files.WholeName(files.NTF, m, date, cycle, "xml").String(), text, 0, err); err != nil {
+			return nil, err
+		}
+	}
+	if err := add(files.JournalName, files.AppendJournal(nil, statement), 0, nil); err != nil {
+		return nil, err
+	}
+	page := files.Page{Statement: statement, Names: r.names(rows), Merchants: r.written[place].sorted(), Files: outputs}
+	var html bytes.Buffer
+	err = files.WriteStatement(&html, &page)
+	if err := add(files.StatementName, html.Bytes(), 0, err); err != nil {
+		return nil, err
+	}
+	return r.sign(folder, outputs)
+}
+
+// sign ends a set with its sums and their signature.
+func (r *rendering) sign(folder string, outputs []files.Output) ([]files.Output, error) {
+	sums := files.AppendSums(nil, outputs)
+	output, err := put(folder, files.SumsName, sums, 0)
+	if err != nil {
+		return nil, err
+	}
+	outputs = append(outputs, output)
+	if r.opts.Key == nil {
+		return outputs, nil
+	}
+	signature, err := files.Sign(sums, r.opts.Key)
+	if err != nil {
+		return nil, err //nolint:wrapcheck // it says what.
+	}
+	output, err = put(folder, files.SignatureName, signature, 0)
+	return append(outputs, output), err
+}
+
+func (r *rendering) exceptionsOf(m tariff.Member) (list []files.Exception) {
+	for i := range r.computed.exceptions {
+		if x := &r.computed.exceptions[i]; slices.Contains(x.members[:], m) {
+			list = append(list, x.Exception)
+		}
+	}
+	return list
+}
+
+// sorted are the merchants, the one with most items first.
+func (w *written) sorted() []files.MerchantTotal {
+	var list []files.MerchantTotal
+	for _, t := range w.merchants {
+		list = append(list, *t)
+	}
+	slices.SortFunc(list, func(a, b files.MerchantTotal) int {
+		return cmp.Or(cmp.Compare(b.Items, a.Items), bytes.Compare(a.Merchant[:], b.Merchant[:]))
+	})
+	return list
+}
+
+func (r *rendering) names(rows []files.Position) map[tariff.Member]string {
+	names := make(map[tariff.Member]string)
+	for i := range rows {
+		if name := r.party(rows[i].Counterparty).Name; name != "" {
+			names[rows[i].Counterparty] = name
+		}
+	}
+	return names
+}
+
+// statement is what STM, day.journal and statement.html say. Each cycle is paid by itself,
+// so that it opens at zero.
+func (r *rendering) statement(party *Party, place int, rows []files.Position) (*files.Statement, error) {
+	s := &files.Statement{
+		Operator: r.opts.Name, Member: party.Member, Name: party.Name, Unit: Unit, Scale: Scale,
+		Date: r.run.Cut.Date, Cycle: r.run.Cut.Cycle, SettlementDate: r.run.Cut.Settles, Sequence: r.run.Sequence,
+		Created: r.local(r.run.Created), From: r.local(r.run.Cut.Began), To: r.local(r.run.Cut.Ended),
+	}
+	detail := ""
+	if details := r.written[place].details; len(details) == 1 {
+		detail = details[0]
+	}
+	for i := range rows {
+		row := &rows[i]
+		if row.Whole() {
+			var ok bool
+			if s.Closing, ok = s.Closing.Add(row.Closing); !ok {
+				return nil, points.Errorf(points.BalanceOverflow, "position of %v: more than fits", party.Member)
+			}
+			continue
+		}
+		if row.Counterparty == 0 || row.Code == 0 {
+			continue
+		}
+		s.Entries = append(s.Entries, files.Entry{
+			Counterparty: row.Counterparty, Code: row.Code.String(), Amount: row.Receive - row.Pay, Items: row.Items, Detail: detail,
+			Reversal:    row.Code == tariff.CodeRVS || row.Code == tariff.CodeRFD || row.Code == tariff.CodeCBK,
+			Instruction: fmt.Sprintf("%08d-%02d-%v-%v", uint32(row.Date), row.Cycle, row.Member, row.Model),
+		})
+	}
+	s.Available = s.Closing + party.Cap
+	return s, nil
+}
+
+// adjustments is the notification of what was approved by hand.
+func adjustments(s *files.Statement) *files.Statement {
+	notice := *s
+	notice.Entries = nil
+	for _, e := range s.Entries {
+		if e.Code == tariff.CodeADJ.String() || e.Code == tariff.CodeCBK.String() {
+			notice.Entries = append(notice.Entries, e)
+		}
+	}
+	return &notice
+}
+
+func (r *rendering) local(t points.Timestamp) time.Time { return t.Time().In(r.opts.Zone) }

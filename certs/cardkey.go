@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 
 	"github.com/lianfen/lianfen/points"
@@ -35,6 +36,9 @@ func ReadCardKey(path string) (*CardKey, error) {
 	key, err := readSecretFile("card key", path)
 	if errors.Is(err, errSecretFile) {
 		return nil, fmt.Errorf("%w (%s): want %d hexadecimal digits", ErrCardKey, path, 2*secretFileBytes)
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("card key %s: there is no such file; put the copy of it back, without it no card is recognised: a new one comes with a new switch only (lianfen init)", path)
 	}
 	if err != nil {
 		return nil, err

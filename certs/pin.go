@@ -264,14 +264,14 @@ func fillNibbles(b []byte, from int, d byte) {
 // terminal does. The switch itself never has a PIN to call it with.
 func (k *PINKey) AppendPINBlock(dst []byte, format PINFormat, pin []byte, pan points.PAN, random io.Reader) ([]byte, error) {
 	if len(pin) < MinPINDigits || len(pin) > MaxPINDigits {
-		return nil, points.Errorf(points.BadPINFormat, "certs: a PIN has %d to %d digits", MinPINDigits, MaxPINDigits)
+		return nil, points.Errorf(points.BadPINFormat, "a PIN has %d to %d digits", MinPINDigits, MaxPINDigits)
 	}
 	w := newPINWork()
 	defer w.wipe()
 	w.n = len(pin)
 	for i, d := range pin {
 		if d < '0' || d > '9' {
-			return nil, points.Errorf(points.BadPINFormat, "certs: a PIN has digits only")
+			return nil, points.Errorf(points.BadPINFormat, "a PIN has digits only")
 		}
 		w.pin[i] = d - '0'
 	}

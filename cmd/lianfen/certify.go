@@ -87,6 +87,9 @@ func (k *certificationKit) run(cmd *cobra.Command) error {
 		return usage("%w", err)
 	}
 	if k.list {
+		if k.asJSON {
+			return writeJSON(cmd.OutOrStdout(), casesOf(scripts))
+		}
 		return listCases(cmd.OutOrStdout(), scripts)
 	}
 	stan := points.STAN(k.stan)
@@ -129,9 +132,9 @@ func (k *certificationKit) run(cmd *cobra.Command) error {
 	return k.report(out, report)
 }
 
-// connect is how the target is reached: as the acquirer of the terminals that are played,
-// or as the switch; nil over plain TCP.
-func (k *certificationKit) connect(cmd *cobra.Command, parameters *certify.Parameters) (func(context.Context, string) (net.Conn, error), error) {
+// connect is how the target is reached: as the acquirer of the terminal that begins, or as
+// the switch; nil over plain TCP.
+func (k *certificationKit) connect(cmd *cobra.Command, parameters *certify.Parameters) (func(context.Context, string, points.TerminalID) (net.Conn, error), error) {
 	role := certs.RoleSwitch
 	if parameters.Profile == certify.ProfileIssuer {
 		role = certs.RoleIssuer
@@ -140,23 +143,29 @@ func (k *certificationKit) connect(cmd *cobra.Command, parameters *certify.Param
 	if err != nil {
 		return nil, err
 	}
-	var gate *certs.Gate
+	var gateFor func(context.Context, points.TerminalID) (*certs.Gate, error)
 	if explicit {
-		gate, err = gateOf(k.known.cert, k.known.key, k.known.ca)
-	} else {
-		gate, err = k.lent(cmd, role)
-	}
-	if gate == nil || err != nil {
+		gate, err := gateOf(k.known.cert, k.known.key, k.known.ca)
+		if err != nil {
+			return nil, err
+		}
+		gateFor = func(context.Context, points.TerminalID) (*certs.Gate, error) { return gate, nil }
+	} else if gateFor, err = k.lent(cmd, role); gateFor == nil || err != nil {
 		return nil, err
 	}
-	return func(ctx context.Context, address string) (net.Conn, error) {
+	return func(ctx context.Context, address string, terminal points.TerminalID) (net.Conn, error) {
+		gate, err := gateFor(ctx, terminal)
+		if err != nil {
+			return nil, err
+		}
 		return dialTLS(ctx, address, gate.Client(certs.OfRole(role)))
 	}, nil
 }
 
-// lent is a certificate of the switch's own authority: the switch's for testing an
-// issuer's host, that of the directory's first acquirer for testing the switch.
-func (k *certificationKit) lent(cmd *cobra.Command, target certs.Role) (*certs.Gate, error) {
+// lent are certificates of the switch's own authority: the switch's for testing an
+// issuer's host, for testing the switch that of the acquirer whose terminal it is, or, of a
+// terminal that nobody knows, of the directory's first.
+func (k *certificationKit) lent(cmd *cobra.Command, target certs.Role) (func(context.Context, points.TerminalID) (*certs.Gate, error), error) {
 	read, err := k.known.configured(cmd)
 	if err != nil || read == nil || read.TLS.Mode == config.TLSOff {
 		return nil, err
@@ -166,16 +175,17 @@ func (k *certificationKit) lent(cmd *cobra.Command, target certs.Role) (*certs.G
 		return nil, err
 	}
 	if target == certs.RoleIssuer {
-		return lend.gate(certs.SwitchIdentity("certify"))
+		return func(context.Context, points.TerminalID) (*certs.Gate, error) {
+			return lend.gate(certs.SwitchIdentity("certify"))
+		}, nil
 	}
-	directory, err := lend.participants(cmd.Context())
-	if err != nil {
-		return nil, err
-	}
-	if len(directory.Acquirers) == 0 {
-		return nil, usage("the switch has no acquirers; load a directory, or name a certificate with --tls-cert")
-	}
-	return lend.gate(certs.AcquirerIdentity(directory.Acquirers[0].ID))
+	return func(ctx context.Context, terminal points.TerminalID) (*certs.Gate, error) {
+		identity, err := lend.terminal(ctx, terminal)
+		if err != nil {
+			return nil, err
+		}
+		return lend.gate(certs.AcquirerIdentity(identity.Acquirer))
+	}, nil
 }
 
 // read reads what is to be played and with what.
@@ -253,6 +263,25 @@ func writeFile(path string, write func(io.Writer) error) error {
 		return fmt.Errorf("report: %w", err)
 	}
 	return errors.Join(write(file), file.Close())
+}
+
+// listedCase is a case as --list --json has it.
+type listedCase struct {
+	ID      string `json:"id"`
+	Script  string `json:"script"` // its title
+	Title   string `json:"title"`
+	TitleZH string `json:"title_zh"`
+}
+
+func casesOf(scripts []*certify.Script) []listedCase {
+	cases := []listedCase{}
+	for _, script := range scripts {
+		for i := range script.Cases {
+			c := &script.Cases[i]
+			cases = append(cases, listedCase{c.ID, script.Title, c.Title, c.TitleZH})
+		}
+	}
+	return cases
 }
 
 // listCases prints the cases of scripts.

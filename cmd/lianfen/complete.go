@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -25,6 +26,12 @@ func completeValues(cmd *cobra.Command) error {
 		"format":  {string(app.ExportJSONL), string(app.ExportCSV), string(app.ExportHledger)},
 		"dialect": {dialect.Pos().Name(), dialect.Host().Name()},
 		"status":  {book.Active.String(), book.Suspended.String(), book.Lost.String(), book.Stolen.String(), book.Dormant.String(), book.Closed.String()},
+	}
+	if strings.HasSuffix(cmd.CommandPath(), " certify") {
+		fixed["profile"] = []string{"pos", "issuer"}
+	}
+	if strings.HasSuffix(cmd.CommandPath(), " policy") {
+		fixed["two-persons"] = append([]string{"on", "off"}, strings.Split(book.TwoPersons.String(), ",")...)
 	}
 	known := map[string]func(*app.Directory) []string{"program": programsOf, "terminal": terminalsOf, "merchant": merchantsOf}
 	for name, values := range fixed {

@@ -333,13 +333,29 @@ func (a *admin) policy() *cobra.Command {
 	var c app.PolicyChange
 	two := ""
 	cmd := &cobra.Command{
-		Use: "policy", Short: "Say which acts need a second person", Args: none,
-		Long: `Say which acts need a second person. on is all of them: adjust, participants, operators,
+		Use: "policy", Short: "Show or say which acts need a second person", Args: none,
+		Long: `Show which acts need a second person; with flags, say which. on is all of them: adjust, participants, operators,
 policy, cutover, resolve, keys, risk, rates, settlement, certificates (and one-time
 codes; to revoke waits for nobody), pin (to set one; to unlock one needs the role operator).
 Switching it off again needs the second person too.`,
 		Example: "  lianfen admin policy --two-persons on\n  lianfen admin policy --two-persons operators,policy,adjust --hours 8",
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			client, err := a.client()
+			if err != nil {
+				return err
+			}
+			if two == "" {
+				s, err := client.Status(cmd.Context())
+				if err != nil {
+					return err
+				}
+				if c.Hours == 0 {
+					return a.print(cmd, s.Policy, func() error {
+						return say(cmd, "A second person is needed for: %s, within %d hours.", s.Policy.TwoPersons, s.Policy.Hours)
+					})
+				}
+				two = s.Policy.TwoPersons.String() // The hours alone change.
+			}
 			switch two {
 			case "on":
 				c.TwoPersons = book.TwoPersons
@@ -349,10 +365,6 @@ Switching it off again needs the second person too.`,
 				if err := c.TwoPersons.UnmarshalText([]byte(two)); err != nil {
 					return usage("--two-persons: %w", err)
 				}
-			}
-			client, err := a.client()
-			if err != nil {
-				return err
 			}
 			done, err := client.PutPolicy(cmd.Context(), c)
 			if err != nil {
@@ -368,7 +380,6 @@ Switching it off again needs the second person too.`,
 	}
 	cmd.Flags().StringVar(&two, "two-persons", "", "on, off, or acts with commas between")
 	cmd.Flags().Var(decimal(&c.Hours, 0), "hours", "after which a proposal is over; left out, they stay")
-	requireFlags(cmd, "two-persons")
 	return cmd
 }
 
@@ -442,7 +453,13 @@ func (a *admin) decide(cmd *cobra.Command, rrns []string, note string, call func
 		if err != nil {
 			return err
 		}
-		if err := a.print(cmd, done, func() error { return say(cmd, "%s %s under RRN %s.", did, fullRRN(rrn), done.RRN) }); err != nil {
+		if err := a.print(cmd, done, func() error {
+			what := ""
+			if done.What != "" {
+				what = ": " + points.Escaped(done.What)
+			}
+			return say(cmd, "%s %s under RRN %s%s.", did, fullRRN(rrn), done.RRN, what)
+		}); err != nil {
 			return err
 		}
 	}

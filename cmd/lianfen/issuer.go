@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"maps"
 	"net"
@@ -19,6 +20,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/lianfen/lianfen/certs"
+	"github.com/lianfen/lianfen/internal/app"
 	"github.com/lianfen/lianfen/internal/sim"
 	"github.com/lianfen/lianfen/points"
 )
@@ -146,6 +148,13 @@ func (i *issuer) hostKeys() (*sim.HostKeys, error) {
 	by, err := certs.ParseMACAlgorithm(i.agreed)
 	if err != nil {
 		return nil, err
+	}
+	// The keys of the exchange are kept in it: in a switch's they would be changes that none
+	// of its operators made.
+	if _, err := os.Stat(app.GovernedBy(i.keys.path)); err == nil {
+		return nil, fmt.Errorf("keystore %s is that of a switch whose operators change it; give the issuer a copy in another folder, or a keystore of its own: lianfen keys init --keystore issuer.store", i.keys.path)
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("keystore: %w", err)
 	}
 	keys := &sim.HostKeys{Zone: certs.Zone{Role: certs.RoleIssuer, ID: i.id}, By: by, Random: rand.Reader}
 	err = i.keys.open(func(store *certs.Keystore) (err error) {

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
-	"slices"
 	"strings"
 	"time"
 
@@ -270,8 +268,8 @@ func detailTable(d app.Detail, units scales, zone *time.Location) *table {
 	if d.Asked != 0 {
 		t.row("asked for", units.amount(d.Program, d.Asked))
 	}
-	for _, what := range slices.Sorted(maps.Keys(d.Put)) {
-		t.row("put "+what, string(d.Put[what]))
+	if d.What != "" {
+		t.row("that is", d.What)
 	}
 	if d.Act != 0 {
 		t.row("act", d.Act)
@@ -527,6 +525,7 @@ func languages() map[string]*language {
 			none:   "Nothing has happened to the points of member %d in that time.",
 			more:   "There is more: go on with --next %s",
 			behind: "Complete up to position %d of %d: the index is still catching up.",
+			kinds:  map[book.Kind]string{book.KindAdjust: "adjustment"},
 			reason: points.Reason.English,
 			name:   func(u app.StatementUnit) string { return u.Name },
 		},
@@ -563,7 +562,7 @@ func kindsInChinese() map[book.Kind]string {
 		book.KindPut: "资料变更", book.KindOpen: "开户", book.KindFreeze: "账户冻结", book.KindClose: "销户", book.KindSignOn: "签到",
 		book.KindBalance: "积分查询", book.KindEarn: "积分累积", book.KindRedeem: "积分消费", book.KindHold: "预授权", book.KindIncrement: "追加预授权",
 		book.KindCapture: "预授权完成", book.KindRelease: "预授权撤销", book.KindExpireHolds: "预授权到期", book.KindVoid: "撤销", book.KindRefund: "退货",
-		book.KindReverse: "冲正", book.KindTransfer: "转赠", book.KindAdjust: "调账", book.KindReinstate: "过期恢复", book.KindExpireLots: "过期",
+		book.KindReverse: "冲正", book.KindTransfer: "转赠", book.KindAdjust: "调整", book.KindReinstate: "过期恢复", book.KindExpireLots: "过期",
 		book.KindVestLots: "积分生效", book.KindCutOver: "日切", book.KindSettle: "清算", book.KindGroup: "组合交易",
 		book.KindDecay:   "积分衰减",
 		book.KindForward: "转发发卡方", book.KindConclude: "发卡方应答", book.KindStandIn: "代授权", book.KindOwe: "应答超时",

@@ -40,7 +40,7 @@ func (a *admin) links() *cobra.Command {
 
 func (a *admin) reload() *cobra.Command {
 	return &cobra.Command{
-		Use: "reload", Short: "Read the configuration again and put its links in force; no message is dropped", Args: cobra.NoArgs,
+		Use: "reload", Short: "Read configuration, keys and certificates again and put them in force; no message is dropped", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			client, err := a.client()
 			if err != nil {
@@ -51,7 +51,11 @@ func (a *admin) reload() *cobra.Command {
 				return err
 			}
 			return a.print(cmd, done, func() error {
-				text := fmt.Sprintf("%d links are in force.", done.Links)
+				keys := "The keys are as they were"
+				if done.Keys {
+					keys = "The keys have changed, and those of the keystore are in force"
+				}
+				text := fmt.Sprintf("%s. Certificates and revocations were read again; %d connections were closed by them. %d links are in force.", keys, done.Closed, done.Links)
 				if len(done.Restart) > 0 {
 					text += " A restart is needed for: " + strings.Join(done.Restart, ", ") + "."
 				}

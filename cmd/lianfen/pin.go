@@ -120,6 +120,9 @@ func (a *admin) changePIN(cmd *cobra.Command, change app.PINChange) error {
 		if state.Pending != "" {
 			return sayPending(cmd, app.Done{RRN: state.RRN, Pending: state.Pending}, client)
 		}
+		if change.Block == "" {
+			return say(cmd, "In the journal under RRN %s: the PIN of card %s can be tried again; %d wrong ones in a row lock it.", state.RRN, state.Card, state.Limit)
+		}
 		return say(cmd, "In the journal under RRN %s: card %s has a PIN, which %d wrong ones in a row lock.", state.RRN, state.Card, state.Limit)
 	})
 }

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"time"
 
@@ -261,6 +262,13 @@ func (p *pos) once(cmd *cobra.Command, function points.Function, m *message) (er
 
 // unheard adds what to do where nobody answered who understands a terminal.
 func (p *pos) unheard(err error) error {
+	var refused *net.OpError
+	if p.dial != nil && errors.As(err, &refused) && refused.Op == "remote error" { // A TLS alert.
+		return fmt.Errorf("%w; the switch refuses the certificate: it is perhaps revoked or over, or of somebody else (lianfen certs list --all at the switch tells)", err)
+	}
+	if p.dial != nil && errors.Is(err, sim.ErrSilent) {
+		return fmt.Errorf("%w; over TLS, perhaps the certificate is revoked or over (lianfen certs list --all at the switch tells); --addr names the switch's pos listener, --timeout waits longer", err)
+	}
 	if errors.Is(err, sim.ErrSilent) {
 		return fmt.Errorf("%w; a switch that speaks TLS only takes --config or --tls-cert and --tls-ca; --addr names the switch's pos listener (lianfen admin status tells it), --timeout waits longer", err)
 	}
@@ -403,6 +411,9 @@ func (p *pos) explain(cmd *cobra.Command, r *sim.Receipt) error {
 		var t table
 		t.row("request", fmt.Sprintf("%v, STAN %s", a.Function, a.STAN))
 		t.row("answer", a.Code+"  "+a.Meaning+"  "+a.MeaningZH)
+		if r.Request.Function == points.SignOn && r.Response.Reason == points.FunctionDisabled {
+			t.row("hint", "the switch has no key that it could give: lianfen keys list there, and lianfen admin reload after one was made")
+		}
 		if a.RRN != "" {
 			t.row("RRN", a.RRN)
 		}

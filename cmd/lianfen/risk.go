@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -54,7 +53,7 @@ func (a *admin) riskList() *cobra.Command {
 				s := newSheet(">NO", "NAME", "LOOKS AT", "MEASURES", "PER", "WINDOW", ">LIMIT", "ABOVE IT")
 				for i := range r.Rules {
 					rule := &r.Rules[i]
-					s.row(i+1, points.Escaped(rule.Name), scopeOf(rule), measureOf(rule), rule.Per, rule.Window, rule.Limit, aboveOf(rule))
+					s.row(i+1, points.Escaped(rule.Name), app.RiskScope(rule), app.RiskMeasure(rule), rule.Per, rule.Window, rule.Limit, app.RiskAbove(rule))
 				}
 				if err := s.write(cmd.OutOrStdout()); err != nil {
 					return err
@@ -63,59 +62,15 @@ func (a *admin) riskList() *cobra.Command {
 				if r.Crowded {
 					crowded = "; that was not enough, and some share counters"
 				}
+				by := points.Escaped(r.Operator)
+				if r.Second != "" {
+					by += ", approved by " + points.Escaped(r.Second)
+				}
 				return say(cmd, "Version %d, set by %s under RRN %s: %s. Counters for %d of at most %d parties%s.",
-					r.Version, points.Escaped(r.Operator), r.Put, points.Escaped(r.Note), r.Counted, r.Most, crowded)
+					r.Version, by, r.Put, points.Escaped(r.Note), r.Counted, r.Most, crowded)
 			})
 		},
 	}
-}
-
-// scopeOf tells which transactions a rule looks at.
-func scopeOf(r *book.RiskRule) string {
-	var parts []string
-	add := func(name string, size int, list any) {
-		if size > 0 {
-			parts = append(parts, name+" "+strings.Trim(fmt.Sprint(list), "[]"))
-		}
-	}
-	switch {
-	case len(r.Functions) > 0:
-		add("", len(r.Functions), r.Functions)
-	case r.Measure == book.LoopShare, r.Measure == book.LoopCount:
-		parts = append(parts, "earned and spent")
-	default:
-		parts = append(parts, "redeem pre_auth")
-	}
-	add("programme", len(r.Programs), r.Programs)
-	add("acquirer", len(r.Acquirers), r.Acquirers)
-	add("merchant", len(r.Merchants), r.Merchants)
-	add("terminal", len(r.Terminals), r.Terminals)
-	add("entry mode", len(r.EntryModes), r.EntryModes)
-	if r.From > 0 {
-		parts = append(parts, fmt.Sprintf("from %d", r.From))
-	}
-	if r.To > 0 {
-		parts = append(parts, fmt.Sprintf("to %d", r.To))
-	}
-	if r.NewHours > 0 {
-		parts = append(parts, fmt.Sprintf("card new for %d h", r.NewHours))
-	}
-	return strings.TrimSpace(strings.Join(parts, ", "))
-}
-
-func measureOf(r *book.RiskRule) string {
-	if r.Attempts {
-		return r.Measure.String() + " of attempts"
-	}
-	return r.Measure.String()
-}
-
-func aboveOf(r *book.RiskRule) string {
-	if r.Action != book.Decline {
-		return r.Action.String()
-	}
-	reason := r.Declines()
-	return fmt.Sprintf("decline %v (%s)", reason, reason.DE39())
 }
 
 func (a *admin) riskShow() *cobra.Command {
@@ -135,12 +90,12 @@ func (a *admin) riskShow() *cobra.Command {
 				return a.print(cmd, rule, func() error {
 					var t table
 					t.row("rule", fmt.Sprintf("%d of version %d: %s", i+1, r.Version, points.Escaped(rule.Name)))
-					t.row("looks at", scopeOf(rule))
-					t.row("measures", measureOf(rule))
+					t.row("looks at", app.RiskScope(rule))
+					t.row("measures", app.RiskMeasure(rule))
 					t.row("per", rule.Per)
 					t.row("window", rule.Window)
 					t.row("limit", rule.Limit)
-					t.row("above it", aboveOf(rule))
+					t.row("above it", app.RiskAbove(rule))
 					return t.write(cmd.OutOrStdout())
 				})
 			}
@@ -193,10 +148,9 @@ who change the rules at once do not undo each other.`,
 		},
 	}
 	cmd.Flags().StringVar(&path, "file", "", "YAML file of rules")
-	cmd.Flags().StringVar(&s.Operator, "operator", "", "who sets them")
-	cmd.Flags().StringVar(&s.Second, "second", "", "who approves")
+	twoNames(cmd, &s.Operator, &s.Second)
 	cmd.Flags().StringVar(&s.Note, "note", "", "why")
-	requireFlags(cmd, "file", "operator", "note")
+	requireFlags(cmd, "file", "note")
 	return cmd
 }
 

@@ -86,7 +86,7 @@ func publicKeys(path string) ([]ssh.PublicKey, error) {
 	return keys, nil
 }
 
-// verifyAt verifies a file, or every folder at or below path that has files in it.
+// verifyAt verifies a file, or every folder at or below path that has files of a set.
 func verifyAt(path string, check files.Check) ([]verified, error) {
 	info, err := os.Stat(path)
 	if err != nil {
@@ -94,6 +94,9 @@ func verifyAt(path string, check files.Check) ([]verified, error) {
 	}
 	if !info.IsDir() {
 		folder, name := filepath.Split(path)
+		if !ofSet(fs.FileInfoToDirEntry(info)) {
+			return nil, usage("settle verify %s: by its name this is no file of a set; one is called like QZ_DET_10000001_A_20260216_01_1of1.txt", path)
+		}
 		folder = filepath.Clean(folder)
 		report, err := files.Verify(os.DirFS(folder), []string{name}, check)
 		return []verified{{folder, report}}, err
@@ -103,7 +106,8 @@ func verifyAt(path string, check files.Check) ([]verified, error) {
 		if err != nil {
 			return err
 		}
-		if folder := filepath.Dir(at); !entry.IsDir() && (len(folders) == 0 || folders[len(folders)-1] != folder) {
+		folder := filepath.Dir(at)
+		if ofSet(entry) && (len(folders) == 0 || folders[len(folders)-1] != folder) {
 			folders = append(folders, folder)
 		}
 		return nil
@@ -112,7 +116,7 @@ func verifyAt(path string, check files.Check) ([]verified, error) {
 		return nil, fmt.Errorf("settle verify: %w", err)
 	}
 	if len(folders) == 0 {
-		return nil, usage("settle verify: there is no file in %s", path)
+		return nil, usage("settle verify %s: no file set here or below. A set is a folder with files such as QZ_DET_10000001_A_20260216_01_1of1.txt, and %s and %s beside them", path, files.SumsName, files.SignatureName)
 	}
 	var all []verified
 	for _, folder := range folders {
@@ -123,6 +127,13 @@ func verifyAt(path string, check files.Check) ([]verified, error) {
 		all = append(all, verified{folder, report})
 	}
 	return all, nil
+}
+
+// ofSet reports whether a file belongs to a set, by its name: other folders below are no
+// sets, and say nothing about what was handed over.
+func ofSet(entry fs.DirEntry) bool {
+	_, ok := files.ParseName(entry.Name())
+	return !entry.IsDir() && (ok || entry.Name() == files.SumsName || entry.Name() == files.SignatureName)
 }
 
 // reportSets prints what was found, and returns the status.

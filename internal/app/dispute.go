@@ -254,18 +254,6 @@ func legInWords(act *book.Command) string {
 // qzpScale is the decimals of the standard point in settlement.
 const qzpScale = 4
 
-func disputeInWords(act *book.Command) string {
-	m := &act.Dispute
-	text := fmt.Sprintf("%v by the %v about %s, reason %s", m.Step, m.Who, rrnOf(act.Original), m.Code)
-	if act.Amount != 0 {
-		text += fmt.Sprintf(", amount %d", act.Amount)
-	}
-	if m.Evidence != "" {
-		text += ", evidence " + m.Evidence
-	}
-	return text
-}
-
 // Dispute takes a step of a case.
 func (c *Client) Dispute(ctx context.Context, e DisputeEntry) (d Done, err error) {
 	return d, c.call(ctx, "POST", "disputes", e, &d)

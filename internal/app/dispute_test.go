@@ -43,7 +43,7 @@ func TestDisputeAtTheDoor(t *testing.T) {
 	require.NotEmpty(t, done.Pending)
 	pending, err := wang.client.Pending(ctx)
 	require.NoError(t, err)
-	require.Equal(t, "chargeback by the issuer about "+rrn+", reason CB01, amount 50, evidence letter.pdf", pending[0].What)
+	require.Equal(t, "chargeback by the issuer about "+rrn+", reason CB01 (goods or service not received), amount 50 of programme 901, evidence letter.pdf", pending[0].What)
 	_, err = li.client.Approve(ctx, app.Decision{RRN: done.RRN})
 	reasonIs(t, points.NeedsSecondPerson, err)
 	_, err = wang.client.Approve(ctx, app.Decision{RRN: done.RRN})

@@ -270,7 +270,7 @@ func (a *App) heedHangups(ctx context.Context) error {
 }
 
 func (a *App) links(context.Context, nothing) ([]pointswitch.LinkState, error) {
-	return a.issuers.Links(), nil
+	return append([]pointswitch.LinkState{}, a.issuers.Links()...), nil // A list is never null.
 }
 
 // warnings tell of what in a directory was taken and does not work as it stands.
@@ -458,8 +458,8 @@ func (a *App) elsewhere(number string, err error) error {
 			continue
 		}
 		if to, reason := table.Route(pan, id); reason.Approved() && to.Issuer == program.Issuer {
-			return points.Errorf(points.UnknownCard, "%w; in programme %d its issuer %d keeps the balances, at the end of link %s: "+
-				"lianfen ledger find --card shows what was forwarded", err, id, program.Issuer, table.LinkOf(program.Issuer))
+			return points.Errorf(points.UnknownCard, "%s, but in programme %d its issuer %d keeps the balances, at the end of link %s: "+
+				"lianfen ledger find --card shows what was forwarded", strings.TrimSuffix(err.Error(), "."), id, program.Issuer, table.LinkOf(program.Issuer))
 		}
 	}
 	return err

@@ -214,59 +214,13 @@ func (a *App) pending(ctx context.Context, _ nothing) ([]Pending, error) {
 	}
 	for i := range views {
 		v := &views[i]
-		what, err := a.inWords(&v.Act)
+		what, err := a.inWords(ctx, &v.Act, true)
 		if err != nil {
 			return nil, err
 		}
 		list = append(list, Pending{rrnOf(v.Position), v.Act.Of(), what, v.Act.Operator, v.Act.Note, v.Until.String(), v.Until <= now})
 	}
 	return list, nil
-}
-
-// inWords is an act in words, with all that an approver has to see. No card is in clear.
-func (a *App) inWords(act *book.Command) (string, error) {
-	switch act.Kind {
-	case book.KindAdjust, book.KindReinstate:
-		holder := fmt.Sprintf("member %d", act.Member)
-		if pan, ok := a.key.PAN(act.Card); ok {
-			holder = "card " + pan.Masked()
-		}
-		return fmt.Sprintf("%v %+d of programme %d, %s", act.Kind, act.Amount, act.Program, holder), nil
-	case book.KindCutOver:
-		if act.Cycle > 1 {
-			return fmt.Sprintf("begin cycle %d of business date %v", act.Cycle, act.Date), nil
-		}
-		return fmt.Sprintf("begin business date %v", act.Date), nil
-	case book.KindResolve:
-		return fmt.Sprintf("resolve %s: %v", rrnOf(act.Original), act.Answer), nil
-	case book.KindNote:
-		if act.Ceremony.Act != 0 {
-			return ceremonyInWords(&act.Ceremony), nil
-		}
-		if act.Certificate != nil {
-			return certificateInWords(act.Certificate), nil
-		}
-		return fmt.Sprintf("%v: %s", act.Act, act.Note), nil
-	case book.KindPIN:
-		pan, _ := a.key.PAN(act.Card)
-		return "set the PIN of card " + pan.Masked(), nil
-	case book.KindDispute:
-		return disputeInWords(act), nil
-	case book.KindLeg:
-		return legInWords(act), nil
-	default:
-	}
-	put, err := putOf(&act.Entry)
-	if err != nil {
-		return "", err
-	}
-	for what, text := range put { // there is one
-		if what == "operator" && act.Entry.Operator.InviteUntil != 0 {
-			return fmt.Sprintf("put operator %s, and invite the person", text), nil
-		}
-		return fmt.Sprintf("put %s %s", what, text), nil
-	}
-	return act.Kind.String(), nil
 }
 
 // Decision is about one pending act.
@@ -286,26 +240,37 @@ func (a *App) approve(ctx context.Context, d Decision) (Done, error) {
 	if err := legible(what, &cmd); err != nil {
 		return Done{}, err
 	}
-	if act.Ceremony.Act != 0 {
-		return a.approveKeys(ctx, what, &cmd)
+	inWords, err := a.inWords(ctx, &act, true)
+	if err != nil {
+		return Done{}, err
 	}
-	out, err := a.ledger.Do(ctx, &cmd)
+	done, err := a.carryOut(ctx, what, d, &cmd, &act)
+	done.What = inWords
+	return done, err
+}
+
+// carryOut does what is approved, and what follows from it.
+func (a *App) carryOut(ctx context.Context, what string, d Decision, cmd, act *book.Command) (Done, error) {
+	if act.Ceremony.Act != 0 {
+		return a.approveKeys(ctx, what, cmd)
+	}
+	out, err := a.ledger.Do(ctx, cmd)
 	if err != nil {
 		return Done{}, err
 	}
 	if !out.Reason.Approved() {
-		return Done{}, a.undecided(ctx, what, &cmd, &act, out.Reason)
+		return Done{}, a.undecided(ctx, what, cmd, act, out.Reason)
 	}
 	a.log.Info("approved", slog.String("act", act.Of().String()), slog.String("operator", act.Operator), slog.String("second", cmd.Operator), slog.String("rrn", rrnOf(out.Position)))
 	done := Done{RRN: rrnOf(out.Position), Date: out.Date}
-	a.decidedAct(&act, d.RRN, done.RRN, actDone)
+	a.decidedAct(act, d.RRN, done.RRN, actDone)
 	switch act.Kind {
 	case book.KindAdjust:
 		done.Free = &out.Free
 	case book.KindResolve:
 		a.issuers.Look(out.Issuer, act.Original)
 	case book.KindCutOver:
-		return done, a.begun(ctx, &act)
+		return done, a.begun(ctx, act)
 	case book.KindPut:
 		if o := act.Entry.Operator; o != nil && (o.Status != book.Active || o.InviteUntil != 0) {
 			a.desk.end(o.Name, "")

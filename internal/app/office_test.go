@@ -320,3 +320,71 @@ func TestOwnerApprovesNothing(t *testing.T) {
 	require.NoError(t, err)
 	r.stop(t)
 }
+
+// Of what was approved the rules in force tell who proposed, who approved and why, the
+// approval says what it was, and the member's statement has an adjustment, not an approval.
+func TestApprovedActsAreToldAsTheyWere(t *testing.T) {
+	h := newHouse(t)
+	r := h.start(t)
+	r.load(t, smallTown)
+	ctx := t.Context()
+	all := book.RoleAdmin | book.RoleOperator | book.RoleApprover
+	li := r.enrol(t, r.client, "li", all)
+	wang := r.enrol(t, li.client, "wang", all)
+	_, err := li.client.PutPolicy(ctx, app.PolicyChange{TwoPersons: book.TwoPersons})
+	require.NoError(t, err)
+
+	done, err := li.client.Adjust(ctx, app.Adjustment{Holder: app.Holder{Member: 1}, Program: 901, Amount: 50, Note: "case 17"})
+	require.NoError(t, err)
+	waiting, err := wang.client.Detail(ctx, done.RRN)
+	require.NoError(t, err)
+	require.Equal(t, "adjust +50 of programme 901, member 1", waiting.What)
+	approved, err := wang.client.Approve(ctx, app.Decision{RRN: done.RRN})
+	require.NoError(t, err)
+	require.Equal(t, "adjust +50 of programme 901, member 1", approved.What)
+	require.Eventually(t, func() bool {
+		at, err := li.client.Indexed(ctx)
+		return err == nil && at.AsOf > 0 && at.AsOf == at.Position
+	}, time.Minute, time.Millisecond)
+	statement, err := li.client.Statement(ctx, app.StatementQuery{Holder: app.Holder{Member: 1}, Range: app.Range{Limit: 10}})
+	require.NoError(t, err)
+	require.Equal(t, book.KindAdjust, statement.Lines[0].Kind)
+
+	rules, err := app.ReadRiskRules(strings.NewReader("rules:\n  - {name: cap, measure: amount, per: card, window: day, limit: 100, action: decline}\n"))
+	require.NoError(t, err)
+	_, err = li.client.SetRisk(ctx, app.RiskSetting{Rules: rules, Operator: "wang", Note: "spring"})
+	reasonIs(t, points.NotPermitted, err)
+	done, err = li.client.SetRisk(ctx, app.RiskSetting{Rules: rules, Note: "spring"})
+	require.NoError(t, err)
+	require.NotEmpty(t, done.Pending)
+	_, err = wang.client.Approve(ctx, app.Decision{RRN: done.RRN, Note: "seen"})
+	require.NoError(t, err)
+	risk, err := li.client.Risk(ctx)
+	require.NoError(t, err)
+	require.Equal(t, []string{"li", "wang", "spring"}, []string{risk.Operator, risk.Second, risk.Note})
+	r.stop(t)
+}
+
+// Each list of a switch in which there is nothing is [] to machines, never null.
+func TestListsOfNothing(t *testing.T) {
+	h := newHouse(t)
+	r := h.start(t)
+	ctx := t.Context()
+	for what, list := range map[string]func() (any, error){
+		"links":     func() (any, error) { return r.client.Links(ctx) },
+		"owed":      func() (any, error) { return r.client.Owed(ctx) },
+		"pending":   func() (any, error) { return r.client.Pending(ctx) },
+		"operators": func() (any, error) { return r.client.Operators(ctx) },
+		"rates":     func() (any, error) { return r.client.Rates(ctx) },
+		"fees":      func() (any, error) { return r.client.Fees(ctx) },
+		"caps":      func() (any, error) { return r.client.Caps(ctx) },
+		"disputes":  func() (any, error) { return r.client.Disputes(ctx) },
+	} {
+		got, err := list()
+		require.NoError(t, err, what)
+		text, err := json.Marshal(got)
+		require.NoError(t, err)
+		require.Equal(t, "[]", string(text), what)
+	}
+	r.stop(t)
+}

@@ -138,8 +138,15 @@ func (a *App) risk(ctx context.Context, _ nothing) (Risk, error) {
 		return r, err
 	}
 	rec, err := a.ledger.Record(put)
-	r.Put, r.Operator, r.Second, r.Note = rrnOf(put), rec.Command.Operator, rec.Command.Second, rec.Command.Note
-	return r, err
+	if err != nil {
+		return r, err
+	}
+	set := rec.Command.Carried()
+	r.Put, r.Operator, r.Second, r.Note = rrnOf(put), set.Operator, set.Second, set.Note
+	if set != &rec.Command { // An approval: who approved stands in the approval.
+		r.Second = rec.Command.Operator
+	}
+	return r, nil
 }
 
 // RiskSetting sets the rules. It is one command of the ledger.
@@ -156,6 +163,9 @@ func (s *RiskSetting) command(now points.Timestamp) book.Command {
 }
 
 func (a *App) setRisk(ctx context.Context, s RiskSetting) (Done, error) {
+	if err := signed(ctx, "rules on risk", &s.Operator, s.Second); err != nil {
+		return Done{}, err
+	}
 	if s.Operator == "" || s.Note == "" {
 		return Done{}, points.Errorf(points.FormatError, "rules on risk: say who sets them, and why")
 	}

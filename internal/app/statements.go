@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"slices"
 
 	"github.com/lianfen/lianfen/certs"
 	"github.com/lianfen/lianfen/ledger"
@@ -137,7 +138,15 @@ func (a *App) statement(ctx context.Context, q StatementQuery) (Statement, error
 	seen := make(map[points.ProgramID]bool)
 	for i := range got.Lines {
 		line := &got.Lines[i]
-		s.Lines = append(s.Lines, a.lineOf(line))
+		shown := a.lineOf(line)
+		if line.Kind == book.KindApprove { // The member hears what was done, not how it was decided.
+			rec, err := a.ledger.Record(line.Position)
+			if err != nil {
+				return s, err
+			}
+			shown.Kind = rec.Command.Carried().Kind
+		}
+		s.Lines = append(s.Lines, shown)
 		if program, ok := a.router.Table().Program(line.Program); ok && !seen[line.Program] {
 			seen[line.Program] = true
 			s.Programs = append(s.Programs, StatementUnit{program.ID, program.Name, program.NameZH, program.Scale})
@@ -233,6 +242,9 @@ type Detail struct {
 	Proposed string   `json:"proposed_by,omitempty"`
 	// Put is the entry that was put, under the word for what it is.
 	Put map[string]json.RawMessage `json:"put,omitempty"`
+	// What says in words what was put, proposed or approved; of what still waits, beside
+	// what there is now.
+	What string `json:"what,omitempty"`
 	// Legs are what each programme paid of a sale of several, which Sale is the amount of,
 	// in its own unit.
 	Legs []Leg         `json:"legs,omitempty"`
@@ -279,6 +291,9 @@ func (a *App) detail(ctx context.Context, l Lookup) (Detail, error) {
 			return Detail{}, err
 		}
 	}
+	if d.What, err = a.whatOf(ctx, &rec); err != nil {
+		return Detail{}, err
+	}
 	d.Story, err = a.storyOf(ctx, &rec)
 	if d.Story != nil && decidedElsewhere(&rec) {
 		d.Forwarded, d.Told = true, d.Story.Told
@@ -287,6 +302,25 @@ func (a *App) detail(ctx context.Context, l Lookup) (Detail, error) {
 		return d, err
 	}
 	return d, a.nameRules(ctx, []*RiskSaid{d.Risk})
+}
+
+// whatOf says what a record puts, proposes or approves; nothing of others.
+func (a *App) whatOf(ctx context.Context, rec *book.Record) (string, error) {
+	carried, waits := rec.Command.Carried(), false
+	if rec.Command.Kind == book.KindPropose {
+		carried = &rec.Command.Group[0]
+		err := a.ledger.View(ctx, func(b *book.Book) error {
+			waits = slices.ContainsFunc(b.Proposals(), func(p book.ProposalView) bool { return p.Position == rec.Outcome.Position })
+			return nil
+		})
+		if err != nil {
+			return "", err
+		}
+	}
+	if !said(carried) {
+		return "", nil
+	}
+	return a.inWords(ctx, carried, waits)
 }
 
 // saleUnit is the amount of a record that undoes, in the end, a sale that several

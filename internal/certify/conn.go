@@ -29,14 +29,14 @@ var errNothing = errors.New("nothing came in time")
 // prefix is the length before a frame, in bytes.
 const prefix = 2
 
-func (o *Options) dial(ctx context.Context) (*conn, error) {
+func (o *Options) dial(ctx context.Context, terminal points.TerminalID) (*conn, error) {
 	connect := o.Dial
 	if connect == nil {
-		connect = func(ctx context.Context, address string) (net.Conn, error) {
+		connect = func(ctx context.Context, address string, _ points.TerminalID) (net.Conn, error) {
 			return new(net.Dialer).DialContext(ctx, "tcp", address)
 		}
 	}
-	c, err := connect(ctx, o.Target)
+	c, err := connect(ctx, o.Target, terminal)
 	if err != nil {
 		return nil, fmt.Errorf("certify: %w", err)
 	}

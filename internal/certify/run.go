@@ -18,8 +18,9 @@ import (
 // Options of a run.
 type Options struct {
 	Target string // host:port
-	// Dial connects to the target; nil: plain TCP.
-	Dial       func(ctx context.Context, address string) (net.Conn, error)
+	// Dial connects to the target for what a terminal sends first, zero in profile issuer;
+	// nil: plain TCP.
+	Dial       func(ctx context.Context, address string, terminal points.TerminalID) (net.Conn, error)
 	Parameters *Parameters
 	Scripts    []*Script
 	Clock      points.Clock
@@ -198,7 +199,9 @@ func (r *runner) step(ctx context.Context, s *scene, step *Step, result *StepRes
 		return true, nil
 	}
 	if s.conn == nil {
-		if s.conn, err = r.opts.dial(ctx); err != nil {
+		// Of a terminal whose number is none the switch finds out by what it sends.
+		terminal, _ := points.ParseTerminalID(r.opts.Parameters.Terminals[step.terminal()].ID)
+		if s.conn, err = r.opts.dial(ctx, terminal); err != nil {
 			return false, err
 		}
 	}

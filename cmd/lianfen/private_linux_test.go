@@ -116,6 +116,9 @@ func TestFilesAreTheirOwnersAlone(t *testing.T) {
 		if err != nil || path == root {
 			return err
 		}
+		if entry.Type()&fs.ModeSymlink != 0 {
+			return nil // It has no mode of its own.
+		}
 		info, err := entry.Info()
 		require.NoError(t, err)
 		if filepath.Ext(path) == ".crt" {

@@ -205,6 +205,9 @@ func TestAnswerSurvivesTheWire(t *testing.T) {
 			require.NoError(t, err)
 			require.NoError(t, d.Decode(frame, &req))
 			resp := drawResponse(t)
+			if req.Function == points.SwapQuote || req.Function == points.Swap {
+				drawSwap(t, &req, &resp)
+			}
 			answer, err := d.appendAnswer([]byte("before"), &req, &resp, nil)
 			require.NoError(t, err)
 			require.Equal(t, answer, d.AppendResponse([]byte("before"), &req, &resp))
@@ -292,6 +295,16 @@ func drawResponse(t *rapid.T) points.Response {
 	return resp
 }
 
+// drawSwap draws what the answer to a swap or its quote tells instead of how a sale was paid.
+func drawSwap(t *rapid.T, req *points.Request, resp *points.Response) {
+	resp.Used, resp.SelfPaid, resp.List = 0, 0, ""
+	resp.Granted = points.Amount(rapid.Int64Range(1, int64(points.MaxAmount)).Draw(t, "granted"))
+	resp.Ratio = rapid.Uint32Range(0, 99_999_999).Draw(t, "ratio")
+	if req.Function == points.SwapQuote {
+		resp.List = rapid.StringMatching(`[0-9]{28}`).Draw(t, "quote")
+	}
+}
+
 // expected is what of resp reaches the sender of req.
 func (d *Dialect) expected(req *points.Request, resp *points.Response) points.Response {
 	want := *resp
@@ -311,6 +324,7 @@ func (d *Dialect) expected(req *points.Request, resp *points.Response) points.Re
 	if !resp.Reason.Approved() {
 		want.AuthCode, want.Used, want.SelfPaid = [6]byte{}, 0, 0
 		want.Balances, want.NBalances = [points.MaxBalances]points.Balance54{}, 0
+		want.Granted, want.Ratio = 0, 0
 	}
 	if req.Class == points.ClassNetwork {
 		want.Used, want.SelfPaid = 0, 0
@@ -321,7 +335,8 @@ func (d *Dialect) expected(req *points.Request, resp *points.Response) points.Re
 	if req.Has(32) {
 		want.Acquirer = req.Acquirer
 	}
-	if !d.packed || (req.Function != points.Download && req.Function != points.SignOn) || !resp.Reason.Approved() {
+	inList := req.Function == points.SwapQuote || (d.packed && (req.Function == points.Download || req.Function == points.SignOn))
+	if !inList || !resp.Reason.Approved() {
 		want.List = ""
 	}
 	if keys := !d.packed && req.Function == points.KeyChange && resp.Reason.Approved(); keys {

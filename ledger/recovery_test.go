@@ -112,6 +112,6 @@ func TestRecoveryReadsStateAhead(t *testing.T) {
 	for name, opts := range map[string]ledger.Options{"all accounts": {}, "what is wanted": {Accounts: members - 1}} {
 		got, err := h.recover(opts)
 		require.NoError(t, err, name)
-		require.Less(t, got.Single, members/10, name)
+		require.Less(t, got.Single, members/8, name) // what is singly read are the lists that every book has
 	}
 }

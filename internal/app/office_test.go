@@ -169,7 +169,7 @@ var roleOf = map[string]string{
 	"POST /v1/record": "viewer", "GET /v1/totals": "viewer",
 	"GET /v1/links": "viewer", "POST /v1/batches": "viewer", "POST /v1/batches/detail": "viewer", "POST /v1/batches/counting": "viewer",
 	"POST /v1/keys": "operator", "POST /v1/keys/fetch": "operator",
-	"POST /v1/pin": "operator", "POST /v1/pin/show": "viewer", "GET /v1/risk": "viewer", "POST /v1/risk": "operator", "POST /v1/risk/test": "viewer", "POST /v1/risk/flags": "viewer", "POST /v1/certs/reload": "operator",
+	"POST /v1/pin": "operator", "POST /v1/pin/show": "viewer", "GET /v1/risk": "viewer", "POST /v1/risk": "operator", "POST /v1/risk/test": "viewer", "POST /v1/risk/flags": "viewer", "POST /v1/certs/reload": "operator", "POST /v1/certs": "operator", "POST /v1/certs/fetch": "operator",
 	"GET /v1/owed": "viewer", "POST /v1/owed/resolve": "operator", "POST /v1/reload": "operator", "POST /v1/backup": "operator", "POST /v1/journal": "operator", "POST /v1/prove": "viewer",
 	"POST /v1/export": "operator", "POST /v1/statement": "viewer", "POST /v1/find": "viewer", "POST /v1/detail": "viewer", "GET /v1/index": "viewer",
 	"POST /v1/index/rebuild": "operator",

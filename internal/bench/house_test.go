@@ -106,7 +106,7 @@ func echoed(t *testing.T) string {
 // load is a small load on address.
 func load(name, address string) Load {
 	return Load{
-		Address: address, Dialect: name, Conns: 2, Depth: 4, Duration: 300 * time.Millisecond, Accounts: 50,
+		Address: address, Dialect: name, Conns: 2, Depth: 4, Duration: 30 * time.Millisecond, Accounts: 50,
 		Seed: 1, First: 7, Base: time.Date(2026, 2, 16, 9, 30, 15, 0, time.UTC),
 	}
 }

@@ -363,6 +363,9 @@ func (a *App) Run(ctx context.Context) error {
 		a.log.Info("listening", slog.String("listener", l.name), slog.String("address", l.server.Addr().String()))
 	}
 	a.log.Info("serving", slog.String("version", a.opts.Version), slog.String("http", a.web.Addr().String()), slog.String("admin", a.admin.Addr().String()))
+	if err := a.warnAlone(ctx); err != nil {
+		a.log.Error("policy", slog.String("error", err.Error()))
+	}
 	a.ready.set(true)
 	group.Go(func() error {
 		select {

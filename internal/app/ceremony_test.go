@@ -261,3 +261,25 @@ func TestPendingKeyIsNotTakenAway(t *testing.T) {
 	require.Equal(t, asked.Key.Check, key.Check)
 	r.stop(t)
 }
+
+// Where operators are enrolled and the policy does not say so, one adjusts, cuts over and
+// resolves alone: the status, each enrolment and each start say it, until the policy does.
+func TestAloneIsSaid(t *testing.T) {
+	h := newHouse(t)
+	r := h.start(t)
+	status, err := r.client.Status(t.Context())
+	require.NoError(t, err)
+	require.Empty(t, status.Warnings)
+	li, _ := r.staffedHouse(t, 0)
+	require.Contains(t, h.log.String(), "acts that need no second person")
+	status, err = li.client.Status(t.Context())
+	require.NoError(t, err)
+	require.Len(t, status.Warnings, 1)
+	require.Contains(t, status.Warnings[0], "adjust,cutover,resolve")
+	_, err = li.client.PutPolicy(t.Context(), app.PolicyChange{TwoPersons: book.TwoPersons})
+	require.NoError(t, err)
+	status, err = li.client.Status(t.Context())
+	require.NoError(t, err)
+	require.Empty(t, status.Warnings)
+	r.stop(t)
+}

@@ -466,8 +466,9 @@ func (s *memberSum) fits(unsettled []memberSum) bool {
 }
 
 // enter adds an item's legs; where a sum would not fit it adds none of them and returns
-// false: the item counts as one without a value. A leg has fifteen digits and there are few, so that only what was
-// there before is looked at: in the cycle, and in the closed ones that are not settled.
+// false: the item counts as one without a value. A leg has fifteen digits and there are
+// few, so that only what was there before is looked at: in the cycle, and in the closed
+// ones that are not settled.
 func (c *cycle) enter(item *ClearingItem, legs []tariff.Leg, unsettled []memberSum) bool {
 	moved := item.Amount
 	if item.Kind == tariff.KindSWP || item.Of == tariff.KindSWP {

@@ -149,6 +149,7 @@ func (c *Clearing) swap(item ClearingItem, out *Outcome) {
 	if out.Swap.State == SwapReversed {
 		item.Kind, item.Of, item.Amount = tariff.KindRVS, tariff.KindSWP, -item.Amount
 	}
+	item.NoRoom = out.NoRoom&roomBit(0) != 0
 	c.items = append(c.items, item)
 }
 

@@ -38,7 +38,7 @@ func newMetrics(registerer prometheus.Registerer, l *Ledger) (*metrics, error) {
 		overloaded: prometheus.NewCounter(prometheus.CounterOpts{Name: "lianfen_ledger_overloaded_total", Help: "Commands refused because the queue was full."}),
 		bytes:      prometheus.NewCounter(prometheus.CounterOpts{Name: "lianfen_ledger_block_bytes_total", Help: "Bytes of journal blocks."}),
 	}
-	m.unvalued = prometheus.NewGauge(prometheus.GaugeOpts{Name: "lianfen_clearing_unvalued_items", Help: "Items of the open cycle that have no value: there was no rate or no fee."})
+	m.unvalued = prometheus.NewGauge(prometheus.GaugeOpts{Name: "lianfen_clearing_unvalued_items", Help: "Items of the open cycle that have no value: there was no rate or no fee, or a sum would not fit."})
 	waiting := prometheus.NewGaugeFunc(
 		prometheus.GaugeOpts{Name: "lianfen_ledger_queue_commands", Help: "Commands that wait to be applied."},
 		func() float64 { return float64(l.waiting()) },

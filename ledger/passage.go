@@ -148,8 +148,8 @@ func difference(recorded, again *book.Outcome) (field string, found, expected an
 		return "other balances", r.Others, a.Others
 	case r.Risk != a.Risk:
 		return "decision of the rules on risk", r.Risk, a.Risk
-	case r.MCC != a.MCC || r.Root != a.Root || !slices.Equal(r.Undone, a.Undone) || !slices.Equal(r.Owners, a.Owners):
-		return "what settlement needs", fmt.Sprint(r.MCC, r.Root, r.Undone, r.Owners), fmt.Sprint(a.MCC, a.Root, a.Undone, a.Owners)
+	case r.MCC != a.MCC || r.Root != a.Root || !slices.Equal(r.Undone, a.Undone) || !slices.Equal(r.Owners, a.Owners) || (r.NoRoom != 0 && r.NoRoom != a.NoRoom): // Old records do not say it.
+		return "what settlement needs", fmt.Sprint(r.MCC, r.Root, r.Undone, r.Owners, r.NoRoom), fmt.Sprint(a.MCC, a.Root, a.Undone, a.Owners, a.NoRoom)
 	case r.Answer != a.Answer:
 		return "answer", r.Answer, a.Answer
 	case r.Batch != a.Batch || r.More != a.More:

@@ -274,6 +274,9 @@ func faultCode(f tariff.Fault) string {
 	return orElse(codes[f], "FAULT")
 }
 
+// codeNoRoom is the code of an item that the ledger gave no value, since a sum would not fit.
+const codeNoRoom = "NO_ROOM"
+
 // What the tables lack.
 const (
 	codeNoRate       = "RATE_UNKNOWN"

@@ -132,6 +132,9 @@ func (h *House) Entries(ctx context.Context, first, last points.Position, visit 
 // entry fills in an entry from an item of the journal.
 func (h *House) entry(e *Entry, item *book.ClearingItem) {
 	*e = Entry{Item: item.Item}
+	if item.NoRoom {
+		e.Why, e.What = codeNoRoom, "a sum of what its members owe each other would not fit: settle the cycles that wait, then adjust it"
+	}
 	request, l := item.Request, &e.Line
 	l.RRN, l.Auth = item.RRN.RRN(), item.RRN.AuthCode()
 	l.STAN, l.Terminal, l.Merchant, l.EntryMode = request.Key.STAN, request.Terminal, request.Merchant, request.EntryMode

@@ -182,6 +182,10 @@ func (r *rendering) party(m tariff.Member) *Party {
 	return &r.setting.Parties[i]
 }
 
+// maxPosition is the largest position that files carry: the 18 digits of an ISO 20022
+// amount. What the ledger lets a member owe in one cycle is less.
+const maxPosition points.Amount = 999_999_999_999_999_999
+
 func (r *rendering) row(party *Party, m tariff.Member, p netting.Position) (row files.Position, err error) {
 	cover, err := coverOf(party)
 	if err != nil {
@@ -194,7 +198,7 @@ func (r *rendering) row(party *Party, m tariff.Member, p netting.Position) (row 
 	var ok, both bool
 	row.Pay, ok = p.Pay.Amount()
 	row.Receive, both = p.Receive.Amount()
-	if !ok || !both || row.Pay > points.MaxAmount || row.Receive > points.MaxAmount {
+	if !ok || !both || row.Pay > maxPosition || row.Receive > maxPosition {
 		return row, points.Errorf(points.BalanceOverflow, "net position of %v: pay %s, receive %s: more than files carry", m, p.Pay.Decimal(Scale), p.Receive.Decimal(Scale))
 	}
 	if row.Whole() {

@@ -310,3 +310,35 @@ func compareGolden(t *testing.T, folder string, got map[string]string) {
 		require.Equal(t, want[name], got[name], name)
 	}
 }
+
+// A cycle in which members would owe more than the ledger can sum is run and posted all the
+// same: what does not fit has no value in the book, is an exception of the run, and is
+// found again by whoever reads the journal anew.
+func TestStoryOfMoreThanFits(t *testing.T) {
+	s := tell(t)
+	const granted = 99_000_000_000 // worth almost the largest value
+	for range 80 {
+		s.must(s.at("CAFE1", book.KindEarn, points.Earn, 1, bonus, granted))
+	}
+	s.cutOver(dayTwo, 0)
+	run := s.settle(s.runner(t.TempDir(), 2), dayOne, 1, "01KJJQZ3A00000000000000001")
+	require.EqualValues(t, 73, run.Items, "the first that reaches 2^56 is the last that fits")
+	require.EqualValues(t, 7, run.Exceptions)
+	require.NotZero(t, run.Posting)
+	var left points.Amount
+	trial, err := s.ledger.TrialBalance(t.Context())
+	require.NoError(t, err)
+	for _, line := range trial.Totals() {
+		if line.Kind == book.ClearingAccount {
+			left += line.Amount
+		}
+	}
+	require.EqualValues(t, -7*granted, left, "the exceptions stay on the clearing account")
+	require.NoError(t, s.ledger.Scan(t.Context(), 1, run.Posting, func(rec *book.Record) error {
+		again, n := book.Record{}, 0
+		n, err := book.DecodeRecord(book.AppendRecord(nil, &rec.Command, &rec.Outcome), &again)
+		require.NotZero(t, n)
+		require.Equal(t, rec.Outcome.NoRoom, again.Outcome.NoRoom)
+		return err
+	}))
+}

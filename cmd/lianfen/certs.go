@@ -509,7 +509,7 @@ connections; where it cannot be told it looks by itself within a second or two.`
 				Closed  int      `json:"closed"`
 			}{serials, running, told.Closed}
 			return a.print(cmd, answer, func(w io.Writer) error {
-				said := "No running switch could be told; one that runs looks by itself."
+				said := "No switch was told from here; one that runs with these files sees it by itself within a second or two."
 				if running {
 					said = fmt.Sprintf("The running switch knows; it closed %d connections.", told.Closed)
 				}

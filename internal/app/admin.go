@@ -1,11 +1,13 @@
 package app
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
 	"net"
@@ -14,6 +16,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/lianfen/lianfen/certs"
 	"github.com/lianfen/lianfen/internal/config"
@@ -283,7 +286,11 @@ func decodeBody(w http.ResponseWriter, r *http.Request, in any) error {
 	if !ok {
 		limit = maxBody
 	}
-	decoder := json.NewDecoder(http.MaxBytesReader(w, r.Body, limit))
+	text, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
+	if err != nil {
+		return points.Errorf(points.FormatError, "request body: %w", err)
+	}
+	decoder := json.NewDecoder(bytes.NewReader(text))
 	decoder.DisallowUnknownFields()
 	if err := decoder.Decode(in); err != nil {
 		return points.Errorf(points.FormatError, "request body: %w", err)
@@ -291,7 +298,59 @@ func decodeBody(w http.ResponseWriter, r *http.Request, in any) error {
 	if decoder.More() {
 		return points.Errorf(points.FormatError, "request body: there is more behind its end")
 	}
-	return nil
+	return saidTwice(text)
+}
+
+// saidTwice refuses an object that has a key twice, in whatever letters: encoding/json takes
+// "Amount" for "amount", and the last of both, where whoever looked at the body before may
+// have taken the first. The text is known to be JSON.
+func saidTwice(text []byte) error {
+	type level struct {
+		keys map[string]bool // nil: of a list
+		key  bool            // what comes next is one
+	}
+	var open []level
+	for decoder := json.NewDecoder(bytes.NewReader(text)); ; {
+		token, err := decoder.Token()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return points.Errorf(points.FormatError, "request body: %w", err)
+		}
+		if delim, ok := token.(json.Delim); ok && (delim == '}' || delim == ']') {
+			open = open[:len(open)-1]
+			continue
+		}
+		if n := len(open) - 1; n >= 0 && open[n].keys != nil {
+			if key, ok := token.(string); ok && open[n].key {
+				folded := foldedKey(key)
+				if open[n].keys[folded] {
+					return points.Errorf(points.FormatError, "request body: the key %s stands there twice", points.Escaped(key))
+				}
+				open[n].keys[folded], open[n].key = true, false
+				continue
+			}
+			open[n].key = true
+		}
+		switch token {
+		case json.Delim('{'):
+			open = append(open, level{make(map[string]bool), true})
+		case json.Delim('['):
+			open = append(open, level{})
+		}
+	}
+}
+
+// foldedKey is one for all that encoding/json takes for the same key.
+func foldedKey(key string) string {
+	return strings.Map(func(r rune) rune {
+		least := r
+		for next := unicode.SimpleFold(r); next != r; next = unicode.SimpleFold(next) {
+			least = min(least, next)
+		}
+		return least
+	}, key)
 }
 
 type nothing struct{}
@@ -332,6 +391,9 @@ func (a *App) status(ctx context.Context, _ nothing) (Status, error) {
 	if err := a.ledger.View(ctx, func(b *book.Book) error {
 		registry := b.Registry()
 		s.Operators, s.Policy, s.Pending = len(registry.Operators), registry.Policy, len(b.Proposals())
+		if alone := aloneIn(registry); alone != "" {
+			s.Warnings = append(s.Warnings, alone)
+		}
 		return nil
 	}); err != nil {
 		return s, err

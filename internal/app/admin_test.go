@@ -33,6 +33,8 @@ func TestAdminRefuses(t *testing.T) {
 		{"no JSON", "accounts", "member 1", 400, points.FormatError, "request body"},
 		{"nothing", "accounts", "", 400, points.FormatError, "request body"},
 		{"half of it", "accounts", `{"member":`, 400, points.FormatError, "request body"},
+		{"a key twice", "accounts", `{"member":1,"member":2}`, 400, points.FormatError, "stands there twice"},
+		{"a key twice, in other letters", "accounts", `{"member":1,"MEMBER":2}`, 400, points.FormatError, "stands there twice"},
 		{"two of them", "accounts", `{"member":1}{"member":2}`, 400, points.FormatError, "more behind its end"},
 		{"unknown key", "accounts", `{"membre":1}`, 400, points.FormatError, `unknown field "membre"`},
 		{"wrong type", "accounts", `{"member":"one"}`, 400, points.FormatError, "member"},

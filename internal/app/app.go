@@ -12,6 +12,7 @@ import (
 	"os"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -62,6 +63,7 @@ type App struct {
 	registry    *prometheus.Registry
 	key         *certs.CardKey
 	keystore    *certs.Keystore // nil: there is none
+	keysNoted   atomic.Uint64   // the generation of the keystore that the journal knows, as far as was looked
 	kek         certs.KEK
 	ledger      *ledger.Ledger
 	swaps       *exchange.Desk
@@ -361,6 +363,9 @@ func (a *App) Run(ctx context.Context) error {
 		a.log.Info("listening", slog.String("listener", l.name), slog.String("address", l.server.Addr().String()))
 	}
 	a.log.Info("serving", slog.String("version", a.opts.Version), slog.String("http", a.web.Addr().String()), slog.String("admin", a.admin.Addr().String()))
+	if err := a.warnAlone(ctx); err != nil {
+		a.log.Error("policy", slog.String("error", err.Error()))
+	}
 	a.ready.set(true)
 	group.Go(func() error {
 		select {
@@ -377,6 +382,7 @@ func (a *App) Run(ctx context.Context) error {
 	group.Go(func() error { return a.keepFetch(ctx) })
 	group.Go(func() error { return a.heedHangups(ctx) })
 	group.Go(func() error { return a.heedGate(ctx) })
+	group.Go(func() error { return a.noteKeys(ctx) })
 	<-ctx.Done()
 	a.ready.set(false)
 	a.log.Info("draining", slog.Duration("for_at_most", a.opts.Config.Switch.DrainTimeout))
@@ -400,6 +406,7 @@ func (a *App) stop(ctx context.Context, servers []*http.Server, unlink func()) e
 			errs = append(errs, fmt.Errorf("http: drain: %w", err))
 		}
 	}
+	a.noteExchanges(ctx) // What partners have changed to the last.
 	a.projection.Close()
 	return errors.Join(append(errs, a.ledger.Close(ctx), a.closeKeys())...)
 }

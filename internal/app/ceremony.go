@@ -96,6 +96,42 @@ func (a *App) accountKeys(ctx context.Context) error {
 	return a.governKeys()
 }
 
+// notePause is the time between two looks whether partners have exchanged keys.
+const notePause = time.Second
+
+// noteKeys has the journal know of the generations that exchanges of keys with partners
+// leave behind, so that a copy from before them is refused at a start as any older one is.
+func (a *App) noteKeys(ctx context.Context) error {
+	if a.keystore == nil {
+		return nil
+	}
+	tick := time.NewTicker(notePause)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+			a.noteExchanges(ctx)
+		}
+	}
+}
+
+// noteExchanges notes the keystore as this process has it, where the journal does not know it.
+func (a *App) noteExchanges(ctx context.Context) {
+	if a.keystore == nil || a.keysNoted.Load() == a.keystore.Generation() {
+		return
+	}
+	a.reloading.Lock()
+	defer a.reloading.Unlock()
+	mark := a.keystore.Mark()
+	if err := a.account(ctx, mark); err != nil {
+		a.log.Error("the journal does not know of the newest keystore", slog.Uint64("generation", mark.Generation), slog.String("error", err.Error()))
+		return
+	}
+	a.keysNoted.Store(mark.Generation)
+}
+
 // settleKeys brings keystore and journal together.
 func (a *App) settleKeys(ctx context.Context) error {
 	_, err := a.keystore.Reload(func(certs.Mark) error { return nil })
@@ -218,6 +254,9 @@ func (a *App) changeKey(ctx context.Context, change KeyChange) (KeyChanged, erro
 	a.reloading.Lock()
 	defer a.reloading.Unlock()
 	if err := a.settleKeys(ctx); err != nil {
+		return KeyChanged{}, err
+	}
+	if err := a.unclaimed(ctx, &change); err != nil {
 		return KeyChanged{}, err
 	}
 	key, err := a.prepare(&change)
@@ -365,7 +404,40 @@ func (a *App) approveKeys(ctx context.Context, what string, cmd *book.Command) (
 	return a.hold(ctx, what, cmd, &cmd.Group[0].Ceremony)
 }
 
-// dropPending forgets the key that waits for a ceremony that is not held.
+// awaited is the proposal that a key in the keystore waits for; 0: none does.
+func (a *App) awaited(ctx context.Context, key *certs.Key) (position points.Position, err error) {
+	now := a.opts.Clock()
+	err = a.ledger.View(ctx, func(b *book.Book) error {
+		for _, p := range b.Proposals() {
+			c := &p.Act.Ceremony
+			if p.Until > now && c.Act.Makes() && c.Key == key.Name && c.Fingerprint == key.Fingerprint() {
+				position = p.Position
+			}
+		}
+		return nil
+	})
+	return position, err
+}
+
+// unclaimed refuses to make another key under a name under which one waits for a proposal:
+// that would undo the proposal without anybody having rejected it.
+func (a *App) unclaimed(ctx context.Context, change *KeyChange) error {
+	if !change.Act.Makes() || ((change.Act == book.KeyImport || change.Act == book.KeyReplace) && change.Block == "") {
+		return nil // What waits is taken as it is.
+	}
+	key, err := a.keystore.Pending(change.Name)
+	if err != nil {
+		return nil //nolint:nilerr // none waits.
+	}
+	position, err := a.awaited(ctx, key)
+	if err == nil && position != 0 {
+		err = points.Errorf(points.NotPermitted, "keys: a key waits under the name %s for what %s proposes; have that approved or rejected first", points.Escaped(change.Name), rrnOf(position))
+	}
+	return err
+}
+
+// dropPending forgets the key that waits for a ceremony that is not held, unless another
+// proposal is about the same key.
 func (a *App) dropPending(ctx context.Context, ceremony *book.Ceremony) error {
 	if a.keystore == nil || !ceremony.Act.Makes() {
 		return nil
@@ -373,6 +445,9 @@ func (a *App) dropPending(ctx context.Context, ceremony *book.Ceremony) error {
 	key, err := a.keystore.Pending(ceremony.Key)
 	if err != nil || key.Fingerprint() != ceremony.Fingerprint {
 		return nil //nolint:nilerr // none waits, or another one.
+	}
+	if position, err := a.awaited(ctx, key); err != nil || position != 0 {
+		return err
 	}
 	if err := a.keystore.Update(func(c *certs.Changes) error { c.Drop(ceremony.Key); return nil }); err != nil {
 		return err

@@ -236,3 +236,50 @@ func TestKeyCeremonyAfterACrash(t *testing.T) {
 	require.Contains(t, h.log.String(), "a key ceremony was carried out that the process had not ended")
 	r.stop(t)
 }
+
+// A key that waits for somebody's proposal is not forgotten because somebody else proposes
+// the same and takes that back, and not replaced by another key of the same name.
+func TestPendingKeyIsNotTakenAway(t *testing.T) {
+	h, open := keyedHouse(t)
+	r := h.start(t)
+	li, wang := r.staffedHouse(t, book.TwoPersons)
+	ctx := t.Context()
+	asked, err := li.client.ChangeKey(ctx, newZone)
+	require.NoError(t, err)
+	_, err = wang.client.ChangeKey(ctx, newZone)
+	reasonIs(t, points.NotPermitted, err)
+	require.ErrorContains(t, err, asked.RRN)
+	same, err := wang.client.ChangeKey(ctx, app.KeyChange{Act: book.KeyImport, Name: newZone.Name})
+	require.NoError(t, err)
+	require.Equal(t, asked.Key.Check, same.Key.Check)
+	_, err = wang.client.Reject(ctx, app.Decision{RRN: same.RRN})
+	require.NoError(t, err)
+	_, err = wang.client.Approve(ctx, app.Decision{RRN: asked.RRN})
+	require.NoError(t, err)
+	key, err := open().Use("zone-bank", certs.ZoneMaster, now())
+	require.NoError(t, err)
+	require.Equal(t, asked.Key.Check, key.Check)
+	r.stop(t)
+}
+
+// Where operators are enrolled and the policy does not say so, one adjusts, cuts over and
+// resolves alone: the status, each enrolment and each start say it, until the policy does.
+func TestAloneIsSaid(t *testing.T) {
+	h := newHouse(t)
+	r := h.start(t)
+	status, err := r.client.Status(t.Context())
+	require.NoError(t, err)
+	require.Empty(t, status.Warnings)
+	li, _ := r.staffedHouse(t, 0)
+	require.Contains(t, h.log.String(), "acts that need no second person")
+	status, err = li.client.Status(t.Context())
+	require.NoError(t, err)
+	require.Len(t, status.Warnings, 1)
+	require.Contains(t, status.Warnings[0], "adjust,cutover,resolve")
+	_, err = li.client.PutPolicy(t.Context(), app.PolicyChange{TwoPersons: book.TwoPersons})
+	require.NoError(t, err)
+	status, err = li.client.Status(t.Context())
+	require.NoError(t, err)
+	require.Empty(t, status.Warnings)
+	r.stop(t)
+}

@@ -41,6 +41,34 @@ func signed(ctx context.Context, what string, operator *string, second string) e
 	return nil
 }
 
+// aloneIn says which acts that wanted two names before operators were enrolled one operator
+// does alone now; empty: none, or there are no operators.
+func aloneIn(r *book.Registry) string {
+	if len(r.Operators) == 0 {
+		return ""
+	}
+	var alone book.Acts
+	for _, act := range []book.Act{book.ActAdjust, book.ActCutOver, book.ActResolve} {
+		if !r.Policy.TwoPersons.Has(act) {
+			alone |= 1 << act
+		}
+	}
+	if alone == 0 {
+		return ""
+	}
+	return fmt.Sprintf("one operator alone does what needed two names before operators were enrolled (%v), by any amount: lianfen admin policy --two-persons on asks for a second person", alone)
+}
+
+// warnAlone has the log say so.
+func (a *App) warnAlone(ctx context.Context) error {
+	return a.ledger.View(ctx, func(b *book.Book) error {
+		if alone := aloneIn(b.Registry()); alone != "" {
+			a.log.Warn("acts that need no second person", slog.String("warning", alone))
+		}
+		return nil
+	})
+}
+
 // propose proposes what needs a second person; proposed is false where it needs none.
 func (a *App) propose(ctx context.Context, what string, cmd *book.Command) (done Done, proposed bool, err error) {
 	name, act := who(ctx).Name, cmd.Of()
@@ -125,6 +153,9 @@ func (a *App) putOperator(ctx context.Context, c OperatorChange) (OperatorChange
 		return OperatorChanged{}, err
 	}
 	if err := errors.Join(a.governKeys(), a.governCertificates()); err != nil {
+		return OperatorChanged{}, err
+	}
+	if err := a.warnAlone(ctx); err != nil {
 		return OperatorChanged{}, err
 	}
 	if changed.Pending == "" && (o.Status != book.Active || c.Invite) {

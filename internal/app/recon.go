@@ -618,7 +618,7 @@ func (j *journalLines) line(item *book.ClearingItem) reconcile.Line {
 	copy(l.Asset[:], fmt.Sprint(item.Program))
 	copy(l.Kind[:], item.Kind.String())
 	copy(l.Status[:], item.Answer.DE39())
-	if tariff.Value(j.rates, j.fees, &item.Item, &j.value) == tariff.OK {
+	if !item.NoRoom && tariff.Value(j.rates, j.fees, &item.Item, &j.value) == tariff.OK {
 		l.Tells |= reconcile.TellsFee
 		for side, m := range map[reconcile.Side]tariff.Member{reconcile.Acquirer: item.Acquirer, reconcile.Issuer: item.Issuer} {
 			v := j.value.View(m)

@@ -234,3 +234,36 @@ func TestKeysAreNotChangedWithoutEnd(t *testing.T) {
 	require.Less(t, changes, 20)
 	r.stop(t)
 }
+
+// A keystore from before keys were exchanged with a partner is refused at a start as any
+// older one is, also where no ceremony lies between the two.
+func TestKeystoreFromBeforeAnExchange(t *testing.T) {
+	dir, store := keyRoom(t)
+	path := filepath.Join(dir, "keys")
+	h := newHouse(t, "keys.file="+path, "keys.kek=file:"+filepath.Join(dir, "kek"), "switch.participant_keys=20000001=cmac")
+	r := h.start(t)
+	r.load(t, farTown)
+	exchange := func() {
+		t.Helper()
+		conn, err := net.Dial("tcp", r.Address("host").String())
+		require.NoError(t, err)
+		defer func() { _ = conn.Close() }()
+		require.NoError(t, sim.NewAcquirer(conn, 20000001, hostKeys(t, store, zoneAcquirer), now).ChangeKeys(t.Context()))
+	}
+	before, err := os.ReadFile(path)
+	require.NoError(t, err)
+	exchange()
+	after, err := os.ReadFile(path)
+	require.NoError(t, err)
+	require.NotEqual(t, before, after)
+	r.stop(t)
+	put := func(content []byte) {
+		require.NoError(t, os.WriteFile(path, content, 0o600))
+		require.NoError(t, os.RemoveAll(path+".generation"))
+	}
+	put(before)
+	_, err = h.open(t)
+	require.ErrorIs(t, err, app.ErrKeystore)
+	put(after)
+	h.start(t).stop(t)
+}

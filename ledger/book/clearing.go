@@ -350,7 +350,7 @@ func (b *Book) clear(cmd *Command, out *Outcome) error {
 		return err
 	}
 	for i := range items {
-		if err := b.clearItem(&items[i], out); err != nil {
+		if err := b.clearItem(i, &items[i], out); err != nil {
 			return err
 		}
 	}
@@ -385,8 +385,9 @@ func (b *Book) own(cmd *Command, out *Outcome) error {
 	return nil
 }
 
-// clearItem enters one item.
-func (b *Book) clearItem(item *ClearingItem, out *Outcome) error {
+// clearItem enters the nth item of a record. That it does not fit stands in the outcome: a
+// run counts what the book counts (I20).
+func (b *Book) clearItem(n int, item *ClearingItem, out *Outcome) error {
 	if item.Root != 0 {
 		about := item.Root
 		if out.Root != 0 {
@@ -412,7 +413,10 @@ func (b *Book) clearItem(item *ClearingItem, out *Outcome) error {
 		c.unvalued++
 		return nil
 	}
-	c.enter(item, b.clearing.value.Legs(), b.clearing.exposure.unsettled)
+	if out.NoRoom&roomBit(n) != 0 || !c.enter(item, b.clearing.value.Legs(), b.clearing.exposure.unsettled) {
+		c.unvalued++
+		out.NoRoom |= roomBit(n)
+	}
 	return nil
 }
 
@@ -461,10 +465,11 @@ func (s *memberSum) fits(unsettled []memberSum) bool {
 	return !found || (unsettled[i].debit < maxUnsettled-s.debit && unsettled[i].credit < maxUnsettled-s.credit)
 }
 
-// enter adds an item's legs; where a sum would not fit none of them, and the item counts as
-// one without a value. A leg has fifteen digits and there are few, so that only what was
-// there before is looked at: in the cycle, and in the closed ones that are not settled.
-func (c *cycle) enter(item *ClearingItem, legs []tariff.Leg, unsettled []memberSum) {
+// enter adds an item's legs; where a sum would not fit it adds none of them and returns
+// false: the item counts as one without a value. A leg has fifteen digits and there are
+// few, so that only what was there before is looked at: in the cycle, and in the closed
+// ones that are not settled.
+func (c *cycle) enter(item *ClearingItem, legs []tariff.Leg, unsettled []memberSum) bool {
 	moved := item.Amount
 	if item.Kind == tariff.KindSWP || item.Of == tariff.KindSWP {
 		moved = 0 // A swap moves nothing on a clearing account.
@@ -481,8 +486,7 @@ func (c *cycle) enter(item *ClearingItem, legs []tariff.Leg, unsettled []memberS
 		fits = fits && c.sumOf(leg.Debtor).fits(unsettled) && c.sumOf(leg.Creditor).fits(unsettled)
 	}
 	if !fits {
-		c.unvalued++
-		return
+		return false
 	}
 	f.amount = after
 	c.items++
@@ -490,4 +494,5 @@ func (c *cycle) enter(item *ClearingItem, legs []tariff.Leg, unsettled []memberS
 		c.sumOf(leg.Debtor).debit += leg.Amount
 		c.sumOf(leg.Creditor).credit += leg.Amount
 	}
+	return true
 }

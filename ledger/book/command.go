@@ -382,6 +382,9 @@ type Outcome struct {
 	Root   points.Position
 	Undone []ProgramAmount
 	Owners []ProgramOwner
+	// NoRoom tells which items of the record have no value because a sum of what members
+	// owe would not fit: bit n is the nth of [Clearing.Items], the last bit also those behind.
+	NoRoom uint64
 
 	// Swap is what was quoted, locked, executed, cancelled or reversed.
 	Swap SwapFigures

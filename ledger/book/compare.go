@@ -39,6 +39,7 @@ func (o *Outcome) differs(other *Outcome) string {
 		{"undone", slices.Equal(o.Undone, other.Undone)},
 		{"swap", o.Swap == other.Swap},
 		{"owners", slices.Equal(o.Owners, other.Owners)},
+		{"no room", o.NoRoom == other.NoRoom},
 	} {
 		if !field.same {
 			return field.name

@@ -47,6 +47,7 @@ type ClearingItem struct {
 	StandIn bool // approved in the issuer's place
 	Manual  bool // by operators
 	Remote  bool // the issuer keeps its own ledger
+	NoRoom  bool // without a value, since a sum of what members owe would not fit
 }
 
 // Clearing turns records into items. It reads the records that they are about by itself,
@@ -82,6 +83,7 @@ func (c *Clearing) of(cmd *Command, out *Outcome, known *clearing) ([]ClearingIt
 	if carried.Kind == KindLeg {
 		leg := &carried.Leg
 		base.Kind, base.Payer, base.Payee, base.Program, base.Amount = leg.Kind, leg.Payer, leg.Payee, points.Standard, out.Amount
+		base.NoRoom = out.NoRoom&roomBit(0) != 0
 		c.items = append(c.items, base)
 		return c.items, nil
 	}
@@ -105,10 +107,14 @@ func (c *Clearing) of(cmd *Command, out *Outcome, known *clearing) ([]ClearingIt
 		item.Issuer, _ = tariff.MemberOf(issuerOf(out, p.Account.Program))
 		item.Amount = moved
 		c.kind(&item, carried, out, p.Account)
+		item.NoRoom = out.NoRoom&roomBit(len(c.items)) != 0
 		c.items = append(c.items, item)
 	}
 	return c.items, nil
 }
+
+// roomBit is the bit in [Outcome.NoRoom] of the nth item of a record.
+func roomBit(n int) uint64 { return 1 << min(n, 63) }
 
 // clears reports whether a record has anything that settlement counts.
 func clears(cmd *Command, out *Outcome) bool {
@@ -143,6 +149,7 @@ func (c *Clearing) swap(item ClearingItem, out *Outcome) {
 	if out.Swap.State == SwapReversed {
 		item.Kind, item.Of, item.Amount = tariff.KindRVS, tariff.KindSWP, -item.Amount
 	}
+	item.NoRoom = out.NoRoom&roomBit(0) != 0
 	c.items = append(c.items, item)
 }
 

@@ -62,6 +62,9 @@ func appendCleared(dst []byte, o *Outcome, m uint64) []byte {
 	if m&outSwap != 0 {
 		dst = appendSwapFigures(dst, &o.Swap)
 	}
+	if m&outNoRoom != 0 {
+		dst = binary.AppendUvarint(dst, o.NoRoom)
+	}
 	return dst
 }
 
@@ -82,6 +85,9 @@ func decodeCleared(r *reader, o *Outcome, m uint64) {
 	}
 	if m&outSwap != 0 {
 		o.Swap = decodeSwapFigures(r)
+	}
+	if m&outNoRoom != 0 {
+		o.NoRoom = r.uvarint()
 	}
 }
 

@@ -637,8 +637,9 @@ const (
 	outUndone
 	outOwners
 	outSwap
+	outNoRoom
 
-	outcomeMask = outSwap<<1 - 1
+	outcomeMask = outNoRoom<<1 - 1
 )
 
 func (o *Outcome) mask() uint64 {
@@ -674,6 +675,7 @@ func (o *Outcome) mask() uint64 {
 	set(outUndone, len(o.Undone) > 0)
 	set(outOwners, len(o.Owners) > 0)
 	set(outSwap, o.Swap != SwapFigures{})
+	set(outNoRoom, o.NoRoom != 0)
 	return m
 }
 

@@ -24,6 +24,9 @@ func (b *Book) Replay(rec *Record) error {
 	if b.risk.rehearsed {
 		b.replay.out.Risk = rec.Outcome.Risk
 	}
+	if rec.Outcome.NoRoom == 0 {
+		b.replay.out.NoRoom = 0 // Records from before this was written are booked as they were.
+	}
 	if field := b.replay.out.differs(&rec.Outcome); field != "" {
 		b.fault = fmt.Errorf("book: I9: replay of position %d (kind %d) differs from the journal in %s", rec.Outcome.Position, rec.Command.Kind, field)
 		return b.fault

@@ -118,7 +118,7 @@ the key that was proposed: the one in NAME.key.pending, or that of --request.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			client, err := a.operators(cmd.Context())
 			if err == nil && client == nil {
-				err = usage("no switch with operators serves from this folder")
+				err = errors.New("no switch with operators serves from this folder; where none does, lianfen certs issue needs no approval")
 			}
 			if err != nil {
 				return err

@@ -38,7 +38,7 @@ func ReadCardKey(path string) (*CardKey, error) {
 		return nil, fmt.Errorf("%w (%s): want %d hexadecimal digits", ErrCardKey, path, 2*secretFileBytes)
 	}
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("card key %s: there is no such file; put the copy of it back, without it no card is recognised: a new one comes with a new switch only (lianfen init)", path)
+		return nil, fmt.Errorf("card key %s: %w; put the copy of it back, without it no card is recognised: a new one comes with a new switch only (lianfen init)", path, fs.ErrNotExist)
 	}
 	if err != nil {
 		return nil, err

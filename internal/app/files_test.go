@@ -274,7 +274,7 @@ func TestExport(t *testing.T) {
 }
 
 // exportedAsShown holds an export against what ledger show says of each record: jsonl is
-// the same, and the other formats have who asked, why, and what was put.
+// the same but for the words of an act, and the other formats have who asked, why, and what was put.
 func exportedAsShown(t *testing.T, exported map[app.ExportFormat][]byte, shown map[string]app.Detail) {
 	t.Helper()
 	lines := bytes.Split(bytes.TrimSpace(exported[app.ExportJSONL]), []byte("\n"))
@@ -282,7 +282,9 @@ func exportedAsShown(t *testing.T, exported map[app.ExportFormat][]byte, shown m
 	for _, line := range lines {
 		var got app.Detail
 		require.NoError(t, json.Unmarshal(line, &got))
-		want, err := json.Marshal(shown[got.RRN])
+		told := shown[got.RRN]
+		told.What = "" // Its words compare with what is in force now, which an export does not ask.
+		want, err := json.Marshal(told)
 		require.NoError(t, err)
 		require.JSONEq(t, string(want), string(line))
 		require.True(t, strings.HasSuffix(got.Posted, "Z"), "%s is not UTC", got.Posted)

@@ -233,7 +233,7 @@ func TestExamplesAreUnderstood(t *testing.T) {
 			switch args[0] {
 			case "pos":
 				args = append(args, "--addr", pos)
-			case "admin", "ledger", "certs", "risk", "settle", "dispute", "recon", "rates", "fees":
+			case "admin", "ledger", "certs", "risk", "settle", "dispute", "recon", "rates", "fees", "exchange":
 				args = append(args, "--config", "switch/lianfen.yaml")
 			}
 			_, stderr, status := lianfen(t, args...)

@@ -292,11 +292,12 @@ func (c *cells) text(ok func(string) bool, expected string) string {
 	return text
 }
 
-func (c *cells) number(bits int) uint64 {
+// number reads a number of so many digits at least, with no zeros in front but to fill these.
+func (c *cells) number(bits, digits int) uint64 {
 	text, name := c.next()
 	v, err := strconv.ParseUint(text, 10, bits)
-	if err != nil {
-		c.refuse(name, text, "digits")
+	if err != nil || fmt.Sprintf("%0*d", digits, v) != text {
+		c.refuse(name, text, fmt.Sprintf("a number, filled with zeros to %d digits", digits))
 	}
 	return v
 }
@@ -360,8 +361,8 @@ func (n *netReader) split(line []byte, want int) ([]string, bool) {
 	reader := csv.NewReader(bytes.NewReader(line))
 	reader.FieldsPerRecord = -1
 	texts, err := reader.Read()
-	if err != nil || len(texts) != want {
-		n.wrong(1, "row", quoted(line), fmt.Sprintf("%d columns", want))
+	if err != nil || len(texts) != want || strings.Join(texts, ",") != string(bytes.TrimRight(line, "\r\n")) {
+		n.wrong(1, "row", quoted(line), fmt.Sprintf("%d columns without quotes", want))
 		return nil, false
 	}
 	return texts, true
@@ -375,12 +376,12 @@ func (n *netReader) row(line []byte) {
 	}
 	c := cells{texts: texts, n: n, names: names, col: 1, good: true}
 	filled := func(s string) bool { return s != "" }
-	p := Position{Run: c.text(filled, "a run id"), Date: c.date(), Cycle: uint8(c.number(8)), SettlementDate: c.date()} //nolint:gosec // of eight bits.
+	p := Position{Run: c.text(filled, "a run id"), Date: c.date(), Cycle: uint8(c.number(8, 2)), SettlementDate: c.date()} //nolint:gosec // of eight bits.
 	p.Model = c.model()
 	p.Unit = c.text(filled, "a unit")
 	p.Member, p.Counterparty = c.member(false), c.member(true)
 	p.Code = c.code()
-	p.Items, p.Pay, p.Receive = c.number(64), c.decimal(), c.decimal()
+	p.Items, p.Pay, p.Receive = c.number(64, 1), c.decimal(), c.decimal()
 	at := c.col + len(texts[c.at-1]) + 1
 	net := c.decimal()
 	columns := make(map[string]int, 5)
@@ -388,7 +389,7 @@ func (n *netReader) row(line []byte) {
 		*amount = c.decimal()
 		columns[names[c.at-1].name] = c.col
 	}
-	p.Instruction = c.text(func(s string) bool { return len(s) <= 35 }, "35 characters at most")
+	p.Instruction = c.text(func(s string) bool { return len(s) <= 35 && (s == "" || p.Whole()) }, "35 characters at most, where member and code are all")
 	if c.good && SumOf(net) != p.Net() {
 		n.wrong(at, "net", net.Decimal(n.scale), p.Net().Decimal(n.scale)+" = receive - pay")
 	}
@@ -411,7 +412,7 @@ func (n *netReader) end(line []byte) {
 		return err == nil && len(raw) == 32
 	}
 	c.text(func(s string) bool { return s == totalTag }, totalTag)
-	n.total = NetTotal{Rows: c.number(64), Pay: c.sum(), Receive: c.sum(), Net: c.sum()}
+	n.total = NetTotal{Rows: c.number(64, 1), Pay: c.sum(), Receive: c.sum(), Net: c.sum()}
 	n.total.Inputs, n.total.Rates, n.total.Digest = c.text(hashed, "64 hexadecimal digits"), c.text(hashed, "64 hexadecimal digits"), c.text(hashed, "64 hexadecimal digits")
 	if !c.good {
 		return

@@ -398,8 +398,6 @@ func (b *Book) dispatch(cmd *Command, out *Outcome) (points.Reason, error) {
 		return b.capture(cmd, out)
 	case KindRelease:
 		return b.release(cmd, out)
-	case KindExpireHolds:
-		return b.expireHolds(cmd, out)
 	case KindVoid:
 		return b.void(cmd, out)
 	case KindRefund:
@@ -412,36 +410,54 @@ func (b *Book) dispatch(cmd *Command, out *Outcome) (points.Reason, error) {
 		return b.adjust(cmd, out)
 	case KindReinstate:
 		return b.reinstate(cmd, out)
-	case KindExpireLots:
-		return b.expireLots(cmd, out)
-	case KindVestLots:
-		return b.vestLots(cmd, out)
 	case KindCutOver:
 		return b.cutOver(cmd, out)
 	case KindSettle:
 		return b.settle(cmd, out)
 	case KindGroup:
 		return b.group(cmd, out)
-	case KindDecay:
-		return b.decay(cmd, out)
+	case KindExpireHolds, KindExpireLots, KindVestLots, KindDecay, KindExpireDisputes:
+		return b.dispatchDue(cmd, out)
+	case KindDispute, KindLeg, KindPost:
+		return b.dispatchClearing(cmd, out)
 	case KindCloseBatch, KindUpload, KindDownload:
 		return b.dispatchBatch(cmd, out)
 	case KindSignIn, KindEnrol, KindPropose, KindApprove, KindReject, KindNote, KindKeystore, KindRegister:
 		return b.dispatchOffice(cmd, out)
-	case KindDispute:
-		return b.dispute(cmd, out)
-	case KindExpireDisputes:
-		return b.expireDisputes(cmd, out)
-	case KindLeg:
-		return b.leg(cmd, out), nil
 	case KindPIN:
 		return b.setPIN(cmd, out)
-	case KindPost:
-		return b.postCycle(cmd, out)
 	case KindQuote, KindSwapLock, KindSwap, KindSwapCancel, KindExpireSwaps:
 		return b.swapping(cmd, out)
 	default:
 		return b.dispatchRemote(cmd, out)
+	}
+}
+
+// dispatchDue is the list of commands of the night, which work through what falls due.
+func (b *Book) dispatchDue(cmd *Command, out *Outcome) (points.Reason, error) {
+	switch cmd.Kind {
+	case KindExpireHolds:
+		return b.expireHolds(cmd, out)
+	case KindExpireLots:
+		return b.expireLots(cmd, out)
+	case KindVestLots:
+		return b.vestLots(cmd, out)
+	case KindExpireDisputes:
+		return b.expireDisputes(cmd, out)
+	default:
+		return b.decay(cmd, out)
+	}
+}
+
+// dispatchClearing is the list of commands about what members of settlement owe.
+func (b *Book) dispatchClearing(cmd *Command, out *Outcome) (points.Reason, error) {
+	switch cmd.Kind {
+	case KindDispute:
+		return b.dispute(cmd, out)
+	case KindLeg:
+		return b.leg(cmd, out), nil
+	default:
+		return b.postCycle(cmd, out)
 	}
 }
 

@@ -228,6 +228,9 @@ func (b *basis) value(amount points.Amount, f *figures) Fault {
 	if f.interchange > MaxFee || f.fee > MaxFee || (b.kind == KindSWP && f.Rest() > MaxFee) {
 		return TooWide
 	}
+	if f.Value+f.interchange+f.fee > MaxValue { // What a member pays in all stands in one field of its file.
+		return TooWide
+	}
 	if f.fee == 0 {
 		return OK
 	}

@@ -182,7 +182,7 @@ func TestFaultsOfSize(t *testing.T) {
 			approve(t, rates, tariff.Terms{Program: program, Side: side, From: dawn + 10*minute, Num: terms[0], Den: terms[1]}, dawn)
 		}
 	}
-	fees := charge(t, tariff.FeeRow{Kind: tariff.KindEAR, Program: 901}, tariff.FeeRow{Kind: tariff.KindRDM, InterchangePPM: 10_000}, tariff.FeeRow{Kind: tariff.KindEAR, PPM: 2_000}, tariff.FeeRow{Kind: tariff.KindSWP})
+	fees := charge(t, tariff.FeeRow{Kind: tariff.KindEAR, Program: 901, Fixed: 10}, tariff.FeeRow{Kind: tariff.KindRDM, InterchangePPM: 10_000}, tariff.FeeRow{Kind: tariff.KindEAR, PPM: 2_000}, tariff.FeeRow{Kind: tariff.KindSWP})
 	for name, c := range map[string]struct {
 		kind            tariff.Kind
 		program, target points.ProgramID
@@ -191,6 +191,8 @@ func TestFaultsOfSize(t *testing.T) {
 	}{
 		"the value does not fit":          {tariff.KindRDM, 900, 0, tariff.MaxValue, tariff.Overflow},
 		"the value has sixteen digits":    {tariff.KindEAR, 901, 0, tariff.MaxValue/10 + 1, tariff.TooWide},
+		"value and fees have sixteen":     {tariff.KindEAR, 901, 0, tariff.MaxValue / 10, tariff.TooWide},
+		"value and fees have fifteen":     {tariff.KindEAR, 901, 0, tariff.MaxValue/10 - 1, tariff.OK},
 		"the interchange has thirteen":    {tariff.KindRDM, 902, 0, tariff.MaxValue, tariff.TooWide},
 		"the fee has thirteen":            {tariff.KindEAR, 902, 0, tariff.MaxValue, tariff.TooWide},
 		"just wide enough":                {tariff.KindEAR, 902, 0, tariff.MaxValue / 4, tariff.OK},

@@ -91,4 +91,5 @@ func TestExchangeThroughTheDoors(t *testing.T) {
 	cleared, err := r.client.Cleared(ctx, app.ClearedAsked{})
 	require.NoError(t, err)
 	require.Equal(t, []any{uint64(1), uint64(0)}, []any{cleared.Items, cleared.Unvalued})
+	r.stop(t)
 }

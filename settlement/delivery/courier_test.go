@@ -36,16 +36,10 @@ func opensshServer(t *testing.T) string {
 	return ""
 }
 
-// closers end in order.
-type closers []func() error
+// closer closes once, whoever asks and however often: a process is waited for once only.
+type closer func() error
 
-func (c closers) Close() error {
-	var err error
-	for _, end := range c {
-		err = errors.Join(err, end())
-	}
-	return err
-}
+func (c closer) Close() error { return c() }
 
 // dialOpenSSH runs a new sftp-server for each session, in the folder.
 func dialOpenSSH(t *testing.T, folder string) Dial {
@@ -68,7 +62,11 @@ func dialOpenSSH(t *testing.T, folder string) Dial {
 		if err != nil {
 			return nil, nil, errors.Join(err, in.Close(), cmd.Wait())
 		}
-		return client, closers{in.Close, client.Close, func() error { _ = cmd.Wait(); return nil }}, nil
+		return client, closer(sync.OnceValue(func() error {
+			err := errors.Join(in.Close(), client.Close())
+			_ = cmd.Wait() // A cancelled context has killed it.
+			return err
+		})), nil
 	}
 }
 
@@ -194,7 +192,12 @@ func dialMemory(handlers sftp.Handlers) Dial {
 		if err != nil {
 			return nil, nil, err
 		}
-		return client, closers{ours.Close, func() error { <-ended; return nil }, func() error { _ = client.Close(); return nil }}, nil
+		return client, closer(sync.OnceValue(func() error {
+			err := ours.Close()
+			<-ended
+			_ = client.Close() // Its pipe is closed.
+			return err
+		})), nil
 	}
 }
 

@@ -154,6 +154,9 @@ func (b *Book) findSwap(position points.Position) (*swap, error) {
 	if s, ok := b.swaps.find(position); ok {
 		return s, nil
 	}
+	if position > b.stored { // Younger than what the store has: nothing has happened to it.
+		return nil, nil
+	}
 	s := &swap{position: position}
 	if ok, err := b.load(s); !ok || err != nil {
 		return nil, err

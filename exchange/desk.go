@@ -54,6 +54,10 @@ type Asked struct {
 	Member     points.MemberID
 	From, Into points.ProgramID
 	In, Out    points.Amount
+	// LockSeconds is for how long a lock is wanted, where the terms take a fee for it;
+	// longer than they give one is refused (FunctionDisabled). 0: none is, or one without a
+	// fee for as long as the terms give it.
+	LockSeconds uint32
 }
 
 // Named is a call about a quote.
@@ -76,7 +80,7 @@ type Swap struct {
 // Quote promises what a swap gives, for a short time; nothing is held for it.
 func (d *Desk) Quote(ctx context.Context, a Asked) (Swap, error) {
 	return d.do(ctx, "quote", a.Caller, book.Command{
-		Kind: book.KindQuote, Member: a.Member, Program: a.From, Into: a.Into, Amount: a.In, Wanted: a.Out,
+		Kind: book.KindQuote, Member: a.Member, Program: a.From, Into: a.Into, Amount: a.In, Wanted: a.Out, Limit: a.LockSeconds,
 	})
 }
 

@@ -151,16 +151,8 @@ func ceil(a points.Amount, num, den uint64) (points.Amount, bool) {
 // gains while no single programme does: each way is a product of such steps. A capped fee
 // is next to nothing of a large amount, and counts as none.
 func (t *Terms) Gain() *big.Rat {
-	keeps := uint64(Million)
-	if t.FeeCap == 0 {
-		keeps -= uint64(t.FeePPM)
-	}
-	of := func(r Ratio) *big.Rat {
-		return new(big.Rat).SetFrac(new(big.Int).SetUint64(r.Num), new(big.Int).SetUint64(r.Den))
-	}
-	gain := of(t.Buy)
-	gain.Mul(gain, of(Ratio{keeps, Million}))
-	gain.Quo(gain, of(t.Sell))
+	all := worth(t.Buy, kept(t.FeePPM, t.FeeCap != 0), t.Sell)
+	gain := new(big.Rat).SetFrac(all.num, all.den)
 	if gain.Cmp(big.NewRat(1, 1)) > 0 {
 		return gain
 	}

@@ -306,7 +306,7 @@ func (b *Book) sameContent(x, y *Command) bool {
 	if x.Run != y.Run || x.Manifest != y.Manifest || x.Cycle != y.Cycle || !slices.Equal(x.Moves, y.Moves) {
 		return false
 	}
-	if x.Into != y.Into || x.Wanted != y.Wanted {
+	if x.Into != y.Into || x.Wanted != y.Wanted || (x.Kind == KindQuote && x.Limit != y.Limit) {
 		return false
 	}
 	if x.Kind == KindPIN && (x.PINValue != y.PINValue || x.Limit != y.Limit) {

@@ -240,6 +240,9 @@ func (b *Book) TraceFloor() points.Position { return b.generations[0].first }
 // recall answers a repeat. done is false when the key is new.
 func (b *Book) recall(cmd *Command, out *Outcome) (done bool, err error) {
 	position, err := b.lookUp(&cmd.Key)
+	if position == 0 && err == nil {
+		position, err = b.swapUnder(cmd)
+	}
 	if position == 0 || err != nil {
 		return false, err
 	}

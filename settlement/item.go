@@ -22,6 +22,9 @@ type Entry struct {
 	// Why tells that it cannot be cleared, as a short code such as ORIGINAL_UNKNOWN, and
 	// What says so in a sentence. Empty: it can.
 	Why, What string
+	// Declined tells that nothing was booked: it is listed, and nobody has to approve that it
+	// is not cleared.
+	Declined bool
 }
 
 // Batch names a batch of a terminal.

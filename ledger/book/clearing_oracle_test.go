@@ -1,6 +1,7 @@
 package book_test
 
 import (
+	"cmp"
 	"maps"
 	"math/big"
 
@@ -360,6 +361,7 @@ func (d *desk) checkClearing() {
 	reader := book.NewClearing(d.store.Record)
 	read := make(map[naiveCycle]map[tariff.Member]points.Amount)
 	registry := d.book.Registry()
+	rates, fees := cmp.Or(registry.Rates, tariff.NewRates()), cmp.Or(registry.Fees, tariff.NewFees())
 	var rec book.Record
 	for position := points.Position(1); int(position) <= len(d.store.journal); position++ {
 		require.NoError(d.tb, d.store.Record(position, &rec))
@@ -368,10 +370,7 @@ func (d *desk) checkClearing() {
 		for i := range items {
 			item := &items[i]
 			var v tariff.Valuation
-			if item.Orphan || item.TooOld || registry.Fees == nil && !item.Kind.Explicit() {
-				continue
-			}
-			if registry.Rates == nil || registry.Fees == nil || tariff.Value(registry.Rates, registry.Fees, &item.Item, &v) != tariff.OK {
+			if item.Orphan || item.TooOld || tariff.Value(rates, fees, &item.Item, &v) != tariff.OK {
 				continue
 			}
 			at := naiveCycle{item.Date, item.Cycle}

@@ -163,6 +163,9 @@ func (h *House) entry(e *Entry, item *book.ClearingItem) {
 		copyText(l.Response[:], item.Answer.DE39())
 	}
 	l.Original, l.OriginalDate = uint64(item.Root), item.RootDate
+	if request.Kind == book.KindLeg {
+		l.Original = uint64(request.Leg.About)
+	}
 	for _, flag := range [...]struct {
 		set  bool
 		flag files.Flags

@@ -588,7 +588,9 @@ func (j *journalLines) scan(ctx context.Context, first, last points.Position, ou
 			return err
 		}
 		for i := range items {
-			j.batch = append(j.batch, j.line(&items[i]))
+			if !items[i].Orphan { // We have declined it: who lists it lists what is not here.
+				j.batch = append(j.batch, j.line(&items[i]))
+			}
 		}
 		if len(j.batch) < scanBatch {
 			return nil
@@ -618,7 +620,7 @@ func (j *journalLines) line(item *book.ClearingItem) reconcile.Line {
 	copy(l.Asset[:], fmt.Sprint(item.Program))
 	copy(l.Kind[:], item.Kind.String())
 	copy(l.Status[:], item.Answer.DE39())
-	if !item.NoRoom && tariff.Value(j.rates, j.fees, &item.Item, &j.value) == tariff.OK {
+	if !item.NoRoom && !item.TooOld && tariff.Value(j.rates, j.fees, &item.Item, &j.value) == tariff.OK {
 		l.Tells |= reconcile.TellsFee
 		for side, m := range map[reconcile.Side]tariff.Member{reconcile.Acquirer: item.Acquirer, reconcile.Issuer: item.Issuer} {
 			v := j.value.View(m)

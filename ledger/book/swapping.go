@@ -228,6 +228,7 @@ func (f *SwapFigures) of(item *tariff.Item) {
 	item.Target, _ = tariff.MemberOf(f.IntoIssuer)
 	item.TargetProgram, item.Amount = f.Into, f.In
 	item.Quoted = tariff.Swap{Value: f.Value, Spread: f.Fee, Worth: f.Cost, Granted: f.Out}
+	item.Buy, item.Sell = f.Buy, f.Sell
 }
 
 // swappable reports whether a lot may be swapped on date.

@@ -124,7 +124,7 @@ const (
 )
 
 func (a *App) reconFolder(date points.BusinessDate) string {
-	return filepath.Join(a.opts.Config.Data, "recon", date.String())
+	return filepath.Join(a.opts.Config.Data, reconName, date.String())
 }
 
 // maxPartnerFiles bounds the files of one run.
@@ -361,7 +361,7 @@ func eachLine[T any](path string, visit func(*T) error) (err error) {
 
 // reconDates are the dates that were compared, ascending.
 func (a *App) reconDates() (dates []points.BusinessDate, err error) {
-	entries, err := os.ReadDir(filepath.Join(a.opts.Config.Data, "recon"))
+	entries, err := os.ReadDir(filepath.Join(a.opts.Config.Data, reconName))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("recon: %w", err)
 	}

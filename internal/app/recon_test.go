@@ -202,10 +202,10 @@ func detailOf(t *testing.T, path string, change func(*files.Header, []files.Line
 
 // settledDay is a switch with a published day of every kind of item that a small town has,
 // and the detail files of its acquirer and its issuer.
-func settledDay(t *testing.T) (r *running, date points.BusinessDate, acquirer, issuer string) {
+func settledDay(t *testing.T) (h *house, r *running, date points.BusinessDate, acquirer, issuer string) {
 	t.Helper()
 	clock := new(shifted)
-	h := newHouse(t, "settlement.run=publish", "time_zone=America/New_York")
+	h = newHouse(t, "settlement.run=publish", "time_zone=America/New_York")
 	h.clock = clock.clock
 	r = h.start(t)
 	r.load(t, smallTown)
@@ -244,14 +244,14 @@ func settledDay(t *testing.T) (r *running, date points.BusinessDate, acquirer, i
 		require.Len(t, found, 1)
 		return found[0]
 	}
-	return r, date, of("20000001", "A"), of("10000001", "I")
+	return h, r, date, of("20000001", "A"), of("10000001", "I")
 }
 
 // The detail files that settlement makes are what the journal is compared to: as they are
 // they are equal by their totals, and line by line too; what was changed on the way is
 // found as what it is, or refused.
 func TestReconcileDetailFiles(t *testing.T) {
-	r, date, acquirer, issuer := settledDay(t)
+	_, r, date, acquirer, issuer := settledDay(t)
 	ctx := t.Context()
 	run := func(acquirers, issuers []string, lines bool) (app.Reconciled, error) {
 		q := app.Reconciling{Date: date, Lines: lines}

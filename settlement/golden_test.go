@@ -472,3 +472,74 @@ func TestGoldenNotifications(t *testing.T) {
 		"OTH-120": 1, "OTH-121": 1, "OTH-122": 2,
 	}, seen)
 }
+
+// P3, P4, P9: however many workers compute the golden day, they come to the positions that
+// the ledger has kept, to one digest of the input, and to the golden files of items.
+func TestGoldenDayByWorkers(t *testing.T) {
+	s := tell(t)
+	tellGolden(s)
+	want := tree(t, filepath.Join("testdata", "story"))
+	var first *settlement.Run
+	for workers := range 5 {
+		folder := t.TempDir()
+		run, err := s.runner(folder, workers+1).Run(t.Context(), dayTwo, 1, settlement.Order{At: s.clock, By: "li", ID: goldenRun})
+		require.NoError(t, err)
+		if first == nil {
+			first = run
+		}
+		require.Equal(t, first.Input, run.Input)
+		require.Equal(t, first.Positions, run.Positions)
+		for name, text := range tree(t, filepath.Join(folder, goldenRun+".tmp")) {
+			if strings.Contains(name, "_DET_") || strings.Contains(name, "_EXC_") || strings.Contains(name, "_NET_") {
+				require.Equal(t, want[name], text, name)
+			}
+		}
+	}
+}
+
+// Redemptions and swaps of one cycle net together: each member has one figure, worked out by
+// hand here; the posting empties every clearing account, and nothing counts for caps any more.
+//
+//	stars 1000 at the cafe    tea → east 40500; east → tea 202; of 122: VAT 7, operator 115
+//	miles 2222 into stars     air → tea 8065820; of 81474: VAT 4612, operator 51241, tea 25621; rest 39
+//	stars 200000 into miles   tea → air 7600000; of 96250: VAT 5448, operator 60535, air 30267; rest 3750
+func TestSwapsNetWithRedemptions(t *testing.T) {
+	s := tell(t)
+	s.done("sale", s.at("CAFE1", book.KindRedeem, points.Redeem, 2, stars, 1_000))
+	s.quoted("there quoted", "CAFE1", 1, miles, stars, 2_222, 0)
+	s.acted("there", "CAFE1", book.KindSwap, "there quoted")
+	s.quoted("back quoted", "SHOP1", 2, stars, miles, 200_000, 0)
+	s.acted("back", "SHOP1", book.KindSwap, "back quoted")
+	s.cutOver(dayTwo, 0)
+	folder := t.TempDir()
+	run := s.settle(s.runner(folder, 2), dayOne, 1, goldenRun)
+	require.EqualValues(t, []uint64{3, 0}, []uint64{run.Items, run.Exceptions})
+	want := map[string]string{"10000001": "-51.7066", "10000002": "35.1143", "20000001": "4.0176", "FEE": "11.1891", "VAT": "1.0067", "ROUND": "0.3789"}
+	got := map[string]string{}
+	for line := range strings.Lines(tree(t, filepath.Join(folder, goldenRun))["operator/QZ_NET_90000001_M_20260301_01_1of1.csv"]) {
+		if row := strings.Split(line, ","); len(row) > 12 && row[7] == "*" && row[8] == "*" {
+			got[row[6]] = row[12]
+		}
+	}
+	require.Equal(t, want, got)
+	s.clearingHas(map[points.ProgramID]points.Amount{})
+	require.NoError(t, s.ledger.View(t.Context(), func(b *book.Book) error {
+		view, ok, err := b.ClearedIn(dayOne, 1)
+		require.True(t, ok)
+		require.Equal(t, run.Posting, view.Posted)
+		require.Equal(t, []book.ClearingMove{{Program: stars, Acquirer: east, Amount: 1_000}}, view.Moves, "a swap moves nothing on a clearing account")
+		sum := points.Amount(0)
+		for _, p := range view.Positions {
+			sum += p.Net()
+		}
+		require.Zero(t, sum)
+		return err
+	}))
+	trial, err := s.ledger.TrialBalance(t.Context())
+	require.NoError(t, err)
+	units := map[points.ProgramID]points.Amount{}
+	for _, line := range trial.Totals() {
+		units[line.Program] += line.Amount
+	}
+	require.Equal(t, map[points.ProgramID]points.Amount{miles: 0, stars: 0, bonus: 0}, units, "every unit sums to zero")
+}

@@ -89,9 +89,7 @@ func TestRatesAreAlwaysProposed(t *testing.T) {
 	h := newHouse(t)
 	r := h.start(t)
 	r.load(t, smallTown)
-	all := book.RoleAdmin | book.RoleOperator | book.RoleApprover
-	li := r.enrol(t, r.client, "li", all)
-	wang := r.enrol(t, li.client, "wang", all)
+	li, wang := r.staffedHouse(t, 0)
 	from := now().Add(600_000_000_000).String()
 	done, err := li.client.ProposeRates(t.Context(), app.RateSetting{Rates: []app.RateTerms{{Program: 901, From: from, Ratio: "6/4"}}, Note: "spring"})
 	require.NoError(t, err)

@@ -364,6 +364,19 @@ func TestApprovedActsAreToldAsTheyWere(t *testing.T) {
 	risk, err := li.client.Risk(ctx)
 	require.NoError(t, err)
 	require.Equal(t, []string{"li", "wang", "spring"}, []string{risk.Operator, risk.Second, risk.Note})
+
+	// The rule has its name, that of its own version, also when another one is in force.
+	sale := send(t, r.terminal(t, "T1"), points.Redeem, firstCard, 101).Response
+	require.False(t, sale.Reason.Approved())
+	rules.Rules[0].Name = "another"
+	done, err = li.client.SetRisk(ctx, app.RiskSetting{Rules: rules, Note: "summer"})
+	require.NoError(t, err)
+	_, err = wang.client.Approve(ctx, app.Decision{RRN: done.RRN})
+	require.NoError(t, err)
+	flags, err := li.client.RiskFlags(ctx, app.RiskFlagsQuery{From: done.Date, To: done.Date, Rule: "cap", Limit: 10})
+	require.NoError(t, err)
+	require.Equal(t, 1, flags.Declined)
+	require.Equal(t, "cap", flags.Records[0].Risk.Decided.Name)
 	r.stop(t)
 }
 

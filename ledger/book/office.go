@@ -72,8 +72,12 @@ func (o *office) appendValue(dst []byte) []byte {
 	if o.keys != (KeystoreView{}) || o.register != (Register{}) {
 		dst = appendKeystore(dst, &o.keys)
 	}
-	if o.register != (Register{}) {
+	exchanged := o.keys.Is.Exchanged != [16]byte{}
+	if o.register != (Register{}) || exchanged {
 		dst = appendRegister(dst, o.register)
+	}
+	if exchanged {
+		dst = append(dst, o.keys.Is.Exchanged[:]...)
 	}
 	return dst
 }
@@ -96,6 +100,9 @@ func (o *office) decodeValue(r *reader) {
 	}
 	if !r.bad && len(r.src) > 0 {
 		o.register = decodeRegister(r)
+	}
+	if !r.bad && len(r.src) > 0 {
+		decodeExchanged(r, &o.keys.Is)
 	}
 }
 

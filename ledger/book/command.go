@@ -281,7 +281,8 @@ type Command struct {
 // Edition is the meaning of new commands. Of reversals, 0 makes an opened hold less by what
 // its actual amount is less than the hold was once, and takes a voided sale off the totals
 // of its batch; 1 leaves of a hold the actual amount, and of the totals what was voided. Of the PIN of a
-// card, and of rules on risk, 1 makes them acts of their own ([ActPIN], [ActRisk]).
+// card, and of rules on risk, 1 makes them acts of their own ([ActPIN], [ActRisk]). Of an operator,
+// and of an enrolment, 1 begins the policy of two persons where there is none ([TwoPersons]).
 const Edition = 1
 
 // Freeze is what an account, member or card may not do.

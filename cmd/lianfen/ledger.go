@@ -571,6 +571,7 @@ func kindsInChinese() map[book.Kind]string {
 		book.KindSignIn: "操作员登录", book.KindEnrol: "操作员登记", book.KindPropose: "提交复核", book.KindApprove: "复核通过", book.KindReject: "复核拒绝", book.KindNote: "操作记录", book.KindPost: "清算过账",
 		book.KindPIN: "密码管理", book.KindDispute: "差错争议", book.KindExpireDisputes: "争议逾期", book.KindLeg: "清算调整",
 		book.KindQuote: "互换询价", book.KindSwapLock: "互换锁价", book.KindSwap: "积分互换", book.KindSwapCancel: "互换撤销", book.KindExpireSwaps: "互换锁价到期",
+		book.KindSwapTold: "互换发卡方应答", book.KindSwapRetry: "互换重试",
 	}
 }
 

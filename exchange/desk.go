@@ -4,8 +4,9 @@
 // (ledger/book/swapping.go), and the arithmetic is package quote's.
 //
 // It promises that the same call under the same key has one effect and one answer, and that
-// an answer is given only when it is durable. It will not swap with a programme whose issuer
-// keeps its own ledger, publish rates, or decide who may call: that is for the doors.
+// an answer is given only when it is durable. Of a swap with a programme whose issuer keeps its
+// own ledger the answer may be that it is executing: Show tells what came of it. It will not
+// publish rates, or decide who may call: that is for the doors.
 package exchange
 
 import (
@@ -20,12 +21,14 @@ import (
 
 // Desk is where swaps are asked for. It is safe for use by many goroutines.
 type Desk struct {
-	ledger *ledger.Ledger
-	clock  points.Clock
+	ledger  *ledger.Ledger
+	clock   points.Clock
+	issuers Issuers
+	legs    *legs // nil: there are no issuers to ask
 }
 
-// NewDesk opens the desk over a ledger.
-func NewDesk(l *ledger.Ledger, clock points.Clock) *Desk { return &Desk{l, clock} }
+// NewDesk opens the desk over a ledger, for programmes whose ledger that is.
+func NewDesk(l *ledger.Ledger, clock points.Clock) *Desk { return &Desk{ledger: l, clock: clock} }
 
 // Caller is who asks: a partner by its institution, or an operator by name.
 type Caller struct {
@@ -41,6 +44,7 @@ type Caller struct {
 type Asked struct {
 	Caller
 	Member     points.MemberID
+	Card       points.CardToken // by which an issuer with its own ledger knows the member; zero: there is none
 	From, Into points.ProgramID
 	In, Out    points.Amount
 }
@@ -65,7 +69,7 @@ type Swap struct {
 // Quote promises what a swap gives, for a short time; nothing is held for it.
 func (d *Desk) Quote(ctx context.Context, a Asked) (Swap, error) {
 	return d.do(ctx, "quote", a.Caller, book.Command{
-		Kind: book.KindQuote, Member: a.Member, Program: a.From, Into: a.Into, Amount: a.In, Wanted: a.Out,
+		Kind: book.KindQuote, Member: a.Member, Card: a.Card, Program: a.From, Into: a.Into, Amount: a.In, Wanted: a.Out, Ask: d.legs != nil && !a.Card.IsZero(),
 	})
 }
 
@@ -152,6 +156,9 @@ func (d *Desk) do(ctx context.Context, what string, c Caller, cmd book.Command) 
 	}
 	if !out.Reason.Approved() {
 		return Swap{}, points.Errorf(out.Reason, "%s: %s", what, out.Reason.English())
+	}
+	if out.Forwarded && !out.Replayed {
+		d.legs.ask(out.Swap.Quote)
 	}
 	return Swap{out.Swap, out.Member, out.Program, out.Position, out.Free, out.Held, out.Replayed}, nil
 }

@@ -553,6 +553,7 @@ func functionsInChinese() map[points.Function]string {
 		points.Earn: "积分累积", points.EarnConfirm: "累积确认", points.Void: "撤销", points.Refund: "退货", points.PreAuth: "预授权",
 		points.PreAuthVoid: "预授权撤销", points.Completion: "预授权完成", points.CompletionAdvice: "预授权完成通知", points.CompletionVoid: "预授权完成撤销",
 		points.OfflineRedeem: "离线消费", points.OfflineEarn: "离线累积", points.Transfer: "转赠", points.SwapQuote: "积分互换询价", points.Swap: "积分互换",
+		points.SwapCredit: "互换入账", points.SwapDebit: "互换扣减", points.SwapEnquiry: "互换查证",
 		points.Reversal: "冲正", points.BatchClose: "批结算", points.BatchUpload: "批上送", points.BatchUploadEnd: "批上送结束",
 	}
 }

@@ -590,6 +590,40 @@ func (b *Book) resolveSwap(cmd *Command, out *Outcome) (points.Reason, error) {
 	}
 }
 
+// legStands tells another house whether the leg of its swap stands here: the earn or the
+// redemption that cmd.OriginalKey names. Of what was cancelled or reversed it says so; that a
+// request is not known says nothing of one that is on its way.
+func (b *Book) legStands(cmd *Command) (points.Reason, error) {
+	if b.buried(cmd.OriginalKey) {
+		return points.OriginalClosed, nil
+	}
+	position, ok, err := b.target(cmd)
+	if err != nil {
+		return 0, err
+	}
+	if !ok {
+		return points.UnknownOriginal, nil
+	}
+	rec, err := b.record(position)
+	if err != nil {
+		return 0, err
+	}
+	switch f := rec.Command.Function; {
+	case (f != points.SwapCredit && f != points.SwapDebit) || rec.Command.Acquirer != cmd.Acquirer:
+		return points.OriginalDiffers, nil
+	case !rec.Outcome.Reason.Approved():
+		return points.OriginalNotApproved, nil
+	}
+	t, err := b.findTransaction(position)
+	if err != nil {
+		return 0, err
+	}
+	if t != nil && (t.reversed != 0 || t.voided != 0) {
+		return points.OriginalClosed, nil
+	}
+	return points.Approved, nil
+}
+
 // SwapLegView is the leg of a swap at an issuer that keeps its own ledger: all that is needed
 // to ask it.
 type SwapLegView struct {

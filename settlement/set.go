@@ -124,10 +124,7 @@ func (r *rendering) operatorSet() (total files.NetTotal, outputs []files.Output,
 }
 
 func (r *rendering) net(w io.Writer, name string) (files.Output, files.NetTotal, error) {
-	n, err := files.NewNet(w, Scale)
-	if err != nil {
-		return files.Output{}, files.NetTotal{}, err //nolint:wrapcheck // the caller says which file.
-	}
+	n := files.NewNet(w, Scale)
 	for i := range r.roll.Len() {
 		rows, err := r.positions(r.roll.Member(i))
 		if err != nil {
@@ -135,7 +132,7 @@ func (r *rendering) net(w io.Writer, name string) (files.Output, files.NetTotal,
 		}
 		for j := range rows {
 			if err := n.Write(&rows[j]); err != nil {
-				return files.Output{}, files.NetTotal{}, err //nolint:wrapcheck // as above.
+				return files.Output{}, files.NetTotal{}, err //nolint:wrapcheck // the caller says which file.
 			}
 		}
 	}
@@ -252,9 +249,8 @@ func (r *rendering) set(party *Party, total files.NetTotal) ([]files.Output, err
 	if err != nil {
 		return nil, err
 	}
-	var net bytes.Buffer
-	err = files.WriteNetCopy(&net, rows, &total, Scale)
-	if err := add(files.WholeName(files.NET, m, date, cycle, "csv").String(), net.Bytes(), uint64(len(rows)), err); err != nil {
+	net, err := files.AppendNetCopy(nil, rows, &total, Scale)
+	if err := add(files.WholeName(files.NET, m, date, cycle, "csv").String(), net, uint64(len(rows)), err); err != nil {
 		return nil, err
 	}
 	exceptions := r.exceptionsOf(m)

@@ -13,6 +13,7 @@ import (
 func newBenchSettle() *cobra.Command {
 	var flags benchFlags
 	var opts bench.SettleOptions
+	var profile string
 	cmd := &cobra.Command{
 		Use:   "settle",
 		Short: "Measure a settlement run on a made-up day, beside SQLite and sort|awk",
@@ -27,7 +28,12 @@ would take at that speed.`,
 			if err := errors.Join(flags.quicken(cmd, map[string]string{"items": "20000", "members": "20"}), flags.valid()); err != nil {
 				return err
 			}
-			return measure(cmd, &flags, func(ctx context.Context, progress bench.Progress) (*bench.Report, error) {
+			return measure(cmd, &flags, func(ctx context.Context, progress bench.Progress) (_ *bench.Report, err error) {
+				stop, err := profileCPU(profile)
+				if err != nil {
+					return nil, err
+				}
+				defer func() { err = errors.Join(err, stop()) }()
 				opts.Clock, opts.Progress = time.Now, progress
 				return bench.Settle(ctx, opts)
 			})
@@ -40,6 +46,7 @@ would take at that speed.`,
 	cmd.Flags().IntVar(&opts.Members, "members", 600, "members, half of them issuers, half acquirers")
 	cmd.Flags().IntVar(&opts.Workers, "workers", 2, "goroutines that compute")
 	cmd.Flags().BoolVar(&opts.Twin, "twin", false, "detail files have a twin for spreadsheets")
+	cmd.Flags().StringVar(&profile, "cpu-profile", "", "write what the processor was busy with to this file, for go tool pprof")
 	addFolderFlags(cmd, &opts.Dir, &opts.Keep)
 	return cmd
 }

@@ -121,16 +121,14 @@ type NetWriter struct {
 }
 
 // NewNet begins the operator's copy. Amounts have scale decimals.
-func NewNet(w io.Writer, scale int) (*NetWriter, error) {
-	n := &NetWriter{out: NewDigest(w), scale: scale}
-	_, err := io.WriteString(n.out, netHead())
-	return n, err
+func NewNet(w io.Writer, scale int) *NetWriter {
+	return &NetWriter{out: NewDigest(w), buffer: append(make([]byte, 0, bufferSize+bufferSize/4), netHead()...), scale: scale}
 }
 
 // Write appends a row.
 func (n *NetWriter) Write(p *Position) error {
 	var err error
-	if n.buffer, err = appendPosition(n.buffer[:0], p, n.scale); err != nil {
+	if n.buffer, err = appendPosition(n.buffer, p, n.scale); err != nil {
 		return err
 	}
 	n.total.Rows++
@@ -138,8 +136,17 @@ func (n *NetWriter) Write(p *Position) error {
 		n.total.Pay = n.total.Pay.plus(p.Pay)
 		n.total.Receive = n.total.Receive.plus(p.Receive)
 	}
-	_, err = n.out.Write(n.buffer)
-	return err //nolint:wrapcheck // the caller says which file.
+	return n.flush(bufferSize)
+}
+
+// flush writes what is in the buffer when it is so much.
+func (n *NetWriter) flush(least int) error {
+	if len(n.buffer) < least {
+		return nil
+	}
+	_, err := n.out.Write(n.buffer)
+	n.buffer = n.buffer[:0]
+	return err
 }
 
 // Close writes the total, which it refuses to do when it is not zero: nothing is
@@ -149,26 +156,27 @@ func (n *NetWriter) Close(inputs, rates [32]byte) (NetTotal, error) {
 	if !n.total.Net.Zero() {
 		return n.total, fmt.Errorf("net positions: they come to %s over all members, want zero", n.total.Net.Decimal(n.scale))
 	}
+	if err := n.flush(0); err != nil {
+		return n.total, err
+	}
 	digest := n.out.Sum()
 	n.total.Inputs, n.total.Rates, n.total.Digest = hex.EncodeToString(inputs[:]), hex.EncodeToString(rates[:]), hex.EncodeToString(digest[:])
-	_, err := n.out.Write(appendNetTotal(nil, &n.total, n.scale))
-	return n.total, err //nolint:wrapcheck // as above.
+	n.buffer = appendNetTotal(n.buffer, &n.total, n.scale)
+	return n.total, n.flush(0)
 }
 
 // Digest returns the SHA-256 and size of all that was written.
 func (n *NetWriter) Digest() ([32]byte, int64) { return n.out.Sum(), n.out.Size() }
 
-// WriteNetCopy writes a member's copy: its own rows and the total of the whole run.
-func WriteNetCopy(w io.Writer, rows []Position, total *NetTotal, scale int) error {
-	buffer := []byte(netHead())
+// AppendNetCopy appends a member's copy: its own rows and the total of the whole run.
+func AppendNetCopy(dst []byte, rows []Position, total *NetTotal, scale int) (_ []byte, err error) {
+	dst = append(dst, netHead()...)
 	for i := range rows {
-		var err error
-		if buffer, err = appendPosition(buffer, &rows[i], scale); err != nil {
-			return err
+		if dst, err = appendPosition(dst, &rows[i], scale); err != nil {
+			return dst, err
 		}
 	}
-	_, err := w.Write(appendNetTotal(buffer, total, scale))
-	return err //nolint:wrapcheck // as above.
+	return appendNetTotal(dst, total, scale), nil
 }
 
 func appendNetTotal(dst []byte, t *NetTotal, scale int) []byte {
@@ -185,15 +193,31 @@ func appendPosition(dst []byte, p *Position, scale int) ([]byte, error) {
 	if !p.Whole() {
 		instruction = ""
 	}
-	for _, s := range []string{p.Run, p.Unit, instruction} {
+	for _, s := range [...]string{p.Run, p.Unit, instruction} {
 		if strings.ContainsAny(s, ",\"\r\n") {
 			return dst, points.Errorf(points.FormatError, "net position of %v: %q cannot stand in a column", p.Member, s)
 		}
 	}
-	return fmt.Appendf(dst, "%s,%v,%02d,%v,%v,%s,%v,%v,%v,%d,%s,%s,%s,%s,%s,%s,%s,%s,%s%s",
-		p.Run, p.Date, p.Cycle, p.SettlementDate, p.Model, p.Unit, p.Member, p.Counterparty, p.Code, p.Items,
-		p.Pay.Decimal(scale), p.Receive.Decimal(scale), p.Net().Decimal(scale), p.Opening.Decimal(scale), p.Closing.Decimal(scale),
-		p.Cover.Decimal(scale), p.Cap.Decimal(scale), p.Headroom.Decimal(scale), instruction, lineEnd), nil
+	dst = append(append(dst, p.Run...), ',')
+	dst = append(p.Date.Append(dst), ',')
+	if p.Cycle < 10 {
+		dst = append(dst, '0')
+	}
+	dst = append(strconv.AppendUint(dst, uint64(p.Cycle), 10), ',')
+	dst = append(p.SettlementDate.Append(dst), ',')
+	dst = append(append(dst, p.Model.String()...), ',')
+	dst = append(append(dst, p.Unit...), ',')
+	dst = append(p.Member.Append(dst), ',')
+	dst = append(p.Counterparty.Append(dst), ',')
+	dst = append(append(dst, p.Code.String()...), ',')
+	dst = append(strconv.AppendUint(dst, p.Items, 10), ',')
+	dst = append(p.Pay.AppendDecimal(dst, scale), ',')
+	dst = append(p.Receive.AppendDecimal(dst, scale), ',')
+	dst = append(p.Net().appendDecimal(dst, scale), ',')
+	for _, amount := range [...]points.Amount{p.Opening, p.Closing, p.Cover, p.Cap, p.Headroom} {
+		dst = append(amount.AppendDecimal(dst, scale), ',')
+	}
+	return append(append(dst, instruction...), lineEnd...), nil
 }
 
 // ReadNet reads a NET file strictly, and holds its rows against each other and its

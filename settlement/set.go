@@ -153,19 +153,22 @@ func ratesDigest(rates, fees tariff.Digest) tariff.Digest {
 // code, and one of all per model.
 func (r *rendering) positions(m tariff.Member) (rows []files.Position, err error) {
 	party := r.party(m)
-	for p := range r.computed.fold.Of(m) {
-		row, err := r.row(party, m, p)
-		if err != nil {
-			return nil, err
-		}
-		rows = append(rows, row)
+	cover, err := coverOf(party)
+	if err != nil {
+		return nil, err
 	}
-	for _, p := range r.totals[m] {
-		row, err := r.row(party, m, p)
-		if err != nil {
+	common := files.Position{
+		Run: r.run.ID, Date: r.run.Cut.Date, Cycle: r.run.Cut.Cycle, SettlementDate: r.run.Cut.Settles, Unit: Unit, Member: m, Cover: cover, Cap: party.Cap,
+	}
+	for p := range r.computed.fold.Of(m) {
+		if rows, err = r.row(rows, &common, &p); err != nil {
 			return nil, err
 		}
-		rows = append(rows, row)
+	}
+	for i := range r.totals[m] {
+		if rows, err = r.row(rows, &common, &r.totals[m][i]); err != nil {
+			return nil, err
+		}
 	}
 	return rows, nil
 }
@@ -183,30 +186,26 @@ func (r *rendering) party(m tariff.Member) *Party {
 // amount. What the ledger lets a member owe in one cycle is less.
 const maxPosition points.Amount = 999_999_999_999_999_999
 
-func (r *rendering) row(party *Party, m tariff.Member, p netting.Position) (row files.Position, err error) {
-	cover, err := coverOf(party)
-	if err != nil {
-		return row, err
-	}
-	row = files.Position{
-		Run: r.run.ID, Date: r.run.Cut.Date, Cycle: r.run.Cut.Cycle, SettlementDate: r.run.Cut.Settles, Model: p.Model, Unit: Unit,
-		Member: m, Counterparty: p.Counterparty, Code: p.Code, Items: p.Items, Cover: cover, Cap: party.Cap,
-	}
+// row appends a row: what all rows of a member have in common, and a position.
+func (r *rendering) row(rows []files.Position, common *files.Position, p *netting.Position) ([]files.Position, error) {
+	rows = append(rows, *common)
+	row := &rows[len(rows)-1]
+	row.Model, row.Counterparty, row.Code, row.Items = p.Model, p.Counterparty, p.Code, p.Items
 	var ok, both bool
 	row.Pay, ok = p.Pay.Amount()
 	row.Receive, both = p.Receive.Amount()
 	if !ok || !both || row.Pay > maxPosition || row.Receive > maxPosition {
-		return row, points.Errorf(points.BalanceOverflow, "net position of %v: pay %s, receive %s: more than files carry", m, p.Pay.Decimal(Scale), p.Receive.Decimal(Scale))
+		return nil, points.Errorf(points.BalanceOverflow, "net position of %v: pay %s, receive %s: more than files carry", row.Member, p.Pay.Decimal(Scale), p.Receive.Decimal(Scale))
 	}
 	if row.Whole() {
 		row.Closing = row.Receive - row.Pay
-		row.Instruction = r.instruction(m, p.Model)
+		row.Instruction = r.instruction(row.Member, p.Model)
 	}
-	row.Headroom = party.Cap + min(row.Closing, 0)
-	if party.Cap == 0 {
+	row.Headroom = row.Cap + min(row.Closing, 0)
+	if row.Cap == 0 {
 		row.Headroom = 0
 	}
-	return row, nil
+	return rows, nil
 }
 
 // coverOf is what the haircuts leave of what a member has put down.
@@ -326,8 +325,12 @@ func (w *written) sorted() []files.MerchantTotal {
 func (r *rendering) names(rows []files.Position) map[tariff.Member]string {
 	names := make(map[tariff.Member]string)
 	for i := range rows {
-		if name := r.party(rows[i].Counterparty).Name; name != "" {
-			names[rows[i].Counterparty] = name
+		other := rows[i].Counterparty
+		if i > 0 && rows[i-1].Counterparty == other {
+			continue
+		}
+		if name := r.party(other).Name; name != "" {
+			names[other] = name
 		}
 	}
 	return names
@@ -345,8 +348,13 @@ func (r *rendering) statement(party *Party, place int, rows []files.Position) (*
 	if details := r.written[place].details; len(details) == 1 {
 		detail = details[0]
 	}
+	s.Entries = make([]files.Entry, 0, len(rows))
+	instruction := ""
 	for i := range rows {
 		row := &rows[i]
+		if i == 0 || rows[i-1].Model != row.Model {
+			instruction = r.instruction(row.Member, row.Model)
+		}
 		if row.Whole() {
 			var ok bool
 			if s.Closing, ok = s.Closing.Add(row.Closing); !ok {
@@ -360,7 +368,7 @@ func (r *rendering) statement(party *Party, place int, rows []files.Position) (*
 		s.Entries = append(s.Entries, files.Entry{
 			Counterparty: row.Counterparty, Code: row.Code.String(), Amount: row.Receive - row.Pay, Items: row.Items, Detail: detail,
 			Reversal:    row.Code == tariff.CodeRVS || row.Code == tariff.CodeRFD || row.Code == tariff.CodeCBK,
-			Instruction: fmt.Sprintf("%08d-%02d-%v-%v", uint32(row.Date), row.Cycle, row.Member, row.Model),
+			Instruction: instruction,
 		})
 	}
 	s.Available = s.Closing + party.Cap

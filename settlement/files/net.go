@@ -3,11 +3,11 @@ package files
 import (
 	"bufio"
 	"bytes"
-	"encoding/csv"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"strconv"
 	"strings"
 
@@ -75,9 +75,12 @@ func netColumns() []column {
 	}
 }
 
+// netNames are made once. Nothing changes them.
+var netNames = netColumns()
+
 func netHead() string {
-	names := make([]string, 0, len(netColumns()))
-	for _, c := range netColumns() {
+	names := make([]string, 0, len(netNames))
+	for _, c := range netNames {
 		names = append(names, c.name)
 	}
 	return strings.Join(names, ",") + lineEnd
@@ -240,6 +243,8 @@ type netReader struct {
 	total  NetTotal
 	ended  bool
 	broken []FormatError
+	day    string // that was read last, and what it says
+	date   points.BusinessDate
 }
 
 func (n *netReader) wrong(column int, field, found, expected string) {
@@ -320,7 +325,7 @@ func (c *cells) text(ok func(string) bool, expected string) string {
 func (c *cells) number(bits, digits int) uint64 {
 	text, name := c.next()
 	v, err := strconv.ParseUint(text, 10, bits)
-	if err != nil || fmt.Sprintf("%0*d", digits, v) != text {
+	if err != nil || len(text) < digits || (len(text) > digits && text[0] == '0') {
 		c.refuse(name, text, fmt.Sprintf("a number, filled with zeros to %d digits", digits))
 	}
 	return v
@@ -328,10 +333,15 @@ func (c *cells) number(bits, digits int) uint64 {
 
 func (c *cells) date() points.BusinessDate {
 	text, name := c.next()
+	if text != "" && text == c.n.day { // One or two are in all rows.
+		return c.n.date
+	}
 	d, err := points.ParseBusinessDate(text)
 	if err != nil || d.String() != text {
 		c.refuse(name, text, "a day of the calendar as yyyy-mm-dd")
+		return d
 	}
+	c.n.day, c.n.date = text, d
 	return d
 }
 
@@ -376,16 +386,27 @@ func (c *cells) decimal() points.Amount {
 
 // parseDecimal reads what Amount.Decimal writes.
 func parseDecimal(text string, scale int) (points.Amount, bool) {
-	digits := strings.Replace(text, ".", "", 1)
-	v, err := strconv.ParseInt(digits, 10, 64)
-	return points.Amount(v), err == nil && points.Amount(v).Decimal(scale) == text
+	var v uint64
+	digits := strings.TrimPrefix(text, "-")
+	for i := range len(digits) {
+		switch c := digits[i]; {
+		case c >= '0' && c <= '9' && v <= math.MaxInt64/10:
+			v = v*10 + uint64(c-'0')
+		case c != '.':
+			return 0, false
+		}
+	}
+	a := points.Amount(v) //nolint:gosec // what has wrapped is not written as it was read.
+	if len(digits) < len(text) {
+		a = -a
+	}
+	var again [32]byte
+	return a, string(a.AppendDecimal(again[:0], scale)) == text
 }
 
 func (n *netReader) split(line []byte, want int) ([]string, bool) {
-	reader := csv.NewReader(bytes.NewReader(line))
-	reader.FieldsPerRecord = -1
-	texts, err := reader.Read()
-	if err != nil || len(texts) != want || strings.Join(texts, ",") != string(bytes.TrimRight(line, "\r\n")) {
+	texts := strings.Split(string(line), ",")
+	if len(texts) != want || bytes.ContainsAny(line, "\"\r") {
 		n.wrong(1, "row", quoted(line), fmt.Sprintf("%d columns without quotes", want))
 		return nil, false
 	}
@@ -393,7 +414,7 @@ func (n *netReader) split(line []byte, want int) ([]string, bool) {
 }
 
 func (n *netReader) row(line []byte) {
-	names := netColumns()
+	names := netNames
 	texts, ok := n.split(line, len(names))
 	if !ok {
 		return
@@ -408,17 +429,24 @@ func (n *netReader) row(line []byte) {
 	p.Items, p.Pay, p.Receive = c.number(64, 1), c.decimal(), c.decimal()
 	at := c.col + len(texts[c.at-1]) + 1
 	net := c.decimal()
-	columns := make(map[string]int, 5)
-	for _, amount := range []*points.Amount{&p.Opening, &p.Closing, &p.Cover, &p.Cap, &p.Headroom} {
+	first := c.at
+	var columns [5]int
+	for i, amount := range [...]*points.Amount{&p.Opening, &p.Closing, &p.Cover, &p.Cap, &p.Headroom} {
 		*amount = c.decimal()
-		columns[names[c.at-1].name] = c.col
+		columns[i] = c.col
 	}
 	p.Instruction = c.text(func(s string) bool { return len(s) <= 35 && (s == "" || p.Whole()) }, "35 characters at most, where member and code are all")
 	if c.good && SumOf(net) != p.Net() {
 		n.wrong(at, "net", net.Decimal(n.scale), p.Net().Decimal(n.scale)+" = receive - pay")
 	}
 	if c.good {
-		p.follows(n.scale, func(name, found, expected string) { n.wrong(columns[name], name, found, expected) })
+		p.follows(n.scale, func(name, found, expected string) {
+			for i, column := range columns {
+				if names[first+i].name == name {
+					n.wrong(column, name, found, expected)
+				}
+			}
+		})
 		n.rows = append(n.rows, p)
 	}
 }

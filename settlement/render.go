@@ -45,6 +45,8 @@ type rendering struct {
 	progress *progress
 	totals   map[tariff.Member][]netting.Position // of all counterparties and codes, by model
 
+	texts sync.Pool // of []byte: where files of a set are made
+
 	mu      sync.Mutex
 	outputs []([]files.Output) // by place in the roll
 	written []written          // by place in the roll

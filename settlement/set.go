@@ -236,7 +236,10 @@ func (r *rendering) set(party *Party, total files.NetTotal) ([]files.Output, err
 	}
 	outputs := slices.Clone(r.outputs[place])
 	date, cycle := r.run.Cut.Date, r.run.Cut.Cycle
+	text, _ := r.texts.Get().([]byte)
+	defer func() { r.texts.Put(text) }() //nolint:staticcheck // a slice's head is small beside what it spares.
 	add := func(name string, content []byte, rows uint64, err error) error {
+		text = content[:0] // It may have grown.
 		if err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}
@@ -248,34 +251,34 @@ func (r *rendering) set(party *Party, total files.NetTotal) ([]files.Output, err
 	if err != nil {
 		return nil, err
 	}
-	net, err := files.AppendNetCopy(nil, rows, &total, Scale)
+	net, err := files.AppendNetCopy(text, rows, &total, Scale)
 	if err := add(files.WholeName(files.NET, m, date, cycle, "csv").String(), net, uint64(len(rows)), err); err != nil {
 		return nil, err
 	}
 	exceptions := r.exceptionsOf(m)
-	if err := add(files.WholeName(files.EXC, m, date, cycle, "csv").String(), files.AppendExceptions(nil, exceptions), uint64(len(exceptions)), nil); err != nil {
+	if err := add(files.WholeName(files.EXC, m, date, cycle, "csv").String(), files.AppendExceptions(text, exceptions), uint64(len(exceptions)), nil); err != nil {
 		return nil, err
 	}
 	statement, err := r.statement(party, place, rows)
 	if err != nil {
 		return nil, err
 	}
-	text, err := files.AppendStatement(nil, statement)
-	if err := add(files.WholeName(files.STM, m, date, cycle, "xml").String(), text, 0, err); err != nil {
+	stm, err := files.AppendStatement(text, statement)
+	if err := add(files.WholeName(files.STM, m, date, cycle, "xml").String(), stm, 0, err); err != nil {
 		return nil, err
 	}
 	if notice := adjustments(statement); len(notice.Entries) > 0 {
-		text, err := files.AppendNotification(nil, notice)
-		if err := add(files.WholeName(files.NTF, m, date, cycle, "xml").String(), text, 0, err); err != nil {
+		ntf, err := files.AppendNotification(text, notice)
+		if err := add(files.WholeName(files.NTF, m, date, cycle, "xml").String(), ntf, 0, err); err != nil {
 			return nil, err
 		}
 	}
-	if err := add(files.JournalName, files.AppendJournal(nil, statement), 0, nil); err != nil {
+	if err := add(files.JournalName, files.AppendJournal(text, statement), 0, nil); err != nil {
 		return nil, err
 	}
 	page := files.Page{Statement: statement, Names: r.names(rows), Merchants: r.written[place].sorted(), Files: outputs}
-	var html bytes.Buffer
-	err = files.WriteStatement(&html, &page)
+	html := bytes.NewBuffer(text)
+	err = files.WriteStatement(html, &page)
 	if err := add(files.StatementName, html.Bytes(), 0, err); err != nil {
 		return nil, err
 	}

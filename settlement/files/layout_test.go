@@ -112,8 +112,24 @@ func TestParseLikeLayout(t *testing.T) {
 			require.Equal(t, want, got)
 		}
 	})
+	l := basic(7)
+	l.Flags = FlagLate | FlagManual
+	good, err := lines.append(nil, &l)
+	require.NoError(t, err)
+	good = good[:391]
+	for at := range good { // Each byte of a good line in turn is another.
+		was := good[at]
+		for _, c := range []byte("0159/:CDTXLSMR ~\x00\x1f\x7f\x80\xff") {
+			good[at] = c
+			var want, got Line
+			broken := lines.parse(good, 7, &want)
+			require.Equal(t, broken, parseLine(good, 7, &got), "column %d: %q", at+1, c)
+			require.True(t, broken != nil || want == got, "column %d: %q", at+1, c)
+		}
+		good[at] = was
+	}
 	digits := func(t *rapid.T) string {
-		return rapid.OneOf(rapid.StringMatching(`[0-9]{0,21}`), rapid.StringMatching(`[/-:]{1,20}`), rapid.Just("18446744073709551615"), rapid.Just("18446744073709551616")).Draw(t, "digits")
+		return rapid.OneOf(rapid.StringMatching(`[0-9]{0,30}`), rapid.StringMatching(`[/-:]{1,20}`), rapid.Just("18446744073709551615"), rapid.Just("18446744073709551616")).Draw(t, "digits")
 	}
 	rapid.Check(t, func(t *rapid.T) {
 		text := digits(t)
@@ -124,6 +140,24 @@ func TestParseLikeLayout(t *testing.T) {
 			require.Equal(t, want, got)
 		}
 	})
+}
+
+// TestTextLikeLayout: every byte at every place of a text is written or refused as the
+// layout does.
+func TestTextLikeLayout(t *testing.T) {
+	l := basic(7)
+	for _, text := range [][]byte{l.RRN[:], l.Auth[:], l.Terminal[:], l.Merchant[:], l.Account[:], l.Asset[:], l.Response[:]} {
+		for at := range text {
+			was := text[at]
+			for c := range 256 {
+				text[at] = byte(c)
+				want, wanted := lines.append(nil, &l)
+				got, err := appendLine(nil, &l)
+				require.True(t, (wanted == nil) == (err == nil) && string(want) == string(got), "byte %d: %q", at, c)
+			}
+			text[at] = was
+		}
+	}
 }
 
 // wild sets one field of a line to anything.

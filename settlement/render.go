@@ -254,14 +254,17 @@ func (d *desk) put(v *valued, p place) error {
 	if detail == nil {
 		return fmt.Errorf("item %d: no file of role %v of %v was announced for it", v.Position, p.role, d.roll.Member(p.index))
 	}
-	merchant := d.setting.Merchants[v.Line.Merchant]
+	merchant := ""
+	if d.opts.Twin { // The file of fixed width has no name.
+		merchant = d.setting.Merchants[v.Line.Merchant]
+	}
 	if err := detail.Write(line, merchant); err != nil {
 		return fmt.Errorf("item %d: %w", v.Position, err)
 	}
 	w := &d.written[p.index]
 	w.count[p.role-1]++
 	w.net = w.net.Plus(netting.SumOf(line.Net))
-	w.merchant(v, merchant, line.Net)
+	w.merchant(v, d.setting, line.Net)
 	return nil
 }
 
@@ -269,7 +272,7 @@ func (d *desk) put(v *valued, p place) error {
 const maxMerchants = 200
 
 // merchant adds an item to what its merchant comes to.
-func (w *written) merchant(v *valued, name string, net points.Amount) {
+func (w *written) merchant(v *valued, setting *Setting, net points.Amount) {
 	if v.Line.Merchant == (points.MerchantID{}) {
 		return
 	}
@@ -281,7 +284,7 @@ func (w *written) merchant(v *valued, name string, net points.Amount) {
 		if w.merchants == nil {
 			w.merchants = map[points.MerchantID]*files.MerchantTotal{}
 		}
-		t = &files.MerchantTotal{Merchant: v.Line.Merchant, Name: name}
+		t = &files.MerchantTotal{Merchant: v.Line.Merchant, Name: setting.Merchants[v.Line.Merchant]}
 		w.merchants[v.Line.Merchant] = t
 	}
 	t.Items++

@@ -79,7 +79,7 @@ func (m Member) Append(dst []byte) []byte {
 	case AccountSuspense:
 		return append(dst, "SUSPENSE"...)
 	}
-	for least := Member(10_000_000); least > max(m, 1); least /= 10 {
+	for least := Member(10_000_000); least > m; least /= 10 {
 		dst = append(dst, '0')
 	}
 	return strconv.AppendUint(dst, uint64(m), 10)

@@ -17,10 +17,12 @@ func newBenchSettle() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "settle",
 		Short: "Measure a settlement run on a made-up day, beside SQLite and sort|awk",
-		Long: `Make a day up, settle it from its cut to its published files, and have SQLite and
-sort|awk add up the same lines, where they are installed: they have to come to the same
-positions. Of a day of less than ten million items the times are those that ten million
-would take at that speed.`,
+		Long: `Make a day up and settle it from its cut to its published files: killed behind COMPUTED,
+gone on with, run again behind CHECKED, approved, published. Then prove every member's
+set as settle verify does, and have SQLite and sort|awk add up the same lines, where they
+are installed: they have to come to the same positions. Of a day of less than ten million
+items the times are those that ten million would take at that speed. Ten million items
+need 12 GB of disk.`,
 		Example: `  lianfen bench settle --items 1000000
   lianfen bench settle --items 10000000 --members 600`,
 		Args: cobra.NoArgs,

@@ -262,7 +262,7 @@ func TestNet(t *testing.T) {
 	require.Equal(t, uint64(3), total.Rows)
 
 	for before, after := range map[string]string{
-		",BNET,": ",BNET,", "MNET": "NNET", "2026-02-24": "2026-02-30", ",16,20.0000": ",16,20.0001", "20.4321": "20.43210", ",0,0.0000": ",0,0", "#TOTAL,3": "#TOTAL,x",
+		",BNET,": ",BNET,", "MNET": "NNET", "2026-02-24": "2026-02-30", ",16,20.0000": ",16,20.0001", "20.4321": "20.43210", ",0,0.0000": ",0,0", "#TOTAL,3": "#TOTAL,x", ",16,20": ",016,20", "2026-02-16,01": ",01", ",01,2026": ",1,2026", ",QZP,": ",\"QZP\",",
 	} {
 		if !strings.Contains(b.String(), before) {
 			continue

@@ -42,9 +42,10 @@ type keyring struct {
 	verifier *certs.PINVerifier
 	most     int32 // wrong MACs in a row
 
-	mu    sync.RWMutex // guards of and zones
-	of    map[points.TerminalID]*workingKeys
-	zones map[points.IssuerID]zoneKey // those that were used
+	mu     sync.RWMutex // guards of, proved and zones
+	of     map[points.TerminalID]*workingKeys
+	proved map[points.TerminalID]provedMaster // see master.go
+	zones  map[points.IssuerID]zoneKey        // those that were used
 }
 
 // workingKeys are the keys of one terminal, expanded once, at its sign-on.
@@ -57,7 +58,10 @@ type workingKeys struct {
 }
 
 func newKeyring(store *certs.Keystore, most int, now points.Timestamp) (*keyring, error) {
-	r := &keyring{store: store, most: int32(most), of: make(map[points.TerminalID]*workingKeys), zones: make(map[points.IssuerID]zoneKey)} //nolint:gosec // a small bound.
+	r := &keyring{
+		store: store, most: int32(most), //nolint:gosec // a small bound.
+		of: make(map[points.TerminalID]*workingKeys), proved: make(map[points.TerminalID]provedMaster), zones: make(map[points.IssuerID]zoneKey),
+	}
 	if store == nil {
 		return r, nil
 	}
@@ -171,6 +175,7 @@ func (s *Switch) Restore(ctx context.Context) error {
 	}
 	now := s.opts.Clock()
 	for _, t := range all {
+		s.keys.proves(t.terminal, t.keys.Master)
 		_, ready, err := s.keys.derive(t.terminal, certs.KeySet(t.keys.Set), t.keys.Generation, now)
 		if err != nil {
 			s.opts.Log.Warn("a terminal has to sign on again: its keys cannot be made anew", slog.String("terminal", t.terminal.ID.String()), slog.String("error", err.Error()))
@@ -220,31 +225,28 @@ func (s *Switch) signingOn(x *exchange, acceptor router.Acceptor) points.Reason 
 	if set == 0 {
 		return points.FunctionDisabled
 	}
-	if _, err := s.master(terminal); err != nil {
-		s.opts.Log.Warn("a terminal cannot sign on: it has no master key", slog.String("terminal", terminal.ID.String()), slog.String("error", err.Error()))
+	if x.master != nil {
+		x.cmd.Master = x.master.Version
+	} else if _, _, err := s.masters(terminal); err != nil {
+		s.logNoMaster(terminal, err)
 		return points.FunctionDisabled
 	}
 	x.cmd.KeySet = uint8(set)
 	return points.Approved
 }
 
-func (s *Switch) master(terminal *book.Terminal) (*certs.Key, error) {
-	if s.keys.store == nil {
-		return nil, errNoKeystore
-	}
-	return s.keys.store.Use(certs.TerminalMasterName(terminal.Merchant, terminal.ID), certs.TerminalMaster, s.opts.Clock())
-}
-
 // signedOn puts the keys of a sign-on that is durable in force, and into its answer.
 func (x *exchange) signedOn(out *book.Outcome) points.Reason {
 	s, terminal := x.s, x.acceptor.Terminal
+	s.keys.proves(terminal, x.cmd.Master)
 	derived, ready, err := s.keys.derive(terminal, certs.KeySet(x.cmd.KeySet), out.Position, x.req.At)
 	var wrapped []byte
+	master := x.master
+	if err == nil && master == nil {
+		master, _, err = s.masters(terminal)
+	}
 	if err == nil {
-		var master *certs.Key
-		if master, err = s.master(terminal); err == nil {
-			wrapped, err = derived.AppendWrapped(nil, master)
-		}
+		wrapped, err = derived.AppendWrapped(nil, master)
 	}
 	if err != nil {
 		s.opts.Log.Error("a terminal's keys cannot be made", slog.String("terminal", terminal.ID.String()), slog.String("error", err.Error()))
@@ -272,12 +274,15 @@ func (s *Switch) authentic(x *exchange, frame []byte) points.Reason {
 		return s.authenticHost(x, frame)
 	}
 	terminal := x.acceptor.Terminal
-	if terminal == nil || terminal.MAC == 0 || x.req.Function == points.SignOn {
+	if terminal == nil || terminal.MAC == 0 {
 		return points.Approved
+	}
+	if x.req.Function == points.SignOn {
+		return s.proof(x, frame)
 	}
 	keys := s.keys.find(terminal)
 	if !x.req.Has(64) && !x.req.Has(128) {
-		if terminal.MACOptional || !authenticated(x.req.Class) {
+		if (terminal.MACOptional || !authenticated(x.req.Class)) && x.req.Function != points.KeyChange {
 			x.keys = nil
 			return points.Approved
 		}

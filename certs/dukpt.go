@@ -1,6 +1,7 @@
 package certs
 
 import (
+	"crypto/aes"
 	"encoding/binary"
 	"encoding/hex"
 	"fmt"
@@ -156,6 +157,22 @@ func DUKPTKey(from *Key, ksn KSN, use DUKPTUse, algorithm Algorithm) (*Key, erro
 // dukptDerive is the derivation of X9.24-3 6.3: as many blocks as the key has, each
 // the data with its number enciphered.
 func dukptDerive(of Algorithm, key []byte, use DUKPTUse, algorithm Algorithm, data [8]byte) ([]byte, error) {
+	block, err := newBlock(of, key)
+	if err != nil {
+		return nil, err
+	}
+	derived := make([]byte, algorithm.size())
+	if err := dukptText(derived, use, algorithm, data); err != nil {
+		return nil, err
+	}
+	for i := 0; i < len(derived); i += block.BlockSize() {
+		block.Encrypt(derived[i:], derived[i:])
+	}
+	return derived, nil
+}
+
+// dukptText is what is enciphered to derive a key of algorithm, which is as long.
+func dukptText(text []byte, use DUKPTUse, algorithm Algorithm, data [8]byte) error {
 	code := uint16(0)
 	switch algorithm {
 	case TDES:
@@ -164,24 +181,17 @@ func dukptDerive(of Algorithm, key []byte, use DUKPTUse, algorithm Algorithm, da
 	case AES256:
 		code = 4
 	default:
-		return nil, fmt.Errorf("no key of %v is derived", algorithm)
+		return fmt.Errorf("no key of %v is derived", algorithm)
 	}
-	block, err := newBlock(of, key)
-	if err != nil {
-		return nil, err
+	for i := 0; i < len(text); i += aes.BlockSize {
+		part := text[i : i+aes.BlockSize]
+		part[0], part[1] = 1, byte(1+i/aes.BlockSize) //nolint:gosec // 1 or 2.
+		binary.BigEndian.PutUint16(part[2:], uint16(use))
+		binary.BigEndian.PutUint16(part[4:], code)
+		binary.BigEndian.PutUint16(part[6:], uint16(8*len(text))) //nolint:gosec // at most 256.
+		copy(part[8:], data[:])
 	}
-	size := algorithm.size()
-	derived := make([]byte, size)
-	for i := 0; i < size; i += block.BlockSize() {
-		text := derived[i : i+block.BlockSize()]
-		text[0], text[1] = 1, byte(1+i/block.BlockSize()) //nolint:gosec // 1 or 2.
-		binary.BigEndian.PutUint16(text[2:], uint16(use))
-		binary.BigEndian.PutUint16(text[4:], code)
-		binary.BigEndian.PutUint16(text[6:], uint16(8*size)) //nolint:gosec // at most 256.
-		copy(text[8:], data[:])
-		block.Encrypt(text, text)
-	}
-	return derived, nil
+	return nil
 }
 
 // dukptCurrent derives the key that all keys of one message follow from, and the data

@@ -30,6 +30,7 @@ type exchange struct {
 	pin      points.PINBlock // of a request that its issuer decides, under the key with it
 	pinLen   uint8
 	keys     *workingKeys // that the request was authenticated with; nil: it was not
+	derived  *derivedKeys // of a terminal's message, where they are derived for each; used again
 	master   *certs.Key   // that a sign-on has proved to have; nil: none
 	shed     bool         // it is answered only if it was before
 	first    bool         // it goes first; see goesFirst
@@ -61,6 +62,7 @@ func (s *Switch) newRequest(session *session, c *link.Conn) *exchange {
 func (x *exchange) release() {
 	x.session, x.conn, x.table, x.fault, x.replayed, x.shed, x.first, x.turned = nil, nil, nil, nil, false, false, false, false
 	x.keys, x.master, x.pin, x.pinLen = nil, nil, [16]byte{}, 0
+	x.derived.forget()
 	x.req, x.resp, x.cmd, x.acceptor = points.Request{}, points.Response{}, book.Command{}, router.Acceptor{}
 	clear(x.frame) // It held card numbers.
 	x.frame = x.frame[:0]

@@ -29,7 +29,18 @@ const (
 
 // BaseKeyName is what the base key is called that the keys of terminals are derived from
 // for each message; ksn are the four bytes that name it in key serial numbers.
-func BaseKeyName(ksn [4]byte) string { return fmt.Sprintf("bdk/%X", ksn) }
+func BaseKeyName(ksn [4]byte) string {
+	const digits = "0123456789ABCDEF"
+	name := []byte("bdk/00000000")
+	for i, b := range ksn {
+		name[4+2*i], name[5+2*i] = digits[b>>4], digits[b&0xF]
+	}
+	return string(name)
+}
+
+// dukptTerminals bounds of how many terminals with derived keys the keys on the way to the
+// last message are kept: some ten megabytes.
+const dukptTerminals = 16_384
 
 // keyring is what terminals are authenticated with. Any number of goroutines may use it.
 //
@@ -41,6 +52,8 @@ type keyring struct {
 	store    *certs.Keystore // nil: there is none, and no terminal has keys
 	verifier *certs.PINVerifier
 	most     int32 // wrong MACs in a row
+	derived  *certs.DUKPTHost
+	seen     atomic.Uint64 // the keystore's generation that derived follows from
 
 	mu     sync.RWMutex // guards of, proved and zones
 	of     map[points.TerminalID]*workingKeys
@@ -64,6 +77,10 @@ func newKeyring(store *certs.Keystore, most int, now points.Timestamp) (*keyring
 	}
 	if store == nil {
 		return r, nil
+	}
+	var err error
+	if r.derived, err = certs.NewDUKPTHost(dukptTerminals); err != nil {
+		return nil, err
 	}
 	if most <= 0 {
 		return nil, fmt.Errorf("switch: MAC errors %d must be above zero", most)
@@ -314,32 +331,23 @@ func (s *Switch) derived(x *exchange, frame []byte) points.Reason {
 	if ksn.Terminal() != x.acceptor.Terminal.DUKPT || ksn.Valid() != nil || s.keys.store == nil {
 		return s.notAuthentic(macBadKSN)
 	}
-	base, err := s.keys.store.Use(BaseKeyName([4]byte(ksn[:4])), certs.DUKPTBase, x.req.At)
-	var initial *certs.Key
-	if err == nil {
-		initial, err = certs.DUKPTInitialKey(base, ksn)
+	if x.derived == nil {
+		x.derived = new(derivedKeys)
 	}
-	var request, answer *certs.MAC
-	if err == nil {
-		request, err = derivedMAC(initial, ksn, certs.DUKPTRequestMAC)
-	}
-	if err == nil {
-		answer, err = derivedMAC(initial, ksn, certs.DUKPTAnswerMAC)
-	}
-	if err != nil {
+	message := &x.derived.message
+	if err := s.keys.deriveFor(message, ksn, x.req.At); err != nil {
 		s.opts.Log.Warn("the keys of a message cannot be derived", slog.String("terminal", x.acceptor.Terminal.ID.String()), slog.String("error", err.Error()))
 		return s.notAuthentic(macNoKeys)
 	}
-	if !request.Verify(x.session.listener.dialect.Signed(frame, &x.req), x.req.MAC[:]) {
+	if !message.Request().Verify(x.session.listener.dialect.Signed(frame, &x.req), x.req.MAC[:]) {
 		return s.notAuthentic(macWrong)
 	}
-	keys := &workingKeys{mac: answer}
+	message.Keep()
+	keys := &x.derived.keys
+	keys.mac, keys.pin = message.Answer(), nil
 	if x.req.PINLen > 0 {
-		key, err := certs.DUKPTKey(initial, ksn, certs.DUKPTPIN, initial.Algorithm)
-		if err == nil {
-			keys.pin, err = certs.NewPINKey(key)
-		}
-		if err != nil {
+		var err error
+		if keys.pin, err = message.PIN(); err != nil {
 			return s.notAuthentic(macNoKeys)
 		}
 	}
@@ -347,12 +355,32 @@ func (s *Switch) derived(x *exchange, frame []byte) points.Reason {
 	return points.Approved
 }
 
-func derivedMAC(initial *certs.Key, ksn certs.KSN, use certs.DUKPTUse) (*certs.MAC, error) {
-	key, err := certs.DUKPTKey(initial, ksn, use, initial.Algorithm)
-	if err != nil {
-		return nil, err
+// derivedKeys are the keys of one message, in its exchange.
+type derivedKeys struct {
+	message certs.DUKPTMessage
+	keys    workingKeys
+}
+
+// forget wipes them.
+func (k *derivedKeys) forget() {
+	if k != nil {
+		k.message.Forget()
+		k.keys.mac, k.keys.pin = nil, nil
 	}
-	return certs.NewMAC(key, certs.CMAC)
+}
+
+// deriveFor makes the keys ready of the message with a key serial number. What is kept of
+// terminals follows from a keystore that has changed since no longer.
+func (r *keyring) deriveFor(message *certs.DUKPTMessage, ksn certs.KSN, now points.Timestamp) error {
+	if generation := r.store.Generation(); r.seen.Load() != generation {
+		r.derived.Wipe()
+		r.seen.Store(generation)
+	}
+	base, err := r.store.Use(BaseKeyName([4]byte(ksn[:4])), certs.DUKPTBase, now)
+	if err != nil {
+		return err
+	}
+	return r.derived.Derive(message, base, ksn)
 }
 
 func (s *Switch) notAuthentic(cause string) points.Reason {

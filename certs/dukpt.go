@@ -66,6 +66,48 @@ func (k KSN) Next() (next KSN, ok bool) {
 	return KSN{}, false
 }
 
+// Nth is the number of the terminal's nth message, from 1 on; ok is false behind the last.
+func (k KSN) Nth(n uint64) (nth KSN, ok bool) {
+	counter, ones := uint32(0), maxCounterBits
+	for bit := 31; bit >= 0; bit-- {
+		without := fewOnes(bit, ones)
+		if n < without {
+			continue
+		}
+		if ones == 0 {
+			return KSN{}, false
+		}
+		n -= without
+		counter |= 1 << bit
+		ones--
+	}
+	nth = k
+	binary.BigEndian.PutUint32(nth[8:], counter)
+	return nth, n == 0 && counter != 0
+}
+
+// fewOnes is how many numbers of so many bits have at most so many ones.
+func fewOnes(width, ones int) (sum uint64) {
+	choose := uint64(1)
+	for k := 0; k <= min(width, ones); k++ {
+		sum += choose
+		choose = choose * uint64(width-k) / uint64(k+1) //nolint:gosec // not negative.
+	}
+	return sum
+}
+
+// ByClock is a number for a terminal without a memory: eight messages a second since 2026,
+// so that those of a later second are greater. They last until 2035.
+func (k KSN) ByClock(now points.Timestamp) (KSN, error) {
+	const since = 1_767_225_600 * 1_000_000 // microseconds to 2026
+	if now >= since {
+		if ksn, ok := k.Nth(uint64(now-since)/125_000 + 1); ok { //nolint:gosec // not negative.
+			return ksn, nil
+		}
+	}
+	return KSN{}, points.Errorf(points.FormatError, "certs: key serial numbers by the clock are of 2026 to 2035, not of %v", now)
+}
+
 // DUKPTUse is what a key is derived for. The numbers are the standard's key usage
 // indicators (X9.24-3 table 4), named as the terminal sees them.
 type DUKPTUse uint16

@@ -5,10 +5,8 @@ import (
 	"bytes"
 	"cmp"
 	"crypto/rand"
-	"encoding/binary"
 	"fmt"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -68,18 +66,19 @@ func masterOf(at *keysAt, who sim.Identity, set certs.KeySet) (*sim.Keys, error)
 const derivedKeys = "dukpt:"
 
 // initialOf gives a terminal its initial key, as if it had been put into it where it was
-// made. It counts messages; one without a memory goes by the clock, eight numbers a
-// second, so that those of a later run are greater.
+// made. It counts messages; having no memory, it goes by the clock.
 func initialOf(at *keysAt, initial string) (*sim.Keys, error) {
 	var id book.InitialKey
 	if err := id.UnmarshalText([]byte(initial)); err != nil {
 		return nil, err
 	}
 	keys := &sim.Keys{By: certs.CMAC, Random: rand.Reader}
-	began := time.Date(2026, time.January, 1, 0, 0, 0, 0, time.UTC)
 	copy(keys.KSN[:], id[:])
-	binary.BigEndian.PutUint32(keys.KSN[len(id):], uint32(now().Time().Sub(began)/(time.Second/8))) //nolint:gosec // until 2043.
-	err := at.open(func(store *certs.Keystore) error {
+	var err error
+	if keys.KSN, err = keys.KSN.ByClock(now()); err != nil {
+		return nil, err
+	}
+	err = at.open(func(store *certs.Keystore) error {
 		name := pointswitch.BaseKeyName([4]byte(id[:4]))
 		base, err := store.Use(name, certs.DUKPTBase, now())
 		if err != nil {

@@ -2,11 +2,9 @@ package certify
 
 import (
 	"crypto/rand"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"strings"
-	"time"
 
 	"github.com/lianfen/lianfen/certs"
 	"github.com/lianfen/lianfen/ledger/book"
@@ -97,11 +95,10 @@ func (b *sender) keysOf(word, master string, find FindKey) (*terminalKeys, error
 		}
 		return keys, err
 	}
-	// A terminal without a memory counts by the clock, eight numbers a second, so that those
-	// of a later run are greater.
-	began := time.Date(2026, time.January, 1, 0, 0, 0, 0, time.UTC)
 	copy(keys.ksn[:], id[:])
-	binary.BigEndian.PutUint32(keys.ksn[len(id):], uint32(b.clock().Time().Sub(began)/(time.Second/8))) //nolint:gosec // until 2043.
+	if keys.ksn, err = keys.ksn.ByClock(b.clock()); err != nil {
+		return nil, err
+	}
 	base, err := find(pointswitch.BaseKeyName([4]byte(id[:4])), certs.DUKPTBase)
 	if err == nil {
 		keys.initial, err = certs.DUKPTInitialKey(base, keys.ksn)

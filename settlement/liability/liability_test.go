@@ -347,6 +347,40 @@ func TestHoldsGiveBackWhatIsOver(t *testing.T) {
 	}
 }
 
+// Only what comes from a hold and goes at once, whole, has lapsed there.
+func TestLapses(t *testing.T) {
+	account := book.AccountKey{Kind: book.MemberAccount, Program: monthly, Party: 1}
+	lot := book.LotKey{ExpiresOn: 20270131}
+	from := book.LotMove{Account: account, Lot: lot, Amount: 5, Held: true}
+	goes := book.LotMove{Account: account, Lot: lot, Amount: -5}
+	require.True(t, lapses(&from, &goes))
+	for what, change := range map[string]func(from, goes *book.LotMove){
+		"not from a hold": func(from, _ *book.LotMove) { from.Held = false },
+		"another account": func(_, goes *book.LotMove) { goes.Account.Party = 2 },
+		"another lot":     func(_, goes *book.LotMove) { goes.Lot.ExpiresOn++ },
+		"a part":          func(_, goes *book.LotMove) { goes.Amount++ },
+		"comes":           func(from, goes *book.LotMove) { from.Amount, goes.Amount = -5, 5 },
+	} {
+		from, goes := from, goes
+		change(&from, &goes)
+		require.False(t, lapses(&from, &goes), what)
+	}
+}
+
+// An earn that was voided, and whose voiding is reversed after its points' last day, was
+// earned after all and has expired.
+func TestUndoingUndoneTooLate(t *testing.T) {
+	s := newShop(t)
+	earn := s.sale(book.KindEarn, monthly, 1, 1000, 0)
+	void := s.do(book.Command{Kind: book.KindVoid, Acquirer: 20, Merchant: merchant(), Original: earn.Position})
+	require.Equal(t, points.Approved, void.Reason)
+	require.Equal(t, Figures{Earned: 1000, Reversed: 1000}, s.report()[monthly].Total)
+	s.cutOver(20270201)
+	again := s.do(book.Command{Kind: book.KindReverse, Original: void.Position})
+	require.Equal(t, points.Approved, again.Reason)
+	require.Equal(t, Figures{Earned: 1000, Expired: 1000}, s.report()[monthly].Total)
+}
+
 // Where a lot has points of several months, they are spent, taken and expire the oldest
 // first, in this order; what was undone of a month is not there to be taken.
 func TestSpreadTakesTheOldestFirst(t *testing.T) {

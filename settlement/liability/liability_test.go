@@ -342,9 +342,21 @@ func TestHoldsGiveBackWhatIsOver(t *testing.T) {
 		s.cutOver(20270201)
 		before := s.report()[monthly].Total
 		require.Equal(t, Figures{Earned: 1000, Expired: 700, Outstanding: 300}, before, what)
+		require.False(t, s.report()[monthly].Vintages[0].Over, "what is reserved may still be spent")
 		spent := end(s, hold.Position)
 		require.Equal(t, []Vintage{{Month: 202601, Over: true, Figures: Figures{Earned: 1000, Redeemed: spent, Expired: 1000 - spent}}}, s.report()[monthly].Vintages, what)
 	}
+}
+
+// A vintage is over when the last day of its points is, and not on that day.
+func TestOverBehindTheLastDay(t *testing.T) {
+	s := newShop(t)
+	s.sale(book.KindEarn, monthly, 1, 100, 0)
+	s.sale(book.KindRedeem, monthly, 1, 100, 0)
+	s.cutOver(20270131)
+	require.False(t, s.report()[monthly].Vintages[0].Over)
+	s.cutOver(20270201)
+	require.True(t, s.report()[monthly].Vintages[0].Over)
 }
 
 // Only what comes from a hold and goes at once, whole, has lapsed there.
@@ -399,6 +411,10 @@ func TestSpreadTakesTheOldestFirst(t *testing.T) {
 		{cohort{earned: months(100, 50), redeemed: 60, other: 30, expired: 20}, []Figures{{Earned: 100, Redeemed: 60, Other: 30, Expired: 10}, {Earned: 50, Expired: 10, Outstanding: 40}}},
 		{cohort{earned: months(100, 50), reversed: months(100, 10), redeemed: 15}, []Figures{{Earned: 100, Reversed: 100}, {Earned: 50, Reversed: 10, Redeemed: 15, Outstanding: 25}}},
 		{cohort{earned: months(10), redeemed: 12, expired: 3, other: 1}, []Figures{{Earned: 10, Redeemed: 12, Expired: 3, Other: 1, Outstanding: -6}}},
+		{cohort{earned: months(50, 50), redeemed: 40, other: 30}, []Figures{{Earned: 50, Redeemed: 40, Other: 10}, {Earned: 50, Other: 20, Outstanding: 30}}},
+		{cohort{earned: months(100, 50), redeemed: -5}, []Figures{{Earned: 100, Outstanding: 100}, {Earned: 50, Redeemed: -5, Outstanding: 55}}},
+		// An earn of January was undone when its points were spent: February's went instead.
+		{cohort{earned: map[Month]points.Amount{202602: 50}, reversed: months(10)}, []Figures{{Reversed: 10, Redeemed: -10}, {Earned: 50, Redeemed: 10, Outstanding: 40}}},
 		{cohort{earned: months(100), redeemed: -5}, []Figures{{Earned: 100, Redeemed: -5, Outstanding: 105}}},
 	} {
 		byMonth := make(map[Month]*Vintage)

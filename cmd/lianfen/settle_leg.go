@@ -137,9 +137,9 @@ func printLiability(cmd *cobra.Command, report *app.Liability) error {
 		if err := s.write(cmd.OutOrStdout()); err != nil {
 			return err
 		}
-		rate := "no vintage is over yet: there is no breakage rate"
+		rate := "No vintage is over yet: there is no breakage rate"
 		if p.RateDen > 0 {
-			rate = fmt.Sprintf("breakage rate %d/%d of what was earned, of the vintages that are over", p.RateNum, p.RateDen)
+			rate = fmt.Sprintf("The breakage rate is %d/%d of what was earned, of the vintages that are over", p.RateNum, p.RateDen)
 		}
 		value := "no CLEAR rate in force"
 		if p.Value != nil {

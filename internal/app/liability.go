@@ -128,6 +128,9 @@ func (a *App) foldLiability(
 	}); err != nil {
 		return report, err
 	}
+	if q.Program != 0 && registry.Programs[q.Program] == nil {
+		return report, points.Errorf(points.UnknownOriginal, "programme %d: there is none", q.Program)
+	}
 	for i := range programs {
 		p := LiabilityProgram{Program: programs[i]}
 		if q.Program != 0 && q.Program != p.Program.Program {

@@ -25,6 +25,22 @@ func (a *App) refusal(ctx context.Context, what string, cmd *book.Command, reaso
 	return points.Errorf(reason, "%s: %s", what, reason.English())
 }
 
+// possible refuses what cannot be carried out as it stands, before it is put before a
+// second person, who would hear it otherwise.
+func (a *App) possible(ctx context.Context, what string, cmd *book.Command) error {
+	var why error
+	if err := a.ledger.View(ctx, func(b *book.Book) error {
+		why = b.Why(cmd)
+		return nil
+	}); err != nil {
+		return err
+	}
+	if why != nil {
+		return points.Errorf(points.ReasonOf(why), "%s: %w", what, why)
+	}
+	return nil
+}
+
 // legible refuses a command with a text that steers the terminal of whoever reads it.
 // The book does not: what was written before the check has to replay.
 func legible(what string, cmd *book.Command) (err error) {

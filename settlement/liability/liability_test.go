@@ -454,6 +454,9 @@ func TestEstimate(t *testing.T) {
 	require.EqualValues(t, 0, of(0, 0, Figures{Earned: 100, Outstanding: 100}))
 	require.EqualValues(t, 0, of(-1, 3, Figures{Earned: 100, Outstanding: 100}))
 	require.EqualValues(t, 500_000_000_000_000_000, of(1<<61, 1<<62, Figures{Earned: 1e18, Outstanding: 1e18}))
+	both := Program{RateNum: 1, RateDen: 3, Vintages: []Vintage{{Figures: Figures{Earned: 100, Outstanding: 100}}, {Figures: Figures{Earned: 50, Outstanding: 50}}}}
+	both.estimate()
+	require.EqualValues(t, 33+16, both.Breakage)
 	require.EqualValues(t, 100, of(9, 3, Figures{Earned: 100, Outstanding: 100}), "never more than there is")
 }
 

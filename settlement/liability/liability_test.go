@@ -348,6 +348,22 @@ func TestHoldsGiveBackWhatIsOver(t *testing.T) {
 	}
 }
 
+// Who has spent what was taken back owes it: that is no outstanding point, and stands apart,
+// until an earn pays it.
+func TestDebtsStandApart(t *testing.T) {
+	s := newShop(t)
+	earn := s.sale(book.KindEarn, monthly, 1, 100, 0)
+	s.sale(book.KindRedeem, monthly, 1, 70, 0)
+	require.Equal(t, points.Approved, s.do(book.Command{Kind: book.KindReverse, Original: earn.Position}).Reason)
+	p := s.report()[monthly]
+	require.Equal(t, points.Amount(70), p.Debts)
+	require.Zero(t, p.Total.Outstanding)
+	s.sale(book.KindEarn, monthly, 1, 90, 0)
+	p = s.report()[monthly]
+	require.Zero(t, p.Debts)
+	require.Equal(t, points.Amount(20), p.Total.Outstanding)
+}
+
 // A vintage is over when the last day of its points is, and not on that day.
 func TestOverBehindTheLastDay(t *testing.T) {
 	s := newShop(t)

@@ -25,6 +25,10 @@ const chunkPositions = netting.ChunkRecords
 // with exceptions but one with a cause: the run stops and says so.
 const MaxExceptions = 100_000
 
+// maxDeclined is how many refunds that were declined are listed among the exceptions; the
+// others are counted. Whoever sends nonsense all day neither stops the night nor fills it.
+const maxDeclined = 10_000
+
 // roles are the files of items that a member has.
 const roles = int(files.RoleSwapTarget)
 
@@ -38,9 +42,25 @@ type computed struct {
 	apart      apart
 	exceptions []exception
 	unvalued   uint64 // of the exceptions: a rate or fee is missing
+	declined   uint64 // nothing was booked; the first of them are among the exceptions
 	missing    map[points.ProgramID]uint64
 	flows      map[flow]netting.Sum
 	batches    map[Batch]struct{}
+}
+
+// booked is how many of the exceptions listed have booked something.
+func (c *computed) booked() int { return len(c.exceptions) - int(min(c.declined, maxDeclined)) } //nolint:gosec // small.
+
+// except lists exceptions.
+func (c *computed) except(list []exception) {
+	for i := range list {
+		if list[i].declined {
+			if c.declined++; c.declined > maxDeclined {
+				continue
+			}
+		}
+		c.exceptions = append(c.exceptions, list[i])
+	}
 }
 
 // maxBatches is how many batches of terminals are looked at.
@@ -65,7 +85,8 @@ func (a *apart) add(b apart) { a.acquirer, a.issuer = a.acquirer+b.acquirer, a.i
 
 // exception is an entry that cannot be cleared.
 type exception struct {
-	members [3]tariff.Member
+	members  [3]tariff.Member
+	declined bool
 	files.Exception
 }
 
@@ -132,8 +153,9 @@ func (b *basis) compute(ctx context.Context, source Items, cut Cut, workers int,
 		},
 		func(r chunkResult) error {
 			digests, entries = append(digests, r.digest), entries+r.entries
-			all.exceptions, all.unvalued = append(all.exceptions, r.exceptions...), all.unvalued+r.unvalued
-			if len(all.exceptions) > MaxExceptions {
+			all.except(r.exceptions)
+			all.unvalued += r.unvalued
+			if all.booked() > MaxExceptions {
 				return points.Errorf(points.NotPermitted, "settlement of %v: more than %d items cannot be cleared; the first is %d: %s",
 					cut, MaxExceptions, all.exceptions[0].ID, all.exceptions[0].What)
 			}
@@ -178,11 +200,7 @@ func (b *basis) chunk(ctx context.Context, source Items, p *partial, s span, pro
 	p.hash.Reset()
 	err = source.Entries(ctx, s.first, s.last, func(e *Entry) error {
 		r.entries++
-		p.bytes = appendEntry(p.bytes[:0], e)
-		var size [4]byte
-		binary.BigEndian.PutUint32(size[:], uint32(len(p.bytes))) //nolint:gosec // a few hundred bytes.
-		_, _ = p.hash.Write(size[:])                              // A hash never fails.
-		_, _ = p.hash.Write(p.bytes)
+		p.digest(e)
 		if reason, what := b.value(e, &p.worth, p.fold); reason != "" {
 			r.exceptions = append(r.exceptions, exceptionOf(e, reason, what))
 			if missesTerms(reason) {
@@ -199,7 +217,7 @@ func (b *basis) chunk(ctx context.Context, source Items, p *partial, s span, pro
 			at := flow{e.Program, e.Acquirer}
 			p.flows[at] = p.flows[at].Plus(netting.SumOf(moved))
 		}
-		places := b.places(e, &p.worth, p.placed[:0])
+		places, _ := b.places(e, &p.worth, p.placed[:0])
 		p.apart.count(e, places)
 		for i := range places {
 			at := &p.lines[places[i].index]
@@ -208,9 +226,24 @@ func (b *basis) chunk(ctx context.Context, source Items, p *partial, s span, pro
 		}
 		return nil
 	})
+	_, _ = p.hash.Write(p.bytes) // A hash never fails.
+	p.bytes = p.bytes[:0]
 	p.hash.Sum(r.digest[:0])
 	progress.add(uint64(s.last-s.first) + 1)
 	return r, err //nolint:wrapcheck // the journal's own words.
+}
+
+// digest takes an entry into the digest of its chunk, behind its length: some of them
+// together, since a hash takes long over few bytes.
+func (p *partial) digest(e *Entry) {
+	const together = 1 << 14
+	at := len(p.bytes)
+	p.bytes = appendEntry(append(p.bytes, 0, 0, 0, 0), e)
+	binary.BigEndian.PutUint32(p.bytes[at:], uint32(len(p.bytes)-at-4)) //nolint:gosec // a few hundred bytes.
+	if len(p.bytes) >= together {
+		_, _ = p.hash.Write(p.bytes) // A hash never fails.
+		p.bytes = p.bytes[:0]
+	}
 }
 
 // moved is what an entry has moved on the clearing account of its programme and acquirer.
@@ -271,36 +304,39 @@ const maxPlaces = 3 + tariff.MaxShares
 // places lists the files that an item is in. An item of
 // an acquirer's own points is in its acquirer's file only. A swap is between issuer and
 // target. Who has a share of the fee and no other part in the item, as whoever brought a
-// swap, has it among the items of role T, with nothing but the share.
-func (b *basis) places(e *Entry, v *tariff.Valuation, dst []place) []place {
+// swap, has it among the items of role T, with nothing but the share. All members of the
+// legs are on the roll where known, as a fold asks.
+func (b *basis) places(e *Entry, v *tariff.Valuation, dst []place) (places []place, known bool) {
 	acquirer, issuer, target := e.Acquirer, e.Issuer, e.Target
 	if e.Kind.Explicit() {
 		acquirer, issuer, target = e.Payee, e.Payer, 0
 	}
-	add := func(m tariff.Member, role files.Role) {
-		if !m.Institution() {
-			return
-		}
-		index, ok := b.roll.Index(m)
+	add := func(m tariff.Member, role files.Role) bool {
 		for i := range dst {
-			if dst[i].index == index {
-				return
+			if b.roll.Member(dst[i].index) == m {
+				return true
 			}
 		}
+		if !m.Institution() {
+			return m.Account() // They are on every roll.
+		}
+		index, ok := b.roll.Index(m)
 		if ok {
 			dst = append(dst, place{index, role})
 		}
+		return ok
 	}
 	if e.original() != tariff.KindSWP {
 		add(acquirer, files.RoleAcquirer)
 	}
 	add(issuer, files.RoleIssuer)
 	add(target, files.RoleSwapTarget)
+	known = true
 	for _, leg := range v.Legs() {
-		add(leg.Creditor, files.RoleSwapTarget)
-		add(leg.Debtor, files.RoleSwapTarget)
+		creditor, debtor := add(leg.Creditor, files.RoleSwapTarget), add(leg.Debtor, files.RoleSwapTarget)
+		known = known && creditor && debtor
 	}
-	return dst
+	return dst, known
 }
 
 // count counts an item that is in no acquirer's file, or in no issuer's.
@@ -320,7 +356,7 @@ func (a *apart) count(_ *Entry, places []place) {
 
 // exceptionOf is the row of the exception list.
 func exceptionOf(e *Entry, reason, what string) exception {
-	x := exception{members: [3]tariff.Member{e.Acquirer, e.Issuer, e.Target}}
+	x := exception{members: [3]tariff.Member{e.Acquirer, e.Issuer, e.Target}, declined: e.Declined}
 	if e.Kind.Explicit() {
 		x.members = [3]tariff.Member{e.Payee, e.Payer}
 	}

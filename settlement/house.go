@@ -132,10 +132,16 @@ func (h *House) Entries(ctx context.Context, first, last points.Position, visit 
 // entry fills in an entry from an item of the journal.
 func (h *House) entry(e *Entry, item *book.ClearingItem) {
 	*e = Entry{Item: item.Item}
-	if item.NoRoom {
-		e.Why, e.What = codeNoRoom, "a sum of what its members owe each other would not fit: settle the cycles that wait, then adjust it"
-	}
 	request, l := item.Request, &e.Line
+	switch {
+	case item.NoRoom:
+		e.Why, e.What = codeNoRoom, "a sum of what its members owe each other would not fit: settle the cycles that wait, then adjust it"
+	case item.TooOld:
+		e.Why, e.What = codeTooLate, "it was told more than 30 days after it was sent, or undoes what was: adjust it, or leave it"
+	case item.Orphan:
+		e.Declined = true
+		e.Why, e.What = codeNoOriginal, "the refund was declined, since no original was found: nothing was booked; ask the acquirer what it is of"
+	}
 	l.RRN, l.Auth = item.RRN.RRN(), item.RRN.AuthCode()
 	l.STAN, l.Terminal, l.Merchant, l.EntryMode = request.Key.STAN, request.Terminal, request.Merchant, request.EntryMode
 	l.Local = files.Moment(item.At.Time().In(h.Zone))
@@ -154,6 +160,9 @@ func (h *House) entry(e *Entry, item *book.ClearingItem) {
 	}
 	copyText(l.Response[:], item.Answer.DE39())
 	l.Original, l.OriginalDate = uint64(item.Root), item.RootDate
+	if request.Kind == book.KindLeg {
+		l.Original = uint64(request.Leg.About)
+	}
 	for _, flag := range [...]struct {
 		set  bool
 		flag files.Flags

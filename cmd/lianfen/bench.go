@@ -29,7 +29,7 @@ the exit status is 0 only if all pass. docs/performance.md explains the figures.
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(newBenchAuth(), newBenchRemote(), newBenchHostile(), newBenchCodec(), newBenchLedger(), newBenchSettle(), newBenchEcho(),
+	cmd.AddCommand(newBenchAuth(), newBenchRemote(), newBenchHostile(), newBenchCodec(), newBenchLedger(), newBenchSettle(), newBenchSwaps(), newBenchEcho(),
 		newBenchGenerate(), newBenchAttack(), newBenchReflect(), newBenchApprove(), newBenchForget())
 	return cmd
 }
@@ -421,7 +421,10 @@ func newBenchForget() *cobra.Command {
 func measure(cmd *cobra.Command, flags *benchFlags, run func(context.Context, bench.Progress) (*bench.Report, error)) error {
 	began := time.Now()
 	progress := func(what string, about time.Duration) {
-		_, _ = fmt.Fprintf(cmd.ErrOrStderr(), "%6.1fs  %s (about %s)\n", time.Since(began).Seconds(), what, about.Round(100*time.Millisecond)) // Progress only.
+		if about > 0 {
+			what += fmt.Sprintf(" (about %s)", about.Round(100*time.Millisecond))
+		}
+		_, _ = fmt.Fprintf(cmd.ErrOrStderr(), "%6.1fs  %s\n", time.Since(began).Seconds(), what) // Progress only.
 	}
 	report, err := run(cmd.Context(), progress)
 	if err != nil {

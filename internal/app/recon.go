@@ -631,6 +631,9 @@ func (j *journalLines) each(ctx context.Context, visit func(*reconcile.Line) err
 			return err
 		}
 		for i := range items {
+			if items[i].Orphan { // We have declined it: who lists it lists what is not here.
+				continue
+			}
 			line := j.line(&items[i])
 			if err := visit(&line); err != nil {
 				return err
@@ -706,7 +709,7 @@ func (j *journalLines) line(item *book.ClearingItem) reconcile.Line {
 	}
 	copy(l.Kind[:], item.Kind.String())
 	copy(l.Status[:], item.Answer.DE39())
-	if !item.NoRoom && tariff.Value(j.rates, j.fees, &item.Item, &j.value) == tariff.OK {
+	if !item.NoRoom && !item.TooOld && tariff.Value(j.rates, j.fees, &item.Item, &j.value) == tariff.OK {
 		l.Tells |= reconcile.TellsFee
 		for side, m := range map[reconcile.Side]tariff.Member{reconcile.Acquirer: acquirer, reconcile.Issuer: issuer} {
 			v := j.value.View(m)

@@ -63,7 +63,7 @@ func membersOf(list []PartnerFile) []uint64 {
 type partnerTotals struct {
 	totals *reconcile.Totals
 	tells  reconcile.Fields // what all of them tell
-	rows   uint64 // that could not be read, or do not compute
+	rows   uint64           // that could not be read, or do not compute
 }
 
 // byTotals reads the files and the date once, keeps no line, and notes in r.equal which

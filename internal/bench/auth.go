@@ -38,7 +38,7 @@ type AuthOptions struct {
 	Dir      string // where the temporary folder is made; "": the system's
 	Keep     bool   // the temporary folder, with store and logs
 
-	TLS bool // the switch is spoken to over mutual TLS; the echo is not
+	TLS bool // the switch is spoken to over mutual TLS, and so is an issuer's host; the echo is not
 	// MAC measures a host with MACs too, beside the one without; then only the former
 	// speaks TLS. It goes with dialect host.
 	MAC       bool

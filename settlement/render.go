@@ -2,7 +2,6 @@ package settlement
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -101,12 +100,13 @@ func (r *rendering) pass(ctx context.Context, source Items, places []int) (err e
 	desks := make([]*desk, writers)
 	mine := make([]int8, r.roll.Len()) // by place: which desk writes, from 1
 	for i := range desks {
-		desks[i] = &desk{rendering: r, number: int8(i + 1), mine: mine, details: map[int]*[roles]*files.DetailWriter{}, batches: make(chan *batch, 2)} //nolint:gosec // a few.
+		desks[i] = &desk{rendering: r, number: int8(i + 1), mine: mine, details: map[int]*[roles]*files.DetailWriter{}, batches: make(chan *batch, 2)}
 	}
 	for i, place := range places {
-		mine[place] = int8(i%writers + 1) //nolint:gosec // a few.
+		mine[place] = int8(i%writers + 1)
 		if err := desks[i%writers].open(place); err != nil {
-			return errors.Join(err, abandon(desks))
+			abandon(desks)
+			return err
 		}
 	}
 	pool := sync.Pool{New: func() any { return &batch{entries: make([]valued, 0, batchPositions)} }}
@@ -139,11 +139,13 @@ func (r *rendering) pass(ctx context.Context, source Items, places []int) (err e
 			})
 	})
 	if err := group.Wait(); err != nil {
-		return errors.Join(err, abandon(desks))
+		abandon(desks)
+		return err
 	}
 	for _, d := range desks {
 		if err := d.close(); err != nil {
-			return errors.Join(err, abandon(desks))
+			abandon(desks)
+			return err
 		}
 	}
 	return nil
@@ -203,7 +205,7 @@ func (d *desk) open(place int) error {
 		if count == 0 {
 			continue
 		}
-		header := d.header(m, files.Role(i+1)) //nolint:gosec // three roles.
+		header := d.header(m, files.Role(i+1))
 		var err error
 		if of[i], err = files.NewDetail(header, count, d.opts.Twin, create(folder)); err != nil {
 			return fmt.Errorf("files of %v: %w", m, err)
@@ -294,7 +296,7 @@ func (d *desk) close() error {
 			of[i] = nil
 			d.mu.Lock()
 			d.outputs[place] = append(d.outputs[place], outputs...)
-			d.written[place].details = append(d.written[place].details, d.detailID(d.roll.Member(place), files.Role(i+1))) //nolint:gosec // three roles.
+			d.written[place].details = append(d.written[place].details, d.detailID(d.roll.Member(place), files.Role(i+1)))
 			d.mu.Unlock()
 		}
 	}
@@ -306,7 +308,7 @@ func (r *rendering) detailID(m tariff.Member, role files.Role) string {
 	return fmt.Sprintf("DET-%s-%v-%08d-%02d", folderOf(m), role, uint32(r.run.Cut.Date), r.run.Cut.Cycle)
 }
 
-func abandon(desks []*desk) error {
+func abandon(desks []*desk) {
 	for _, d := range desks {
 		for _, of := range d.details {
 			for _, detail := range of {
@@ -316,7 +318,6 @@ func abandon(desks []*desk) error {
 			}
 		}
 	}
-	return nil
 }
 
 // create makes new files in a folder.

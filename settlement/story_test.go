@@ -124,7 +124,8 @@ func (s *story) furnish() {
 	s.put(book.Entry{Terminal: &book.Terminal{ID: tillOf("SHOP1"), Merchant: shopOf("SHOP"), Status: book.Active}})
 	from := s.clock.Add(10 * time.Minute)
 	for _, t := range []tariff.Terms{
-		{Program: miles, Side: tariff.Clear, From: from, Num: 12_347, Den: 3}, {Program: stars, Side: tariff.Clear, From: from, Num: 81, Den: 2},
+		{Program: miles, Side: tariff.Clear, From: from, Num: 12_347, Den: 3},
+		{Program: stars, Side: tariff.Clear, From: from, Num: 81, Den: 2},
 		{Program: bonus, Side: tariff.Clear, From: from, Num: 10_000, Den: 1},
 		{Program: miles, Side: tariff.Clear, From: points.TimestampOf(time.Date(2026, 3, 2, 12, 0, 0, 0, china())), Num: 13_001, Den: 3},
 	} {
@@ -267,7 +268,7 @@ func TestStoryOfADay(t *testing.T) {
 	first := s.settle(r, dayOne, 1, "01KJJQZ3A00000000000000001")
 	second := s.settle(r, dayTwo, 1, "01KJJQZ3A00000000000000002")
 	third := s.settle(r, dayTwo, 2, "01KJJQZ3A00000000000000003")
-	require.EqualValues(t, []uint64{3, 10, 1}, []uint64{first.Items, second.Items, third.Items})
+	require.Equal(t, []uint64{3, 10, 1}, []uint64{first.Items, second.Items, third.Items})
 	require.EqualValues(t, 3, third.Sequence)
 	require.EqualValues(t, 1, second.OnUs)
 	for _, run := range []*settlement.Run{first, second, third} {

@@ -70,7 +70,7 @@ func Settle(ctx context.Context, opts SettleOptions) (_ *Report, err error) {
 	if r.day, err = settlement.NewSynthetic(opts.Items, opts.Members, 1); err != nil {
 		return nil, err
 	}
-	opts.Progress("making the day up, and what the ledger would have kept of it", time.Duration(opts.Items)*time.Microsecond)
+	opts.Progress("making the day up, and what the ledger would have kept of it", time.Duration(opts.Items)*time.Microsecond) //nolint:gosec // far below 2^63.
 	if err := r.day.Naive(ctx); err != nil {
 		return nil, err
 	}
@@ -117,7 +117,7 @@ func (r *settleRun) settle(ctx context.Context) (*settlement.Run, error) {
 	if err != nil {
 		return nil, err
 	}
-	r.opts.Progress("settling it", time.Duration(r.opts.Items)*6*time.Microsecond)
+	r.opts.Progress("settling it", time.Duration(r.opts.Items)*6*time.Microsecond) //nolint:gosec // as above.
 	heap := watchHeap()
 	cpu, err := ownCPU()
 	if err != nil {
@@ -139,10 +139,11 @@ func (r *settleRun) settle(ctx context.Context) (*settlement.Run, error) {
 		return nil, err
 	}
 	used -= cpu
-	return run, r.judge(run, took, used, heap())
+	r.judge(run, took, used, heap())
+	return run, nil
 }
 
-func (r *settleRun) judge(run *settlement.Run, took, used time.Duration, heapMB float64) error {
+func (r *settleRun) judge(run *settlement.Run, took, used time.Duration, heapMB float64) {
 	var compute time.Duration
 	for _, t := range run.Timings {
 		lasted := time.Duration(t.Micros) * time.Microsecond
@@ -159,7 +160,6 @@ func (r *settleRun) judge(run *settlement.Run, took, used time.Duration, heapMB 
 		atMost("heap", heapMB, "MB", targetSettleHeapMB),
 		atLeast("items for each CPU second", ratio(float64(run.Items), used.Seconds()), "items", targetSettlePerCPU))
 	r.report.note("%d items between %d members; items are made up as they are read, so that no journal is read", run.Items, r.opts.Members)
-	return nil
 }
 
 // watchHeap looks at the heap until it is asked for the most there was, in MB.
@@ -191,7 +191,7 @@ func watchHeap() (most func() float64) {
 // member's net of every item, which goes to the file that the others add up.
 func (r *settleRun) published(run *settlement.Run) (map[string]string, error) {
 	folder := filepath.Join(r.dir, "run", run.ID)
-	r.opts.Progress("reading the files again", time.Duration(run.Items)*time.Microsecond)
+	r.opts.Progress("reading the files again", time.Duration(run.Items)*time.Microsecond) //nolint:gosec // as above.
 	began, size := r.opts.Clock(), int64(0)
 	out, err := os.Create(r.lines())
 	if err != nil {
@@ -304,7 +304,7 @@ func (r *settleRun) baselines(ctx context.Context, nets map[string]string) error
 			r.report.note("there is no %s here: not compared", other.program)
 			continue
 		}
-		r.opts.Progress(other.name, time.Duration(r.opts.Items)*2*time.Microsecond)
+		r.opts.Progress(other.name, time.Duration(r.opts.Items)*2*time.Microsecond) //nolint:gosec // as above.
 		began := r.opts.Clock()
 		cmd := exec.CommandContext(ctx, path, other.args...) //nolint:gosec // the two of this table.
 		cmd.Stdin = strings.NewReader(other.in)

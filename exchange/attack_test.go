@@ -38,7 +38,6 @@ type house struct {
 	ledger *ledger.Ledger
 	desk   *exchange.Desk
 	now    atomic.Int64
-	stan   points.STAN
 }
 
 var worth = map[points.ProgramID]uint64{air: 100, inn: 20, mall: 7}

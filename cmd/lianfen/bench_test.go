@@ -74,10 +74,18 @@ func TestBenchAuth(t *testing.T) {
 }
 
 // bench remote measures every line, finds every answer in the journal exactly once, and
-// leaves no request unanswered and nothing owed while the issuer misbehaves.
+// leaves no request unanswered and nothing owed while the issuer misbehaves; over mutual TLS
+// too, on both sides of the switch.
 func TestBenchRemote(t *testing.T) {
+	for _, more := range [][]string{nil, {"--tls"}} {
+		benchRemote(t, more...)
+	}
+}
+
+func benchRemote(t *testing.T, more ...string) {
+	t.Helper()
 	t.Setenv("TMPDIR", t.TempDir())
-	stdout, stderr, _ := lianfen(t, "bench", "remote", "--quick", "--accounts", "300", "--duration", "100ms", "--conns", "3", "--depth", "8", "--rounds", "1", "--json")
+	stdout, stderr, _ := lianfen(t, append([]string{"bench", "remote", "--quick", "--accounts", "300", "--duration", "100ms", "--conns", "3", "--depth", "8", "--rounds", "1", "--json"}, more...)...)
 	var report bench.Report
 	require.NoError(t, json.Unmarshal([]byte(stdout), &report), stdout+stderr)
 	require.Equal(t, "remote", report.Command)

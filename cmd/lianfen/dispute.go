@@ -47,7 +47,7 @@ func (a *admin) disputeStep(open bool, use, short, example string) *cobra.Comman
 				}
 			}
 			if e.Amount != 0 {
-				if err := checkAmount("amount", e.Amount); err != nil {
+				if err := checkAmount(e.Amount); err != nil {
 					return err
 				}
 			}

@@ -34,7 +34,7 @@ SUSPENSE of the operator. What was published is corrected so, in the next date.`
 			if err := e.Payee.UnmarshalText([]byte(payee)); err != nil {
 				return usage("--payee: %w", err)
 			}
-			if err := checkAmount("amount", e.Amount); err != nil {
+			if err := checkAmount(e.Amount); err != nil {
 				return usage("--amount %d: want 1 to %d, in units of 0.0001 QZP", e.Amount, points.MaxAmount)
 			}
 			e.About = fullRRN(e.About)

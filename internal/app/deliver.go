@@ -103,7 +103,7 @@ func fetching(folder string) (members []tariff.Member, err error) {
 	for _, e := range entries {
 		digits, isKeys := strings.CutSuffix(e.Name(), keySuffix)
 		n, err := strconv.ParseUint(digits, 10, 32)
-		m := tariff.Member(n) //nolint:gosec // 32 bits.
+		m := tariff.Member(n)
 		if !isKeys || err != nil || len(digits) != 8 || !m.Institution() {
 			return nil, fmt.Errorf("%s: %s is no file of a member's keys; want names such as 20000001%s, and nothing else there", folder, e.Name(), keySuffix)
 		}

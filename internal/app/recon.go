@@ -260,7 +260,7 @@ func (r *reconRun) count(sum *reconcile.Summary, equal uint64) {
 	sum.Lines[reconcile.Switch] += equal
 	sum.Classes[reconcile.Match].Count += equal
 	for side, n := range sum.Lines {
-		r.result.Lines[reconcile.Side(side).String()] += n //nolint:gosec // three.
+		r.result.Lines[reconcile.Side(side).String()] += n
 	}
 	for _, class := range reconcile.Classes() {
 		if count := sum.Classes[class]; count.Count > 0 {
@@ -499,7 +499,8 @@ func (r *reconRun) found(f *reconcile.Finding) error {
 		r.result.Exceptions++
 	}
 	e.Owner = "switch"
-	of := f.Side.String()
+	var of strings.Builder
+	of.WriteString(f.Side.String())
 	for side, line := range f.Lines {
 		if line == nil {
 			continue
@@ -513,9 +514,9 @@ func (r *reconRun) found(f *reconcile.Finding) error {
 			e.Owner = fmt.Sprintf("issuer %d", line.Issuer)
 		default:
 		}
-		of += fmt.Sprint(side, line.Key, line.Number)
+		fmt.Fprint(&of, side, line.Key, line.Number)
 	}
-	return r.put(&e, of)
+	return r.put(&e, of.String())
 }
 
 // suggested is what usually ends a difference of a class.
@@ -581,7 +582,7 @@ func (r *reconRun) ours(ctx context.Context, j *journalLines, before []reconcile
 	}()
 	r.closers = append(r.closers, func() error {
 		cancel()
-		for range lines { //nolint:revive // emptied, so that the scan ends.
+		for range lines {
 		}
 		return nil
 	})

@@ -52,6 +52,6 @@ func TestSwapsAnswerAfterTheirKeysAreForgotten(t *testing.T) {
 		again := d.do(quote)
 		require.False(t, again.Replayed, "a new promise: nothing had moved by the old one")
 		require.Equal(t, points.OriginalClosed, d.do(keyed(1000+uint32(days), about(book.KindSwap, q.Position))).Reason) //nolint:gosec // small.
-		quote = keyed(2000+uint32(days), quoteOf(1, air, inn, 1000))                                                    //nolint:gosec // likewise.
+		quote = keyed(2000+uint32(days), quoteOf(1, air, inn, 1000))                                                     //nolint:gosec // likewise.
 	}
 }

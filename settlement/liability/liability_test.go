@@ -41,7 +41,8 @@ func newShop(t require.TestingT) *shop {
 	s := &shop{t: t}
 	s.book = book.New(book.Options{}, s)
 	entries := []book.Entry{
-		{Issuer: &book.Issuer{ID: 10, Name: "I", Status: book.Active}}, {Acquirer: &book.Acquirer{ID: 20, Name: "A", Status: book.Active}},
+		{Issuer: &book.Issuer{ID: 10, Name: "I", Status: book.Active}},
+		{Acquirer: &book.Acquirer{ID: 20, Name: "A", Status: book.Active}},
 		{Program: &book.Program{ID: monthly, Issuer: 10, Name: "M", Status: book.Active, Rules: book.ProgramRules{ValidMonths: 12, ExpiryAtMonth: true, OpenOnEarn: true, Debt: true, Transfer: true}}},
 		{Program: &book.Program{ID: lasting, Issuer: 10, Name: "L", Status: book.Active, Rules: book.ProgramRules{OpenOnEarn: true, Transfer: true}}},
 		{Merchant: &book.Merchant{ID: merchant(), Acquirer: 20, Name: "S", Status: book.Active, Programs: []points.ProgramID{monthly, lasting}}},

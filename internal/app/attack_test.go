@@ -240,7 +240,7 @@ func TestReplayAtTheDoors(t *testing.T) {
 		require.Equal(t, receipt.Got, swaps(t, line("host", whole), receipt.Sent), when)
 		require.Equal(t, "58", code(host, line("host", other), receipt.Sent), when)
 		for what, change := range map[string]func(*points.Request){
-			"another time":     func(req *points.Request) { req.Transmission = asHost(*req, acquirer).Transmission ^ 1 },
+			"another time":     func(req *points.Request) { req.Transmission ^= 1 },
 			"another number":   func(req *points.Request) { req.STAN += 100 },
 			"another card":     func(req *points.Request) { req.PAN, _ = points.ParsePAN("6222020000000000025") },
 			"another amount":   func(req *points.Request) { req.Amount++ },

@@ -61,6 +61,8 @@ var mayPrint = map[string]string{
 	"ledger/book Operator.Password":  "a hash; the operator has a Format of its own and no JSON of it",
 	"ledger/book Operator.Secret":    "sealed; the operator has a Format of its own and no JSON of it",
 	"ledger/book Ceremony.Key":       "a key's name",
+	"certs macKeys.block":            "hidden where it is held, MAC.keys",
+	"certs macKeys.right":            "likewise",
 }
 
 // No struct of this module holds a secret that is printed by accident.

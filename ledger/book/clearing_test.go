@@ -274,7 +274,7 @@ func TestToldTooLate(t *testing.T) {
 		require.NoError(t, err)
 		return []uint64{view.Items, view.Unvalued}
 	}
-	told(2, d.now-book.MostTold)
+	intime := told(2, d.now-book.MostTold)
 	require.Equal(t, []uint64{2, 0}, counts())
 	late := told(3, d.now-book.MostTold-1)
 	require.Greater(t, d.now-book.MostTold-1, sent, "there was a rate then")
@@ -283,13 +283,17 @@ func TestToldTooLate(t *testing.T) {
 	refund := d.must(at("T1", 4, book.Command{Kind: book.KindRefund, Function: points.Refund, Card: cardOf(1), Amount: 30, Original: late})).Position
 	require.True(t, d.itemOf(refund).TooOld)
 	require.Equal(t, []uint64{2, 2}, counts())
+	old := at("T1", 6, book.Command{Kind: book.KindRefund, Function: points.Refund, Card: cardOf(1), Amount: 30, Original: intime})
+	old.At, old.Sent = d.now, sent
+	require.False(t, d.itemOf(d.must(old).Position).TooOld, "a refund is no advice, whenever it was sent")
+	require.Equal(t, []uint64{3, 2}, counts())
 
 	unknown := *d.do(at("T1", 5, book.Command{Kind: book.KindRefund, Function: points.Refund, Card: cardOf(1), Amount: 30, Original: 9_999}))
 	require.Equal(t, points.UnknownOriginal, unknown.Reason)
 	item := d.itemOf(unknown.Position)
 	require.Equal(t, []any{true, tariff.KindRFD, points.Amount(-30), tariff.Member(acquirer)}, []any{item.Orphan, item.Kind, item.Amount, item.Acquirer})
-	require.Equal(t, []uint64{2, 2}, counts())
+	require.Equal(t, []uint64{3, 2}, counts())
 	view, _, err := d.book.ClearedIn(day0, 1)
 	require.NoError(t, err)
-	require.Equal(t, []book.ClearingMove{{Program: air, Acquirer: acquirer, Amount: -900}}, view.Moves, "what has no value stays on the clearing account")
+	require.Equal(t, []book.ClearingMove{{Program: air, Acquirer: acquirer, Amount: -930}}, view.Moves, "what has no value stays on the clearing account")
 }

@@ -268,3 +268,14 @@ func TestLotOfTwoMonths(t *testing.T) {
 		{Month: 202602, Over: true, Figures: Figures{Earned: 100, Expired: 100}},
 	}, s.report()[monthly].Vintages)
 }
+
+// A vintage whose points are all spent is over with the last day of its lots, not before.
+func TestSpentVintage(t *testing.T) {
+	s := newShop(t)
+	s.earn(1, 10, 20260220)
+	require.Equal(t, points.Approved, s.sale(book.KindRedeem, monthly, 1, 10, 0).Reason)
+	s.cutOver(20260220)
+	require.False(t, s.report()[monthly].Vintages[0].Over)
+	s.cutOver(20260221)
+	require.True(t, s.report()[monthly].Vintages[0].Over)
+}

@@ -120,6 +120,11 @@ const (
 	KindExpireSwaps
 	// KindRegister notes how far the register of certificates has come (see certificate.go).
 	KindRegister
+	// KindSwapTold enters what the issuer of a swap's remote leg has said, or that it has said
+	// nothing (see swapremote.go). Function is what it was asked.
+	KindSwapTold
+	// KindSwapRetry is the timer of a remote leg: the issuer is asked again.
+	KindSwapRetry
 
 	kindCount
 )
@@ -148,7 +153,8 @@ type Command struct {
 	OriginalKey points.TraceKey
 	AuthCode    [6]byte // of the original, where the sender quotes it; zero: not checked
 	// Final tells a capture that no other will follow, and an acknowledgement that an
-	// issuer which does not know the original never will. Where the issuer keeps its own
+	// issuer which does not know the original never will. Swap told: it was never sent;
+	// swap retry: its issuer can be fenced, after Limit seconds. Where the issuer keeps its own
 	// ledger, a void of a capture opens the hold again, and a reversal is of a part or of
 	// what was told (0220), or does not take every void of its original to stand, only if
 	// it is set: records from before did nothing of that. A refund of a sale that several
@@ -212,6 +218,7 @@ type Command struct {
 	Tender []TenderTerm
 	// Ask lets a tender be paid, as far as the programmes here cannot, by one whose issuer
 	// keeps its own ledger (see tender_remote.go). Without it, such a programme is passed over.
+	// Of a quote, it lets one of the two programmes be such a one (swapremote.go).
 	Ask bool
 	// Told is what the issuer says the member has (conclude), at most [points.MaxBalances].
 	Told []Balance
@@ -241,6 +248,9 @@ type Command struct {
 	// KeySet says which working keys a sign-on gives the terminal, as package certs
 	// numbers them; 0: none. Their generation is the position of the sign-on.
 	KeySet uint8
+	// Master is the version of its master key that the terminal has proved to have, by the
+	// MAC of its sign-on; 0: it has proved none.
+	Master uint32
 	// Counter is how often the terminal has used a derived key (ANSI X9.24-3), this time
 	// included; 0: its keys are others, or none.
 	Counter uint32
@@ -267,7 +277,7 @@ type Command struct {
 	Run, Manifest [32]byte
 	Moves         []ClearingMove
 	// Ceremony is what a note, or an approval, does with a key, and which keystore it leaves
-	// behind; of KindKeystore, the keystore alone.
+	// behind; of KindKeystore, the keystore alone, or that a terminal has taken a key.
 	Ceremony Ceremony
 
 	// Into is the programme that a swap hands out. Wanted is how much of it is wanted at

@@ -98,6 +98,9 @@ func (d *demo) terms(ctx context.Context, client *app.Client) error {
 	if _, err := client.ProposeRates(ctx, app.RateSetting{Rates: worth, Operator: "demo", Second: "demo-second", Note: "opening rates"}); err != nil {
 		return err
 	}
+	if err := d.swapTerms(ctx, client, from); err != nil {
+		return err
+	}
 	fees, err := app.ReadFees(strings.NewReader("from: " + from + `
 rows:
   - {kind: RDM, interchange_ppm: 5000, ppm: 3000, min: 1, vat_ppm: 60000}
@@ -140,7 +143,7 @@ func (d *demo) settle(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := d.proveSets(done.Folder); err != nil {
+	if err := errors.Join(d.netted(ctx, maker, done.Folder, done.Run), d.proveSets(done.Folder)); err != nil {
 		return err
 	}
 	dir, err := filepath.Abs(d.dir)

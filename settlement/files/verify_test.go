@@ -372,3 +372,23 @@ func BenchmarkRead(b *testing.B) {
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/20_000, "ns/line")
 }
+
+// What a swap's target took on is its points at the rate, in whole units, or a unit more where
+// there is a part of one: a quote rounds up what it has to pay.
+func TestWorthOfASwapsTarget(t *testing.T) {
+	for _, line := range []struct {
+		amount, std points.Amount
+		num, den    uint64
+		wrong       string
+	}{
+		{1_824, 7_600_000, 12_500, 3, ""}, {1_824, 7_600_001, 12_500, 3, "std"}, // whole
+		{12_385, 526_362, 85, 2, ""}, {12_385, 526_363, 85, 2, ""}, {12_385, 526_364, 85, 2, "std"}, {12_385, 526_361, 85, 2, "std"},
+	} {
+		l := Line{Kind: tariff.KindSWP, Amount: line.amount, Std: line.std, Num: line.num, Den: line.den, Acquirer: 1, Issuer: 2}
+		field, _, _ := disvalued(&l, RoleSwapTarget)
+		require.Equal(t, line.wrong, field, "%+v", line)
+	}
+	l := Line{Kind: tariff.KindRDM, Amount: 12_385, Std: 526_364, Num: 85, Den: 2, Acquirer: 1, Issuer: 2}
+	field, _, _ := disvalued(&l, RoleAcquirer)
+	require.Equal(t, "std", field, "of no other kind")
+}

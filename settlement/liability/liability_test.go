@@ -499,3 +499,70 @@ func TestCheckNamesWhatDiffers(t *testing.T) {
 	require.ErrorIs(t, s.fold().Check(nil), ErrApart)
 	require.ErrorContains(t, NewFold(s.at).Check(map[points.ProgramID]Balances{7: {Members: 1}}), "programme 7")
 }
+
+// earn grants points of a lot with a last day of its own.
+func (s *shop) earn(member points.MemberID, amount points.Amount, last points.BusinessDate) points.Position {
+	out := s.do(book.Command{Kind: book.KindEarn, Acquirer: 20, Merchant: merchant(), Card: points.CardToken{byte(member)}, Program: monthly, Amount: amount, ExpiresOn: last})
+	require.Equal(s.t, points.Approved, out.Reason)
+	return out.Position
+}
+
+// A vintage is over when the last day of its lots is, not on it, and only while nothing is
+// left; what expired of it is held against what was earned and stands; and what has expired
+// already is not expected once more.
+func TestVintagesThatAreOver(t *testing.T) {
+	s := newShop(t)
+	undone := s.earn(1, 20, 20260220)
+	s.earn(1, 80, 20260220)
+	s.do(book.Command{Kind: book.KindReverse, Original: undone})
+	spent := s.sale(book.KindRedeem, monthly, 1, 40, 0)
+	require.Equal(t, points.Approved, spent.Reason)
+	s.cutOver(20260210)
+	s.earn(2, 100, 20260228) // of February: half of it will have expired
+	s.earn(2, 100, 20270228)
+	require.Equal(t, points.Approved, s.do(book.Command{Kind: book.KindCutOver, Date: 20260220}).Reason)
+	require.False(t, s.report()[monthly].Vintages[0].Over, "its last day is not over")
+	require.Equal(t, points.Approved, s.do(book.Command{Kind: book.KindCutOver, Date: 20260221}).Reason)
+	require.False(t, s.report()[monthly].Vintages[0].Over, "its last day is over, and nobody has let it expire yet")
+	s.cutOver(20260301)
+	p := s.report()[monthly]
+	require.Equal(t, []Vintage{
+		{Month: 202601, Over: true, Figures: Figures{Earned: 100, Reversed: 20, Redeemed: 40, Expired: 40}},
+		{Month: 202602, Figures: Figures{Earned: 200, Expired: 100, Outstanding: 100}}, // half of 200 is expected, and has expired
+	}, p.Vintages)
+	require.Equal(t, []points.Amount{40, 80, 0}, []points.Amount{p.RateNum, p.RateDen, p.Breakage}, "20 of 100 were reversed")
+
+	require.Equal(t, points.Approved, s.sale(book.KindRefund, monthly, 1, 15, spent.Position).Reason)
+	p = s.report()[monthly]
+	require.Equal(t, Vintage{Month: 0, Figures: Figures{Redeemed: -15, Expired: 15}}, p.Vintages[0], "what comes back too late is in no lot")
+}
+
+// A lot of two months: what was spent is of the older one, and what expired of what is left.
+// A completed hold is spent by what was taken of it.
+func TestLotOfTwoMonths(t *testing.T) {
+	s := newShop(t)
+	s.earn(1, 100, 20260331)
+	s.cutOver(20260215)
+	s.earn(1, 100, 20260331)
+	hold := s.sale(book.KindHold, monthly, 1, 90, 0)
+	require.Equal(t, points.Approved, hold.Reason)
+	require.Equal(t, points.Amount(200), s.report()[monthly].Total.Outstanding, "what is held is outstanding")
+	capture := book.Command{Kind: book.KindCapture, Acquirer: 20, Merchant: merchant(), Card: points.CardToken{1}, Amount: 50, Original: hold.Position, Final: true}
+	require.Equal(t, points.Approved, s.do(capture).Reason)
+	s.cutOver(20260401)
+	require.Equal(t, []Vintage{
+		{Month: 202601, Over: true, Figures: Figures{Earned: 100, Redeemed: 50, Expired: 50}},
+		{Month: 202602, Over: true, Figures: Figures{Earned: 100, Expired: 100}},
+	}, s.report()[monthly].Vintages)
+}
+
+// A vintage whose points are all spent is over with the last day of its lots, not before.
+func TestSpentVintage(t *testing.T) {
+	s := newShop(t)
+	s.earn(1, 10, 20260220)
+	require.Equal(t, points.Approved, s.sale(book.KindRedeem, monthly, 1, 10, 0).Reason)
+	s.cutOver(20260220)
+	require.False(t, s.report()[monthly].Vintages[0].Over)
+	s.cutOver(20260221)
+	require.True(t, s.report()[monthly].Vintages[0].Over)
+}

@@ -125,7 +125,7 @@ func (a *App) showSwap(ctx context.Context, s SwapNamed) (SwapState, error) {
 	if err != nil {
 		return SwapState{}, err
 	}
-	view, err := a.swaps.Show(ctx, quote)
+	view, err := a.swaps.Show(ctx, exchange.Named{Quote: quote})
 	if err != nil {
 		return SwapState{}, err
 	}

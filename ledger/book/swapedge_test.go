@@ -256,6 +256,7 @@ func TestPublicationLooksAhead(t *testing.T) {
 	d = swapDesk(t, 1, plainSwaps, plainSwaps)
 	from = d.now + 2*tariff.LeadTime
 	d.must(swapTerms(air, capped, from+50*tick))
+	refused(d, "a fee of at most 5", swapRate(air, tariff.Buy, 111, 1, 10_000, from))
 	refused(d, "the way 900 -> 901 -> 900 gains: 1 becomes 126/125", pairRate(air, inn, 140, 1, 10_000, from))
 	d.must(pairRate(air, inn, 138, 1, 10_000, from))
 

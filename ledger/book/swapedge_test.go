@@ -309,3 +309,21 @@ func TestSwapThatHasLeftMemory(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, points.Amount(300), count.YearIn)
 }
+
+// What a lock has counted for a rule on risk is given back when it ends.
+func TestSwapLockAndRiskRules(t *testing.T) {
+	d := swapDesk(t, 1, plainSwaps, plainSwaps)
+	d.setRules(0, book.RiskRule{Name: "member", Measure: book.SumOf, Per: book.PerMember, Window: book.BusinessDay, Limit: 1000, Action: book.Decline})
+	lock := func(quote points.Position) book.Command { // of a function that rules look at, which those of swaps are not yet
+		cmd := about(book.KindSwapLock, quote)
+		cmd.Function = points.Redeem
+		return cmd
+	}
+	first := d.must(quoteOf(1, air, inn, 1000)).Position
+	second := d.must(quoteOf(1, air, inn, 1)).Position
+	d.must(lock(first))
+	require.False(t, d.do(lock(second)).Reason.Approved())
+	d.must(about(book.KindSwapCancel, first))
+	d.must(lock(second))
+	d.agrees()
+}

@@ -101,7 +101,7 @@ type ExceptionLine struct {
 	Asset    string              `json:"asset"`
 	Amount   int64               `json:"amount"`
 	Status   string              `json:"status,omitempty"`
-	Fee      int64               `json:"fee"`
+	Fee      *int64              `json:"fee,omitempty"` // left out: it is not told
 	Date     points.BusinessDate `json:"business_date"`
 }
 
@@ -109,10 +109,14 @@ func exceptionLine(l *reconcile.Line, side reconcile.Side) *ExceptionLine {
 	if l == nil {
 		return nil
 	}
-	return &ExceptionLine{
+	e := &ExceptionLine{
 		Line: l.Number, CID: l.CID, Acquirer: l.Acquirer, Issuer: l.Issuer, STAN: l.STAN, When: l.When, Kind: string(l.Kind[:]),
-		Asset: strings.TrimSpace(string(l.Asset[:])), Amount: l.Amount, Status: strings.Trim(string(l.Status[:]), "\x00"), Fee: l.Fees[side], Date: l.Date,
+		Asset: strings.TrimSpace(string(l.Asset[:])), Amount: l.Amount, Status: strings.Trim(string(l.Status[:]), "\x00"), Date: l.Date,
 	}
+	if l.Tells&reconcile.TellsFee != 0 {
+		e.Fee = &l.Fees[side]
+	}
+	return e
 }
 
 // Names of what a run leaves in its folder.

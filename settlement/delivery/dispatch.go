@@ -102,13 +102,17 @@ func NewDispatch(opts DispatchOptions) (*Dispatch, error) {
 // shelf is the folder that a member sees.
 func (d *Dispatch) shelf(m tariff.Member) string { return filepath.Join(d.opts.Shelf, m.String()) }
 
-// Accounts are those of the members that fetch, with the keys that open them.
+// Accounts are those of the members that fetch, with the keys that open them; whoever has
+// none any more, nil, has no account.
 func (d *Dispatch) Accounts(keys func(tariff.Member) ([]byte, error)) ([]Account, error) {
 	accounts := make([]Account, 0, len(d.opts.Fetches))
 	for _, m := range d.opts.Fetches {
 		text, err := keys(m)
 		if err != nil {
 			return nil, err
+		}
+		if text == nil {
+			continue
 		}
 		parsed, err := files.ParseKeys(text)
 		if err != nil {

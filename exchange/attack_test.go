@@ -290,7 +290,7 @@ func TestCyclingABonus(t *testing.T) {
 // A call about a swap that is none, or is somebody else's, is refused.
 func TestDeskRefuses(t *testing.T) {
 	h := openHouse(t, nil)
-	_, err := h.desk.Show(t.Context(), 3)
+	_, err := h.desk.Show(t.Context(), exchange.Named{Quote: 3})
 	reasonIs(t, points.UnknownOriginal, err)
 	_, err = h.desk.Swap(t.Context(), exchange.Named{Quote: 999_999})
 	reasonIs(t, points.UnknownOriginal, err)
@@ -298,11 +298,11 @@ func TestDeskRefuses(t *testing.T) {
 	require.NoError(t, err)
 	_, err = h.desk.Swap(t.Context(), exchange.Named{Quote: quoted.Quote, Caller: exchange.Caller{Acquirer: bank}})
 	reasonIs(t, points.OriginalDiffers, err)
-	view, err := h.desk.Show(t.Context(), quoted.Quote)
+	view, err := h.desk.Show(t.Context(), exchange.Named{Quote: quoted.Quote})
 	require.NoError(t, err)
 	require.Equal(t, book.SwapOpen, view.State)
 	h.now.Store(int64(view.Expires))
-	view, err = h.desk.Show(t.Context(), quoted.Quote)
+	view, err = h.desk.Show(t.Context(), exchange.Named{Quote: quoted.Quote})
 	require.NoError(t, err)
 	require.Equal(t, book.SwapExpired, view.State)
 }

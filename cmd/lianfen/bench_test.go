@@ -115,6 +115,7 @@ func TestBenchOthers(t *testing.T) {
 		{[]string{"codec", "--duration", "10ms"}, []string{"codec pos: the same by moov", "codec host: the same by moov", "codec pos against moov"}, 3},
 		{[]string{"echo", "--quick", "--duration", "20ms", "--terminals", "3"}, []string{"echo of the same frames", "echo, terminals"}, 0},
 		{[]string{"ledger", "--duration", "20ms", "--accounts", "200"}, []string{"ledger, 64 clients", "read, modify, write, 1024 clients"}, 7},
+		{[]string{"swaps", "--duration", "20ms", "--accounts", "200", "--clients", "16"}, []string{"swap, quoted and executed", "journal alone, as many bytes and groups", "swap, executed"}, 5},
 	} {
 		stdout, stderr, _ := lianfen(t, append([]string{"bench"}, append(c.args, "--json")...)...)
 		var report bench.Report

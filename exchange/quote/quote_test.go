@@ -359,6 +359,19 @@ func TestRefusals(t *testing.T) {
 	}
 	_, reason := plain.ExactOut(quote.MaxValue)
 	require.Equal(t, points.BalanceOverflow, reason)
+	// What rounding leaves fits a file's field to the last unit.
+	coarse := quote.Terms{Buy: quote.Ratio{Num: 1, Den: 1}, Sell: quote.Ratio{Num: 1 << 41, Den: 1}}
+	figures, reason := coarse.ExactIn(1<<41 + quote.MaxFee)
+	require.Equal(t, []any{points.Approved, quote.MaxFee}, []any{reason, figures.Rest})
+	_, reason = coarse.ExactIn(1<<41 + quote.MaxFee + 1)
+	require.Equal(t, points.BalanceOverflow, reason)
+	// A fee of the whole value leaves nothing, and capped it leaves what is above the cap.
+	whole := quote.Terms{Buy: quote.Ratio{Num: 1, Den: 1}, Sell: quote.Ratio{Num: 10, Den: 1}, FeePPM: quote.Million}
+	_, reason = whole.ExactOut(1)
+	require.Equal(t, points.BalanceOverflow, reason)
+	whole.FeeCap = 7
+	figures, reason = whole.ExactOut(2)
+	require.Equal(t, []any{points.Approved, points.Amount(27)}, []any{reason, figures.In})
 }
 
 // Quoting allocates nothing.

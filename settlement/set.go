@@ -267,7 +267,7 @@ func (r *rendering) set(party *Party, total files.NetTotal) ([]files.Output, err
 	if err := add(files.WholeName(files.STM, m, date, cycle, "xml").String(), stm, 0, err); err != nil {
 		return nil, err
 	}
-	if notice := adjustments(statement); len(notice.Entries) > 0 {
+	if notice := adjustments(statement, r.written[place].notices); len(notice.Entries) > 0 {
 		ntf, err := files.AppendNotification(text, notice)
 		if err := add(files.WholeName(files.NTF, m, date, cycle, "xml").String(), ntf, 0, err); err != nil {
 			return nil, err
@@ -378,15 +378,10 @@ func (r *rendering) statement(party *Party, place int, rows []files.Position) (*
 	return s, nil
 }
 
-// adjustments is the notification of what was approved by hand.
-func adjustments(s *files.Statement) *files.Statement {
+// adjustments is the notification of what people have approved, an entry for each item.
+func adjustments(s *files.Statement, notices []files.Entry) *files.Statement {
 	notice := *s
-	notice.Entries = nil
-	for _, e := range s.Entries {
-		if e.Code == tariff.CodeADJ.String() || e.Code == tariff.CodeCBK.String() {
-			notice.Entries = append(notice.Entries, e)
-		}
-	}
+	notice.Entries = notices
 	return &notice
 }
 

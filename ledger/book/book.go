@@ -57,6 +57,7 @@ type Book struct {
 	swaps        cache[points.Position, swap, *swap]
 	swapCounts   cache[swapCountKey, swapCount, *swapCount]
 	swapLocks    swapLocks
+	swapLegs     swapLegs
 	unfinished   unfinished
 	office       office
 	disputes     cache[points.Position, dispute, *dispute]
@@ -65,10 +66,11 @@ type Book struct {
 	approved     *Command // the act that the current command approves
 	risk         risk
 
-	dirty      []entity // changed since the last BeginCheckpoint
-	sum        sum      // of the hashes of all entities that are neither dirty nor frozen
-	epoch      uint32   // number of the last checkpoint begun
-	durable    uint32   // number of the last checkpoint put away
+	dirty      []entity        // changed since the last BeginCheckpoint
+	sum        sum             // of the hashes of all entities that are neither dirty nor frozen
+	epoch      uint32          // number of the last checkpoint begun
+	durable    uint32          // number of the last checkpoint put away
+	stored     points.Position // what is younger is in no checkpoint, not even in one that runs
 	checkpoint checkpoint
 
 	undo  undo
@@ -220,7 +222,8 @@ func (b *Book) open() error {
 	_, officeErr := b.load(&b.office)
 	_, docketErr := b.load(&b.docket)
 	_, lockErr := b.load(&b.swapLocks)
-	return errors.Join(officeErr, docketErr, lockErr, b.loadClearing())
+	_, legErr := b.load(&b.swapLegs)
+	return errors.Join(officeErr, docketErr, lockErr, legErr, b.loadClearing())
 }
 
 // Err returns the fault that stopped the book, if one did.
@@ -426,7 +429,7 @@ func (b *Book) dispatch(cmd *Command, out *Outcome) (points.Reason, error) {
 		return b.dispatchOffice(cmd, out)
 	case KindPIN:
 		return b.setPIN(cmd, out)
-	case KindQuote, KindSwapLock, KindSwap, KindSwapCancel, KindExpireSwaps:
+	case KindQuote, KindSwapLock, KindSwap, KindSwapCancel, KindExpireSwaps, KindSwapTold, KindSwapRetry:
 		return b.swapping(cmd, out)
 	default:
 		return b.dispatchRemote(cmd, out)

@@ -362,11 +362,13 @@ func (b *Book) own(cmd *Command, out *Outcome) error {
 	merchant := cmd.Merchant
 	switch cmd.Kind {
 	case KindConclude, KindStandIn, KindOwe, KindAcknowledge, KindResolve:
-		r, err := b.needRemote(out.Original)
+		r, err := b.findRemote(out.Original)
 		if err != nil {
 			return err
 		}
-		merchant = r.merchant
+		if r != nil { // Else it is a swap, which the desk has executed.
+			merchant = r.merchant
+		}
 	default:
 	}
 	if m, ok := b.live.Merchants[merchant]; ok {
@@ -409,6 +411,10 @@ func (b *Book) clearItem(n int, item *ClearingItem, out *Outcome) error {
 		d.decided = out.Position
 	}
 	c := b.openCycle()
+	if item.TooOld {
+		c.unvalued++
+		return nil
+	}
 	if fault := tariff.Value(b.live.Rates, b.live.fees(), &item.Item, &b.clearing.value); fault != tariff.OK {
 		c.unvalued++
 		return nil

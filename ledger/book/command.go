@@ -120,6 +120,11 @@ const (
 	KindExpireSwaps
 	// KindRegister notes how far the register of certificates has come (see certificate.go).
 	KindRegister
+	// KindSwapTold enters what the issuer of a swap's remote leg has said, or that it has said
+	// nothing (see swapremote.go). Function is what it was asked.
+	KindSwapTold
+	// KindSwapRetry is the timer of a remote leg: the issuer is asked again.
+	KindSwapRetry
 
 	kindCount
 )
@@ -148,7 +153,8 @@ type Command struct {
 	OriginalKey points.TraceKey
 	AuthCode    [6]byte // of the original, where the sender quotes it; zero: not checked
 	// Final tells a capture that no other will follow, and an acknowledgement that an
-	// issuer which does not know the original never will. Where the issuer keeps its own
+	// issuer which does not know the original never will. Swap told: it was never sent;
+	// swap retry: its issuer can be fenced, after Limit seconds. Where the issuer keeps its own
 	// ledger, a void of a capture opens the hold again, and a reversal is of a part or of
 	// what was told (0220), or does not take every void of its original to stand, only if
 	// it is set: records from before did nothing of that. A refund of a sale that several
@@ -179,7 +185,7 @@ type Command struct {
 	Date      points.BusinessDate // cut-over: the date that begins; expire, vest, decay: the date it is for
 	TraceDays uint8               // cut-over: how many dates keep their keys; 0 is two
 	TraceTime uint32              // cut-over: and for how many seconds at least, whatever TraceDays and Limit say; 0 any
-	Limit     uint32              // batches: at most so many accounts or holds; cut-over: at most so many keys where TraceDays would keep more, 0 any number; stand-in: at most so many for one card and date, 0 any
+	Limit     uint32              // batches: at most so many accounts or holds; cut-over: at most so many keys where TraceDays would keep more, 0 any number; stand-in: at most so many for one card and date, 0 any; quote: for how many seconds a lock is wanted, 0 as long as the terms give one without a fee
 
 	Operator string // who asked, on operator commands
 	Second   string // who approved
@@ -212,6 +218,7 @@ type Command struct {
 	Tender []TenderTerm
 	// Ask lets a tender be paid, as far as the programmes here cannot, by one whose issuer
 	// keeps its own ledger (see tender_remote.go). Without it, such a programme is passed over.
+	// Of a quote, it lets one of the two programmes be such a one (swapremote.go).
 	Ask bool
 	// Told is what the issuer says the member has (conclude), at most [points.MaxBalances].
 	Told []Balance
@@ -281,7 +288,8 @@ type Command struct {
 // Edition is the meaning of new commands. Of reversals, 0 makes an opened hold less by what
 // its actual amount is less than the hold was once, and takes a voided sale off the totals
 // of its batch; 1 leaves of a hold the actual amount, and of the totals what was voided. Of the PIN of a
-// card, and of rules on risk, 1 makes them acts of their own ([ActPIN], [ActRisk]).
+// card, and of rules on risk, 1 makes them acts of their own ([ActPIN], [ActRisk]). Of an operator,
+// and of an enrolment, 1 begins the policy of two persons where there is none ([TwoPersons]).
 const Edition = 1
 
 // Freeze is what an account, member or card may not do.

@@ -271,6 +271,7 @@ func TestNet(t *testing.T) {
 		require.NoError(t, err)
 		require.NotEmpty(t, broken, before)
 		require.NotZero(t, broken[0].Column)
+		require.NotEqual(t, "sha256", broken[0].Field, before)
 	}
 	for at := range b.Len() {
 		bad := bytes.Clone(b.Bytes())

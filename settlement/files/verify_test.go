@@ -5,6 +5,7 @@ import (
 	"encoding/csv"
 	"fmt"
 	"io"
+	"math"
 	"strings"
 	"testing"
 
@@ -372,4 +373,17 @@ func BenchmarkRead(b *testing.B) {
 		}
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/20_000, "ns/line")
+}
+
+// TestDecimalSpelling: an amount is read in the one spelling that it is written in.
+func TestDecimalSpelling(t *testing.T) {
+	for text, want := range map[string]points.Amount{"0.0000": 0, "-0.0001": -1, "12.3456": 123_456, "-922337203685477.5808": math.MinInt64, "922337203685477.5807": math.MaxInt64} {
+		got, ok := parseDecimal(text, 4)
+		require.True(t, ok, text)
+		require.Equal(t, want, got)
+	}
+	for _, text := range []string{"", "-", ".", "0", "1.00", "01.0000", "-0.0000", "1.0.000", "1,0000", "1.00000", "+1.0000", "922337203685477.5808", "9223372036854775807.0000"} {
+		_, ok := parseDecimal(text, 4)
+		require.False(t, ok, text)
+	}
 }

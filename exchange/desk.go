@@ -4,8 +4,9 @@
 // (ledger/book/swapping.go), and the arithmetic is package quote's.
 //
 // It promises that the same call under the same key has one effect and one answer, and that
-// an answer is given only when it is durable. It will not swap with a programme whose issuer
-// keeps its own ledger, publish rates, or decide who may call: that is for the doors.
+// an answer is given only when it is durable. Of a swap with a programme whose issuer keeps its
+// own ledger the answer may be that it is executing: Show tells what came of it. It will not
+// publish rates, or decide who may call: that is for the doors.
 package exchange
 
 import (
@@ -22,12 +23,14 @@ import (
 
 // Desk is where swaps are asked for. It is safe for use by many goroutines.
 type Desk struct {
-	ledger *ledger.Ledger
-	clock  points.Clock
-	calls  sync.Pool // of *call
+	ledger  *ledger.Ledger
+	clock   points.Clock
+	calls   sync.Pool // of *call
+	issuers Issuers
+	legs    *legs // nil: there are no issuers to ask
 }
 
-// NewDesk opens the desk over a ledger.
+// NewDesk opens the desk over a ledger, for programmes whose ledger that is.
 func NewDesk(l *ledger.Ledger, clock points.Clock) *Desk {
 	d := &Desk{ledger: l, clock: clock}
 	d.calls.New = func() any {
@@ -52,6 +55,7 @@ type Caller struct {
 type Asked struct {
 	Caller
 	Member     points.MemberID
+	Card       points.CardToken // by which an issuer with its own ledger knows the member; zero: there is none
 	From, Into points.ProgramID
 	In, Out    points.Amount
 	// LockSeconds is for how long a lock is wanted, where the terms take a fee for it;
@@ -80,7 +84,8 @@ type Swap struct {
 // Quote promises what a swap gives, for a short time; nothing is held for it.
 func (d *Desk) Quote(ctx context.Context, a Asked) (Swap, error) {
 	return d.do(ctx, "quote", a.Caller, book.Command{
-		Kind: book.KindQuote, Member: a.Member, Program: a.From, Into: a.Into, Amount: a.In, Wanted: a.Out, Limit: a.LockSeconds,
+		Kind: book.KindQuote, Member: a.Member, Card: a.Card, Program: a.From, Into: a.Into, Amount: a.In, Wanted: a.Out,
+		Limit: a.LockSeconds, Ask: d.legs != nil && !a.Card.IsZero(),
 	})
 }
 
@@ -162,14 +167,16 @@ type call struct {
 	cmd    book.Command
 	swap   Swap
 	reason points.Reason
-	told   chan struct{}
-	done   func(*book.Outcome)
+	// forwarded: an issuer is to be asked.
+	forwarded bool
+	told      chan struct{}
+	done      func(*book.Outcome)
 }
 
 // tell keeps what the caller is told: on the committing goroutine, so nothing more.
 func (c *call) tell(out *book.Outcome) {
 	c.swap = Swap{out.Swap, out.Member, out.Program, out.Position, out.Free, out.Held, out.Replayed}
-	c.reason = out.Reason
+	c.reason, c.forwarded = out.Reason, out.Forwarded && !out.Replayed
 	c.told <- struct{}{}
 }
 
@@ -188,10 +195,13 @@ func (d *Desk) do(ctx context.Context, what string, by Caller, cmd book.Command)
 	case <-ctx.Done():
 		return Swap{}, fmt.Errorf("%s: waiting for its outcome, which the same call under the same key tells: %w", what, ctx.Err())
 	}
-	swap, reason := c.swap, c.reason
+	swap, reason, forwarded := c.swap, c.reason, c.forwarded
 	d.calls.Put(c)
 	if !reason.Approved() {
 		return Swap{}, points.Errorf(reason, "%s: %s", what, reason.English())
+	}
+	if forwarded {
+		d.legs.ask(swap.Quote)
 	}
 	return swap, nil
 }

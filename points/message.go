@@ -34,6 +34,9 @@ const (
 	BatchClose                // 批结算
 	BatchUpload               // 批上送
 	BatchUploadEnd            // 批上送结束
+	SwapCredit                // 互换入账: the leg of a swap that its issuer gives, by the swap's id
+	SwapDebit                 // 互换扣减: the leg of a swap that its issuer takes
+	SwapEnquiry               // 互换查询: does the leg of this id stand?
 
 	functionCount
 )
@@ -45,6 +48,7 @@ var functionNames = [functionCount]string{
 	Completion: "completion", CompletionAdvice: "completion_advice", CompletionVoid: "completion_void",
 	OfflineRedeem: "offline_redeem", OfflineEarn: "offline_earn", Transfer: "transfer", SwapQuote: "swap_quote",
 	Swap: "swap", Reversal: "reversal", BatchClose: "batch_close", BatchUpload: "batch_upload", BatchUploadEnd: "batch_upload_end",
+	SwapCredit: "swap_credit", SwapDebit: "swap_debit", SwapEnquiry: "swap_enquiry",
 }
 
 // String returns the name used in logs, metrics, scripts and JSON.

@@ -223,7 +223,7 @@ var reasons = [reasonCount]reasonRow{
 	OverSettlementCap: {"over_settlement_cap", "61", 409, "An institution has reached what it may owe before it has paid; a smaller amount may pass, or try again after settlement.", "机构清算限额不足"},
 
 	NoSwapRate:  {"no_swap_rate", "40", 409, "No swap between these programmes is on offer now: a rate, swap terms or fees are missing.", "暂无该互换汇率或条款"},
-	RemoteSwap:  {"remote_swap", "40", 403, "A programme whose issuer keeps its own ledger cannot be swapped yet.", "发卡方自管账户的积分计划暂不支持互换"},
+	RemoteSwap:  {"remote_swap", "40", 403, "A programme whose issuer keeps its own ledger is swapped at the desk, with one whose ledger is here.", "发卡方自管账户的积分计划须在柜台办理互换,且另一方须为本系统管账"},
 	PINRequired: {"pin_required", "55", 403, "This needs the card's PIN; ask the member to enter it.", "请输入密码"},
 
 	NoKeyReady: {"no_key_ready", "25", 404, "No new master key is ready for this terminal; an operator makes one (lianfen keys offer).", "没有为该终端准备新的主密钥,请联系运营方"},

@@ -22,9 +22,12 @@ func (s *Switch) admit(x *exchange, frame []byte) (since points.Timestamp, reaso
 	if x.acceptor, reason = s.acceptor(x.table, &x.req); reason.Approved() {
 		reason = s.bound(x.session.peer, x.acceptor, &x.req)
 	}
-	if reason.Approved() {
+	switch reason {
+	case points.Approved:
 		reason = s.authentic(x, frame)
-	} else if reason != points.ForeignIdentity {
+	case points.ForeignIdentity:
+		unsigned(&x.req) // Its sender is somebody else than who is on the connection.
+	default:
 		s.recognise(x, frame)
 	}
 	if reason.Approved() {
@@ -80,15 +83,22 @@ func (s *Switch) bound(peer *certs.Identity, acceptor router.Acceptor, req *poin
 // A reversal is never too old: its sender repeats it under the same time until
 // it is answered, however long the line was down, and sent twice it does nothing.
 // So does who tells what has happened (0220), for as long as the ledger is certain to
-// know it again.
+// know it again. The leg of a swap is sent again for as long, until it is given up; the
+// FENCE that does so is of any age, but is not told "gone" where what it names may have been
+// carried out and forgotten.
 func (s *Switch) fresh(req *points.Request) (since points.Timestamp, reason points.Reason) {
 	if !req.Has(7) || req.Function == points.Reversal {
-		return 0, points.Approved
+		if swapLeg(req.Reversed) && req.Original.Transmission != 0 {
+			if sent, ok := transmitted(req.Original.Transmission, req.At.Time()); ok {
+				since = points.Timestamp(sent.Add(-MostAhead).UnixMicro())
+			}
+		}
+		return since, points.Approved
 	}
 	now := req.At.Time()
 	sent, ok := transmitted(req.Transmission, now)
 	behind := s.opts.FreshnessBehind
-	if book.Told(req.Function) {
+	if book.Told(req.Function) || swapLeg(req.Function) {
 		behind = max(behind, toldBehind)
 	}
 	if !ok || sent.Sub(now) > s.opts.FreshnessAhead || now.Sub(sent) > behind {
@@ -148,6 +158,7 @@ func offered(f points.Function) points.Reason {
 		points.Balance, points.Redeem, points.Earn, points.EarnConfirm, points.Void, points.Refund,
 		points.PreAuth, points.PreAuthVoid, points.Completion, points.CompletionAdvice, points.CompletionVoid,
 		points.OfflineRedeem, points.OfflineEarn, points.Transfer, points.SwapQuote, points.Swap, points.Reversal,
+		points.SwapCredit, points.SwapDebit, points.SwapEnquiry,
 		points.Download, points.BatchClose, points.BatchUpload, points.BatchUploadEnd:
 		return points.Approved
 	case points.CashierSignOn, points.KeyChange:

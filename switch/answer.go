@@ -40,7 +40,7 @@ func (x *exchange) fill(out *book.Outcome) {
 	if x.req.Function == points.SwapQuote || x.req.Function == points.Swap {
 		x.fillSwap(&out.Swap)
 	}
-	if !x.req.Advice && out.Reason != points.ApprovedStandIn { // The absent issuer has told none.
+	if !x.req.Advice && out.Reason != points.ApprovedStandIn && x.req.Function != points.SwapEnquiry { // The absent issuer has told none.
 		x.balances(out)
 	}
 }

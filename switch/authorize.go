@@ -19,6 +19,9 @@ func (s *Switch) command(x *exchange, acceptor router.Acceptor) points.Reason {
 	cmd.Program = program(x.table, req, acceptor)
 	cmd.Chosen = req.Program == 0
 	cmd.EntryMode, cmd.PIN = req.EntryMode, req.PINLen > 0
+	if req.Function == points.SwapCredit {
+		cmd.Origin = book.Swapped
+	}
 	cmd.PartialOK = req.PartialOK && req.Function == points.Redeem
 	s.opts.CardKey.Token(&cmd.Card, req.PAN)
 	s.opts.CardKey.Token(&cmd.ToCard, req.TargetPAN)
@@ -37,6 +40,10 @@ func (s *Switch) command(x *exchange, acceptor router.Acceptor) points.Reason {
 		s.original(x, acceptor)
 	case points.Reversal:
 		s.reverse(x, acceptor)
+	case points.SwapEnquiry:
+		if named(req) {
+			cmd.OriginalKey = hostOriginal(req, points.ClassFinancial)
+		}
 	case points.SwapQuote, points.Swap:
 		if reason := swapOf(req, cmd); !reason.Approved() {
 			return reason

@@ -44,6 +44,7 @@ type leg struct {
 	shared        uint64                         // messages that have chosen a link of their route
 	stan          points.STAN                    // of network messages
 	flights       map[points.Position]*flight    // forwarded, and the acquirer is not answered
+	swapAsks      map[points.Position]*swapAsk   // legs of swaps whose issuer was asked and has not answered, by quote
 	pending       *link.Matcher[replyKey, await] // sent on its connections, and the host has not answered
 	start         []*flight                      // waits for refresh to read what it is about
 	again         []func()                       // what the ledger had no room for
@@ -80,6 +81,7 @@ type lateness struct {
 	position points.Position
 	card     points.CardToken
 	program  points.ProgramID
+	swap     *swapAsk // of a swap's leg; nil: of a transaction that was forwarded
 }
 
 // carried reports whether an answer that comes over the link of l can be about it: the
@@ -92,10 +94,11 @@ func (about *lateness) carried(l *leg) bool {
 	return slices.ContainsFunc(l.of.opts.Router.Table().Links(pan, about.program), func(r book.RouteLink) bool { return r.Link == l.name })
 }
 
-// await is what an answer is awaited for; one of the three is set.
+// await is what an answer is awaited for; one of the four is set.
 type await struct {
 	flight *flight
 	item   *item
+	swap   *swapAsk
 	outlet *outlet // an answer to a network message of ours
 	notice bool    // which is the notice of a cut-over
 	keys   bool    // which is a change of keys
@@ -139,7 +142,7 @@ const maxPending = 1 << 16
 func newLeg(of *Issuers, name string) *leg {
 	return &leg{
 		of: of, name: name, room: of.room, profile: &LinkProfile{Name: name},
-		flights: make(map[points.Position]*flight), pending: link.NewMatcher[replyKey, await](maxPending), saf: newSAF(),
+		flights: make(map[points.Position]*flight), swapAsks: make(map[points.Position]*swapAsk), pending: link.NewMatcher[replyKey, await](maxPending), saf: newSAF(),
 	}
 }
 
@@ -352,7 +355,7 @@ func (l *leg) unsent(f *flight, refusal points.Reason) {
 // link's profile allows it, the request is approved in the issuer's place and an advice
 // follows the reversal. mu is held.
 func (l *leg) doubt(f *flight) {
-	l.late[f.key] = lateness{l, f.view.Position, f.view.Card, f.view.Program}
+	l.late[f.key] = lateness{leg: l, position: f.view.Position, card: f.view.Card, program: f.view.Program}
 	stand := &l.profile.StandIn
 	if stand.AfterTimeout && stand.allows(&f.view) {
 		l.submit(f, book.Command{Kind: book.KindStandIn, Amount: stand.MaxDay, Limit: stand.MaxCount, Answer: points.NoAnswer})
@@ -475,7 +478,7 @@ func (l *leg) answered(frame []byte, now points.Timestamp) {
 		case !ok:
 			l.unexpected(key, &resp)
 			return
-		case w.flight != nil && !w.flight.agrees(&echo, &resp):
+		case w.flight != nil && !w.flight.agrees(&echo, &resp), w.swap != nil && !w.swap.agrees(&echo, &resp):
 			// It is not the answer to what was asked. The right one may still come.
 			l.of.metrics.strays.WithLabelValues(l.name, strayDiffers).Inc()
 			if err := l.pending.Add(key, w.due, w); err != nil {
@@ -491,6 +494,9 @@ func (l *leg) answered(frame []byte, now points.Timestamp) {
 		case w.item != nil:
 			w.item.outlet.answered()
 			w.item.leg.acknowledged(w.item, &resp)
+		case w.swap != nil:
+			w.swap.outlet.answered()
+			w.swap.leg.swapAnswered(w.swap, resp.Reason)
 		case w.notice:
 			w.outlet.inFlight--
 			l.noticed(resp.Reason)
@@ -504,11 +510,11 @@ func (l *leg) answered(frame []byte, now points.Timestamp) {
 	})
 }
 
-// agrees checks what an answer echoes: DE100 is the issuer that was asked, and DE4
-// comes back as it went, or smaller where part was approved.
+// agrees checks what an answer says of the request: DE100, where it has one, is the issuer
+// that was asked, and DE4 comes back as it went, or smaller where part was approved.
 func (f *flight) agrees(echo *points.Request, resp *points.Response) bool {
 	switch {
-	case echo.Has(100) && resp.Issuer != f.view.Issuer:
+	case resp.Issuer != 0 && resp.Issuer != f.view.Issuer:
 		return false
 	case !echo.Has(4):
 		return f.view.Asked == 0 || !resp.Reason.Approved()
@@ -555,6 +561,11 @@ func (l *leg) unexpected(key replyKey, resp *points.Response) {
 	if resp.Reason == points.NoAnswer || resp.Reason == points.IssuerTimeout {
 		return
 	}
+	if about.swap != nil {
+		l.of.metrics.late.WithLabelValues(l.name).Inc()
+		about.leg.swapAnswered(about.swap, resp.Reason)
+		return
+	}
 	l.of.metrics.late.WithLabelValues(l.name).Inc()
 	cmd := verdict(resp, 0)
 	cmd.Original, cmd.At = about.position, l.of.opts.Clock()
@@ -576,6 +587,10 @@ func (l *leg) expired(w await, now points.Timestamp) {
 		w.item.outlet.inFlight--
 		w.item.outlet.path.breaker.Unanswered(now, l.profile.Breaker)
 		w.item.leg.postpone(w.item, now)
+	case w.swap != nil:
+		w.swap.outlet.inFlight--
+		w.swap.outlet.path.breaker.Unanswered(now, l.profile.Breaker)
+		w.swap.leg.swapUnanswered(w.swap)
 	case w.notice:
 		w.outlet.inFlight--
 		l.repeatNotice(now)
@@ -595,6 +610,13 @@ func (l *leg) lost(o *outlet, now points.Timestamp) {
 		for _, position := range slices.Sorted(maps.Keys(home.flights)) { // In the order of the journal.
 			if f := home.flights[position]; f.outlet == o {
 				if w, ok := l.pending.Take(f.key); ok {
+					l.expired(w, now)
+				}
+			}
+		}
+		for _, quote := range slices.Sorted(maps.Keys(home.swapAsks)) {
+			if ask := home.swapAsks[quote]; ask.outlet == o {
+				if w, ok := l.pending.Take(ask.key); ok {
 					l.expired(w, now)
 				}
 			}

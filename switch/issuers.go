@@ -42,6 +42,9 @@ type LinkProfile struct {
 	RetryInFlight int             // of what is owed, at once
 	UnknownEnds   bool            // 25 to a reversal means that the original never will come
 
+	SwapGiveUp time.Duration // a swap's leg without a certain answer for so long is given up; 0: a day
+	SwapManual bool          // by operators, since the issuer knows no FENCE
+
 	StandIn StandIn
 	Paths   []PathProfile
 

@@ -7,6 +7,10 @@ import (
 	"github.com/lianfen/lianfen/points"
 )
 
+// swapLeg reports whether a function is the leg of a swap that another house carries out: its
+// reversal is FENCE.
+func swapLeg(f points.Function) bool { return f == points.SwapCredit || f == points.SwapDebit }
+
 // swapOf says what a swap or its quote is about: DE50 is where it goes, and of the swap
 // DE62 the quote, as the quote's answer has told it (messages.md 10.12).
 func swapOf(req *points.Request, cmd *book.Command) points.Reason {

@@ -424,7 +424,10 @@ func newBenchForget() *cobra.Command {
 func measure(cmd *cobra.Command, flags *benchFlags, run func(context.Context, bench.Progress) (*bench.Report, error)) error {
 	began := time.Now()
 	progress := func(what string, about time.Duration) {
-		_, _ = fmt.Fprintf(cmd.ErrOrStderr(), "%6.1fs  %s (about %s)\n", time.Since(began).Seconds(), what, about.Round(100*time.Millisecond)) // Progress only.
+		if about > 0 {
+			what += fmt.Sprintf(" (about %s)", about.Round(100*time.Millisecond))
+		}
+		_, _ = fmt.Fprintf(cmd.ErrOrStderr(), "%6.1fs  %s\n", time.Since(began).Seconds(), what) // Progress only.
 	}
 	report, err := run(cmd.Context(), progress)
 	if err != nil {

@@ -29,7 +29,7 @@ terms. What settlement makes of swaps nets in the same night as redemptions.`,
 		a.exchangeAct("swap", "Execute a quote, locked or not, once", (*app.Client).Swap),
 		a.exchangeAct("cancel", "End a quote or a lock that is not executed", (*app.Client).CancelSwap),
 		a.exchangeAct("show", "Show where a swap is", (*app.Client).ShowSwap),
-		a.exchangeQueue(), a.exchangeTerms())
+		a.exchangeQueue(), a.exchangeResolve(), a.exchangeTerms())
 	return cmd
 }
 
@@ -53,6 +53,15 @@ func (a *admin) saySwap(cmd *cobra.Command, s *app.SwapState, client *app.Client
 				t.row(row.name, row.value)
 			}
 		}
+		if leg := s.Leg; leg != nil {
+			t.row("at the issuer", fmt.Sprintf("%v of %d, known there by DE37 %s", leg.Act, leg.Issuer, leg.RRN))
+			if leg.Asked != 0 {
+				t.row("asked", fmt.Sprintf("%v, again after %s; %d so far", leg.Asked, localTime(leg.Next, client.Zone()), leg.Attempts))
+			}
+			if leg.GivenUp != "" {
+				t.row("given up", localTime(leg.GivenUp, client.Zone())+"; only the issuer's answer to that counts since")
+			}
+		}
 		if s.Repeated {
 			t.row("repeated", "this is the first answer again; nothing was done now")
 		}
@@ -71,9 +80,15 @@ func (a *admin) exchangeQuote() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "quote", Short: "Quote what a swap gives; nothing is held for it", Args: none,
 		Long: `Quote what a swap gives, where it could be executed now: --in is what is handed in, or
---out what is to be handed out at least, for the least that is to be handed in.`,
-		Example: `  lianfen exchange quote --member 10001 --from 901 --into 902 --in 5000`,
+--out what is to be handed out at least, for the least that is to be handed in. Where the
+issuer of one of the two programmes keeps its own ledger it knows the member by --card.
+Such a swap is executing until the issuer has answered; show tells what came of it.`,
+		Example: `  lianfen exchange quote --member 10001 --from 901 --into 902 --in 5000
+  lianfen exchange quote --member 10001 --card 6222020000000018 --from 901 --into 910 --in 5000`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := checkCard("card", string(asked.Card)); err != nil {
+				return err
+			}
 			if (asked.In == 0) == (asked.Out == 0) {
 				return usage("want --in or --out, one of both")
 			}
@@ -90,6 +105,7 @@ func (a *admin) exchangeQuote() *cobra.Command {
 	}
 	f := cmd.Flags()
 	f.Var(decimal(&asked.Member, 0), "member", "whose points")
+	f.StringVar((*string)(&asked.Card), "card", "", "the member's card, by which an issuer with its own ledger knows the member")
 	f.Var(decimal(&asked.From, 0), "from", "programme handed in")
 	f.Var(decimal(&asked.Into, 0), "into", "programme handed out")
 	f.Var(decimal(&asked.In, 0), "in", "points handed in, in smallest units")
@@ -127,7 +143,10 @@ func (a *admin) exchangeAct(verb, short string, call func(*app.Client, context.C
 
 func (a *admin) exchangeQueue() *cobra.Command {
 	return &cobra.Command{
-		Use: "queue", Short: "List swaps under way: those that are locked, the one whose time ends first first", Args: none,
+		Use: "queue", Short: "List swaps under way: locked, waiting for an issuer, left to operators", Args: none,
+		Long: `List swaps under way: those that are locked, the one whose time ends first first, and behind
+them those whose issuer keeps its own ledger and has to decide, the one that is asked next
+first. One that is manual waits for lianfen exchange resolve too; its points stay held.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			client, err := a.client()
 			if err != nil {
@@ -141,15 +160,37 @@ func (a *admin) exchangeQueue() *cobra.Command {
 				if len(list) == 0 {
 					return say(cmd, "No swap is under way.")
 				}
-				s := newSheet("QUOTE", "STATE", ">MEMBER", ">FROM", ">IN", ">INTO", ">OUT", ">BONUS", "GOOD BEFORE")
+				s := newSheet("QUOTE", "STATE", ">MEMBER", ">FROM", ">IN", ">INTO", ">OUT", ">BONUS", "GOOD BEFORE", "ISSUER'S", ">ASKED", "ASKED NEXT")
 				for i := range list {
-					w := &list[i]
-					s.row(w.Quote, w.State, w.Member, w.From, w.In, w.Into, w.Out, w.Bonus, localTime(w.Expires, client.Zone()))
+					w, until := &list[i], localTime(list[i].Expires, client.Zone())
+					rrn, asked, next := "", "", ""
+					if w.Leg != nil {
+						until, rrn, asked, next = "", w.Leg.RRN, fmt.Sprint(w.Leg.Attempts), localTime(w.Leg.Next, client.Zone())
+					}
+					s.row(w.Quote, w.State, w.Member, w.From, w.In, w.Into, w.Out, w.Bonus, until, rrn, asked, next)
 				}
 				return s.write(cmd.OutOrStdout())
 			})
 		},
 	}
+}
+
+func (a *admin) exchangeResolve() *cobra.Command {
+	return a.resolution(&cobra.Command{
+		Use: "resolve QUOTE", Short: "End a swap that is manual, as its issuer says on being asked; a second person approves",
+		Long: `End a swap that an issuer with its own ledger has not decided. Ask the issuer first, by the
+DE37 that show prints: does the credit, or debit, stand in its ledger, or is it gone?
+
+               --stands                            --gone
+  manual       done: what is held is spent, or     reversed: what is held is given back
+               what was promised is given
+  done         nothing: it is refused              the issuer has reversed it since: undone
+                                                   here by postings of their own
+
+Say --gone only of what the issuer will refuse from now on, whatever still arrives there.`,
+		Example: `  lianfen exchange resolve 000000001234 --gone --operator li --second wang --note "mail of 3 March"`,
+		Args:    one("the quote, as lianfen exchange queue has printed it"),
+	})
 }
 
 func (a *admin) exchangeTerms() *cobra.Command {

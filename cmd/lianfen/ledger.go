@@ -553,6 +553,7 @@ func functionsInChinese() map[points.Function]string {
 		points.Earn: "积分累积", points.EarnConfirm: "累积确认", points.Void: "撤销", points.Refund: "退货", points.PreAuth: "预授权",
 		points.PreAuthVoid: "预授权撤销", points.Completion: "预授权完成", points.CompletionAdvice: "预授权完成通知", points.CompletionVoid: "预授权完成撤销",
 		points.OfflineRedeem: "离线消费", points.OfflineEarn: "离线累积", points.Transfer: "转赠", points.SwapQuote: "积分互换询价", points.Swap: "积分互换",
+		points.SwapCredit: "互换入账", points.SwapDebit: "互换扣减", points.SwapEnquiry: "互换查证",
 		points.Reversal: "冲正", points.BatchClose: "批结算", points.BatchUpload: "批上送", points.BatchUploadEnd: "批上送结束",
 	}
 }
@@ -571,6 +572,7 @@ func kindsInChinese() map[book.Kind]string {
 		book.KindSignIn: "操作员登录", book.KindEnrol: "操作员登记", book.KindPropose: "提交复核", book.KindApprove: "复核通过", book.KindReject: "复核拒绝", book.KindNote: "操作记录", book.KindPost: "清算过账",
 		book.KindPIN: "密码管理", book.KindDispute: "差错争议", book.KindExpireDisputes: "争议逾期", book.KindLeg: "清算调整",
 		book.KindQuote: "互换询价", book.KindSwapLock: "互换锁价", book.KindSwap: "积分互换", book.KindSwapCancel: "互换撤销", book.KindExpireSwaps: "互换锁价到期",
+		book.KindSwapTold: "互换发卡方应答", book.KindSwapRetry: "互换重试",
 	}
 }
 

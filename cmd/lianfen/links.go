@@ -112,9 +112,7 @@ func owedTable(owed []app.Owed, units scales, zone *time.Location) *table {
 }
 
 func (a *admin) owedResolve() *cobra.Command {
-	var r app.Resolution
-	var gone bool
-	cmd := &cobra.Command{
+	return a.resolution(&cobra.Command{
 		Use: "resolve RRN", Short: "End one that is queued, as the issuer says on being asked; a second person approves",
 		Long: `End what could not be settled with the issuer. Ask the issuer first: does the
 transaction stand in its ledger, or is it gone?
@@ -125,24 +123,30 @@ transaction stand in its ledger, or is it gone?
                                                           told; the issuer's suspense pays`,
 		Example: `  lianfen admin owed resolve 000000001234 --gone --operator li --second wang --note "mail of 3 March"`,
 		Args:    one("the retrieval reference number, 12 characters"),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			client, err := a.client()
-			if err != nil {
-				return err
+	})
+}
+
+// resolution makes cmd one that ends what an issuer was asked about by telephone.
+func (a *admin) resolution(cmd *cobra.Command) *cobra.Command {
+	var r app.Resolution
+	var gone bool
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		client, err := a.client()
+		if err != nil {
+			return err
+		}
+		r.RRN = args[0]
+		done, err := client.Resolve(cmd.Context(), r)
+		if err != nil {
+			return err
+		}
+		return a.print(cmd, done, func() error {
+			if done.Pending != "" {
+				return sayPending(cmd, done, client)
 			}
-			r.RRN = args[0]
-			done, err := client.Resolve(cmd.Context(), r)
-			if err != nil {
-				return err
-			}
-			return a.print(cmd, done, func() error {
-				if done.Pending != "" {
-					return sayPending(cmd, done, client)
-				}
-				_, err := fmt.Fprintf(cmd.OutOrStdout(), "Resolved under RRN %s on %v.\n", done.RRN, done.Date)
-				return err
-			})
-		},
+			_, err := fmt.Fprintf(cmd.OutOrStdout(), "Resolved under RRN %s on %v.\n", done.RRN, done.Date)
+			return err
+		})
 	}
 	cmd.Flags().BoolVar(&r.Stands, "stands", false, "it stands at the issuer")
 	cmd.Flags().BoolVar(&gone, "gone", false, "it is gone at the issuer, or never was there")

@@ -74,6 +74,54 @@ the card, and how to play it again: the same seed gives the same journal, bit fo
 	f.BoolVar(&s.all, "all", false, "go on after a mismatch, and count them")
 	f.BoolVarP(&s.verbose, "verbose", "v", false, "print a line for each seed")
 	f.BoolVar(&s.asJSON, "json", false, "print JSON")
+	cmd.AddCommand(newSimSwaps())
+	return cmd
+}
+
+// newSimSwaps is the command that plays swaps with a leg in an issuer's own ledger.
+func newSimSwaps() *cobra.Command {
+	var seed uint64
+	seeds, asJSON := 1000, false
+	cmd := &cobra.Command{
+		Use:   "swaps",
+		Short: "Play swaps with an issuer's own ledger, in every disorder 异地互换仿真",
+		Long: `Play swaps of which one side is in an issuer's own ledger, each from a seed: messages that
+come late, twice, in any order or never, timers, and kills. Whatever happens, both books must
+end alike: done and credited, or given back and gone. The first seed that splits the outcome
+ends the command with status 1 and says what happened.`,
+		Example: `  lianfen sim swaps --seeds 100000
+  lianfen sim swaps --seed 4711 --seeds 1`,
+		Args: none,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if seeds < 1 {
+				return usage("--seeds cannot be below one")
+			}
+			ends := make(map[string]int)
+			for n := range uint64(seeds) { //nolint:gosec // above zero.
+				if err := cmd.Context().Err(); err != nil {
+					return err
+				}
+				state, err := sim.RunSwap(seed + n)
+				if err != nil {
+					return err
+				}
+				ends[state.String()]++
+			}
+			if asJSON {
+				return writeJSON(cmd.OutOrStdout(), ends)
+			}
+			for _, end := range slices.Sorted(maps.Keys(ends)) {
+				if _, err := fmt.Fprintf(cmd.OutOrStdout(), "%-10s %d\n", end, ends[end]); err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+	}
+	f := cmd.Flags()
+	f.Var(decimal(&seed, 1), "seed", "the first seed")
+	f.IntVar(&seeds, "seeds", seeds, "how many seeds")
+	f.BoolVar(&asJSON, "json", false, "print JSON")
 	return cmd
 }
 

@@ -215,7 +215,6 @@ func (a *App) openLedger(ctx context.Context) error {
 	if err != nil {
 		return errors.Join(err, db.Close())
 	}
-	a.swaps = exchange.NewDesk(a.ledger, a.opts.Clock)
 	return nil
 }
 

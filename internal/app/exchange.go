@@ -23,6 +23,7 @@ type SwapAsked struct {
 	CallID   string           `json:"key,omitempty"`
 	Operator string           `json:"operator,omitempty"`
 	Member   points.MemberID  `json:"member"`
+	Card     CardNumber       `json:"card,omitempty"` // where one of the programmes is in its issuer's own ledger
 	From     points.ProgramID `json:"from"`
 	Into     points.ProgramID `json:"into"`
 	In       points.Amount    `json:"in,omitempty"`
@@ -60,6 +61,29 @@ type SwapState struct {
 	Locked   string           `json:"locked,omitempty"` // RRN of the lock
 	Done     string           `json:"done,omitempty"`   // RRN of the execution
 	Repeated bool             `json:"repeated,omitempty"`
+	Leg      *SwapLeg         `json:"leg,omitempty"` // in an issuer's own ledger
+}
+
+// SwapLeg is the side of a swap that an issuer with its own ledger has to say of.
+type SwapLeg struct {
+	RRN      string          `json:"rrn"` // by which the issuer knows it: DE37
+	Issuer   points.IssuerID `json:"issuer"`
+	Act      points.Function `json:"act"`
+	Asked    points.Function `json:"asked,omitzero"` // last; none: nothing is open
+	Attempts uint32          `json:"attempts"`
+	Next     string          `json:"next,omitempty"`     // when it is asked again
+	GivenUp  string          `json:"given_up,omitempty"` // since when only the answer to FENCE counts
+}
+
+func legState(v *book.SwapLegView) *SwapLeg {
+	leg := &SwapLeg{RRN: rrnOf(v.Position), Issuer: v.Issuer, Act: v.Act, Asked: v.Asks, Attempts: v.Attempt}
+	if v.Asks != 0 {
+		leg.Next = v.Due.String()
+	}
+	if v.Fenced != 0 {
+		leg.GivenUp = v.FencedAt.String()
+	}
+	return leg
 }
 
 func swapState(f *book.SwapFigures, member points.MemberID, from points.ProgramID) SwapState {
@@ -102,7 +126,15 @@ func (a *App) quoteSwap(ctx context.Context, s SwapAsked) (SwapState, error) {
 	if err != nil {
 		return SwapState{}, err
 	}
-	return answered(a.swaps.Quote(ctx, exchange.Asked{Caller: by, Member: s.Member, From: s.From, Into: s.Into, In: s.In, Out: s.Out, LockSeconds: s.LockSeconds}))
+	asked := exchange.Asked{Caller: by, Member: s.Member, From: s.From, Into: s.Into, In: s.In, Out: s.Out, LockSeconds: s.LockSeconds}
+	if s.Card != "" {
+		pan, err := points.ParsePAN(string(s.Card))
+		if err != nil {
+			return SwapState{}, err
+		}
+		asked.Card = a.token(pan)
+	}
+	return answered(a.swaps.Quote(ctx, asked))
 }
 
 // aboutSwap serves a verb of the desk about a quote.
@@ -129,14 +161,33 @@ func (a *App) showSwap(ctx context.Context, s SwapNamed) (SwapState, error) {
 	if err != nil {
 		return SwapState{}, err
 	}
-	return viewedSwap(&view), nil
+	shown := viewedSwap(&view)
+	legs, err := a.swaps.Legs(ctx, quote)
+	for i := range legs {
+		shown.Leg = legState(&legs[i])
+	}
+	return shown, err
 }
 
+// swapQueue lists what is locked, and behind it what waits for an issuer or for operators.
 func (a *App) swapQueue(ctx context.Context, _ nothing) ([]SwapState, error) {
 	list := []SwapState{}
 	views, err := a.swaps.Queue(ctx)
+	if err != nil {
+		return nil, err
+	}
 	for i := range views {
 		list = append(list, viewedSwap(&views[i]))
+	}
+	legs, err := a.swaps.Legs(ctx)
+	for i := range legs {
+		view, err := a.swaps.Show(ctx, legs[i].Quote)
+		if err != nil {
+			return nil, err
+		}
+		shown := viewedSwap(&view)
+		shown.Leg = legState(&legs[i])
+		list = append(list, shown)
 	}
 	return list, err
 }
@@ -145,20 +196,24 @@ func (a *App) swapQueue(ctx context.Context, _ nothing) ([]SwapState, error) {
 // moment on whatever the delay.
 const swapLook = time.Second
 
-// keepSwaps ends locks whose time is over.
+// keepSwaps ends locks whose time is over, and asks issuers with their own ledgers about swaps.
 func (a *App) keepSwaps(ctx context.Context) error {
 	ticker := time.NewTicker(swapLook)
 	defer ticker.Stop()
 	for {
 		_, err := a.swaps.Expire(ctx)
+		if err == nil {
+			_, err = a.swaps.Turn(ctx)
+		}
 		switch {
 		case ctx.Err() != nil, errors.Is(err, ledger.ErrFailed):
 			return nil // Whoever watches the ledger tells of it.
 		case err != nil:
-			a.log.Error("locks of swaps were not ended; it is tried again", slog.String("error", err.Error()))
+			a.log.Error("swaps were not looked after; it is tried again", slog.String("error", err.Error()))
 		}
 		select {
 		case <-ticker.C:
+		case <-a.swaps.Wake():
 		case <-ctx.Done():
 			return nil
 		}

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/lianfen/lianfen/certs"
+	"github.com/lianfen/lianfen/exchange"
 	"github.com/lianfen/lianfen/internal/config"
 	"github.com/lianfen/lianfen/ledger/book"
 	"github.com/lianfen/lianfen/points"
@@ -37,6 +38,10 @@ func (a *App) openIssuers(ctx context.Context) error {
 		Zones: a.zones, Links: profiles, Log: a.log, Registerer: a.registry,
 	})
 	if err != nil {
+		return err
+	}
+	a.swaps = exchange.NewRemoteDesk(a.ledger, a.opts.Clock, a.issuers)
+	if err := a.swaps.Recover(ctx); err != nil {
 		return err
 	}
 	for i := range a.opts.Config.Links {
@@ -81,6 +86,7 @@ func (a *App) profiles(links []config.Link) ([]pointswitch.LinkProfile, error) {
 			SignOn: l.SignOn, EchoAfter: l.EchoAfter, EchoDeadline: l.EchoDeadline, LostEchoes: l.LostEchoes,
 			Redial: l.Redial, RedialMost: l.RedialMost, Breaker: router.BreakerRules{Failures: l.BreakerFailures, Rest: l.BreakerRest},
 			Retry: l.Retry, GiveUp: l.GiveUp, RetryInFlight: l.RetryInFlight, UnknownEnds: l.UnknownEnds,
+			SwapGiveUp: l.SwapGiveUpAfter, SwapManual: l.SwapGiveUp == config.GiveUpManual,
 			StandIn: standIn, Paths: a.paths(l),
 		}
 		if l.Keys != config.KeysOff {
@@ -413,7 +419,9 @@ func (a *App) resolve(ctx context.Context, r Resolution) (Done, error) {
 	if !out.Reason.Approved() {
 		return Done{}, a.refusal(ctx, "resolve "+r.RRN, &cmd, out.Reason)
 	}
-	a.issuers.Look(out.Issuer, position)
+	if out.Swap.Quote == 0 {
+		a.issuers.Look(out.Issuer, position)
+	}
 	rrn := out.Position.RRN()
 	return Done{RRN: string(rrn[:]), Date: out.Date}, nil
 }
@@ -430,6 +438,10 @@ func (a *App) notQueued(ctx context.Context, position points.Position) error {
 		return err
 	}
 	rrn := rrnOf(position)
+	if legs, err := a.swaps.Legs(ctx, position); err != nil || len(legs) > 0 {
+		return errors.Join(err, points.Errorf(points.OriginalClosed, "resolve %s: the swap is %v; one that is manual is resolved, "+
+			"and one that is done where its issuer has reversed it since (gone)", rrn, legs[0].State))
+	}
 	switch view.Phase {
 	case book.RemoteOpen:
 		return points.Errorf(points.OriginalClosed, "resolve %s: the issuer is asked and may still answer; only what is queued is resolved", rrn)

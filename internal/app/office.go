@@ -338,7 +338,9 @@ func (a *App) carryOut(ctx context.Context, what string, d Decision, cmd, act *b
 	case book.KindAdjust:
 		done.Free = &out.Free
 	case book.KindResolve:
-		a.issuers.Look(out.Issuer, act.Original)
+		if out.Swap.Quote == 0 {
+			a.issuers.Look(out.Issuer, act.Original)
+		}
 	case book.KindCutOver:
 		return done, a.begun(ctx, act)
 	case book.KindPut:

@@ -41,12 +41,21 @@ type Link struct {
 	RetryInFlight int
 	UnknownEnds   bool
 
+	SwapGiveUp      string        // GiveUpFence or GiveUpManual
+	SwapGiveUpAfter time.Duration // of a swap's leg without a certain answer
+
 	Keys    PartnerKeys // shared with the host
 	Zone    uint64      // the issuer under whose number the keystore has them
 	KeyLife time.Duration
 
 	StandIn StandIn
 }
+
+// How the leg of a swap at a link's issuer is given up.
+const (
+	GiveUpFence  = "fence"
+	GiveUpManual = "manual"
+)
 
 // Endpoint is an address of a host.
 type Endpoint struct {
@@ -74,7 +83,7 @@ func defaultLink() Link {
 		SignOn: 10 * time.Second, EchoAfter: 30 * time.Second, EchoDeadline: 10 * time.Second, LostEchoes: 3,
 		Redial: time.Second, RedialMost: time.Minute, BreakerFailures: 5, BreakerRest: 10 * time.Second,
 		Retry:  []time.Duration{5 * time.Second, 30 * time.Second, time.Minute, 5 * time.Minute, 15 * time.Minute},
-		GiveUp: 24 * time.Hour, RetryInFlight: 16, Keys: KeysOff, KeyLife: 24 * time.Hour,
+		GiveUp: 24 * time.Hour, RetryInFlight: 16, SwapGiveUp: GiveUpFence, SwapGiveUpAfter: 24 * time.Hour, Keys: KeysOff, KeyLife: 24 * time.Hour,
 	}
 }
 
@@ -113,6 +122,8 @@ func (l *Link) settings(prefix string) []setting {
 		duration(prefix+"give_up", &l.GiveUp, time.Second, 31*24*time.Hour, "A reversal or advice not acknowledged for so long is left to the operators (lianfen admin owed)."),
 		number(prefix+"retry_in_flight", &l.RetryInFlight, 1, 65_536, "Reversals and advices that may wait for their answer."),
 		flag(prefix+"unknown_ends", &l.UnknownEnds, "The host keeps no reversals for originals that have not come yet: 25 to a reversal ends it."),
+		choice(prefix+"swap_give_up", &l.SwapGiveUp, "fence has the issuer cancel or reverse the leg of a swap that it has not answered for, and refuse it for ever; manual leaves it to the operators, where the issuer does not do that.", GiveUpFence, GiveUpManual),
+		duration(prefix+"swap_give_up_after", &l.SwapGiveUpAfter, time.Minute, 31*24*time.Hour, "A swap's leg without a certain answer for so long is given up; after as long again, operators decide too."),
 		choice(prefix+"keys", &l.Keys, "Keys shared with the host: cmac and x9.19 say how all messages are authenticated, pin leaves MACs out, off shares none.", KeysOff, KeysCMAC, KeysRetail, KeysPIN),
 		institution(prefix+"zone", &l.Zone, "Issuer under whose number the keystore has the host's zone master key (zmk/issuer/NUMBER); needed where keys are shared."),
 		duration(prefix+"key_life", &l.KeyLife, 0, 366*24*time.Hour, "Keys with the host that are older are exchanged for others; 0s: only when it asks."),

@@ -187,7 +187,7 @@ func (b *issuerBook) approve(e *issuerEntry) {
 		}
 	}
 	switch e.request.Function {
-	case points.Reversal, points.Balance, points.EarnConfirm:
+	case points.Reversal, points.Balance, points.EarnConfirm, points.SwapEnquiry:
 		return
 	case points.Redeem:
 		e.response.Used, e.response.SelfPaid = e.granted, e.request.Amount-e.granted
@@ -202,12 +202,15 @@ func (b *issuerBook) approve(e *issuerEntry) {
 func (b *issuerBook) decide(e *issuerEntry) points.Reason {
 	req := &e.request
 	switch req.Function {
-	case points.Balance, points.Redeem, points.Earn, points.PreAuth, points.OfflineRedeem, points.OfflineEarn, points.EarnConfirm, points.Transfer:
+	case points.Balance, points.Redeem, points.Earn, points.PreAuth, points.OfflineRedeem, points.OfflineEarn, points.EarnConfirm, points.Transfer,
+		points.SwapCredit, points.SwapDebit:
 		return b.decideCard(e)
 	case points.Void, points.CompletionVoid, points.Refund, points.PreAuthVoid, points.Completion, points.CompletionAdvice:
 		return b.decideAbout(e)
 	case points.Reversal:
 		return b.reverse(e)
+	case points.SwapEnquiry:
+		return b.standing(req)
 	case 0:
 		return points.UnknownFunction
 	default:
@@ -227,12 +230,12 @@ func (b *issuerBook) decideCard(e *issuerEntry) points.Reason {
 	}
 	account := b.accounts[e.account]
 	switch req.Function {
-	case points.Redeem:
+	case points.Redeem, points.SwapDebit:
 		if account.free < req.Amount {
 			return points.NotEnoughPoints
 		}
 		e.free = -req.Amount
-		if b.part != nil {
+		if b.part != nil && req.Function == points.Redeem {
 			e.granted = b.part(req.Amount)
 		}
 	case points.Transfer:
@@ -248,7 +251,7 @@ func (b *issuerBook) decideCard(e *issuerEntry) points.Reason {
 		e.free = -req.Amount
 	case points.OfflineRedeem: // It happened; whether there were points is the teller's affair.
 		e.free = -req.Amount
-	case points.Earn, points.OfflineEarn:
+	case points.Earn, points.OfflineEarn, points.SwapCredit:
 		e.free = req.Amount
 	case points.PreAuth:
 		if account.free < req.Amount {
@@ -282,6 +285,20 @@ func (b *issuerBook) find(e *issuerEntry) points.Reason {
 		return points.UnknownProgram
 	}
 	return points.UnknownCard
+}
+
+// standing is an enquiry after the leg of a swap.
+func (b *issuerBook) standing(req *points.Request) points.Reason {
+	switch o := b.originalOf(req); {
+	case o == nil:
+		return points.UnknownOriginal
+	case o.tomb || o.reversed:
+		return points.OriginalClosed
+	case !o.approved():
+		return points.OriginalNotApproved
+	default:
+		return points.Approved
+	}
 }
 
 // decideAbout is about requests that name an original.
@@ -415,6 +432,8 @@ func (b *issuerBook) reverse(e *issuerEntry) points.Reason {
 		o.reversed = true // A decline stays one; its repeat is told 94.
 	case o.closedBy != nil || (o.diminished() && (req.Actual == 0 || o.request.Function == points.PreAuth)) || o.overtaken():
 		return points.OriginalClosed // It stands: something was built on it.
+	case o.request.Function == points.SwapCredit && b.accounts[o.account].free < o.free:
+		return points.OriginalClosed // Likewise: it is spent.
 	case req.Actual != 0:
 		return b.reduce(e, o)
 	default:

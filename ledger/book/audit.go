@@ -145,7 +145,7 @@ func (b *Book) auditHolds() error {
 		return err
 	}
 	err = b.swaps.each(func(s *swap) error {
-		if s.state == SwapLocked {
+		if s.holds() {
 			sum := found[s.account]
 			found[s.account] = live{sum.count + 1, sum.left + s.held()}
 		}

@@ -57,6 +57,7 @@ type Book struct {
 	swaps        cache[points.Position, swap, *swap]
 	swapCounts   cache[swapCountKey, swapCount, *swapCount]
 	swapLocks    swapLocks
+	swapLegs     swapLegs
 	unfinished   unfinished
 	office       office
 	disputes     cache[points.Position, dispute, *dispute]
@@ -221,7 +222,8 @@ func (b *Book) open() error {
 	_, officeErr := b.load(&b.office)
 	_, docketErr := b.load(&b.docket)
 	_, lockErr := b.load(&b.swapLocks)
-	return errors.Join(officeErr, docketErr, lockErr, b.loadClearing())
+	_, legErr := b.load(&b.swapLegs)
+	return errors.Join(officeErr, docketErr, lockErr, legErr, b.loadClearing())
 }
 
 // Err returns the fault that stopped the book, if one did.
@@ -427,7 +429,7 @@ func (b *Book) dispatch(cmd *Command, out *Outcome) (points.Reason, error) {
 		return b.dispatchOffice(cmd, out)
 	case KindPIN:
 		return b.setPIN(cmd, out)
-	case KindQuote, KindSwapLock, KindSwap, KindSwapCancel, KindExpireSwaps:
+	case KindQuote, KindSwapLock, KindSwap, KindSwapCancel, KindExpireSwaps, KindSwapTold, KindSwapRetry:
 		return b.swapping(cmd, out)
 	default:
 		return b.dispatchRemote(cmd, out)

@@ -362,11 +362,13 @@ func (b *Book) own(cmd *Command, out *Outcome) error {
 	merchant := cmd.Merchant
 	switch cmd.Kind {
 	case KindConclude, KindStandIn, KindOwe, KindAcknowledge, KindResolve:
-		r, err := b.needRemote(out.Original)
+		r, err := b.findRemote(out.Original)
 		if err != nil {
 			return err
 		}
-		merchant = r.merchant
+		if r != nil { // Else it is a swap, which the desk has executed.
+			merchant = r.merchant
+		}
 	default:
 	}
 	if m, ok := b.live.Merchants[merchant]; ok {

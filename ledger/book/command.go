@@ -120,6 +120,11 @@ const (
 	KindExpireSwaps
 	// KindRegister notes how far the register of certificates has come (see certificate.go).
 	KindRegister
+	// KindSwapTold enters what the issuer of a swap's remote leg has said, or that it has said
+	// nothing (see swapremote.go). Function is what it was asked.
+	KindSwapTold
+	// KindSwapRetry is the timer of a remote leg: the issuer is asked again.
+	KindSwapRetry
 
 	kindCount
 )
@@ -148,7 +153,8 @@ type Command struct {
 	OriginalKey points.TraceKey
 	AuthCode    [6]byte // of the original, where the sender quotes it; zero: not checked
 	// Final tells a capture that no other will follow, and an acknowledgement that an
-	// issuer which does not know the original never will. Where the issuer keeps its own
+	// issuer which does not know the original never will. Swap told: it was never sent;
+	// swap retry: its issuer can be fenced, after Limit seconds. Where the issuer keeps its own
 	// ledger, a void of a capture opens the hold again, and a reversal is of a part or of
 	// what was told (0220), or does not take every void of its original to stand, only if
 	// it is set: records from before did nothing of that. A refund of a sale that several
@@ -212,6 +218,7 @@ type Command struct {
 	Tender []TenderTerm
 	// Ask lets a tender be paid, as far as the programmes here cannot, by one whose issuer
 	// keeps its own ledger (see tender_remote.go). Without it, such a programme is passed over.
+	// Of a quote, it lets one of the two programmes be such a one (swapremote.go).
 	Ask bool
 	// Told is what the issuer says the member has (conclude), at most [points.MaxBalances].
 	Told []Balance

@@ -18,7 +18,8 @@
 //	    their debts, plus what stands in clearing, breakage and the house's accounts.
 //	I3  An account's free points are the sum of its lots; no lot is empty or
 //	    negative; lots stand in the order of consumption and no two are alike.
-//	I4  Held points are the sum of the live holds and locked swaps; a hold is live exactly while it
+//	I4  Held points are the sum of the live holds and of the swaps that are locked or wait
+//	    for an issuer; a hold is live exactly while it
 //	    reserves something; captured + left <= reserved. Refunds, voids and the
 //	    reversal of a transaction together never return more than it took.
 //	I5  A lot is not touched while a usable lot of an earlier rank has anything free; by a
@@ -81,6 +82,11 @@
 //	I26 Of the rates and swap terms that are in force together at any instant, no way from
 //	    programme to programme and back gains. A bonus is no better rate: it is a lot of its
 //	    own that cannot be swapped for a while, and its sponsor pays no more than the budget.
+//	I27 A swap with a leg in another's ledger is done here only when its issuer has said that
+//	    the leg stands, and given back only when it has said that nothing stands, or two
+//	    operators have; until then what is handed in is held, whatever its age. Once it is
+//	    given up only the answer to that counts. Exactly the legs that are not decided have
+//	    a timer.
 //
 // # A hold
 //
@@ -153,6 +159,9 @@
 //	             and of a campaign sponsor (B) -bonus    member (B) +bonus
 //	quote, swap lock, swap cancel, expiry of swaps
 //	             none: lots move between free and held
+//	swap with a leg in another's ledger (swapremote.go)
+//	             none until its issuer has answered; then this ledger's half of a swap.
+//	             Given up, and it stands there for good: issued -a    suspense +a
 //
 //	conclude, stand-in, owe of what is told (remote.go)
 //	             issued -a    clearing(acquirer) +a    (earn, void, refund: the opposite)

@@ -35,6 +35,9 @@ func (b *Book) dispatchRemote(cmd *Command, out *Outcome) (points.Reason, error)
 	if err != nil {
 		return 0, err
 	}
+	if r == nil && cmd.Kind == KindResolve {
+		return b.resolveSwap(cmd, out)
+	}
 	if r == nil {
 		return points.UnknownOriginal, nil
 	}

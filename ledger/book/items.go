@@ -2,6 +2,7 @@ package book
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/lianfen/lianfen/points"
 	"github.com/lianfen/lianfen/tariff"
@@ -165,7 +166,13 @@ func clears(cmd *Command, out *Outcome) bool {
 }
 
 // swapped reports whether an approved record has executed or reversed a swap.
-func swapped(out *Outcome) bool { return out.Swap.State == SwapDone || out.Swap.State == SwapReversed }
+// One that is given up before it was done has issued and retired nothing.
+func swapped(out *Outcome) bool {
+	if out.Swap.State != SwapDone && out.Swap.State != SwapReversed {
+		return false
+	}
+	return slices.ContainsFunc(out.Postings, func(p Posting) bool { return p.Account.Kind == IssuedAccount })
+}
 
 // swap makes the one item of an executed or reversed swap, with the figures that were quoted.
 func (c *Clearing) swap(item ClearingItem, out *Outcome) {
@@ -218,7 +225,7 @@ func (c *Clearing) base(cmd *Command, out *Outcome, known *clearing) (ClearingIt
 	item := ClearingItem{Date: out.Date, Cycle: out.InCycle(), RRN: out.Position, Request: cmd, Answer: out.Reason}
 	item.Position, item.At, item.MCC = out.Position, out.Posted, out.MCC
 	switch cmd.Kind {
-	case KindConclude, KindStandIn, KindOwe, KindAcknowledge, KindResolve:
+	case KindConclude, KindStandIn, KindOwe, KindAcknowledge, KindResolve, KindSwapTold:
 		if err := c.load(out.Original, &c.request); err != nil {
 			return item, err
 		}

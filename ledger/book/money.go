@@ -216,6 +216,9 @@ func (b *Book) balance(cmd *Command, out *Outcome) (points.Reason, error) {
 	if reason := b.participants(cmd); !reason.Approved() {
 		return reason, nil
 	}
+	if cmd.Function == points.SwapEnquiry {
+		return b.legStands(cmd)
+	}
 	s, reason, err := b.subject(cmd, looking, out)
 	if err != nil || !reason.Approved() {
 		return reason, err

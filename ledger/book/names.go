@@ -60,7 +60,7 @@ var kindNames = [kindCount]string{
 	KindSignIn: "sign_in", KindEnrol: "enrol", KindPropose: "propose", KindApprove: "approve", KindReject: "reject", KindNote: "note",
 	KindPIN: "pin", KindPost: "post", KindDispute: "dispute", KindExpireDisputes: "expire_disputes", KindLeg: "leg", KindKeystore: "keystore",
 	KindQuote: "quote", KindSwapLock: "swap_lock", KindSwap: "swap", KindSwapCancel: "swap_cancel", KindExpireSwaps: "expire_swaps",
-	KindRegister: "register",
+	KindRegister: "register", KindSwapTold: "swap_told", KindSwapRetry: "swap_retry",
 }
 
 // String returns the name used in tables and in JSON.

@@ -297,6 +297,14 @@ func (b *Book) basis(act *Command) (uint64, error) {
 		}
 		if r != nil {
 			text = r.appendValue(text)
+			break
+		}
+		s, err := b.findSwap(act.Original)
+		if err != nil {
+			return 0, err
+		}
+		if s != nil {
+			text = s.settledAs(text)
 		}
 	case KindDispute:
 		d, err := b.findDispute(act.Original)

@@ -213,11 +213,11 @@ func Told(f points.Function) bool {
 // KindOf is what a request of a function does to the book; 0: nothing.
 func KindOf(f points.Function) Kind {
 	switch f {
-	case points.Balance:
+	case points.Balance, points.SwapEnquiry:
 		return KindBalance
-	case points.Redeem, points.OfflineRedeem:
+	case points.Redeem, points.OfflineRedeem, points.SwapDebit:
 		return KindRedeem
-	case points.Earn, points.OfflineEarn:
+	case points.Earn, points.OfflineEarn, points.SwapCredit:
 		return KindEarn
 	case points.PreAuth:
 		return KindHold

@@ -185,7 +185,7 @@ func reversible(cmd *Command) bool {
 	case KindGroup:
 		return !slices.ContainsFunc(cmd.Group, func(member Command) bool { return member.Kind == KindOpen })
 	case KindPut, KindOpen, KindFreeze, KindClose, KindExpireHolds, KindReverse, KindAdjust, KindReinstate, KindExpireLots, KindVestLots, KindCutOver, KindSettle, KindDecay,
-		KindCloseBatch, KindUpload, KindDownload, KindSignIn, KindEnrol, KindPropose, KindApprove, KindReject, KindNote, KindPIN, KindPost, KindDispute, KindExpireDisputes, KindLeg, KindSwapLock, KindSwapCancel, KindExpireSwaps:
+		KindCloseBatch, KindUpload, KindDownload, KindSignIn, KindEnrol, KindPropose, KindApprove, KindReject, KindNote, KindPIN, KindPost, KindDispute, KindExpireDisputes, KindLeg, KindSwapLock, KindSwapCancel, KindExpireSwaps, KindSwapTold, KindSwapRetry:
 		return false
 	default:
 		return false

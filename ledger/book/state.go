@@ -31,6 +31,7 @@ const (
 	stateSwap
 	stateSwapLocks
 	stateSwapCount
+	stateSwapLegs
 )
 
 const stateVersion = 1

@@ -19,7 +19,8 @@ import (
 //	              └── its time is over: expired; of a locked one by ExpireSwaps
 //
 // Executing, credit unknown and manual are for swaps of which one side is an issuer's that
-// keeps its own ledger; none of these is begun yet.
+// keeps its own ledger; the picture of these stands at [Book.beginSwap]. One of them that is
+// reversed may never have been done here: its issuer has said that nothing stands there.
 type SwapState uint8
 
 // States of a swap.
@@ -79,6 +80,7 @@ type swap struct {
 	expires  points.Timestamp    // of the lock
 	counted  points.BusinessDate // the date whose counters have it
 	done     points.Position     // by which command
+	leg      swapLeg             // at an issuer that keeps its own ledger
 }
 
 func (s *swap) id() points.Position { return s.position }
@@ -95,7 +97,11 @@ func (s *swap) appendValue(dst []byte) []byte {
 	dst = binary.AppendVarint(dst, int64(s.expires))
 	dst = binary.AppendUvarint(dst, uint64(s.counted))
 	dst = binary.AppendUvarint(dst, uint64(s.done))
-	return appendLots(dst, s.lots)
+	dst = appendLots(dst, s.lots)
+	if s.leg.position != 0 { // A later addition.
+		dst = s.leg.append(dst)
+	}
+	return dst
 }
 
 func (s *swap) decodeValue(r *reader) {
@@ -104,7 +110,13 @@ func (s *swap) decodeValue(r *reader) {
 	s.locked, s.expires = r.position(), r.timestamp()
 	s.counted, s.done = r.date(), r.position()
 	s.lots = decodeLots(r)
+	if len(r.src) > 0 {
+		s.leg = decodeSwapLeg(r)
+	}
 }
+
+// holds reports whether the swap holds points that are handed in here.
+func (s *swap) holds() bool { return s.state == SwapLocked || (s.pending() && !s.leg.source) }
 
 // held is what a lock holds.
 func (s *swap) held() (sum points.Amount) {
@@ -278,9 +290,12 @@ func (b *Book) NextSwapExpiry() points.Timestamp {
 	return b.swapLocks.live[0].expires
 }
 
-// auditSwaps checks that exactly the locked swaps hold points and are among the live locks
-// (I25).
+// auditSwaps checks that exactly the locked swaps are among the live locks, and only they and
+// those that wait for an issuer hold points (I25, I27).
 func (b *Book) auditSwaps() error {
+	if err := b.auditLegs(); err != nil {
+		return err
+	}
 	live := make(map[points.Position]points.Timestamp, len(b.swapLocks.live))
 	for i, at := range b.swapLocks.live {
 		if i > 0 && b.swapLocks.live[i-1].compare(at) >= 0 {
@@ -293,9 +308,11 @@ func (b *Book) auditSwaps() error {
 		switch {
 		case locked != (s.state == SwapLocked) || (locked && expires != s.expires):
 			return fmt.Errorf("book: I25: swap %d is in state %d, live lock: %v", s.position, s.state, locked)
-		case locked != (s.held() > 0):
+		case s.holds() != (s.held() > 0):
 			return fmt.Errorf("book: I25: swap %d in state %d holds %d", s.position, s.state, s.held())
-		case (s.done != 0) != (s.state == SwapDone || s.state == SwapReversed):
+		case s.pending() != (s.leg.state == legAsked) && s.leg.state != legUndoing:
+			return fmt.Errorf("book: I27: swap %d is in state %d, its remote leg in %d", s.position, s.state, s.leg.state)
+		case (s.done != 0) != (s.state == SwapDone || (s.state == SwapReversed && (s.leg.position == 0 || s.done != 0))):
 			return fmt.Errorf("book: I25: swap %d is in state %d, executed by %d", s.position, s.state, s.done)
 		}
 		return nil

@@ -11,9 +11,10 @@ import (
 
 // swapDeal is one swap while its command is carried out.
 type swapDeal struct {
-	subject          // whose points are handed in, and of which programme
-	into    *Program // handed out
-	to      *account // nil: the member has none yet
+	subject                  // whose points are handed in, and of which programme; no account where that is another's ledger
+	into    *Program         // handed out
+	to      *account         // nil: the member has none yet, or it is in another's ledger
+	card    points.CardToken // by which the other ledger knows the member; zero: there is none
 	figures SwapFigures
 	buy     *tariff.Rate
 	sell    *tariff.Rate
@@ -23,8 +24,14 @@ type swapDeal struct {
 
 // swapping is the list of commands about swaps.
 func (b *Book) swapping(cmd *Command, out *Outcome) (points.Reason, error) {
-	if cmd.Kind == KindExpireSwaps {
+	switch cmd.Kind {
+	case KindExpireSwaps:
 		return b.expireSwaps(cmd, out)
+	case KindSwapTold:
+		return b.swapTold(cmd, out)
+	case KindSwapRetry:
+		return b.swapRetry(cmd, out)
+	default:
 	}
 	if reason := b.participants(cmd); !reason.Approved() {
 		return reason, nil
@@ -46,8 +53,22 @@ func (b *Book) swapping(cmd *Command, out *Outcome) (points.Reason, error) {
 
 // sides finds member, programmes and accounts of a swap and checks that they take part.
 func (b *Book) sides(cmd *Command, d *swapDeal, from, into points.ProgramID, out *Outcome) (reason points.Reason, err error) {
+	source, target := b.farProgram(from), b.farProgram(into)
+	switch {
+	case (source || target) && !cmd.Ask, source && target:
+		return points.RemoteSwap, nil
+	case source || target:
+		if d.card = cmd.Card; d.card.IsZero() {
+			return points.UnknownCard, nil // The other ledger knows the member by nothing else.
+		}
+	}
 	asked := Command{Kind: cmd.Kind, Card: cmd.Card, Member: cmd.Member, Program: from, Merchant: cmd.Merchant}
-	if d.subject, reason, err = b.subject(&asked, FreezeDebit, out); err != nil || !reason.Approved() {
+	if source {
+		d.subject, reason, err = b.farSubject(&asked, out)
+	} else {
+		d.subject, reason, err = b.subject(&asked, FreezeDebit, out)
+	}
+	if err != nil || !reason.Approved() {
 		return reason, err
 	}
 	if d.member.Freeze&FreezeCredit != 0 {
@@ -56,11 +77,11 @@ func (b *Book) sides(cmd *Command, d *swapDeal, from, into points.ProgramID, out
 	if d.into, reason = b.programAt(points.MerchantID{}, into); !reason.Approved() {
 		return reason, nil
 	}
-	switch {
-	case d.into.ID == d.program.ID || d.into.Rules.Qualifying || d.program.Rules.Qualifying:
+	if d.into.ID == d.program.ID || d.into.Rules.Qualifying || d.program.Rules.Qualifying {
 		return points.NotPermitted, nil
-	case b.live.Issuers[d.program.Issuer].Link != "" || b.live.Issuers[d.into.Issuer].Link != "":
-		return points.RemoteSwap, nil
+	}
+	if target {
+		return points.Approved, nil // Whether it takes points is its issuer's to say.
 	}
 	if d.to, err = b.findAccount(AccountKey{MemberAccount, into, uint64(d.member.ID)}); err != nil {
 		return 0, err
@@ -161,8 +182,8 @@ func (b *Book) fromProgram(cmd *Command) (points.ProgramID, points.Reason, error
 
 // campaign adds the bonus, as far as its budget has it: all of it or none.
 func (b *Book) campaign(d *swapDeal) error {
-	if !d.out.Campaign() {
-		return nil
+	if !d.out.Campaign() || b.farProgram(d.into.ID) {
+		return nil // A sponsor's account in another's ledger is not ours to draw on.
 	}
 	tier := points.Amount(0)
 	if unit := d.into.Rules.Tier; unit != 0 && d.out.TierBonus != (tariff.BonusTiers{}) {
@@ -205,7 +226,7 @@ func (b *Book) maySwap(cmd *Command, d *swapDeal, out *Outcome) (points.Reason, 
 			return reason, err
 		}
 	}
-	if d.account.swappable(d.terms, b.date) < f.In {
+	if d.account != nil && d.account.swappable(d.terms, b.date) < f.In {
 		return points.NotEnoughPoints, nil
 	}
 	return points.Approved, nil
@@ -275,12 +296,7 @@ func (b *Book) quoted(cmd *Command, out *Outcome) (rec *Record, s *swap, reason 
 	if s, err = b.findSwap(cmd.Original); err != nil {
 		return nil, nil, 0, err
 	}
-	a, err := b.needAccount(AccountKey{MemberAccount, rec.Outcome.Program, uint64(rec.Outcome.Member)})
-	if err != nil {
-		return nil, nil, 0, err
-	}
-	b.about(a, out)
-	return rec, s, points.Approved, nil
+	return rec, s, points.Approved, b.aboutSwap(rec, out)
 }
 
 // promised turns the quote that a command names into a deal, where nothing has happened to
@@ -290,7 +306,10 @@ func (b *Book) promised(cmd *Command, rec *Record, d *swapDeal, out *Outcome) (p
 	d.figures = rec.Outcome.Swap
 	from := rec.Outcome.Program
 	asked := *cmd
-	asked.Member = rec.Outcome.Member
+	asked.Member, asked.Ask = rec.Outcome.Member, rec.Command.Ask
+	if asked.Card.IsZero() && rec.Command.Ask {
+		asked.Card = rec.Command.Card
+	}
 	if b.risk.now >= d.figures.Expires {
 		return points.QuoteExpired, nil
 	}
@@ -323,7 +342,7 @@ func (b *Book) lockSwap(cmd *Command, out *Outcome) (points.Reason, error) {
 		return reason, err
 	}
 	switch {
-	case d.terms.LockSeconds == 0, d.terms.LockFeePPM != 0 && seconds == 0: // Not paid for.
+	case d.account == nil, d.terms.LockSeconds == 0, d.terms.LockFeePPM != 0 && seconds == 0: // In another's ledger; never; not paid for.
 		return points.FunctionDisabled, nil
 	case len(b.swapLocks.live) >= maxSwapLocks:
 		return points.Overloaded, nil
@@ -365,7 +384,7 @@ func (b *Book) executeSwap(cmd *Command, out *Outcome) (points.Reason, error) {
 	locked := s != nil && s.state == SwapLocked
 	switch {
 	case locked:
-		if reason, err = b.locked(cmd, s, &d, out); err != nil || !reason.Approved() {
+		if reason, err = b.locked(cmd, rec, s, &d, out); err != nil || !reason.Approved() {
 			return reason, err
 		}
 	case s != nil && s.state == SwapExpired:
@@ -376,6 +395,9 @@ func (b *Book) executeSwap(cmd *Command, out *Outcome) (points.Reason, error) {
 		if reason, err = b.promised(cmd, rec, &d, out); err != nil || !reason.Approved() {
 			return reason, err
 		}
+	}
+	if d.far(b) {
+		return b.beginSwap(cmd, &d, s, out)
 	}
 	f := &d.figures
 	if locked {
@@ -415,7 +437,7 @@ func (b *Book) executeSwap(cmd *Command, out *Outcome) (points.Reason, error) {
 }
 
 // locked finds the sides of a locked swap; its account to is what can still refuse it.
-func (b *Book) locked(cmd *Command, s *swap, d *swapDeal, out *Outcome) (reason points.Reason, err error) {
+func (b *Book) locked(cmd *Command, rec *Record, s *swap, d *swapDeal, out *Outcome) (reason points.Reason, err error) {
 	if b.risk.now >= s.expires {
 		return points.QuoteExpired, nil
 	}
@@ -434,7 +456,10 @@ func (b *Book) locked(cmd *Command, s *swap, d *swapDeal, out *Outcome) (reason 
 	if d.to, err = b.findAccount(AccountKey{MemberAccount, d.into.ID, s.account.Party}); err != nil {
 		return 0, err
 	}
+	d.card = rec.Command.Card
 	switch {
+	case d.far(b) && !rec.Command.Ask, b.farProgram(d.program.ID):
+		return points.RemoteSwap, nil // Since it was locked, an issuer has taken its ledger away.
 	case d.member == nil || d.terms == nil || d.out == nil:
 		return 0, fmt.Errorf("I25: the member or the terms of swap %d are gone", s.position)
 	case d.into.Status != Active:
@@ -449,19 +474,29 @@ func (b *Book) locked(cmd *Command, s *swap, d *swapDeal, out *Outcome) (reason 
 
 // postSwap books a swap whose points are taken already (b.taken).
 func (b *Book) postSwap(d *swapDeal, out *Outcome) (points.Reason, error) {
-	f := &d.figures
 	key, reason := b.swappedLot(d)
 	if !reason.Approved() {
 		return reason, nil
 	}
 	bonus := key
 	bonus.Origin = Bonus
-	if reason := b.postMember(d.account, -f.In, out); !reason.Approved() {
-		return reason, nil
-	}
-	if reason, err := b.postHouse(b.issuersAccount(IssuedAccount, d.program.ID), f.In, out); err != nil || !reason.Approved() {
+	if reason, err := b.handIn(d, out); err != nil || !reason.Approved() {
 		return reason, err
 	}
+	return b.handOut(d, key, bonus, out)
+}
+
+// handIn retires what is handed in.
+func (b *Book) handIn(d *swapDeal, out *Outcome) (points.Reason, error) {
+	if reason := b.postMember(d.account, -d.figures.In, out); !reason.Approved() {
+		return reason, nil
+	}
+	return b.postHouse(b.issuersAccount(IssuedAccount, d.program.ID), d.figures.In, out)
+}
+
+// handOut issues what is handed out.
+func (b *Book) handOut(d *swapDeal, key, bonus LotKey, out *Outcome) (points.Reason, error) {
+	f := &d.figures
 	if d.to == nil {
 		d.to = b.newAccount(d.member, d.into.ID)
 	}
@@ -492,7 +527,7 @@ func (b *Book) swappedLot(d *swapDeal) (LotKey, points.Reason) {
 	default:
 	}
 	key, reason := b.earnedLot(&cmd, d.into, Swapped)
-	if d.out.Expiry == tariff.ExpiryInherit && cmd.ExpiresOn == 0 && reason.Approved() {
+	if d.out.Expiry == tariff.ExpiryInherit && cmd.ExpiresOn == 0 && len(b.taken) > 0 && reason.Approved() {
 		key.ExpiresOn = 0 // What was handed in never expires.
 	}
 	if d.out.LockDays > 0 {
@@ -533,6 +568,20 @@ func (b *Book) endLock(s *swap, f *SwapFigures, state SwapState, out *Outcome) (
 	if err != nil {
 		return 0, err
 	}
+	if reason, err := b.giveBackSwap(s, a, state, out); err != nil || !reason.Approved() {
+		return reason, err
+	}
+	if err := b.dropLock(s); err != nil {
+		return 0, err
+	}
+	if err := b.countSwap(points.MemberID(a.key.Party), a.key.Program, f, s.counted, -1); err != nil {
+		return 0, err
+	}
+	return points.Approved, b.uncountRisk(s.locked, -f.In, -1)
+}
+
+// giveBackSwap gives back what a swap holds.
+func (b *Book) giveBackSwap(s *swap, a *account, state SwapState, out *Outcome) (points.Reason, error) {
 	part := hold{account: s.account, left: s.held(), lots: s.lots}
 	if reason, err := b.releaseHeld(&part, a, 0, out); err != nil || !reason.Approved() {
 		return reason, err
@@ -540,15 +589,9 @@ func (b *Book) endLock(s *swap, f *SwapFigures, state SwapState, out *Outcome) (
 	out.Amount += part.left
 	b.change(a)
 	a.holds--
-	if err := b.dropLock(s); err != nil {
-		return 0, err
-	}
 	b.touch(s)
 	s.state, s.lots = state, s.lots[:0]
-	if err := b.countSwap(points.MemberID(a.key.Party), a.key.Program, f, s.counted, -1); err != nil {
-		return 0, err
-	}
-	return points.Approved, b.uncountRisk(s.locked, -part.left, -1)
+	return points.Approved, nil
 }
 
 // expireSwaps ends locks whose time is over, a bounded number at a time.
@@ -589,6 +632,9 @@ func (b *Book) expireSwaps(cmd *Command, out *Outcome) (points.Reason, error) {
 // at the issuer's expense where they are spent.
 func (b *Book) reverseSwap(rec *Record, out *Outcome) (points.Reason, error) {
 	done := rec.Outcome.Swap
+	if done.State != SwapDone {
+		return points.OriginalClosed, nil // Its issuer decides, and operators undo it.
+	}
 	out.Amount = done.In
 	if reason, err := b.undoPostings(rec, out); err != nil || !reason.Approved() {
 		return reason, err

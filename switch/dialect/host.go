@@ -125,6 +125,7 @@ func hostRules() []rule {
 		asked  = []int{3, 7, 11, 32, 41, 42}
 		moved  = []int{3, 4, 7, 11, 32, 41, 42}
 		swaps  = []int{3, 4, 7, 11, 32, 41, 42, 49, 50}
+		legs   = []int{3, 4, 7, 11, 32, 37, 49}
 		net    = []int{7, 11, 70}
 		plain  = []int{absent, 0, 65}
 		topUp  = []int{absent, 0, 65, 66}
@@ -153,6 +154,9 @@ func hostRules() []rule {
 		{function: points.SwapQuote, mti: 100, processing: []int{400000}, conditions: topUp, target: mustHave, required: swaps, card: true},
 		{function: points.Swap, mti: 200, processing: []int{400000}, conditions: topUp, target: mustHave, required: append([]int{62}, swaps...), card: true, reversible: true},
 		{function: points.Transfer, mti: 200, processing: []int{400000}, conditions: topUp, target: mustLack, required: append([]int{103}, moved...), card: true, reversible: true},
+		{function: points.SwapCredit, mti: 200, processing: []int{410000}, conditions: topUp, required: legs, card: true, reversible: true},
+		{function: points.SwapDebit, mti: 200, processing: []int{420000}, conditions: topUp, required: legs, card: true, reversible: true},
+		{function: points.SwapEnquiry, mti: 200, processing: []int{430000}, conditions: topUp, required: append([]int{90}, legs...), card: true},
 		{function: points.Reversal, mti: 420, required: []int{3, 4, 7, 11, 32}, original: true, advice: true},
 		{function: points.Reversal, mti: 400, required: []int{3, 4, 7, 11, 32}, original: true},
 		{function: points.BatchClose, mti: 500, required: []int{7, 11, 32, 74, 76, 86, 88}},

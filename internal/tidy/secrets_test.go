@@ -42,6 +42,7 @@ var mayPrint = map[string]string{
 	"certs pinWork.pan":              "zeroed by the function that has it, which passes it nowhere",
 	"certs pinWork.pin":              "zeroed by the function that has it, which passes it nowhere",
 	"certs GateOptions.Key":          "a file's name",
+	"cmd/lianfen enrolment.key":      "a file's name",
 	"certs MAC.key":                  "the key's name and check value",
 	"certs macKeys.block":            "behind hidden, in MAC.keys",
 	"certs macKeys.right":            "behind hidden, in MAC.keys",

@@ -95,6 +95,10 @@ bench-switch: build ## Measure the switch beside its floors, with a million acco
 bench-quick: build ## The same in half a minute; to see that it works, not how fast it is.
 	$(BIN) bench auth --quick
 
+.PHONY: bench-swaps
+bench-swaps: build ## Measure durable swaps between two programmes, beside the journal alone.
+	$(BIN) bench swaps
+
 .PHONY: bench-settle
 bench-settle: build ## Settle a made-up day of ten million items, beside SQLite and sort|awk: minutes.
 	$(BIN) bench settle

@@ -67,21 +67,28 @@ type Mark struct {
 	// partners and the switch send each other under a master key that they share: no
 	// operator decides on that, and the master key is in the digest.
 	Digest [16]byte
+	// Exchanged is of what partners and the switch have sent each other, alone.
+	Exchanged [16]byte
 }
 
 func (r *keyring) mark() Mark {
-	hash := sha256.New()
+	decided, exchanged := sha256.New(), sha256.New()
 	var text []byte
 	for key := range r.all() {
-		if key.State == KeyPending || r.exchanged(key) {
+		if key.State == KeyPending {
 			continue
 		}
 		fingerprint := key.Fingerprint()
 		text = append(appendKeyInfo(text[:0], &key.KeyInfo), fingerprint[:]...)
-		hash.Write(text) // Never fails.
+		if r.exchanged(key) {
+			exchanged.Write(text) // Never fails.
+		} else {
+			decided.Write(text) // Nor does this.
+		}
 	}
 	m := Mark{Generation: r.generation}
-	copy(m.Digest[:], hash.Sum(nil))
+	copy(m.Digest[:], decided.Sum(nil))
+	copy(m.Exchanged[:], exchanged.Sum(nil))
 	return m
 }
 

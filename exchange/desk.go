@@ -13,6 +13,8 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
+	"fmt"
+	"sync"
 
 	"github.com/lianfen/lianfen/ledger"
 	"github.com/lianfen/lianfen/ledger/book"
@@ -23,12 +25,21 @@ import (
 type Desk struct {
 	ledger  *ledger.Ledger
 	clock   points.Clock
+	calls   sync.Pool // of *call
 	issuers Issuers
 	legs    *legs // nil: there are no issuers to ask
 }
 
 // NewDesk opens the desk over a ledger, for programmes whose ledger that is.
-func NewDesk(l *ledger.Ledger, clock points.Clock) *Desk { return &Desk{ledger: l, clock: clock} }
+func NewDesk(l *ledger.Ledger, clock points.Clock) *Desk {
+	d := &Desk{ledger: l, clock: clock}
+	d.calls.New = func() any {
+		c := &call{told: make(chan struct{}, 1)}
+		c.done = c.tell
+		return c
+	}
+	return d
+}
 
 // Caller is who asks: a partner by its institution, or an operator by name.
 type Caller struct {
@@ -47,6 +58,10 @@ type Asked struct {
 	Card       points.CardToken // by which an issuer with its own ledger knows the member; zero: there is none
 	From, Into points.ProgramID
 	In, Out    points.Amount
+	// LockSeconds is for how long a lock is wanted, where the terms take a fee for it;
+	// longer than they give one is refused (FunctionDisabled). 0: none is, or one without a
+	// fee for as long as the terms give it.
+	LockSeconds uint32
 }
 
 // Named is a call about a quote.
@@ -69,7 +84,8 @@ type Swap struct {
 // Quote promises what a swap gives, for a short time; nothing is held for it.
 func (d *Desk) Quote(ctx context.Context, a Asked) (Swap, error) {
 	return d.do(ctx, "quote", a.Caller, book.Command{
-		Kind: book.KindQuote, Member: a.Member, Card: a.Card, Program: a.From, Into: a.Into, Amount: a.In, Wanted: a.Out, Ask: d.legs != nil && !a.Card.IsZero(),
+		Kind: book.KindQuote, Member: a.Member, Card: a.Card, Program: a.From, Into: a.Into, Amount: a.In, Wanted: a.Out,
+		Limit: a.LockSeconds, Ask: d.legs != nil && !a.Card.IsZero(),
 	})
 }
 
@@ -145,30 +161,60 @@ func (d *Desk) Expire(ctx context.Context) (next points.Timestamp, err error) {
 	}
 }
 
-func (d *Desk) do(ctx context.Context, what string, c Caller, cmd book.Command) (Swap, error) {
-	cmd.At, cmd.Acquirer, cmd.Operator = d.clock(), c.Acquirer, c.Operator
-	if c.CallID != "" {
-		cmd.Key = keyOf(what, c)
+// call is one call on its way through the ledger. It is used again once it has been told;
+// one whose caller has stopped waiting belongs to the ledger.
+type call struct {
+	cmd    book.Command
+	swap   Swap
+	reason points.Reason
+	// forwarded: an issuer is to be asked.
+	forwarded bool
+	told      chan struct{}
+	done      func(*book.Outcome)
+}
+
+// tell keeps what the caller is told: on the committing goroutine, so nothing more.
+func (c *call) tell(out *book.Outcome) {
+	c.swap = Swap{out.Swap, out.Member, out.Program, out.Position, out.Free, out.Held, out.Replayed}
+	c.reason, c.forwarded = out.Reason, out.Forwarded && !out.Replayed
+	c.told <- struct{}{}
+}
+
+func (d *Desk) do(ctx context.Context, what string, by Caller, cmd book.Command) (Swap, error) {
+	c := d.calls.Get().(*call)
+	cmd.At, cmd.Acquirer, cmd.Operator = d.clock(), by.Acquirer, by.Operator
+	if by.CallID != "" {
+		cmd.Key = keyOf(what, by)
 	}
-	out, err := d.ledger.Do(ctx, &cmd)
-	if err != nil {
-		return Swap{}, err
+	c.cmd = cmd
+	d.ledger.Submit(&c.cmd, c.done)
+	select {
+	case <-c.told:
+	case <-d.ledger.Failed():
+		return Swap{}, d.ledger.Err()
+	case <-ctx.Done():
+		return Swap{}, fmt.Errorf("%s: waiting for its outcome, which the same call under the same key tells: %w", what, ctx.Err())
 	}
-	if !out.Reason.Approved() {
-		return Swap{}, points.Errorf(out.Reason, "%s: %s", what, out.Reason.English())
+	swap, reason, forwarded := c.swap, c.reason, c.forwarded
+	d.calls.Put(c)
+	if !reason.Approved() {
+		return Swap{}, points.Errorf(reason, "%s: %s", what, reason.English())
 	}
-	if out.Forwarded && !out.Replayed {
-		d.legs.ask(out.Swap.Quote)
+	if forwarded {
+		d.legs.ask(swap.Quote)
 	}
-	return Swap{out.Swap, out.Member, out.Program, out.Position, out.Free, out.Held, out.Replayed}, nil
+	return swap, nil
 }
 
 // keyOf is the trace key of a caller's key for a verb: 144 bits of a SHA-256, so that no two
 // callers' keys meet.
 func keyOf(what string, c Caller) points.TraceKey {
-	h := sha256.New()
-	h.Write([]byte("lianfen desk\x00" + what + "\x00" + c.Operator + "\x00" + c.CallID))
-	sum := h.Sum(binary.BigEndian.AppendUint64(nil, uint64(c.Acquirer)))[8:]
+	text := make([]byte, 0, 256) // What is longer costs an allocation.
+	for _, part := range [...]string{"lianfen desk\x00", what, "\x00", c.Operator, "\x00", c.CallID} {
+		text = append(text, part...)
+	}
+	full := sha256.Sum256(binary.BigEndian.AppendUint64(text, uint64(c.Acquirer)))
+	sum := full[8:]
 	key := points.TraceKey{Acquirer: c.Acquirer, Class: points.ClassFinancial, Door: points.DoorOperator}
 	copy(key.Source[:], sum)
 	key.When = binary.BigEndian.Uint64(sum[8:])

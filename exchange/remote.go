@@ -30,7 +30,9 @@ type legs struct {
 // NewRemoteDesk is NewDesk with issuers that keep their own ledgers, for whom [Desk.Turn] has
 // to be called.
 func NewRemoteDesk(l *ledger.Ledger, clock points.Clock, issuers Issuers) *Desk {
-	return &Desk{ledger: l, clock: clock, issuers: issuers, legs: &legs{wake: make(chan struct{}, 1)}}
+	d := NewDesk(l, clock)
+	d.issuers, d.legs = issuers, &legs{wake: make(chan struct{}, 1)}
+	return d
 }
 
 // Wake tells that [Desk.Turn] has something to do.

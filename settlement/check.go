@@ -140,7 +140,7 @@ func (r *Runner) during(ctx context.Context, run *Run, setting *Setting, c *chec
 	// A rate cannot be put in force for the past: to stop here would be to stop for ever.
 	c.add("in", CheckRates, SecondPerson, all.unvalued == 0, orElse(strings.Join(missing, ", "), "every item had its rate and its fees"),
 		"lianfen rates show: propose what is missing; such items stay exceptions until they are adjusted")
-	c.add("in", CheckExceptions, SecondPerson, len(all.exceptions) == 0, exceptionsFound(all.exceptions),
+	c.add("in", CheckExceptions, SecondPerson, all.booked() == 0, all.exceptionsFound(),
 		"lianfen settle report RUN lists them; they are not cleared: adjust them, or approve the run without them")
 	sum := "all members sum to zero, and pairs to positions"
 	wrong := all.fold.Check()
@@ -160,11 +160,15 @@ func (r *Runner) during(ctx context.Context, run *Run, setting *Setting, c *chec
 	return r.checkDebtors(setting, c, all)
 }
 
-func exceptionsFound(list []exception) string {
-	if len(list) == 0 {
-		return "none"
+func (c *computed) exceptionsFound() string {
+	found := "none"
+	if i := slices.IndexFunc(c.exceptions, func(x exception) bool { return !x.declined }); i >= 0 {
+		found = fmt.Sprintf("%d; the first is item %d: %s", c.booked(), c.exceptions[i].ID, c.exceptions[i].Reason)
 	}
-	return fmt.Sprintf("%d; the first is item %d: %s", len(list), list[0].ID, list[0].Reason)
+	if c.declined > 0 {
+		found += fmt.Sprintf("; %d refunds were declined without an original", c.declined)
+	}
+	return found
 }
 
 // checkLive holds the positions against those that the ledger kept (P9).
@@ -274,8 +278,12 @@ func faultCode(f tariff.Fault) string {
 	return orElse(codes[f], "FAULT")
 }
 
-// codeNoRoom is the code of an item that the ledger gave no value, since a sum would not fit.
-const codeNoRoom = "NO_ROOM"
+// What keeps an item from being cleared, whatever the tables say.
+const (
+	codeNoRoom     = "NO_ROOM"          // the ledger gave it no value, since a sum would not fit
+	codeTooLate    = "TOO_LATE"         // it was told too late
+	codeNoOriginal = "ORIGINAL_UNKNOWN" // a refund of nothing that is known; it was declined
+)
 
 // What the tables lack.
 const (

@@ -25,6 +25,10 @@ const chunkPositions = netting.ChunkRecords
 // with exceptions but one with a cause: the run stops and says so.
 const MaxExceptions = 100_000
 
+// maxDeclined is how many refunds that were declined are listed among the exceptions; the
+// others are counted. Whoever sends nonsense all day neither stops the night nor fills it.
+const maxDeclined = 10_000
+
 // roles are the files of items that a member has.
 const roles = int(files.RoleSwapTarget)
 
@@ -38,9 +42,25 @@ type computed struct {
 	apart      apart
 	exceptions []exception
 	unvalued   uint64 // of the exceptions: a rate or fee is missing
+	declined   uint64 // nothing was booked; the first of them are among the exceptions
 	missing    map[points.ProgramID]uint64
 	flows      map[flow]netting.Sum
 	batches    map[Batch]struct{}
+}
+
+// booked is how many of the exceptions listed have booked something.
+func (c *computed) booked() int { return len(c.exceptions) - int(min(c.declined, maxDeclined)) } //nolint:gosec // small.
+
+// except lists exceptions.
+func (c *computed) except(list []exception) {
+	for i := range list {
+		if list[i].declined {
+			if c.declined++; c.declined > maxDeclined {
+				continue
+			}
+		}
+		c.exceptions = append(c.exceptions, list[i])
+	}
 }
 
 // maxBatches is how many batches of terminals are looked at.
@@ -65,7 +85,8 @@ func (a *apart) add(b apart) { a.acquirer, a.issuer = a.acquirer+b.acquirer, a.i
 
 // exception is an entry that cannot be cleared.
 type exception struct {
-	members [3]tariff.Member
+	members  [3]tariff.Member
+	declined bool
 	files.Exception
 }
 
@@ -132,8 +153,9 @@ func (b *basis) compute(ctx context.Context, source Items, cut Cut, workers int,
 		},
 		func(r chunkResult) error {
 			digests, entries = append(digests, r.digest), entries+r.entries
-			all.exceptions, all.unvalued = append(all.exceptions, r.exceptions...), all.unvalued+r.unvalued
-			if len(all.exceptions) > MaxExceptions {
+			all.except(r.exceptions)
+			all.unvalued += r.unvalued
+			if all.booked() > MaxExceptions {
 				return points.Errorf(points.NotPermitted, "settlement of %v: more than %d items cannot be cleared; the first is %d: %s",
 					cut, MaxExceptions, all.exceptions[0].ID, all.exceptions[0].What)
 			}
@@ -320,7 +342,7 @@ func (a *apart) count(_ *Entry, places []place) {
 
 // exceptionOf is the row of the exception list.
 func exceptionOf(e *Entry, reason, what string) exception {
-	x := exception{members: [3]tariff.Member{e.Acquirer, e.Issuer, e.Target}}
+	x := exception{members: [3]tariff.Member{e.Acquirer, e.Issuer, e.Target}, declined: e.Declined}
 	if e.Kind.Explicit() {
 		x.members = [3]tariff.Member{e.Payee, e.Payer}
 	}

@@ -132,15 +132,21 @@ func (h *House) Entries(ctx context.Context, first, last points.Position, visit 
 // entry fills in an entry from an item of the journal.
 func (h *House) entry(e *Entry, item *book.ClearingItem) {
 	*e = Entry{Item: item.Item}
-	if item.NoRoom {
-		e.Why, e.What = codeNoRoom, "a sum of what its members owe each other would not fit: settle the cycles that wait, then adjust it"
-	}
 	request, l := item.Request, &e.Line
+	switch {
+	case item.NoRoom:
+		e.Why, e.What = codeNoRoom, "a sum of what its members owe each other would not fit: settle the cycles that wait, then adjust it"
+	case item.TooOld:
+		e.Why, e.What = codeTooLate, "it was told more than 30 days after it was sent, or undoes what was: adjust it, or leave it"
+	case item.Orphan:
+		e.Declined = true
+		e.Why, e.What = codeNoOriginal, "the refund was declined, since no original was found: nothing was booked; ask the acquirer what it is of"
+	}
 	l.RRN, l.Auth = item.RRN.RRN(), item.RRN.AuthCode()
 	l.STAN, l.Terminal, l.Merchant, l.EntryMode = request.Key.STAN, request.Terminal, request.Merchant, request.EntryMode
 	l.Local = files.Moment(item.At.Time().In(h.Zone))
+	l.Transmitted = Transmitted(item, h.Zone)
 	if request.Key.Door == points.DoorHost {
-		l.Transmitted = withYear(request.Key.When, item.At)
 		l.Forwarder = digitsOnly(tariff.Member(min(binary.BigEndian.Uint64(request.Key.Source[:]), 1<<31))) //nolint:gosec // bounded.
 	}
 	if request.Batch != book.DateBatch {
@@ -152,8 +158,11 @@ func (h *House) entry(e *Entry, item *book.ClearingItem) {
 	} else {
 		copyText(l.Account[:], fmt.Sprintf("MEMBER%d", request.Member))
 	}
-	copyText(l.Response[:], "00")
+	copyText(l.Response[:], item.Answer.DE39())
 	l.Original, l.OriginalDate = uint64(item.Root), item.RootDate
+	if request.Kind == book.KindLeg {
+		l.Original = uint64(request.Leg.About)
+	}
 	for _, flag := range [...]struct {
 		set  bool
 		flag files.Flags
@@ -164,13 +173,24 @@ func (h *House) entry(e *Entry, item *book.ClearingItem) {
 	}
 }
 
+// Transmitted is DE7 of an item with the year, by which partners' lines and ours are
+// matched; the detail file has it, and whoever compares with one. A partner's system sends
+// it, in UTC: it is of the year in which it is nearest to when it was decided. A terminal
+// sends none, nor does an operator: of these it is DE13 and DE12 of our answer, the time of
+// the item as clocks in zone show it. In the hour that clocks show twice two
+// items may have the same; DE37 tells them apart.
+func Transmitted(item *book.ClearingItem, zone *time.Location) uint64 {
+	if key := &item.Request.Key; key.Door == points.DoorHost && key.When != 0 {
+		return withYear(key.When, item.At)
+	}
+	return files.Moment(item.At.Time().In(zone))
+}
+
 // withYear is a transmission time (MMDDhhmmss, UTC) with the year in which it is nearest
 // to when it was decided.
 func withYear(when uint64, at points.Timestamp) uint64 {
 	year := uint64(at.Time().Year()) //nolint:gosec // a year of our time.
 	switch month := when / 100_000_000; {
-	case when == 0 || month < 1 || month > 12:
-		return 0
 	case month == 12 && at.Time().Month() == time.January:
 		year--
 	case month == 1 && at.Time().Month() == time.December:

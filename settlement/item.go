@@ -22,6 +22,9 @@ type Entry struct {
 	// Why tells that it cannot be cleared, as a short code such as ORIGINAL_UNKNOWN, and
 	// What says so in a sentence. Empty: it can.
 	Why, What string
+	// Declined tells that nothing was booked: it is listed, and nobody has to approve that it
+	// is not cleared.
+	Declined bool
 }
 
 // Batch names a batch of a terminal.
@@ -140,6 +143,7 @@ func appendEntry(dst []byte, e *Entry) []byte {
 		uint64(e.Position), uint64(e.Kind), uint64(e.Of), uint64(e.Issuer), uint64(e.Acquirer), uint64(e.Target), uint64(e.Payer), uint64(e.Payee),
 		uint64(e.Program), uint64(e.TargetProgram), uint64(e.MCC), uint64(e.Amount), uint64(e.At), uint64(e.OriginalAt), uint64(e.Refunded), //nolint:gosec // bytes, of either sign.
 		uint64(e.Quoted.Value), uint64(e.Quoted.Spread), uint64(e.Quoted.Worth), uint64(e.Quoted.Granted), //nolint:gosec // as above.
+		uint64(e.Buy), uint64(e.Sell),
 	} {
 		dst = binary.AppendUvarint(dst, field)
 	}

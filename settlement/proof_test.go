@@ -119,33 +119,37 @@ func TestAwkComesToTheSame(t *testing.T) {
 	}
 	n := newNight(t, madeUp(t, 30_000, 10), nil)
 	n.publish(t)
-	folder := filepath.Join(n.opts.Folder, ulid)
+	said, nets := byAwk(t, awk, filepath.Join(n.opts.Folder, ulid))
+	require.Len(t, said, 10)
+	require.Equal(t, said, nets)
+	said, nets = byAwk(t, awk, filepath.Join("testdata", "story"))
+	require.Len(t, said, 5)
+	require.Equal(t, said, nets, "of the golden day, with swaps, disputes and adjustments")
+}
+
+// byAwk is what a run's net position file says of its members, and what the lines of their
+// detail files come to.
+func byAwk(t *testing.T, awk, folder string) (said, nets map[string]string) {
+	t.Helper()
 	details, err := filepath.Glob(filepath.Join(folder, "*", "QZ_DET_*.txt"))
 	require.NoError(t, err)
 	const sum = `/^HD/ { member = substr($0, 33, 8) }
 /^TX/ { v = substr($0, 330, 15) + 0; if (substr($0, 329, 1) == "D") v = -v; net[member] += v }
 END { for (m in net) printf "%s %.0f\n", m, net[m] }`
-	out, err := exec.CommandContext(t.Context(), awk, append([]string{sum}, details...)...).Output()
-	require.NoError(t, err)
-	nets := map[string]string{}
-	for line := range strings.Lines(string(out)) {
-		member, net, _ := strings.Cut(strings.TrimSpace(line), " ")
-		nets[member] = net
-	}
 	files, err := filepath.Glob(filepath.Join(folder, "operator", "QZ_NET_*.csv"))
 	require.NoError(t, err)
-	const figures = `BEGIN { FS = "," } $8 == "*" && $9 == "*" { gsub(/[.]/, "", $13); printf "%s %.0f\n", $7, $13 }`
-	out, err = exec.CommandContext(t.Context(), awk, append([]string{figures}, files...)...).Output()
-	require.NoError(t, err)
-	said := map[string]string{}
-	for line := range strings.Lines(string(out)) {
-		member, net, _ := strings.Cut(strings.TrimSpace(line), " ")
-		if strings.Trim(member, "0123456789") == "" {
-			said[member] = net
+	const figures = `BEGIN { FS = "," } $8 == "*" && $9 == "*" && $7 ~ /^[0-9]+$/ { gsub(/[.]/, "", $13); printf "%s %.0f\n", $7, $13 }`
+	read := func(program string, files []string) map[string]string {
+		out, err := exec.CommandContext(t.Context(), awk, append([]string{program}, files...)...).Output() //nolint:gosec // awk.
+		require.NoError(t, err)
+		found := map[string]string{}
+		for line := range strings.Lines(string(out)) {
+			member, net, _ := strings.Cut(strings.TrimSpace(line), " ")
+			found[member] = net
 		}
+		return found
 	}
-	require.Len(t, said, 10)
-	require.Equal(t, said, nets)
+	return read(figures, files), read(sum, details)
 }
 
 // Wherever a run is stopped, it goes on from there to the same files, posted once.

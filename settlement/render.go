@@ -55,6 +55,7 @@ type written struct {
 	net       netting.Sum
 	details   []string // their identities in statements
 	merchants map[points.MerchantID]*files.MerchantTotal
+	notices   []files.Entry // of the notification, in the order of their items
 }
 
 // batch is some of a cycle's entries in order, valued. It goes back to the pool when all
@@ -253,6 +254,60 @@ func (d *desk) entry(v *valued) error {
 		w.count[p.role-1]++
 		w.net = w.net.Plus(netting.SumOf(line.Net))
 		w.merchant(v, d.setting.Merchants[v.Line.Merchant], line.Net)
+		if err := d.notify(w, v, p); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// maxNotices is how many entries the notification of a member has at the most: behind each
+// stand two people, so that more of them are not a day's work but a mistake.
+const maxNotices = 200_000
+
+// noticeCode is the code of the leg that a member is notified of, by item; 0: of none.
+func noticeCode(kind tariff.Kind) tariff.Code {
+	switch kind {
+	case tariff.KindCBK, tariff.KindREP:
+		return tariff.CodeCBK
+	case tariff.KindADJ:
+		return tariff.CodeADJ
+	case tariff.KindFEE:
+		return tariff.CodeOTH
+	default:
+		return 0
+	}
+}
+
+// notify notes what an adjustment, a fee out of the schedule, a chargeback or a
+// re-presentment has moved for the member at a place. The fees of a chargeback stand in the
+// statement.
+func (d *desk) notify(w *written, v *valued, p place) error {
+	code, m := noticeCode(v.Kind), d.roll.Member(p.index)
+	for _, leg := range v.worth.Legs() {
+		other, amount := leg.Debtor, leg.Amount
+		if m == leg.Debtor {
+			other, amount = leg.Creditor, -leg.Amount
+		}
+		if leg.Code != code || (m != leg.Debtor && m != leg.Creditor) {
+			continue
+		}
+		if len(w.notices) >= maxNotices {
+			return points.Errorf(points.NotPermitted, "item %d: %v has more than %d adjustments and chargebacks in one cycle", v.Position, m, maxNotices)
+		}
+		e := files.Entry{
+			Item: uint64(v.Position), Counterparty: other, Code: code.String(), Amount: amount, Items: 1, Reversal: v.Kind == tariff.KindCBK,
+			Instruction: d.instruction(m, d.computed.fold.Model(&v.Item, leg)), Detail: d.detailID(m, p.role),
+			Info: fmt.Sprintf("%v, clearing id %d", v.Kind, v.Position),
+		}
+		if v.Line.Original != 0 {
+			e.Info += fmt.Sprintf(", of clearing id %d", v.Line.Original)
+		}
+		if v.Line.OriginalDate != 0 {
+			e.Info += fmt.Sprintf(" of %v", v.Line.OriginalDate)
+		}
+		w.notices = append(w.notices, e)
+		return nil
 	}
 	return nil
 }
@@ -360,8 +415,6 @@ func (r *rendering) fill(l *files.Line, v *valued, p place, view tariff.View) {
 	l.Num, l.Den = 1, 1
 	if rate != nil {
 		l.RateVersion, l.Num, l.Den = rate.Version, rate.Num, rate.Den
-	} else if q := v.Quoted; q.Value != 0 && program == v.Program {
-		l.Num, l.Den = uint64(q.Value), uint64(max(v.Amount, -v.Amount)) //nolint:gosec // positive both.
 	}
 	l.Amount = amount
 	known := r.setting.Programs[program]

@@ -269,7 +269,7 @@ func (r *rendering) set(party *Party, total files.NetTotal) ([]files.Output, err
 	if err := add(files.WholeName(files.STM, m, date, cycle, "xml").String(), text, 0, err); err != nil {
 		return nil, err
 	}
-	if notice := adjustments(statement); len(notice.Entries) > 0 {
+	if notice := adjustments(statement, r.written[place].notices); len(notice.Entries) > 0 {
 		text, err := files.AppendNotification(nil, notice)
 		if err := add(files.WholeName(files.NTF, m, date, cycle, "xml").String(), text, 0, err); err != nil {
 			return nil, err
@@ -364,22 +364,17 @@ func (r *rendering) statement(party *Party, place int, rows []files.Position) (*
 		s.Entries = append(s.Entries, files.Entry{
 			Counterparty: row.Counterparty, Code: row.Code.String(), Amount: row.Receive - row.Pay, Items: row.Items, Detail: detail,
 			Reversal:    row.Code == tariff.CodeRVS || row.Code == tariff.CodeRFD || row.Code == tariff.CodeCBK,
-			Instruction: fmt.Sprintf("%08d-%02d-%v-%v", uint32(row.Date), row.Cycle, row.Member, row.Model),
+			Instruction: r.instruction(row.Member, row.Model),
 		})
 	}
 	s.Available = s.Closing + party.Cap
 	return s, nil
 }
 
-// adjustments is the notification of what was approved by hand.
-func adjustments(s *files.Statement) *files.Statement {
+// adjustments is the notification of what people have approved, an entry for each item.
+func adjustments(s *files.Statement, notices []files.Entry) *files.Statement {
 	notice := *s
-	notice.Entries = nil
-	for _, e := range s.Entries {
-		if e.Code == tariff.CodeADJ.String() || e.Code == tariff.CodeCBK.String() {
-			notice.Entries = append(notice.Entries, e)
-		}
-	}
+	notice.Entries = notices
 	return &notice
 }
 

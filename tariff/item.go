@@ -36,6 +36,9 @@ type Item struct {
 	// Quoted are the figures of a swap that was quoted, as its quote says them,
 	// positive. Where Value is 0 the swap is valued by the rates.
 	Quoted Swap
+	// Buy and Sell are the versions of the rates that a quote was worked out at. They change
+	// no figure: files say them, so that who reads them can work the quote out again.
+	Buy, Sell uint32
 }
 
 // Concerns reports whether m is a party of the item.
@@ -78,7 +81,7 @@ const MaxLegs = 4 + MaxShares
 // Valuation is what an item is worth. Figures have the item's sign: positive where
 // they go the way of the original's table (see the package comment).
 type Valuation struct {
-	Rate       *Rate     // by which it was valued; nil for ADJ, FEE and quoted swaps
+	Rate       *Rate     // by which it was valued, or quoted; nil for ADJ and FEE
 	TargetRate *Rate     // of a swap
 	Schedule   *Schedule // nil for ADJ and FEE
 

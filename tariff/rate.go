@@ -48,6 +48,21 @@ type Terms struct {
 	From      points.Timestamp // inclusive; until the next version's From
 	Num, Den  uint64           // 1 to MaxTerm
 	SpreadPPM uint32           // of a swap's value; on the Buy side only
+	// Into makes the version one for swaps into this programme only, which takes the place
+	// of the others there: an override of the pair, on the Buy side, numbered and chained
+	// with the others. One of 0/0 ends it. 0: for all that have none of their own.
+	Into points.ProgramID
+}
+
+// ends reports whether a version ends the override of its pair.
+func (t *Terms) ends() bool { return t.Into != 0 && t.Num == 0 && t.Den == 0 }
+
+// String names the series, and the pair where it is about one.
+func (t Terms) String() string {
+	if t.Into != 0 {
+		return fmt.Sprintf("rate of %d %v into %d", t.Program, t.Side, t.Into)
+	}
+	return fmt.Sprintf("rate of %d %v", t.Program, t.Side)
 }
 
 // Rate is one version of one side of one programme's rate. It is never edited.
@@ -75,6 +90,7 @@ const programs = int(points.MaxProgram-points.MinProgram) + 1
 type series struct {
 	versions []*Rate // by version
 	dated    []*Rate // by From, then by version
+	pairs    int     // how many of them are of a pair
 }
 
 // NewRates returns an empty table.
@@ -96,12 +112,14 @@ func (r *Rates) Next(terms Terms, maker, checker string, now points.Timestamp) (
 	if err := terms.check(); err != nil {
 		return Rate{}, err
 	}
-	what := fmt.Sprintf("rate of %d %v", terms.Program, terms.Side)
+	what := terms.String()
 	if err := checkApproval(what, terms.From, maker, checker, now); err != nil {
 		return Rate{}, err
 	}
-	common := gcd(terms.Num, terms.Den)
-	terms.Num, terms.Den = terms.Num/common, terms.Den/common
+	if !terms.ends() {
+		common := gcd(terms.Num, terms.Den)
+		terms.Num, terms.Den = terms.Num/common, terms.Den/common
+	}
 	next := Rate{Terms: terms, Version: 1, Maker: maker, Checker: checker, Approved: now}
 	if before := r.of(terms.Program, terms.Side).versions; len(before) > 0 {
 		last := before[len(before)-1]
@@ -119,12 +137,16 @@ func (r *Rates) Next(terms Terms, maker, checker string, now points.Timestamp) (
 
 // check refuses terms that cannot be a rate.
 func (t Terms) check() error {
-	what := fmt.Sprintf("rate of %d %v", t.Program, t.Side)
+	what := t.String()
 	switch {
 	case !t.Program.Valid():
 		return points.Errorf(points.FormatError, "%s: programmes have codes from %d to %d", what, points.MinProgram, points.MaxProgram)
 	case !t.Side.Valid():
 		return points.Errorf(points.FormatError, "%s: the side is one of CLEAR, BUY, SELL", what)
+	case t.Into != 0 && (t.Side != Buy || !t.Into.Valid() || t.Into == t.Program):
+		return points.Errorf(points.FormatError, "%s: into names another programme, for points of this one that are handed in; put it on side BUY", what)
+	case t.ends() && t.SpreadPPM == 0:
+		return nil
 	case t.Num == 0 || t.Den == 0 || t.Num > MaxTerm || t.Den > MaxTerm:
 		return points.Errorf(points.FormatError, "%s: %d/%d: both are 1 to %d", what, t.Num, t.Den, MaxTerm)
 	case t.SpreadPPM > MaxSpread:
@@ -155,12 +177,19 @@ func checkApproval(what string, from points.Timestamp, maker, checker string, no
 	return nil
 }
 
+// ofPair stands beside the side of a version that is of a pair, which follows it.
+const ofPair = 1 << 7
+
 // sum returns the digest of all other fields.
 func (r *Rate) sum() Digest {
 	b := make([]byte, 0, 256)
 	b = append(b, "lianfen rate 1\n"...)
 	b = binary.BigEndian.AppendUint16(b, uint16(r.Program))
-	b = append(b, byte(r.Side))
+	if r.Into == 0 {
+		b = append(b, byte(r.Side))
+	} else {
+		b = binary.BigEndian.AppendUint16(append(b, byte(r.Side)|ofPair), uint16(r.Into))
+	}
 	b = binary.BigEndian.AppendUint32(b, r.Version)
 	b = appendTime(b, r.From)
 	b = binary.BigEndian.AppendUint64(b, r.Num)
@@ -199,7 +228,7 @@ func (r *Rates) Append(rate Rate) error {
 	}
 	if want != rate {
 		return points.Errorf(points.FormatError,
-			"rate of %d %v: version %d is not what follows version %d: it was changed, or one is missing", rate.Program, rate.Side, rate.Version, want.Version-1)
+			"%v: version %d is not what follows version %d: it was changed, or one is missing", rate.Terms, rate.Version, want.Version-1)
 	}
 	s := r.of(rate.Program, rate.Side)
 	s.versions = append(slices.Clip(s.versions), &rate)
@@ -208,18 +237,65 @@ func (r *Rates) Append(rate Rate) error {
 		at--
 	}
 	s.dated = slices.Insert(slices.Clone(s.dated), at, &rate)
+	if rate.Into != 0 {
+		s.pairs++
+	}
 	r.n++
 	return nil
 }
 
 // At returns the version in force at t: of those with From at or before t the one
 // with the latest From, of equal ones the highest version. nil before the first:
-// then there is no rate, and never 1:1. It allocates nothing.
+// then there is no rate, and never 1:1. It allocates nothing. Overrides of pairs are
+// left out: [Rates.Pair] has them.
 func (r *Rates) At(program points.ProgramID, side Side, t points.Timestamp) *Rate {
 	s := r.of(program, side)
 	if s == nil {
 		return nil
 	}
+	return s.at(0, t)
+}
+
+// Pair returns the Buy version in force at t for swaps of a programme's points into
+// another's: the pair's own where there is one, else that of [Rates.At]. It allocates
+// nothing.
+func (r *Rates) Pair(program, into points.ProgramID, t points.Timestamp) *Rate {
+	s := r.of(program, Buy)
+	if s == nil {
+		return nil
+	}
+	if s.pairs > 0 {
+		if own := s.at(into, t); own != nil && !own.ends() {
+			return own
+		}
+	}
+	return s.at(0, t)
+}
+
+// InForce reports whether a version of the table is the one of its series, or pair, that is
+// in force at t.
+func (r *Rates) InForce(rate *Rate, t points.Timestamp) bool {
+	return r.of(rate.Program, rate.Side).at(rate.Into, t) == rate
+}
+
+// Overrides yields the overrides of a programme's points that are in force at t, by the
+// programme that they are for.
+func (r *Rates) Overrides(program points.ProgramID, t points.Timestamp) iter.Seq[*Rate] {
+	return func(yield func(*Rate) bool) {
+		s := r.of(program, Buy)
+		if s == nil || s.pairs == 0 {
+			return
+		}
+		for into := points.MinProgram; into <= points.MaxProgram; into++ {
+			if rate := s.at(into, t); rate != nil && !rate.ends() && !yield(rate) {
+				return
+			}
+		}
+	}
+}
+
+// at is the version for into in force at t; nil: there is none.
+func (s *series) at(into points.ProgramID, t points.Timestamp) *Rate {
 	low, high := 0, len(s.dated) // dated[:low] are from t or before, dated[high:] from after t
 	for low < high {
 		middle := (low + high) / 2
@@ -229,10 +305,12 @@ func (r *Rates) At(program points.ProgramID, side Side, t points.Timestamp) *Rat
 			high = middle
 		}
 	}
-	if low == 0 {
-		return nil
+	for ; low > 0; low-- {
+		if s.dated[low-1].Into == into {
+			return s.dated[low-1]
+		}
 	}
-	return s.dated[low-1]
+	return nil
 }
 
 // Version returns one version, or nil.

@@ -3,6 +3,7 @@ package tariff
 import (
 	"crypto/sha256"
 	"encoding/binary"
+	"encoding/json"
 	"fmt"
 	"iter"
 	"maps"
@@ -53,6 +54,80 @@ const (
 	maxTermDays     uint32 = 3660
 )
 
+// BonusStep is so much more for each so many points.
+type BonusStep struct {
+	Per points.Amount `json:"per" yaml:"per"`
+	Add points.Amount `json:"add" yaml:"add"`
+}
+
+// BonusTier is a part of what is handed out for members who have so many tier-qualifying
+// points.
+type BonusTier struct {
+	From points.Amount `json:"from" yaml:"from"`
+	PPM  uint32        `json:"ppm" yaml:"ppm"`
+}
+
+// BonusSteps are at most three steps; a zero one ends them.
+type BonusSteps [3]BonusStep
+
+// BonusTiers are at most four tiers; a zero one ends them.
+type BonusTiers [4]BonusTier
+
+// MarshalJSON renders those that are there.
+func (s BonusSteps) MarshalJSON() ([]byte, error) { return json.Marshal(set(s[:])) }
+
+// MarshalJSON renders those that are there.
+func (t BonusTiers) MarshalJSON() ([]byte, error) { return json.Marshal(set(t[:])) }
+
+// UnmarshalJSON reads a list.
+func (s *BonusSteps) UnmarshalJSON(text []byte) error {
+	return readSet("volume_bonus", s[:], func(into any) error { return json.Unmarshal(text, into) })
+}
+
+// UnmarshalJSON reads a list.
+func (t *BonusTiers) UnmarshalJSON(text []byte) error {
+	return readSet("tier_bonus", t[:], func(into any) error { return json.Unmarshal(text, into) })
+}
+
+// UnmarshalYAML reads a list.
+func (s *BonusSteps) UnmarshalYAML(read func(any) error) error {
+	return readSet("volume_bonus", s[:], read)
+}
+
+// UnmarshalYAML reads a list.
+func (t *BonusTiers) UnmarshalYAML(read func(any) error) error {
+	return readSet("tier_bonus", t[:], read)
+}
+
+// set are those before the first zero one.
+func set[T comparable](all []T) []T {
+	var none T
+	if end := slices.Index(all, none); end >= 0 {
+		return all[:end]
+	}
+	return all
+}
+
+// gap reports whether a zero one stands before another.
+func gap[T comparable](all []T) bool {
+	var none T
+	return slices.ContainsFunc(all[len(set(all)):], func(v T) bool { return v != none })
+}
+
+func readSet[T comparable](what string, into []T, read func(any) error) error {
+	var list []T
+	if err := read(&list); err != nil {
+		return err
+	}
+	var none T
+	if len(list) > len(into) || slices.Contains(list, none) {
+		return points.Errorf(points.FormatError, "%s: want at most %d entries, none of them empty", what, len(into))
+	}
+	clear(into)
+	copy(into, list)
+	return nil
+}
+
 // SwapRules are what a programme's issuer asks of swaps, beside the rate: of those that
 // hand its points in, and of those that hand its points out. Amounts of points are in the
 // programme's smallest units; a limit of 0 is none.
@@ -85,6 +160,63 @@ type SwapRules struct {
 	// Of both: how long a quote is good for, and how long a lock is; 0: none is given.
 	QuoteSeconds uint32 `json:"quote_seconds" yaml:"quote_seconds"`
 	LockSeconds  uint32 `json:"lock_seconds,omitempty" yaml:"lock_seconds"`
+
+	// Of points handed in: with it, who wants a lock says for how long when asking for the
+	// quote, and pays so much of the value more for each minute that is begun.
+	LockFeePPM uint32 `json:"lock_fee_ppm,omitempty" yaml:"lock_fee_ppm"`
+	// Of points handed out: larger steps of the campaign beside BonusPer, and more for
+	// members of a tier. All of it is one bonus.
+	VolumeBonus BonusSteps `json:"volume_bonus,omitzero" yaml:"volume_bonus"`
+	TierBonus   BonusTiers `json:"tier_bonus,omitzero" yaml:"tier_bonus"`
+}
+
+// steps are all steps of the campaign, the smallest first.
+func (r *SwapRules) steps() (all [1 + len(BonusSteps{})]BonusStep, n int) {
+	if r.BonusPer != 0 {
+		all[0], n = BonusStep{r.BonusPer, r.BonusAdd}, 1
+	}
+	for _, step := range r.VolumeBonus {
+		if step != (BonusStep{}) {
+			all[n] = step
+			n++
+		}
+	}
+	return all, n
+}
+
+// Campaign reports whether there is any bonus.
+func (r *SwapRules) Campaign() bool {
+	return r.BonusPer != 0 || r.VolumeBonus != BonusSteps{} || r.TierBonus != BonusTiers{}
+}
+
+// Bonus is what the campaign adds to so many points handed out to a member with so many
+// tier-qualifying points, the budget left aside. As many of the largest step as go, then of
+// the next: since each step is a multiple of the one before and adds no less than that many
+// of it, no other way and no splitting gives more. ok is false when it does not fit.
+func (r *SwapRules) Bonus(out, tier points.Amount) (bonus points.Amount, ok bool) {
+	all, n := r.steps()
+	rest := out
+	for _, step := range slices.Backward(all[:n]) {
+		more, _, fits := (rest / step.Per).MulRat(uint64(step.Add), 1) //nolint:gosec // not negative.
+		if !fits {
+			return 0, false
+		}
+		if bonus, fits = bonus.Add(more); !fits {
+			return 0, false
+		}
+		rest %= step.Per
+	}
+	ppm := uint32(0)
+	for _, t := range set(r.TierBonus[:]) {
+		if tier >= t.From {
+			ppm = t.PPM
+		}
+	}
+	more, _, fits := out.MulRat(uint64(ppm), uint64(Million))
+	if !fits {
+		return 0, false
+	}
+	return bonus.Add(more)
 }
 
 // SwapTerms is one version of a programme's terms of swaps. It is never edited.
@@ -180,22 +312,76 @@ func (r *SwapRules) check() error {
 		return fmt.Errorf("quote_seconds %d: want 1 to %d", r.QuoteSeconds, MaxQuoteSeconds)
 	case r.LockSeconds > MaxLockSeconds:
 		return fmt.Errorf("lock_seconds %d: want 0 to %d", r.LockSeconds, MaxLockSeconds)
-	case (r.BonusPer == 0) != (r.BonusAdd == 0), (r.BonusPer == 0) != (r.BonusBudget == 0):
-		return fmt.Errorf("bonus_per %d, bonus_add %d, bonus_budget %d: a campaign has all three", r.BonusPer, r.BonusAdd, r.BonusBudget)
-	case r.BonusPer != 0 && r.LockDays == 0:
+	case r.LockFeePPM > MaxSpread:
+		return fmt.Errorf("lock_fee_ppm %d: want 0 to %d", r.LockFeePPM, MaxSpread)
+	case r.LockFeePPM != 0 && r.LockSeconds == 0:
+		return fmt.Errorf("lock_fee_ppm %d: without lock_seconds there is no lock to pay for", r.LockFeePPM)
+	}
+	return r.checkCampaign()
+}
+
+func (r *SwapRules) checkCampaign() error {
+	switch {
+	case (r.BonusPer == 0) != (r.BonusAdd == 0), r.Campaign() != (r.BonusBudget != 0):
+		return fmt.Errorf("bonus_per %d, bonus_add %d, bonus_budget %d: a campaign has all three, or bonus_budget with volume_bonus or tier_bonus", r.BonusPer, r.BonusAdd, r.BonusBudget)
+	case r.Campaign() && r.LockDays == 0:
 		return fmt.Errorf("swap_lock_days 0: a bonus that can be swapped at once is a better rate; want 1 or more")
+	case gap(r.VolumeBonus[:]), gap(r.TierBonus[:]):
+		return fmt.Errorf("volume_bonus, tier_bonus: an empty entry stands before another")
+	}
+	all, n := r.steps()
+	for i, step := range all[:n] {
+		if step.Per <= 0 || step.Add <= 0 || step.Per > points.MaxAmount || step.Add > points.MaxAmount {
+			return fmt.Errorf("volume_bonus: %d more for each %d: want 1 to %d", step.Add, step.Per, points.MaxAmount)
+		}
+		if i == 0 {
+			continue
+		}
+		before := all[i-1]
+		least, _, ok := (step.Per / before.Per).MulRat(uint64(before.Add), 1) //nolint:gosec // not negative.
+		if step.Per <= before.Per || step.Per%before.Per != 0 || !ok || step.Add < least {
+			return fmt.Errorf("volume_bonus: %d more for each %d behind %d for each %d: want a multiple of it that adds no less than as many of it, else splitting a swap would pay",
+				step.Add, step.Per, before.Add, before.Per)
+		}
+	}
+	last := BonusTier{From: -1}
+	for _, tier := range set(r.TierBonus[:]) {
+		if tier.From <= last.From || tier.PPM <= last.PPM || tier.PPM > Million || tier.From > points.MaxAmount {
+			return fmt.Errorf("tier_bonus: %d ppm from %d on: want from and ppm to rise from tier to tier, ppm to at most %d", tier.PPM, tier.From, Million)
+		}
+		last = tier
 	}
 	return nil
 }
 
+// extended stands beside the rule of expiry where the later fields follow the first ones,
+// which is only where one of them is set: what was written before there were any is what
+// it always was.
+const extended = 1 << 7
+
+// laterFields is how many there are.
+const laterFields = 1 + 2*len(BonusSteps{}) + 2*len(BonusTiers{})
+
 // fields are all numbers of the rules, in the order in which they are written. A new one
-// goes to the end.
-func (r *SwapRules) fields() [20]uint64 {
-	return [...]uint64{
+// goes to the end of the later ones.
+func (r *SwapRules) fields() []uint64 {
+	first := [...]uint64{
 		uint64(r.MinIn), uint64(r.MaxIn), uint64(r.StepIn), uint64(r.UserDay), uint64(r.UserMonth), uint64(r.UserYear), uint64(r.PoolIn), //nolint:gosec // none is negative.
 		uint64(r.FeeMin), uint64(r.FeeCap), uint64(r.Lots), uint64(r.RecipientYear), uint64(r.PoolOut), uint64(r.Expiry), uint64(r.ExpiryDays), //nolint:gosec // likewise.
 		uint64(r.LockDays), uint64(r.BonusPer), uint64(r.BonusAdd), uint64(r.BonusBudget), uint64(r.QuoteSeconds), uint64(r.LockSeconds), //nolint:gosec // likewise.
 	}
+	if r.LockFeePPM == 0 && r.VolumeBonus == (BonusSteps{}) && r.TierBonus == (BonusTiers{}) {
+		return first[:]
+	}
+	first[12] |= extended
+	all := append(first[:], uint64(laterFields), uint64(r.LockFeePPM))
+	for _, step := range r.VolumeBonus {
+		all = append(all, uint64(step.Per), uint64(step.Add)) //nolint:gosec // as above.
+	}
+	for _, tier := range r.TierBonus {
+		all = append(all, uint64(tier.From), uint64(tier.PPM)) //nolint:gosec // as above.
+	}
+	return all
 }
 
 // sum returns the digest of all other fields.
@@ -307,5 +493,19 @@ func (r *SwapRules) SetRules(next func() uint64) (ok bool) {
 		Expiry: Expiry(read(1<<8 - 1)), ExpiryDays: number(), //nolint:gosec // bounded.
 		LockDays: number(), BonusPer: amount(), BonusAdd: amount(), BonusBudget: amount(), QuoteSeconds: number(), LockSeconds: number(),
 	}
-	return ok
+	if r.Expiry&extended == 0 {
+		return ok
+	}
+	r.Expiry &^= extended
+	if read(uint64(laterFields)) != uint64(laterFields) {
+		return false
+	}
+	r.LockFeePPM = number()
+	for i := range r.VolumeBonus {
+		r.VolumeBonus[i] = BonusStep{amount(), amount()}
+	}
+	for i := range r.TierBonus {
+		r.TierBonus[i] = BonusTier{amount(), number()}
+	}
+	return ok && (r.LockFeePPM != 0 || r.VolumeBonus != BonusSteps{} || r.TierBonus != BonusTiers{})
 }

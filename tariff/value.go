@@ -122,8 +122,11 @@ func (b *basis) find(rates *Rates, fees *Fees, item *Item) Fault {
 				return NoTargetRate
 			}
 		}
-	} else if !b.quoted.adds() {
-		return BadQuote
+	} else {
+		if !b.quoted.adds() {
+			return BadQuote
+		}
+		b.rate, b.target = rates.Version(item.Program, Buy, item.Buy), rates.Version(item.TargetProgram, Sell, item.Sell)
 	}
 	if b.schedule = fees.At(at); b.schedule == nil {
 		return NoFees

@@ -27,7 +27,8 @@ type authority struct {
 	file   string
 	dir    string
 	asJSON bool
-	door   admin // of the switch whose operators change the register
+	zone   *time.Location // see time
+	door   admin          // of the switch whose operators change the register
 }
 
 // whose are the flags that name an identity.
@@ -151,6 +152,59 @@ func (w *whose) wanted() (certs.Identity, error) {
 	return i, err
 }
 
+// wish is a certificate that somebody is to get, now or by a code.
+type wish struct {
+	whose
+
+	names    []string
+	lifetime time.Duration
+	note     string
+}
+
+func (w *wish) add(cmd *cobra.Command, a *authority) {
+	w.whose.add(cmd)
+	f := cmd.Flags()
+	f.StringSliceVar(&w.names, "dns", nil, "DNS name or address at which a switch or issuer is reached; may be repeated")
+	f.DurationVar(&w.lifetime, "lifetime", certs.DefaultLifetime, "how long the certificate is good; an operator's 12h to 720h")
+	f.StringVar(&w.note, "note", "", "why, for the journal of a switch with operators")
+	a.door.doorFlags(cmd)
+}
+
+// order is the wish as the authority wants it.
+func (w *wish) order(identity certs.Identity) certs.Order {
+	return certs.Order{Identity: identity, Names: w.names, Lifetime: w.lifetime, By: userName()}
+}
+
+// change is the wish as the switch wants it.
+func (w *wish) change(act book.CertificateAct, identity certs.Identity) app.CertificateChange {
+	return app.CertificateChange{Act: act, Identity: identity, Names: w.names, Lifetime: w.lifetime, Note: w.note}
+}
+
+// holder tells what is wrong with whom a certificate is for, as the switch that serves from
+// the folder knows its participants; nothing where none serves.
+func (a *authority) holder(ctx context.Context, identity certs.Identity) (warning string, err error) {
+	client := a.serving()
+	if client == nil || a.dir != "" { // Whose folder that is nobody knows.
+		return "", nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, completionTime)
+	defer cancel()
+	directory, err := client.Directory(ctx)
+	if err != nil {
+		return "", nil //nolint:nilerr // it does not serve, or serves somebody else: nobody knows better.
+	}
+	return directory.Holder(identity)
+}
+
+// warn tells people of what was done and may not be what was meant.
+func warn(cmd *cobra.Command, warning string) error {
+	if warning == "" {
+		return nil
+	}
+	_, err := fmt.Fprintf(cmd.ErrOrStderr(), "Warning: %s\n", warning)
+	return err
+}
+
 // userName is the person at this machine, for the register.
 func userName() string {
 	if u, err := user.Current(); err == nil && u.Username != "" {
@@ -222,7 +276,7 @@ func (a *authority) show(cmd *cobra.Command, m *made) error {
 		var t table
 		t.row("identity", m.Identity)
 		t.row("serial", m.Serial)
-		t.row("until", m.Until.UTC().Format(time.RFC3339))
+		t.row("until", a.time(m.Until))
 		t.row("certificate", m.Certificate)
 		if m.Key != "" {
 			t.row("key", m.Key)
@@ -269,11 +323,8 @@ func replaceFile(path string, content []byte, mode os.FileMode) error {
 }
 
 func (a *authority) issue() *cobra.Command {
-	var w whose
+	var w wish
 	var out, request string
-	var names []string
-	var note string
-	var lifetime time.Duration
 	cmd := &cobra.Command{
 		Use: "issue", Args: none,
 		Short: "Issue a certificate",
@@ -293,49 +344,51 @@ key never travels.`,
 				if err != nil {
 					return err
 				}
-				return a.issueAsked(cmd, client, app.CertificateChange{Act: book.CertificateIssue, Identity: identity, Names: names, Lifetime: lifetime, Note: note}, request, out)
+				return a.issueAsked(cmd, client, w.change(book.CertificateIssue, identity), request, out)
 			}
-			ca, err := a.open()
-			if err != nil {
-				return err
-			}
-			order := certs.Order{Identity: identity, Names: names, Lifetime: lifetime, By: userName()}
-			var issued *certs.Issued
-			if request == "" {
-				issued, err = ca.Issue(order)
-			} else {
-				var text []byte
-				if text, err = os.ReadFile(request); err != nil {
-					return fmt.Errorf("--request: %w", err)
-				}
-				issued, err = ca.Certify(order, text)
-			}
-			if err != nil {
-				return err
-			}
-			m := &made{Identity: identity, Serial: issued.Serial, Until: issued.Certificate.NotAfter}
-			if err := m.files(out, issued.KeyPEM, issued.ChainPEM, ca.Trust()); err != nil {
-				return err
-			}
-			return a.show(cmd, m)
+			return a.issueHere(cmd, w.order(identity), request, out)
 		},
 	}
-	w.add(cmd)
+	w.add(cmd, a)
 	cmd.Flags().StringVar(&out, "out", "", "beginning of the files' names")
 	cmd.Flags().StringVar(&request, "request", "", "certificate signing request, as PEM")
-	cmd.Flags().StringSliceVar(&names, "dns", nil, "DNS name or address at which a switch or issuer is reached; may be repeated")
-	cmd.Flags().DurationVar(&lifetime, "lifetime", certs.DefaultLifetime, "how long it is good; an operator's 12h to 720h")
-	cmd.Flags().StringVar(&note, "note", "", "why, for the journal of a switch with operators")
-	a.door.doorFlags(cmd)
 	requireFlags(cmd, "out")
 	return cmd
 }
 
+// issueHere issues beside the switch.
+func (a *authority) issueHere(cmd *cobra.Command, order certs.Order, request, out string) error {
+	warning, err := a.holder(cmd.Context(), order.Identity)
+	if err != nil {
+		return err
+	}
+	ca, err := a.open()
+	if err != nil {
+		return err
+	}
+	var issued *certs.Issued
+	if request == "" {
+		issued, err = ca.Issue(order)
+	} else {
+		var text []byte
+		if text, err = os.ReadFile(request); err != nil {
+			return fmt.Errorf("--request: %w", err)
+		}
+		issued, err = ca.Certify(order, text)
+	}
+	if err != nil {
+		return err
+	}
+	m := &made{Identity: order.Identity, Serial: issued.Serial, Until: issued.Certificate.NotAfter}
+	if err := m.files(out, issued.KeyPEM, issued.ChainPEM, ca.Trust()); err != nil {
+		return err
+	}
+	return errors.Join(warn(cmd, warning), a.show(cmd, m))
+}
+
 func (a *authority) code() *cobra.Command {
-	var w whose
-	var names []string
-	var note string
-	var lifetime, life time.Duration
+	var w wish
+	var life time.Duration
 	cmd := &cobra.Command{
 		Use: "code", Args: none,
 		Short: "Make a one-time code with which somebody enrols",
@@ -353,38 +406,46 @@ keeps its hash.`,
 				if err != nil {
 					return err
 				}
-				return a.codeAsked(cmd, client, app.CertificateChange{Act: book.CertificateCode, Identity: identity, Names: names, Lifetime: lifetime, Valid: life, Note: note})
+				change := w.change(book.CertificateCode, identity)
+				change.Valid = life
+				return a.codeAsked(cmd, client, change)
 			}
-			ca, err := a.open()
-			if err != nil {
-				return err
-			}
-			code, until, err := ca.NewCode(certs.Order{Identity: identity, Names: names, Lifetime: lifetime, By: userName()}, life)
-			if err != nil {
-				return err
-			}
-			told := struct {
-				Identity certs.Identity `json:"identity"`
-				Code     string         `json:"code"`
-				Until    time.Time      `json:"until"`
-			}{identity, code, until}
-			return a.print(cmd, told, func(w io.Writer) error {
-				_, err := fmt.Fprintf(w, "%s\nfor %v, once, until %s\n", code, identity, until.Format(time.RFC3339))
-				return err
-			})
+			return a.codeHere(cmd, w.order(identity), life)
 		},
 	}
-	w.add(cmd)
-	cmd.Flags().StringSliceVar(&names, "dns", nil, "DNS name or address at which a switch or issuer is reached; may be repeated")
-	cmd.Flags().DurationVar(&lifetime, "lifetime", certs.DefaultLifetime, "how long the certificate will be good")
+	w.add(cmd, a)
 	cmd.Flags().DurationVar(&life, "valid", certs.DefaultCodeLife, "how long the code is good")
-	cmd.Flags().StringVar(&note, "note", "", "why, for the journal of a switch with operators")
-	a.door.doorFlags(cmd)
 	return cmd
 }
 
+// codeHere makes a code beside the switch.
+func (a *authority) codeHere(cmd *cobra.Command, order certs.Order, life time.Duration) error {
+	warning, err := a.holder(cmd.Context(), order.Identity)
+	if err != nil {
+		return err
+	}
+	ca, err := a.open()
+	if err != nil {
+		return err
+	}
+	code, until, err := ca.NewCode(order, life)
+	if err != nil {
+		return err
+	}
+	told := struct {
+		Identity certs.Identity `json:"identity"`
+		Code     string         `json:"code"`
+		Until    time.Time      `json:"until"`
+	}{order.Identity, code, until}
+	return errors.Join(warn(cmd, warning), a.print(cmd, told, func(w io.Writer) error {
+		_, err := fmt.Fprintf(w, "%s\nfor %v, once, until %s\n", code, order.Identity, a.time(until))
+		return err
+	}))
+}
+
 func (a *authority) enrol() *cobra.Command {
-	var code, url, trust, out string
+	var to enrolment
+	var code string
 	cmd := &cobra.Command{
 		Use: "enrol", Args: none,
 		Short: "Get a certificate with a one-time code, from a switch's HTTPS door",
@@ -394,24 +455,31 @@ into NAME.ca.crt. The key never leaves this machine. --tls-ca is the root that t
 is checked against, which came with the code (lianfen certs export trust).`,
 		Example: `  lianfen certs enrol --url https://switch.example:8580 --tls-ca trust.crt --code 7K2M-9QXD-4H8R-T1VW --out ./terminal`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			client, err := app.NewEnrolment(url, trust, "", "", now)
-			if err != nil {
-				return err
-			}
-			return a.ask(cmd, client, code, out)
+			return a.ask(cmd, &to, code)
 		},
 	}
-	f := cmd.Flags()
-	f.StringVar(&url, "url", "", "HTTPS door of the switch, such as https://switch.example:8580")
-	f.StringVar(&trust, "tls-ca", "", "root that the switch is checked against, as PEM")
-	f.StringVar(&code, "code", "", "the one-time code; - reads it from standard input")
-	f.StringVar(&out, "out", "", "beginning of the files' names")
-	requireFlags(cmd, "url", "tls-ca", "code", "out")
+	to.add(cmd, "beginning of the files' names")
+	cmd.Flags().StringVar(&code, "code", "", "the one-time code; - reads it from standard input")
+	requireFlags(cmd, "code")
 	return cmd
 }
 
+// enrolment is where a certificate comes from over a switch's HTTPS door, and where it goes.
+type enrolment struct {
+	url, trust, out string
+	cert, key       string // that are shown; none with a code
+}
+
+func (e *enrolment) add(cmd *cobra.Command, out string) {
+	f := cmd.Flags()
+	f.StringVar(&e.url, "url", "", "HTTPS door of the switch, such as https://switch.example:8580")
+	f.StringVar(&e.trust, "tls-ca", "", "root that the switch is checked against, as PEM")
+	f.StringVar(&e.out, "out", "", out)
+	requireFlags(cmd, "url", "tls-ca", "out")
+}
+
 func (a *authority) renew() *cobra.Command {
-	var url, trust, cert, key, out string
+	var to enrolment
 	cmd := &cobra.Command{
 		Use: "renew", Args: none,
 		Short: "Renew a certificate that is still good, from a switch's HTTPS door",
@@ -420,26 +488,23 @@ into NAME.crt, NAME.key and NAME.ca.crt. The old one stays good until it is over
 connections can be changed at leisure.`,
 		Example: `  lianfen certs renew --url https://switch.example:8580 --tls-cert t1.crt --tls-key t1.key --tls-ca t1.ca.crt --out ./t1`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			client, err := app.NewEnrolment(url, trust, cert, key, now)
-			if err != nil {
-				return err
-			}
-			return a.ask(cmd, client, "", out)
+			return a.ask(cmd, &to, "")
 		},
 	}
-	f := cmd.Flags()
-	f.StringVar(&url, "url", "", "HTTPS door of the switch, such as https://switch.example:8580")
-	f.StringVar(&trust, "tls-ca", "", "root that the switch is checked against, as PEM")
-	f.StringVar(&cert, "tls-cert", "", "the certificate that is to be renewed, as PEM")
-	f.StringVar(&key, "tls-key", "", "file of its key (default: the certificate's file)")
-	f.StringVar(&out, "out", "", "beginning of the files' names; they may be those of the old one")
-	requireFlags(cmd, "url", "tls-ca", "tls-cert", "out")
+	to.add(cmd, "beginning of the files' names; they may be those of the old one")
+	cmd.Flags().StringVar(&to.cert, "tls-cert", "", "the certificate that is to be renewed, as PEM")
+	cmd.Flags().StringVar(&to.key, "tls-key", "", "file of its key (default: the certificate's file)")
+	requireFlags(cmd, "tls-cert")
 	return cmd
 }
 
 // ask makes a key, asks the switch for its certificate and writes all down. The key is
 // on disk before the code is used up.
-func (a *authority) ask(cmd *cobra.Command, client *app.EnrolmentClient, code, out string) error {
+func (a *authority) ask(cmd *cobra.Command, to *enrolment, code string) error {
+	client, err := app.NewEnrolment(to.url, to.trust, to.cert, to.key, now)
+	if err != nil {
+		return err
+	}
 	if code == "-" {
 		line, err := io.ReadAll(io.LimitReader(cmd.InOrStdin(), 256))
 		if err != nil {
@@ -451,22 +516,14 @@ func (a *authority) ask(cmd *cobra.Command, client *app.EnrolmentClient, code, o
 	if err != nil {
 		return err
 	}
-	pending := pendingKey(out)
-	if err := replaceFile(pending, key, 0o600); err != nil {
+	if err := replaceFile(pendingKey(to.out), key, 0o600); err != nil {
 		return err
 	}
 	enrolled, err := client.Ask(cmd.Context(), app.Enrolment{Code: points.Secret(code), Request: string(request)})
 	if err != nil {
-		return errors.Join(err, os.Remove(pending))
+		return errors.Join(err, os.Remove(pendingKey(to.out)))
 	}
-	m := &made{Identity: enrolled.Identity, Serial: enrolled.Serial, Until: enrolled.Until}
-	if err := m.files(out, key, []byte(enrolled.Chain), []byte(enrolled.Trust)); err != nil {
-		return err
-	}
-	if err := os.Remove(pending); err != nil {
-		return fmt.Errorf("write: %w", err)
-	}
-	return a.show(cmd, m)
+	return a.keep(cmd, &enrolled, key, to.out)
 }
 
 func (a *authority) revoke() *cobra.Command {
@@ -527,14 +584,32 @@ connections; where it cannot be told it looks by itself within a second or two.`
 
 // tell has the switch of the configuration look at once, if it runs.
 func (a *authority) tell(ctx context.Context) (app.CertificatesReloaded, bool) {
-	c, err := config.Load(a.file, os.Environ(), nil)
-	if err != nil {
+	client := a.serving()
+	if client == nil {
 		return app.CertificatesReloaded{}, false
 	}
 	ctx, cancel := context.WithTimeout(ctx, completionTime)
 	defer cancel()
-	told, err := app.NewClient(c.Admin.Socket).ReloadCertificates(ctx)
+	told, err := client.ReloadCertificates(ctx)
 	return told, err == nil
+}
+
+// serving is the door of the switch of the configuration; nil where there is none.
+func (a *authority) serving() *app.Client {
+	c, err := config.Load(a.file, os.Environ(), nil)
+	if err != nil {
+		return nil
+	}
+	return app.NewClient(c.Admin.Socket)
+}
+
+// time is an instant as people are shown it: in the zone of the configuration, or where
+// none says, the machine's.
+func (a *authority) time(at time.Time) string {
+	if a.zone == nil {
+		a.zone = zoneOf(a.file)
+	}
+	return at.In(a.zone).Format(time.RFC3339)
 }
 
 func (a *authority) list() *cobra.Command {
@@ -560,7 +635,7 @@ func (a *authority) list() *cobra.Command {
 				var t table
 				t.row("SERIAL", "IDENTITY", "STATE", "DAYS LEFT", "UNTIL", "ISSUED BY", "REASON")
 				for _, c := range shown {
-					t.row(c.Serial, c.Identity, c.State, fmt.Sprintf("%.1f", c.DaysLeft), c.Until.UTC().Format(time.RFC3339), c.By, c.Reason)
+					t.row(c.Serial, c.Identity, c.State, fmt.Sprintf("%.1f", c.DaysLeft), a.time(c.Until), c.By, c.Reason)
 				}
 				return t.write(w)
 			})

@@ -9,7 +9,6 @@ import (
 	"net"
 	"os"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -72,6 +71,9 @@ func (a *authority) issueAsked(cmd *cobra.Command, client *app.Client, change ap
 			err = errors.Join(err, os.Remove(pendingKey(out)))
 		}
 		return refusedThere(err)
+	}
+	if err := warn(cmd, done.Warning); err != nil {
+		return err
 	}
 	if done.Enrolled != nil {
 		return a.keep(cmd, done.Enrolled, key, out)
@@ -153,9 +155,12 @@ func (a *authority) codeAsked(cmd *cobra.Command, client *app.Client, change app
 	if err != nil {
 		return refusedThere(err)
 	}
+	if err := warn(cmd, done.Warning); err != nil {
+		return err
+	}
 	return a.print(cmd, done, func(io.Writer) error {
 		if done.Pending == "" {
-			return say(cmd, "%s\nfor %v, once, until %s\nIn the journal under RRN %s.", string(done.Code), change.Identity, done.Until.Format(time.RFC3339), done.RRN)
+			return say(cmd, "%s\nfor %v, once, until %s\nIn the journal under RRN %s.", string(done.Code), change.Identity, a.time(done.Until), done.RRN)
 		}
 		if err := say(cmd, "%s\nfor %v, once, for %v from the approval on", string(done.Code), change.Identity, change.Valid); err != nil {
 			return err

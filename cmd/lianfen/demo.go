@@ -235,13 +235,17 @@ func accountsTable(accounts app.Accounts) *table {
 	return t
 }
 
-// night closes the day and proves it.
+// night closes the day, which one proposes and another approves, and proves it.
 func (d *demo) night(ctx context.Context, client *app.Client) error {
 	before, err := client.Status(ctx)
 	if err != nil {
 		return err
 	}
-	done, err := client.CutOver(ctx, app.CutOver{Force: true})
+	proposed, err := client.CutOver(ctx, app.CutOver{Force: true})
+	if err != nil {
+		return err
+	}
+	done, err := d.people[1].client.Approve(ctx, app.Decision{RRN: proposed.RRN, Note: "the day is over"})
 	if err != nil {
 		return err
 	}

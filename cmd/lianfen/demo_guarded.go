@@ -118,7 +118,7 @@ func (d *demo) guarded(ctx context.Context, owner *app.Client) (*app.Client, err
 	if err := d.adjust(ctx, maker, checker); err != nil {
 		return nil, err
 	}
-	if err := d.risk(ctx, maker); err != nil {
+	if err := d.risk(ctx, maker, checker); err != nil {
 		return nil, err
 	}
 	t := new(table)
@@ -154,8 +154,8 @@ func (d *demo) act(who *demoPerson, act, result string) {
 	d.report.Operators = append(d.report.Operators, demoAct{who.name, act, result})
 }
 
-// enrolBoth makes two operators, who choose their passwords and sign in, and asks for a
-// second person on balances.
+// enrolBoth makes two operators, who choose their passwords and sign in. From the second one
+// on acts need two persons, without anybody asking for it.
 func (d *demo) enrolBoth(ctx context.Context, owner *app.Client) (maker, checker *demoPerson, err error) {
 	if maker, err = d.enrol(ctx, owner, owner, demoMaker, book.RoleAdmin|book.RoleOperator|book.RoleApprover); err != nil {
 		return nil, nil, err
@@ -163,10 +163,13 @@ func (d *demo) enrolBoth(ctx context.Context, owner *app.Client) (maker, checker
 	if checker, err = d.enrol(ctx, owner, maker.client, demoChecker, book.RoleApprover|book.RoleViewer); err != nil {
 		return nil, nil, err
 	}
-	acts := book.Acts(1)<<book.ActAdjust | 1<<book.ActPolicy | 1<<book.ActOperators | 1<<book.ActSettlement
-	_, err = maker.client.PutPolicy(ctx, app.PolicyChange{TwoPersons: acts})
-	d.act(maker, "ask for a second person on balances and settlements", "done")
-	return maker, checker, err
+	status, err := maker.client.Status(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	d.act(checker, "be the second person", "acts wait for one from now on")
+	d.check("acts need a second person as soon as there is one", status.Policy.TwoPersons == book.TwoPersons, status.Policy.TwoPersons.String())
+	return maker, checker, nil
 }
 
 // enrol lets by invite a person, who enrols and signs in.
@@ -216,13 +219,18 @@ func (d *demo) adjust(ctx context.Context, maker, checker *demoPerson) error {
 }
 
 // risk sets a rule that declines a sale, and asks what it had to say.
-func (d *demo) risk(ctx context.Context, maker *demoPerson) error {
+func (d *demo) risk(ctx context.Context, maker, checker *demoPerson) error {
 	rule := book.RiskRule{Name: "large sale", Programs: []points.ProgramID{901}, Measure: book.SumOf, Window: book.OneTransaction, Limit: 300, Action: book.Decline}
-	_, err := maker.client.SetRisk(ctx, app.RiskSetting{Rules: book.RiskRules{Version: 1, Rules: []book.RiskRule{rule}}, Operator: maker.name, Note: "spring"})
+	set, err := maker.client.SetRisk(ctx, app.RiskSetting{Rules: book.RiskRules{Version: 1, Rules: []book.RiskRule{rule}}, Operator: maker.name, Note: "spring"})
 	if err != nil {
 		return err
 	}
-	d.act(maker, "let no sale of 901 above 300 points through", "done")
+	d.act(maker, "let no sale of 901 above 300 points through", "pending: "+set.RRN)
+	approved, err := checker.client.Approve(ctx, app.Decision{RRN: set.RRN, Note: "seen"})
+	if err != nil {
+		return err
+	}
+	d.act(checker, "approve "+set.RRN, "done: "+approved.RRN)
 	from := len(d.report.Steps)
 	if err := d.play(ctx, sim.SceneCapped); err != nil {
 		return err

@@ -220,7 +220,7 @@ one-time codes: it goes into your authenticator, and is shown this once.`,
 				return err
 			}
 			return a.print(cmd, joined, func() error {
-				return say(cmd, "You are enrolled as %s. For your authenticator, shown this once:\n%s", joined.Name, string(joined.URI))
+				return errors.Join(say(cmd, "You are enrolled as %s. For your authenticator, shown this once:\n%s", joined.Name, string(joined.URI)), sayBegun(cmd, joined.Begun))
 			})
 		},
 	}
@@ -288,7 +288,7 @@ func (a *admin) change(cmd *cobra.Command, c app.OperatorChange) error {
 		if changed.Pending != "" {
 			return sayPending(cmd, changed.Done, client)
 		}
-		return say(cmd, "Operator %s is in the journal under RRN %s.", c.Name, changed.RRN)
+		return errors.Join(say(cmd, "Operator %s is in the journal under RRN %s.", c.Name, changed.RRN), sayBegun(cmd, changed.Begun))
 	})
 }
 
@@ -335,9 +335,11 @@ func (a *admin) policy() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "policy", Short: "Show or say which acts need a second person", Args: none,
 		Long: `Show which acts need a second person; with flags, say which. on is all of them: adjust, participants, operators,
-policy, cutover, resolve, keys, risk, rates, settlement, certificates (and one-time
+policy, cutover, resolve, keys, risk, rates, settlement, disputes, certificates (and one-time
 codes; to revoke waits for nobody), pin (to set one; to unlock one needs the role operator).
-Switching it off again needs the second person too.`,
+Where nobody ever says which, it is on as soon as there is a second person: an approver
+beside an admin, both enrolled or with certificates. Switching it off then needs the second
+person too; off before there is one stays off.`,
 		Example: "  lianfen admin policy --two-persons on\n  lianfen admin policy --two-persons operators,policy,adjust --hours 8",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			client, err := a.client()
@@ -469,6 +471,14 @@ func (a *admin) decide(cmd *cobra.Command, rrns []string, note string, call func
 // sayPending tells that nothing was done yet, and who goes on.
 func sayPending(cmd *cobra.Command, done app.Done, client *app.Client) error {
 	return say(cmd, "Proposed under RRN %s; nothing is done yet. A second person has until %s: lianfen admin approve %s", done.RRN, localTime(done.Pending, client.Zone()), done.RRN)
+}
+
+// sayBegun tells that the policy of two persons is in force from now on, where it is.
+func sayBegun(cmd *cobra.Command, b app.Begun) error {
+	if b.TwoPersons == 0 {
+		return nil
+	}
+	return say(cmd, "There are two of you now: a second person is needed for %s (lianfen admin policy).", b.TwoPersons)
 }
 
 // sayOperators tells in plain words who may do what.

@@ -110,6 +110,7 @@ Such a swap is executing until the issuer has answered; show tells what came of 
 	f.Var(decimal(&asked.Into, 0), "into", "programme handed out")
 	f.Var(decimal(&asked.In, 0), "in", "points handed in, in smallest units")
 	f.Var(decimal(&asked.Out, 0), "out", "points wanted at least, in smallest units")
+	f.Var(decimal(&asked.LockSeconds, 0), "lock-seconds", "for how long a lock is wanted, where the terms take a fee for it")
 	callerFlags(cmd, &asked.CallID, &asked.Operator)
 	requireFlags(cmd, "member", "from", "into")
 	return cmd
@@ -228,8 +229,13 @@ refused, and so are rates.
     bonus_per: 60000        # a campaign: for each 60,000 points 5,000 more
     bonus_add: 5000
     bonus_budget: 50000000  # of the sponsor
+    volume_bonus:           # beside it larger steps, each a multiple of the one before
+      - {per: 120000, add: 12000}
+    tier_bonus:             # and more for who has so many tier-qualifying points
+      - {from: 10000, ppm: 50000}
     quote_seconds: 30
-    lock_seconds: 600`,
+    lock_seconds: 600
+    lock_fee_ppm: 500       # of the value, for each minute of a lock; --lock-seconds asks for one`,
 		Example: `  lianfen exchange terms propose --file terms.yaml --note "spring" --operator li --second wang`,
 		RunE: func(cmd *cobra.Command, _ []string) (err error) {
 			if s.Terms, err = readFile(path, app.ReadSwapTerms); err != nil {

@@ -9,6 +9,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -18,6 +19,7 @@ import (
 
 	"github.com/lianfen/lianfen/certs"
 	"github.com/lianfen/lianfen/internal/app"
+	"github.com/lianfen/lianfen/internal/config"
 	"github.com/lianfen/lianfen/ledger/book"
 	"github.com/lianfen/lianfen/points"
 )
@@ -171,10 +173,13 @@ func (at *keysAt) print(cmd *cobra.Command, keys ...*certs.Key) error {
 	if at.asJSON {
 		return writeJSON(cmd.OutOrStdout(), rows)
 	}
+	// In the zone of the switch whose keystore it is: its configuration lies beside it.
+	zone := zoneOf(filepath.Join(filepath.Dir(at.path), config.FileName))
+	shown := func(text string) string { return dash(shownTime(text, zone, time.RFC3339)) }
 	var t table
 	t.row("name", "version", "usage", "algorithm", "KCV", "state", "from", "until")
 	for _, r := range rows {
-		t.row(r.Name, r.Version, r.Usage, r.Algorithm, r.Check, r.State, dash(r.From), dash(r.Until))
+		t.row(r.Name, r.Version, r.Usage, r.Algorithm, r.Check, r.State, shown(r.From), shown(r.Until))
 	}
 	return t.write(cmd.OutOrStdout())
 }

@@ -111,6 +111,7 @@ func (a *admin) verifySealed(cmd *cobra.Command, path string, key openers) error
 		t.row("encryption", fmt.Sprintf("opens with this key; %d bytes, none altered, none missing", b.Bytes))
 		t.row("records", fmt.Sprintf("%d in %d blocks, all of them readable", b.Records, b.Blocks))
 		t.row("chain", fmt.Sprintf("unbroken to position %d, posted %s on business date %v; it ends with %s", b.Position, localTime(b.Posted, time.Local), b.Date, b.Chain))
+		t.row("night's files", fmt.Sprintf("%d of settlement runs and comparisons", b.Files))
 		t.row("outcomes", "not carried out again: restore it for that")
 		return t.write(cmd.OutOrStdout())
 	})
@@ -176,8 +177,10 @@ anchor at the end of its journal. On the same file system unchanged files are sh
 so that it costs little. Cards in it are tokens, but participants, members, balances
 and transactions are in clear: who reads the folder knows them.
 
-With --recipient or --passphrase-file, write its journal, encrypted (age), into a new
-file: all that a restore needs. The secret key of a recipient need not be on this
+Files of settlement runs and what came of reconciliations are copied with it.
+
+With --recipient or --passphrase-file, write these and the journal, encrypted (age), into
+a new file: all that a restore needs. The secret key of a recipient need not be on this
 machine; age-keygen draws one. Both kinds are proved afterwards by verify. The card
 key is in neither: keep that apart.`,
 		Example: `  lianfen ledger backup /backup/2026-11-24.age --recipient /etc/lianfen/backup.recipients
@@ -203,10 +206,10 @@ key is in neither: keep that apart.`,
 				return err
 			}
 			return a.print(cmd, b, func() error {
-				_, err := fmt.Fprintf(cmd.OutOrStdout(), "%s holds the journal up to position %d, posted %s on business date %v: %d bytes in %d ms.\n"+
+				_, err := fmt.Fprintf(cmd.OutOrStdout(), "%s holds the journal up to position %d, posted %s on business date %v, and %d files of settlement runs and comparisons: %d bytes in %d ms.\n"+
 					"It is not encrypted: it holds participants, members, balances and transactions in clear, cards as tokens. Or see --recipient.\n"+
 					"The card key is not in it: without that no card is recognised. Keep a copy of it apart.\nNext: lianfen ledger verify --offline --data %s\n",
-					b.Dir, b.Position, localTime(b.Posted, client.Zone()), b.Date, b.Bytes, b.Millis, b.Dir)
+					b.Dir, b.Position, localTime(b.Posted, client.Zone()), b.Date, b.Files, b.Bytes, b.Millis, b.Dir)
 				return err
 			})
 		},
@@ -241,10 +244,10 @@ func (a *admin) backupSealed(cmd *cobra.Command, client *app.Client, dest string
 		if passphrase != "" {
 			everybody, open = "", "--passphrase-file "+passphrase
 		}
-		_, err := fmt.Fprintf(cmd.OutOrStdout(), "%s holds, encrypted, the journal up to position %d, posted %s on business date %v: %d bytes in %d ms.\n"+
+		_, err := fmt.Fprintf(cmd.OutOrStdout(), "%s holds, encrypted, the journal up to position %d, posted %s on business date %v, and %d files of settlement runs and comparisons: %d bytes in %d ms.\n"+
 			"Its chain ends with %s: keep that elsewhere%s.\n"+
 			"The card key is not in it: without that no card is recognised. Keep a copy of it apart.\nNext: lianfen ledger verify --backup %s %s\n",
-			b.File, b.Position, localTime(b.Posted, client.Zone()), b.Date, b.Bytes, b.Millis, b.Chain, everybody, b.File, open)
+			b.File, b.Position, localTime(b.Posted, client.Zone()), b.Date, b.Files, b.Bytes, b.Millis, b.Chain, everybody, b.File, open)
 		return err
 	})
 }
@@ -281,7 +284,9 @@ func (a *admin) ledgerRestore() *cobra.Command {
 whole, or up to a record, or up to the last record posted at or before a time. The
 state is not copied but made again: every record is carried out once more and has to
 give the outcome that it gave. The backup is only read. An encrypted one is a file,
-opened with --identity or --passphrase-file.`,
+opened with --identity or --passphrase-file. Files of settlement runs and comparisons are
+restored with the whole journal only: up to a record or a time they may be of what comes
+after it.`,
 		Example: `  lianfen ledger restore --from /backup/2026-11-24 --data /var/lib/lianfen/store
   lianfen ledger restore --from /backup/2026-11-24.age --identity backup.key --data /var/lib/lianfen/store
   lianfen ledger restore --from /backup/2026-11-24 --data ./before --to-time 2026-11-24T15:04:05+08:00
@@ -305,8 +310,8 @@ opened with --identity or --passphrase-file.`,
 				return ledgerError(err)
 			}
 			return a.print(cmd, r, func() error {
-				_, err := fmt.Fprintf(cmd.OutOrStdout(), "%s ends at position %d, posted %s on business date %v.\nEvery record gave its outcome again; state digest %s.\n",
-					r.Data, r.Position, localTime(r.Posted, time.Local), r.Date, r.Digest)
+				_, err := fmt.Fprintf(cmd.OutOrStdout(), "%s ends at position %d, posted %s on business date %v.\nEvery record gave its outcome again; state digest %s.\nFiles of settlement runs and comparisons: %d.\n",
+					r.Data, r.Position, localTime(r.Posted, time.Local), r.Date, r.Digest, r.Files)
 				return err
 			})
 		},

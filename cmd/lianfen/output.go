@@ -5,10 +5,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 	"text/tabwriter"
 	"time"
 
+	"github.com/lianfen/lianfen/internal/config"
 	"github.com/lianfen/lianfen/points"
 )
 
@@ -41,6 +43,19 @@ func cellsOf(values []any) []string {
 // business date is of, with its offset.
 func localTime(text string, zone *time.Location) string {
 	return shownTime(text, zone, "2006-01-02T15:04:05.000000Z07:00")
+}
+
+// zoneOf is the zone that a configuration shows times in; the machine's where there is none.
+func zoneOf(file string) *time.Location {
+	c, err := config.Load(file, os.Environ(), nil)
+	if err != nil {
+		return time.Local
+	}
+	zone, err := c.Location()
+	if err != nil {
+		return time.Local
+	}
+	return zone
 }
 
 // clockTime is a posting time to the second; the year is the business date's.

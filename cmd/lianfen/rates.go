@@ -107,6 +107,7 @@ the smallest unit is worth, in units of 0.0001.`,
 	f.StringVar(&one.From, "from", "", "from when: 2026-03-03 00:00 in the switch's zone, or RFC 3339")
 	f.StringVar(&one.Value, "value", "", "what one point is worth in standard points, such as 0.0125")
 	f.StringVar(&one.Ratio, "ratio", "", "or what smallest units are worth, such as 3/7")
+	f.Var(decimal(&one.Into, 0), "into", "BUY: for swaps into this programme only, beside the rate for all; --ratio 0/0 ends it")
 	f.Var(decimal(&one.SpreadPPM, 0), "spread-ppm", "BUY: what a swap costs, in parts per million of its value")
 	f.StringVar(&s.Note, "note", "", "why")
 	twoNames(cmd, &s.Operator, &s.Second)
@@ -130,7 +131,16 @@ func (a *admin) approveVersion(group string) *cobra.Command {
 }
 
 // termOf shows a rate as people read it.
-func termOf(r *app.RateVersion) string { return fmt.Sprintf("%d/%d", r.Num, r.Den) }
+func termOf(r *app.RateVersion) string {
+	switch {
+	case r.Into != 0 && r.Den == 0:
+		return fmt.Sprintf("into %d: ends", r.Into)
+	case r.Into != 0:
+		return fmt.Sprintf("into %d: %d/%d", r.Into, r.Num, r.Den)
+	default:
+		return fmt.Sprintf("%d/%d", r.Num, r.Den)
+	}
+}
 
 func (a *admin) ratesOf(cmd *cobra.Command, program points.ProgramID, side string) ([]app.RateVersion, *app.Client, error) {
 	client, err := a.client()
@@ -191,7 +201,7 @@ func (a *admin) ratesShow() *cobra.Command {
 			}
 			for i := range list {
 				r := &list[i]
-				if (version == 0 && !r.InForce) || (version != 0 && r.Version != version) {
+				if (version == 0 && (!r.InForce || r.Into != 0)) || (version != 0 && r.Version != version) {
 					continue
 				}
 				return a.print(cmd, r, func() error {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -50,6 +51,7 @@ func partnerFiles(flag string, list []string) (files []app.PartnerFile, err erro
 func (a *admin) reconRun() *cobra.Command {
 	var date string
 	var acquirers, issuers []string
+	var q app.Reconciling
 	cmd := &cobra.Command{
 		Use: "run", Short: "Compare a business date with files of acquirers and issuers", Args: none,
 		Long: `Compare a business date with files of acquirers and issuers, which are read by the serving
@@ -57,10 +59,13 @@ process. A file is a detail file (DET, one part) or CSV with a header line and a
 #TOTAL; docs/operations.md has the columns. A file whose header, trailer or digest is wrong
 is refused whole, and nothing is changed; a row that cannot be read becomes an exception
 with its number and its bytes. To run a date again replaces what came of it.
+
+Totals come first: by partner, date and kind the count, the sum of points and of clearing
+ids, and a digest over all lines. Whose totals are ours is done; lines are compared of the
+others, or of all with --lines. Of a detail file in several parts name all.
 The exit status is 1 when there are exceptions.`,
 		Example: `  lianfen recon run --date 2026-03-01 --acquirer 20000001=QZ_DET_20000001_A_20260301_01_1of1.txt --issuer 10000001=issuer.csv`,
 		RunE: func(cmd *cobra.Command, _ []string) (err error) {
-			var q app.Reconciling
 			if q.Date, err = points.ParseBusinessDate(date); err != nil {
 				return usage("--date: %w", err)
 			}
@@ -90,6 +95,7 @@ The exit status is 1 when there are exceptions.`,
 	cmd.Flags().StringVar(&date, "date", "", "business date")
 	cmd.Flags().StringSliceVar(&acquirers, "acquirer", nil, "MEMBER=FILE of an acquirer; may be repeated")
 	cmd.Flags().StringSliceVar(&issuers, "issuer", nil, "MEMBER=FILE of an issuer; may be repeated")
+	cmd.Flags().BoolVar(&q.Lines, "lines", false, "compare line by line also where totals are equal")
 	requireFlags(cmd, "date")
 	cmd.MarkFlagsOneRequired("acquirer", "issuer")
 	return cmd
@@ -108,6 +114,9 @@ func printReconciled(cmd *cobra.Command, r *app.Reconciled) error {
 	if err := s.write(cmd.OutOrStdout()); err != nil {
 		return err
 	}
+	if err := printTotals(cmd, r); err != nil {
+		return err
+	}
 	for _, o := range r.Online {
 		equal := "equal"
 		if !o.Equal {
@@ -124,6 +133,24 @@ func printReconciled(cmd *cobra.Command, r *app.Reconciled) error {
 	}
 	return say(cmd, "%v: %d lines here, %d of acquirers, %d of issuers; %d in doubt, %d timing, %d exceptions. In %s.",
 		r.Date, r.Lines["switch"], r.Lines["acquirer"], r.Lines["issuer"], r.InDoubt, r.Timing, r.Exceptions, r.Folder)
+}
+
+// printTotals shows whose totals are ours, and which of the others' are not.
+func printTotals(cmd *cobra.Command, r *app.Reconciled) error {
+	for _, who := range r.ByTotals {
+		if err := say(cmd, "Equal by totals: %s.", who); err != nil {
+			return err
+		}
+	}
+	if len(r.Totals) == 0 {
+		return nil
+	}
+	s := newSheet("TOTALS OF", "DATE", "KIND", ">LINES HERE", ">THEIRS", ">POINTS HERE", ">THEIRS")
+	for i := range r.Totals {
+		d := &r.Totals[i]
+		s.row(fmt.Sprintf("%v %d", d.Side, d.Member), d.Date, d.Kind, d.Ours.Count, d.Theirs.Count, d.Ours.Amount, d.Theirs.Amount)
+	}
+	return s.write(cmd.OutOrStdout())
 }
 
 func (a *admin) reconList() *cobra.Command {

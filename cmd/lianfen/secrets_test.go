@@ -277,8 +277,6 @@ func TestNoKeyPINOrPasswordInClear(t *testing.T) {
 	require.Error(t, err)
 	said.WriteString(err.Error())
 	secrets["a password that was guessed"] = passwordForms("guess and guess again")
-	_, err = maker.PutPolicy(t.Context(), app.PolicyChange{TwoPersons: book.TwoPersons})
-	require.NoError(t, err)
 
 	tellWith(rightPIN+"\n", exitOK, "admin", "pin", "set", configuration, "--card", secretCard, "--operator", "lihua", "--tries", "3")
 	tellWith("12x"+rightPIN+"\n", exitFault, "admin", "pin", "set", configuration, "--card", secretCard, "--operator", "lihua")

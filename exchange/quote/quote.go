@@ -98,29 +98,38 @@ func (t *Terms) ExactOut(out points.Amount) (Figures, points.Reason) {
 	if out <= 0 || out > MaxValue {
 		return Figures{}, points.BadAmount
 	}
-	// out is granted from this net value on, and the net value never falls as the value
-	// grows: so the least value that leaves it is found by halving.
 	net, ok := ceil(out, t.Sell.Num, t.Sell.Den)
-	if !ok || net > MaxValue {
+	if !ok {
 		return Figures{}, points.BalanceOverflow
 	}
-	low, high := net, MaxValue
-	if fee, ok := t.fee(high); !ok || high-fee < net {
+	value, ok := t.leaves(net)
+	if !ok {
 		return Figures{}, points.BalanceOverflow
 	}
-	for low < high {
-		middle := low + (high-low)/2
-		if fee, ok := t.fee(middle); ok && middle-fee >= net {
-			high = middle
-		} else {
-			low = middle + 1
-		}
-	}
-	in, ok := ceil(low, t.Buy.Den, t.Buy.Num)
+	in, ok := ceil(value, t.Buy.Den, t.Buy.Num)
 	if !ok || in > MaxValue {
 		return Figures{}, points.BalanceOverflow
 	}
 	return t.ExactIn(in)
+}
+
+// leaves is the least value that leaves net when the fee is taken. Of a value v the part in
+// parts per million leaves floor(v * (million - ppm) / million), which is net from
+// ceil(net * million / (million - ppm)) on; the least fee asks for net + fee_min besides, and
+// with a cap net + fee_cap is always enough.
+func (t *Terms) leaves(net points.Amount) (points.Amount, bool) {
+	value, ok := points.Amount(0), false
+	if t.FeePPM < Million {
+		value, ok = ceil(net, Million, Million-uint64(t.FeePPM))
+	}
+	least, fits := net.Add(t.FeeMin)
+	value, ok = max(value, least), ok && fits
+	if t.FeeCap != 0 {
+		if enough, fits := net.Add(t.FeeCap); fits && (!ok || enough < value) {
+			value, ok = enough, true
+		}
+	}
+	return value, ok && value <= MaxValue
 }
 
 // fee is what the house takes of a value.
@@ -151,18 +160,9 @@ func ceil(a points.Amount, num, den uint64) (points.Amount, bool) {
 // gains while no single programme does: each way is a product of such steps. A capped fee
 // is next to nothing of a large amount, and counts as none.
 func (t *Terms) Gain() *big.Rat {
-	keeps := uint64(Million)
-	if t.FeeCap == 0 {
-		keeps -= uint64(t.FeePPM)
-	}
-	of := func(r Ratio) *big.Rat {
-		return new(big.Rat).SetFrac(new(big.Int).SetUint64(r.Num), new(big.Int).SetUint64(r.Den))
-	}
-	gain := of(t.Buy)
-	gain.Mul(gain, of(Ratio{keeps, Million}))
-	gain.Quo(gain, of(t.Sell))
-	if gain.Cmp(big.NewRat(1, 1)) > 0 {
-		return gain
+	all := worth(t.Buy, kept(t.FeePPM, t.FeeCap != 0), t.Sell)
+	if all.num.Cmp(all.den) > 0 {
+		return new(big.Rat).SetFrac(all.num, all.den)
 	}
 	return nil
 }

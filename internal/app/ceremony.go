@@ -24,7 +24,7 @@ var errRedo = errors.New("keystore: the last ceremony is to be carried out again
 
 // markOf is a keystore's mark as the book keeps it.
 func markOf(m certs.Mark) book.Keystore {
-	return book.Keystore{Generation: m.Generation, Digest: m.Digest}
+	return book.Keystore{Generation: m.Generation, Digest: m.Digest, Exchanged: m.Exchanged}
 }
 
 // account holds a content of the keystore against what the journal knows, and notes it
@@ -32,7 +32,8 @@ func markOf(m certs.Mark) book.Keystore {
 //
 //	as the journal says                              taken
 //	as before the last ceremony                      errRedo: it is carried out again
-//	older, or a copy that went another way           refused
+//	older, or a copy that went another way           refused, also where only what was
+//	                                                 exchanged with partners differs
 //	newer, other keys, a second person is needed     refused
 //	newer, other keys, none is needed                noted: changed outside the switch
 //	newer, the same keys                             noted
@@ -55,17 +56,21 @@ func (a *App) account(ctx context.Context, m certs.Mark) error {
 	switch file := a.opts.Config.Keys.File; {
 	case is == known.Is:
 		return nil
-	case known.Last != 0 && is == known.Was:
+	case known.Is.Generation != 0 && known.Is.Is(is):
+		note.Note = "with the keys exchanged with partners" // A journal from before they were looked at.
+	case known.Last != 0 && known.Was.Is(is):
 		return errRedo
 	case a.opts.Config.Keys.Accept != 0 && uint64(a.opts.Config.Keys.Accept) == is.Generation: //nolint:gosec // not negative.
 		note.Final, note.Note = true, "accepted by keys.accept"
 		a.log.Warn("a keystore is taken that the journal does not know of, as keys.accept says", slog.Uint64("generation", is.Generation), slog.Uint64("known", known.Is.Generation))
 	case is.Generation < known.Is.Generation || (is.Generation == known.Is.Generation && is != known.Is):
-		return fmt.Errorf("%w: %s is of generation %d, and the journal knows generation %d, of another content; put the newest copy back, or, where it is lost, name this one with keys.accept: %d", ErrKeystore, file, is.Generation, known.Is.Generation, is.Generation)
+		return fmt.Errorf("%w: %s is of generation %d, and the journal knows generation %d, of another content%s; put the newest copy back, or, where it is lost, name this one with keys.accept: %d", ErrKeystore, file, is.Generation, known.Is.Generation, onlyExchanged(is, known.Is), is.Generation)
 	case known.Is.Generation == 0:
 		note.Note = "first seen"
-	case is.Digest == known.Is.Digest:
+	case is.Digest == known.Is.Digest && is.Exchanged == known.Is.Exchanged:
 		note.Note = "the same keys"
+	case is.Digest == known.Is.Digest:
+		note.Note = "keys exchanged with partners"
 	case two:
 		return fmt.Errorf("%w: the keys in %s, of generation %d, were changed outside the switch, and to change them needs a second person; put the copy of generation %d back and make the change while the switch runs (lianfen keys), or take it on your own responsibility with keys.accept: %d", ErrKeystore, file, is.Generation, known.Is.Generation, is.Generation)
 	default:
@@ -78,6 +83,14 @@ func (a *App) account(ctx context.Context, m certs.Mark) error {
 		err = a.refusal(ctx, "keystore", &note, out.Reason)
 	}
 	return err
+}
+
+// onlyExchanged says where two contents of one generation differ in no more than that.
+func onlyExchanged(is, known book.Keystore) string {
+	if is.Generation != known.Generation || is.Digest != known.Digest {
+		return ""
+	}
+	return " in what was exchanged with partners (zak, zpk)"
 }
 
 // accountKeys holds the keystore against the journal at the start, and carries out what
@@ -163,7 +176,7 @@ func (a *App) redo(ctx context.Context) error {
 		if err := carryOut(c, &done, rec.Command.At); err != nil {
 			return err
 		}
-		if is := markOf(c.Mark()); is != known.Is {
+		if is := markOf(c.Mark()); !known.Is.Is(is) {
 			return fmt.Errorf("%w: %v of %s, decided under RRN %s, gives another content than it was to give; put the newest copy of %s back", ErrKeystore, done.Act, done.Key, rrnOf(known.Last), a.keystore.Path())
 		}
 		return nil

@@ -163,6 +163,7 @@ type CertificateChanged struct {
 	Until    time.Time     `json:"code_until,omitzero"` // the code is good, once it is decided
 	Revoked  []string      `json:"revoked,omitempty"`   // serials
 	Closed   int           `json:"closed,omitempty"`    // connections
+	Warning  string        `json:"warning,omitempty"`   // what may not be as it was meant
 	NotNoted string        `json:"not_noted,omitempty"` // why the journal has not got a revocation, which is in force
 }
 
@@ -181,9 +182,15 @@ func (a *App) changeCertificates(ctx context.Context, change CertificateChange) 
 	if change.Act == book.CertificateRevoke {
 		return a.revoke(ctx, w.Name, &change)
 	}
-	what := &book.Certificate{Act: change.Act, Identity: change.Identity.String(), Names: strings.Join(change.Names, ","), Lifetime: wholeSeconds(change.Lifetime)}
+	directory, err := a.directory(ctx, nothing{})
+	if err != nil {
+		return CertificateChanged{}, err
+	}
 	var result CertificateChanged
-	var err error
+	if result.Warning, err = directory.Holder(change.Identity); err != nil {
+		return CertificateChanged{}, err
+	}
+	what := &book.Certificate{Act: change.Act, Identity: change.Identity.String(), Names: strings.Join(change.Names, ","), Lifetime: wholeSeconds(change.Lifetime)}
 	var life time.Duration
 	if change.Act == book.CertificateIssue {
 		what.Proof, err = certs.RequestKey([]byte(change.Request), change.Identity)

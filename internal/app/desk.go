@@ -330,6 +330,7 @@ func (j Joining) LogValue() slog.Value { return slog.StringValue(j.Name) }
 type Joined struct {
 	Name string        `json:"name"`
 	URI  points.Secret `json:"uri"` // otpauth://
+	Begun
 }
 
 // LogValue is the name alone.
@@ -359,13 +360,14 @@ func (a *App) join(ctx context.Context, j Joining) (Joined, error) {
 	if err != nil {
 		return Joined{}, err
 	}
-	cmd := book.Command{Kind: book.KindEnrol, At: now, Operator: j.Name, Entry: book.Entry{Operator: &book.Operator{
+	cmd := book.Command{Kind: book.KindEnrol, Edition: book.Edition, At: now, Operator: j.Name, Entry: book.Entry{Operator: &book.Operator{
 		Name: j.Name, Password: enrolled.Password, Secret: enrolled.Secret, Invite: invite,
 	}}}
-	if _, err := a.do(ctx, "enrol "+j.Name, &cmd); err != nil {
+	_, begun, err := a.doStaff(ctx, "enrol "+j.Name, &cmd)
+	if err != nil {
 		return Joined{}, err
 	}
 	a.desk.end(j.Name, "")
 	a.log.Info("operator enrolled", slog.String("operator", j.Name))
-	return Joined{j.Name, points.Secret(enrolled.URI)}, nil
+	return Joined{j.Name, points.Secret(enrolled.URI), begun}, nil
 }

@@ -16,6 +16,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"github.com/lianfen/lianfen/certs"
 	"github.com/lianfen/lianfen/ledger/book"
 	"github.com/lianfen/lianfen/points"
 )
@@ -32,6 +33,41 @@ type Directory struct {
 	Terminals []book.Terminal `json:"terminals,omitempty"`
 	Routes    []book.Route    `json:"routes,omitempty"`
 	Members   []Member        `json:"members,omitempty"`
+}
+
+// Holder tells what is wrong with whom a certificate is to be for. That nobody of the kind is
+// registered is a warning, since certificates may come first; a terminal that is registered
+// with another acquirer is refused, for its certificate would serve nobody.
+func (d *Directory) Holder(i certs.Identity) (warning string, err error) {
+	unknown := func(who string, id any) string {
+		return fmt.Sprintf("%s %v is not registered with this switch; its certificate serves nothing before it is (lianfen admin load)", who, id)
+	}
+	if i.Role == certs.RoleIssuer {
+		if !slices.ContainsFunc(d.Issuers, func(v book.Issuer) bool { return v.ID == i.Issuer }) {
+			warning = unknown("issuer", i.Issuer)
+		}
+		return warning, nil
+	}
+	if i.Role != certs.RoleAcquirer && i.Role != certs.RoleTerminal {
+		return "", nil
+	}
+	if !slices.ContainsFunc(d.Acquirers, func(v book.Acquirer) bool { return v.ID == i.Acquirer }) {
+		warning = unknown("acquirer", i.Acquirer)
+	}
+	if i.Role == certs.RoleAcquirer {
+		return warning, nil
+	}
+	at := slices.IndexFunc(d.Terminals, func(v book.Terminal) bool { return v.ID == i.Terminal })
+	if at < 0 {
+		return cmp.Or(warning, unknown("terminal", i.Terminal)), nil
+	}
+	merchant := d.Terminals[at].Merchant
+	for _, m := range d.Merchants {
+		if m.ID == merchant && m.Acquirer != i.Acquirer {
+			return "", points.Errorf(points.NotPermitted, "terminal %v is registered with acquirer %v, not with %v: name that one with --acquirer, or register the terminal anew", i.Terminal, m.Acquirer, i.Acquirer)
+		}
+	}
+	return warning, nil
 }
 
 // Member is a member with the programmes that it joins and its cards.

@@ -28,6 +28,8 @@ type SwapAsked struct {
 	Into     points.ProgramID `json:"into"`
 	In       points.Amount    `json:"in,omitempty"`
 	Out      points.Amount    `json:"out,omitempty"`
+	// LockSeconds is for how long a lock is wanted, where the terms take a fee for it.
+	LockSeconds uint32 `json:"lock_seconds,omitempty"`
 }
 
 // SwapNamed is a call about a quote.
@@ -124,7 +126,7 @@ func (a *App) quoteSwap(ctx context.Context, s SwapAsked) (SwapState, error) {
 	if err != nil {
 		return SwapState{}, err
 	}
-	asked := exchange.Asked{Caller: by, Member: s.Member, From: s.From, Into: s.Into, In: s.In, Out: s.Out}
+	asked := exchange.Asked{Caller: by, Member: s.Member, From: s.From, Into: s.Into, In: s.In, Out: s.Out, LockSeconds: s.LockSeconds}
 	if s.Card != "" {
 		pan, err := points.ParsePAN(string(s.Card))
 		if err != nil {

@@ -176,7 +176,8 @@ type BackedUp struct {
 	Position points.Position     `json:"position"`
 	Posted   string              `json:"posted"` // of the last record
 	Date     points.BusinessDate `json:"business_date"`
-	Bytes    int64               `json:"bytes"` // of all files, those shared with the store included
+	Files    uint64              `json:"night_files"` // of settlement runs and comparisons
+	Bytes    int64               `json:"bytes"`       // of all files, those shared with the store included
 	Millis   int64               `json:"milliseconds"`
 }
 
@@ -210,14 +211,17 @@ func makeWhole(dir string, build func(partial string) error) error {
 	return nil
 }
 
-// backup copies the store while it serves.
-func (a *App) backup(_ context.Context, to BackupTo) (BackedUp, error) {
+// backup copies the store while it serves: the night's files, then the journal.
+func (a *App) backup(ctx context.Context, to BackupTo) (BackedUp, error) {
 	if !filepath.IsAbs(to.Dir) {
 		return BackedUp{}, points.Errorf(points.FormatError, "backup: %q is not an absolute path", to.Dir)
 	}
 	began := a.opts.Clock()
 	result := BackedUp{Dir: to.Dir}
-	err := makeWhole(to.Dir, func(partial string) error {
+	err := makeWhole(to.Dir, func(partial string) (err error) {
+		if result.Files, err = copyNight(ctx, a.nightFiles, partial, true); err != nil {
+			return err
+		}
 		durable, err := a.ledger.Backup(partial)
 		if err != nil {
 			return err
@@ -302,6 +306,9 @@ type Restored struct {
 	Posted   string              `json:"posted"` // of the last record
 	Date     points.BusinessDate `json:"business_date"`
 	Digest   string              `json:"digest"`
+	// Files are those of settlement runs and comparisons. Up to a bound none are restored:
+	// they may be of records behind it.
+	Files uint64 `json:"night_files"`
 }
 
 // Restore makes a new store of a backup's journal up to a bound, and opens it
@@ -323,7 +330,7 @@ func Restore(ctx context.Context, r Restoring) (result Restored, err error) {
 		if err != nil {
 			return err
 		}
-		mark, err := fill(ctx, to)
+		mark, err := fill(ctx, to, partial, &result)
 		if err != nil {
 			return errors.Join(err, to.Close())
 		}

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
@@ -56,7 +57,7 @@ func aloneIn(r *book.Registry) string {
 	if alone == 0 {
 		return ""
 	}
-	return fmt.Sprintf("one operator alone does what needed two names before operators were enrolled (%v), by any amount: lianfen admin policy --two-persons on asks for a second person", alone)
+	return fmt.Sprintf("one operator alone does what needed two names before operators were enrolled (%v), by any amount: have a second one who approves (lianfen admin operator put), and ask for two persons (lianfen admin policy --two-persons on)", alone)
 }
 
 // warnAlone has the log say so.
@@ -124,6 +125,41 @@ type OperatorChanged struct {
 	// Code is for the person alone, good once and until then: it is shown nowhere else.
 	Code      points.Secret `json:"code,omitempty"`
 	CodeUntil string        `json:"code_until,omitempty"`
+	Begun
+}
+
+// Begun says which acts need a second person from now on, because there is one now and
+// nobody has set a policy before.
+type Begun struct {
+	TwoPersons book.Acts `json:"two_persons_begun,omitempty"`
+}
+
+// doStaff does what changes who the operators are, and tells whether the policy of two
+// persons has begun by it.
+func (a *App) doStaff(ctx context.Context, what string, cmd *book.Command) (Done, Begun, error) {
+	before, err := a.twoPersons(ctx)
+	if err != nil {
+		return Done{}, Begun{}, err
+	}
+	done, err := a.do(ctx, what, cmd)
+	if err != nil {
+		return Done{}, Begun{}, err
+	}
+	after, err := a.twoPersons(ctx)
+	if err != nil || before == after {
+		return done, Begun{}, err
+	}
+	a.log.Warn("acts need a second person from now on", slog.String("acts", after.String()))
+	return done, Begun{after}, nil
+}
+
+// twoPersons are the acts that need a second person.
+func (a *App) twoPersons(ctx context.Context) (acts book.Acts, err error) {
+	err = a.ledger.View(ctx, func(b *book.Book) error {
+		acts = b.Registry().Policy.TwoPersons
+		return nil
+	})
+	return acts, err
 }
 
 // LogValue is the RRN alone.
@@ -148,8 +184,8 @@ func (a *App) putOperator(ctx context.Context, c OperatorChange) (OperatorChange
 		o.Invite, o.InviteUntil = sha256.Sum256([]byte(changed.Code)), now+points.Timestamp(inviteTime.Microseconds())
 		changed.CodeUntil = o.InviteUntil.String()
 	}
-	cmd := book.Command{Kind: book.KindPut, At: now, Operator: who(ctx).Name, Entry: book.Entry{Operator: &o}}
-	if changed.Done, err = a.do(ctx, "operator "+c.Name, &cmd); err != nil {
+	cmd := book.Command{Kind: book.KindPut, Edition: book.Edition, At: now, Operator: who(ctx).Name, Entry: book.Entry{Operator: &o}}
+	if changed.Done, changed.Begun, err = a.doStaff(ctx, "operator "+c.Name, &cmd); err != nil {
 		return OperatorChanged{}, err
 	}
 	if err := errors.Join(a.governKeys(), a.governCertificates()); err != nil {
@@ -170,19 +206,22 @@ type PolicyChange struct {
 	Hours      uint16    `json:"hours,omitempty"` // until a proposal is over; left out, it stays
 }
 
+// putPolicy puts a policy. One of two persons that stands already, as it does from itself
+// where nobody has said anything else, is not asked for again; one of a single person is
+// put, since that somebody has said so is a difference.
 func (a *App) putPolicy(ctx context.Context, c PolicyChange) (Done, error) {
-	if c.Hours == 0 {
-		err := a.ledger.View(ctx, func(b *book.Book) error {
-			c.Hours = b.Registry().Policy.Hours
-			return nil
-		})
-		if err != nil {
-			return Done{}, err
-		}
+	var is book.Policy
+	if err := a.ledger.View(ctx, func(b *book.Book) error {
+		is = b.Registry().Policy
+		return nil
+	}); err != nil {
+		return Done{}, err
 	}
-	return a.do(ctx, "policy", &book.Command{
-		Kind: book.KindPut, At: a.opts.Clock(), Operator: who(ctx).Name, Entry: book.Entry{Policy: &book.Policy{TwoPersons: c.TwoPersons, Hours: c.Hours}},
-	})
+	v := book.Policy{TwoPersons: c.TwoPersons, Hours: cmp.Or(c.Hours, is.Hours)}
+	if v == is && v.TwoPersons != 0 {
+		return Done{}, nil
+	}
+	return a.do(ctx, "policy", &book.Command{Kind: book.KindPut, At: a.opts.Clock(), Operator: who(ctx).Name, Entry: book.Entry{Policy: &v}})
 }
 
 // OperatorState is an operator for people.

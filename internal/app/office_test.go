@@ -72,12 +72,11 @@ func TestSecondPersonAtTheDoor(t *testing.T) {
 	li := r.enrol(t, r.client, "li", all)
 	_, err := r.client.Status(ctx)
 	reasonIs(t, points.SignInRefused, err)
-	wang := r.enrol(t, li.client, "wang", all)
 
 	alone := app.Adjustment{Holder: app.Holder{Member: 1}, Program: 901, Amount: 50, Note: "case 17"}
 	done, err := li.client.Adjust(ctx, alone)
 	require.NoError(t, err)
-	require.Empty(t, done.Pending, "no policy: each acts alone")
+	require.Empty(t, done.Pending, "there is no second person: li acts alone")
 	word := alone
 	word.Second = "wang"
 	_, err = li.client.Adjust(ctx, word)
@@ -87,8 +86,11 @@ func TestSecondPersonAtTheDoor(t *testing.T) {
 	_, err = li.client.Adjust(ctx, foreign)
 	reasonIs(t, points.NotPermitted, err)
 
-	_, err = li.client.PutPolicy(ctx, app.PolicyChange{TwoPersons: book.TwoPersons})
+	wang := r.enrol(t, li.client, "wang", all)
+	require.Contains(t, h.log.String(), "acts need a second person from now on")
+	done, err = li.client.PutPolicy(ctx, app.PolicyChange{TwoPersons: book.TwoPersons})
 	require.NoError(t, err)
+	require.Zero(t, done, "it is asked for already, and nothing is written or waits")
 	done, err = li.client.Adjust(ctx, alone)
 	require.NoError(t, err)
 	require.NotEmpty(t, done.Pending)
@@ -362,6 +364,19 @@ func TestApprovedActsAreToldAsTheyWere(t *testing.T) {
 	risk, err := li.client.Risk(ctx)
 	require.NoError(t, err)
 	require.Equal(t, []string{"li", "wang", "spring"}, []string{risk.Operator, risk.Second, risk.Note})
+
+	// The rule has its name, that of its own version, also when another one is in force.
+	sale := send(t, r.terminal(t, "T1"), points.Redeem, firstCard, 101).Response
+	require.False(t, sale.Reason.Approved())
+	rules.Rules[0].Name = "another"
+	done, err = li.client.SetRisk(ctx, app.RiskSetting{Rules: rules, Note: "summer"})
+	require.NoError(t, err)
+	_, err = wang.client.Approve(ctx, app.Decision{RRN: done.RRN})
+	require.NoError(t, err)
+	flags, err := li.client.RiskFlags(ctx, app.RiskFlagsQuery{From: done.Date, To: done.Date, Rule: "cap", Limit: 10})
+	require.NoError(t, err)
+	require.Equal(t, 1, flags.Declined)
+	require.Equal(t, "cap", flags.Records[0].Risk.Decided.Name)
 	r.stop(t)
 }
 

@@ -29,6 +29,9 @@ type RateTerms struct {
 	Value     string           `json:"value,omitempty" yaml:"value"`
 	Ratio     string           `json:"ratio,omitempty" yaml:"ratio"`
 	SpreadPPM uint32           `json:"spread_ppm,omitempty" yaml:"spread_ppm"`
+	// Into makes a BUY rate one for swaps into this programme only, beside the one for all;
+	// the ratio 0/0 ends it.
+	Into points.ProgramID `json:"into,omitempty" yaml:"into"`
 }
 
 // RateSetting proposes rates, or, where no operators are enrolled, puts them.
@@ -123,7 +126,7 @@ func (a *App) terms(t *RateTerms, programs map[points.ProgramID]*book.Program) (
 	if err != nil {
 		return nil, err
 	}
-	return &tariff.Rate{Terms: tariff.Terms{Program: t.Program, Side: side, From: from, Num: num, Den: den, SpreadPPM: t.SpreadPPM}}, nil
+	return &tariff.Rate{Terms: tariff.Terms{Program: t.Program, Side: side, From: from, Num: num, Den: den, SpreadPPM: t.SpreadPPM, Into: t.Into}}, nil
 }
 
 // proposeRates proposes each of the terms; it stops at the first that is refused, and says
@@ -174,7 +177,8 @@ type RateVersion struct {
 	Checker  string           `json:"checker"`
 	Approved string           `json:"approved"`
 	Digest   string           `json:"digest"`
-	InForce  bool             `json:"in_force"` // now
+	InForce  bool             `json:"in_force"`       // now
+	Into     points.ProgramID `json:"into,omitempty"` // of a pair: the programme handed out
 }
 
 // rates lists all versions, by programme, side and version.
@@ -188,7 +192,7 @@ func (a *App) rates(ctx context.Context, _ nothing) ([]RateVersion, error) {
 	for r := range table.All() {
 		list = append(list, RateVersion{
 			r.Program, r.Side, r.Version, r.From.String(), r.Num, r.Den, r.SpreadPPM, r.Maker, r.Checker, r.Approved.String(),
-			fmt.Sprintf("%x", r.Digest), table.At(r.Program, r.Side, now) == r,
+			fmt.Sprintf("%x", r.Digest), table.InForce(r, now), r.Into,
 		})
 	}
 	return list, nil

@@ -14,11 +14,12 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/lianfen/lianfen/ledger"
 	"github.com/lianfen/lianfen/ledger/book"
 	"github.com/lianfen/lianfen/points"
+	"github.com/lianfen/lianfen/settlement"
+	"github.com/lianfen/lianfen/settlement/files"
 	"github.com/lianfen/lianfen/settlement/reconcile"
 	"github.com/lianfen/lianfen/tariff"
 )
@@ -34,6 +35,7 @@ type Reconciling struct {
 	Date      points.BusinessDate `json:"date"`
 	Acquirers []PartnerFile       `json:"acquirers"`
 	Issuers   []PartnerFile       `json:"issuers"`
+	Lines     bool                `json:"lines,omitempty"` // line by line also where totals are equal
 }
 
 // Reconciled is what came of it. Exceptions and what is in doubt stand in Folder, which is
@@ -43,7 +45,10 @@ type Reconciled struct {
 	Folder     string                     `json:"folder"`
 	Before     points.BusinessDate        `json:"before,omitzero"` // whose lines in doubt were looked for again
 	Open       bool                       `json:"date_still_open,omitempty"`
-	ByTotals   []string                   `json:"equal_by_totals,omitempty"` // sides that were equal as a whole
+	Acquirers  []uint64                   `json:"acquirers,omitempty"` // whose files there were
+	Issuers    []uint64                   `json:"issuers,omitempty"`
+	ByTotals   []string                   `json:"equal_by_totals,omitempty"` // partners that were equal as a whole: none of their lines was looked at by itself
+	Totals     []TotalsApart              `json:"totals_apart,omitempty"`    // that were not, at most [maxTotalsApart]
 	Lines      map[string]uint64          `json:"lines"`
 	Classes    map[string]reconcile.Count `json:"classes"`
 	Unchecked  uint64                     `json:"unchecked"`
@@ -119,7 +124,7 @@ const (
 )
 
 func (a *App) reconFolder(date points.BusinessDate) string {
-	return filepath.Join(a.opts.Config.Data, "recon", date.String())
+	return filepath.Join(a.opts.Config.Data, reconName, date.String())
 }
 
 // maxPartnerFiles bounds the files of one run.
@@ -152,7 +157,9 @@ func (a *App) reconcile(ctx context.Context, q Reconciling) (result Reconciled, 
 	if err := errors.Join(os.RemoveAll(partial), os.Mkdir(partial, 0o700)); err != nil {
 		return result, fmt.Errorf("%s: %w", what, err)
 	}
-	run := &reconRun{app: a, q: q, folder: partial, result: Reconciled{Date: q.Date, Folder: folder, Lines: map[string]uint64{}, Classes: map[string]reconcile.Count{}}}
+	run := &reconRun{app: a, q: q, folder: partial, result: Reconciled{
+		Date: q.Date, Folder: folder, Acquirers: membersOf(q.Acquirers), Issuers: membersOf(q.Issuers), Lines: map[string]uint64{}, Classes: map[string]reconcile.Count{},
+	}}
 	if err := run.do(ctx); err != nil {
 		return result, errors.Join(fmt.Errorf("%s: %w", what, err), os.RemoveAll(partial))
 	}
@@ -184,7 +191,8 @@ type reconRun struct {
 	doubts     *jsonLines
 	closers    []func() error
 	spilled    int
-	seen       map[string]int // identities of exceptions, to tell equal ones apart
+	seen       map[string]int   // identities of exceptions, to tell equal ones apart
+	equal      map[partner]bool // by totals
 }
 
 // doubt is a line that is looked for again, as it is kept.
@@ -210,25 +218,45 @@ func (r *reconRun) do(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	ours, err := r.ours(ctx, before[reconcile.Switch])
+	j, err := r.journal(ctx)
+	if err != nil {
+		return err
+	}
+	if err := r.byTotals(ctx, j, before); err != nil {
+		return err
+	}
+	ours, err := r.ours(ctx, j, before[reconcile.Switch])
 	if err != nil {
 		return err
 	}
 	var theirs [3]reconcile.Lines
-	for side, list := range map[reconcile.Side][]PartnerFile{reconcile.Acquirer: r.q.Acquirers, reconcile.Issuer: r.q.Issuers} {
-		if theirs[side], err = r.theirs(side, list, before[side]); err != nil {
-			return err
+	for side := range theirs {
+		if side := reconcile.Side(side); side != reconcile.Switch { //nolint:gosec // three.
+			if theirs[side], err = r.theirs(side, before[side]); err != nil {
+				return err
+			}
 		}
 	}
 	sum, err := reconcile.Compare(ours, theirs[reconcile.Acquirer], theirs[reconcile.Issuer], reconcile.Hands{
 		Found: r.found,
 		Doubt: func(side reconcile.Side, line *reconcile.Line) error { return r.doubts.write(doubt{side, *line}) },
+		Known: r.known(j),
 	})
 	if err != nil {
 		return err
 	}
+	r.count(&sum, j.equal)
+	r.result.Online, err = r.online(ctx)
+	return err
+}
+
+// count tells what came of a comparison; equal is how many of our lines stand in files that
+// were equal by totals only.
+func (r *reconRun) count(sum *reconcile.Summary, equal uint64) {
+	sum.Lines[reconcile.Switch] += equal
+	sum.Classes[reconcile.Match].Count += equal
 	for side, n := range sum.Lines {
-		r.result.Lines[reconcile.Side(side).String()] = n //nolint:gosec // three.
+		r.result.Lines[reconcile.Side(side).String()] += n //nolint:gosec // three.
 	}
 	for _, class := range reconcile.Classes() {
 		if count := sum.Classes[class]; count.Count > 0 {
@@ -236,8 +264,6 @@ func (r *reconRun) do(ctx context.Context) (err error) {
 		}
 	}
 	r.result.Unchecked, r.result.InDoubt, r.result.Timing = sum.Unchecked, sum.InDoubt, sum.Timing
-	r.result.Online, err = r.online(ctx)
-	return err
 }
 
 // jsonLines writes one value a line.
@@ -335,7 +361,7 @@ func eachLine[T any](path string, visit func(*T) error) (err error) {
 
 // reconDates are the dates that were compared, ascending.
 func (a *App) reconDates() (dates []points.BusinessDate, err error) {
-	entries, err := os.ReadDir(filepath.Join(a.opts.Config.Data, "recon"))
+	entries, err := os.ReadDir(filepath.Join(a.opts.Config.Data, reconName))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("recon: %w", err)
 	}
@@ -349,13 +375,17 @@ func (a *App) reconDates() (dates []points.BusinessDate, err error) {
 }
 
 // theirs are the lines of one side, in order.
-func (r *reconRun) theirs(side reconcile.Side, list []PartnerFile, before []reconcile.Line) (reconcile.Lines, error) {
+func (r *reconRun) theirs(side reconcile.Side, before []reconcile.Line) (reconcile.Lines, error) {
+	list := r.filesOf(side)
 	if len(list) == 0 && len(before) == 0 {
 		return nil, nil //nolint:nilnil // nothing is expected of this side.
 	}
 	sources := []reconcile.Lines{reconcile.Slice(before)}
 	for _, f := range list {
-		source, err := r.open(side, f)
+		if r.equal[partner{side, f.Member}] {
+			continue
+		}
+		source, err := r.open(side, f, r.badRow)
 		if err != nil {
 			return nil, err
 		}
@@ -379,44 +409,56 @@ func (c *chain) Next(line *reconcile.Line) (bool, error) {
 	return false, nil
 }
 
-// open opens a partner's file: a detail file begins with HD.
-func (r *reconRun) open(side reconcile.Side, f PartnerFile) (reconcile.Lines, error) {
+// open opens a partner's file: a detail file begins with HD. Rows that cannot be read go
+// to bad.
+func (r *reconRun) open(side reconcile.Side, f PartnerFile, bad func(reconcile.Side, PartnerFile, reconcile.BadLine) error) (*fileLines, error) {
 	file, err := os.Open(f.Path)
 	if err != nil {
 		return nil, fmt.Errorf("file of member %d: %w", f.Member, err)
 	}
 	r.closers = append(r.closers, file.Close)
 	in := bufio.NewReader(file)
-	bad := func(b reconcile.BadLine) error { return r.badRow(side, f, b) }
-	named := func(lines reconcile.Lines, err error) (reconcile.Lines, error) {
-		if err != nil {
-			return nil, points.Errorf(points.FormatError, "%s of %v %d is refused: %w", f.Path, side, f.Member, err)
-		}
-		return &fileLines{lines: lines, file: f, side: side}, nil
-	}
+	lines := &fileLines{file: f, side: side}
+	row := func(b reconcile.BadLine) error { return bad(side, f, b) }
 	if start, _ := in.Peek(2); string(start) == "HD" {
-		d, err := reconcile.NewDetail(in, side, bad)
-		if err == nil && (d.Header().Date != r.q.Date || d.Header().Receiver != tariff.Member(f.Member)) { //nolint:gosec // compared, not used.
-			err = points.Errorf(points.FormatError, "it is of member %v on %v", d.Header().Receiver, d.Header().Date)
+		d, err := reconcile.NewDetail(in, side, row)
+		if err == nil {
+			lines.lines, lines.tells, lines.header = d, d.Tells(), d.Header()
+			if h := &lines.header; h.Date != r.q.Date || uint64(h.Receiver) != f.Member {
+				err = points.Errorf(points.FormatError, "it is of member %v on %v, want %08d on %v", h.Receiver, h.Date, f.Member, r.q.Date)
+			}
 		}
-		return named(d, err)
+		return lines, lines.refused(err)
 	}
-	c, err := reconcile.NewCSV(in, side, r.q.Date, bad)
-	return named(c, err)
+	c, err := reconcile.NewCSV(in, side, r.q.Date, row)
+	if err == nil {
+		lines.lines, lines.tells = c, c.Tells()
+	}
+	return lines, lines.refused(err)
 }
 
 // fileLines says in an error which file it is of, and that its lines are the member's.
 type fileLines struct {
-	lines reconcile.Lines
-	file  PartnerFile
-	side  reconcile.Side
+	lines  reconcile.Lines
+	tells  reconcile.Fields
+	header files.Header // of a detail file
+	file   PartnerFile
+	side   reconcile.Side
+}
+
+// refused says of what is wrong with the file which one it is.
+func (n *fileLines) refused(err error) error {
+	if err == nil {
+		return nil
+	}
+	return points.Errorf(points.FormatError, "%s of %v %d is refused: %w", n.file.Path, n.side, n.file.Member, err)
 }
 
 // Next gives the next line.
 func (n *fileLines) Next(line *reconcile.Line) (bool, error) {
 	ok, err := n.lines.Next(line)
 	if err != nil {
-		return false, points.Errorf(points.FormatError, "%s of %v %d is refused: %w", n.file.Path, n.side, n.file.Member, err)
+		return false, n.refused(err)
 	}
 	if ok && n.side == reconcile.Issuer && line.Issuer == 0 {
 		line.Issuer = points.IssuerID(n.file.Member)
@@ -488,8 +530,8 @@ func suggested(class reconcile.Class) string {
 	}
 }
 
-// ours are the lines of our journal, in order.
-func (r *reconRun) ours(ctx context.Context, before []reconcile.Line) (reconcile.Lines, error) {
+// journal is where our lines come from.
+func (r *reconRun) journal(ctx context.Context) (*journalLines, error) {
 	cuts, err := r.app.ledger.Cuts(r.q.Date)
 	if err != nil {
 		return nil, err
@@ -505,24 +547,31 @@ func (r *reconRun) ours(ctx context.Context, before []reconcile.Line) (reconcile
 	}); err != nil {
 		return nil, err
 	}
-	j := &journalLines{app: r.app, rates: registry.Rates, fees: registry.Fees, expect: make(map[reconcile.Side]map[uint64]bool)}
+	j := &journalLines{
+		app: r.app, rates: registry.Rates, fees: registry.Fees, expect: make(map[partner]bool),
+		first: cuts[0].First, last: cuts[len(cuts)-1].Last,
+	}
 	if j.rates == nil {
 		j.rates = tariff.NewRates()
 	}
 	if j.fees == nil {
 		j.fees = tariff.NewFees()
 	}
-	for side, list := range map[reconcile.Side][]PartnerFile{reconcile.Acquirer: r.q.Acquirers, reconcile.Issuer: r.q.Issuers} {
-		j.expect[side] = make(map[uint64]bool)
-		for _, f := range list {
-			j.expect[side][f.Member] = true
+	for _, side := range [...]reconcile.Side{reconcile.Acquirer, reconcile.Issuer} {
+		for _, f := range r.filesOf(side) {
+			j.expect[partner{side, f.Member}] = true
 		}
 	}
+	return j, nil
+}
+
+// ours are the lines of our journal, in order, but for those that totals have settled.
+func (r *reconRun) ours(ctx context.Context, j *journalLines, before []reconcile.Line) (reconcile.Lines, error) {
 	lines := make(chan []reconcile.Line, 4) //nolint:mnd // batches that wait.
 	scanned := make(chan error, 1)
 	ctx, cancel := context.WithCancel(ctx)
 	go func() {
-		err := j.scan(ctx, cuts[0].First, cuts[len(cuts)-1].Last, lines)
+		err := j.send(ctx, r.equal, lines)
 		scanned <- err
 		close(lines)
 	}()
@@ -557,40 +606,70 @@ func (s *scanning) Next(line *reconcile.Line) (bool, error) {
 
 // journalLines turns records into lines.
 type journalLines struct {
-	app    *App
-	rates  *tariff.Rates
-	fees   *tariff.Fees
-	expect map[reconcile.Side]map[uint64]bool
-	value  tariff.Valuation
-	batch  []reconcile.Line
+	app         *App
+	rates       *tariff.Rates
+	fees        *tariff.Fees
+	first, last points.Position
+	expect      map[partner]bool // whose files there are
+	value       tariff.Valuation
+	equal       uint64 // lines that were not sent, since totals have settled them
 }
 
 // scanBatch is how many lines a scan sends at once.
 const scanBatch = 1024
 
-func (j *journalLines) scan(ctx context.Context, first, last points.Position, out chan<- []reconcile.Line) error {
-	clearing := book.NewClearing(func(p points.Position, rec *book.Record) (err error) {
-		*rec, err = j.app.ledger.Record(p)
-		return err
-	})
-	send := func() error {
-		select {
-		case out <- j.batch:
-			j.batch = make([]reconcile.Line, 0, scanBatch)
-			return nil
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		}
-	}
-	err := j.app.ledger.Scan(ctx, first, last, func(rec *book.Record) error {
+// each visits the lines of the date.
+func (j *journalLines) each(ctx context.Context, visit func(*reconcile.Line) error) error {
+	clearing := j.clearing()
+	return j.app.ledger.Scan(ctx, j.first, j.last, func(rec *book.Record) error {
 		items, err := clearing.Items(rec)
 		if err != nil {
 			return err
 		}
 		for i := range items {
-			j.batch = append(j.batch, j.line(&items[i]))
+			if items[i].Orphan { // We have declined it: who lists it lists what is not here.
+				continue
+			}
+			line := j.line(&items[i])
+			if err := visit(&line); err != nil {
+				return err
+			}
 		}
-		if len(j.batch) < scanBatch {
+		return nil
+	})
+}
+
+func (j *journalLines) clearing() *book.Clearing {
+	return book.NewClearing(func(p points.Position, rec *book.Record) (err error) {
+		*rec, err = j.app.ledger.Record(p)
+		return err
+	})
+}
+
+// send sends the lines of the date, but for those of which nothing is left to be compared.
+func (j *journalLines) send(ctx context.Context, equal map[partner]bool, out chan<- []reconcile.Line) error {
+	var batch []reconcile.Line
+	send := func() error {
+		select {
+		case out <- batch:
+			batch = make([]reconcile.Line, 0, scanBatch)
+			return nil
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+	err := j.each(ctx, func(line *reconcile.Line) error {
+		was := line.Expect
+		for _, side := range [...]reconcile.Side{reconcile.Acquirer, reconcile.Issuer} {
+			if line.Expect.Has(side) && equal[partnerOf(side, line)] {
+				line.Expect &^= reconcile.In(side)
+			}
+		}
+		if was != 0 && line.Expect == 0 {
+			j.equal++
+			return nil
+		}
+		if batch = append(batch, *line); len(batch) < scanBatch {
 			return nil
 		}
 		return send()
@@ -601,57 +680,54 @@ func (j *journalLines) scan(ctx context.Context, first, last points.Position, ou
 	return send()
 }
 
-// line is an item as the acquirer sees it, with the fees as each side does.
+// line is an item as the acquirer sees it, with the fees as each side does. It stands in
+// the files in which settlement puts it: one on an acquirer's own points in the acquirer's
+// only, a swap in no acquirer's, what one member pays another in the payee's as acquirer
+// and the payer's as issuer.
 func (j *journalLines) line(item *book.ClearingItem) reconcile.Line {
-	key := &item.Request.Key
+	acquirer, issuer := item.Acquirer, item.Issuer
+	if item.Kind.Explicit() {
+		acquirer, issuer = institution(item.Payee), institution(item.Payer)
+	}
 	l := reconcile.Line{
-		Key:    reconcile.Key{RRN: item.RRN.RRN(), Acquirer: points.AcquirerID(item.Acquirer), When: j.app.transmitted(item), STAN: key.STAN},
-		Number: uint64(item.Position), CID: uint64(item.Position), Amount: int64(item.Amount), Issuer: points.IssuerID(item.Issuer), Date: item.Date,
+		Key: reconcile.Key{
+			RRN: item.RRN.RRN(), Acquirer: points.AcquirerID(acquirer), When: settlement.Transmitted(item, j.app.zone), STAN: item.Request.Key.STAN,
+		},
+		Number: uint64(item.Position), CID: uint64(item.Position), Amount: int64(item.Amount), Issuer: points.IssuerID(issuer), Date: item.Date,
 		Tells: reconcile.TellsStatus | reconcile.TellsDate,
 	}
 	if item.Kind == tariff.KindEAR || item.Of == tariff.KindEAR {
 		l.Amount = -l.Amount // The acquirer pays for what it grants.
 	}
-	for i := range l.Asset {
-		l.Asset[i] = ' '
+	l.Asset = reconcile.AssetOf(fmt.Sprint(item.Program))
+	if item.Program == points.Standard {
+		l.Asset = reconcile.AssetOf(settlement.Unit)
 	}
-	copy(l.Asset[:], fmt.Sprint(item.Program))
 	copy(l.Kind[:], item.Kind.String())
 	copy(l.Status[:], item.Answer.DE39())
-	if !item.NoRoom && tariff.Value(j.rates, j.fees, &item.Item, &j.value) == tariff.OK {
+	if !item.NoRoom && !item.TooOld && tariff.Value(j.rates, j.fees, &item.Item, &j.value) == tariff.OK {
 		l.Tells |= reconcile.TellsFee
-		for side, m := range map[reconcile.Side]tariff.Member{reconcile.Acquirer: item.Acquirer, reconcile.Issuer: item.Issuer} {
+		for side, m := range map[reconcile.Side]tariff.Member{reconcile.Acquirer: acquirer, reconcile.Issuer: issuer} {
 			v := j.value.View(m)
 			l.Fees[side] = int64(v.Interchange + v.SwitchFee + v.VAT + v.Other)
 		}
 	}
-	if j.expect[reconcile.Acquirer][uint64(item.Acquirer)] {
+	swap := item.Kind == tariff.KindSWP || item.Of == tariff.KindSWP
+	if !swap && j.expect[partner{reconcile.Acquirer, uint64(acquirer)}] {
 		l.Expect |= reconcile.In(reconcile.Acquirer)
 	}
-	if j.expect[reconcile.Issuer][uint64(item.Issuer)] {
+	if (swap || issuer != acquirer) && j.expect[partner{reconcile.Issuer, uint64(issuer)}] {
 		l.Expect |= reconcile.In(reconcile.Issuer)
 	}
 	return l
 }
 
-// transmitted is DE7 with the year: what a partner's system has sent, in the year of its
-// decision; of a terminal, which sends none, when it was decided, in local time.
-func (a *App) transmitted(item *book.ClearingItem) uint64 {
-	const seconds = 10_000_000_000 // MMDDhhmmss
-	at := item.At.Time().In(a.zone)
-	key := &item.Request.Key
-	if key.Door != points.DoorHost || key.When == 0 {
-		return uint64(at.Year())*seconds + uint64(at.Month())*100_000_000 + uint64(at.Day())*1_000_000 + //nolint:gosec // years of our era.
-			uint64(at.Hour())*10_000 + uint64(at.Minute())*100 + uint64(at.Second()) //nolint:gosec // as above.
+// institution is m where it has files, 0 of the operator's accounts.
+func institution(m tariff.Member) tariff.Member {
+	if m.Institution() {
+		return m
 	}
-	year := at.Year()
-	switch month := key.When / 100_000_000; { // Sent in the old year, decided in the new one; or the other way round.
-	case month == uint64(time.December) && at.Month() == time.January:
-		year--
-	case month == uint64(time.January) && at.Month() == time.December:
-		year++
-	}
-	return uint64(year)*seconds + key.When //nolint:gosec // as above.
+	return 0
 }
 
 // online collects the closes by which acquirers have told their totals of the date.

@@ -111,7 +111,7 @@ func (a *App) exceptions(_ context.Context, q ReconQuery) (Exceptions, error) {
 	return result, nil
 }
 
-func (a *App) actsPath() string { return filepath.Join(a.opts.Config.Data, "recon", actsName) }
+func (a *App) actsPath() string { return filepath.Join(a.opts.Config.Data, reconName, actsName) }
 
 // reconActs reads the acts, by exception: of one that was decided only the decision.
 func (a *App) reconActs() (map[string][]ReconAct, error) {

@@ -2,17 +2,22 @@ package app_test
 
 import (
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/lianfen/lianfen/internal/app"
 	"github.com/lianfen/lianfen/ledger/book"
 	"github.com/lianfen/lianfen/points"
+	"github.com/lianfen/lianfen/settlement"
+	"github.com/lianfen/lianfen/settlement/files"
 	"github.com/lianfen/lianfen/settlement/reconcile"
+	"github.com/lianfen/lianfen/tariff"
 )
 
 // partnerCSV is a file that a partner makes of what it has, in its own view.
@@ -156,5 +161,173 @@ func TestReconcileAtTheDoor(t *testing.T) {
 		}
 		reasonIs(t, points.FormatError, err)
 	}
+	r.stop(t)
+}
+
+// detailOf is the detail file of a member, rewritten: change gives the lines that it will
+// have, and the header that they are under.
+func detailOf(t *testing.T, path string, change func(*files.Header, []files.Line) []files.Line) string {
+	t.Helper()
+	in, err := os.Open(path)
+	require.NoError(t, err)
+	reader, broken, err := files.NewDetailReader(in)
+	require.NoError(t, err)
+	require.Empty(t, broken)
+	var lines []files.Line
+	for {
+		var line files.Line
+		more, broken, err := reader.Next(&line)
+		require.NoError(t, err)
+		require.Empty(t, broken)
+		if !more {
+			break
+		}
+		lines = append(lines, line)
+	}
+	require.NoError(t, in.Close())
+	header := reader.Header()
+	lines = change(&header, lines)
+	dir := t.TempDir()
+	w, err := files.NewDetail(header, uint64(len(lines)), false, func(name string) (io.WriteCloser, error) {
+		return os.Create(filepath.Join(dir, name))
+	})
+	require.NoError(t, err)
+	for i := range lines {
+		require.NoError(t, w.Write(&lines[i], ""))
+	}
+	out, err := w.Close()
+	require.NoError(t, err)
+	return filepath.Join(dir, out[0].Name)
+}
+
+// settledDay is a switch with a published day of every kind of item that a small town has,
+// and the detail files of its acquirer and its issuer.
+func settledDay(t *testing.T) (h *house, r *running, date points.BusinessDate, acquirer, issuer string) {
+	t.Helper()
+	clock := new(shifted)
+	h = newHouse(t, "settlement.run=publish", "time_zone=America/New_York")
+	h.clock = clock.clock
+	r = h.start(t)
+	r.load(t, smallTown)
+	ctx := t.Context()
+	traded(t, r, clock, "li", "wang", func(app.Done) {})
+	_ = r.published(t)
+	totals, err := r.client.Totals(ctx)
+	require.NoError(t, err)
+	date = totals.Date
+	terminal := r.terminal(t, "T2")
+	require.Equal(t, points.Approved, send(t, terminal, points.Earn, firstCard, 500).Response.Reason)
+	sale := send(t, terminal, points.Redeem, firstCard, 120).Response
+	require.Equal(t, points.Approved, sale.Reason)
+	require.Equal(t, points.Approved, send(t, terminal, points.Redeem, firstCard, 30).Response.Reason)
+	position := sale.Position.RRN()
+	_, err = r.client.Dispute(ctx, app.DisputeEntry{RRN: string(position[:]), Open: true, Code: "CB01", Amount: 50, Evidence: "letter", Operator: "li", Second: "wang"})
+	require.NoError(t, err)
+	_, err = r.client.Leg(ctx, app.LegEntry{Kind: tariff.KindADJ, Payer: 10000001, Payee: 20000001, Amount: 12_500, Note: "short paid", Operator: "li", Second: "wang"})
+	require.NoError(t, err)
+	_, err = r.client.CutOver(ctx, app.CutOver{Force: true, Operator: "li", Second: "wang"})
+	require.NoError(t, err)
+	var folder string
+	require.Eventually(t, func() bool {
+		runs, err := r.client.SettleShow(ctx, app.SettleAsk{})
+		require.NoError(t, err)
+		for _, run := range runs {
+			if run.Cut.Date == date && run.State >= settlement.Published {
+				folder = filepath.Join(h.config.Data, app.SettlementFolder, run.ID)
+			}
+		}
+		return folder != ""
+	}, 30*time.Second, 50*time.Millisecond)
+	of := func(member, role string) string {
+		found, err := filepath.Glob(filepath.Join(folder, member, "QZ_DET_"+member+"_"+role+"_*.txt"))
+		require.NoError(t, err)
+		require.Len(t, found, 1)
+		return found[0]
+	}
+	return h, r, date, of("20000001", "A"), of("10000001", "I")
+}
+
+// The detail files that settlement makes are what the journal is compared to: as they are
+// they are equal by their totals, and line by line too; what was changed on the way is
+// found as what it is, or refused.
+func TestReconcileDetailFiles(t *testing.T) {
+	_, r, date, acquirer, issuer := settledDay(t)
+	ctx := t.Context()
+	run := func(acquirers, issuers []string, lines bool) (app.Reconciled, error) {
+		q := app.Reconciling{Date: date, Lines: lines}
+		for _, path := range acquirers {
+			q.Acquirers = append(q.Acquirers, app.PartnerFile{Member: 20000001, Path: path})
+		}
+		for _, path := range issuers {
+			q.Issuers = append(q.Issuers, app.PartnerFile{Member: 10000001, Path: path})
+		}
+		return r.client.Reconcile(ctx, q)
+	}
+	for _, lines := range []bool{false, true} {
+		all, err := run([]string{acquirer}, []string{issuer}, lines)
+		require.NoError(t, err)
+		require.EqualValues(t, 5, all.Classes["MATCH"].Count, "%+v", all)
+		require.Equal(t, map[string]uint64{"switch": 5, "acquirer": 5, "issuer": 5}, all.Lines)
+		require.Zero(t, all.Exceptions+all.InDoubt+all.Timing+all.Unchecked+all.BadRows, "%+v", all)
+		if lines {
+			require.Empty(t, all.ByTotals)
+		} else {
+			require.Equal(t, []string{"acquirer 20000001", "issuer 10000001"}, all.ByTotals)
+		}
+	}
+
+	lost := func(_ *files.Header, lines []files.Line) []files.Line { return lines[1:] }
+	twice := func(_ *files.Header, lines []files.Line) []files.Line { return append(lines, lines[0]) }
+	more := func(_ *files.Header, lines []files.Line) []files.Line { // Still computes by itself.
+		lines[4].Amount, lines[4].Std, lines[4].Net = lines[4].Amount+1, lines[4].Std+1, lines[4].Net+1
+		return lines
+	}
+	for _, c := range []struct {
+		change func(*files.Header, []files.Line) []files.Line
+		class  string
+		counts [2]uint64 // in doubt, exceptions
+	}{{lost, "MISSING_ACQ", [2]uint64{1, 0}}, {twice, "DUP_ACQ", [2]uint64{0, 1}}, {more, "AMOUNT", [2]uint64{0, 1}}} {
+		bad, err := run([]string{detailOf(t, acquirer, c.change)}, []string{issuer}, false)
+		require.NoError(t, err)
+		require.EqualValues(t, 1, bad.Classes[c.class].Count, "%s: %+v", c.class, bad)
+		require.Equal(t, c.counts, [2]uint64{bad.InDoubt, bad.Exceptions}, c.class)
+		require.Equal(t, []string{"issuer 10000001"}, bad.ByTotals, c.class)
+		require.Len(t, bad.Totals, 1, c.class)
+	}
+
+	// Refused whole, and what was found before stands.
+	text, err := os.ReadFile(acquirer)
+	require.NoError(t, err)
+	tampered := filepath.Join(t.TempDir(), "tampered.txt")
+	require.NoError(t, os.WriteFile(tampered, []byte(strings.Replace(string(text), "RDM", "XDM", 1)), 0o600))
+	late := detailOf(t, acquirer, func(h *files.Header, lines []files.Line) []files.Line {
+		h.Date = h.Date.AddDays(1)
+		return lines
+	})
+	before, err := r.client.Exceptions(ctx, app.ReconQuery{All: true})
+	require.NoError(t, err)
+	for want, paths := range map[string][]string{"sha": {tampered}, "want 20000001 on " + date.String(): {late}, "is named twice": {acquirer, acquirer}, "role I": {issuer}} {
+		_, err := run(paths, nil, false)
+		reasonIs(t, points.FormatError, err)
+		require.ErrorContains(t, err, want)
+	}
+	after, err := r.client.Exceptions(ctx, app.ReconQuery{All: true})
+	require.NoError(t, err)
+	require.Equal(t, before, after)
+
+	// What was equal on its date is one too many in the file of the next.
+	_, err = run([]string{acquirer}, []string{issuer}, false)
+	require.NoError(t, err)
+	_, err = r.client.CutOver(ctx, app.CutOver{Force: true, Operator: "li", Second: "wang"})
+	require.NoError(t, err)
+	date = date.AddDays(1)
+	again := detailOf(t, issuer, func(h *files.Header, lines []files.Line) []files.Line {
+		h.Date = date
+		return lines[:1]
+	})
+	dup, err := run(nil, []string{again}, false)
+	require.NoError(t, err)
+	require.EqualValues(t, 1, dup.Classes["DUP_ISS"].Count, "%+v", dup)
+	require.EqualValues(t, 1, dup.Exceptions)
 	r.stop(t)
 }

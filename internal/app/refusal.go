@@ -3,6 +3,8 @@ package app
 import (
 	"context"
 	"fmt"
+	"regexp"
+	"time"
 
 	"github.com/lianfen/lianfen/ledger/book"
 	"github.com/lianfen/lianfen/points"
@@ -20,9 +22,23 @@ func (a *App) refusal(ctx context.Context, what string, cmd *book.Command, reaso
 		return err
 	}
 	if why != nil && points.ReasonOf(why) == reason {
-		return points.Errorf(reason, "%s: %w", what, why)
+		return points.Errorf(reason, "%s: %s", what, a.inZone(why.Error()))
 	}
 	return points.Errorf(reason, "%s: %s", what, reason.English())
+}
+
+// instant is how a sentence of the book has a time: it knows of no zone.
+var instant = regexp.MustCompile(`\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z`) //nolint:gochecknoglobals // never written.
+
+// inZone shows the times of a sentence as all others of the switch.
+func (a *App) inZone(text string) string {
+	return instant.ReplaceAllStringFunc(text, func(at string) string {
+		when, err := time.Parse(time.RFC3339Nano, at)
+		if err != nil {
+			return at // No time after all.
+		}
+		return a.shown(points.TimestampOf(when))
+	})
 }
 
 // legible refuses a command with a text that steers the terminal of whoever reads it.

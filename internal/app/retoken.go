@@ -88,6 +88,10 @@ func (r *Retokening) build(ctx context.Context, partial string, from *store.Stor
 	if err != nil {
 		return err
 	}
+	all := func(visit func(nightFile) error) error { return nightFilesAt(r.From, visit) }
+	if result.Files, err = copyNight(ctx, all, partial, false); err != nil {
+		return errors.Join(err, to.Close())
+	}
 	check := fresh.CheckValue()
 	done, err := ledger.Retoken(ctx, from, to, between(old, fresh), check[:], r.Copied)
 	if err != nil {

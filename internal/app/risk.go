@@ -275,12 +275,12 @@ func (a *App) nameRules(ctx context.Context, said []*RiskSaid) error {
 	})
 	for i := 0; err == nil && i < len(said) && at != 0; version-- {
 		var rec book.Record
-		if rec, err = a.ledger.Record(at); err != nil || rec.Command.Entry.Risk == nil {
+		if rec, err = a.ledger.Record(at); err != nil || rec.Command.Carried().Entry.Risk == nil {
 			break
 		}
 		for ; i < len(said) && said[i].Version >= version; i++ {
 			for _, r := range said[i].all() {
-				if rules := rec.Command.Entry.Risk.Rules; r.Number >= 1 && r.Number <= len(rules) && said[i].Version == version {
+				if rules := rec.Command.Carried().Entry.Risk.Rules; r.Number >= 1 && r.Number <= len(rules) && said[i].Version == version {
 					r.Name = rules[r.Number-1].Name
 				}
 			}

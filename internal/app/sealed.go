@@ -17,8 +17,8 @@ import (
 	"github.com/lianfen/lianfen/points"
 )
 
-// SealedBackup is what an encrypted backup holds: a journal, and nothing else, for the
-// state is made of it again.
+// SealedBackup is what an encrypted backup holds: the night's files and a journal, and
+// nothing else, for the state is made of it again.
 type SealedBackup struct {
 	File     string              `json:"file"`
 	Position points.Position     `json:"position"`
@@ -26,26 +26,31 @@ type SealedBackup struct {
 	Date     points.BusinessDate `json:"business_date"`
 	Records  uint64              `json:"records"`
 	Blocks   uint64              `json:"blocks"`
-	Chain    string              `json:"chain"` // hash of the journal's last block
+	Files    uint64              `json:"night_files"` // of settlement runs and comparisons
+	Chain    string              `json:"chain"`       // hash of the journal's last block
 	Bytes    int64               `json:"bytes"`
 	Millis   int64               `json:"milliseconds"`
 }
 
-func sealedBackup(file string, r *ledger.JournalReport) SealedBackup {
+func sealedBackup(file string, r *ledger.JournalReport, files uint64) SealedBackup {
 	return SealedBackup{
 		File: file, Position: points.Position(r.End.Position), Posted: r.Posted.String(), Date: r.Date,
-		Records: r.Records, Blocks: r.Blocks, Chain: fmt.Sprintf("%x", r.End.Hash),
+		Records: r.Records, Blocks: r.Blocks, Files: files, Chain: fmt.Sprintf("%x", r.End.Hash),
 	}
 }
 
-// journal streams the journal, in clear, to an operator's command, which encrypts it.
+// journal streams the night's files and the journal, in clear, to an operator's command, which encrypts it.
 // That it is whole is told by its own end; why it is not, by the trailer.
 func (a *App) journal(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "application/octet-stream")
 	w.Header().Add("Trailer", exportedTrailer)
 	w.Header().Add("Trailer", faultTrailer)
 	out := bufio.NewWriterSize(patient{a, w}, 1<<20)
-	end, err := a.ledger.WriteJournal(r.Context(), out)
+	var end store.Mark
+	err := a.writeNight(r.Context(), out)
+	if err == nil {
+		end, err = a.ledger.WriteJournal(r.Context(), out)
+	}
 	if err := errors.Join(err, out.Flush()); err != nil {
 		w.Header().Set(faultTrailer, strconv.Quote(whyEnded(r.Context(), err).Error()))
 		return
@@ -54,7 +59,7 @@ func (a *App) journal(w http.ResponseWriter, r *http.Request) {
 	a.log.Info("journal copied", slog.Uint64("position", end.Position))
 }
 
-// BackupSealed writes the running switch's journal, encrypted, into the new file at path,
+// BackupSealed writes the running switch's journal and the night's files, encrypted, into the new file at path,
 // which appears when all of it is on disk. What comes from the switch is proved on its
 // way, seal by seal; in clear it is only in the memory of the two processes and on the
 // socket between them.
@@ -65,11 +70,11 @@ func (c *Client) BackupSealed(ctx context.Context, path string, seal *certs.Back
 		if err != nil {
 			return err
 		}
-		report, err := c.sealInto(ctx, file, seal, progress)
+		report, files, err := c.sealInto(ctx, file, seal, progress)
 		if err := errors.Join(err, file.Sync()); err != nil {
 			return errors.Join(err, file.Close())
 		}
-		b = sealedBackup(path, &report)
+		b = sealedBackup(path, &report, files)
 		info, err := file.Stat()
 		if err := errors.Join(err, file.Close()); err != nil {
 			return err
@@ -84,27 +89,38 @@ func (c *Client) BackupSealed(ctx context.Context, path string, seal *certs.Back
 	return b, nil
 }
 
-func (c *Client) sealInto(ctx context.Context, w io.Writer, seal *certs.BackupSeal, progress func(done, total uint64)) (report ledger.JournalReport, err error) {
+func (c *Client) sealInto(ctx context.Context, w io.Writer, seal *certs.BackupSeal, progress func(done, total uint64)) (report ledger.JournalReport, files uint64, err error) {
 	sealed, err := seal.To(w)
 	if err != nil {
-		return report, err
+		return report, 0, err
 	}
 	response, err := c.send(ctx, http.MethodPost, "journal", struct{}{})
 	if err != nil {
-		return report, err
+		return report, 0, err
 	}
 	defer func() { err = errors.Join(err, response.Body.Close()) }()
-	report, err = ledger.ReadJournal(ctx, io.TeeReader(bufio.NewReaderSize(response.Body, 1<<20), sealed), progress)
+	report, files, err = readSealed(ctx, io.TeeReader(bufio.NewReaderSize(response.Body, 1<<20), sealed), progress)
 	if fault := response.Trailer.Get(faultTrailer); fault != "" {
-		return report, fmt.Errorf("admin journal: %s", fault)
+		return report, files, fmt.Errorf("admin journal: %s", fault)
 	}
 	if err != nil {
-		return report, err
+		return report, files, err
 	}
-	return report, sealed.Close()
+	return report, files, sealed.Close()
 }
 
-// openSealed opens an encrypted backup; the reader gives the journal in clear.
+// readSealed reads the content of an encrypted backup to its end, and proves what can be
+// proved without a book.
+func readSealed(ctx context.Context, plain io.Reader, progress func(done, total uint64)) (report ledger.JournalReport, files uint64, err error) {
+	journal, files, err := readNight(ctx, plain, nil)
+	if err != nil {
+		return report, files, err
+	}
+	report, err = ledger.ReadJournal(ctx, journal, progress)
+	return report, files, err
+}
+
+// openSealed opens an encrypted backup; the reader gives its content in clear.
 func openSealed(path string, opener *certs.BackupOpener) (*os.File, io.Reader, error) {
 	file, err := os.Open(path)
 	if err != nil {
@@ -134,7 +150,7 @@ func VerifySealed(ctx context.Context, path string, opener *certs.BackupOpener, 
 		return SealedBackup{}, err
 	}
 	defer func() { err = errors.Join(err, file.Close()) }()
-	report, err := ledger.ReadJournal(ctx, plain, progress)
+	report, files, err := readSealed(ctx, plain, progress)
 	if err != nil {
 		return SealedBackup{}, err
 	}
@@ -142,29 +158,45 @@ func VerifySealed(ctx context.Context, path string, opener *certs.BackupOpener, 
 	if err != nil {
 		return SealedBackup{}, fmt.Errorf("backup: %w", err)
 	}
-	b = sealedBackup(path, &report)
+	b = sealedBackup(path, &report, files)
 	b.Bytes = info.Size()
 	return b, nil
 }
 
-// fromFolder copies the journal of the folder r.From into to.
-func (r *Restoring) fromFolder(ctx context.Context, to *store.Store) (_ store.Mark, err error) {
+// fromFolder copies the journal of the folder r.From into to, and the night's files into
+// partial, unless the restore has a bound.
+func (r *Restoring) fromFolder(ctx context.Context, to *store.Store, partial string, result *Restored) (_ store.Mark, err error) {
 	from, err := openUnserved(r.From)
 	if err != nil {
 		return store.Mark{}, err
 	}
 	defer func() { err = errors.Join(err, from.Close()) }()
+	if r.Until == (ledger.Until{}) {
+		all := func(visit func(nightFile) error) error { return nightFilesAt(r.From, visit) }
+		if result.Files, err = copyNight(ctx, all, partial, false); err != nil {
+			return store.Mark{}, err
+		}
+	}
 	return ledger.Restore(ctx, from, to, r.Until, r.Copied)
 }
 
-// fromSealed copies the journal of the encrypted backup r.From into to.
-func (r *Restoring) fromSealed(ctx context.Context, to *store.Store) (_ store.Mark, err error) {
+// fromSealed is fromFolder of the encrypted backup r.From.
+func (r *Restoring) fromSealed(ctx context.Context, to *store.Store, partial string, result *Restored) (_ store.Mark, err error) {
 	file, plain, err := openSealed(r.From, r.Opener)
 	if err != nil {
 		return store.Mark{}, err
 	}
 	defer func() { err = errors.Join(err, file.Close()) }()
-	return ledger.RestoreJournal(ctx, plain, to, r.Until, r.Copied)
+	put, files := putNight(partial), &result.Files
+	if r.Until != (ledger.Until{}) {
+		put, files = nil, new(uint64)
+	}
+	journal, n, err := readNight(ctx, plain, put)
+	if err != nil {
+		return store.Mark{}, err
+	}
+	*files = n
+	return ledger.RestoreJournal(ctx, journal, to, r.Until, r.Copied)
 }
 
 // sealedWithoutKey tells that path is a file, which without a key is not restored.

@@ -58,9 +58,7 @@ func TestNightByTwoPersons(t *testing.T) {
 	r := h.start(t)
 	r.load(t, smallTown)
 	ctx := t.Context()
-	all := book.RoleAdmin | book.RoleOperator | book.RoleApprover
-	li := r.enrol(t, r.client, "li", all)
-	wang := r.enrol(t, li.client, "wang", all)
+	li, wang := r.staffedHouse(t, 0)
 	looker := r.enrol(t, li.client, "zhao", book.RoleViewer)
 	_, err := li.client.PutPolicy(ctx, app.PolicyChange{TwoPersons: book.Acts(1<<book.ActSettlement | 1<<book.ActPolicy | 1<<book.ActOperators)})
 	require.NoError(t, err)

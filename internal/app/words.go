@@ -215,7 +215,14 @@ func (w *words) worth(t *tariff.Terms) string {
 }
 
 func (w *words) rate(t *tariff.Terms) string {
-	text := fmt.Sprintf("rate %v of programme %d from %s: one point is worth %s", t.Side, t.Program, w.time(t.From), w.worth(t))
+	what := fmt.Sprintf("rate %v of programme %d", t.Side, t.Program)
+	if t.Into != 0 {
+		what += fmt.Sprintf(" for swaps into %d only", t.Into)
+	}
+	if t.Den == 0 {
+		return fmt.Sprintf("%s ends from %s on", what, w.time(t.From))
+	}
+	text := fmt.Sprintf("%s from %s: one point is worth %s", what, w.time(t.From), w.worth(t))
 	if t.SpreadPPM != 0 {
 		text += ", spread " + percent(t.SpreadPPM)
 	}
@@ -225,6 +232,9 @@ func (w *words) rate(t *tariff.Terms) string {
 	var was *tariff.Rate
 	if w.registry.Rates != nil {
 		was = w.registry.Rates.At(t.Program, t.Side, t.From)
+		if t.Into != 0 {
+			was = w.registry.Rates.Pair(t.Program, t.Into, t.From)
+		}
 	}
 	if was == nil {
 		return text + "; there is none before it"

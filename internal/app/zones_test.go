@@ -266,4 +266,31 @@ func TestKeystoreFromBeforeAnExchange(t *testing.T) {
 	require.ErrorIs(t, err, app.ErrKeystore)
 	put(after)
 	h.start(t).stop(t)
+
+	// Another key under the same generation: whoever has the key-encryption key makes the
+	// file from before, and comes to the generation that the journal knows with another content.
+	kek, err := certs.OpenKEK("file:"+filepath.Join(dir, "kek"), rand.Reader)
+	require.NoError(t, err)
+	opened := func() *certs.Keystore {
+		s, err := certs.OpenKeystore(path, kek, rand.Reader)
+		require.NoError(t, err)
+		return s
+	}
+	want := opened().Mark()
+	put(before)
+	require.NoError(t, opened().Update(func(c *certs.Changes) error {
+		_, err := c.Generate(certs.NewKey{Name: zoneAcquirer.MAC(), Usage: certs.ZoneMAC, Algorithm: certs.AES128, From: now()})
+		return err
+	}))
+	for opened().Generation() < want.Generation {
+		require.NoError(t, opened().Update(func(*certs.Changes) error { return nil }))
+	}
+	require.Equal(t, want.Generation, opened().Generation())
+	require.Equal(t, want.Digest, opened().Mark().Digest, "nothing that operators decide on has changed")
+	require.NoError(t, os.RemoveAll(path+".generation"))
+	_, err = h.open(t)
+	require.ErrorIs(t, err, app.ErrKeystore)
+	require.ErrorContains(t, err, "in what was exchanged with partners (zak, zpk)")
+	put(after)
+	h.start(t).stop(t)
 }

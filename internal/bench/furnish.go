@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"sync"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/lianfen/lianfen/certs"
 	"github.com/lianfen/lianfen/internal/store"
 	"github.com/lianfen/lianfen/ledger"
@@ -27,7 +29,7 @@ func furnish(ctx context.Context, dir string, key *certs.CardKey, conns int, acc
 	if err != nil {
 		return 0, err
 	}
-	l, err := openLedger(ctx, db, accounts, clock)
+	l, err := openLedger(ctx, db, accounts, clock, nil)
 	if err != nil {
 		return 0, errors.Join(err, db.Close())
 	}
@@ -63,11 +65,11 @@ func enter(ctx context.Context, l *ledger.Ledger, key *certs.CardKey, conns int,
 	return nil
 }
 
-// openLedger opens the ledger over db with all accounts in memory.
-func openLedger(ctx context.Context, db *store.Store, accounts uint64, clock Clock) (*ledger.Ledger, error) {
+// openLedger opens the ledger over db with all accounts in memory; metrics may be nil.
+func openLedger(ctx context.Context, db *store.Store, accounts uint64, clock Clock, metrics prometheus.Registerer) (*ledger.Ledger, error) {
 	return ledger.Open(ctx, ledger.Options{
 		Store: db, Accounts: int(accounts) + spareAccounts, Genesis: points.DateOf(clock()), GenesisAt: points.TimestampOf(clock()), //nolint:gosec // at most MaxAccounts.
-		TraceDays: traceDays, Log: slog.New(slog.DiscardHandler),
+		TraceDays: traceDays, Log: slog.New(slog.DiscardHandler), Registerer: metrics,
 	})
 }
 

@@ -11,9 +11,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/HdrHistogram/hdrhistogram-go"
-	"golang.org/x/sync/errgroup"
-
 	"github.com/lianfen/lianfen/certs"
 	"github.com/lianfen/lianfen/internal/store"
 	"github.com/lianfen/lianfen/ledger"
@@ -94,7 +91,7 @@ func (r *ledgerRun) measure(ctx context.Context, dir string, folder store.Option
 	if err != nil {
 		return 0, err
 	}
-	if r.ledger, err = openLedger(ctx, db, r.opts.Accounts, r.opts.Clock); err != nil {
+	if r.ledger, err = openLedger(ctx, db, r.opts.Accounts, r.opts.Clock, nil); err != nil {
 		return 0, errors.Join(err, db.Close())
 	}
 	defer func() { err = errors.Join(err, r.ledger.Close(context.WithoutCancel(ctx))) }()
@@ -137,7 +134,7 @@ func (r *ledgerRun) round(ctx context.Context, dir string, round int) error {
 			line string
 			work func(context.Context, int) func() error
 		}{{lineWithout, r.transfers}, {lineLedger, r.redemptions}} {
-			m, err := r.share(ctx, clients, side.work)
+			m, err := share(ctx, clients, r.opts.Duration, r.opts.Clock, side.work)
 			if err != nil {
 				return err
 			}
@@ -153,52 +150,6 @@ const (
 	lineLedger  = "ledger, %d clients"
 	lineWithout = "read, modify, write, %d clients"
 )
-
-// share lets clients goroutines do their work again and again, each one thing at a
-// time.
-func (r *ledgerRun) share(ctx context.Context, clients int, work func(ctx context.Context, client int) func() error) (Measurement, error) {
-	latencies := make([][]int64, clients)
-	cpuBefore, err := ownCPU()
-	if err != nil {
-		return Measurement{}, err
-	}
-	began := r.opts.Clock()
-	group, ctx := errgroup.WithContext(ctx)
-	for client := range clients {
-		do := work(ctx, client)
-		group.Go(func() error {
-			for at := began; at.Sub(began) < r.opts.Duration; {
-				if err := do(); err != nil {
-					return err
-				}
-				now := r.opts.Clock()
-				latencies[client] = append(latencies[client], int64(now.Sub(at)))
-				at = now
-			}
-			return nil
-		})
-	}
-	if err := group.Wait(); err != nil {
-		return Measurement{}, err
-	}
-	took := r.opts.Clock().Sub(began)
-	cpu, err := ownCPU()
-	if err != nil {
-		return Measurement{}, err
-	}
-	all := hdrhistogram.New(1, longest, significant)
-	for _, of := range latencies {
-		for _, l := range of {
-			if err := all.RecordValue(max(1, l)); err != nil {
-				return Measurement{}, fmt.Errorf("bench: a latency of %v: %w", time.Duration(l), err)
-			}
-		}
-	}
-	return Measurement{
-		PerSecond: float64(all.TotalCount()) / took.Seconds(), Latency: latencyOf(all), Rounds: 1,
-		ServerCPU: ratio(float64((cpu - cpuBefore).Microseconds()), float64(all.TotalCount())),
-	}, nil
-}
 
 // pick is the member of transfer serial: all of them in turn, far apart.
 func (r *ledgerRun) pick(serial uint64) uint64 { return 1 + serial*7919%r.opts.Accounts }

@@ -53,8 +53,12 @@ type Measurement struct {
 	GeneratorCPU float64 `json:"generator_cpu_us"`
 	Allocations  float64 `json:"allocations,omitempty"`
 	// Group is how many journal records a group commit wrote, on average.
-	Group  float64 `json:"group_records,omitempty"`
+	Group float64 `json:"group_records,omitempty"`
+	// Bytes is how many bytes of journal one request took, on average.
+	Bytes  float64 `json:"journal_bytes,omitempty"`
 	Rounds int     `json:"rounds"`
+
+	took time.Duration
 }
 
 // Latency is how long requests took, in microseconds.
@@ -90,6 +94,7 @@ func median(name string, rounds []Measurement) Measurement {
 		GeneratorCPU: of(func(m *Measurement) float64 { return m.GeneratorCPU }),
 		Allocations:  of(func(m *Measurement) float64 { return m.Allocations }),
 		Group:        of(func(m *Measurement) float64 { return m.Group }),
+		Bytes:        of(func(m *Measurement) float64 { return m.Bytes }),
 		Rounds:       len(rounds),
 	}
 }

@@ -102,7 +102,9 @@ func (a Act) Role() Roles {
 type Acts uint16
 
 // TwoPersons are the acts that need a second person where a policy asks for two
-// persons and says no more.
+// persons and says no more, and where nobody ever set one, from the moment on that there
+// is a second person. They are in journals by that: another act goes among them with
+// another [Edition] of what begins the policy.
 const TwoPersons = Acts(1)<<ActAdjust | 1<<ActParticipants | 1<<ActOperators | 1<<ActPolicy | 1<<ActCutOver | 1<<ActResolve |
 	1<<ActKeys | 1<<ActRisk | 1<<ActRates | 1<<ActSettlement | 1<<ActPIN | 1<<ActDisputes | 1<<ActCertificates
 

@@ -66,10 +66,11 @@ type Book struct {
 	approved     *Command // the act that the current command approves
 	risk         risk
 
-	dirty      []entity // changed since the last BeginCheckpoint
-	sum        sum      // of the hashes of all entities that are neither dirty nor frozen
-	epoch      uint32   // number of the last checkpoint begun
-	durable    uint32   // number of the last checkpoint put away
+	dirty      []entity        // changed since the last BeginCheckpoint
+	sum        sum             // of the hashes of all entities that are neither dirty nor frozen
+	epoch      uint32          // number of the last checkpoint begun
+	durable    uint32          // number of the last checkpoint put away
+	stored     points.Position // what is younger is in no checkpoint, not even in one that runs
 	checkpoint checkpoint
 
 	undo  undo

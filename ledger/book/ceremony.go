@@ -53,8 +53,20 @@ func (a KeyAct) Makes() bool {
 
 // Keystore tells one content of a keystore from every other.
 type Keystore struct {
-	Generation uint64   // counts its writes
-	Digest     [16]byte // of all keys in force, without telling any
+	Generation uint64
+	Digest     [16]byte
+	// Exchanged is the digest of what partners and the switch have sent each other, which is
+	// not in Digest; zero: nobody has looked, as before it was written.
+	Exchanged [16]byte
+}
+
+// Is reports whether a keystore that was found is the one that is known: where it is not
+// known what was exchanged with partners, that may be anything.
+func (k Keystore) Is(found Keystore) bool {
+	if k.Exchanged == [16]byte{} {
+		found.Exchanged = k.Exchanged
+	}
+	return k == found
 }
 
 // Ceremony is what is done with one version of a key, complete enough for a second person
@@ -103,7 +115,9 @@ func (v *KeystoreView) follows(k Keystore) bool {
 func (b *Book) leaveKeystore(cmd *Command) {
 	if k := cmd.Ceremony.Keystore; k != (Keystore{}) {
 		b.touch(&b.office)
-		b.office.keys = KeystoreView{Is: k, Was: b.office.keys.Is, Last: b.position + 1}
+		was := b.office.keys.Is
+		was.Exchanged = [16]byte{} // A start that finds it carries the ceremony out again, whatever was exchanged.
+		b.office.keys = KeystoreView{Is: k, Was: was, Last: b.position + 1}
 	}
 }
 
@@ -114,7 +128,7 @@ func (b *Book) keystore(cmd *Command) points.Reason {
 	switch {
 	case k.Generation == 0:
 		return points.FormatError
-	case !cmd.Final && !b.office.keys.follows(k):
+	case !cmd.Final && !b.office.keys.follows(k) && (k == b.office.keys.Is || !b.office.keys.Is.Is(k)): // It may tell more of the same.
 		return points.NotPermitted
 	}
 	b.touch(&b.office)
@@ -143,24 +157,47 @@ func (c *Ceremony) malformed(kind Kind) error {
 	return longest(maxKeyWords, text{"usage", c.Usage}, text{"algorithm", c.Algorithm})
 }
 
+// ceremonyExchanged is set in the act of a ceremony whose keystore has Exchanged, at the end.
+const ceremonyExchanged = 0x80
+
 func appendCeremony(dst []byte, c *Ceremony) []byte {
-	dst = append(dst, byte(c.Act))
+	exchanged := c.Keystore.Exchanged != [16]byte{}
+	act := byte(c.Act)
+	if exchanged {
+		act |= ceremonyExchanged
+	}
+	dst = append(dst, act)
 	dst = appendText(appendText(appendText(appendText(dst, c.Key), c.Usage), c.Algorithm), c.Under)
 	dst = binary.AppendUvarint(dst, uint64(c.Version))
 	dst = append(append(dst, c.Check[:]...), c.Fingerprint[:]...)
-	return appendMark(dst, c.Keystore)
+	if dst = appendMark(dst, c.Keystore); exchanged {
+		dst = append(dst, c.Keystore.Exchanged[:]...)
+	}
+	return dst
 }
 
 func decodeCeremony(r *reader) (c Ceremony) {
-	c.Act = KeyAct(r.byte())
+	act := r.byte()
+	c.Act = KeyAct(act &^ ceremonyExchanged)
 	c.Key, c.Usage, c.Algorithm, c.Under = r.text(maxKeyName), r.text(maxKeyWords), r.text(maxKeyWords), r.text(maxKeyName)
 	c.Version = r.uint32()
 	r.fixed(c.Check[:])
 	r.fixed(c.Fingerprint[:])
 	c.Keystore = decodeMark(r)
+	if act&ceremonyExchanged != 0 {
+		decodeExchanged(r, &c.Keystore)
+	}
 	return c
 }
 
+// decodeExchanged reads what is written only where it is something.
+func decodeExchanged(r *reader, k *Keystore) {
+	if r.fixed(k.Exchanged[:]); k.Exchanged == [16]byte{} {
+		r.fail()
+	}
+}
+
+// appendMark leaves out what was exchanged with partners: each has it elsewhere.
 func appendMark(dst []byte, k Keystore) []byte {
 	return append(binary.AppendUvarint(dst, k.Generation), k.Digest[:]...)
 }

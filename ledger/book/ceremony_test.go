@@ -46,6 +46,38 @@ func TestKeystoreOnlyGrows(t *testing.T) {
 	d.recovered(t)
 }
 
+// I23: what was exchanged with partners is of the keystore that is known, where it is known:
+// a journal from before it was written learns of it once, and then another one is refused.
+func TestKeystoreKnowsWhatWasExchanged(t *testing.T) {
+	with := func(k book.Keystore, first byte) book.Keystore {
+		k.Exchanged = [16]byte{first, 2}
+		return k
+	}
+	d := staffed(t, 0)
+	old := keystoreAt(3, 1)
+	d.must(noted(old, false))
+	d.recovered(t)
+	require.True(t, old.Is(with(old, 7)))
+	d.refused(t, points.NotPermitted, noted(old, false))
+	d.must(noted(with(old, 7), false))
+	require.Equal(t, book.KeystoreView{Is: with(old, 7)}, d.book.Keystore())
+	d.recovered(t)
+	d.refused(t, points.NotPermitted, noted(with(old, 8), false))
+	d.refused(t, points.NotPermitted, noted(with(old, 7), false))
+	d.refused(t, points.NotPermitted, noted(old, false))
+	require.False(t, with(old, 7).Is(with(old, 8)))
+	require.False(t, with(old, 7).Is(old))
+
+	held := rotation("ann")
+	held.Ceremony.Keystore = with(keystoreAt(4, 4), 9)
+	d.must(held)
+	require.Equal(t, with(keystoreAt(4, 4), 9), d.book.Keystore().Is)
+	d.recovered(t)
+	d.must(noted(with(keystoreAt(4, 4), 1), true))
+	require.Equal(t, book.KeystoreView{Is: with(keystoreAt(4, 4), 1)}, d.book.Keystore(), "by somebody's word")
+	d.recovered(t)
+}
+
 // A key ceremony is a proposal like any other, and only its approval says which keystore
 // it leaves behind.
 func TestKeyCeremonyNeedsSecondPerson(t *testing.T) {

@@ -125,6 +125,7 @@ func (b *Book) BeginCheckpoint() {
 	c.sum = b.sum
 	c.early = c.early[:0]
 	c.meta = b.appendMeta(c.meta[:0])
+	b.stored = b.position
 }
 
 // Drain serialises up to limit frozen entities as they were at BeginCheckpoint
@@ -287,6 +288,7 @@ func (b *Book) loadMeta(value []byte) bool {
 	}
 	var lanes [32]byte // of the sum, at the end
 	b.position = r.position()
+	b.stored = b.position
 	b.posted = r.timestamp()
 	b.date = r.date()
 	b.generations = b.generations[:0]

@@ -411,6 +411,10 @@ func (b *Book) clearItem(n int, item *ClearingItem, out *Outcome) error {
 		d.decided = out.Position
 	}
 	c := b.openCycle()
+	if item.TooOld {
+		c.unvalued++
+		return nil
+	}
 	if fault := tariff.Value(b.live.Rates, b.live.fees(), &item.Item, &b.clearing.value); fault != tariff.OK {
 		c.unvalued++
 		return nil

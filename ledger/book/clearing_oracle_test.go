@@ -1,6 +1,7 @@
 package book_test
 
 import (
+	"cmp"
 	"maps"
 	"math/big"
 
@@ -20,6 +21,7 @@ type price struct{ interchange, ppm, fixed, least, most, vat int64 }
 var prices = map[tariff.Kind]price{
 	tariff.KindRDM: {interchange: 5_000, ppm: 30_000, fixed: 1, least: 2, most: 40, vat: 60_000},
 	tariff.KindEAR: {interchange: 0, ppm: 20_000, fixed: 0, least: 1, most: 0, vat: 60_000},
+	tariff.KindSWP: {vat: 60_000}, // its fee is the spread
 }
 
 // rated puts rates and fees in force, by two persons, as the first thing that happens.
@@ -33,7 +35,7 @@ func (d *desk) rated(programs ...points.ProgramID) {
 	}
 	if d.book.Registry().Fees == nil {
 		fees := &tariff.Schedule{From: from}
-		for _, kind := range []tariff.Kind{tariff.KindRDM, tariff.KindEAR} {
+		for _, kind := range []tariff.Kind{tariff.KindRDM, tariff.KindEAR, tariff.KindSWP} {
 			p := prices[kind]
 			fees.Rows = append(fees.Rows, tariff.FeeRow{
 				Kind: kind, InterchangePPM: uint32(p.interchange), PPM: uint32(p.ppm), Fixed: points.Amount(p.fixed),
@@ -45,12 +47,13 @@ func (d *desk) rated(programs ...points.ProgramID) {
 	d.now = from + 1_000_000
 }
 
-// naiveSums are what members get (above zero) or pay in each cycle, to the last unit, and
-// how many items have a value.
+// naiveSums are what members get (above zero) or pay in each cycle, to the last unit, how
+// many items have a value, and how many have none.
 type naiveSums struct {
-	net   map[naiveCycle]map[tariff.Member]*big.Int
-	moved map[naiveCycle]map[book.AccountKey]points.Amount
-	items map[naiveCycle]uint64
+	net      map[naiveCycle]map[tariff.Member]*big.Int
+	moved    map[naiveCycle]map[book.AccountKey]points.Amount
+	items    map[naiveCycle]uint64
+	unvalued map[naiveCycle]uint64
 }
 
 type naiveCycle struct {
@@ -58,144 +61,268 @@ type naiveCycle struct {
 	cycle uint8
 }
 
+// naiveRate is a version of a rate.
+type naiveRate struct {
+	program  points.ProgramID
+	side     tariff.Side
+	from     points.Timestamp
+	num, den int64
+	ppm      int64
+}
+
+// naiveBooks is what a recount knows of the journal before a record.
+type naiveBooks struct {
+	naiveSums
+	records []book.Record
+	now     naiveCycle
+	rates   []naiveRate
+	fees    points.Timestamp // from when on; 0: none
+	owner   map[points.ProgramID]points.IssuerID
+	decided map[points.Position]points.Position // of a request elsewhere, by which record
+	undone  map[points.Position]map[points.ProgramID]points.Amount
+}
+
 // recount works out from the journal alone, in rational numbers and by its own reading of
-// it, what members owe each other. It shares no code with the book or package tariff.
+// it and of the specification, what members owe each other. It shares no code with the book
+// or package tariff.
 func (d *desk) recount() naiveSums {
 	d.tb.Helper()
-	sums := naiveSums{make(map[naiveCycle]map[tariff.Member]*big.Int), make(map[naiveCycle]map[book.AccountKey]points.Amount), make(map[naiveCycle]uint64)}
-	records := make([]book.Record, len(d.store.journal)+1)
-	decided := make(map[points.Position]points.Position)
-	undone := make(map[points.Position]map[points.ProgramID]points.Amount)
-	owner := make(map[points.ProgramID]points.IssuerID)
-	var now naiveCycle
-	inForce := make(map[points.ProgramID]points.Timestamp)
-	feesFrom := points.Timestamp(0)
+	n := naiveBooks{
+		naiveSums: naiveSums{make(map[naiveCycle]map[tariff.Member]*big.Int), make(map[naiveCycle]map[book.AccountKey]points.Amount), make(map[naiveCycle]uint64), make(map[naiveCycle]uint64)},
+		records:   make([]book.Record, len(d.store.journal)+1),
+		owner:     make(map[points.ProgramID]points.IssuerID), decided: make(map[points.Position]points.Position), undone: make(map[points.Position]map[points.ProgramID]points.Amount),
+	}
 	for i := range d.store.journal {
-		rec := &records[i+1]
+		rec := &n.records[i+1]
 		_, err := book.DecodeRecord(d.store.journal[i], rec)
 		require.NoError(d.tb, err)
-		cmd, out := rec.Command.Carried(), &rec.Outcome
-		if !out.Reason.Approved() {
-			continue
-		}
-		switch {
-		case cmd.Kind == book.KindCutOver:
-			now = naiveCycle{cmd.Date, max(cmd.Cycle, 1)}
-		case cmd.Entry.Program != nil:
-			owner[cmd.Entry.Program.ID] = cmd.Entry.Program.Issuer
-		case cmd.Entry.Rate != nil:
-			inForce[cmd.Entry.Rate.Program] = cmd.Entry.Rate.From
-		case cmd.Entry.Fees != nil:
-			feesFrom = cmd.Entry.Fees.From
-		}
-		if cmd.Kind == book.KindSettle || cmd.Kind == book.KindPost {
-			continue
-		}
-		moved := make(map[book.AccountKey]points.Amount)
-		for _, p := range out.Postings {
-			if p.Account.Kind == book.ClearingAccount {
-				moved[p.Account] += p.Amount
-			}
-		}
-		request, rrn := cmd, out.Position
-		switch cmd.Kind {
-		case book.KindConclude, book.KindStandIn, book.KindOwe, book.KindAcknowledge, book.KindResolve:
-			request, rrn = &records[out.Original].Command, out.Original
-		default:
-		}
-		root := points.Position(0) // of what it undoes
-		for at, of := request, &records[rrn].Outcome; at.Kind == book.KindVoid || at.Kind == book.KindRefund || at.Kind == book.KindReverse; {
-			if root = of.Original; root == 0 {
-				break
-			}
-			at, of = &records[root].Command, &records[root].Outcome
-		}
-		if root == 0 && decided[rrn] != 0 {
-			root = rrn
-		}
-		if root != 0 && decided[root] != 0 {
-			root = decided[root]
-		}
-		for key, amount := range moved {
-			if amount == 0 {
-				continue
-			}
-			what, at := rec, out.Posted
-			if root != 0 {
-				what, at = &records[root], records[root].Outcome.Posted
-			} else if rrn != out.Position {
-				decided[rrn] = out.Position
-			}
-			if inForce[key.Program] == 0 || at < inForce[key.Program] || feesFrom == 0 || at < feesFrom {
-				continue
-			}
-			kind, whole := tariff.KindRDM, points.Amount(0)
-			for _, p := range what.Outcome.Postings {
-				if p.Account == key {
-					whole += p.Amount
-				}
-			}
-			if whole < 0 {
-				kind, amount = tariff.KindEAR, -amount
-			}
-			before, after := points.Amount(0), amount
-			sign := int64(1)
-			if root != 0 {
-				if undone[root] == nil {
-					undone[root] = make(map[points.ProgramID]points.Amount)
-				}
-				before = undone[root][key.Program]
-				after = before - amount
-				undone[root][key.Program] = after
-				sign = -1
-			}
-			sums.add(now, key, owner[key.Program], kind, sign, before, after, amount)
+		if rec.Outcome.Reason.Approved() {
+			n.enter(rec)
 		}
 	}
-	return sums
+	return n.naiveSums
+}
+
+// enter counts one approved record.
+func (n *naiveBooks) enter(rec *book.Record) {
+	cmd, out := rec.Command.Carried(), &rec.Outcome
+	switch {
+	case cmd.Kind == book.KindCutOver:
+		n.now = naiveCycle{cmd.Date, max(cmd.Cycle, 1)}
+	case cmd.Entry.Program != nil:
+		n.owner[cmd.Entry.Program.ID] = cmd.Entry.Program.Issuer
+	case cmd.Entry.Rate != nil:
+		r := cmd.Entry.Rate
+		n.rates = append(n.rates, naiveRate{r.Program, r.Side, r.From, int64(r.Num), int64(r.Den), int64(r.SpreadPPM)})
+	case cmd.Entry.Fees != nil:
+		n.fees = cmd.Entry.Fees.From
+	}
+	root := n.rootOf(cmd, out)
+	switch {
+	case cmd.Kind == book.KindSettle || cmd.Kind == book.KindPost:
+	case cmd.Kind == book.KindLeg: // One debt, said outright.
+		n.items[n.now]++
+		n.pay(1, cmd.Leg.Payer, cmd.Leg.Payee, big.NewInt(int64(cmd.Amount)))
+	case len(n.rates) == 0: // There is no clearing before the first rate.
+	case cmd.Kind == book.KindSwap:
+		n.swap(1, out.Original, out.Posted)
+	case root != 0 && n.records[root].Command.Kind == book.KindSwap:
+		n.swap(-1, n.records[root].Outcome.Original, n.records[root].Outcome.Posted)
+	default:
+		n.clear(cmd, out, root)
+	}
+}
+
+// rootOf is the position of the record that has cleared what a record undoes; 0: it undoes
+// nothing.
+func (n *naiveBooks) rootOf(cmd *book.Command, out *book.Outcome) (root points.Position) {
+	request, rrn := n.requestOf(cmd, out)
+	for at, of := request, &n.records[rrn].Outcome; ; {
+		switch at.Kind {
+		case book.KindVoid, book.KindRefund, book.KindReverse, book.KindDispute:
+			if of.Original != 0 {
+				root = of.Original
+				at, of = &n.records[root].Command, &n.records[root].Outcome
+				continue
+			}
+		default:
+		}
+		break
+	}
+	if root == 0 && n.decided[rrn] != 0 {
+		root = rrn
+	}
+	if root != 0 && n.decided[root] != 0 {
+		root = n.decided[root]
+	}
+	return root
+}
+
+// requestOf is the request that a record decides, and its position.
+func (n *naiveBooks) requestOf(cmd *book.Command, out *book.Outcome) (*book.Command, points.Position) {
+	switch cmd.Kind {
+	case book.KindConclude, book.KindStandIn, book.KindOwe, book.KindAcknowledge, book.KindResolve:
+		return &n.records[out.Original].Command, out.Original
+	default:
+		return cmd, out.Position
+	}
+}
+
+// moment is when what a record has cleared is valued, and whether it has no value since it
+// was told more than thirty days late.
+func (n *naiveBooks) moment(rec *book.Record) (at points.Timestamp, late bool) {
+	request, _ := n.requestOf(rec.Command.Carried(), &rec.Outcome)
+	at = rec.Outcome.Posted
+	switch request.Function {
+	case points.OfflineRedeem, points.OfflineEarn, points.CompletionAdvice:
+		if request.Sent != 0 {
+			return min(at, request.Sent), request.At > request.Sent+30*86_400*1_000_000
+		}
+	default:
+	}
+	return at, false
+}
+
+// clear counts what a record has moved on clearing accounts.
+func (n *naiveBooks) clear(cmd *book.Command, out *book.Outcome, root points.Position) {
+	moved := make(map[book.AccountKey]points.Amount)
+	for _, p := range out.Postings {
+		if p.Account.Kind == book.ClearingAccount {
+			moved[p.Account] += p.Amount
+		}
+	}
+	what := &n.records[out.Position]
+	if root != 0 {
+		what = &n.records[root]
+	}
+	for key, amount := range moved {
+		if amount == 0 {
+			continue
+		}
+		if _, rrn := n.requestOf(cmd, out); root == 0 && rrn != out.Position {
+			n.decided[rrn] = out.Position
+		}
+		kind, whole := tariff.KindRDM, points.Amount(0)
+		for _, p := range what.Outcome.Postings {
+			if p.Account == key {
+				whole += p.Amount
+			}
+		}
+		if whole < 0 {
+			kind, amount = tariff.KindEAR, -amount
+		}
+		before, after := points.Amount(0), amount
+		sign := int64(1)
+		if root != 0 {
+			if n.undone[root] == nil {
+				n.undone[root] = make(map[points.ProgramID]points.Amount)
+			}
+			before = n.undone[root][key.Program]
+			after = before - amount
+			n.undone[root][key.Program] = after
+			sign = -1
+		}
+		at, late := n.moment(what)
+		_, itself := n.moment(&n.records[out.Position])
+		rate := n.rateAt(key.Program, tariff.Clear, at)
+		if rate == nil || n.fees == 0 || at < n.fees || late || itself {
+			n.unvalued[n.now]++
+			continue
+		}
+		n.add(key, kind, rate, sign, before, after, amount)
+	}
+}
+
+// rateAt is the version in force: the last that has begun, and of two that begin together
+// the later one.
+func (n *naiveBooks) rateAt(program points.ProgramID, side tariff.Side, at points.Timestamp) (found *naiveRate) {
+	for i := range n.rates {
+		r := &n.rates[i]
+		if r.program == program && r.side == side && r.from <= at && (found == nil || r.from >= found.from) {
+			found = r
+		}
+	}
+	return found
+}
+
+// pay lets from owe to an amount, or with sign -1 the other way round.
+func (n *naiveBooks) pay(sign int64, from, to tariff.Member, amount *big.Int) {
+	if n.net[n.now] == nil {
+		n.net[n.now] = make(map[tariff.Member]*big.Int)
+	}
+	for member, way := range map[tariff.Member]int64{from: -sign, to: sign} {
+		if from == to {
+			continue
+		}
+		if n.net[n.now][member] == nil {
+			n.net[n.now][member] = new(big.Int)
+		}
+		n.net[n.now][member].Add(n.net[n.now][member], new(big.Int).Mul(amount, big.NewInt(way)))
+	}
+}
+
+// swap counts a swap at what its quote was worth at the rates of the quote's moment: value
+// and what is handed out rounded down, fee and cost up, and the rest to the rounding account.
+func (n *naiveBooks) swap(sign int64, quote points.Position, executed points.Timestamp) {
+	promise := &n.records[quote].Outcome
+	if n.fees == 0 || executed < n.fees {
+		n.unvalued[n.now]++
+		return
+	}
+	buy, sell := n.rateAt(promise.Program, tariff.Buy, promise.Posted), n.rateAt(promise.Swap.Into, tariff.Sell, promise.Posted)
+	value := down(big.NewInt(int64(promise.Swap.In)), buy.num, buy.den)
+	fee := up(value, buy.ppm, 1_000_000)
+	left := new(big.Int).Sub(value, fee)
+	granted := down(left, sell.den, sell.num)
+	cost := up(granted, sell.num, sell.den)
+	vat := even(fee.Int64(), prices[tariff.KindSWP].vat, 1_000_000+prices[tariff.KindSWP].vat)
+	from, into := tariff.Member(n.owner[promise.Program]), tariff.Member(n.owner[promise.Swap.Into])
+	n.items[n.now]++
+	n.pay(sign, from, into, cost)
+	n.pay(sign, from, tariff.AccountFee, new(big.Int).Sub(fee, vat))
+	n.pay(sign, from, tariff.AccountVAT, vat)
+	n.pay(sign, from, tariff.AccountRound, new(big.Int).Sub(left, cost))
+}
+
+// down and up are a*n/d, rounded so.
+func down(a *big.Int, n, d int64) *big.Int {
+	return new(big.Int).Div(new(big.Int).Mul(a, big.NewInt(n)), big.NewInt(d))
+}
+
+func up(a *big.Int, n, d int64) *big.Int {
+	return new(big.Int).Neg(down(new(big.Int).Neg(a), n, d))
 }
 
 // add enters sign times what after is worth less what before is worth.
-func (s *naiveSums) add(at naiveCycle, key book.AccountKey, issuer points.IssuerID, kind tariff.Kind, sign int64, before, after, amount points.Amount) {
-	if s.net[at] == nil {
-		s.net[at], s.moved[at] = make(map[tariff.Member]*big.Int), make(map[book.AccountKey]points.Amount)
+func (n *naiveBooks) add(key book.AccountKey, kind tariff.Kind, rate *naiveRate, sign int64, before, after, amount points.Amount) {
+	if n.moved[n.now] == nil {
+		n.moved[n.now] = make(map[book.AccountKey]points.Amount)
 	}
-	s.items[at]++
+	n.items[n.now]++
 	if kind == tariff.KindEAR {
 		amount = -amount
 	}
-	s.moved[at][key] += amount
-	pay := func(from, to tariff.Member, amount *big.Int) {
-		for member, way := range map[tariff.Member]int64{from: -sign, to: sign} {
-			if from == to {
-				continue
-			}
-			if s.net[at][member] == nil {
-				s.net[at][member] = new(big.Int)
-			}
-			s.net[at][member].Add(s.net[at][member], new(big.Int).Mul(amount, big.NewInt(way)))
-		}
-	}
-	i, a := tariff.Member(issuer), tariff.Member(key.Party)
-	one, two := figuresOf(key.Program, kind, after), figuresOf(key.Program, kind, before)
-	diff := func(n int) *big.Int { return new(big.Int).Sub(one[n], two[n]) }
+	n.moved[n.now][key] += amount
+	i, a := tariff.Member(n.owner[key.Program]), tariff.Member(key.Party)
+	one, two := figuresOf(rate, kind, after), figuresOf(rate, kind, before)
+	diff := func(at int) *big.Int { return new(big.Int).Sub(one[at], two[at]) }
 	if kind == tariff.KindRDM {
-		pay(i, a, diff(0))
+		n.pay(sign, i, a, diff(0))
 	} else {
-		pay(a, i, diff(0))
+		n.pay(sign, a, i, diff(0))
 	}
-	pay(a, i, diff(1))
-	pay(a, tariff.AccountFee, diff(2))
-	pay(a, tariff.AccountVAT, diff(3))
+	n.pay(sign, a, i, diff(1))
+	n.pay(sign, a, tariff.AccountFee, diff(2))
+	n.pay(sign, a, tariff.AccountVAT, diff(3))
 }
 
 // figuresOf are value, interchange, fee without VAT, and VAT of an amount.
-func figuresOf(program points.ProgramID, kind tariff.Kind, amount points.Amount) [4]*big.Int {
+func figuresOf(rate *naiveRate, kind tariff.Kind, amount points.Amount) [4]*big.Int {
 	if amount == 0 {
 		return [4]*big.Int{new(big.Int), new(big.Int), new(big.Int), new(big.Int)}
 	}
 	p := prices[kind]
-	value := even(int64(amount), worth[program][0], worth[program][1])
+	value := even(int64(amount), rate.num, rate.den)
 	fee := even(value.Int64(), p.ppm, 1_000_000)
 	fee.Add(fee, big.NewInt(p.fixed))
 	if fee.Int64() < p.least {
@@ -234,6 +361,7 @@ func (d *desk) checkClearing() {
 	reader := book.NewClearing(d.store.Record)
 	read := make(map[naiveCycle]map[tariff.Member]points.Amount)
 	registry := d.book.Registry()
+	rates, fees := cmp.Or(registry.Rates, tariff.NewRates()), cmp.Or(registry.Fees, tariff.NewFees())
 	var rec book.Record
 	for position := points.Position(1); int(position) <= len(d.store.journal); position++ {
 		require.NoError(d.tb, d.store.Record(position, &rec))
@@ -242,7 +370,7 @@ func (d *desk) checkClearing() {
 		for i := range items {
 			item := &items[i]
 			var v tariff.Valuation
-			if registry.Rates == nil || registry.Fees == nil || tariff.Value(registry.Rates, registry.Fees, &item.Item, &v) != tariff.OK {
+			if item.Orphan || item.TooOld || tariff.Value(rates, fees, &item.Item, &v) != tariff.OK {
 				continue
 			}
 			at := naiveCycle{item.Date, item.Cycle}
@@ -255,11 +383,17 @@ func (d *desk) checkClearing() {
 			}
 		}
 	}
+	for at := range want.unvalued {
+		if want.net[at] == nil {
+			want.net[at] = make(map[tariff.Member]*big.Int)
+		}
+	}
 	for at, members := range want.net {
 		view, ok, err := d.book.ClearedIn(at.date, at.cycle)
 		require.NoError(d.tb, err)
 		require.True(d.tb, ok, "%v", at)
 		require.Equal(d.tb, want.items[at], view.Items, "items of %v", at)
+		require.Equal(d.tb, want.unvalued[at], view.Unvalued, "items without a value of %v", at)
 		got := make(map[tariff.Member]string)
 		for _, p := range view.Positions {
 			if p.Net() != 0 {

@@ -185,7 +185,7 @@ type Command struct {
 	Date      points.BusinessDate // cut-over: the date that begins; expire, vest, decay: the date it is for
 	TraceDays uint8               // cut-over: how many dates keep their keys; 0 is two
 	TraceTime uint32              // cut-over: and for how many seconds at least, whatever TraceDays and Limit say; 0 any
-	Limit     uint32              // batches: at most so many accounts or holds; cut-over: at most so many keys where TraceDays would keep more, 0 any number; stand-in: at most so many for one card and date, 0 any
+	Limit     uint32              // batches: at most so many accounts or holds; cut-over: at most so many keys where TraceDays would keep more, 0 any number; stand-in: at most so many for one card and date, 0 any; quote: for how many seconds a lock is wanted, 0 as long as the terms give one without a fee
 
 	Operator string // who asked, on operator commands
 	Second   string // who approved
@@ -288,7 +288,8 @@ type Command struct {
 // Edition is the meaning of new commands. Of reversals, 0 makes an opened hold less by what
 // its actual amount is less than the hold was once, and takes a voided sale off the totals
 // of its batch; 1 leaves of a hold the actual amount, and of the totals what was voided. Of the PIN of a
-// card, and of rules on risk, 1 makes them acts of their own ([ActPIN], [ActRisk]).
+// card, and of rules on risk, 1 makes them acts of their own ([ActPIN], [ActRisk]). Of an operator,
+// and of an enrolment, 1 begins the policy of two persons where there is none ([TwoPersons]).
 const Edition = 1
 
 // Freeze is what an account, member or card may not do.

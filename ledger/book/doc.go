@@ -48,7 +48,8 @@
 //	I14 While there are operators, an act of one ([Command.Of]) names an active
 //	    operator with the role for it; an act for which the policy asks for two
 //	    persons is carried out by an approval only, of an active approver who is not
-//	    the one who proposed it.
+//	    the one who proposed it. Where no policy was ever set, one of all such acts is,
+//	    as soon as there is an approver beside an admin, both with what to sign in with.
 //	I15 What was proposed is carried out at most once, as it was proposed, within its
 //	    time, and only while what it is about is as it was then, and its proposer
 //	    still has the role.

@@ -24,6 +24,7 @@ import (
 //	operators' resolution                   RDM or EAR, or RVS where that stood before
 //	swap; its reversal                      SWP; RVS of it
 //	quote, lock, hold, release, transfer ... none: they move nothing between members
+//	refund that found no original           RFD that is an [ClearingItem.Orphan], for readers
 //
 // The clearing id, unique with the programme, is the position of the record that decided:
 // of a forwarded request, of that which has entered the answer. Date and cycle are the
@@ -49,6 +50,19 @@ type ClearingItem struct {
 	Manual  bool // by operators
 	Remote  bool // the issuer keeps its own ledger
 	NoRoom  bool // without a value, since a sum of what members owe would not fit
+	TooOld  bool // without a value: what was told, or what it undoes, came more than [MostTold] after it was sent
+	Orphan  bool // a refund that was declined because it has no original: an exception that moved nothing
+}
+
+// MostTold is how old what is told (0220) may be when it comes. What is older is booked, as
+// it has happened, and has no value in clearing: it is an exception of the run.
+const MostTold = 30 * 24 * 3600 * 1_000_000
+
+// tooOld reports whether a request told of something that had been sent so long before that
+// it is not cleared. It is a function of the request alone, so that the book and whoever
+// reads the journal say the same.
+func (c *Command) tooOld() bool {
+	return Told(c.Function) && c.Function != points.Refund && c.Sent != 0 && c.At-c.Sent > MostTold
 }
 
 // Clearing turns records into items. It reads the records that they are about by itself,
@@ -67,7 +81,21 @@ func NewClearing(read func(points.Position, *Record) error) *Clearing { return &
 // They are valid until the next call. Errors: those of the reader. What an item lacks to be
 // valued [tariff.Value] tells.
 func (c *Clearing) Items(rec *Record) ([]ClearingItem, error) {
+	if cmd, out := &rec.Command, &rec.Outcome; cmd.Kind == KindRefund && out.Reason == points.UnknownOriginal {
+		c.items = append(c.items[:0], orphan(cmd, out))
+		return c.items, nil
+	}
 	return c.of(&rec.Command, &rec.Outcome, nil)
+}
+
+// orphan is what a reader sees of a refund that has no original: the merchant thinks that it
+// has given something back, and nothing here knows of what.
+func orphan(cmd *Command, out *Outcome) ClearingItem {
+	item := ClearingItem{Date: out.Date, Cycle: out.InCycle(), RRN: out.Position, Request: cmd, Answer: out.Reason, Orphan: true}
+	item.Kind, item.Of, item.Position, item.At = tariff.KindRFD, tariff.KindRDM, out.Position, out.Posted
+	item.Program, item.Amount = cmd.Program, -cmd.Amount
+	item.Acquirer, _ = tariff.MemberOf(cmd.Acquirer)
+	return item
 }
 
 // of is Items of a command that is being applied, too; known then says what came before.
@@ -210,7 +238,7 @@ func (c *Clearing) base(cmd *Command, out *Outcome, known *clearing) (ClearingIt
 	}
 	item.Manual = item.Manual || cmd.Kind == KindResolve
 	if request := item.Request; Told(request.Function) {
-		item.Late = true
+		item.Late, item.TooOld = true, request.tooOld()
 		if request.Sent != 0 && request.Function != points.Refund {
 			item.At = min(request.Sent, out.Posted)
 		}
@@ -299,6 +327,7 @@ func (c *Clearing) rootAt(item *ClearingItem, position points.Position) error {
 	}
 	if Told(request.Function) && request.Sent != 0 && request.Function != points.Refund {
 		item.OriginalAt = min(request.Sent, root.Posted)
+		item.TooOld = item.TooOld || request.tooOld() // What never had a value is not given one back.
 	}
 	return nil
 }

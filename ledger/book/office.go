@@ -72,8 +72,12 @@ func (o *office) appendValue(dst []byte) []byte {
 	if o.keys != (KeystoreView{}) || o.register != (Register{}) {
 		dst = appendKeystore(dst, &o.keys)
 	}
-	if o.register != (Register{}) {
+	exchanged := o.keys.Is.Exchanged != [16]byte{}
+	if o.register != (Register{}) || exchanged {
 		dst = appendRegister(dst, o.register)
+	}
+	if exchanged {
+		dst = append(dst, o.keys.Is.Exchanged[:]...)
 	}
 	return dst
 }
@@ -96,6 +100,9 @@ func (o *office) decodeValue(r *reader) {
 	}
 	if !r.bad && len(r.src) > 0 {
 		o.register = decodeRegister(r)
+	}
+	if !r.bad && len(r.src) > 0 {
+		decodeExchanged(r, &o.keys.Is)
 	}
 }
 
@@ -437,8 +444,26 @@ func (b *Book) putOperator(cmd *Command) points.Reason {
 		v.Password, v.Secret, v.Invite, v.InviteUntil = was.Password, was.Secret, was.Invite, was.InviteUntil
 	}
 	b.putReference(Entry{Operator: &v})
+	b.beginPolicy(cmd)
 	return points.Approved
 }
+
+// beginPolicy asks for two persons where nobody ever said how many: with the command that
+// leaves a second person to approve what an admin does. One who was invited and has not
+// enrolled is nobody yet: an invitation that is never used would lock everybody out.
+func (b *Book) beginPolicy(cmd *Command) {
+	_, said := b.byIdentity[identity{kind: entryPolicy}]
+	if cmd.Edition == 0 || said || b.staffed(nil, true, (*Operator).present) != nil {
+		return
+	}
+	b.putReference(Entry{Policy: &Policy{TwoPersons: TwoPersons, Hours: defaultHours}})
+}
+
+// present reports whether an operator has what to sign in with: credentials, or a
+// certificate, which is not known here and is what remains for who was not invited.
+func (o *Operator) present() bool { return o.Status == Active && o.InviteUntil == 0 }
+
+func (o *Operator) active() bool { return o.Status == Active }
 
 // whyOperator tells why an operator cannot be put by who asks.
 func (b *Book) whyOperator(cmd *Command) error {
@@ -466,7 +491,7 @@ func (b *Book) validOperator(v *Operator) error {
 	case b.live.Operators[v.Name] == nil && len(b.live.Operators) >= maxOperators:
 		return points.Errorf(points.OverCountLimit, "operator %s: there are %d, and no more fit", v.Name, maxOperators)
 	}
-	return b.staffed(v, b.live.Policy.TwoPersons != 0)
+	return b.staffed(v, b.live.Policy.TwoPersons != 0, (*Operator).active)
 }
 
 // validName keeps names apart in every spelling: no capitals, no blanks, ASCII only.
@@ -492,15 +517,16 @@ func (b *Book) validPolicy(v *Policy) error {
 	case v.Hours == 0 || v.Hours > maxHours:
 		return wrong("hours", v.Hours, fmt.Sprintf("want 1 to %d", maxHours))
 	}
-	return b.staffed(nil, v.TwoPersons != 0)
+	return b.staffed(nil, v.TwoPersons != 0, (*Operator).active)
 }
 
 // staffed checks I16 as it would be with one operator changed: an active admin stays,
-// and where two persons are asked for, an active approver who is another person.
-func (b *Book) staffed(changed *Operator, two bool) error {
+// and where two persons are asked for, an active approver who is another person. Who
+// counts is said by counts.
+func (b *Book) staffed(changed *Operator, two bool, counts func(*Operator) bool) error {
 	var admins, approvers, both int
 	count := func(o *Operator) {
-		if o.Status != Active {
+		if !counts(o) {
 			return
 		}
 		if o.Roles.Has(RoleAdmin) {
@@ -549,6 +575,7 @@ func (b *Book) enrol(cmd *Command) points.Reason {
 	b.putReference(Entry{Operator: &is})
 	l := b.changeLogin(v.Name)
 	*l = login{name: l.name, lastSeen: l.lastSeen}
+	b.beginPolicy(cmd)
 	return points.Approved
 }
 
@@ -609,7 +636,7 @@ func (b *Book) changeLogin(name string) *login {
 // auditOffice checks I15 to I17 on what is in memory.
 func (b *Book) auditOffice() error {
 	if b.enrolled() {
-		if err := b.staffed(nil, b.live.Policy.TwoPersons != 0); err != nil {
+		if err := b.staffed(nil, b.live.Policy.TwoPersons != 0, (*Operator).active); err != nil {
 			return fmt.Errorf("book: I16: %w", err)
 		}
 	}

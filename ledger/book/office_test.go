@@ -343,6 +343,86 @@ func TestEnrolment(t *testing.T) {
 	d.recovered(t)
 }
 
+// present puts an operator as of today's edition, invited where there is an invitation.
+func present(by, name string, roles book.Roles, invite [32]byte, until points.Timestamp) book.Command {
+	cmd := operator(by, name, roles)
+	cmd.Edition = book.Edition
+	cmd.Entry.Operator.Invite, cmd.Entry.Operator.InviteUntil = invite, until
+	return cmd
+}
+
+// Where nobody ever set a policy, acts need a second person from the command on that leaves
+// one to approve them: an approver beside an admin, both with what to sign in with. What is
+// asked for then is one set for ever, since replays ask for it again.
+func TestTwoPersonsBeginByThemselves(t *testing.T) {
+	const all = book.RoleAdmin | book.RoleOperator | book.RoleApprover
+	begun := book.Policy{TwoPersons: 0x77fe, Hours: 24}
+	none := book.Policy{Hours: 24}
+	house := func(t *testing.T) *desk {
+		d := newDesk(t, book.Options{})
+		d.furnish(2, kindRules, kindRules)
+		d.must(present("", "ann", all, [32]byte{}, 0))
+		require.Equal(t, none, d.book.Registry().Policy)
+		d.must(adjust("ann", 10))
+		return d
+	}
+	code := sha256.Sum256([]byte("the code"))
+	enrols := func(name string) book.Command {
+		return book.Command{Kind: book.KindEnrol, Edition: book.Edition, Operator: name, Entry: book.Entry{Operator: &book.Operator{Name: name, Password: "hash", Secret: "sealed", Invite: code}}}
+	}
+	t.Run("by a certificate", func(t *testing.T) {
+		d := house(t)
+		d.must(present("ann", "cat", book.RoleOperator, [32]byte{}, 0))
+		d.must(adjust("ann", 10))
+		d.must(present("ann", "bob", book.RoleApprover, [32]byte{}, 0))
+		require.Equal(t, begun, d.book.Registry().Policy)
+		d.refused(t, points.NeedsSecondPerson, adjust("ann", 10))
+		at := d.must(proposed(adjust("ann", 10))).Position
+		d.must(d.approval("bob", at))
+		d.refused(t, points.NeedsSecondPerson, policy("ann", 0, 24))
+		d.recovered(t)
+	})
+	t.Run("with the enrolment", func(t *testing.T) {
+		d := house(t)
+		d.must(present("ann", "bob", all, code, d.now+hour))
+		d.must(adjust("ann", 10))
+		d.must(present("ann", "bob", all, code, d.now+2*hour))
+		d.recovered(t)
+		require.Equal(t, none, d.book.Registry().Policy, "who has not enrolled approves nothing")
+		d.must(enrols("bob"))
+		require.Equal(t, begun, d.book.Registry().Policy)
+		d.refused(t, points.NeedsSecondPerson, adjust("ann", 10))
+		d.recovered(t)
+	})
+	t.Run("off was said", func(t *testing.T) {
+		d := house(t)
+		d.must(policy("ann", 0, 24))
+		d.must(present("ann", "bob", all, code, d.now+hour))
+		d.must(enrols("bob"))
+		d.recovered(t)
+		require.Equal(t, none, d.book.Registry().Policy)
+		d.must(adjust("ann", 10))
+	})
+	t.Run("nobody else could", func(t *testing.T) {
+		d := house(t)
+		bob := present("ann", "bob", all, [32]byte{}, 0)
+		bob.Entry.Operator.Status = book.Suspended
+		d.must(bob)
+		d.must(present("ann", "cat", book.RoleOperator|book.RoleViewer, [32]byte{}, 0))
+		require.Equal(t, none, d.book.Registry().Policy)
+		d.must(present("ann", "bob", all, [32]byte{}, 0))
+		require.Equal(t, begun, d.book.Registry().Policy)
+	})
+	t.Run("as it was before", func(t *testing.T) {
+		d := staffed(t, 0)
+		require.Equal(t, none, d.book.Registry().Policy, "a journal of before replays to what it said")
+		d.must(adjust("cat", 10))
+		d.must(present("ann", "fay", book.RoleViewer, [32]byte{}, 0))
+		require.Equal(t, begun, d.book.Registry().Policy)
+		d.recovered(t)
+	})
+}
+
 // A house without operators is what it always was: two names stand behind an adjustment,
 // and nobody can propose.
 func TestWithoutOperators(t *testing.T) {

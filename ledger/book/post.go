@@ -158,10 +158,12 @@ func (b *Book) postCycle(cmd *Command, out *Outcome) (points.Reason, error) {
 	return points.Approved, nil
 }
 
-// moves is what a cycle has cleared, by programme and acquirer.
+// moves is what a cycle has cleared, by programme and acquirer. What participants owe each
+// other outright (leg.go) stands among the flows in standard points, and is on no clearing
+// account.
 func (c *cycle) moves() (moves []ClearingMove) {
 	for _, f := range c.flows {
-		if f.amount != 0 {
+		if f.amount != 0 && f.program != points.Standard {
 			moves = append(moves, ClearingMove{f.program, f.acquirer, f.amount})
 		}
 	}

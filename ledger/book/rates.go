@@ -117,9 +117,17 @@ func decodeSignature(r *reader) (s signature) {
 	return s
 }
 
+// ofPair stands beside the side of a rate that is of a pair; its other programme follows.
+const ofPair = 1 << 7
+
 func appendRate(dst []byte, v *tariff.Rate) []byte {
 	dst = binary.AppendUvarint(dst, uint64(v.Program))
-	dst = binary.AppendVarint(append(dst, byte(v.Side)), int64(v.From))
+	if v.Into == 0 {
+		dst = append(dst, byte(v.Side))
+	} else {
+		dst = binary.AppendUvarint(append(dst, byte(v.Side)|ofPair), uint64(v.Into))
+	}
+	dst = binary.AppendVarint(dst, int64(v.From))
 	for _, n := range [...]uint64{v.Num, v.Den, uint64(v.SpreadPPM)} {
 		dst = binary.AppendUvarint(dst, n)
 	}
@@ -128,7 +136,14 @@ func appendRate(dst []byte, v *tariff.Rate) []byte {
 
 func decodeRate(r *reader) *tariff.Rate {
 	v := new(tariff.Rate)
-	v.Program, v.Side, v.From = r.program(), tariff.Side(r.byte()), r.timestamp()
+	v.Program = r.program()
+	side := r.byte()
+	if side&ofPair != 0 {
+		if v.Into = r.program(); v.Into == 0 {
+			r.fail()
+		}
+	}
+	v.Side, v.From = tariff.Side(side&^ofPair), r.timestamp()
 	v.Num, v.Den, v.SpreadPPM = r.uvarint(), r.uvarint(), r.uint32()
 	s := decodeSignature(r)
 	v.Version, v.Maker, v.Checker, v.Approved, v.Previous, v.Digest = s.version, s.maker, s.checker, s.approved, s.previous, s.digest
@@ -207,6 +222,9 @@ func (b *Book) nextVersion(e *Entry, maker, checker string, now points.Timestamp
 	if v := e.Rate; v != nil {
 		if _, ok := b.live.Programs[v.Program]; !ok && v.Program.Valid() {
 			return Entry{}, points.Errorf(points.UnknownProgram, "programme %d: there is none; put it first", v.Program)
+		}
+		if _, ok := b.live.Programs[v.Into]; !ok && v.Into != 0 {
+			return Entry{}, points.Errorf(points.UnknownProgram, "into %d: there is no such programme; put it first", v.Into)
 		}
 		if v.Version != 0 && v.Version != b.live.rates().Latest(v.Program, v.Side)+1 {
 			return Entry{}, points.Errorf(points.AlreadyExists, "version %d of the rate of %d %v: the next one is %d; what is there is not edited", v.Version, v.Program, v.Side, b.live.rates().Latest(v.Program, v.Side)+1)

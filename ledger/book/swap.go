@@ -166,6 +166,9 @@ func (b *Book) findSwap(position points.Position) (*swap, error) {
 	if s, ok := b.swaps.find(position); ok {
 		return s, nil
 	}
+	if position > b.stored { // Younger than what the store has: nothing has happened to it.
+		return nil, nil
+	}
 	s := &swap{position: position}
 	if ok, err := b.load(s); !ok || err != nil {
 		return nil, err
@@ -186,6 +189,30 @@ func (b *Book) changeSwap(position points.Position, account AccountKey) (*swap, 
 	}
 	b.touch(s)
 	return s, nil
+}
+
+// swapUnder is the execution or the lock of the quote that cmd names, where its key was that
+// of cmd: its answer can be asked for again as long as there is the swap, when the keys of
+// its date are long forgotten. 0: there is none.
+func (b *Book) swapUnder(cmd *Command) (position points.Position, err error) {
+	if (cmd.Kind != KindSwap && cmd.Kind != KindSwapLock) || cmd.Original == 0 || cmd.Original > b.position {
+		return 0, nil
+	}
+	s, err := b.findSwap(cmd.Original)
+	if s == nil || err != nil {
+		return 0, err
+	}
+	if position = s.done; cmd.Kind == KindSwapLock {
+		position = s.locked
+	}
+	if position == 0 {
+		return 0, nil
+	}
+	rec, err := b.record(position)
+	if err != nil || rec.Command.Key != cmd.Key {
+		return 0, err
+	}
+	return position, nil
 }
 
 func (b *Book) addLock(s *swap) {

@@ -12,7 +12,7 @@ import (
 type swapCount struct {
 	node
 	key     swapCountKey
-	date    points.BusinessDate // the last one that something was counted on
+	date    points.BusinessDate // the last one that something was counted on; 0: nothing ever was
 	dayIn   points.Amount       // handed in on it
 	monthIn points.Amount       // in its month
 	yearIn  points.Amount       // in its year
@@ -35,6 +35,9 @@ func (c *swapCount) appendKey(dst []byte) []byte {
 }
 
 func (c *swapCount) appendValue(dst []byte) []byte {
+	if c.date == 0 {
+		return dst
+	}
 	dst = binary.AppendUvarint(append(dst, stateVersion), uint64(c.date))
 	for _, amount := range [...]points.Amount{c.dayIn, c.monthIn, c.yearIn, c.dayOut, c.yearOut, c.bonus} {
 		dst = appendAmount(dst, amount)
@@ -68,18 +71,20 @@ func (c *swapCount) at(date points.BusinessDate) swapCount {
 // swapCountOf returns what counts today; a copy.
 func (b *Book) swapCountOf(program points.ProgramID, member points.MemberID) (swapCount, error) {
 	c, err := b.findSwapCount(swapCountKey{program, member})
-	if err != nil || c == nil {
+	if err != nil {
 		return swapCount{}, err
 	}
 	return c.at(b.date), nil
 }
 
+// findSwapCount never finds nothing: a count that is empty is kept in memory like others, so
+// that the store is not asked for it again by the execution of what was quoted.
 func (b *Book) findSwapCount(key swapCountKey) (*swapCount, error) {
 	if c, ok := b.swapCounts.find(key); ok {
 		return c, nil
 	}
 	c := &swapCount{key: key}
-	if ok, err := b.load(c); !ok || err != nil {
+	if _, err := b.load(c); err != nil {
 		return nil, err
 	}
 	return b.swapCounts.add(*c), nil
@@ -137,12 +142,7 @@ func (b *Book) countSwap(member points.MemberID, from points.ProgramID, f *SwapF
 		if err != nil {
 			return err
 		}
-		if c == nil {
-			c = b.swapCounts.add(swapCount{key: part.key, date: date})
-			b.create(c)
-		} else {
-			b.touch(c)
-		}
+		b.touch(c)
 		c.count(part.in*sign, part.out*sign, max(date, b.date), date)
 		if part.key.member == 0 && part.out != 0 && f.Bonus != 0 {
 			if sign > 0 && f.IntoTerms > c.version {

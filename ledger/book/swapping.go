@@ -1,6 +1,7 @@
 package book
 
 import (
+	"cmp"
 	"fmt"
 
 	"github.com/lianfen/lianfen/exchange/quote"
@@ -99,7 +100,7 @@ func (b *Book) sides(cmd *Command, d *swapDeal, from, into points.ProgramID, out
 // onOffer finds the rates and terms in force, and what settlement makes of a swap by them.
 func (b *Book) onOffer(d *swapDeal) points.Reason {
 	now := b.risk.now
-	d.buy = b.live.rates().At(d.program.ID, tariff.Buy, now)
+	d.buy = b.live.rates().Pair(d.program.ID, d.into.ID, now)
 	d.sell = b.live.rates().At(d.into.ID, tariff.Sell, now)
 	d.terms, d.out = b.live.swaps().At(d.program.ID, now), b.live.swaps().At(d.into.ID, now)
 	if d.buy == nil || d.sell == nil || d.terms == nil || d.out == nil {
@@ -126,7 +127,11 @@ func (b *Book) quoteSwap(cmd *Command, out *Outcome) (points.Reason, error) {
 	if reason := b.onOffer(&d); !reason.Approved() {
 		return reason, nil
 	}
+	if cmd.Limit > d.terms.LockSeconds {
+		return points.FunctionDisabled, nil
+	}
 	by := swapTerms(d.buy, d.sell, d.terms)
+	by.FeePPM = lockedFee(by.FeePPM, d.terms, cmd.Limit)
 	var f quote.Figures
 	if cmd.Amount != 0 {
 		f, reason = by.ExactIn(cmd.Amount)
@@ -155,6 +160,13 @@ func (b *Book) quoteSwap(cmd *Command, out *Outcome) (points.Reason, error) {
 	return points.Approved, nil
 }
 
+// lockedFee is the fee of a quote that may be locked for so long: more for each minute that
+// is begun.
+func lockedFee(ppm uint32, terms *tariff.SwapTerms, seconds uint32) uint32 {
+	minutes := (uint64(seconds) + 59) / 60
+	return uint32(min(uint64(ppm)+minutes*uint64(terms.LockFeePPM), quote.Million)) //nolint:gosec // bounded. All of the value is refused as too little.
+}
+
 // fromProgram is the programme handed in: the one named, else the first of the order.
 func (b *Book) fromProgram(cmd *Command) (points.ProgramID, points.Reason, error) {
 	if cmd.Program != 0 {
@@ -170,11 +182,21 @@ func (b *Book) fromProgram(cmd *Command) (points.ProgramID, points.Reason, error
 
 // campaign adds the bonus, as far as its budget has it: all of it or none.
 func (b *Book) campaign(d *swapDeal) error {
-	if d.out.BonusPer == 0 || b.farProgram(d.into.ID) {
+	if !d.out.Campaign() || b.farProgram(d.into.ID) {
 		return nil // A sponsor's account in another's ledger is not ours to draw on.
 	}
+	tier := points.Amount(0)
+	if unit := d.into.Rules.Tier; unit != 0 && d.out.TierBonus != (tariff.BonusTiers{}) {
+		a, err := b.findAccount(AccountKey{MemberAccount, unit, uint64(d.member.ID)})
+		if err != nil {
+			return err
+		}
+		if a != nil {
+			tier = a.spendable(b.date)
+		}
+	}
 	// Neither is more than twelve digits, and a bonus that does not fit is none.
-	bonus, _, ok := (d.figures.Out / d.out.BonusPer).MulRat(uint64(d.out.BonusAdd), 1) //nolint:gosec // not negative.
+	bonus, ok := d.out.Bonus(d.figures.Out, tier)
 	pool, err := b.swapCountOf(d.into.ID, 0)
 	if err == nil && ok && bonus <= points.MaxAmount && !over(d.out.BonusBudget, pool.given(d.out.Version), bonus) {
 		d.figures.Bonus = bonus
@@ -227,6 +249,7 @@ func (f *SwapFigures) of(item *tariff.Item) {
 	item.Target, _ = tariff.MemberOf(f.IntoIssuer)
 	item.TargetProgram, item.Amount = f.Into, f.In
 	item.Quoted = tariff.Swap{Value: f.Value, Spread: f.Fee, Worth: f.Cost, Granted: f.Out}
+	item.Buy, item.Sell = f.Buy, f.Sell
 }
 
 // swappable reports whether a lot may be swapped on date.
@@ -314,11 +337,12 @@ func (b *Book) lockSwap(cmd *Command, out *Outcome) (points.Reason, error) {
 		return points.OriginalClosed, nil
 	}
 	var d swapDeal
+	seconds := rec.Command.Limit
 	if reason, err := b.promised(cmd, rec, &d, out); err != nil || !reason.Approved() {
 		return reason, err
 	}
 	switch {
-	case d.terms.LockSeconds == 0, d.account == nil: // In another's ledger nothing is held.
+	case d.account == nil, d.terms.LockSeconds == 0, d.terms.LockFeePPM != 0 && seconds == 0: // In another's ledger; never; not paid for.
 		return points.FunctionDisabled, nil
 	case len(b.swapLocks.live) >= maxSwapLocks:
 		return points.Overloaded, nil
@@ -329,7 +353,7 @@ func (b *Book) lockSwap(cmd *Command, out *Outcome) (points.Reason, error) {
 		return reason, nil
 	}
 	d.account.holds++
-	f.State, f.Expires = SwapLocked, b.risk.now+points.Timestamp(d.terms.LockSeconds)*second
+	f.State, f.Expires = SwapLocked, b.risk.now+points.Timestamp(cmp.Or(seconds, d.terms.LockSeconds))*second
 	out.Amount, out.Swap = f.In, *f
 	if s, err = b.changeSwap(f.Quote, d.account.key); err != nil {
 		return 0, err

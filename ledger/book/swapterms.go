@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/lianfen/lianfen/exchange/quote"
 	"github.com/lianfen/lianfen/points"
@@ -49,6 +50,12 @@ func (b *Book) nextSwapTerms(v *tariff.SwapTerms, maker, checker string, now poi
 	if v.Lots == 0 || v.Lots&1 != 0 || v.Lots >= 1<<(Adjusted+1) {
 		return Entry{}, points.Errorf(points.FormatError, "swap terms of %d: lots_allowed: want one or more of %s", v.Program, originList())
 	}
+	switch p := b.live.Programs[v.Program]; {
+	case v.TierBonus != tariff.BonusTiers{} && p != nil && p.Rules.Tier == 0:
+		return Entry{}, points.Errorf(points.NotPermitted, "swap terms of %d: tier_bonus: the programme has no tier unit; give it one first", v.Program)
+	case (v.TierBonus != tariff.BonusTiers{} || v.VolumeBonus != tariff.BonusSteps{}) && v.Lots&(1<<Bonus) != 0:
+		return Entry{}, points.Errorf(points.NotPermitted, "swap terms of %d: lots_allowed: bonus: while the campaign runs, what it gave is not swapped on", v.Program)
+	}
 	next, err := b.live.swaps().Next(v.Program, v.From, v.SwapRules, maker, checker, now)
 	if err == nil {
 		err = b.mayPublish(nil, &next)
@@ -59,8 +66,9 @@ func (b *Book) nextSwapTerms(v *tariff.SwapTerms, maker, checker string, now poi
 func originList() string { return "earned, bought, swapped, bonus, adjusted" }
 
 // mayPublish refuses a rate or swap terms beside which some way from programme to programme
-// and back would gain, at any instant from when they take effect on (I26). All rates stand
-// against the standard point, so it is enough to look at each programme alone.
+// and back would gain, at any instant from when they take effect on (I26). All rates but
+// the overrides of pairs stand against the standard point, so it is enough to look at each
+// programme alone, and at the ways with an override.
 func (b *Book) mayPublish(rate *tariff.Rate, terms *tariff.SwapTerms) error {
 	rates, swaps := b.live.rates().Clone(), b.live.swaps().Clone()
 	program, from := points.ProgramID(0), points.Timestamp(0)
@@ -78,7 +86,10 @@ func (b *Book) mayPublish(rate *tariff.Rate, terms *tariff.SwapTerms) error {
 			return fmt.Errorf("publication of swap terms: %w", err)
 		}
 	}
-	return unfair(rates, swaps, program, from)
+	if err := unfair(rates, swaps, program, from); err != nil {
+		return err
+	}
+	return roundabout(rates, swaps, from)
 }
 
 // unfair tells the gaining cycle of a programme at any instant from from on; nil: there is
@@ -117,6 +128,68 @@ func unfair(rates *tariff.Rates, swaps *tariff.SwapTable, program points.Program
 	return nil
 }
 
+// roundabout tells the gaining way with an override of a pair at any instant from from on;
+// nil: there is none.
+func roundabout(rates *tariff.Rates, swaps *tariff.SwapTable, from points.Timestamp) error {
+	instants, overrides := []points.Timestamp{from}, false
+	for rate := range rates.All() {
+		if rate.Side != tariff.Clear && rate.From > from {
+			instants = append(instants, rate.From)
+		}
+		overrides = overrides || rate.Into != 0
+	}
+	if !overrides {
+		return nil
+	}
+	for terms := range swaps.All() {
+		if terms.From > from {
+			instants = append(instants, terms.From)
+		}
+	}
+	slices.Sort(instants)
+	for _, t := range slices.Compact(instants) {
+		offers, pairs := offersAt(rates, swaps, t)
+		if len(pairs) > quote.MaxPairs {
+			return points.Errorf(points.NotPermitted, "from %v: %d overrides of pairs are in force, want at most %d; end some first", t, len(pairs), quote.MaxPairs)
+		}
+		way, gain := quote.Gaining(offers, pairs)
+		if way == nil {
+			continue
+		}
+		text := make([]string, len(way))
+		for i, at := range way {
+			text[i] = fmt.Sprint(points.MinProgram + points.ProgramID(at)) //nolint:gosec // at most MaxProgram.
+		}
+		return points.Errorf(points.NotPermitted, "from %v: the way %s gains: 1 becomes %s there, by the overrides of pairs in force then; want no way back that returns more",
+			t, strings.Join(text, " -> "), gain.RatString())
+	}
+	return nil
+}
+
+// offersAt is what is on offer at t, by programme from the first, and for which pairs.
+func offersAt(rates *tariff.Rates, swaps *tariff.SwapTable, t points.Timestamp) (offers []quote.Terms, pairs []quote.Pair) {
+	for program := points.MinProgram; program <= points.MaxProgram; program++ {
+		var offer quote.Terms
+		if buy := rates.At(program, tariff.Buy, t); buy != nil {
+			offer = swapTerms(buy, buy, swaps.At(program, t))
+		}
+		offer.Sell = quote.Ratio{}
+		if sell := rates.At(program, tariff.Sell, t); sell != nil {
+			offer.Sell = quote.Ratio{Num: sell.Num, Den: sell.Den}
+		}
+		if terms := swaps.At(program, t); terms != nil {
+			offer.FeeCap = terms.FeeCap
+		}
+		offers = append(offers, offer)
+		for into := range rates.Overrides(program, t) {
+			pairs = append(pairs, quote.Pair{
+				From: int(into.Program - points.MinProgram), Into: int(into.Into - points.MinProgram), Buy: quote.Ratio{Num: into.Num, Den: into.Den}, FeePPM: into.SpreadPPM,
+			})
+		}
+	}
+	return offers, pairs
+}
+
 // swapTerms are what a swap is computed by: the fee is that of the programme handed in,
 // whose terms are given.
 func swapTerms(buy, sell *tariff.Rate, terms *tariff.SwapTerms) quote.Terms {
@@ -135,6 +208,9 @@ func (b *Book) auditSwapTerms() error {
 		if t.Maker == "" || t.Checker == "" || t.Maker == t.Checker || t.From < t.Approved+tariff.LeadTime {
 			return fmt.Errorf("book: I19: version %d of the swap terms of %d by %q and %q", t.Version, t.Program, t.Maker, t.Checker)
 		}
+	}
+	if err := roundabout(b.live.rates(), swaps, 0); err != nil {
+		return fmt.Errorf("book: I26: %w", err)
 	}
 	for program := range b.live.Programs { //nolint:gocritic // the first error of any will do.
 		if err := unfair(b.live.rates(), swaps, program, 0); err != nil {

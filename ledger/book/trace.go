@@ -240,6 +240,9 @@ func (b *Book) TraceFloor() points.Position { return b.generations[0].first }
 // recall answers a repeat. done is false when the key is new.
 func (b *Book) recall(cmd *Command, out *Outcome) (done bool, err error) {
 	position, err := b.lookUp(&cmd.Key)
+	if position == 0 && err == nil {
+		position, err = b.swapUnder(cmd)
+	}
 	if position == 0 || err != nil {
 		return false, err
 	}
@@ -306,7 +309,7 @@ func (b *Book) sameContent(x, y *Command) bool {
 	if x.Run != y.Run || x.Manifest != y.Manifest || x.Cycle != y.Cycle || !slices.Equal(x.Moves, y.Moves) {
 		return false
 	}
-	if x.Into != y.Into || x.Wanted != y.Wanted {
+	if x.Into != y.Into || x.Wanted != y.Wanted || (x.Kind == KindQuote && x.Limit != y.Limit) {
 		return false
 	}
 	if x.Kind == KindPIN && (x.PINValue != y.PINValue || x.Limit != y.Limit) {

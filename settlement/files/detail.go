@@ -168,7 +168,7 @@ func lineLayout() layout[Line] {
 		number("fwd", 8, "forwarder (DE33)", func(l *Line) *tariff.Member { return &l.Forwarder }),
 		number("iss", 8, "issuer (DE100)", func(l *Line) *tariff.Member { return &l.Issuer }),
 		number("stan", 6, "DE11", func(l *Line) *points.STAN { return &l.STAN }),
-		moment("txdt", "DE7 with the year", true, func(l *Line) *uint64 { return &l.Transmitted }),
+		moment("txdt", "DE7 with the year; where none was sent, as by terminals, as locdt", true, func(l *Line) *uint64 { return &l.Transmitted }),
 		moment("locdt", "DE13 and DE12 with the year", true, func(l *Line) *uint64 { return &l.Local }),
 		text("rrn", "an", 12, "DE37", func(l *Line) []byte { return l.RRN[:] }),
 		text("auth", "an", 6, "DE38", func(l *Line) []byte { return l.Auth[:] }),

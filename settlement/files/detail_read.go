@@ -170,7 +170,7 @@ func disvalued(l *Line, role Role) (field, found, expected string) {
 	default:
 		field = "std"
 	}
-	if near(said, worth, l.Kind) || (l.Kind.Undoing() && role == RoleIssuer && swapped(l, worth)) {
+	if near(said, worth, l.Kind) || (role == RoleSwapTarget && roundedUp(l, worth)) || (l.Kind.Undoing() && role == RoleIssuer && swapped(l, worth)) {
 		return "", "", ""
 	}
 	return field, said.Digits(), fmt.Sprintf("%d = amt %d * %d / %d", int64(worth), int64(l.Amount), l.Num, l.Den)
@@ -199,6 +199,14 @@ func swapped(l *Line, worth points.Amount) bool {
 	return l.Interchange == 0 && !std.negative() && !above.negative() && !below.negative()
 }
 
+// roundedUp reports whether a swap's target took on a unit more than the whole units that its
+// points are worth: a quote rounds what it has to pay for them up, and so it is where there
+// is a part of a unit.
+func roundedUp(l *Line, worth points.Amount) bool {
+	_, part, _ := l.Amount.MulRat(l.Num, l.Den)
+	return l.Kind == tariff.KindSWP && part > 0 && SumOf(l.Std).minus(worth) == SumOf(1)
+}
+
 // near reports whether a value is the one that the rate gives. Of what undoes a part of
 // an item it may be a unit beside that: parts come to the whole exactly.
 func near(said Sum, worth points.Amount, kind tariff.Kind) bool {
@@ -208,7 +216,7 @@ func near(said Sum, worth points.Amount, kind tariff.Kind) bool {
 
 // worthOf is what the points of a line are worth at its rate: to the nearest unit, halves
 // to the even one. What a swap's target took on is worth what its points are, without the
-// part of a unit. It is computed here once more, and not by those who made the file.
+// part of a unit; see roundedUp. It is computed here once more, and not by those who made the file.
 func worthOf(l *Line, role Role) (points.Amount, bool) {
 	q, r, ok := l.Amount.MulRat(l.Num, l.Den)
 	if !ok || (role == RoleSwapTarget && !l.Kind.Explicit()) {

@@ -31,8 +31,10 @@ type Statement struct {
 	Entries        []Entry
 }
 
-// Entry is one booking: what a member has with one counterparty under one code.
+// Entry is one booking: of a statement, what a member has with one counterparty under one
+// code; of a notification, what one item has moved.
 type Entry struct {
+	Item         uint64 // clearing id of the item; 0: of all of the counterparty and code
 	Counterparty tariff.Member
 	Code         string // RDM, ICF, ...
 	Amount       points.Amount
@@ -79,8 +81,8 @@ func AppendStatement(dst []byte, s *Statement) ([]byte, error) {
 	return x.done()
 }
 
-// AppendNotification writes NTF: camt.054.001.08, the same entries without balances, when
-// an adjustment or a chargeback is approved.
+// AppendNotification writes NTF: camt.054.001.08, an entry for each adjustment, fee out of
+// the schedule, chargeback and re-presentment that was approved, without balances.
 func AppendNotification(dst []byte, s *Statement) ([]byte, error) {
 	x := document{dst: dst, s: s}
 	x.begin("camt.054.001.08", "BkToCstmrDbtCdtNtfctn", "NT-"+s.id())
@@ -286,10 +288,18 @@ func (x *document) totals(name string, n uint64, sum Sum) {
 	x.close(name)
 }
 
+// reference is the name of an entry, which no other of the member has under its code.
+func (x *document) reference(e *Entry) string {
+	if e.Item != 0 {
+		return e.Code + "-" + strconv.FormatUint(e.Item, 10)
+	}
+	return fmt.Sprintf("%s-%s-%s", e.Code, e.Counterparty, strconv.FormatUint(x.s.Sequence, 10))
+}
+
 // entry writes the Ntry block that camt.053 and camt.054 share.
 func (x *document) entry(e *Entry) {
 	x.open("Ntry")
-	x.text("NtryRef", fmt.Sprintf("%s-%s-%s", e.Code, e.Counterparty, strconv.FormatUint(x.s.Sequence, 10)), isoID)
+	x.text("NtryRef", x.reference(e), isoID)
 	x.amount("Amt", e.Amount, x.s.Unit, x.s.Scale)
 	x.side(e.Amount < 0)
 	x.raw("RvslInd", "", strconv.FormatBool(e.Reversal))

@@ -54,9 +54,7 @@ func original(item *tariff.Item) tariff.Kind {
 	return item.Kind
 }
 
-// Value sets what the receiver sees of a valued item: parties, amounts and the rate. The
-// rate of a swap that was quoted is not in its valuation: it stays as the caller has set
-// it.
+// Value sets what the receiver sees of a valued item: parties, amounts and the rate.
 func (l *Line) Value(item *tariff.Item, v *tariff.Valuation, to Receiver) {
 	l.ID, l.Kind, l.Acquirer, l.Issuer, l.Category = uint64(item.Position), item.Kind, item.Acquirer, item.Issuer, item.MCC
 	view := v.View(to.Member)

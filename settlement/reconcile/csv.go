@@ -37,6 +37,7 @@ type Column struct {
 	Required bool
 	Content  string
 	set      func(*Line, Side, string) error
+	tells    Fields // what a line tells by it
 }
 
 // Columns lists the columns of a partner's CSV file, for the reader and the documents.
@@ -46,33 +47,33 @@ func Columns() []Column {
 			n, err := whole(s, 11)
 			l.Acquirer = points.AcquirerID(n)
 			return err
-		}},
+		}, 0},
 		{"stan", true, "DE11", func(l *Line, _ Side, s string) error {
 			n, err := whole(s, 6)
 			l.STAN = points.STAN(n) //nolint:gosec // six digits.
 			return err
-		}},
+		}, 0},
 		{"transmitted", true, "DE7 with the year, yyyymmddhhmmss", func(l *Line, _ Side, s string) (err error) {
 			if len(s) != 14 {
 				return fmt.Errorf("%q: want 14 digits, yyyymmddhhmmss", s)
 			}
 			l.When, err = whole(s, 14)
 			return err
-		}},
+		}, 0},
 		{"rrn", true, "DE37, 12 characters", func(l *Line, _ Side, s string) error {
 			if len(s) != len(l.RRN) {
 				return fmt.Errorf("%q: want 12 characters", s)
 			}
 			copy(l.RRN[:], s)
 			return nil
-		}},
+		}, 0},
 		{"kind", true, "RDM EAR SWP RFD RVS CBK REP ADJ FEE", func(l *Line, _ Side, s string) error {
 			if !slices.Contains(kinds(), s) {
 				return fmt.Errorf("%q: want one of %v", s, kinds())
 			}
 			copy(l.Kind[:], s)
 			return nil
-		}},
+		}, 0},
 		{"amount", true, "points in the programme's smallest unit, signed: positive in your favour, never 0", func(l *Line, side Side, s string) (err error) {
 			if l.Amount, err = signed(s); err == nil && l.Amount == 0 {
 				return errors.New("0: want an amount")
@@ -81,51 +82,54 @@ func Columns() []Column {
 				l.Amount = -l.Amount // Both sides in the acquirer's view.
 			}
 			return err
-		}},
+		}, 0},
 		{"asset", true, "programme, such as 901", func(l *Line, _ Side, s string) error {
 			if s == "" || len(s) > len(l.Asset) {
 				return fmt.Errorf("%q: want 1 to 6 characters", s)
 			}
-			l.Asset = assetOf(s)
+			l.Asset = AssetOf(s)
 			return nil
-		}},
+		}, 0},
 		{"issuer", false, "number of the issuer (DE100)", func(l *Line, _ Side, s string) error {
 			n, err := whole(s, 11)
 			l.Issuer = points.IssuerID(n)
 			return err
-		}},
+		}, 0},
 		{"cid", false, "clearing id of our detail file", func(l *Line, _ Side, s string) (err error) {
 			l.CID, err = whole(s, 19)
 			return err
-		}},
+		}, 0},
 		{"status", false, "DE39 of the answer", func(l *Line, _ Side, s string) error {
 			if len(s) != len(l.Status) {
 				return fmt.Errorf("%q: want 2 characters", s)
 			}
 			copy(l.Status[:], s)
-			l.Tells |= TellsStatus
 			return nil
-		}},
+		}, TellsStatus},
 		{"fee", false, "interchange, switch fee, VAT and others together, in units of 0.0001 QZP, positive in your favour", func(l *Line, side Side, s string) (err error) {
 			l.Fees[side], err = signed(s)
-			l.Tells |= TellsFee
 			return err
-		}},
+		}, TellsFee},
 		{"business_date", false, "DE15 of our answer, yyyy-mm-dd; left out, that of the file", func(l *Line, _ Side, s string) (err error) {
 			l.Date, err = points.ParseBusinessDate(s)
-			l.Tells |= TellsDate
 			return err
-		}},
+		}, TellsDate},
 	}
 }
 
 func kinds() []string { return []string{"RDM", "EAR", "SWP", "RFD", "RVS", "CBK", "REP", "ADJ", "FEE"} }
 
-func assetOf(s string) (asset [6]byte) {
+// AssetOf is the name of a programme as lines have it: without the zeros before a number,
+// which detail files have and partners may leave out, and with blanks behind it.
+func AssetOf(name string) (asset [6]byte) {
+	name = strings.TrimSpace(name)
+	if short := strings.TrimLeft(name, "0"); short != "" {
+		name = short
+	}
 	for i := range asset {
 		asset[i] = ' '
 	}
-	copy(asset[:], s)
+	copy(asset[:], name)
 	return asset
 }
 
@@ -202,6 +206,14 @@ func NewCSV(r io.Reader, side Side, date points.BusinessDate, bad func(BadLine) 
 		}
 	}
 	return c, nil
+}
+
+// Tells is what of the optional fields the header names.
+func (c *CSV) Tells() (tells Fields) {
+	for _, col := range c.columns {
+		tells |= col.tells
+	}
+	return tells
 }
 
 // noEnd makes the end of a file that is not whole an error like others.
@@ -291,7 +303,10 @@ func (c *CSV) read(raw []byte, line *Line) error {
 		}
 		if err := col.set(line, c.side, cell); err != nil {
 			first = cmpErr(first, fmt.Errorf("%s: %w", col.Name, err))
-		} else if col.Name == "amount" {
+			continue
+		}
+		line.Tells |= col.tells
+		if col.Name == "amount" {
 			c.faulty = counted
 			c.amount.add(line.Amount)
 		}

@@ -168,3 +168,28 @@ func TestTotalsEndTheDay(t *testing.T) {
 	_, equal = sum(Acquirer, a, b).Compare(sum(Acquirer, a))
 	require.True(t, equal, "what the acquirer is not to have is left out")
 }
+
+// A sum reads as it was written, both ways from zero; more than it can hold is refused.
+func TestSumText(t *testing.T) {
+	for text, want := range map[string]Sum{"0": {}, "430": {0, 430}, "-1": {-1, 1<<64 - 1}, "18446744073709551616": {1, 0}, "-18446744073709551617": {-2, 1<<64 - 1}} {
+		var s Sum
+		require.NoError(t, s.UnmarshalText([]byte(text)))
+		require.Equal(t, want, s)
+		require.Equal(t, text, s.String())
+	}
+	var s Sum
+	require.Error(t, s.UnmarshalText([]byte("1e3")))
+	require.Error(t, s.UnmarshalText([]byte("99999999999999999999999999999999999999999")))
+}
+
+// A line that does not tell what the others are compared by is not taken for equal.
+func TestTotalsOfSilentLines(t *testing.T) {
+	a := line(1, 500)
+	b := a
+	b.Tells = TellsFee | TellsDate
+	ours, theirs := NewTotals(Acquirer), NewTotals(Acquirer)
+	ours.Add(&a, TellsStatus|TellsFee|TellsDate)
+	theirs.Add(&b, TellsStatus|TellsFee|TellsDate)
+	_, equal := ours.Compare(theirs)
+	require.False(t, equal)
+}

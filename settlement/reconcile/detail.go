@@ -48,6 +48,9 @@ func allOf(broken []files.FormatError) error {
 // Header is the file's header.
 func (d *Detail) Header() files.Header { return d.header }
 
+// Tells is what of the optional fields its lines tell: all.
+func (*Detail) Tells() Fields { return TellsStatus | TellsFee | TellsDate }
+
 // Next reads the next line that can be read.
 func (d *Detail) Next(line *Line) (bool, error) {
 	for {
@@ -80,7 +83,7 @@ func (d *Detail) fill(line *Line) {
 	*line = Line{
 		Key:    Key{RRN: item.RRN, Acquirer: points.AcquirerID(item.Acquirer), When: item.Transmitted, STAN: item.STAN},
 		Number: d.in.Lines(), CID: item.ID, Amount: int64(item.Amount), Issuer: points.IssuerID(item.Issuer), Date: d.header.Date,
-		Asset: item.Asset, Status: item.Response, Tells: TellsStatus | TellsFee | TellsDate,
+		Asset: AssetOf(string(item.Asset[:])), Status: item.Response, Tells: d.Tells(),
 	}
 	copy(line.Kind[:], item.Kind.String())
 	if d.side == Issuer {

@@ -22,7 +22,7 @@ func (*memory) Close() error { return nil }
 func item(rrn points.Position, amount points.Amount, role files.Role) files.Line {
 	l := files.Line{
 		ID: uint64(rrn), Kind: tariff.KindRDM, Acquirer: 10000001, Forwarder: 10000001, Issuer: 20000001, STAN: 7, Transmitted: 20260301120000, Local: 20260301200000,
-		RRN: rrn.RRN(), MTI: 200, Response: [2]byte{'0', '0'}, Asset: assetOf("901"), Amount: amount, RateVersion: 1, Num: 1, Den: 1, Std: amount,
+		RRN: rrn.RRN(), MTI: 200, Response: [2]byte{'0', '0'}, Asset: AssetOf("901"), Amount: amount, RateVersion: 1, Num: 1, Den: 1, Std: amount,
 	}
 	if role == files.RoleIssuer {
 		l.Amount, l.Std = -amount, -amount
@@ -127,7 +127,7 @@ func (g *generated) Next(l *Line) (bool, error) {
 	}
 	*l = Line{
 		Key: Key{RRN: g.at.RRN(), Acquirer: points.AcquirerID(10000001 + g.at%7), When: 20260301120000, STAN: points.STAN(g.at % 1_000_000)}, Number: uint64(g.at),
-		CID: uint64(g.at), Amount: int64(g.at%977 + 1), Issuer: 20000001, Date: 20260301, Asset: assetOf("901"), Kind: [3]byte{'R', 'D', 'M'}, Status: [2]byte{'0', '0'},
+		CID: uint64(g.at), Amount: int64(g.at%977 + 1), Issuer: 20000001, Date: 20260301, Asset: AssetOf("901"), Kind: [3]byte{'R', 'D', 'M'}, Status: [2]byte{'0', '0'},
 		Tells: TellsStatus | TellsFee | TellsDate, Expect: Both,
 	}
 	if g.side != Switch {

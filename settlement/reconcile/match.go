@@ -86,6 +86,10 @@ type Hands struct {
 	// Doubt takes each line that is to be among the lines of its side when the next date
 	// is compared.
 	Doubt func(Side, *Line) error
+	// Known looks for a line that none of ours has the key of among those of dates before:
+	// what we have there, Seen where it was in a file of the side then; nil: nothing. Where
+	// Known is nil there is nothing.
+	Known func(Side, *Line) (*Line, error)
 }
 
 // Summary counts what was compared.
@@ -292,11 +296,8 @@ func (m *matcher) side(side Side, worst, late []bool) error {
 			continue
 		}
 		f := Finding{Class: MissingSwitch} // We have it, and it was not for this side to tell.
-		switch seen := slices.ContainsFunc(ours, func(l Line) bool { return l.Seen.Has(side) }); {
-		case seen && side == Issuer:
-			f.Class, f.Side = DupIss, Issuer
-		case seen:
-			f.Class, f.Side = DupAcq, Acquirer
+		if slices.ContainsFunc(ours, func(l Line) bool { return l.Seen.Has(side) }) {
+			f.Class, f.Side = dupOf(side), side
 		}
 		f.Lines[Switch], f.Lines[side] = &ours[0], &theirs[j]
 		if err := m.found(&f, magnitude(theirs[j].Amount)); err != nil {
@@ -365,9 +366,52 @@ func (m *matcher) settle(ours *Line, worst, late bool) error {
 	return nil
 }
 
+// settledBefore reports those lines of theirs that we have on a date before, and leaves
+// the others.
+func (m *matcher) settledBefore(side Side) (left []Line, err error) {
+	lines := m.lines[side]
+	if m.hands.Known == nil {
+		return lines, nil
+	}
+	left = lines[:0]
+	for i := range lines {
+		line := lines[i]
+		ours, err := m.hands.Known(side, &line)
+		switch {
+		case err != nil:
+			return nil, err
+		case ours == nil:
+			left = append(left, line)
+			continue
+		case ours.Seen.Has(side):
+			f := Finding{Class: dupOf(side), Side: side, Diffs: DiffDate}
+			f.Lines[Switch], f.Lines[side] = ours, &line
+			err = m.found(&f, magnitude(line.Amount))
+		default:
+			err = m.pair(side, ours.diff(&line, side)|DiffDate, ours, &line)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	return left, nil
+}
+
+func dupOf(side Side) Class {
+	if side == Issuer {
+		return DupIss
+	}
+	return DupAcq
+}
+
 // strangers reports lines that we have not: an acquirer's and an issuer's that agree are
 // one finding.
-func (m *matcher) strangers() error {
+func (m *matcher) strangers() (err error) {
+	for _, side := range [...]Side{Acquirer, Issuer} {
+		if m.lines[side], err = m.settledBefore(side); err != nil {
+			return err
+		}
+	}
 	theirs, others := m.lines[Acquirer], m.lines[Issuer]
 	for i := 0; i < max(len(theirs), len(others)); i++ {
 		f := Finding{Class: MissingSwitch, Side: Switch}

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"maps"
+	"math/big"
 	"math/bits"
 	"slices"
 
@@ -20,6 +21,7 @@ type Totals struct {
 	sums   map[TotalKey]*Total
 	digest [4]uint64
 	buffer []byte
+	silent bool // a line did not tell what the others are compared by
 }
 
 // TotalKey is what a total is of. Member is the partner whose file it would stand in.
@@ -55,18 +57,40 @@ func (s *Sum) addID(n uint64) {
 	s.Hi += int64(carry) //nolint:gosec // 0 or 1.
 }
 
+// String renders the number in decimal.
+func (s Sum) String() string {
+	n := new(big.Int).SetInt64(s.Hi)
+	n.Lsh(n, 64).Add(n, new(big.Int).SetUint64(s.Lo)) //nolint:mnd // bits.
+	return n.String()
+}
+
+// MarshalText renders the number in decimal: it may be longer than JSON's readers take.
+func (s Sum) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// UnmarshalText reads what MarshalText wrote.
+func (s *Sum) UnmarshalText(text []byte) error {
+	n, ok := new(big.Int).SetString(string(text), 10)
+	if !ok || n.BitLen() > 126 {
+		return points.Errorf(points.FormatError, "sum %q: want a whole number of 128 bits", text)
+	}
+	hi := new(big.Int).Rsh(n, 64) //nolint:mnd // bits.
+	s.Hi, s.Lo = hi.Int64(), n.Sub(n, hi.Lsh(hi, 64)).Uint64()
+	return nil
+}
+
 // NewTotals begins totals of what stands in the files of a side. Of our own lines it is the
 // side that they are to be compared with, and lines that are not expected there are left out.
 func NewTotals(side Side) *Totals {
 	return &Totals{side: side, sums: make(map[TotalKey]*Total)}
 }
 
-// Add adds a line. Only what both sides can tell is in the digest: fees, state and kind
-// where compares says so.
+// Add adds a line. Only what both sides can tell is in the digest: fees, state and date
+// where compares says so. A line that tells less makes the totals equal to none.
 func (t *Totals) Add(line *Line, compares Fields) {
 	if line.Expect != 0 && !line.Expect.Has(t.side) {
 		return
 	}
+	t.silent = t.silent || compares&^line.Tells != 0
 	key := TotalKey{uint64(line.Acquirer), line.Date, line.Kind}
 	if t.side == Issuer {
 		key.Member = uint64(line.Issuer)
@@ -108,6 +132,14 @@ func (t *Totals) Digest() string {
 	return hex.EncodeToString(b[:])
 }
 
+// Lines is how many lines were added.
+func (t *Totals) Lines() (n uint64) {
+	for _, sum := range t.sums {
+		n += sum.Count
+	}
+	return n
+}
+
 // TotalDiff is a total that is not the same on both sides.
 type TotalDiff struct {
 	TotalKey
@@ -136,5 +168,5 @@ func (t *Totals) Compare(theirs *Totals) (diffs []TotalDiff, equal bool) {
 	slices.SortFunc(diffs, func(a, b TotalDiff) int {
 		return cmp.Or(cmp.Compare(a.Member, b.Member), cmp.Compare(a.Date, b.Date), slices.Compare(a.Kind[:], b.Kind[:]))
 	})
-	return diffs, len(diffs) == 0 && t.digest == theirs.digest
+	return diffs, len(diffs) == 0 && t.digest == theirs.digest && !t.silent && !theirs.silent
 }

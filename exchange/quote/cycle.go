@@ -1,0 +1,141 @@
+package quote
+
+import (
+	"math/big"
+	"slices"
+)
+
+// Pair is an override: at what points of programme From are handed in where those of Into
+// are handed out, instead of From's own Buy and FeePPM. From and Into are places in a list
+// of terms, in which a ratio of nothing is none: its points are then not handed in, or out.
+type Pair struct {
+	From, Into int
+	Buy        Ratio
+	FeePPM     uint32
+}
+
+// longest is over how many programmes a way goes at most that is looked at.
+const longest = 4
+
+// MaxPairs is how many overrides may be in force at one instant: what is looked at grows
+// with their cube.
+const MaxPairs = 32
+
+// Gaining finds a way from programme to programme and back, over two to four of them, on
+// which a large amount grows, and what 1 becomes on it, in exact fractions; nil: there is
+// none. It looks for ways with an override: of the others [Terms.Gain], which has to find
+// nothing in any of the terms, says enough. The fee is that of the programme handed in; capped, it
+// counts as none. Rounding, least fees and the fee for a lock only take more.
+//
+// Of programmes that are on no override only the two that lose the least on being passed
+// through are looked at: a way has room for two of them, they differ in that loss alone,
+// and all other ways through them are worth less.
+func Gaining(offers []Terms, pairs []Pair) (way []int, gain *big.Rat) {
+	s := search{offers: offers, pairs: make(map[[2]int]*Pair, len(pairs))}
+	touched := make([]bool, len(offers))
+	for i := range pairs {
+		p := &pairs[i]
+		s.pairs[[2]int{p.From, p.Into}] = p
+		touched[p.From], touched[p.Into] = true, true
+	}
+	var others []int
+	for i := range offers {
+		if touched[i] {
+			s.nodes = append(s.nodes, i)
+		} else if offers[i].Buy.Num != 0 && offers[i].Sell.Num != 0 {
+			others = append(others, i)
+		}
+	}
+	slices.SortStableFunc(others, func(a, b int) int { return s.passing(b).compare(s.passing(a)) })
+	s.nodes = append(s.nodes, others[:min(len(others), longest-2)]...)
+	for i := range pairs {
+		p := &pairs[i]
+		if step, ok := s.step(p.From, p.Into); ok && s.close([]int{p.From, p.Into}, step) {
+			return s.found, s.gain
+		}
+	}
+	return nil, nil
+}
+
+// search looks for a gaining way.
+type search struct {
+	offers []Terms
+	pairs  map[[2]int]*Pair
+	nodes  []int // that are looked at
+	found  []int
+	gain   *big.Rat
+}
+
+// fraction is not reduced: reducing costs more than it saves on so few factors.
+type fraction struct{ num, den *big.Int }
+
+func (f fraction) times(g fraction) fraction {
+	return fraction{new(big.Int).Mul(f.num, g.num), new(big.Int).Mul(f.den, g.den)}
+}
+
+func (f fraction) compare(g fraction) int {
+	return new(big.Int).Mul(f.num, g.den).Cmp(new(big.Int).Mul(g.num, f.den))
+}
+
+// close goes on from the end of way, which has turned 1 into so much, to where it began, or
+// over one programme more.
+func (s *search) close(way []int, so fraction) bool {
+	end := way[len(way)-1]
+	if step, ok := s.step(end, way[0]); ok {
+		if all := so.times(step); all.num.Cmp(all.den) > 0 {
+			s.found, s.gain = append(slices.Clone(way), way[0]), new(big.Rat).SetFrac(all.num, all.den)
+			return true
+		}
+	}
+	if len(way) == longest {
+		return false
+	}
+	for _, next := range s.nodes {
+		if slices.Contains(way, next) {
+			continue
+		}
+		if step, ok := s.step(end, next); ok && s.close(append(way, next), so.times(step)) {
+			return true
+		}
+	}
+	return false
+}
+
+// step is how many points of programme to one of programme from becomes, of a large amount.
+func (s *search) step(from, to int) (fraction, bool) {
+	offer, sell := &s.offers[from], s.offers[to].Sell
+	buy, fee := offer.Buy, offer.FeePPM
+	if p := s.pairs[[2]int{from, to}]; p != nil {
+		buy, fee = p.Buy, p.FeePPM
+	}
+	if buy.Num == 0 || sell.Num == 0 {
+		return fraction{}, false
+	}
+	return worth(buy, kept(fee, offer.FeeCap != 0), sell), true
+}
+
+// passing is what is left of the value that passes through a programme.
+func (s *search) passing(i int) fraction {
+	offer := &s.offers[i]
+	return worth(offer.Buy, kept(offer.FeePPM, offer.FeeCap != 0), offer.Sell)
+}
+
+// kept is what a fee leaves of a million.
+func kept(ppm uint32, capped bool) uint64 {
+	if capped {
+		return Million
+	}
+	return Million - uint64(min(ppm, Million))
+}
+
+// worth is buy * keeps / million / sell.
+func worth(buy Ratio, keeps uint64, sell Ratio) fraction {
+	product := func(factors ...uint64) *big.Int {
+		p := big.NewInt(1)
+		for _, f := range factors {
+			p.Mul(p, new(big.Int).SetUint64(f))
+		}
+		return p
+	}
+	return fraction{product(buy.Num, keeps, sell.Den), product(buy.Den, Million, sell.Num)}
+}

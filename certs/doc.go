@@ -8,7 +8,8 @@
 //     and state ([Keystore], [Key], [KEK]);
 //   - the working keys that a terminal gets at sign-on, which follow from a key of the
 //     keystore and from what the journal may know ([DeriveWorkingKeys]), and those of
-//     terminals that have none ([DUKPTKey]);
+//     terminals that have none ([DUKPTKey]); the master keys of terminals, each handed over
+//     under the one before it ([Keystore.Master], [AppendMasterBlock]);
 //   - who is who: the [Authority], the scheme's own CA with its register of certificates
 //     and one-time codes, and the [Gate], which makes the TLS configuration of every door
 //     and every connection that we dial;

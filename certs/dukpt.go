@@ -1,6 +1,7 @@
 package certs
 
 import (
+	"crypto/aes"
 	"encoding/binary"
 	"encoding/hex"
 	"fmt"
@@ -63,6 +64,48 @@ func (k KSN) Next() (next KSN, ok bool) {
 		counter |= counter&-counter - 1 // All with these ones and more have too many.
 	}
 	return KSN{}, false
+}
+
+// Nth is the number of the terminal's nth message, from 1 on; ok is false behind the last.
+func (k KSN) Nth(n uint64) (nth KSN, ok bool) {
+	counter, ones := uint32(0), maxCounterBits
+	for bit := 31; bit >= 0; bit-- {
+		without := fewOnes(bit, ones)
+		if n < without {
+			continue
+		}
+		if ones == 0 {
+			return KSN{}, false
+		}
+		n -= without
+		counter |= 1 << bit
+		ones--
+	}
+	nth = k
+	binary.BigEndian.PutUint32(nth[8:], counter)
+	return nth, n == 0 && counter != 0
+}
+
+// fewOnes is how many numbers of so many bits have at most so many ones.
+func fewOnes(width, ones int) (sum uint64) {
+	choose := uint64(1)
+	for k := 0; k <= min(width, ones); k++ {
+		sum += choose
+		choose = choose * uint64(width-k) / uint64(k+1) //nolint:gosec // not negative.
+	}
+	return sum
+}
+
+// ByClock is a number for a terminal without a memory: eight messages a second since 2026,
+// so that those of a later second are greater. They last until 2035.
+func (k KSN) ByClock(now points.Timestamp) (KSN, error) {
+	const since = 1_767_225_600 * 1_000_000 // microseconds to 2026
+	if now >= since {
+		if ksn, ok := k.Nth(uint64(now-since)/125_000 + 1); ok { //nolint:gosec // not negative.
+			return ksn, nil
+		}
+	}
+	return KSN{}, points.Errorf(points.FormatError, "certs: key serial numbers by the clock are of 2026 to 2035, not of %v", now)
 }
 
 // DUKPTUse is what a key is derived for. The numbers are the standard's key usage
@@ -156,6 +199,22 @@ func DUKPTKey(from *Key, ksn KSN, use DUKPTUse, algorithm Algorithm) (*Key, erro
 // dukptDerive is the derivation of X9.24-3 6.3: as many blocks as the key has, each
 // the data with its number enciphered.
 func dukptDerive(of Algorithm, key []byte, use DUKPTUse, algorithm Algorithm, data [8]byte) ([]byte, error) {
+	block, err := newBlock(of, key)
+	if err != nil {
+		return nil, err
+	}
+	derived := make([]byte, algorithm.size())
+	if err := dukptText(derived, use, algorithm, data); err != nil {
+		return nil, err
+	}
+	for i := 0; i < len(derived); i += block.BlockSize() {
+		block.Encrypt(derived[i:], derived[i:])
+	}
+	return derived, nil
+}
+
+// dukptText is what is enciphered to derive a key of algorithm, which is as long.
+func dukptText(text []byte, use DUKPTUse, algorithm Algorithm, data [8]byte) error {
 	code := uint16(0)
 	switch algorithm {
 	case TDES:
@@ -164,24 +223,17 @@ func dukptDerive(of Algorithm, key []byte, use DUKPTUse, algorithm Algorithm, da
 	case AES256:
 		code = 4
 	default:
-		return nil, fmt.Errorf("no key of %v is derived", algorithm)
+		return fmt.Errorf("no key of %v is derived", algorithm)
 	}
-	block, err := newBlock(of, key)
-	if err != nil {
-		return nil, err
+	for i := 0; i < len(text); i += aes.BlockSize {
+		part := text[i : i+aes.BlockSize]
+		part[0], part[1] = 1, byte(1+i/aes.BlockSize) //nolint:gosec // 1 or 2.
+		binary.BigEndian.PutUint16(part[2:], uint16(use))
+		binary.BigEndian.PutUint16(part[4:], code)
+		binary.BigEndian.PutUint16(part[6:], uint16(8*len(text))) //nolint:gosec // at most 256.
+		copy(part[8:], data[:])
 	}
-	size := algorithm.size()
-	derived := make([]byte, size)
-	for i := 0; i < size; i += block.BlockSize() {
-		text := derived[i : i+block.BlockSize()]
-		text[0], text[1] = 1, byte(1+i/block.BlockSize()) //nolint:gosec // 1 or 2.
-		binary.BigEndian.PutUint16(text[2:], uint16(use))
-		binary.BigEndian.PutUint16(text[4:], code)
-		binary.BigEndian.PutUint16(text[6:], uint16(8*size)) //nolint:gosec // at most 256.
-		copy(text[8:], data[:])
-		block.Encrypt(text, text)
-	}
-	return derived, nil
+	return nil
 }
 
 // dukptCurrent derives the key that all keys of one message follow from, and the data

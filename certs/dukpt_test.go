@@ -6,6 +6,7 @@ import (
 	"math/bits"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -109,6 +110,51 @@ func TestKSNNext(t *testing.T) {
 		require.Equal(t, counter, ksn.Counter())
 	}
 	require.Equal(t, [8]byte{0x12, 0x34, 0x56, 0x78, 0x90, 0x12, 0x34, 0x56}, ksn.Terminal())
+}
+
+// The nth number is where counting comes to, to the last one; by the clock, a later second
+// is behind all eight of an earlier one.
+func TestKSNNth(t *testing.T) {
+	ksn := testKSN(t, 1)
+	for n := uint64(1); n < 200_000; n++ {
+		nth, ok := ksn.Nth(n)
+		require.True(t, ok)
+		require.Equal(t, ksn, nth)
+		ksn, _ = ksn.Next()
+	}
+	last := uint64(0)
+	for step := uint64(1) << 31; step > 0; step /= 2 {
+		if _, ok := ksn.Nth(last + step); ok {
+			last += step
+		}
+	}
+	final, ok := ksn.Nth(last)
+	require.True(t, ok)
+	require.Equal(t, uint32(0xFFFF0000), final.Counter())
+	for _, n := range []uint64{last / 3, last / 2, last - 1} {
+		one, _ := ksn.Nth(n)
+		next, ok := one.Next()
+		require.True(t, ok)
+		other, _ := ksn.Nth(n + 1)
+		require.Equal(t, next, other)
+	}
+	for _, n := range []uint64{0, last + 1, 1 << 40} {
+		_, ok := ksn.Nth(n)
+		require.False(t, ok, n)
+	}
+	began := points.TimestampOf(time.Date(2026, 11, 27, 3, 0, 0, 0, time.UTC))
+	one, err := ksn.ByClock(began)
+	require.NoError(t, err)
+	for range 8 {
+		one, _ = one.Next()
+	}
+	other, err := ksn.ByClock(began.Add(time.Second))
+	require.NoError(t, err)
+	require.Equal(t, one, other)
+	for _, year := range []int{2025, 2036} {
+		_, err = ksn.ByClock(points.TimestampOf(time.Date(year, 1, 1, 0, 0, 0, 0, time.UTC)))
+		require.Equal(t, points.FormatError, points.ReasonOf(err))
+	}
 }
 
 // What cannot be is refused.

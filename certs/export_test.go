@@ -111,3 +111,18 @@ func ParseCertificatesForTest(text []byte) ([]*x509.Certificate, error) {
 
 // IdentityOfForTest reads who a certificate is of.
 func IdentityOfForTest(cert *x509.Certificate) (Identity, error) { return identityOf(cert) }
+
+// SharedForTest is for how many ones of its counter a message is helped by what is kept;
+// -1: by nothing.
+func SharedForTest(h *DUKPTHost, base *Key, ksn KSN) int {
+	return h.begin(&DUKPTMessage{way: newWay(), ksn: ksn}, base)
+}
+
+// WaysForTest tells of what is kept of each terminal whether it is wiped by now.
+func WaysForTest(h *DUKPTHost) (wiped []func() bool) {
+	for e := h.order.Front(); e != nil; e = e.Next() {
+		keys := e.Value.(*dukptWay).keys
+		wiped = append(wiped, func() bool { return *keys() == dukptKeys{} })
+	}
+	return wiped
+}

@@ -144,23 +144,12 @@ func protectionOf(under *Key) (*protection, error) {
 		return nil, err
 	}
 	p := &protection{version: blockVersionD}
-	code, bits := uint16(2), uint16(128)
-	switch under.Algorithm {
-	case TDES:
-		p.version, code = blockVersionB, 0
-	case AES256:
-		code, bits = 4, 256
-	default:
+	if under.Algorithm == TDES {
+		p.version = blockVersionB
 	}
 	var derived [2][]byte
 	for purpose := range derived { // 0 enciphers, 1 authenticates.
-		for counter := byte(1); len(derived[purpose]) < int(bits/8); counter++ {
-			data := []byte{counter, 0, byte(purpose), 0}
-			data = binary.BigEndian.AppendUint16(data, code)
-			data = binary.BigEndian.AppendUint16(data, bits)
-			sum := cmacOf(master, data)
-			derived[purpose] = append(derived[purpose], sum[:master.BlockSize()]...)
-		}
+		derived[purpose] = deriveUnder(master, under.Algorithm, uint16(purpose)) //nolint:gosec // 0 or 1.
 		defer wipe(derived[purpose])
 	}
 	if p.cipher, err = newBlock(under.Algorithm, derived[0]); err == nil {

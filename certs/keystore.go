@@ -513,12 +513,15 @@ func (c *Changes) succeed(name string, from points.Timestamp) (KeyInfo, error) {
 	if err != nil {
 		return KeyInfo{}, err
 	}
+	if last.State == KeyActive && last.OnOffer() {
+		return KeyInfo{}, fmt.Errorf("keystore: %v is on offer; let the terminal take it, or retire it first", last)
+	}
 	if last.State == KeyActive && last.From >= from {
 		return KeyInfo{}, fmt.Errorf("keystore: %v is in force from %v on; a next version begins later than that", last, last.From)
 	}
 	versions := slices.Clone(c.ring.keys[name])
 	for i, key := range versions {
-		if !c.staged && key.State == KeyActive && (key.Until == 0 || key.Until > from) {
+		if !c.staged && from != onOffer && key.State == KeyActive && (key.Until == 0 || key.Until > from) {
 			ended := *key
 			ended.Until = from
 			versions[i] = &ended

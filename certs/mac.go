@@ -48,10 +48,15 @@ func ParseMACAlgorithm(word string) (MACAlgorithm, error) {
 // neither changes nor allocates: one of them serves any number of goroutines.
 type MAC struct {
 	algorithm MACAlgorithm
-	key       string               // what may be told of the key
-	block     hidden[cipher.Block] // the whole key; of X9.19 its left half
-	right     hidden[cipher.Block] // of X9.19 the right half
-	subkeys   hidden[*cmacSubkeys] // of CMAC
+	key       string // what may be told of the key
+	keys      hidden[*macKeys]
+}
+
+// macKeys is a key, expanded.
+type macKeys struct {
+	block   cipher.Block // the whole key; of X9.19 its left half
+	right   cipher.Block // of X9.19 the right half
+	subkeys cmacSubkeys  // of CMAC
 }
 
 // NewMAC makes ready key, which is for MACs with a terminal or a partner.
@@ -60,27 +65,25 @@ func NewMAC(key *Key, algorithm MACAlgorithm) (*MAC, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &MAC{algorithm: algorithm, key: key.String()}
-	var block, right cipher.Block
+	keys := new(macKeys)
 	switch {
 	case algorithm == CMAC && !key.Algorithm.des():
-		if block, err = key.block(key.Usage); err == nil {
-			m.subkeys = hide(subkeysOf(block))
+		if keys.block, err = key.block(key.Usage); err == nil {
+			keys.subkeys.of(keys.block)
 		}
 	case algorithm == RetailMAC && key.Algorithm == TDES:
-		if block, err = newBlock(DES, secret[:8]); err == nil {
-			right, err = newBlock(DES, secret[8:])
+		if keys.block, err = newBlock(DES, secret[:8]); err == nil {
+			keys.right, err = newBlock(DES, secret[8:])
 		}
 	case algorithm == XORMAC && key.Algorithm.des():
-		block, err = key.block(key.Usage)
+		keys.block, err = key.block(key.Usage)
 	default:
 		return nil, fmt.Errorf("%w: %v is of %v, which makes no MAC of the kind %v", ErrKeyUse, key, key.Algorithm, algorithm)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%v: expand: %w", key, err)
 	}
-	m.block, m.right = hide(block), hide(right)
-	return m, nil
+	return &MAC{algorithm: algorithm, key: key.String(), keys: hide(keys)}, nil
 }
 
 // Append appends the 8 bytes of the MAC of message to dst. The message is what is
@@ -114,19 +117,20 @@ type macWork struct {
 var macScratch = sync.Pool{New: func() any { return new(macWork) }}
 
 func (m *MAC) sum(work *macWork, message []byte) {
+	keys := m.keys()
 	switch m.algorithm {
 	case CMAC:
-		m.subkeys().sum(m.block(), &work.x, message)
+		keys.subkeys.sum(keys.block, &work.x, message)
 		copy(work.mac[:], work.x[:])
 	case RetailMAC:
-		m.retail(work, message)
+		keys.retail(work, message)
 	default:
-		m.xor(work, message)
+		keys.xor(work, message)
 	}
 }
 
-func (m *MAC) retail(work *macWork, message []byte) {
-	block, right := m.block(), m.right()
+func (k *macKeys) retail(work *macWork, message []byte) {
+	block, right := k.block, k.right
 	x := work.x[:des.BlockSize]
 	clear(x)
 	for {
@@ -141,8 +145,8 @@ func (m *MAC) retail(work *macWork, message []byte) {
 	copy(work.mac[:], x)
 }
 
-func (m *MAC) xor(work *macWork, message []byte) {
-	block := m.block()
+func (k *macKeys) xor(work *macWork, message []byte) {
+	block := k.block
 	var folded uint64
 	for len(message) >= 8 {
 		folded ^= binary.BigEndian.Uint64(message)
@@ -195,12 +199,18 @@ type cmacSubkeys struct {
 // subkeysOf derives the subkeys of an AES or a DES key; of DES, half of each is used.
 func subkeysOf(block cipher.Block) *cmacSubkeys {
 	s := new(cmacSubkeys)
+	s.of(block)
+	return s
+}
+
+// of makes them those of a key.
+func (s *cmacSubkeys) of(block cipher.Block) {
+	*s = cmacSubkeys{}
 	n := block.BlockSize()
 	block.Encrypt(s.whole[:n], s.whole[:n])
 	double(s.whole[:n])
 	s.padded = s.whole
 	double(s.padded[:n])
-	return s
 }
 
 // double multiplies by x in the field of the block: SP 800-38B 5.3, 6.1.

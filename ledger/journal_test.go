@@ -101,6 +101,8 @@ func TestJournalStreamDamaged(t *testing.T) {
 	third := second + 12 + int(binary.BigEndian.Uint32(stream[second+8:]))
 	var damage *ledger.DamageError
 	require.ErrorAs(t, read(slices.Concat(stream[:second], stream[third:])), &damage)
+	require.ErrorAs(t, read(slices.Concat(stream[:first], stream[second:third], stream[first:second], stream[third:])), &damage, "two are exchanged")
+	require.ErrorAs(t, read(slices.Concat(stream[:second], stream[first:second], stream[second:])), &damage, "one is there twice")
 	broken := errors.New("the disk is broken")
 	_, err := ledger.ReadJournal(context.Background(), io.MultiReader(bytes.NewReader(stream), iotest.ErrReader(broken)), noProgress)
 	require.ErrorIs(t, err, broken, "an authenticated stream tells at its end that it is whole")

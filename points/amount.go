@@ -3,7 +3,6 @@ package points
 import (
 	"math"
 	"math/bits"
-	"strconv"
 )
 
 // Amount is a quantity of points, or of standard points, counted in the
@@ -75,16 +74,25 @@ func (a Amount) magnitude() uint64 {
 
 // Decimal renders the amount for a person with scale decimals: 12345 at scale 2
 // is "123.45". scale is 0 to 5.
-func (a Amount) Decimal(scale int) string {
-	digits := strconv.FormatUint(a.magnitude(), 10)
-	for len(digits) <= scale {
-		digits = "0" + digits
-	}
-	if scale > 0 {
-		digits = digits[:len(digits)-scale] + "." + digits[len(digits)-scale:]
+func (a Amount) Decimal(scale int) string { return string(a.AppendDecimal(nil, scale)) }
+
+// AppendDecimal appends what [Amount.Decimal] renders.
+func (a Amount) AppendDecimal(dst []byte, scale int) []byte {
+	var text [32]byte
+	at := len(text)
+	left := a.magnitude()
+	for n := 0; n <= scale || left > 0; n++ {
+		if n == scale && n > 0 {
+			at--
+			text[at] = '.'
+		}
+		at--
+		text[at] = byte('0' + left%10)
+		left /= 10
 	}
 	if a < 0 {
-		digits = "-" + digits
+		at--
+		text[at] = '-'
 	}
-	return digits
+	return append(dst, text[at:]...)
 }

@@ -261,3 +261,25 @@ func TestRequestFields(t *testing.T) {
 	r.Reset()
 	require.False(t, r.Has(64))
 }
+
+// What is appended is what was rendered with formats before: of any amount, and of any
+// number in the place of a date.
+func TestAppended(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		a, scale := points.Amount(rapid.Int64().Draw(t, "amount")), rapid.IntRange(0, 5).Draw(t, "scale")
+		whole, sign := new(big.Int).Abs(big.NewInt(int64(a))), ""
+		if a < 0 {
+			sign = "-"
+		}
+		want := sign + whole.String()
+		if scale > 0 {
+			whole, part := whole.QuoRem(whole, new(big.Int).Exp(big.NewInt(10), big.NewInt(int64(scale)), nil), new(big.Int))
+			want = fmt.Sprintf("%s%s.%0*d", sign, whole, scale, part)
+		}
+		require.Equal(t, "x"+want, string(a.AppendDecimal([]byte("x"), scale)))
+		d := points.BusinessDate(rapid.OneOf(rapid.Uint32(), rapid.Uint32Range(1, 99991231)).Draw(t, "date"))
+		if d != 0 {
+			require.Equal(t, fmt.Sprintf("x%04d-%02d-%02d", uint32(d/10000), uint32(d/100%100), uint32(d%100)), string(d.Append([]byte("x"))))
+		}
+	})
+}

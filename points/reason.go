@@ -116,6 +116,8 @@ const (
 	// Refused by the exchange.
 	NoSwapRate
 	RemoteSwap
+	// About a terminal's keys.
+	NoKeyReady
 
 	reasonCount
 )
@@ -223,6 +225,8 @@ var reasons = [reasonCount]reasonRow{
 	NoSwapRate:  {"no_swap_rate", "40", 409, "No swap between these programmes is on offer now: a rate, swap terms or fees are missing.", "暂无该互换汇率或条款"},
 	RemoteSwap:  {"remote_swap", "40", 403, "A programme whose issuer keeps its own ledger is swapped at the desk, with one whose ledger is here.", "发卡方自管账户的积分计划须在柜台办理互换,且另一方须为本系统管账"},
 	PINRequired: {"pin_required", "55", 403, "This needs the card's PIN; ask the member to enter it.", "请输入密码"},
+
+	NoKeyReady: {"no_key_ready", "25", 404, "No new master key is ready for this terminal; an operator makes one (lianfen keys offer).", "没有为该终端准备新的主密钥,请联系运营方"},
 
 	InternalError: {"internal_error", "96", 500, "Our own fault; it is logged. Try again or call the operator.", "系统异常,请稍后重试"},
 }

@@ -26,7 +26,13 @@ func CheckText(what, text string) error {
 
 // unseen reports whether r steers how text is shown instead of being shown: control
 // and format characters, separators of lines.
-func unseen(r rune) bool { return unicode.In(r, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp) }
+func unseen(r rune) bool {
+	const hanFirst, hanLast = 0x4e00, 0x9fff // Most names are of these, or of ASCII.
+	if (r >= ' ' && r <= '~') || (r >= hanFirst && r <= hanLast) {
+		return false
+	}
+	return unicode.In(r, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp)
+}
 
 // Escaped is text with what [CheckText] refuses written out, such as \u202e, for
 // texts that are older than the check. What is clean comes back as it is.

@@ -80,11 +80,26 @@ func (d BusinessDate) MonthEnd() BusinessDate {
 func (d BusinessDate) MMDD() uint32 { return uint32(d % 10000) }
 
 // String renders 2026-02-16, or "-" for no date.
-func (d BusinessDate) String() string {
-	if d == 0 {
-		return "-"
+func (d BusinessDate) String() string { return string(d.Append(nil)) }
+
+// Append appends what [BusinessDate.String] renders.
+func (d BusinessDate) Append(dst []byte) []byte {
+	switch {
+	case d == 0:
+		return append(dst, '-')
+	case d > 9999_12_31: // Of no calendar, in a message about it.
+		return fmt.Appendf(dst, "%04d-%02d-%02d", d/10000, d/100%100, d%100)
 	}
-	return fmt.Sprintf("%04d-%02d-%02d", d/10000, d/100%100, d%100)
+	const places = "yyyy-mm-dd"
+	dst = append(dst, places...)
+	text := dst[len(dst)-len(places):]
+	for i := len(text) - 1; i >= 0; i-- {
+		if text[i] != '-' {
+			text[i] = byte('0' + d%10)
+			d /= 10
+		}
+	}
+	return dst
 }
 
 // MarshalText renders 2026-02-16.

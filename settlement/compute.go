@@ -200,11 +200,7 @@ func (b *basis) chunk(ctx context.Context, source Items, p *partial, s span, pro
 	p.hash.Reset()
 	err = source.Entries(ctx, s.first, s.last, func(e *Entry) error {
 		r.entries++
-		p.bytes = appendEntry(p.bytes[:0], e)
-		var size [4]byte
-		binary.BigEndian.PutUint32(size[:], uint32(len(p.bytes))) //nolint:gosec // a few hundred bytes.
-		_, _ = p.hash.Write(size[:])                              // A hash never fails.
-		_, _ = p.hash.Write(p.bytes)
+		p.digest(e)
 		if reason, what := b.value(e, &p.worth, p.fold); reason != "" {
 			r.exceptions = append(r.exceptions, exceptionOf(e, reason, what))
 			if missesTerms(reason) {
@@ -221,7 +217,7 @@ func (b *basis) chunk(ctx context.Context, source Items, p *partial, s span, pro
 			at := flow{e.Program, e.Acquirer}
 			p.flows[at] = p.flows[at].Plus(netting.SumOf(moved))
 		}
-		places := b.places(e, &p.worth, p.placed[:0])
+		places, _ := b.places(e, &p.worth, p.placed[:0])
 		p.apart.count(e, places)
 		for i := range places {
 			at := &p.lines[places[i].index]
@@ -230,9 +226,24 @@ func (b *basis) chunk(ctx context.Context, source Items, p *partial, s span, pro
 		}
 		return nil
 	})
+	_, _ = p.hash.Write(p.bytes) // A hash never fails.
+	p.bytes = p.bytes[:0]
 	p.hash.Sum(r.digest[:0])
 	progress.add(uint64(s.last-s.first) + 1)
 	return r, err //nolint:wrapcheck // the journal's own words.
+}
+
+// digest takes an entry into the digest of its chunk, behind its length: some of them
+// together, since a hash takes long over few bytes.
+func (p *partial) digest(e *Entry) {
+	const together = 1 << 14
+	at := len(p.bytes)
+	p.bytes = appendEntry(append(p.bytes, 0, 0, 0, 0), e)
+	binary.BigEndian.PutUint32(p.bytes[at:], uint32(len(p.bytes)-at-4)) //nolint:gosec // a few hundred bytes.
+	if len(p.bytes) >= together {
+		_, _ = p.hash.Write(p.bytes) // A hash never fails.
+		p.bytes = p.bytes[:0]
+	}
 }
 
 // moved is what an entry has moved on the clearing account of its programme and acquirer.
@@ -293,36 +304,39 @@ const maxPlaces = 3 + tariff.MaxShares
 // places lists the files that an item is in. An item of
 // an acquirer's own points is in its acquirer's file only. A swap is between issuer and
 // target. Who has a share of the fee and no other part in the item, as whoever brought a
-// swap, has it among the items of role T, with nothing but the share.
-func (b *basis) places(e *Entry, v *tariff.Valuation, dst []place) []place {
+// swap, has it among the items of role T, with nothing but the share. All members of the
+// legs are on the roll where known, as a fold asks.
+func (b *basis) places(e *Entry, v *tariff.Valuation, dst []place) (places []place, known bool) {
 	acquirer, issuer, target := e.Acquirer, e.Issuer, e.Target
 	if e.Kind.Explicit() {
 		acquirer, issuer, target = e.Payee, e.Payer, 0
 	}
-	add := func(m tariff.Member, role files.Role) {
-		if !m.Institution() {
-			return
-		}
-		index, ok := b.roll.Index(m)
+	add := func(m tariff.Member, role files.Role) bool {
 		for i := range dst {
-			if dst[i].index == index {
-				return
+			if b.roll.Member(dst[i].index) == m {
+				return true
 			}
 		}
+		if !m.Institution() {
+			return m.Account() // They are on every roll.
+		}
+		index, ok := b.roll.Index(m)
 		if ok {
 			dst = append(dst, place{index, role})
 		}
+		return ok
 	}
 	if e.original() != tariff.KindSWP {
 		add(acquirer, files.RoleAcquirer)
 	}
 	add(issuer, files.RoleIssuer)
 	add(target, files.RoleSwapTarget)
+	known = true
 	for _, leg := range v.Legs() {
-		add(leg.Creditor, files.RoleSwapTarget)
-		add(leg.Debtor, files.RoleSwapTarget)
+		creditor, debtor := add(leg.Creditor, files.RoleSwapTarget), add(leg.Debtor, files.RoleSwapTarget)
+		known = known && creditor && debtor
 	}
-	return dst
+	return dst, known
 }
 
 // count counts an item that is in no acquirer's file, or in no issuer's.

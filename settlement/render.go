@@ -25,8 +25,9 @@ const (
 	// a pass over the cycle of their own, so that neither descriptors nor buffers grow
 	// with the number of members.
 	maxOpen = 1024
-	// batchPositions is how many positions are valued before their lines are written.
-	batchPositions = 4096
+	// batchPositions is how many positions are valued before their lines are written: few
+	// enough that a batch is still in the processor's cache then.
+	batchPositions = 512
 	// writers is how many goroutines write lines, each those of its own members.
 	writers = 4
 )
@@ -43,6 +44,8 @@ type rendering struct {
 	opts     *Options
 	progress *progress
 	totals   map[tariff.Member][]netting.Position // of all counterparties and codes, by model
+
+	texts sync.Pool // of []byte: where files of a set are made
 
 	mu      sync.Mutex
 	outputs []([]files.Output) // by place in the roll
@@ -62,12 +65,20 @@ type written struct {
 // writers have been through it.
 type batch struct {
 	entries []valued
+	jobs    [writers][]job // by desk
+	placed  [maxPlaces]place
 	left    atomic.Int32
 }
 
 type valued struct {
 	Entry
 	worth tariff.Valuation
+}
+
+// job is a line to be written: of which entry, and where.
+type job struct {
+	entry int
+	place place
 }
 
 // details writes the files of items of all members, in as many passes as it takes.
@@ -102,7 +113,7 @@ func (r *rendering) pass(ctx context.Context, source Items, places []int) (err e
 	desks := make([]*desk, writers)
 	mine := make([]int8, r.roll.Len()) // by place: which desk writes, from 1
 	for i := range desks {
-		desks[i] = &desk{rendering: r, number: int8(i + 1), mine: mine, details: map[int]*[roles]*files.DetailWriter{}, batches: make(chan *batch, 2)} //nolint:gosec // a few.
+		desks[i] = &desk{rendering: r, number: i, details: make([]*[roles]*files.DetailWriter, r.roll.Len()), batches: make(chan *batch, 2*r.opts.Workers)}
 	}
 	for i, place := range places {
 		mine[place] = int8(i%writers + 1) //nolint:gosec // a few.
@@ -110,7 +121,7 @@ func (r *rendering) pass(ctx context.Context, source Items, places []int) (err e
 			return errors.Join(err, abandon(desks))
 		}
 	}
-	pool := sync.Pool{New: func() any { return &batch{entries: make([]valued, 0, batchPositions)} }}
+	pool := sync.Pool{New: func() any { return new(batch) }}
 	group, ctx := errgroup.WithContext(ctx)
 	for _, d := range desks {
 		group.Go(func() error { return d.write(ctx, &pool) })
@@ -125,7 +136,7 @@ func (r *rendering) pass(ctx context.Context, source Items, places []int) (err e
 		return inOrder(ctx, spans(r.run.Cut.First, r.run.Cut.Last, batchPositions), r.opts.Workers,
 			func(ctx context.Context, _ int, s span) (*batch, error) {
 				b, _ := pool.Get().(*batch)
-				return b, r.batch(ctx, source, s, b)
+				return b, r.batch(ctx, source, s, b, mine)
 			},
 			func(b *batch) error {
 				b.left.Store(writers)
@@ -150,17 +161,31 @@ func (r *rendering) pass(ctx context.Context, source Items, places []int) (err e
 	return nil
 }
 
-// batch values the entries of a span. What cannot be cleared is among the exceptions of
-// the first pass.
-func (r *rendering) batch(ctx context.Context, source Items, s span, b *batch) error {
+// batch values the entries of a span, and says which desk has to write which lines. What
+// cannot be cleared is among the exceptions of the first pass.
+func (r *rendering) batch(ctx context.Context, source Items, s span, b *batch, mine []int8) error {
 	b.entries = b.entries[:0]
+	for i := range b.jobs {
+		b.jobs[i] = b.jobs[i][:0]
+	}
 	err := source.Entries(ctx, s.first, s.last, func(e *Entry) error {
 		n := len(b.entries)
 		b.entries = slices.Grow(b.entries, 1)[:n+1]
 		v := &b.entries[n]
 		v.Entry = *e
-		if reason, _ := r.value(&v.Entry, &v.worth, nil); reason != "" || !r.onRoll(&v.worth) {
+		if reason, _ := r.value(&v.Entry, &v.worth, nil); reason != "" {
 			b.entries = b.entries[:n]
+			return nil
+		}
+		places, known := r.places(&v.Entry, &v.worth, b.placed[:0])
+		if !known {
+			b.entries = b.entries[:n]
+			return nil
+		}
+		for _, p := range places {
+			if desk := mine[p.index]; desk > 0 {
+				b.jobs[desk-1] = append(b.jobs[desk-1], job{n, p})
+			}
 		}
 		return nil
 	})
@@ -168,27 +193,13 @@ func (r *rendering) batch(ctx context.Context, source Items, s span, b *batch) e
 	return err //nolint:wrapcheck // the journal's own words.
 }
 
-// onRoll reports whether all members of the legs are on the roll, as a fold asks.
-func (r *rendering) onRoll(v *tariff.Valuation) bool {
-	for _, leg := range v.Legs() {
-		if _, ok := r.roll.Index(leg.Debtor); !ok {
-			return false
-		}
-		if _, ok := r.roll.Index(leg.Creditor); !ok {
-			return false
-		}
-	}
-	return true
-}
-
 // desk writes the files of some members.
 type desk struct {
 	*rendering
-	number  int8
-	mine    []int8
-	details map[int]*[roles]*files.DetailWriter
+	number  int
+	details []*[roles]*files.DetailWriter // by place in the roll; nil: another desk's
 	batches chan *batch
-	placed  [maxPlaces]place
+	line    files.Line
 }
 
 // open begins the files of the member at a place of the roll.
@@ -221,8 +232,8 @@ func (d *desk) write(ctx context.Context, pool *sync.Pool) error {
 			if !ok {
 				return nil
 			}
-			for i := range b.entries {
-				if err := d.entry(&b.entries[i]); err != nil {
+			for _, j := range b.jobs[d.number] {
+				if err := d.put(&b.entries[j.entry], j.place); err != nil {
 					return err
 				}
 			}
@@ -235,30 +246,27 @@ func (d *desk) write(ctx context.Context, pool *sync.Pool) error {
 	}
 }
 
-// entry writes the lines of an entry in the files of the desk's members.
-func (d *desk) entry(v *valued) error {
-	for _, p := range d.places(&v.Entry, &v.worth, d.placed[:0]) {
-		if d.mine[p.index] != d.number {
-			continue
-		}
-		line := v.Line
-		d.fill(&line, v, p, v.worth.View(d.roll.Member(p.index)))
-		detail := d.details[p.index][p.role-1]
-		if detail == nil {
-			return fmt.Errorf("item %d: no file of role %v of %v was announced for it", v.Position, p.role, d.roll.Member(p.index))
-		}
-		if err := detail.Write(&line, d.setting.Merchants[v.Line.Merchant]); err != nil {
-			return fmt.Errorf("item %d: %w", v.Position, err)
-		}
-		w := &d.written[p.index]
-		w.count[p.role-1]++
-		w.net = w.net.Plus(netting.SumOf(line.Net))
-		w.merchant(v, d.setting.Merchants[v.Line.Merchant], line.Net)
-		if err := d.notify(w, v, p); err != nil {
-			return err
-		}
+// put writes the line of an entry in one of the desk's files.
+func (d *desk) put(v *valued, p place) error {
+	line := &d.line
+	*line = v.Line
+	d.fill(line, v, p, v.worth.View(d.roll.Member(p.index)))
+	detail := d.details[p.index][p.role-1]
+	if detail == nil {
+		return fmt.Errorf("item %d: no file of role %v of %v was announced for it", v.Position, p.role, d.roll.Member(p.index))
 	}
-	return nil
+	merchant := ""
+	if d.opts.Twin { // The file of fixed width has no name.
+		merchant = d.setting.Merchants[v.Line.Merchant]
+	}
+	if err := detail.Write(line, merchant); err != nil {
+		return fmt.Errorf("item %d: %w", v.Position, err)
+	}
+	w := &d.written[p.index]
+	w.count[p.role-1]++
+	w.net = w.net.Plus(netting.SumOf(line.Net))
+	w.merchant(v, d.setting, line.Net)
+	return d.notify(w, v, p)
 }
 
 // maxNotices is how many entries the notification of a member has at the most: behind each
@@ -316,7 +324,7 @@ func (d *desk) notify(w *written, v *valued, p place) error {
 const maxMerchants = 200
 
 // merchant adds an item to what its merchant comes to.
-func (w *written) merchant(v *valued, name string, net points.Amount) {
+func (w *written) merchant(v *valued, setting *Setting, net points.Amount) {
 	if v.Line.Merchant == (points.MerchantID{}) {
 		return
 	}
@@ -328,7 +336,7 @@ func (w *written) merchant(v *valued, name string, net points.Amount) {
 		if w.merchants == nil {
 			w.merchants = map[points.MerchantID]*files.MerchantTotal{}
 		}
-		t = &files.MerchantTotal{Merchant: v.Line.Merchant, Name: name}
+		t = &files.MerchantTotal{Merchant: v.Line.Merchant, Name: setting.Merchants[v.Line.Merchant]}
 		w.merchants[v.Line.Merchant] = t
 	}
 	t.Items++
@@ -338,6 +346,9 @@ func (w *written) merchant(v *valued, name string, net points.Amount) {
 // close ends the files of the desk's members.
 func (d *desk) close() error {
 	for place, of := range d.details {
+		if of == nil {
+			continue
+		}
 		for i, detail := range of {
 			if detail == nil {
 				continue
@@ -364,8 +375,8 @@ func (r *rendering) detailID(m tariff.Member, role files.Role) string {
 func abandon(desks []*desk) error {
 	for _, d := range desks {
 		for _, of := range d.details {
-			for _, detail := range of {
-				if detail != nil {
+			for i := 0; of != nil && i < len(of); i++ {
+				if detail := of[i]; detail != nil {
 					detail.Abandon()
 				}
 			}

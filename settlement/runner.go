@@ -228,7 +228,7 @@ func (r *Runner) advance(ctx context.Context, run *Run, order Order) error {
 // makeFiles renders the files of a run and looks at them.
 func (r *Runner) makeFiles(ctx context.Context, run *Run, b *basis, all *computed, c *checker, order Order) error {
 	began := r.opts.Clock()
-	rendering := rendering{basis: *b, run: run, computed: all, folder: r.shelf.work(run.ID), opts: &r.opts, progress: r.progress}
+	rendering := &rendering{basis: *b, run: run, computed: all, folder: r.shelf.work(run.ID), opts: &r.opts, progress: r.progress}
 	manifest, err := rendering.render(ctx, r.journal)
 	if err != nil {
 		return fmt.Errorf("settlement of %v: %w", run.Cut, err)

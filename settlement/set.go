@@ -124,10 +124,7 @@ func (r *rendering) operatorSet() (total files.NetTotal, outputs []files.Output,
 }
 
 func (r *rendering) net(w io.Writer, name string) (files.Output, files.NetTotal, error) {
-	n, err := files.NewNet(w, Scale)
-	if err != nil {
-		return files.Output{}, files.NetTotal{}, err //nolint:wrapcheck // the caller says which file.
-	}
+	n := files.NewNet(w, Scale)
 	for i := range r.roll.Len() {
 		rows, err := r.positions(r.roll.Member(i))
 		if err != nil {
@@ -135,7 +132,7 @@ func (r *rendering) net(w io.Writer, name string) (files.Output, files.NetTotal,
 		}
 		for j := range rows {
 			if err := n.Write(&rows[j]); err != nil {
-				return files.Output{}, files.NetTotal{}, err //nolint:wrapcheck // as above.
+				return files.Output{}, files.NetTotal{}, err //nolint:wrapcheck // the caller says which file.
 			}
 		}
 	}
@@ -156,19 +153,22 @@ func ratesDigest(rates, fees tariff.Digest) tariff.Digest {
 // code, and one of all per model.
 func (r *rendering) positions(m tariff.Member) (rows []files.Position, err error) {
 	party := r.party(m)
-	for p := range r.computed.fold.Of(m) {
-		row, err := r.row(party, m, p)
-		if err != nil {
-			return nil, err
-		}
-		rows = append(rows, row)
+	cover, err := coverOf(party)
+	if err != nil {
+		return nil, err
 	}
-	for _, p := range r.totals[m] {
-		row, err := r.row(party, m, p)
-		if err != nil {
+	common := files.Position{
+		Run: r.run.ID, Date: r.run.Cut.Date, Cycle: r.run.Cut.Cycle, SettlementDate: r.run.Cut.Settles, Unit: Unit, Member: m, Cover: cover, Cap: party.Cap,
+	}
+	for p := range r.computed.fold.Of(m) {
+		if rows, err = r.row(rows, &common, &p); err != nil {
 			return nil, err
 		}
-		rows = append(rows, row)
+	}
+	for i := range r.totals[m] {
+		if rows, err = r.row(rows, &common, &r.totals[m][i]); err != nil {
+			return nil, err
+		}
 	}
 	return rows, nil
 }
@@ -186,30 +186,26 @@ func (r *rendering) party(m tariff.Member) *Party {
 // amount. What the ledger lets a member owe in one cycle is less.
 const maxPosition points.Amount = 999_999_999_999_999_999
 
-func (r *rendering) row(party *Party, m tariff.Member, p netting.Position) (row files.Position, err error) {
-	cover, err := coverOf(party)
-	if err != nil {
-		return row, err
-	}
-	row = files.Position{
-		Run: r.run.ID, Date: r.run.Cut.Date, Cycle: r.run.Cut.Cycle, SettlementDate: r.run.Cut.Settles, Model: p.Model, Unit: Unit,
-		Member: m, Counterparty: p.Counterparty, Code: p.Code, Items: p.Items, Cover: cover, Cap: party.Cap,
-	}
+// row appends a row: what all rows of a member have in common, and a position.
+func (r *rendering) row(rows []files.Position, common *files.Position, p *netting.Position) ([]files.Position, error) {
+	rows = append(rows, *common)
+	row := &rows[len(rows)-1]
+	row.Model, row.Counterparty, row.Code, row.Items = p.Model, p.Counterparty, p.Code, p.Items
 	var ok, both bool
 	row.Pay, ok = p.Pay.Amount()
 	row.Receive, both = p.Receive.Amount()
 	if !ok || !both || row.Pay > maxPosition || row.Receive > maxPosition {
-		return row, points.Errorf(points.BalanceOverflow, "net position of %v: pay %s, receive %s: more than files carry", m, p.Pay.Decimal(Scale), p.Receive.Decimal(Scale))
+		return nil, points.Errorf(points.BalanceOverflow, "net position of %v: pay %s, receive %s: more than files carry", row.Member, p.Pay.Decimal(Scale), p.Receive.Decimal(Scale))
 	}
 	if row.Whole() {
 		row.Closing = row.Receive - row.Pay
-		row.Instruction = r.instruction(m, p.Model)
+		row.Instruction = r.instruction(row.Member, p.Model)
 	}
-	row.Headroom = party.Cap + min(row.Closing, 0)
-	if party.Cap == 0 {
+	row.Headroom = row.Cap + min(row.Closing, 0)
+	if row.Cap == 0 {
 		row.Headroom = 0
 	}
-	return row, nil
+	return rows, nil
 }
 
 // coverOf is what the haircuts leave of what a member has put down.
@@ -240,7 +236,10 @@ func (r *rendering) set(party *Party, total files.NetTotal) ([]files.Output, err
 	}
 	outputs := slices.Clone(r.outputs[place])
 	date, cycle := r.run.Cut.Date, r.run.Cut.Cycle
+	text, _ := r.texts.Get().([]byte)
+	defer func() { r.texts.Put(text) }() //nolint:staticcheck // a slice's head is small beside what it spares.
 	add := func(name string, content []byte, rows uint64, err error) error {
+		text = content[:0] // It may have grown.
 		if err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}
@@ -252,35 +251,34 @@ func (r *rendering) set(party *Party, total files.NetTotal) ([]files.Output, err
 	if err != nil {
 		return nil, err
 	}
-	var net bytes.Buffer
-	err = files.WriteNetCopy(&net, rows, &total, Scale)
-	if err := add(files.WholeName(files.NET, m, date, cycle, "csv").String(), net.Bytes(), uint64(len(rows)), err); err != nil {
+	net, err := files.AppendNetCopy(text, rows, &total, Scale)
+	if err := add(files.WholeName(files.NET, m, date, cycle, "csv").String(), net, uint64(len(rows)), err); err != nil {
 		return nil, err
 	}
 	exceptions := r.exceptionsOf(m)
-	if err := add(files.WholeName(files.EXC, m, date, cycle, "csv").String(), files.AppendExceptions(nil, exceptions), uint64(len(exceptions)), nil); err != nil {
+	if err := add(files.WholeName(files.EXC, m, date, cycle, "csv").String(), files.AppendExceptions(text, exceptions), uint64(len(exceptions)), nil); err != nil {
 		return nil, err
 	}
 	statement, err := r.statement(party, place, rows)
 	if err != nil {
 		return nil, err
 	}
-	text, err := files.AppendStatement(nil, statement)
-	if err := add(files.WholeName(files.STM, m, date, cycle, "xml").String(), text, 0, err); err != nil {
+	stm, err := files.AppendStatement(text, statement)
+	if err := add(files.WholeName(files.STM, m, date, cycle, "xml").String(), stm, 0, err); err != nil {
 		return nil, err
 	}
 	if notice := adjustments(statement, r.written[place].notices); len(notice.Entries) > 0 {
-		text, err := files.AppendNotification(nil, notice)
-		if err := add(files.WholeName(files.NTF, m, date, cycle, "xml").String(), text, 0, err); err != nil {
+		ntf, err := files.AppendNotification(text, notice)
+		if err := add(files.WholeName(files.NTF, m, date, cycle, "xml").String(), ntf, 0, err); err != nil {
 			return nil, err
 		}
 	}
-	if err := add(files.JournalName, files.AppendJournal(nil, statement), 0, nil); err != nil {
+	if err := add(files.JournalName, files.AppendJournal(text, statement), 0, nil); err != nil {
 		return nil, err
 	}
 	page := files.Page{Statement: statement, Names: r.names(rows), Merchants: r.written[place].sorted(), Files: outputs}
-	var html bytes.Buffer
-	err = files.WriteStatement(&html, &page)
+	html := bytes.NewBuffer(text)
+	err = files.WriteStatement(html, &page)
 	if err := add(files.StatementName, html.Bytes(), 0, err); err != nil {
 		return nil, err
 	}
@@ -330,8 +328,12 @@ func (w *written) sorted() []files.MerchantTotal {
 func (r *rendering) names(rows []files.Position) map[tariff.Member]string {
 	names := make(map[tariff.Member]string)
 	for i := range rows {
-		if name := r.party(rows[i].Counterparty).Name; name != "" {
-			names[rows[i].Counterparty] = name
+		other := rows[i].Counterparty
+		if i > 0 && rows[i-1].Counterparty == other {
+			continue
+		}
+		if name := r.party(other).Name; name != "" {
+			names[other] = name
 		}
 	}
 	return names
@@ -349,8 +351,13 @@ func (r *rendering) statement(party *Party, place int, rows []files.Position) (*
 	if details := r.written[place].details; len(details) == 1 {
 		detail = details[0]
 	}
+	s.Entries = make([]files.Entry, 0, len(rows))
+	instruction := ""
 	for i := range rows {
 		row := &rows[i]
+		if i == 0 || rows[i-1].Model != row.Model {
+			instruction = r.instruction(row.Member, row.Model)
+		}
 		if row.Whole() {
 			var ok bool
 			if s.Closing, ok = s.Closing.Add(row.Closing); !ok {
@@ -364,7 +371,7 @@ func (r *rendering) statement(party *Party, place int, rows []files.Position) (*
 		s.Entries = append(s.Entries, files.Entry{
 			Counterparty: row.Counterparty, Code: row.Code.String(), Amount: row.Receive - row.Pay, Items: row.Items, Detail: detail,
 			Reversal:    row.Code == tariff.CodeRVS || row.Code == tariff.CodeRFD || row.Code == tariff.CodeCBK,
-			Instruction: r.instruction(row.Member, row.Model),
+			Instruction: instruction,
 		})
 	}
 	s.Available = s.Closing + party.Cap

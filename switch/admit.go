@@ -22,16 +22,19 @@ func (s *Switch) admit(x *exchange, frame []byte) (since points.Timestamp, reaso
 	if x.acceptor, reason = s.acceptor(x.table, &x.req); reason.Approved() {
 		reason = s.bound(x.session.peer, x.acceptor, &x.req)
 	}
-	if reason.Approved() {
+	switch reason {
+	case points.Approved:
 		reason = s.authentic(x, frame)
-	} else if reason != points.ForeignIdentity {
+	case points.ForeignIdentity:
+		unsigned(&x.req) // Its sender is somebody else than who is on the connection.
+	default:
 		s.recognise(x, frame)
 	}
 	if reason.Approved() {
 		since, reason = s.fresh(&x.req)
 	}
 	if reason.Approved() {
-		if reason = offered(x.req.Function); x.req.Function == points.KeyChange && x.req.Door == points.DoorHost && s.opts.Zones != nil {
+		if reason = offered(x.req.Function); x.req.Function == points.KeyChange && (x.req.Door == points.DoorTerminal || s.opts.Zones != nil) {
 			reason = points.Approved
 		}
 	}

@@ -3,6 +3,7 @@ package pointswitch
 import (
 	"cmp"
 
+	"github.com/lianfen/lianfen/certs"
 	"github.com/lianfen/lianfen/ledger"
 	"github.com/lianfen/lianfen/ledger/book"
 	"github.com/lianfen/lianfen/points"
@@ -29,6 +30,8 @@ type exchange struct {
 	pin      points.PINBlock // of a request that its issuer decides, under the key with it
 	pinLen   uint8
 	keys     *workingKeys // that the request was authenticated with; nil: it was not
+	derived  *derivedKeys // of a terminal's message, where they are derived for each; used again
+	master   *certs.Key   // that a sign-on has proved to have; nil: none
 	shed     bool         // it is answered only if it was before
 	first    bool         // it goes first; see goesFirst
 	turned   bool         // it is turned away for the load that there is
@@ -58,7 +61,8 @@ func (s *Switch) newRequest(session *session, c *link.Conn) *exchange {
 // release gives the exchange back to the pool; x must not be used afterwards.
 func (x *exchange) release() {
 	x.session, x.conn, x.table, x.fault, x.replayed, x.shed, x.first, x.turned = nil, nil, nil, nil, false, false, false, false
-	x.keys, x.pin, x.pinLen = nil, [16]byte{}, 0
+	x.keys, x.master, x.pin, x.pinLen = nil, nil, [16]byte{}, 0
+	x.derived.forget()
 	x.req, x.resp, x.cmd, x.acceptor = points.Request{}, points.Response{}, book.Command{}, router.Acceptor{}
 	clear(x.frame) // It held card numbers.
 	x.frame = x.frame[:0]

@@ -510,11 +510,11 @@ func (l *leg) answered(frame []byte, now points.Timestamp) {
 	})
 }
 
-// agrees checks what an answer echoes: DE100 is the issuer that was asked, and DE4
-// comes back as it went, or smaller where part was approved.
+// agrees checks what an answer says of the request: DE100, where it has one, is the issuer
+// that was asked, and DE4 comes back as it went, or smaller where part was approved.
 func (f *flight) agrees(echo *points.Request, resp *points.Response) bool {
 	switch {
-	case echo.Has(100) && resp.Issuer != f.view.Issuer:
+	case resp.Issuer != 0 && resp.Issuer != f.view.Issuer:
 		return false
 	case !echo.Has(4):
 		return f.view.Asked == 0 || !resp.Reason.Approved()

@@ -29,7 +29,18 @@ const (
 
 // BaseKeyName is what the base key is called that the keys of terminals are derived from
 // for each message; ksn are the four bytes that name it in key serial numbers.
-func BaseKeyName(ksn [4]byte) string { return fmt.Sprintf("bdk/%X", ksn) }
+func BaseKeyName(ksn [4]byte) string {
+	const digits = "0123456789ABCDEF"
+	name := []byte("bdk/00000000")
+	for i, b := range ksn {
+		name[4+2*i], name[5+2*i] = digits[b>>4], digits[b&0xF]
+	}
+	return string(name)
+}
+
+// dukptTerminals bounds of how many terminals with derived keys the keys on the way to the
+// last message are kept: some ten megabytes.
+const dukptTerminals = 16_384
 
 // keyring is what terminals are authenticated with. Any number of goroutines may use it.
 //
@@ -41,10 +52,13 @@ type keyring struct {
 	store    *certs.Keystore // nil: there is none, and no terminal has keys
 	verifier *certs.PINVerifier
 	most     int32 // wrong MACs in a row
+	derived  *certs.DUKPTHost
+	seen     atomic.Uint64 // the keystore's generation that derived follows from
 
-	mu    sync.RWMutex // guards of and zones
-	of    map[points.TerminalID]*workingKeys
-	zones map[points.IssuerID]zoneKey // those that were used
+	mu     sync.RWMutex // guards of, proved and zones
+	of     map[points.TerminalID]*workingKeys
+	proved map[points.TerminalID]provedMaster // see master.go
+	zones  map[points.IssuerID]zoneKey        // those that were used
 }
 
 // workingKeys are the keys of one terminal, expanded once, at its sign-on.
@@ -57,9 +71,16 @@ type workingKeys struct {
 }
 
 func newKeyring(store *certs.Keystore, most int, now points.Timestamp) (*keyring, error) {
-	r := &keyring{store: store, most: int32(most), of: make(map[points.TerminalID]*workingKeys), zones: make(map[points.IssuerID]zoneKey)} //nolint:gosec // a small bound.
+	r := &keyring{
+		store: store, most: int32(most), //nolint:gosec // a small bound.
+		of: make(map[points.TerminalID]*workingKeys), proved: make(map[points.TerminalID]provedMaster), zones: make(map[points.IssuerID]zoneKey),
+	}
 	if store == nil {
 		return r, nil
+	}
+	var err error
+	if r.derived, err = certs.NewDUKPTHost(dukptTerminals); err != nil {
+		return nil, err
 	}
 	if most <= 0 {
 		return nil, fmt.Errorf("switch: MAC errors %d must be above zero", most)
@@ -171,6 +192,7 @@ func (s *Switch) Restore(ctx context.Context) error {
 	}
 	now := s.opts.Clock()
 	for _, t := range all {
+		s.keys.proves(t.terminal, t.keys.Master)
 		_, ready, err := s.keys.derive(t.terminal, certs.KeySet(t.keys.Set), t.keys.Generation, now)
 		if err != nil {
 			s.opts.Log.Warn("a terminal has to sign on again: its keys cannot be made anew", slog.String("terminal", t.terminal.ID.String()), slog.String("error", err.Error()))
@@ -220,31 +242,28 @@ func (s *Switch) signingOn(x *exchange, acceptor router.Acceptor) points.Reason 
 	if set == 0 {
 		return points.FunctionDisabled
 	}
-	if _, err := s.master(terminal); err != nil {
-		s.opts.Log.Warn("a terminal cannot sign on: it has no master key", slog.String("terminal", terminal.ID.String()), slog.String("error", err.Error()))
+	if x.master != nil {
+		x.cmd.Master = x.master.Version
+	} else if _, _, err := s.masters(terminal); err != nil {
+		s.logNoMaster(terminal, err)
 		return points.FunctionDisabled
 	}
 	x.cmd.KeySet = uint8(set)
 	return points.Approved
 }
 
-func (s *Switch) master(terminal *book.Terminal) (*certs.Key, error) {
-	if s.keys.store == nil {
-		return nil, errNoKeystore
-	}
-	return s.keys.store.Use(certs.TerminalMasterName(terminal.Merchant, terminal.ID), certs.TerminalMaster, s.opts.Clock())
-}
-
 // signedOn puts the keys of a sign-on that is durable in force, and into its answer.
 func (x *exchange) signedOn(out *book.Outcome) points.Reason {
 	s, terminal := x.s, x.acceptor.Terminal
+	s.keys.proves(terminal, x.cmd.Master)
 	derived, ready, err := s.keys.derive(terminal, certs.KeySet(x.cmd.KeySet), out.Position, x.req.At)
 	var wrapped []byte
+	master := x.master
+	if err == nil && master == nil {
+		master, _, err = s.masters(terminal)
+	}
 	if err == nil {
-		var master *certs.Key
-		if master, err = s.master(terminal); err == nil {
-			wrapped, err = derived.AppendWrapped(nil, master)
-		}
+		wrapped, err = derived.AppendWrapped(nil, master)
 	}
 	if err != nil {
 		s.opts.Log.Error("a terminal's keys cannot be made", slog.String("terminal", terminal.ID.String()), slog.String("error", err.Error()))
@@ -272,12 +291,15 @@ func (s *Switch) authentic(x *exchange, frame []byte) points.Reason {
 		return s.authenticHost(x, frame)
 	}
 	terminal := x.acceptor.Terminal
-	if terminal == nil || terminal.MAC == 0 || x.req.Function == points.SignOn {
+	if terminal == nil || terminal.MAC == 0 {
 		return points.Approved
+	}
+	if x.req.Function == points.SignOn {
+		return s.proof(x, frame)
 	}
 	keys := s.keys.find(terminal)
 	if !x.req.Has(64) && !x.req.Has(128) {
-		if terminal.MACOptional || !authenticated(x.req.Class) {
+		if (terminal.MACOptional || !authenticated(x.req.Class)) && x.req.Function != points.KeyChange {
 			x.keys = nil
 			return points.Approved
 		}
@@ -309,32 +331,23 @@ func (s *Switch) derived(x *exchange, frame []byte) points.Reason {
 	if ksn.Terminal() != x.acceptor.Terminal.DUKPT || ksn.Valid() != nil || s.keys.store == nil {
 		return s.notAuthentic(macBadKSN)
 	}
-	base, err := s.keys.store.Use(BaseKeyName([4]byte(ksn[:4])), certs.DUKPTBase, x.req.At)
-	var initial *certs.Key
-	if err == nil {
-		initial, err = certs.DUKPTInitialKey(base, ksn)
+	if x.derived == nil {
+		x.derived = new(derivedKeys)
 	}
-	var request, answer *certs.MAC
-	if err == nil {
-		request, err = derivedMAC(initial, ksn, certs.DUKPTRequestMAC)
-	}
-	if err == nil {
-		answer, err = derivedMAC(initial, ksn, certs.DUKPTAnswerMAC)
-	}
-	if err != nil {
+	message := &x.derived.message
+	if err := s.keys.deriveFor(message, ksn, x.req.At); err != nil {
 		s.opts.Log.Warn("the keys of a message cannot be derived", slog.String("terminal", x.acceptor.Terminal.ID.String()), slog.String("error", err.Error()))
 		return s.notAuthentic(macNoKeys)
 	}
-	if !request.Verify(x.session.listener.dialect.Signed(frame, &x.req), x.req.MAC[:]) {
+	if !message.Request().Verify(x.session.listener.dialect.Signed(frame, &x.req), x.req.MAC[:]) {
 		return s.notAuthentic(macWrong)
 	}
-	keys := &workingKeys{mac: answer}
+	message.Keep()
+	keys := &x.derived.keys
+	keys.mac, keys.pin = message.Answer(), nil
 	if x.req.PINLen > 0 {
-		key, err := certs.DUKPTKey(initial, ksn, certs.DUKPTPIN, initial.Algorithm)
-		if err == nil {
-			keys.pin, err = certs.NewPINKey(key)
-		}
-		if err != nil {
+		var err error
+		if keys.pin, err = message.PIN(); err != nil {
 			return s.notAuthentic(macNoKeys)
 		}
 	}
@@ -342,12 +355,32 @@ func (s *Switch) derived(x *exchange, frame []byte) points.Reason {
 	return points.Approved
 }
 
-func derivedMAC(initial *certs.Key, ksn certs.KSN, use certs.DUKPTUse) (*certs.MAC, error) {
-	key, err := certs.DUKPTKey(initial, ksn, use, initial.Algorithm)
-	if err != nil {
-		return nil, err
+// derivedKeys are the keys of one message, in its exchange.
+type derivedKeys struct {
+	message certs.DUKPTMessage
+	keys    workingKeys
+}
+
+// forget wipes them.
+func (k *derivedKeys) forget() {
+	if k != nil {
+		k.message.Forget()
+		k.keys.mac, k.keys.pin = nil, nil
 	}
-	return certs.NewMAC(key, certs.CMAC)
+}
+
+// deriveFor makes the keys ready of the message with a key serial number. What is kept of
+// terminals follows from a keystore that has changed since no longer.
+func (r *keyring) deriveFor(message *certs.DUKPTMessage, ksn certs.KSN, now points.Timestamp) error {
+	if generation := r.store.Generation(); r.seen.Load() != generation {
+		r.derived.Wipe()
+		r.seen.Store(generation)
+	}
+	base, err := r.store.Use(BaseKeyName([4]byte(ksn[:4])), certs.DUKPTBase, now)
+	if err != nil {
+		return err
+	}
+	return r.derived.Derive(message, base, ksn)
 }
 
 func (s *Switch) notAuthentic(cause string) points.Reason {

@@ -182,7 +182,7 @@ func (s *Switch) handle(session *session, c *link.Conn, frame []byte, now points
 		x.turnAway(nil)
 		return
 	}
-	if x.req.Function == points.KeyChange {
+	if x.req.Function == points.KeyChange && x.req.Door == points.DoorHost {
 		s.changeKeys(x, frame)
 		return
 	}

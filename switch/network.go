@@ -34,6 +34,10 @@ func (s *Switch) network(x *exchange, acceptor router.Acceptor) bool {
 	case points.Download:
 		s.download(x, acceptor)
 		return true
+	case points.KeyChange: // A terminal's; those of hosts are answered before.
+		x.session.handOn() // What came before it is on its way.
+		x.answer(s.nextMaster(x))
+		return true
 	case points.SignOff, points.Echo, points.CutOverNotice, points.EarnConfirm:
 		if issuers := s.opts.Issuers; issuers != nil && x.req.Function == points.SignOff {
 			issuers.partners.left(x.conn)

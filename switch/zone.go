@@ -330,10 +330,13 @@ func (s *Switch) recognise(x *exchange, frame []byte) {
 		return
 	}
 	zone := s.opts.Zones.find(certs.RoleAcquirer, uint64(req.Acquirer))
-	if peer := x.session.peer; zone == nil || (peer != nil && (peer.Role != certs.RoleAcquirer || peer.Acquirer != req.Acquirer)) {
+	if zone == nil {
 		return
 	}
-	if x.keys, _ = zone.verify(x.session.listener.dialect, frame, req, req.At, false); x.keys == nil {
+	if peer := x.session.peer; peer == nil || (peer.Role == certs.RoleAcquirer && peer.Acquirer == req.Acquirer) {
+		x.keys, _ = zone.verify(x.session.listener.dialect, frame, req, req.At, false)
+	}
+	if x.keys == nil {
 		unsigned(req)
 	}
 }

@@ -113,13 +113,16 @@ func (s *side) hears(d *dialect.Dialect, frame []byte, req *points.Request) stri
 
 // zoneStory is a house and the partners that share keys with it.
 //
-//	keys WHO [as=NAME] [mac=HOW]   WHO sends keys that it drew; "issuer" does so on its link
+//	keys WHO [as=NAME] [mac=HOW]   WHO sends keys that it drew; "issuer" does so on its link,
+//	    [of=N]                     in the name of issuer N
 //	replay WHO NAME                ... key blocks that it has sent before
 //	wants WHO                      ... nothing, and is sent keys
 //	ask WHO FUNCTION amount=N      a request of an acquirer's host; mac=right (the default), none,
 //	    [as=] [mac=HOW] [card=]    wrong, foreign (by the other partner's key), before (by the
-//	    [pin=N] [format=iso-N]     keys before); a PIN in DE52 or DE125
-//	pays pin=N                     a terminal with DES keys asks for a redemption of the issuer
+//	    [pin=N] [format=iso-N]     keys before); a PIN in DE52 or DE125, "spoilt" in one bit
+//	    [spoilt]
+//	demands                        the terminal demands PINs
+//	pays [pin=N]                   a terminal with DES keys asks for a redemption of the issuer
 //	undo NAME, close WHO           its reversal; the totals of the day
 //	hears NAME                     the answer to a request that came later
 //	up                             the issuer's host connects
@@ -141,6 +144,7 @@ type zoneStory struct {
 	offered  points.Request
 	blocks   [2]string
 	till     *keyed
+	serial   points.STAN // of the till, whose numbers go on
 }
 
 // Stories of partners that share keys with us, from bytes to bytes. After each, the journal
@@ -233,6 +237,9 @@ func (s *zoneStory) act(td *datadriven.TestData) string {
 	case "up":
 		s.h.up(s.there)
 		return s.h.linkStates()
+	case "demands":
+		s.h.put(book.Entry{Terminal: &book.Terminal{ID: parseTerminal(s.t, "T1"), Merchant: parseMerchant(s.t, "SHOP"), Status: book.Active, MAC: book.MACByXOR, PIN: book.PINDemanded}})
+		return ""
 	case "gets":
 		return s.gets(td)
 	case "takes":
@@ -371,6 +378,11 @@ func (s *zoneStory) change(td *datadriven.TestData, who, blocks, checks string) 
 	}
 	s.there.stan++
 	req := points.Request{Function: points.KeyChange, STAN: s.there.stan, Transmission: s.stampNow(), Issuer: remote}
+	for _, arg := range td.CmdArgs {
+		if arg.Key == "of" {
+			req.Issuer = points.IssuerID(integer(s.t, arg.Vals[0]))
+		}
+	}
 	s.there.peer.send(s.frame(who, how(td), &req, blocks, checks))
 	out := s.reads(who, s.there.peer)
 	s.h.round()
@@ -422,6 +434,9 @@ func (s *zoneStory) asks(td *datadriven.TestData, who string) string {
 	}
 	if pin != "" {
 		s.enters(&req, s.sides[who].now.PIN, pin, format)
+	}
+	if td.HasArg("spoilt") {
+		req.PIN[3] ^= 1
 	}
 	require.NoError(s.t, s.story.host.Complete(&req))
 	s.asked[name] = req
@@ -585,19 +600,26 @@ func (s *zoneStory) pays(td *datadriven.TestData) string {
 		keys, err := certs.OpenKeystore(filepath.Join(s.h.vault, "keys"), store, rand.Reader)
 		require.NoError(s.t, err)
 		s.till = s.h.terminal(keys, "T1")
+		s.till.stan = s.serial
 		require.Equal(s.t, points.Approved, s.till.signsOn(certs.KeySet003).Reason)
 	}
-	var pin string
-	td.ScanArgs(s.t, "pin", &pin)
 	req := s.till.sale(20)
 	req.Program, req.PAN = 903, parsePAN(s.t, cards()["remote"])
-	s.till.enters(&req, certs.PINFormat0, pin, req.PAN)
+	if td.HasArg("pin") {
+		var pin string
+		td.ScanArgs(s.t, "pin", &pin)
+		s.till.enters(&req, certs.PINFormat0, pin, req.PAN)
+	}
 	s.till.peer.send(s.till.frame(&req))
 	echo := s.till.next(points.Echo)
 	s.till.mac, s.till.pin = nil, nil
 	s.till.peer.send(s.till.frame(&echo))
-	require.NotNil(s.t, s.till.peer.receive())
-	s.till = nil
+	first := s.till.peer.receive()
+	require.NotNil(s.t, first)
+	s.serial, s.till = s.till.stan, nil
+	if mti, ok := dialect.Pos().MTI(first); ok && mti == 210 {
+		return fmt.Sprintf("0210 %s\n", codeOf(s.t, dialect.Pos(), first))
+	}
 	s.h.view(func(*book.Book) {})
 	s.h.round()
 	return ""
@@ -639,4 +661,66 @@ func label(m *dto.Metric, name string) string {
 		}
 	}
 	return ""
+}
+
+// What comes over a connection that has shown to be somebody else is answered without a MAC,
+// however right its own is: an answer that is signed could be played to its real sender.
+func TestForeignRefusalIsNotSigned(t *testing.T) {
+	s := newZoneStory(t)
+	blocks, checks := s.sides["mall"].draws(s.h.clock())
+	exchange := s.next("mall", points.KeyChange)
+	s.reads("mall", s.sends(s.frame("mall", "right", &exchange, blocks, checks)))
+	s.sides["mall"].uses(s.h.clock())
+	for _, c := range []struct {
+		shown    certs.Identity
+		merchant string
+		want     string
+	}{
+		{certs.AcquirerIdentity(partner), "MALL", "0210 00, MAC right\n"},
+		{certs.AcquirerIdentity(partner), "YARD", "0210 03, MAC right\n"},
+		{certs.AcquirerIdentity(rival), "MALL", "0210 58, no MAC\n"},
+		{certs.AcquirerIdentity(rival), "YARD", "0210 03, no MAC\n"},
+		{certs.IssuerIdentity(remote), "YARD", "0210 03, no MAC\n"},
+		{certs.TerminalIdentity(rival, parseTerminal(t, "H1")), "MALL", "0210 58, no MAC\n"},
+		{certs.TerminalIdentity(partner, parseTerminal(t, "H1")), "YARD", "0210 03, no MAC\n"},
+	} {
+		door := s.h.listenAs(s.h.sw.Listener("known", s.story.host, points.DoorHost, pointswitch.Rate{}), certs.PlainPeer(c.shown))
+		s.h.doors = append(s.h.doors, door)
+		req := s.next("mall", points.Redeem)
+		req.Terminal, req.Merchant, req.EntryMode = parseTerminal(t, "H1"), parseMerchant(t, c.merchant), 21
+		req.Program, req.PAN, req.Amount = 901, parsePAN(t, cards()["B"]), 10
+		last := s.h.last()
+		p := s.h.dial(door)
+		p.send(s.frame("mall", "right", &req, "", ""))
+		require.Equal(t, c.want, s.reads("mall", p), "%v at %s", c.shown, c.merchant)
+		if c.want != "0210 00, MAC right\n" {
+			require.Equal(t, last, s.h.last())
+		}
+	}
+}
+
+// A PIN that nobody here can read is not passed on, nor is its issuer asked without it: where
+// a terminal has no keys, or the issuer has none with us.
+func TestPINThatCannotBePassedOn(t *testing.T) {
+	s := newZoneStory(t)
+	kek, err := certs.OpenKEK("file:"+filepath.Join(s.h.vault, "kek"), rand.Reader)
+	require.NoError(t, err)
+	store, err := certs.OpenKeystore(filepath.Join(s.h.vault, "keys"), kek, rand.Reader)
+	require.NoError(t, err)
+	s.h.put(book.Entry{Terminal: &book.Terminal{ID: parseTerminal(t, "T1"), Merchant: parseMerchant(t, "SHOP"), Status: book.Active, MAC: book.MACByXOR, MACOptional: true}})
+	till := s.h.terminal(store, "T1")
+	asks := func() points.Reason {
+		req := till.sale(20)
+		req.Program, req.PAN, req.PINLen, req.Security = 903, parsePAN(t, cards()["remote"]), 8, 2_600_000_000_000_000
+		copy(req.PIN[:], "unkeyed!")
+		if till.pin != nil {
+			till.enters(&req, certs.PINFormat0, "1234", req.PAN)
+		}
+		return till.sends(till.frame(&req)).Reason
+	}
+	last := s.h.last()
+	require.Equal(t, points.BadPINFormat, asks())
+	require.Equal(t, points.Approved, till.signsOn(certs.KeySet003).Reason)
+	require.Equal(t, points.FunctionDisabled, asks(), "the issuer has no keys")
+	require.Equal(t, last+1, s.h.last(), "the sign-on alone")
 }

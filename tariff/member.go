@@ -1,7 +1,6 @@
 package tariff
 
 import (
-	"fmt"
 	"strconv"
 
 	"github.com/lianfen/lianfen/points"
@@ -64,21 +63,26 @@ func (m Member) Account() bool { return m > MaxMember && m < endOfMembers }
 func (m Member) Valid() bool { return m > 0 && m < endOfMembers }
 
 // String renders eight digits, or the account's name; "*" for 0.
-func (m Member) String() string {
+func (m Member) String() string { return string(m.Append(nil)) }
+
+// Append appends what [Member.String] renders.
+func (m Member) Append(dst []byte) []byte {
 	switch m {
 	case 0:
-		return "*"
+		return append(dst, '*')
 	case AccountFee:
-		return "FEE"
+		return append(dst, "FEE"...)
 	case AccountVAT:
-		return "VAT"
+		return append(dst, "VAT"...)
 	case AccountRound:
-		return "ROUND"
+		return append(dst, "ROUND"...)
 	case AccountSuspense:
-		return "SUSPENSE"
-	default:
-		return fmt.Sprintf("%08d", uint32(m))
+		return append(dst, "SUSPENSE"...)
 	}
+	for least := Member(10_000_000); least > m; least /= 10 {
+		dst = append(dst, '0')
+	}
+	return strconv.AppendUint(dst, uint64(m), 10)
 }
 
 // MarshalText is [Member.String].

@@ -2,6 +2,7 @@ package tariff_test
 
 import (
 	"encoding"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -81,6 +82,10 @@ func TestWordsAreReadAsWritten(t *testing.T) {
 	for _, bad := range []string{"", "01", digest.String() + "00", "x" + digest.String()[1:]} {
 		require.ErrorContains(t, read.UnmarshalText([]byte(bad)), "want 64 hexadecimal digits")
 	}
+	for m := tariff.Member(1); m < tariff.AccountFee; m = m*3 + 7 {
+		require.Equal(t, fmt.Sprintf("%08d", uint32(m)), m.String())
+	}
+	require.Equal(t, "09999999 10000000 99999999 4000000000", tariff.Member(9_999_999).String()+" "+tariff.Member(10_000_000).String()+" "+tariff.MaxMember.String()+" "+tariff.Member(4_000_000_000).String())
 	require.Equal(t, "00000001 FEE *", tariff.Member(1).String()+" "+tariff.AccountFee.String()+" "+tariff.Member(0).String())
 	require.Equal(t, "? ? *", tariff.Kind(77).String()+" "+tariff.Side(0).String()+" "+tariff.Code(0).String())
 

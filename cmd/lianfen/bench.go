@@ -16,6 +16,7 @@ import (
 	"github.com/lianfen/lianfen/internal/app"
 	"github.com/lianfen/lianfen/internal/bench"
 	"github.com/lianfen/lianfen/internal/config"
+	"github.com/lianfen/lianfen/ledger/book"
 )
 
 func newBench() *cobra.Command {
@@ -105,7 +106,9 @@ kill -9. Afterwards every approved answer has to be in the journal exactly once.
 	addLoadFlags(cmd, &opts)
 	cmd.Flags().Uint64Var(&opts.Accounts, "accounts", 1_000_000, "members, each with a card and an account")
 	cmd.Flags().BoolVar(&opts.TLS, "tls", false, "speak to the switch over mutual TLS; the echo stays plain")
-	cmd.Flags().BoolVar(&opts.MAC, "mac", false, "measure a host whose messages carry AES-CMAC too, beside the others; with --tls only it speaks TLS; needs --dialect host")
+	cmd.Flags().BoolVar(&opts.MAC, "mac", false, "measure a host, or terminals that sign on for keys, whose messages carry MACs too, beside the others; with --tls only they speak TLS")
+	opts.MACBy = book.MACByCMAC
+	cmd.Flags().TextVar(&opts.MACBy, "mac-by", book.MACByCMAC, "with --mac: what terminals make their MACs by: cmac (AES) or cup-ecb (DES); hosts use AES-CMAC")
 	cmd.Flags().BoolVar(&opts.Hot, "hot", true, "measure a single hot account too")
 	cmd.Flags().Uint64Var(&opts.Recovery, "recovery", 10_000_000, "journal records behind the last checkpoint when the switch is killed; 0: no kill")
 	cmd.Flags().StringVar(&opts.Profile, "cpu-profile", "", "write the CPU profile of the durable switch to this file (see make pgo)")
@@ -216,8 +219,8 @@ func validLoad(opts *bench.AuthOptions) error {
 	switch {
 	case opts.Dialect != string(config.DialectPOS) && opts.Dialect != string(config.DialectHost):
 		return usage("--dialect is pos or host, not %q", opts.Dialect)
-	case opts.MAC && opts.Dialect != string(config.DialectHost):
-		return usage("--mac is of hosts: it goes with --dialect host")
+	case opts.MAC && opts.MACBy != book.MACByCMAC && (opts.MACBy != book.MACByXOR || opts.Dialect == string(config.DialectHost)):
+		return usage("--mac-by is cmac, or for terminals cup-ecb, not %v", opts.MACBy)
 	case opts.Conns < 1 || opts.Terminals < 1 || opts.Conns > 5_000 || opts.Terminals > 5_000:
 		return usage("--conns and --terminals are 1 to 5000")
 	case opts.Depth < 1 || opts.Depth > 4_096:
@@ -421,7 +424,10 @@ func newBenchForget() *cobra.Command {
 func measure(cmd *cobra.Command, flags *benchFlags, run func(context.Context, bench.Progress) (*bench.Report, error)) error {
 	began := time.Now()
 	progress := func(what string, about time.Duration) {
-		_, _ = fmt.Fprintf(cmd.ErrOrStderr(), "%6.1fs  %s (about %s)\n", time.Since(began).Seconds(), what, about.Round(100*time.Millisecond)) // Progress only.
+		if about > 0 {
+			what += fmt.Sprintf(" (about %s)", about.Round(100*time.Millisecond))
+		}
+		_, _ = fmt.Fprintf(cmd.ErrOrStderr(), "%6.1fs  %s\n", time.Since(began).Seconds(), what) // Progress only.
 	}
 	report, err := run(cmd.Context(), progress)
 	if err != nil {

@@ -117,9 +117,7 @@ func (k *certificationKit) run(cmd *cobra.Command) error {
 		err = play()
 	} else {
 		err = k.keys.open(func(store *certs.Keystore) error {
-			options.Master = func(merchant points.MerchantID, terminal points.TerminalID) (*certs.Key, error) {
-				return store.Use(certs.TerminalMasterName(merchant, terminal), certs.TerminalMaster, now())
-			}
+			options.Key = func(name string, usage certs.Usage) (*certs.Key, error) { return store.Use(name, usage, now()) }
 			return play()
 		})
 	}

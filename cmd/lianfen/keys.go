@@ -57,7 +57,7 @@ The key-encryption key (--kek) is ` + certs.KEKSources + `.`,
 	cmd.PersistentFlags().StringVar(&at.kek, "kek", "file:kek.key", "where the key-encryption key is: file:, env: or pkcs11:")
 	cmd.PersistentFlags().BoolVar(&at.asJSON, "json", false, "print JSON")
 	at.door.doorFlags(cmd)
-	cmd.AddCommand(at.init(), at.list(), at.show(), at.generate(), at.imports(), at.export(), at.fetch(), at.rotate(), at.retire())
+	cmd.AddCommand(at.init(), at.list(), at.show(), at.generate(), at.imports(), at.export(), at.fetch(), at.rotate(), at.offer(), at.retire())
 	return cmd
 }
 
@@ -601,6 +601,23 @@ func (at *keysAt) rotate() *cobra.Command {
 	}
 	cmd.Flags().StringVar(&from, "from", "", "in force from then on, 2026-11-26 or 2026-11-26T08:00:00Z (default now)")
 	return cmd
+}
+
+func (at *keysAt) offer() *cobra.Command {
+	return &cobra.Command{
+		Use: "offer NAME", Short: "Draw the next master key of a terminal, which the terminal fetches itself", Args: one("the name of a terminal's master key, tmk/MERCHANT/TERMINAL"),
+		Long: `Draw the next master key of a terminal, and leave it on offer.
+
+The terminal fetches it (0800 with 60.1 99 and 60.3 003), in a key block under the master key
+that it has, and it is in force when the terminal signs on with a MAC by it. Until then
+the one before stays in force, and a terminal that never gets it loses nothing. To
+withdraw the offer retire that version.`,
+		Example: `  lianfen keys offer tmk/MER0001/T0000001`,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			change := app.KeyChange{Act: book.KeyOffer, Name: args[0]}
+			return at.change(cmd, change, func(c *certs.Changes) (*certs.Key, error) { return c.Offer(args[0]) })
+		},
+	}
 }
 
 func (at *keysAt) retire() *cobra.Command {

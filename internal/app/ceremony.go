@@ -130,13 +130,20 @@ func (a *App) noteKeys(ctx context.Context) error {
 	}
 }
 
-// noteExchanges notes the keystore as this process has it, where the journal does not know it.
+// noteExchanges notes the keystore as this process has it, where the journal does not know
+// it, and which master keys terminals have taken.
 func (a *App) noteExchanges(ctx context.Context) {
-	if a.keystore == nil || a.keysNoted.Load() == a.keystore.Generation() {
+	if a.keystore == nil {
 		return
 	}
 	a.reloading.Lock()
 	defer a.reloading.Unlock()
+	if err := a.takeMasters(ctx); err != nil && ctx.Err() == nil {
+		a.log.Error("the keystore does not say which master keys terminals have taken", slog.String("error", err.Error()))
+	}
+	if a.keysNoted.Load() == a.keystore.Generation() {
+		return
+	}
 	mark := a.keystore.Mark()
 	if err := a.account(ctx, mark); err != nil {
 		a.log.Error("the journal does not know of the newest keystore", slog.Uint64("generation", mark.Generation), slog.String("error", err.Error()))
@@ -152,9 +159,71 @@ func (a *App) settleKeys(ctx context.Context) error {
 		err = a.account(ctx, a.keystore.Mark())
 	}
 	if errors.Is(err, errRedo) {
-		return a.redo(ctx)
+		err = a.redo(ctx)
 	}
-	return err
+	if err != nil {
+		return err
+	}
+	return a.takeMasters(ctx)
+}
+
+// takenAtOnce bounds how many master keys are noted as taken in one go: each writes the
+// keystore, and whoever changes keys waits meanwhile.
+const takenAtOnce = 16
+
+// takeMasters has the keystore say which master keys terminals have taken. That they are
+// in force was decided by the record of the sign-on that has proved it; this follows, as
+// a ceremony of its own, whenever the process gets to it.
+func (a *App) takeMasters(ctx context.Context) error {
+	taken := 0
+	for _, key := range a.keystore.MastersOnOffer() {
+		cmd := book.Command{
+			Kind: book.KindKeystore, At: a.opts.Clock(), Note: "the terminal has signed on under it",
+			Ceremony: book.Ceremony{
+				Act: book.KeyTake, Key: key.Name, Version: key.Version, Usage: key.Usage.String(), Algorithm: key.Algorithm.String(),
+				Check: key.Check, Fingerprint: key.Fingerprint(),
+			},
+		}
+		proved, err := a.provedMaster(ctx, &cmd)
+		if err != nil {
+			return err
+		}
+		if proved < key.Version {
+			continue
+		}
+		if _, err := a.hold(ctx, "keystore", &cmd, &cmd.Ceremony); err != nil {
+			return err
+		}
+		if taken++; taken == takenAtOnce {
+			return nil
+		}
+	}
+	return nil
+}
+
+// provedMaster finds the terminal whose master key a ceremony is about, and which version
+// of it that has proved to have; 0: none.
+func (a *App) provedMaster(ctx context.Context, cmd *book.Command) (version uint32, err error) {
+	rest := strings.TrimPrefix(cmd.Ceremony.Key, "tmk/")
+	err = a.ledger.View(ctx, func(b *book.Book) error {
+		registry := b.Registry()
+		for i := range rest {
+			id, err := points.ParseTerminalID(rest[i+1:])
+			if rest[i] != '/' || err != nil {
+				continue
+			}
+			terminal := registry.Terminals[id]
+			if terminal == nil || certs.TerminalMasterName(terminal.Merchant, id) != cmd.Ceremony.Key || registry.Merchants[terminal.Merchant] == nil {
+				continue
+			}
+			cmd.Acquirer, cmd.Merchant, cmd.Terminal = registry.Merchants[terminal.Merchant].Acquirer, terminal.Merchant, id
+			keys, err := b.Keys(cmd.Acquirer, cmd.Merchant, cmd.Terminal)
+			version = keys.Master
+			return err
+		}
+		return nil
+	})
+	return version, err
 }
 
 // redo carries out the last ceremony of the journal.
@@ -201,6 +270,8 @@ func carryOut(c *certs.Changes, what *book.Ceremony, now points.Timestamp) error
 		}
 	case what.Act == book.KeyRetire:
 		_, err = c.Retire(what.Key, what.Version)
+	case what.Act == book.KeyTake:
+		_, err = c.Take(what.Key, what.Version, now)
 	case what.Act == book.KeyDestroy:
 		_, err = c.Destroy(what.Key, what.Version)
 	}
@@ -360,6 +431,8 @@ func (a *App) prepare(change *KeyChange) (key *certs.Key, err error) {
 			key, err = c.Import(want, imported)
 		case book.KeyRotate:
 			key, err = c.Rotate(change.Name, from)
+		case book.KeyOffer:
+			key, err = c.Offer(change.Name)
 		default:
 			key, err = c.Replace(change.Name, imported, from)
 		}

@@ -4,7 +4,9 @@ import (
 	"crypto/rand"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -285,4 +287,127 @@ func TestAloneIsSaid(t *testing.T) {
 	require.NoError(t, err)
 	require.Empty(t, status.Warnings)
 	r.stop(t)
+}
+
+// An export is fetched within an hour of its approval, each time with a note in the journal;
+// what is no approval of an export, or of a key that is destroyed since, gives nothing.
+func TestExportIsFetchedInTime(t *testing.T) {
+	h, _ := keyedHouse(t)
+	var ahead atomic.Int64 // The switch's clock, of ours.
+	h.clock = func() points.Timestamp { return now().Add(time.Duration(ahead.Load())) }
+	r := h.start(t)
+	li, wang := r.staffedHouse(t, book.TwoPersons)
+	ctx := t.Context()
+	agreed := func(change app.KeyChange) string {
+		t.Helper()
+		asked, err := li.client.ChangeKey(ctx, change)
+		require.NoError(t, err)
+		approved, err := wang.client.Approve(ctx, app.Decision{RRN: asked.RRN})
+		require.NoError(t, err)
+		return approved.RRN
+	}
+	made := agreed(newZone)
+	agreed(app.KeyChange{Act: book.KeyGenerate, Name: "bank-pin", Usage: "zone-pin", Algorithm: "aes-128"})
+	export := app.KeyChange{Act: book.KeyExport, Name: "bank-pin", Under: "zone-bank"}
+	approval := agreed(export)
+	_, err := li.client.FetchKey(ctx, made)
+	reasonIs(t, points.FormatError, err)
+	require.ErrorContains(t, err, "not the approval of an export")
+
+	first, err := li.client.FetchKey(ctx, approval)
+	require.NoError(t, err)
+	again, err := li.client.FetchKey(ctx, approval)
+	require.NoError(t, err)
+	require.NotEqual(t, first.RRN, again.RRN, "each fetch is a record")
+	for _, rrn := range []string{first.RRN, again.RRN} {
+		note, err := wang.client.Detail(ctx, rrn)
+		require.NoError(t, err)
+		require.Equal(t, "li", note.Operator)
+		require.Contains(t, note.Note, approval)
+	}
+
+	// A proposal that was refused is none that was approved.
+	asked, err := li.client.ChangeKey(ctx, export)
+	require.NoError(t, err)
+	rejected, err := wang.client.Reject(ctx, app.Decision{RRN: asked.RRN})
+	require.NoError(t, err)
+	_, err = li.client.FetchKey(ctx, rejected.RRN)
+	reasonIs(t, points.FormatError, err)
+
+	late := agreed(export)
+	agreed(app.KeyChange{Act: book.KeyRetire, Name: "bank-pin"})
+	agreed(app.KeyChange{Act: book.KeyDestroy, Name: "bank-pin"})
+	_, err = li.client.FetchKey(ctx, late)
+	reasonIs(t, points.ProposalStale, err)
+	ahead.Store(int64(time.Hour + time.Second))
+	session, err := r.client.Login(ctx, app.SignIn{Name: "li", Password: passphrase, Code: li.code(t, 120)})
+	require.NoError(t, err)
+	_, err = r.client.In(string(session.Token)).FetchKey(ctx, late)
+	reasonIs(t, points.ProposalExpired, err)
+	r.stop(t)
+}
+
+// A key block is taken for what its sender said it is, and under a master key that is in
+// force: a check value that is another, or a master key that is over, is refused, and nothing
+// waits afterwards. Nor is anything exported under such a key.
+func TestImportIsWhatWasSaid(t *testing.T) {
+	h, open := keyedHouse(t)
+	r := h.start(t)
+	li, _ := r.staffedHouse(t, 0)
+	ctx := t.Context()
+	for _, change := range []app.KeyChange{newZone, {Act: book.KeyGenerate, Name: "bank-pin", Usage: "zone-pin", Algorithm: "aes-128"}} {
+		_, err := li.client.ChangeKey(ctx, change)
+		require.NoError(t, err)
+	}
+	export := app.KeyChange{Act: book.KeyExport, Name: "bank-pin", Under: "zone-bank"}
+	exported, err := li.client.ChangeKey(ctx, export)
+	require.NoError(t, err)
+	bring := app.KeyChange{Act: book.KeyImport, Name: "brought", Usage: "zone-pin", Algorithm: "aes-128", Block: exported.Block, Under: "zone-bank", KCV: "000000"}
+	_, err = li.client.ChangeKey(ctx, bring)
+	reasonIs(t, points.FormatError, err)
+	require.ErrorContains(t, err, "the check value is "+exported.Key.Check.String())
+	_, err = open().Pending("brought")
+	require.ErrorIs(t, err, certs.ErrNoKey)
+	bring.KCV = exported.Key.Check.String()
+	brought, err := li.client.ChangeKey(ctx, bring)
+	require.NoError(t, err)
+	require.Equal(t, exported.Key.Check, brought.Key.Check)
+
+	_, err = li.client.ChangeKey(ctx, app.KeyChange{Act: book.KeyRetire, Name: "zone-bank"})
+	require.NoError(t, err)
+	_, err = li.client.ChangeKey(ctx, export)
+	reasonIs(t, points.FormatError, err)
+	require.ErrorContains(t, err, "retired")
+	_, err = li.client.ChangeKey(ctx, app.KeyChange{Act: book.KeyDestroy, Name: "zone-bank"})
+	require.NoError(t, err)
+	bring.Name = "late"
+	_, err = li.client.ChangeKey(ctx, bring)
+	reasonIs(t, points.FormatError, err)
+	_, err = open().Key("late", 0)
+	require.ErrorIs(t, err, certs.ErrNoKey)
+	r.stop(t)
+}
+
+// A keystore that was changed beside the switch while a proposal waits is not taken along
+// with it: the approval is refused, and what was changed stays unknown to the journal.
+func TestCeremonyOverAnotherKeystore(t *testing.T) {
+	h, open := keyedHouse(t)
+	r := h.start(t)
+	li, wang := r.staffedHouse(t, book.TwoPersons)
+	ctx := t.Context()
+	asked, err := li.client.ChangeKey(ctx, newZone)
+	require.NoError(t, err)
+	require.NoError(t, open().Update(func(c *certs.Changes) error {
+		_, err := c.Generate(certs.NewKey{Name: "slipped", Usage: certs.ZoneMaster, Algorithm: certs.AES256})
+		return err
+	}))
+	_, err = wang.client.Approve(ctx, app.Decision{RRN: asked.RRN})
+	require.ErrorContains(t, err, "changed outside the switch")
+	_, err = open().Use(newZone.Name, certs.ZoneMaster, now())
+	require.ErrorIs(t, err, certs.ErrNoKey)
+	_, err = wang.client.ChangeKey(ctx, app.KeyChange{Act: book.KeyGenerate, Name: "other", Usage: "zone-master", Algorithm: "aes-256"})
+	require.ErrorContains(t, err, "changed outside the switch")
+	r.stop(t)
+	_, err = h.open(t)
+	require.ErrorIs(t, err, app.ErrKeystore)
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/lianfen/lianfen/certs"
 	"github.com/lianfen/lianfen/internal/app"
+	"github.com/lianfen/lianfen/ledger/book"
 	"github.com/lianfen/lianfen/points"
 )
 
@@ -102,4 +103,27 @@ func TestRetokenThatFailsLeavesNothing(t *testing.T) {
 	}
 	_, err := app.Retoken(t.Context(), good)
 	require.NoError(t, err)
+}
+
+// Operators sign in after a change of the card key with the authenticators that they have:
+// their secrets are under the new key, and those under the old one open nothing.
+func TestRetokenTakesOperatorsAlong(t *testing.T) {
+	h := newHouse(t)
+	r := h.start(t)
+	r.load(t, smallTown)
+	li := r.enrol(t, r.client, "li", book.RoleAdmin|book.RoleOperator)
+	r.stop(t)
+	dir := t.TempDir()
+	change := app.Retokening{
+		From: h.config.Data, Data: filepath.Join(dir, "store"), OldKey: h.config.CardKey, NewKey: filepath.Join(dir, "card.key"), Copied: silent, Proved: silent,
+	}
+	_, err := app.Retoken(t.Context(), change)
+	require.NoError(t, err)
+	h.config.Data, h.config.CardKey = change.Data, change.NewKey
+	r = h.start(t)
+	session, err := r.client.Login(t.Context(), app.SignIn{Name: "li", Password: passphrase, Code: li.code(t, 1)})
+	require.NoError(t, err)
+	_, err = r.client.In(string(session.Token)).Prove(t.Context(), app.ProofProgress{})
+	require.NoError(t, err)
+	r.stop(t)
 }

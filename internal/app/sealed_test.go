@@ -3,10 +3,13 @@ package app_test
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"encoding/binary"
 	"errors"
 	"io/fs"
 	"maps"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
@@ -80,7 +83,13 @@ func TestSealedBackup(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, live.Digest, again.Digest)
 	h.config.Data = data
-	r = h.start(t) // The card key's check value came along, and the key fits.
+	own := h.config.CardKey
+	h.config.CardKey = filepath.Join(t.TempDir(), "other.key")
+	require.NoError(t, certs.WriteCardKey(h.config.CardKey, rand.Reader))
+	_, err = h.open(t)
+	require.ErrorIs(t, err, app.ErrOtherKey, "the card key's check value came along")
+	h.config.CardKey = own
+	r = h.start(t)
 	served, err := r.client.Prove(t.Context(), app.ProofProgress{})
 	require.NoError(t, err)
 	require.Equal(t, live.Digest, served.Digest)
@@ -163,6 +172,20 @@ func TestSealedBackupGivenUp(t *testing.T) {
 
 	_, err = r.client.BackupSealed(t.Context(), filepath.Join(t.TempDir(), "x"), seal, now, silent)
 	require.ErrorContains(t, err, "is lianfen serve running")
+}
+
+// A journal that the switch could not send to its end says so, and why: in a trailer, since
+// by then it has said that all is well; whoever reads it takes nothing of it for a backup.
+func TestJournalSaysWhyItBrokeOff(t *testing.T) {
+	_, r := playDay(t)
+	given, giveUp := context.WithCancel(t.Context())
+	giveUp()
+	recorder := httptest.NewRecorder()
+	r.JournalHandler()(recorder, httptest.NewRequestWithContext(given, http.MethodPost, "/v1/journal", strings.NewReader("{}")))
+	trailer := recorder.Result().Trailer
+	require.Contains(t, trailer.Get("Lianfen-Fault"), "canceled")
+	require.Empty(t, trailer.Get("Lianfen-Exported"))
+	r.stop(t)
 }
 
 // treeOf is what lies in a folder, by name.

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/lianfen/lianfen/internal/app"
+	"github.com/lianfen/lianfen/internal/config"
+	"github.com/lianfen/lianfen/ledger/book"
 )
 
 // Targets of the full path; docs/performance.md says where they come from.
@@ -39,9 +41,10 @@ type AuthOptions struct {
 	Keep     bool   // the temporary folder, with store and logs
 
 	TLS bool // the switch is spoken to over mutual TLS; the echo is not
-	// MAC measures a host with MACs too, beside the one without; then only the former
-	// speaks TLS. It goes with dialect host.
+	// MAC measures a host, or terminals, with MACs too, beside those without; then only the
+	// former speak TLS. MACBy is what terminals make them by.
 	MAC       bool
+	MACBy     book.MAC
 	Dialect   string
 	Conns     int
 	Depth     int // requests in flight on each of Conns
@@ -53,6 +56,14 @@ type AuthOptions struct {
 	Rounds    int
 	Recovery  uint64 // journal records behind the last checkpoint at the kill; 0: no kill
 	Profile   string // where the durable switch writes its CPU profile of the rounds; "": nowhere
+}
+
+// signing is how many terminals sign on for keys.
+func (o *AuthOptions) signing() int {
+	if !o.MAC || o.Dialect == string(config.DialectHost) {
+		return 0
+	}
+	return o.Conns
 }
 
 // auth is one run.

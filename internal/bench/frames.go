@@ -144,7 +144,7 @@ func newRequestForm(d *dialect.Dialect, conn int, signed bool) (*requestForm, er
 	encode := func(stan, when, member uint64) ([]byte, error) {
 		req, err := redemption(d, conn, stan, when, member)
 		if err == nil && signed {
-			err = sign(&req, conn)
+			err = sign(&req, d, conn)
 		}
 		if err != nil {
 			return nil, err

@@ -24,7 +24,7 @@ const furnishChunk = 30_000
 // the end of a link, the accounts are its own and there are none here. It returns the
 // last position of the journal. Nothing serves the store meanwhile, so that a million
 // accounts take seconds.
-func furnish(ctx context.Context, dir string, key *certs.CardKey, conns int, accounts uint64, link string, clock Clock) (end points.Position, err error) {
+func furnish(ctx context.Context, dir string, key *certs.CardKey, conns int, accounts uint64, link string, signing signers, clock Clock) (end points.Position, err error) {
 	db, err := store.Open(store.Options{Dir: dir})
 	if err != nil {
 		return 0, err
@@ -37,15 +37,15 @@ func furnish(ctx context.Context, dir string, key *certs.CardKey, conns int, acc
 	if link != "" {
 		accounts = 0
 	}
-	if err := enter(ctx, l, key, conns, accounts, link, clock); err != nil {
+	if err := enter(ctx, l, key, conns, accounts, link, signing, clock); err != nil {
 		return 0, err
 	}
 	return l.Durable(), nil
 }
 
 // enter puts the world into a ledger.
-func enter(ctx context.Context, l *ledger.Ledger, key *certs.CardKey, conns int, accounts uint64, link string, clock Clock) error {
-	f := furnisher{ledger: l, at: points.TimestampOf(clock()), link: link}
+func enter(ctx context.Context, l *ledger.Ledger, key *certs.CardKey, conns int, accounts uint64, link string, signing signers, clock Clock) error {
+	f := furnisher{ledger: l, at: points.TimestampOf(clock()), link: link, signing: signing}
 	if err := f.participants(ctx, conns); err != nil {
 		return err
 	}
@@ -82,9 +82,16 @@ const (
 
 // furnisher puts a world into a ledger.
 type furnisher struct {
-	ledger *ledger.Ledger
-	at     points.Timestamp
-	link   string // to the issuer's own host; "": its ledger is here
+	ledger  *ledger.Ledger
+	at      points.Timestamp
+	link    string // to the issuer's own host; "": its ledger is here
+	signing signers
+}
+
+// signers are terminals whose messages carry MACs, beside the others.
+type signers struct {
+	terminals int
+	by        book.MAC
 }
 
 func (f *furnisher) put(entry book.Entry) book.Command {
@@ -116,7 +123,7 @@ func (f *furnisher) participants(ctx context.Context, conns int) error {
 		}
 		commands = append(commands, f.put(book.Entry{Terminal: &book.Terminal{ID: id, Merchant: merchant, Status: book.Active}}))
 	}
-	signed, err := signedEntries()
+	signed, err := signedEntries(f.signing.terminals, f.signing.by)
 	if err != nil {
 		return err
 	}

@@ -50,8 +50,8 @@ func newHouse(ctx context.Context, dir string, opts AuthOptions, link string) (*
 		text = bytes.Replace(text, []byte("links: []\n"), []byte("links: [{name: "+link+"}]\n"), 1)
 	}
 	if opts.MAC {
-		text = bytes.Replace(text, []byte("\nlinks: []\n"), []byte("\n"+signedPlace+"links: []\n"), 1)
-		if err := makeKeys(dir, points.TimestampOf(h.base)); err != nil {
+		text = bytes.Replace(text, []byte("\nlinks: []\n"), []byte("\n"+signedPlace(opts.Dialect)+"links: []\n"), 1)
+		if err := makeKeys(dir, opts.signing(), opts.MACBy, points.TimestampOf(h.base)); err != nil {
 			return nil, err
 		}
 	}
@@ -67,7 +67,7 @@ func newHouse(ctx context.Context, dir string, opts AuthOptions, link string) (*
 	if err := store.Create(store.Options{Dir: data}); err != nil {
 		return nil, err
 	}
-	h.end, err = furnish(ctx, data, key, max(opts.Conns, opts.Terminals), opts.Accounts, link, opts.Clock)
+	h.end, err = furnish(ctx, data, key, max(opts.Conns, opts.Terminals), opts.Accounts, link, signers{opts.signing(), opts.MACBy}, opts.Clock)
 	return h, err
 }
 
@@ -237,7 +237,7 @@ func (h *house) generate(ctx context.Context, d *daemon, load Load) (Loaded, err
 		load.Accounts = h.opts.Accounts
 	}
 	if load.Keys != "" {
-		load.Address = d.signed
+		load.Address, load.MACBy = d.signed, h.opts.MACBy
 	}
 	if h.certificate != "" && d.http != "" && (load.Keys != "" || !h.opts.MAC) {
 		load.Certificate, load.Trust = h.certificate, filepath.Join(h.authority(), "trust.crt")

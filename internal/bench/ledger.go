@@ -101,7 +101,7 @@ func (r *ledgerRun) measure(ctx context.Context, dir string, folder store.Option
 		return 0, fmt.Errorf("bench: card key: %w", err)
 	}
 	key := certs.NewCardKey(random)
-	if err := enter(ctx, r.ledger, key, manyClients, r.opts.Accounts, "", r.opts.Clock); err != nil {
+	if err := enter(ctx, r.ledger, key, manyClients, r.opts.Accounts, "", signers{}, r.opts.Clock); err != nil {
 		return 0, err
 	}
 	r.cards = make([]points.CardToken, r.opts.Accounts+1)

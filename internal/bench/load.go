@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/lianfen/lianfen/certs"
+	"github.com/lianfen/lianfen/ledger/book"
 	"github.com/lianfen/lianfen/points"
 	"github.com/lianfen/lianfen/switch/dialect"
 )
@@ -57,6 +58,8 @@ type Load struct {
 	Trust       string `json:"trust,omitempty"`
 	// Keys is the folder of the keystore with the key for MACs; "": there are none.
 	Keys string `json:"keys,omitempty"`
+	// MACBy is, of dialect pos, what the terminals' MACs are made by, which sign on for keys.
+	MACBy book.MAC `json:"mac_by,omitempty"`
 	// Tolerant says that declines are expected, and that requests without an answer
 	// are counted once patience is over.
 	Tolerant bool `json:"tolerant,omitempty"`
@@ -88,8 +91,9 @@ type generator struct {
 	load    Load
 	clock   Clock
 	dialect *dialect.Dialect
-	mac     *certs.MAC    // nil: messages carry none
-	next    atomic.Uint32 // series
+	keys    *certs.Keystore // nil: messages carry no MACs
+	mac     *certs.MAC      // of a host, the same on all connections
+	next    atomic.Uint32   // series
 	began   time.Time
 	from    time.Time // of the window that is measured
 	to      time.Time
@@ -115,7 +119,10 @@ func Generate(ctx context.Context, load Load, clock Clock) (Loaded, error) {
 	}
 	g.next.Store(uint32(load.First))
 	if load.Keys != "" {
-		if g.mac, err = readMAC(load.Keys, points.TimestampOf(clock())); err != nil {
+		if g.keys, err = openKeys(load.Keys); err == nil && spokenByPartners(spoken) {
+			g.mac, err = hostMAC(g.keys, points.TimestampOf(clock()))
+		}
+		if err != nil {
 			return Loaded{}, err
 		}
 	}
@@ -178,11 +185,11 @@ func (g *generator) connect(ctx context.Context) ([]*sender, error) {
 			return conns, fmt.Errorf("bench: connection %d: %w", number, err)
 		}
 		c := &sender{
-			g: g, conn: conn, number: number, answers: answerForm{dialect: g.dialect, signed: g.mac != nil},
+			g: g, conn: conn, number: number, mac: g.mac, answers: answerForm{dialect: g.dialect, signed: g.keys != nil},
 			random: rand.New(rand.NewPCG(g.load.Seed, uint64(number))), //nolint:gosec // load, not secrets; a seed so that it can be repeated.
 		}
 		conns = append(conns, c)
-		if c.form, err = newRequestForm(g.dialect, number, g.mac != nil); err != nil {
+		if c.form, err = newRequestForm(g.dialect, number, g.keys != nil); err != nil {
 			return conns, err
 		}
 		c.slots = make([]slot, slotsFor(g.load.Depth))
@@ -191,6 +198,12 @@ func (g *generator) connect(ctx context.Context) ([]*sender, error) {
 		}
 		if err := conn.SetDeadline(g.clock().Add(g.load.WarmUp + g.load.Duration + patience)); err != nil {
 			return conns, fmt.Errorf("bench: connection %d: %w", number, err)
+		}
+		if g.keys != nil && !spokenByPartners(g.dialect) {
+			c.covered = len(c.form.frame) - len(frontless(g.dialect, c.form.frame))
+			if c.mac, err = signOn(conn, g.dialect, number, g.load.MACBy, g.keys, points.TimestampOf(g.clock())); err != nil {
+				return conns, err
+			}
 		}
 	}
 	return conns, nil
@@ -318,6 +331,8 @@ type sender struct {
 	conn    net.Conn
 	number  int
 	form    *requestForm
+	mac     *certs.MAC // nil: its messages carry none
+	covered int        // from which byte on a MAC is over a frame
 	answers answerForm
 	random  *rand.Rand
 
@@ -365,9 +380,9 @@ func (c *sender) add(due time.Time) (added bool, err error) {
 	*at = slot{true, due, c.sent}
 	c.form.stan.put(c.form.frame, c.sent%perSeries+1)
 	c.form.member.put(c.form.frame, member)
-	if mac := c.g.mac; mac != nil {
+	if c.mac != nil {
 		at := len(c.form.frame) - macSize
-		mac.Append(c.form.frame[:at], c.form.frame[:at])
+		c.mac.Append(c.form.frame[:at], c.form.frame[c.covered:at])
 	}
 	c.out = binary.BigEndian.AppendUint16(c.out, uint16(len(c.form.frame))) //nolint:gosec // at most dialect.MaxFrame.
 	c.out = append(c.out, c.form.frame...)
@@ -555,7 +570,7 @@ func (c *sender) take(frame []byte) (due time.Time, code [2]byte, err error) {
 			return due, code, fmt.Errorf("an echo of %d bytes, want %d", len(frame), len(c.form.frame))
 		}
 		a = answer{stan: c.form.stan.read(frame), when: c.form.when.read(frame), code: approvedCode}
-	} else if mac := c.g.mac; mac != nil && (len(frame) < macSize || !mac.Verify(frame[:len(frame)-macSize], frame[len(frame)-macSize:])) {
+	} else if c.mac != nil && (len(frame) < c.covered+macSize || !c.mac.Verify(frame[c.covered:len(frame)-macSize], frame[len(frame)-macSize:])) {
 		return due, code, errForged
 	} else if a, err = c.answers.read(c.form, frame); err != nil {
 		return due, code, err

@@ -15,9 +15,11 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/crypto/ssh"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/lianfen/lianfen/points"
 	"github.com/lianfen/lianfen/settlement"
@@ -85,6 +87,27 @@ func Settle(ctx context.Context, opts SettleOptions) (_ *Report, err error) {
 	return r.report, r.baselines(ctx, nets)
 }
 
+// stopwatch measures wall and CPU time of one thing after the other.
+type stopwatch struct {
+	clock Clock
+	began time.Time
+	cpu   time.Duration
+}
+
+func (r *settleRun) watch() (*stopwatch, error) {
+	cpu, err := ownCPU()
+	return &stopwatch{r.opts.Clock, r.opts.Clock(), cpu}, err
+}
+
+// lap returns what went by since the last lap.
+func (s *stopwatch) lap() (took, used time.Duration, err error) {
+	cpu, err := ownCPU()
+	now := s.clock()
+	took, used = now.Sub(s.began), cpu-s.cpu
+	s.began, s.cpu = now, cpu
+	return took, used, err
+}
+
 // line is a measurement of something that was done once.
 func (r *settleRun) line(name string, rows uint64, took, cpu time.Duration) {
 	m := Measurement{Name: name, Rounds: 1}
@@ -93,10 +116,72 @@ func (r *settleRun) line(name string, rows uint64, took, cpu time.Duration) {
 		m.ServerCPU = float64(cpu.Microseconds()) / float64(rows)
 	}
 	r.report.Measurements = append(r.report.Measurements, m)
+	r.opts.Progress(fmt.Sprintf("%s took %v, and %v of CPU", name, took.Round(time.Millisecond), cpu.Round(time.Millisecond)), 0)
 }
 
-// settle takes the day to its published files.
+// lap is the line of what went by since the last lap.
+func (r *settleRun) lap(s *stopwatch, name string, rows uint64) (took, used time.Duration, err error) {
+	took, used, err = s.lap()
+	r.line(name, rows, took, used)
+	return took, used, err
+}
+
+// errKilled ends a run where a kill would.
+var errKilled = errors.New("bench: killed")
+
+// settle takes the day to its published files. The run is killed behind COMPUTED, goes on
+// from there, is run again behind CHECKED, and then approved and published.
 func (r *settleRun) settle(ctx context.Context) (*settlement.Run, error) {
+	kill := true
+	runner, err := r.runner(func(step string) error {
+		if step == "computed" && kill {
+			kill = false
+			return errKilled
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	r.opts.Progress("settling it", time.Duration(r.opts.Items)*6*time.Microsecond)
+	order := settlement.Order{At: points.TimestampOf(r.opts.Clock()), By: "bench", ID: "01KJJQZ3A0000000000000000A"}
+	watch, err := r.watch()
+	if err != nil {
+		return nil, err
+	}
+	if _, err := runner.Run(ctx, 20260302, 1, order); !errors.Is(err, errKilled) {
+		return nil, fmt.Errorf("bench: a run that is killed behind COMPUTED: %w", err)
+	}
+	if _, _, err := r.lap(watch, "cut to COMPUTED, then killed", r.opts.Items); err != nil {
+		return nil, err
+	}
+	heap := watchHeap()
+	run, err := runner.Run(ctx, 20260302, 1, order)
+	if err != nil {
+		return nil, err
+	}
+	took, used, err := r.lap(watch, "gone on with: computed once more, to CHECKED", run.Items)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := runner.Run(ctx, 20260302, 1, order); err != nil {
+		return nil, err
+	}
+	if _, _, err := r.lap(watch, "run again behind CHECKED", run.Items); err != nil {
+		return nil, err
+	}
+	order.By = "bench too"
+	if err := errors.Join(runner.Approve(ctx, run, order), runner.Publish(ctx, run, order)); err != nil {
+		return nil, err
+	}
+	more, too, err := r.lap(watch, "CHECKED to PUBLISHED", run.Items)
+	if err != nil {
+		return nil, err
+	}
+	return run, r.judge(run, took+more, used+too, heap())
+}
+
+func (r *settleRun) runner(step func(string) error) (*settlement.Runner, error) {
 	models, err := netting.NewModels(1, []netting.Rule{{One: netting.Any, Other: netting.Any, Model: netting.MNET}})
 	if err != nil {
 		return nil, err
@@ -109,49 +194,23 @@ func (r *settleRun) settle(ctx context.Context) (*settlement.Run, error) {
 	if err != nil {
 		return nil, fmt.Errorf("bench: %w", err)
 	}
-	clock := func() points.Timestamp { return points.TimestampOf(r.opts.Clock()) }
-	runner, err := settlement.NewRunner(r.day, settlement.Options{
+	return settlement.NewRunner(r.day, settlement.Options{
 		Folder: filepath.Join(r.dir, "run"), Operator: 90_000_001, Name: "bench", Code: "bench", Workers: r.opts.Workers, Models: models,
-		Mode: files.Test, Zone: time.UTC, Key: key, Twin: r.opts.Twin, Clock: clock,
+		Mode: files.Test, Zone: time.UTC, Key: key, Twin: r.opts.Twin, Step: step,
+		Clock: func() points.Timestamp { return points.TimestampOf(r.opts.Clock()) },
 	})
-	if err != nil {
-		return nil, err
-	}
-	r.opts.Progress("settling it", time.Duration(r.opts.Items)*6*time.Microsecond)
-	heap := watchHeap()
-	cpu, err := ownCPU()
-	if err != nil {
-		return nil, err
-	}
-	began := r.opts.Clock()
-	order := settlement.Order{At: clock(), By: "bench", ID: "01KJJQZ3A0000000000000000A"}
-	run, err := runner.Run(ctx, 20260302, 1, order)
-	if err != nil {
-		return nil, err
-	}
-	order.By = "bench too"
-	if err := errors.Join(runner.Approve(ctx, run, order), runner.Publish(ctx, run, order)); err != nil {
-		return nil, err
-	}
-	took := r.opts.Clock().Sub(began)
-	used, err := ownCPU()
-	if err != nil {
-		return nil, err
-	}
-	used -= cpu
-	return run, r.judge(run, took, used, heap())
 }
 
 func (r *settleRun) judge(run *settlement.Run, took, used time.Duration, heapMB float64) error {
 	var compute time.Duration
 	for _, t := range run.Timings {
 		lasted := time.Duration(t.Micros) * time.Microsecond
-		r.line(t.Step, run.Items, lasted, 0)
+		r.report.note("step %s: %v", t.Step, lasted.Round(time.Millisecond))
 		if t.Step == settlement.StepCompute {
 			compute = lasted
 		}
 	}
-	r.line("cut to published", run.Items, took, used)
+	r.line("cut to PUBLISHED", run.Items, took, used)
 	part := max(1, settleItems/float64(r.opts.Items)) // Of a smaller day, as if it went on like that.
 	r.report.Checks = append(r.report.Checks,
 		atMost("cut to COMPUTED, for 10 million items", compute.Seconds()*part, "s", targetComputeSeconds),
@@ -159,7 +218,9 @@ func (r *settleRun) judge(run *settlement.Run, took, used time.Duration, heapMB 
 		atMost("heap", heapMB, "MB", targetSettleHeapMB),
 		atLeast("items for each CPU second", ratio(float64(run.Items), used.Seconds()), "items", targetSettlePerCPU))
 	r.report.note("%d items between %d members; items are made up as they are read, so that no journal is read", run.Items, r.opts.Members)
-	return nil
+	peak, err := procField(os.Getpid(), "status", "VmHWM")
+	r.report.note("most memory of the process: %d MB", peak>>10)
+	return err
 }
 
 // watchHeap looks at the heap until it is asked for the most there was, in MB.
@@ -191,26 +252,34 @@ func watchHeap() (most func() float64) {
 // member's net of every item, which goes to the file that the others add up.
 func (r *settleRun) published(run *settlement.Run) (map[string]string, error) {
 	folder := filepath.Join(r.dir, "run", run.ID)
+	if err := r.verified(run, folder); err != nil {
+		return nil, err
+	}
 	r.opts.Progress("reading the files again", time.Duration(run.Items)*time.Microsecond)
-	began, size := r.opts.Clock(), int64(0)
+	size, buffer := int64(0), make([]byte, 1<<20)
 	out, err := os.Create(r.lines())
 	if err != nil {
 		return nil, fmt.Errorf("bench: %w", err)
 	}
 	w := bufio.NewWriterSize(out, 1<<20)
+	watch, err := r.watch()
+	if err != nil {
+		return nil, err
+	}
 	err = filepath.WalkDir(folder, func(path string, e fs.DirEntry, err error) error {
 		if err != nil || e.IsDir() {
 			return err
 		}
-		n, err := plainly(path)
+		n, err := plainly(path, buffer)
 		size += n
 		return err
 	})
-	took := r.opts.Clock().Sub(began)
 	if err != nil {
 		return nil, fmt.Errorf("bench: %w", err)
 	}
-	r.line("a plain read of the files", run.Items, took, 0)
+	if _, _, err := r.lap(watch, "a plain read of the files", run.Items); err != nil {
+		return nil, err
+	}
 	r.report.note("the files are %d MB", size>>20)
 	details, err := filepath.Glob(filepath.Join(folder, "*", "QZ_DET_*.txt"))
 	if err != nil {
@@ -227,14 +296,55 @@ func (r *settleRun) published(run *settlement.Run) (map[string]string, error) {
 	return figures(filepath.Join(folder, settlement.OperatorFolder))
 }
 
+// verified proves every member's set, as each member would its own.
+func (r *settleRun) verified(run *settlement.Run, folder string) error {
+	sets, err := os.ReadDir(folder)
+	if err != nil {
+		return fmt.Errorf("bench: %w", err)
+	}
+	r.opts.Progress("proving every set", time.Duration(run.Items)*2*time.Microsecond)
+	watch, err := r.watch()
+	if err != nil {
+		return err
+	}
+	var group errgroup.Group
+	var broken atomic.Uint64
+	group.SetLimit(r.opts.Workers)
+	for _, set := range sets {
+		if !set.IsDir() || set.Name() == settlement.OperatorFolder {
+			continue
+		}
+		group.Go(func() error {
+			report, err := files.Verify(os.DirFS(filepath.Join(folder, set.Name())), nil, files.Check{Scale: files.Scale})
+			if err == nil && !report.OK {
+				broken.Add(1)
+			}
+			return err //nolint:wrapcheck // it says which file.
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return fmt.Errorf("bench: %w", err)
+	}
+	_, _, err = r.lap(watch, "every member's set proved", run.Items)
+	r.report.Checks = append(r.report.Checks, none("sets in which settle verify finds something", broken.Load(), "sets"))
+	return err
+}
+
 func (r *settleRun) lines() string { return filepath.Join(r.dir, "lines.csv") }
 
-func plainly(path string) (n int64, err error) {
+func plainly(path string, buffer []byte) (n int64, err error) {
 	file, err := os.Open(path)
 	if err != nil {
 		return 0, err //nolint:wrapcheck // it names the path.
 	}
-	n, err = io.CopyBuffer(io.Discard, struct{ io.Reader }{file}, make([]byte, 1<<20))
+	for err == nil {
+		var some int
+		some, err = file.Read(buffer)
+		n += int64(some)
+	}
+	if errors.Is(err, io.EOF) {
+		err = nil
+	}
 	return n, errors.Join(err, file.Close())
 }
 
@@ -250,6 +360,7 @@ func netsOf(path string, w io.Writer) (err error) {
 		return errors.Join(err, errors.New(path+": it is broken"))
 	}
 	var line files.Line
+	var row []byte
 	for {
 		more, broken, err := reader.Next(&line)
 		if err != nil || len(broken) > 0 {
@@ -258,7 +369,8 @@ func netsOf(path string, w io.Writer) (err error) {
 		if !more {
 			return nil
 		}
-		if _, err := fmt.Fprintf(w, "%v,%d\n", reader.Header().Receiver, int64(line.Net)); err != nil {
+		row = append(strconv.AppendInt(append(reader.Header().Receiver.Append(row[:0]), ','), int64(line.Net), 10), '\n')
+		if _, err := w.Write(row); err != nil {
 			return err //nolint:wrapcheck // the caller says where.
 		}
 	}

@@ -132,7 +132,7 @@ func (r *swapRun) measure(ctx context.Context, dir string, folder store.Options)
 	if _, err := rand.Read(random[:]); err != nil {
 		return 0, fmt.Errorf("bench: card key: %w", err)
 	}
-	if err := enter(ctx, l, certs.NewCardKey(random), 1, r.opts.Accounts, "", past); err != nil {
+	if err := enter(ctx, l, certs.NewCardKey(random), 1, r.opts.Accounts, "", signers{}, past); err != nil {
 		return 0, err
 	}
 	if err := enterSwaps(ctx, l, r.opts.Accounts, past); err != nil {

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -27,13 +28,13 @@ func now() points.Timestamp { return points.TimestampOf(time.Now()) }
 // ends, and returns the address of its terminals' door.
 func startSwitch(t *testing.T) string {
 	t.Helper()
-	address, _ := startKeyedSwitch(t)
+	address, _, _ := startKeyedSwitch(t)
 	return address
 }
 
-// startKeyedSwitch is [startSwitch], and the master keys of its terminals; the cards of the
-// test data have their PINs.
-func startKeyedSwitch(t *testing.T) (string, certify.Master) {
+// startKeyedSwitch is [startSwitch], and the keys of its terminals; the cards of the test data
+// have their PINs. offer makes the next master key ready of the terminal that takes one.
+func startKeyedSwitch(t *testing.T) (address string, find certify.FindKey, offer func()) {
 	t.Helper()
 	dir := t.TempDir()
 	keys := keystore(t, dir)
@@ -46,7 +47,7 @@ func startKeyedSwitch(t *testing.T) (string, certify.Master) {
 	})
 	require.NoError(t, err)
 	require.NoError(t, store.Create(store.Options{Dir: c.Data}))
-	a, err := app.New(t.Context(), app.Options{Config: c, Version: "test", Log: slog.New(slog.DiscardHandler), Clock: now})
+	a, err := app.New(t.Context(), app.Options{Config: c, Version: "test", Log: slog.New(slog.DiscardHandler), Clock: now, Reread: func() (config.Config, error) { return c, nil }})
 	require.NoError(t, err)
 	ctx, stop := context.WithCancel(context.WithoutCancel(t.Context()))
 	done := make(chan error, 1)
@@ -63,12 +64,28 @@ func startKeyedSwitch(t *testing.T) (string, certify.Master) {
 	client := app.NewClient(c.Admin.Socket)
 	_, err = client.Load(t.Context(), directory)
 	require.NoError(t, err)
+	more, err := app.ReadDirectory(strings.NewReader(`terminals:
+  - {id: T0000007, merchant: M00000000000001, mac: cmac, dukpt: "1234567800000007"}
+  - {id: T0000008, merchant: M00000000000001, mac: cup-ecb}
+`))
+	require.NoError(t, err)
+	_, err = client.Load(t.Context(), more)
+	require.NoError(t, err)
 	for _, card := range []string{"9555100000000031", "6222020000000000025"} {
 		setPIN(t, client, keys, card, "739105")
 	}
-	return a.Address("pos").String(), func(merchant points.MerchantID, terminal points.TerminalID) (*certs.Key, error) {
-		return keys.Use(certs.TerminalMasterName(merchant, terminal), certs.TerminalMaster, now())
+	offer = func() {
+		require.Eventually(t, func() bool { // The one before may be taken, and the file not say so yet.
+			return keys.Update(func(c *certs.Changes) error { _, err := c.Offer("tmk/M00000000000001/T0000008"); return err }) == nil
+		}, 10*time.Second, 50*time.Millisecond)
+		_, err := client.Reload(t.Context())
+		require.NoError(t, err)
 	}
+	return a.Address("pos").String(), findIn(keys), offer
+}
+
+func findIn(keys *certs.Keystore) certify.FindKey {
+	return func(name string, usage certs.Usage) (*certs.Key, error) { return keys.Use(name, usage, now()) }
 }
 
 // keystore makes one with what the switch and the terminals of the test data need.
@@ -86,6 +103,8 @@ func keystore(t *testing.T, dir string) *certs.Keystore {
 			{Name: "pin-entry", Usage: certs.ZonePIN, Algorithm: certs.AES256},
 			{Name: "tmk/M00000000000001/T0000005", Usage: certs.TerminalMaster, Algorithm: certs.TDES},
 			{Name: "tmk/M00000000000003/T0000006", Usage: certs.TerminalMaster, Algorithm: certs.AES128},
+			{Name: "tmk/M00000000000001/T0000008", Usage: certs.TerminalMaster, Algorithm: certs.TDES},
+			{Name: "bdk/12345678", Usage: certs.DUKPTBase, Algorithm: certs.AES128},
 		} {
 			if _, err := c.Generate(want); err != nil {
 				return err

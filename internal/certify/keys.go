@@ -4,9 +4,12 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/lianfen/lianfen/certs"
+	"github.com/lianfen/lianfen/ledger/book"
 	"github.com/lianfen/lianfen/points"
+	pointswitch "github.com/lianfen/lianfen/switch"
 	"github.com/lianfen/lianfen/switch/dialect"
 )
 
@@ -19,28 +22,45 @@ const (
 	macNone  MAC = "none"
 )
 
-// Master finds the master key of a terminal that has keys.
-type Master func(merchant points.MerchantID, terminal points.TerminalID) (*certs.Key, error)
+// FindKey finds a key of terminals by its name: a master key, or a base key that the keys
+// of messages are derived from.
+type FindKey func(name string, usage certs.Usage) (*certs.Key, error)
 
 // terminalKeys are what a terminal under test authenticates with.
 type terminalKeys struct {
-	set    certs.KeySet
-	master *certs.Key
-	mac    *certs.MAC // nil: it has not signed on
-	pin    *certs.PINKey
+	set     certs.KeySet
+	master  *certs.Key
+	next    *certs.Key // that was fetched; the next sign-on proves it
+	proof   *certs.MAC // of the sign-on that was sent last; nil: it proved nothing
+	initial *certs.Key // of a terminal whose keys are derived for each message
+	ksn     certs.KSN  // of the last message
+	mac     *certs.MAC // nil: it has not signed on
+	pin     *certs.PINKey
+}
+
+// derivedKeys stands before the initial key of a terminal whose keys are derived.
+const derivedKeys = "dukpt:"
+
+// initialKey reads which initial key a terminal's test data name; ok is false where they
+// name a set of keys.
+func initialKey(keys string) (id book.InitialKey, ok bool, err error) {
+	text, ok := strings.CutPrefix(keys, derivedKeys)
+	if !ok {
+		return id, false, nil
+	}
+	if err = id.UnmarshalText([]byte(text)); err == nil && id == (book.InitialKey{}) {
+		err = errors.New("dukpt: want the 16 hexadecimal digits of the terminal's initial key")
+	}
+	return id, true, err
 }
 
 // equip gives the terminals their master keys. Those whose key is not there stay without,
 // and what needs them is skipped.
-func (b *sender) equip(find Master) error {
+func (b *sender) equip(find FindKey) error {
 	b.keys = make(map[points.TerminalID]*terminalKeys)
 	for name, t := range b.parameters.Terminals {
 		if t.Keys == "" || find == nil {
 			continue
-		}
-		set, err := certs.ParseKeySet(t.Keys)
-		if err != nil {
-			return fmt.Errorf("certify: terminals.%s: keys: %w", name, err)
 		}
 		terminal, err := points.ParseTerminalID(t.ID)
 		if err != nil {
@@ -50,16 +70,40 @@ func (b *sender) equip(find Master) error {
 		if err != nil {
 			return fmt.Errorf("certify: terminals.%s: %w", name, err)
 		}
-		master, err := find(merchant, terminal)
+		keys, err := b.keysOf(t.Keys, certs.TerminalMasterName(merchant, terminal), find)
 		if errors.Is(err, certs.ErrNoKey) {
 			continue
 		}
 		if err != nil {
-			return fmt.Errorf("certify: terminals.%s: %w", name, err)
+			return fmt.Errorf("certify: terminals.%s: keys: %w", name, err)
 		}
-		b.keys[terminal] = &terminalKeys{set: set, master: master}
+		b.keys[terminal] = keys
 	}
 	return nil
+}
+
+// keysOf are the keys of a terminal as its test data have them.
+func (b *sender) keysOf(word, master string, find FindKey) (*terminalKeys, error) {
+	id, derived, err := initialKey(word)
+	if err != nil {
+		return nil, err
+	}
+	keys := new(terminalKeys)
+	if !derived {
+		if keys.set, err = certs.ParseKeySet(word); err == nil {
+			keys.master, err = find(master, certs.TerminalMaster)
+		}
+		return keys, err
+	}
+	copy(keys.ksn[:], id[:])
+	if keys.ksn, err = keys.ksn.ByClock(b.clock()); err != nil {
+		return nil, err
+	}
+	base, err := find(pointswitch.BaseKeyName([4]byte(id[:4])), certs.DUKPTBase)
+	if err == nil {
+		keys.initial, err = certs.DUKPTInitialKey(base, keys.ksn)
+	}
+	return keys, err
 }
 
 // keyless reports whether a terminal's test data ask for keys that there are not.
@@ -76,11 +120,14 @@ func (b *sender) authenticate(req *points.Request, s *Step) error {
 	switch {
 	case keys == nil && (s.MAC != "" || s.PIN != ""):
 		return errors.New("the terminal has no keys")
-	case keys == nil:
+	case keys == nil, keys.initial != nil && req.Class == points.ClassNetwork:
 		return nil
 	case req.Function == points.SignOn:
-		req.NetworkCode = networkCode(keys.set)
-		return nil
+		return keys.signOn(req)
+	case keys.initial != nil:
+		if err := keys.advance(req); err != nil {
+			return err
+		}
 	case keys.mac == nil:
 		return errors.New("the terminal has not signed on for keys")
 	}
@@ -92,10 +139,58 @@ func (b *sender) authenticate(req *points.Request, s *Step) error {
 	switch {
 	case s.MAC == macNone:
 		req.Unmark(64)
-	case req.Class == points.ClassAuthorisation, req.Class == points.ClassFinancial, req.Class == points.ClassReversal:
+	case req.Class == points.ClassAuthorisation, req.Class == points.ClassFinancial, req.Class == points.ClassReversal, req.Function == points.KeyChange:
 		req.Mark(64)
 	}
 	return nil
+}
+
+// signOn says in a sign-on which keys are wanted, and proves a master key that was fetched.
+func (k *terminalKeys) signOn(req *points.Request) (err error) {
+	req.NetworkCode, k.proof = networkCode(k.set), nil
+	if k.next != nil {
+		k.proof, err = certs.NewProof(k.next)
+		req.Mark(64)
+	}
+	return err
+}
+
+// advance gives a message the next key serial number and makes its keys ready.
+func (k *terminalKeys) advance(req *points.Request) (err error) {
+	next, ok := k.ksn.Next()
+	if !ok {
+		return fmt.Errorf("key serial number %v: the initial key is used up", k.ksn)
+	}
+	k.ksn, req.KSN = next, next
+	if k.mac, err = k.derived(req, certs.DUKPTRequestMAC); err != nil {
+		return err
+	}
+	key, err := certs.DUKPTKey(k.initial, next, certs.DUKPTPIN, k.initial.Algorithm)
+	if err == nil {
+		k.pin, err = certs.NewPINKey(key)
+	}
+	return err
+}
+
+// derived is what a message with a key serial number, or its answer, is authenticated by.
+func (k *terminalKeys) derived(req *points.Request, use certs.DUKPTUse) (*certs.MAC, error) {
+	key, err := certs.DUKPTKey(k.initial, req.KSN, use, k.initial.Algorithm)
+	if err != nil {
+		return nil, err
+	}
+	return certs.NewMAC(key, certs.CMAC)
+}
+
+// answers is what the answer to req is authenticated by.
+func (k *terminalKeys) answers(req *points.Request) (*certs.MAC, error) {
+	switch {
+	case k.initial != nil:
+		return k.derived(req, certs.DUKPTAnswerMAC)
+	case req.Function == points.SignOn:
+		return k.proof, nil
+	default:
+		return k.mac, nil
+	}
 }
 
 func networkCode(set certs.KeySet) uint16 {
@@ -105,7 +200,9 @@ func networkCode(set certs.KeySet) uint16 {
 }
 
 // aes reports whether the keys are of AES.
-func (k *terminalKeys) aes() bool { return k.set == certs.KeySetAES128 || k.set == certs.KeySetAES256 }
+func (k *terminalKeys) aes() bool {
+	return k.initial != nil || k.set == certs.KeySetAES128 || k.set == certs.KeySetAES256
+}
 
 func (k *terminalKeys) enter(req *points.Request, pin string) error {
 	format := certs.PINFormat0
@@ -127,17 +224,28 @@ func (k *terminalKeys) enter(req *points.Request, pin string) error {
 // sign writes the MAC of a finished frame that has a place for one.
 func (b *sender) sign(frame []byte, req *points.Request, s *Step) []byte {
 	keys := b.keys[req.Terminal]
-	if keys == nil || keys.mac == nil || !req.Has(64) {
+	if keys == nil || !req.Has(64) {
 		return frame
 	}
-	if b.dialect.Sign(frame, req, keys.mac); s.MAC == macWrong {
+	by := keys.mac
+	if req.Function == points.SignOn {
+		by = keys.proof
+	}
+	if by == nil {
+		return frame
+	}
+	if b.dialect.Sign(frame, req, by); s.MAC == macWrong {
 		frame[len(frame)-1] ^= 1
 	}
 	return frame
 }
 
-// take opens the keys that the answer to a sign-on brings.
+// take opens the keys that the answer to a sign-on brings. What proved a master key comes
+// under that one.
 func (k *terminalKeys) take(req *points.Request, list string) error {
+	if k.proof != nil {
+		k.master, k.next = k.next, nil
+	}
 	keys, err := certs.OpenWorkingKeys(k.set, []byte(list), k.master, req.Merchant, req.Terminal)
 	if err != nil {
 		return err
@@ -159,7 +267,15 @@ func (j *judgement) keys(x *exchange) {
 	keys := j.r.sender.keys[x.request.Terminal]
 	switch {
 	case keys == nil || j.got.fault != nil:
-	case x.request.Function == points.SignOn && x.response.Reason.Approved():
+	case x.request.Function == points.KeyChange && x.response.Reason.Approved():
+		got := "it does"
+		next, err := certs.OpenMasterBlock([]byte(x.response.List), keys.master)
+		if err != nil {
+			got = err.Error()
+		}
+		keys.next = next
+		j.check(62, "the next master key opens under the master key", "主密钥密钥块", "it does", got, err == nil)
+	case keys.initial == nil && x.request.Function == points.SignOn && x.response.Reason.Approved():
 		got := "they do"
 		err := keys.take(&x.request, x.response.List)
 		if err != nil {
@@ -167,7 +283,8 @@ func (j *judgement) keys(x *exchange) {
 		}
 		j.check(62, "working keys open under the master key", "工作密钥校验", "they do", got, err == nil)
 	case x.request.Has(64) && x.response.Reason != points.BadMAC:
-		right := j.got.echoed.Has(64) && keys.mac.Verify(j.r.dialect.Signed(j.got.body, &j.got.echoed), j.got.echoed.MAC[:])
+		by, err := keys.answers(&x.request)
+		right := err == nil && by != nil && j.got.echoed.Has(64) && by.Verify(j.r.dialect.Signed(j.got.body, &j.got.echoed), j.got.echoed.MAC[:])
 		got := "right"
 		if !right {
 			got = "wrong, or none"

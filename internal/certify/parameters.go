@@ -56,7 +56,7 @@ type Parameters struct {
 type Terminal struct {
 	ID       string `yaml:"id"`
 	Merchant string `yaml:"merchant"`
-	Keys     string `yaml:"keys"` // the set of keys that it signs on for, 003 say; none: it has none
+	Keys     string `yaml:"keys"` // the set of keys that it signs on for, 003 say, or dukpt: and its initial key; none: it has none
 }
 
 // defaultWithin is how long an answer may take where nothing else is said.
@@ -104,7 +104,11 @@ func (p *Parameters) check() error {
 		if _, err := points.ParseMerchantID(t.Merchant); err != nil {
 			errs = append(errs, fmt.Errorf("terminals.%s: %w", name, err))
 		}
-		if _, err := certs.ParseKeySet(t.Keys); t.Keys != "" && err != nil {
+		_, derived, err := initialKey(t.Keys)
+		if err == nil && !derived && t.Keys != "" {
+			_, err = certs.ParseKeySet(t.Keys)
+		}
+		if err != nil {
 			errs = append(errs, fmt.Errorf("terminals.%s: keys: %w", name, err))
 		}
 	}

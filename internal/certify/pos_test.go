@@ -6,23 +6,23 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/lianfen/lianfen/certs"
 	"github.com/lianfen/lianfen/internal/certify"
-	"github.com/lianfen/lianfen/points"
 )
 
 // Our own switch is certified: every case of profile pos passes, none is skipped,
 // and a second run passes as well.
 func TestOwnSwitch(t *testing.T) {
-	address, master := startKeyedSwitch(t)
+	address, find, offer := startKeyedSwitch(t)
 	opts := options(t, certify.ProfilePOS, address)
-	opts.Master = master
+	opts.Key = find
+	offer()
 	report := run(t, opts)
 	require.Zero(t, report.Failed)
 	require.Zero(t, report.Skipped)
 	require.Greater(t, report.Passed, 50)
 	require.Greater(t, report.Checks, 10*report.Passed)
 	opts.FirstSTAN = 500_000
+	offer()
 	again := run(t, opts)
 	require.Equal(t, report.Passed, again.Passed)
 }
@@ -30,21 +30,18 @@ func TestOwnSwitch(t *testing.T) {
 // Without master keys the cases about keys are skipped, and the report says what is
 // missing; under other master keys than the switch's they fail at the sign-on.
 func TestTerminalsWithOtherKeys(t *testing.T) {
-	address, _ := startKeyedSwitch(t)
+	address, _, _ := startKeyedSwitch(t)
 	opts := options(t, certify.ProfilePOS, address)
 	opts.Only = []string{"mac-*", "pin-*", "keys-*"}
 	report := run(t, opts)
-	require.Equal(t, 9, report.Skipped)
+	require.Equal(t, 10, report.Skipped)
 	require.Zero(t, report.Failed+report.Passed)
-	require.Contains(t, report.Scripts[len(report.Scripts)-1].Cases[0].Missing[0], "master key of terminal keyed")
+	require.Contains(t, report.Scripts[len(report.Scripts)-1].Cases[0].Missing[0], "the key of terminal keyed")
 
-	others := keystore(t, t.TempDir())
-	opts.Master = func(merchant points.MerchantID, terminal points.TerminalID) (*certs.Key, error) {
-		return others.Use(certs.TerminalMasterName(merchant, terminal), certs.TerminalMaster, now())
-	}
+	opts.Key = findIn(keystore(t, t.TempDir()))
 	report, err := certify.Run(t.Context(), opts, func(*certify.CaseResult) error { return nil })
 	require.NoError(t, err)
-	require.Equal(t, 9, report.Failed)
+	require.Equal(t, 10, report.Failed)
 	var said bytes.Buffer
 	require.NoError(t, report.Scripts[len(report.Scripts)-1].Cases[0].WriteCase(&said, true))
 	require.Contains(t, said.String(), "its check value does not fit")

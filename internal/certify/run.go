@@ -24,9 +24,9 @@ type Options struct {
 	Parameters *Parameters
 	Scripts    []*Script
 	Clock      points.Clock
-	// Master finds the master keys of terminals with keys; nil, or no key: what needs
+	// Key finds the keys of terminals with keys; nil, or no key: what needs
 	// them is skipped.
-	Master Master
+	Key FindKey
 	// FirstSTAN is the trace number before the first. Runs against one target
 	// begin at different ones, or the second is a repeat of the first.
 	FirstSTAN points.STAN
@@ -61,7 +61,7 @@ func Run(ctx context.Context, opts Options, tell func(*CaseResult) error) (*Repo
 	r := &runner{opts: opts, dialect: d, sender: sender{
 		parameters: opts.Parameters, dialect: d, clock: opts.Clock, stan: opts.FirstSTAN, batches: make(map[points.TerminalID]uint32),
 	}}
-	if err := r.sender.equip(opts.Master); err != nil {
+	if err := r.sender.equip(opts.Key); err != nil {
 		return nil, err
 	}
 	report := &Report{Profile: opts.Parameters.Profile, Target: opts.Target, Began: opts.Clock()}
@@ -131,7 +131,7 @@ func (r *runner) play(ctx context.Context, script *Script, c *Case) (*CaseResult
 	result.Missing = missing(r.opts.Parameters, steps)
 	for i := range steps {
 		if name := steps[i].terminal(); r.sender.keyless(name) {
-			result.Missing = append(result.Missing, "the master key of terminal "+name+", in a keystore")
+			result.Missing = append(result.Missing, "the key of terminal "+name+", in a keystore")
 		}
 	}
 	if result.Missing = slices.Compact(result.Missing); len(result.Missing) > 0 {

@@ -11,15 +11,26 @@ import (
 )
 
 // Keys are what a terminal authenticates its messages and enciphers PINs with. Its master
-// key was put into it by hand; a sign-on brings the others.
+// key was put into it by hand; a sign-on brings the others. Or it has an initial key,
+// which the keys of each message are derived from (ANSI X9.24-3).
 type Keys struct {
 	Master *certs.Key
+	// Next is the master key that it has besides: one that it has fetched, or that it may
+	// have taken already. nil: none.
+	Next   *certs.Key
 	Set    certs.KeySet
 	By     certs.MACAlgorithm
 	Random io.Reader
 
-	mac *certs.MAC // nil: it has not signed on
-	pin *certs.PINKey
+	// Initial is the key of a terminal without a master key, and KSN the serial number of
+	// the keys that it has used last.
+	Initial *certs.Key
+	KSN     certs.KSN
+
+	proves bool       // the next sign-on proves Next
+	proof  *certs.MAC // of the sign-on that is on its way; nil: it proves nothing
+	mac    *certs.MAC // nil: it has not signed on
+	pin    *certs.PINKey
 }
 
 // MAC is what a script's step does to the MAC of its message; "": it is right.
@@ -54,40 +65,113 @@ func networkCode(set certs.KeySet) uint16 {
 }
 
 // dress says in a sign-on which keys are wanted, and that another message has a MAC.
-func (k *Keys) dress(req *points.Request) {
+func (k *Keys) dress(req *points.Request) (err error) {
+	moves := req.Class == points.ClassAuthorisation || req.Class == points.ClassFinancial || req.Class == points.ClassReversal
 	switch {
 	case k == nil:
+	case k.Initial != nil && moves:
+		if err := k.advance(req); err != nil {
+			return err
+		}
+		req.Mark(64)
+	case k.Initial != nil:
 	case req.Function == points.SignOn:
-		req.NetworkCode = networkCode(k.Set)
-	case k.mac != nil && (req.Class == points.ClassAuthorisation || req.Class == points.ClassFinancial || req.Class == points.ClassReversal):
+		req.NetworkCode, k.proof = networkCode(k.Set), nil
+		if k.proves {
+			k.proof, err = certs.NewProof(k.Next)
+			req.Mark(64)
+		}
+	case k.mac != nil && (moves || req.Function == points.KeyChange):
 		req.Mark(64)
 	}
+	return err
+}
+
+// advance gives a message the next key serial number, and makes its keys ready, unless it
+// has one already.
+func (k *Keys) advance(req *points.Request) (err error) {
+	if req.KSN == (certs.KSN{}) {
+		next, ok := k.KSN.Next()
+		if !ok {
+			return fmt.Errorf("key serial number %v: the initial key is used up", k.KSN)
+		}
+		k.KSN, req.KSN = next, next
+	}
+	if k.mac, err = k.derived(req, certs.DUKPTRequestMAC); err != nil {
+		return err
+	}
+	key, err := certs.DUKPTKey(k.Initial, req.KSN, certs.DUKPTPIN, k.Initial.Algorithm)
+	if err == nil {
+		k.pin, err = certs.NewPINKey(key)
+	}
+	return err
+}
+
+// derived is what a message, or its answer, is authenticated by.
+func (k *Keys) derived(req *points.Request, use certs.DUKPTUse) (*certs.MAC, error) {
+	key, err := certs.DUKPTKey(k.Initial, req.KSN, use, k.Initial.Algorithm)
+	if err != nil {
+		return nil, err
+	}
+	return certs.NewMAC(key, certs.CMAC)
 }
 
 // sign writes the MAC of a frame that has a place for one.
 func (k *Keys) sign(d *dialect.Dialect, frame []byte, req *points.Request) {
-	if k != nil && k.mac != nil {
+	switch {
+	case k == nil:
+	case req.Function == points.SignOn && k.proof != nil:
+		d.Sign(frame, req, k.proof)
+	case k.mac != nil:
 		d.Sign(frame, req, k.mac)
 	}
 }
 
 // hears takes the keys that a sign-on brings, and checks the MAC of what approves, as
 // terminals do.
-func (k *Keys) hears(t *Terminal, receipt *Receipt, echoed *points.Request) error {
-	if k == nil || !receipt.Response.Reason.Approved() {
+func (k *Keys) hears(t *Terminal, receipt *Receipt, echoed *points.Request) (err error) {
+	if k == nil {
 		return nil
 	}
-	if receipt.Request.Function == points.SignOn {
-		return k.take([]byte(receipt.Response.List), t.Identity)
+	signsOn := receipt.Request.Function == points.SignOn
+	if !receipt.Response.Reason.Approved() {
+		k.proves = k.proves && !signsOn // The one before may still be in force.
+		return nil
 	}
-	if receipt.Request.Has(64) && k.mac != nil && !k.mac.Verify(t.dialect.Signed(receipt.Got, echoed), echoed.MAC[:]) {
+	by := k.mac
+	switch {
+	case k.Initial != nil && signsOn:
+		return nil
+	case k.Initial != nil:
+		by, err = k.derived(&receipt.Request, certs.DUKPTAnswerMAC)
+	case signsOn:
+		by = k.proof
+	}
+	if err != nil {
+		return err
+	}
+	if receipt.Request.Has(64) && by != nil && !by.Verify(t.dialect.Signed(receipt.Got, echoed), echoed.MAC[:]) {
 		return ErrForged
 	}
-	return nil
+	switch {
+	case signsOn:
+		return k.take([]byte(receipt.Response.List), t.Identity)
+	case receipt.Request.Function == points.KeyChange:
+		k.Next, err = certs.OpenMasterBlock([]byte(receipt.Response.List), k.Master)
+		k.proves = err == nil
+	}
+	return err
 }
 
+// take opens what a sign-on has brought, under the master key that it turns out to be
+// under: a terminal keeps both until one of them has opened something.
 func (k *Keys) take(wrapped []byte, who Identity) error {
 	keys, err := certs.OpenWorkingKeys(k.Set, wrapped, k.Master, who.Merchant, who.Terminal)
+	if err != nil && k.Next != nil {
+		if keys, err = certs.OpenWorkingKeys(k.Set, wrapped, k.Next, who.Merchant, who.Terminal); err == nil {
+			k.Master, k.Next, k.proves = k.Next, nil, false
+		}
+	}
 	if err != nil {
 		return err
 	}
@@ -100,6 +184,11 @@ func (k *Keys) take(wrapped []byte, who Identity) error {
 
 // Enter puts the PIN of req's card into req, enciphered.
 func (k *Keys) Enter(req *points.Request, pin []byte) error {
+	if k != nil && k.Initial != nil {
+		if err := k.advance(req); err != nil {
+			return err
+		}
+	}
 	if k == nil || k.pin == nil {
 		return errors.New("a PIN is entered at a terminal that has signed on for keys")
 	}

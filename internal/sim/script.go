@@ -37,7 +37,7 @@ type Script struct {
 type ScriptTerminal struct {
 	ID       string `yaml:"id"`
 	Merchant string `yaml:"merchant"`
-	Keys     string `yaml:"keys"` // which it signs on for: a set by its word
+	Keys     string `yaml:"keys"` // which it signs on for: a set by its word; or dukpt: and 16 digits, its initial key
 }
 
 // Step is one thing that happens.
@@ -373,13 +373,16 @@ func (t *Terminal) frame(req *points.Request) ([]byte, error) { return t.frameWi
 
 // frameWith is frame with another MAC than the terminal's own.
 func (t *Terminal) frameWith(req *points.Request, mac MAC) ([]byte, error) {
-	if mac != "" && (t.Keys == nil || t.Keys.mac == nil) {
+	if mac != "" && (t.Keys == nil || t.Keys.mac == nil && t.Keys.Initial == nil) {
 		return nil, fmt.Errorf("%v: mac %s: the terminal has not signed on for keys", req.Function, string(mac))
 	}
 	if err := t.dialect.Complete(req); err != nil {
 		return nil, fmt.Errorf("%v: %w", req.Function, err)
 	}
-	if t.Keys.dress(req); mac == MACNone {
+	if err := t.Keys.dress(req); err != nil {
+		return nil, fmt.Errorf("%v: %w", req.Function, err)
+	}
+	if mac == MACNone {
 		req.Unmark(64)
 	}
 	frame, err := t.dialect.AppendRequest(nil, req)

@@ -237,6 +237,7 @@ func reversalOf(earlier *Receipt) points.Request {
 	req.Envelope, req.Class = points.Envelope{}, 0
 	req.Answer = [2]byte{'9', '8'}
 	req.RRN, req.AuthCode, req.Product, req.PIN, req.PINLen = [12]byte{}, [6]byte{}, [60]byte{}, [16]byte{}, 0
+	req.KSN = [12]byte{} // It is a message of its own.
 	req.Unmark(37)
 	req.Unmark(38)
 	req.Unmark(62)

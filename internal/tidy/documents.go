@@ -241,3 +241,112 @@ func BadChanges(root fs.FS) ([]Breach, error) {
 	}
 	return bad, nil
 }
+
+var (
+	// tableRow is a line of a table; tableRule parts its head from its body.
+	tableRow  = regexp.MustCompile(`^\|.*\|\s*$`)
+	tableRule = regexp.MustCompile(`^\|[ :|-]+\|\s*$`)
+	// testName is a test, benchmark or fuzz target, perhaps with the name of a part of it.
+	testName = regexp.MustCompile("^((?:Test|Fuzz|Benchmark)[A-Z]\\w*)(?:/(.+))?$")
+	// testStory is a script under a folder testdata, named by the end of its path.
+	testStory = regexp.MustCompile(`^[\w/]+\.(?:txt|txtar)$`)
+	testFunc  = regexp.MustCompile(`(?m)^func ((?:Test|Fuzz|Benchmark)[A-Z]\w*)\(`)
+)
+
+// tests is what a document may name: functions with the text of their files, and stories.
+type tests struct {
+	functions map[string]string
+	stories   []string
+}
+
+func readTests(root fs.FS) (tests, error) {
+	known := tests{functions: make(map[string]string)}
+	files, err := find(root, "_test.go")
+	if err != nil {
+		return known, err
+	}
+	for _, file := range files {
+		text, err := fs.ReadFile(root, file)
+		if err != nil {
+			return known, fmt.Errorf("tidy: read: %w", err)
+		}
+		for _, match := range testFunc.FindAllStringSubmatch(string(text), -1) {
+			known.functions[match[1]] += string(text)
+		}
+	}
+	err = fs.WalkDir(root, ".", func(name string, entry fs.DirEntry, err error) error {
+		if err == nil && !entry.IsDir() && strings.Contains("/"+name, "/testdata/") {
+			known.stories = append(known.stories, "/"+name)
+		}
+		return err
+	})
+	return known, err
+}
+
+// missing says what of a test's or story's name is not there, or "".
+func (k *tests) missing(name, part string) string {
+	if testStory.MatchString(name) {
+		if !slices.ContainsFunc(k.stories, func(story string) bool { return strings.HasSuffix(story, "/"+name) }) {
+			return "there is no story " + name
+		}
+		return ""
+	}
+	text, ok := k.functions[name]
+	switch {
+	case !ok:
+		return "there is no test " + name
+	case part != "" && !strings.Contains(text, `"`+part+`"`):
+		return name + " has no part " + part
+	}
+	return ""
+}
+
+// UntestedAttacks returns what is wrong with the tests that document names: one that is not
+// in the tree, and a row of a table of attacks (its first column is "attack", its last the
+// tests) that names none. "…/part" is a part of the test that was named before it.
+func UntestedAttacks(root fs.FS, document string) ([]Breach, error) {
+	lines, err := proseOf(root, document)
+	if err != nil {
+		return nil, err
+	}
+	known, err := readTests(root)
+	if err != nil {
+		return nil, err
+	}
+	var bad []Breach
+	last, attacks := "", false
+	for i, line := range lines {
+		report := func(rule string) { bad = append(bad, Breach{Path: document, Line: i + 1, Rule: rule}) }
+		named := 0
+		cells := strings.Split(strings.Trim(strings.TrimSpace(line), "|"), "|")
+		for j, cell := range cells {
+			for _, span := range codeSpan.FindAllString(cell, -1) {
+				name := strings.Trim(span, "`")
+				if part, ok := strings.CutPrefix(name, "…"); ok {
+					name = last + part
+				}
+				part := ""
+				if match := testName.FindStringSubmatch(name); match != nil {
+					name, part, last = match[1], match[2], match[1]
+				} else if !testStory.MatchString(name) || j < len(cells)-1 || !attacks {
+					continue
+				}
+				if rule := known.missing(name, part); rule != "" {
+					report(rule)
+				} else if j == len(cells)-1 {
+					named++
+				}
+			}
+		}
+		switch {
+		case !tableRow.MatchString(line):
+			attacks = false
+		case tableRule.MatchString(line):
+		case strings.TrimSpace(cells[0]) == "attack":
+			attacks = true
+		case attacks && named == 0:
+			report("an attack without a test: " + strings.TrimSpace(cells[0]))
+		}
+	}
+	return bad, nil
+}

@@ -103,6 +103,35 @@ func TestBadChanges(t *testing.T) {
 	require.Equal(t, []int{8, 9, 10}, []int{bad[0].Line, bad[1].Line, bad[2].Line})
 }
 
+// Every attack that a document lists names a test, and every test that it names is there:
+// functions, parts of them, and stories.
+func TestUntestedAttacks(t *testing.T) {
+	bad, err := tidy.UntestedAttacks(fstest.MapFS{
+		"docs/security.md": source("Seen in `TestGone` and `TestHere`, not in `Testing`.\n\n" +
+			"| attack | test |\n| --- | --- |\n" +
+			"| good | `TestHere` |\n| a part | `TestHere/own act` |\n| another | `…/other act` |\n| a story | `flows/day.txt` |\n" +
+			"| gone | `TestMoved` |\n| no part | `…/nothing` |\n| no story | `flows/night.txt` |\n| by hand | - |\n| a file | `a/a_test.go` |\n" +
+			"| says `TestHere` elsewhere | - |\n\n" +
+			"| what | test |\n| --- | --- |\n| no attack | - |\n"),
+		"a/a_test.go":              source("package a\n\nfunc TestHere(t *testing.T) {\n\tt.Run(\"own act\", nil)\n\tt.Run(\"other act\", nil)\n}\n"),
+		"a/b.go":                   source("package a\n\nfunc TestMoved(t *testing.T) {}\n"),
+		"a/testdata/flows/day.txt": source(""),
+	}, "docs/security.md")
+	require.NoError(t, err)
+	require.Equal(t, []string{
+		"docs/security.md:1: there is no test TestGone",
+		"docs/security.md:9: there is no test TestMoved",
+		"docs/security.md:9: an attack without a test: gone",
+		"docs/security.md:10: there is no test TestMoved",
+		"docs/security.md:10: an attack without a test: no part",
+		"docs/security.md:11: there is no story flows/night.txt",
+		"docs/security.md:11: an attack without a test: no story",
+		"docs/security.md:12: an attack without a test: by hand",
+		"docs/security.md:13: an attack without a test: a file",
+		"docs/security.md:14: an attack without a test: says `TestHere` elsewhere",
+	}, report(bad))
+}
+
 // A rule about a document that is not there is an error, not a pass.
 func TestMissingDocuments(t *testing.T) {
 	empty := fstest.MapFS{}
@@ -111,6 +140,8 @@ func TestMissingDocuments(t *testing.T) {
 	_, err = tidy.BadDependencies(empty, nil)
 	require.Error(t, err)
 	_, err = tidy.BadChanges(empty)
+	require.Error(t, err)
+	_, err = tidy.UntestedAttacks(empty, "docs/security.md")
 	require.Error(t, err)
 }
 
@@ -127,7 +158,9 @@ func TestDocuments(t *testing.T) {
 	require.NoError(t, err)
 	changes, err := tidy.BadChanges(house)
 	require.NoError(t, err)
-	for _, breaches := range [][]tidy.Breach{links, decisions, dependencies, changes} {
+	attacks, err := tidy.UntestedAttacks(house, "docs/security.md")
+	require.NoError(t, err)
+	for _, breaches := range [][]tidy.Breach{links, decisions, dependencies, changes, attacks} {
 		for _, breach := range breaches {
 			t.Error(breach)
 		}

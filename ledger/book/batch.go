@@ -94,6 +94,7 @@ const (
 	batchesComplete = 1 << iota
 	batchesKeyed
 	batchesDerived
+	batchesMaster
 )
 
 func (s *batches) appendValue(dst []byte) []byte {
@@ -110,12 +111,18 @@ func (s *batches) appendValue(dst []byte) []byte {
 	if s.derived.Counter != 0 {
 		flags |= batchesDerived
 	}
+	if s.keys.Master != 0 {
+		flags |= batchesMaster
+	}
 	dst = binary.AppendUvarint(append(dst, flags), uint64(s.parameters))
 	if s.keys.Set != 0 {
 		dst = binary.AppendUvarint(append(dst, s.keys.Set), uint64(s.keys.Generation))
 	}
 	if s.derived.Counter != 0 {
 		dst = binary.AppendUvarint(append(dst, s.derived.Key[:]...), uint64(s.derived.Counter))
+	}
+	if s.keys.Master != 0 {
+		dst = binary.AppendUvarint(dst, uint64(s.keys.Master))
 	}
 	dst = binary.AppendUvarint(dst, uint64(len(s.open)))
 	for i := range s.open {
@@ -136,6 +143,9 @@ func (s *batches) decodeValue(r *reader) {
 	if flags&batchesDerived != 0 {
 		r.fixed(s.derived.Key[:])
 		s.derived.Counter = r.uint32()
+	}
+	if flags&batchesMaster != 0 {
+		s.keys.Master = r.uint32()
 	}
 	for range r.count(maxTallies, 9) {
 		t := tally{batch: r.uint32()}

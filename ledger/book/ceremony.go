@@ -19,13 +19,15 @@ const (
 	KeyRetire
 	KeyDestroy
 	KeyExport
+	KeyOffer // the next version of a terminal's master key, which the terminal fetches
+	KeyTake  // that one is in force: the terminal has proved that it has it
 
 	keyActCount
 )
 
 var keyActNames = [keyActCount]string{
 	KeyGenerate: "generate", KeyImport: "import", KeyRotate: "rotate", KeyReplace: "replace",
-	KeyRetire: "retire", KeyDestroy: "destroy", KeyExport: "export",
+	KeyRetire: "retire", KeyDestroy: "destroy", KeyExport: "export", KeyOffer: "offer", KeyTake: "take",
 }
 
 // String returns the name used in tables and in JSON.
@@ -44,7 +46,7 @@ func (a *KeyAct) UnmarshalText(text []byte) error {
 // Makes reports whether the act brings a key that was not there.
 func (a KeyAct) Makes() bool {
 	switch a {
-	case KeyGenerate, KeyImport, KeyRotate, KeyReplace:
+	case KeyGenerate, KeyImport, KeyRotate, KeyReplace, KeyOffer:
 		return true
 	default:
 		return false
@@ -123,17 +125,33 @@ func (b *Book) leaveKeystore(cmd *Command) {
 
 // keystore notes the keystore that the switch has found. An older one is taken only where
 // whoever owns the configuration has said so, which is Final.
-func (b *Book) keystore(cmd *Command) points.Reason {
+func (b *Book) keystore(cmd *Command) (points.Reason, error) {
 	k := cmd.Ceremony.Keystore
 	switch {
 	case k.Generation == 0:
-		return points.FormatError
+		return points.FormatError, nil
+	case cmd.Ceremony.Act == KeyTake:
+		return b.takeMaster(cmd)
 	case !cmd.Final && !b.office.keys.follows(k) && (k == b.office.keys.Is || !b.office.keys.Is.Is(k)): // It may tell more of the same.
-		return points.NotPermitted
+		return points.NotPermitted, nil
 	}
 	b.touch(&b.office)
 	b.office.keys = KeystoreView{Is: k}
-	return points.Approved
+	return points.Approved, nil
+}
+
+// takeMaster lets the keystore say what the terminal's last proof has decided: which
+// version of its master key is in force.
+func (b *Book) takeMaster(cmd *Command) (points.Reason, error) {
+	keys, err := b.Keys(cmd.Acquirer, cmd.Merchant, cmd.Terminal)
+	switch {
+	case err != nil:
+		return 0, err
+	case cmd.Final || !b.office.keys.follows(cmd.Ceremony.Keystore) || cmd.Ceremony.Version == 0 || cmd.Ceremony.Version > keys.Master:
+		return points.NotPermitted, nil
+	}
+	b.leaveKeystore(cmd)
+	return points.Approved, nil
 }
 
 // Keystore returns what the journal knows of the keystore; zero before the first was noted.
@@ -148,6 +166,9 @@ func (c *Ceremony) malformed(kind Kind) error {
 		return points.Errorf(points.FormatError, "a ceremony in a command of kind %v", kind)
 	case c.Act >= keyActCount:
 		return points.Errorf(points.FormatError, "act %d on a key: there is none", c.Act)
+	case kind == KindNote && c.Act == KeyTake:
+		return points.Errorf(points.FormatError, "that a terminal has taken a key is noted by the switch alone")
+	case kind == KindKeystore && c.Act == KeyTake:
 	case kind != KindNote && *c != Ceremony{Keystore: c.Keystore}:
 		return points.Errorf(points.FormatError, "a command of kind %v with an act on a key", kind)
 	}

@@ -254,3 +254,55 @@ func TestUnsettledCyclesCanBeClosed(t *testing.T) {
 	require.Greater(t, valued, uint64(10_000))
 	require.Equal(t, uint64(146), unvalued, "nothing fits any more")
 }
+
+// What is cleared is of the merchant's category, and of the programme's issuer, as they were
+// when it was decided: also where its issuer has decided it, where two issuers' programmes
+// have paid, and of what is undone when both are others by then.
+func TestItemsKeepTheirCategoryAndOwner(t *testing.T) {
+	s := &shell{desk: clearingDesk(t, book.Options{})}
+	s.furnishFar()
+	d := s.desk
+	categorised := func(mcc uint16) {
+		shop := *d.book.Registry().Merchants[merchantID("SHOP")]
+		shop.MCC = mcc
+		d.put(book.Entry{Merchant: &shop})
+	}
+	categorised(5411)
+	d.must(at("T1", 1, book.Command{Kind: book.KindEarn, Card: cardOf(1), Program: air, Amount: 1000}))
+	sold := d.must(at("T1", 2, book.Command{Kind: book.KindRedeem, Card: cardOf(1), Program: air, Amount: 100})).Position
+	require.Equal(t, uint16(5411), d.itemOf(sold).MCC)
+	asked := d.must(at("T1", 3, book.Command{Kind: book.KindForward, Function: points.Redeem, Card: cardOf(7), Program: farMiles, Amount: 60})).Position
+	answered := d.must(book.Command{Kind: book.KindConclude, Original: asked, Answer: points.Approved}).Position
+	item := d.itemOf(answered)
+	require.Equal(t, []any{uint16(5411), tariff.Member(far)}, []any{item.MCC, item.Issuer})
+
+	categorised(5812)
+	require.Equal(t, uint16(5411), d.itemOf(sold).MCC, "what was cleared stays")
+	refunded := d.must(at("T1", 4, book.Command{Kind: book.KindRefund, Function: points.Refund, Card: cardOf(1), Amount: 30, Original: sold})).Position
+	require.Equal(t, uint16(5411), d.itemOf(refunded).MCC, "that of the sale")
+	reversed := d.must(at("T1", 5, book.Command{Kind: book.KindReverse, Function: points.Reversal, Original: asked})).Position
+	item = d.itemOf(reversed)
+	require.Equal(t, []any{uint16(5411), tariff.Member(far)}, []any{item.MCC, item.Issuer})
+	later := d.must(at("T1", 6, book.Command{Kind: book.KindRedeem, Card: cardOf(1), Program: air, Amount: 1})).Position
+	require.Equal(t, uint16(5812), d.itemOf(later).MCC)
+}
+
+// What was told has its own time, also where its issuer hears of it later, and what undoes it
+// is valued at that.
+func TestWhatWasToldIsUndoneAtItsOwnTime(t *testing.T) {
+	s := &shell{desk: clearingDesk(t, book.Options{})}
+	s.furnishFar()
+	d := s.desk
+	d.must(at("T1", 1, book.Command{Kind: book.KindEarn, Card: cardOf(1), Program: air, Amount: 1000}))
+	sent := d.now - 400_000
+	told := at("T1", 2, book.Command{Kind: book.KindRedeem, Function: points.OfflineRedeem, Card: cardOf(1), Program: air, Amount: 5, Sent: sent})
+	sale := d.must(told).Position
+	require.Equal(t, sent, d.itemOf(sale).At)
+	undone := d.must(at("T1", 3, book.Command{Kind: book.KindReverse, Function: points.Reversal, Original: sale})).Position
+	require.Equal(t, sent, d.itemOf(undone).OriginalAt)
+
+	far := at("T1", 4, book.Command{Kind: book.KindForward, Function: points.OfflineRedeem, Card: cardOf(7), Program: farMiles, Amount: 60, Sent: sent})
+	asked := d.must(far).Position
+	booked := d.must(book.Command{Kind: book.KindOwe, Original: asked}).Position // It stands, and its issuer will be told.
+	require.Equal(t, sent, d.itemOf(booked).At)
+}

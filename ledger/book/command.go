@@ -248,6 +248,9 @@ type Command struct {
 	// KeySet says which working keys a sign-on gives the terminal, as package certs
 	// numbers them; 0: none. Their generation is the position of the sign-on.
 	KeySet uint8
+	// Master is the version of its master key that the terminal has proved to have, by the
+	// MAC of its sign-on; 0: it has proved none.
+	Master uint32
 	// Counter is how often the terminal has used a derived key (ANSI X9.24-3), this time
 	// included; 0: its keys are others, or none.
 	Counter uint32
@@ -274,7 +277,7 @@ type Command struct {
 	Run, Manifest [32]byte
 	Moves         []ClearingMove
 	// Ceremony is what a note, or an approval, does with a key, and which keystore it leaves
-	// behind; of KindKeystore, the keystore alone.
+	// behind; of KindKeystore, the keystore alone, or that a terminal has taken a key.
 	Ceremony Ceremony
 
 	// Into is the programme that a swap hands out. Wanted is how much of it is wanted at

@@ -144,7 +144,7 @@ func (b *Book) dispatchOffice(cmd *Command, out *Outcome) (points.Reason, error)
 	case KindReject:
 		return b.reject(cmd, out), nil
 	case KindKeystore:
-		return b.keystore(cmd), nil
+		return b.keystore(cmd)
 	case KindRegister:
 		return b.noteRegister(cmd), nil
 	default:

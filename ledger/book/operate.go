@@ -114,13 +114,16 @@ func (b *Book) signOn(cmd *Command, out *Outcome) (points.Reason, error) {
 	if s != nil {
 		out.Parameters = s.parameters
 	}
+	if s != nil && cmd.Master != 0 && cmd.Master < s.keys.Master {
+		return points.BadMAC, nil // it has proved a later one since
+	}
 	if cmd.KeySet == 0 {
 		return points.Approved, nil
 	}
 	if s, err = b.changeBatches(batchesKey{cmd.Acquirer, cmd.Merchant, cmd.Terminal}); err != nil {
 		return 0, err
 	}
-	s.keys = TerminalKeys{Set: cmd.KeySet, Generation: b.position + 1}
+	s.keys = TerminalKeys{Set: cmd.KeySet, Generation: b.position + 1, Master: max(cmd.Master, s.keys.Master)}
 	return points.Approved, nil
 }
 

@@ -168,3 +168,108 @@ func TestCapReservesForForwarded(t *testing.T) {
 	require.Equal(t, []points.Amount{0, 100}, []points.Amount{d.book.Exposures()[0].Reserved, d.book.Exposures()[0].Owes})
 	require.NoError(t, d.book.Audit())
 }
+
+// A stand-in decides a forwarded request as an answer does: what was kept for it under a cap
+// is let go of, and what it approves counts.
+func TestStandInLetsGoOfWhatWasReserved(t *testing.T) {
+	s := &shell{desk: clearingDesk(t, book.Options{})}
+	s.furnishFar()
+	d := s.desk
+	d.must(capped(book.Cap{Member: tariff.Member(far), Cap: 200, Prefund: 200}))
+	for i, answer := range []points.Reason{points.NoAnswer, points.IssuerTimeout} {
+		asked := d.must(at("T1", uint32(100+i), book.Command{Kind: book.KindForward, Function: points.Redeem, Card: cardOf(7), Program: farMiles, Amount: 60})).Position
+		require.Equal(t, points.Amount(100), d.book.Exposures()[0].Reserved)
+		d.must(book.Command{Kind: book.KindStandIn, Original: asked, Answer: answer})
+		require.Equal(t, []points.Amount{0, points.Amount(100 * (i + 1))}, []points.Amount{d.book.Exposures()[0].Reserved, d.book.Exposures()[0].Owes})
+	}
+	require.Equal(t, points.OverSettlementCap, d.do(at("T1", 900, book.Command{Kind: book.KindForward, Function: points.Redeem, Card: cardOf(7), Program: farMiles, Amount: 60})).Reason)
+	require.NoError(t, d.book.Audit())
+}
+
+// A cap is covered by what the haircuts leave of what was put down, each rounded down and
+// each its own; no haircut is over the whole; and all of it is known again after a recovery.
+func TestHaircutsOfACap(t *testing.T) {
+	d := clearingDesk(t, book.Options{})
+	d.furnish(1, kindRules, kindRules)
+	member := tariff.Member(issuer)
+	covered := func(c book.Cap) points.Reason {
+		c.Member = member
+		return d.do(capped(c)).Reason
+	}
+	for _, c := range []struct {
+		cap  book.Cap
+		want points.Reason
+	}{
+		{book.Cap{Cap: 90, Prefund: 100, PrefundHaircut: 100_000}, points.Approved},
+		{book.Cap{Cap: 91, Prefund: 100, PrefundHaircut: 100_000}, points.BadAmount},
+		{book.Cap{Cap: 50, Collateral: 100, CollateralHaircut: 500_000}, points.Approved},
+		{book.Cap{Cap: 51, Collateral: 100, CollateralHaircut: 500_000}, points.BadAmount},
+		{book.Cap{Cap: 140, Prefund: 100, Collateral: 100, PrefundHaircut: 100_000, CollateralHaircut: 500_000}, points.Approved},
+		{book.Cap{Cap: 2, Prefund: 3, Collateral: 3, PrefundHaircut: 500_000, CollateralHaircut: 500_000}, points.Approved},
+		{book.Cap{Cap: 3, Prefund: 3, Collateral: 3, PrefundHaircut: 500_000, CollateralHaircut: 500_000}, points.BadAmount}, // 1 and 1, not 3
+		{book.Cap{Cap: 0, Prefund: 3, PrefundHaircut: 1_000_000}, points.Approved},
+		{book.Cap{Cap: 1, Prefund: 3, PrefundHaircut: 1_000_000}, points.BadAmount},
+		{book.Cap{Cap: 1, Prefund: 3, PrefundHaircut: 1_000_001}, points.FormatError},
+		{book.Cap{Cap: 1, Collateral: 3, CollateralHaircut: 1_000_001}, points.FormatError},
+		{book.Cap{Cap: 1, Prefund: -1, Collateral: 3}, points.BadAmount},
+	} {
+		require.Equal(t, c.want, covered(c.cap), "%+v", c.cap)
+	}
+	want := book.Cap{Member: member, Cap: 7, Prefund: 11, PrefundHaircut: 13, Collateral: 17, CollateralHaircut: 19, CreditLater: true}
+	d.must(capped(want))
+	digest := d.book.Digest()
+	d.store.checkpoint(d.book)
+	d.book = book.New(book.Options{}, d.store)
+	require.Equal(t, want, d.book.Exposures()[0].Cap)
+	require.Equal(t, digest, d.book.Digest())
+}
+
+// The fees are held against a cap as they are for the merchant's category: a sale that a
+// dearer row would let through is refused where that row is another category's.
+func TestCapKnowsTheMerchantsCategory(t *testing.T) {
+	const grocer, other = 5411, 5812
+	for category, want := range map[uint16]points.Reason{grocer: points.Approved, other: points.OverSettlementCap} {
+		d := newDesk(t, book.Options{})
+		d.furnish(1, kindRules, kindRules)
+		from := d.now + 2*tariff.LeadTime
+		d.must(book.Command{Kind: book.KindPut, Operator: "li", Second: "wang", Entry: book.Entry{Rate: &tariff.Rate{Terms: tariff.Terms{
+			Program: inn, Side: tariff.Clear, From: from, Num: 1, Den: 1,
+		}}}})
+		d.must(book.Command{Kind: book.KindPut, Operator: "li", Second: "wang", Entry: book.Entry{Fees: &tariff.Schedule{From: from, Rows: []tariff.FeeRow{
+			{Kind: tariff.KindRDM}, {Kind: tariff.KindEAR}, {Kind: tariff.KindRDM, MCC: grocer, InterchangePPM: 500_000},
+		}}}})
+		d.now = from + 1_000_000
+		shop := *d.book.Registry().Merchants[merchantID("SHOP")]
+		shop.MCC = category
+		d.put(book.Entry{Merchant: &shop})
+		d.must(book.Command{Kind: book.KindAdjust, Operator: "li", Second: "wang", Member: 1, Program: inn, Amount: 5000})
+		d.must(capped(book.Cap{Member: tariff.Member(issuer), Cap: 50, Prefund: 50}))
+		require.Equal(t, want, d.do(at("T1", 1, book.Command{Kind: book.KindRedeem, Card: cardOf(1), Program: inn, Amount: 100})).Reason, "MCC %d", category)
+	}
+}
+
+// A version of the fees is the next one or none: one that is there is not edited, and none
+// is left out; when another was approved meanwhile it is proposed again.
+func TestVersionsOfFees(t *testing.T) {
+	d := newDesk(t, book.Options{})
+	d.furnish(1, kindRules, kindRules)
+	fees := func(version uint32) book.Command {
+		return book.Command{Kind: book.KindPut, Operator: "li", Second: "wang", Entry: book.Entry{Fees: &tariff.Schedule{
+			Version: version, From: d.now + 2*tariff.LeadTime, Rows: []tariff.FeeRow{{Kind: tariff.KindRDM}},
+		}}}
+	}
+	require.Equal(t, points.AlreadyExists, d.do(fees(2)).Reason, "none is left out")
+	d.must(fees(1))
+	require.Equal(t, points.AlreadyExists, d.do(fees(1)).Reason, "one that is there")
+	require.Equal(t, points.AlreadyExists, d.do(fees(3)).Reason, "none is left out")
+	d.must(fees(2))
+	d.must(fees(0))
+	require.Equal(t, 3, d.book.Registry().Fees.Len())
+
+	s := staffed(t, 0)
+	change := book.Command{Kind: book.KindPut, Operator: "cat", Entry: book.Entry{Fees: &tariff.Schedule{From: s.now + 2*tariff.LeadTime, Rows: []tariff.FeeRow{{Kind: tariff.KindRDM}}}}}
+	first := s.must(proposed(change)).Position
+	second := s.must(proposed(change)).Position
+	s.must(s.approval("bob", first))
+	s.refused(t, points.ProposalStale, s.approval("bob", second))
+}

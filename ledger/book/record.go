@@ -96,8 +96,9 @@ const (
 	hasInto
 	hasWanted
 	hasCertificate
+	hasMaster
 
-	commandMask = hasCertificate<<1 - 1
+	commandMask = hasMaster<<1 - 1
 
 	// hasPost is set in the mask of a posting of a settlement.
 	hasPost = hasRun | hasManifest | hasMoves
@@ -209,6 +210,7 @@ func (c *Command) mask() uint64 {
 	set(hasInto, c.Into != 0)
 	set(hasWanted, c.Wanted != 0)
 	set(hasCertificate, c.Certificate != nil)
+	set(hasMaster, c.Master != 0)
 	return m
 }
 
@@ -414,6 +416,9 @@ func appendBatchFields(dst []byte, c *Command, m uint64) []byte {
 	if m&hasCertificate != 0 {
 		dst = appendCertificate(dst, c.Certificate)
 	}
+	if m&hasMaster != 0 {
+		dst = binary.AppendUvarint(dst, uint64(c.Master))
+	}
 	return dst
 }
 
@@ -606,6 +611,9 @@ func decodeBatchFields(r *reader, c *Command, m uint64) {
 	}
 	if m&hasCertificate != 0 {
 		c.Certificate = decodeCertificate(r)
+	}
+	if m&hasMaster != 0 {
+		c.Master = r.uint32()
 	}
 }
 

@@ -141,6 +141,7 @@ func (v *Terminal) keyed() bool {
 type TerminalKeys struct {
 	Set        uint8 // as package certs numbers them; 0: it has none
 	Generation points.Position
+	Master     uint32 // the version of its master key that it has proved to have; 0: none
 }
 
 // Keys returns which working keys a terminal has.

@@ -369,7 +369,7 @@ func (w *DetailWriter) Write(l *Line, merchant string) error {
 	}
 	l.Number = w.trailer.Lines + 1
 	before := len(w.detail.buffer)
-	buffer, err := lines.append(w.detail.buffer, l)
+	buffer, err := appendLine(w.detail.buffer, l)
 	if err != nil {
 		return fmt.Errorf("detail of %v, clearing id %d: %w", w.header.Receiver, l.ID, err)
 	}

@@ -107,7 +107,7 @@ func (d *DetailReader) Next(l *Line) (more bool, broken []FormatError, err error
 	case bytes.HasPrefix(line, []byte(trailers.tag)):
 		return false, d.end(line), d.drain()
 	}
-	if broken = lines.parse(line, d.at, l); broken != nil {
+	if broken = parseLine(line, d.at, l); broken != nil {
 		d.counted.Lines++
 		return true, broken, nil
 	}

@@ -234,17 +234,16 @@ func testDay(t *testing.T) memory {
 	}
 
 	var copyForOperator bytes.Buffer
-	w, err := NewNet(&copyForOperator, 4)
-	require.NoError(t, err)
+	w := NewNet(&copyForOperator, 4)
 	rows := testPositions(figure)
 	for i := range rows {
 		require.NoError(t, w.Write(&rows[i]))
 	}
 	total, err := w.Close(sha256.Sum256([]byte("inputs")), sha256.Sum256([]byte("rates")))
 	require.NoError(t, err)
-	var ours bytes.Buffer
-	require.NoError(t, WriteNetCopy(&ours, rows[:2], &total, 4))
-	put(WholeName(NET, us, 20260216, 1, "csv").String(), ours.Bytes())
+	ours, err := AppendNetCopy(nil, rows[:2], &total, 4)
+	require.NoError(t, err)
+	put(WholeName(NET, us, 20260216, 1, "csv").String(), ours)
 
 	s := testStatement(figure)
 	text, err := AppendStatement(nil, s)

@@ -5,7 +5,9 @@ import (
 	"encoding/xml"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/lianfen/lianfen/points"
 	"github.com/lianfen/lianfen/tariff"
@@ -59,6 +61,7 @@ type EntryRate struct {
 // What ISO 20022 bounds.
 const (
 	isoAmountDigits = 18
+	isoAmountMost   = 999_999_999_999_999_999 // of so many digits
 	isoRateDecimals = 10
 	isoRateDigits   = 11
 	isoID           = 35
@@ -68,7 +71,7 @@ const (
 
 // AppendStatement writes STM: camt.053.001.08.
 func AppendStatement(dst []byte, s *Statement) ([]byte, error) {
-	x := document{dst: dst, s: s}
+	x := document{dst: dst, s: s, sequence: strconv.FormatUint(s.Sequence, 10)}
 	x.begin("camt.053.001.08", "BkToCstmrStmt", "ST-"+s.id())
 	x.open("Stmt")
 	x.head()
@@ -84,7 +87,7 @@ func AppendStatement(dst []byte, s *Statement) ([]byte, error) {
 // AppendNotification writes NTF: camt.054.001.08, an entry for each adjustment, fee out of
 // the schedule, chargeback and re-presentment that was approved, without balances.
 func AppendNotification(dst []byte, s *Statement) ([]byte, error) {
-	x := document{dst: dst, s: s}
+	x := document{dst: dst, s: s, sequence: strconv.FormatUint(s.Sequence, 10)}
 	x.begin("camt.054.001.08", "BkToCstmrDbtCdtNtfctn", "NT-"+s.id())
 	x.open("Ntfctn")
 	x.head()
@@ -102,10 +105,11 @@ func (s *Statement) id() string {
 // document is an XML document that is being written. Whatever does not fit ISO 20022 is
 // its first error.
 type document struct {
-	dst   []byte
-	s     *Statement
-	depth int
-	err   error
+	dst      []byte
+	s        *Statement
+	sequence string // the statement's, in digits
+	depth    int
+	err      error
 }
 
 func (x *document) refuse(format string, args ...any) {
@@ -132,18 +136,32 @@ func (x *document) close(name string) {
 	x.dst = append(append(append(x.dst, "</"...), name...), ">\n"...)
 }
 
-// raw writes an element whose text needs no escaping; attribute is "" or like ` Ccy="QZP"`.
-func (x *document) raw(name, attribute, text string) {
+// begun writes the beginning of an element that stands on one line. Its text comes next,
+// and then ended.
+func (x *document) begun(name string) {
 	x.indent()
-	x.dst = append(append(append(x.dst, '<'), name...), attribute...)
-	x.dst = append(append(x.dst, '>'), text...)
+	x.dst = append(append(append(x.dst, '<'), name...), '>')
+}
+
+func (x *document) ended(name string) {
 	x.dst = append(append(append(x.dst, "</"...), name...), ">\n"...)
+}
+
+// raw writes an element whose text needs no escaping.
+func (x *document) raw(name, text string) {
+	x.begun(name)
+	x.dst = append(x.dst, text...)
+	x.ended(name)
 }
 
 // text writes an element with any text. One that is longer than its type allows is refused.
 func (x *document) text(name, text string, most int) {
-	if n := len([]rune(text)); n == 0 || n > most {
+	if n := utf8.RuneCountInString(text); n == 0 || n > most {
 		x.refuse("%s %q has %d characters, want 1 to %d", name, text, n, most)
+		return
+	}
+	if isPlain(text) && !strings.ContainsAny(text, `<>&'"`) {
+		x.raw(name, text)
 		return
 	}
 	var escaped bytes.Buffer
@@ -151,32 +169,45 @@ func (x *document) text(name, text string, most int) {
 		x.refuse("%s %q: %w", name, text, err)
 		return
 	}
-	x.raw(name, "", escaped.String())
+	x.raw(name, escaped.String())
 }
 
-func (x *document) number(name string, v uint64) { x.raw(name, "", strconv.FormatUint(v, 10)) }
+func (x *document) number(name string, v uint64) {
+	x.begun(name)
+	x.dst = strconv.AppendUint(x.dst, v, 10)
+	x.ended(name)
+}
 
 // amount writes |a|: amounts of ISO 20022 are never negative.
 func (x *document) amount(name string, a points.Amount, unit string, scale int) {
-	x.raw(name, ` Ccy="`+unit+`"`, x.magnitude(name, SumOf(a), scale))
+	x.indent()
+	x.dst = append(append(append(append(append(x.dst, '<'), name...), ` Ccy="`...), unit...), `">`...)
+	x.magnitude(name, SumOf(a), scale)
+	x.ended(name)
 }
 
-func (x *document) magnitude(name string, s Sum, scale int) string {
+// sum writes the magnitude of a sum.
+func (x *document) sum(name string, s Sum) {
+	x.begun(name)
+	x.magnitude(name, s, x.s.Scale)
+	x.ended(name)
+}
+
+func (x *document) magnitude(name string, s Sum, scale int) {
 	if s.negative() {
 		s = s.negated()
 	}
-	digits := s.Digits()
-	if len(digits) > isoAmountDigits {
-		x.refuse("%s %s has more than %d digits, which ISO 20022 cannot carry", name, digits, isoAmountDigits)
+	if a, ok := s.Amount(); !ok || a > isoAmountMost {
+		x.refuse("%s %s has more than %d digits, which ISO 20022 cannot carry", name, s.Digits(), isoAmountDigits)
 	}
-	return pointed(digits, scale)
+	x.dst = s.appendDecimal(x.dst, scale)
 }
 
 func (x *document) side(negative bool) {
 	if negative {
-		x.raw("CdtDbtInd", "", "DBIT")
+		x.raw("CdtDbtInd", "DBIT")
 	} else {
-		x.raw("CdtDbtInd", "", "CRDT")
+		x.raw("CdtDbtInd", "CRDT")
 	}
 }
 
@@ -201,7 +232,7 @@ func (x *document) end(root string) {
 func (x *document) done() ([]byte, error) { return x.dst, x.err }
 
 func (x *document) moment(name string, t time.Time) {
-	x.raw(name, "", t.Format("2006-01-02T15:04:05-07:00"))
+	x.raw(name, t.Format("2006-01-02T15:04:05-07:00"))
 }
 
 // head writes what statements and notifications have in common before the balances.
@@ -221,7 +252,7 @@ func (x *document) head() {
 	x.text("Id", fmt.Sprintf("CLR-%08d", uint32(s.Member)), isoID)
 	x.close("Othr")
 	x.close("Id")
-	x.raw("Ccy", "", s.Unit)
+	x.raw("Ccy", s.Unit)
 	x.open("Ownr")
 	x.text("Nm", s.Name, isoName)
 	x.close("Ownr")
@@ -237,7 +268,7 @@ func (x *document) balance(code string, a points.Amount) {
 	x.open("Bal")
 	x.open("Tp")
 	x.open("CdOrPrtry")
-	x.raw("Cd", "", code)
+	x.raw("Cd", code)
 	x.close("CdOrPrtry")
 	x.close("Tp")
 	x.amount("Amt", a, x.s.Unit, x.s.Scale)
@@ -248,7 +279,9 @@ func (x *document) balance(code string, a points.Amount) {
 
 func (x *document) date(name string, d points.BusinessDate) {
 	x.open(name)
-	x.raw("Dt", "", d.String())
+	x.begun("Dt")
+	x.dst = d.Append(x.dst)
+	x.ended("Dt")
 	x.close(name)
 }
 
@@ -267,9 +300,9 @@ func (x *document) body() {
 	x.open("TxsSummry")
 	x.open("TtlNtries")
 	x.number("NbOfNtries", credited+debited)
-	x.raw("Sum", "", x.magnitude("Sum", credits.add(debits), x.s.Scale))
+	x.sum("Sum", credits.add(debits))
 	x.open("TtlNetNtry")
-	x.raw("Amt", "", x.magnitude("Amt", net, x.s.Scale))
+	x.sum("Amt", net)
 	x.side(net.negative())
 	x.close("TtlNetNtry")
 	x.close("TtlNtries")
@@ -284,7 +317,7 @@ func (x *document) body() {
 func (x *document) totals(name string, n uint64, sum Sum) {
 	x.open(name)
 	x.number("NbOfNtries", n)
-	x.raw("Sum", "", x.magnitude("Sum", sum, x.s.Scale))
+	x.sum("Sum", sum)
 	x.close(name)
 }
 
@@ -293,7 +326,7 @@ func (x *document) reference(e *Entry) string {
 	if e.Item != 0 {
 		return e.Code + "-" + strconv.FormatUint(e.Item, 10)
 	}
-	return fmt.Sprintf("%s-%s-%s", e.Code, e.Counterparty, strconv.FormatUint(x.s.Sequence, 10))
+	return e.Code + "-" + e.Counterparty.String() + "-" + x.sequence
 }
 
 // entry writes the Ntry block that camt.053 and camt.054 share.
@@ -302,9 +335,9 @@ func (x *document) entry(e *Entry) {
 	x.text("NtryRef", x.reference(e), isoID)
 	x.amount("Amt", e.Amount, x.s.Unit, x.s.Scale)
 	x.side(e.Amount < 0)
-	x.raw("RvslInd", "", strconv.FormatBool(e.Reversal))
+	x.raw("RvslInd", strconv.FormatBool(e.Reversal))
 	x.open("Sts")
-	x.raw("Cd", "", "BOOK")
+	x.raw("Cd", "BOOK")
 	x.close("Sts")
 	x.date("BookgDt", x.s.Date)
 	x.date("ValDt", x.s.SettlementDate)
@@ -314,7 +347,7 @@ func (x *document) entry(e *Entry) {
 	x.open("BkTxCd")
 	x.open("Prtry")
 	x.text("Cd", e.Code, isoID)
-	x.raw("Issr", "", "PTSCLR")
+	x.raw("Issr", "PTSCLR")
 	x.close("Prtry")
 	x.close("BkTxCd")
 	x.exchanged(e.Rate)
@@ -354,9 +387,9 @@ func (x *document) exchanged(r *EntryRate) {
 	x.open("CntrValAmt")
 	x.amount("Amt", r.Amount, r.Currency, r.Scale)
 	x.open("CcyXchg")
-	x.raw("SrcCcy", "", r.Currency)
-	x.raw("TrgtCcy", "", x.s.Unit)
-	x.raw("XchgRate", "", rate)
+	x.raw("SrcCcy", r.Currency)
+	x.raw("TrgtCcy", x.s.Unit)
+	x.raw("XchgRate", rate)
 	x.text("CtrctId", strconv.FormatUint(uint64(r.Version), 10), isoID)
 	x.close("CcyXchg")
 	x.close("CntrValAmt")

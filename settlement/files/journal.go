@@ -2,6 +2,7 @@ package files
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 
 	"github.com/lianfen/lianfen/points"
@@ -14,7 +15,7 @@ import (
 // both.
 func AppendJournal(dst []byte, s *Statement) []byte {
 	line := func(format string, args ...any) { dst = fmt.Appendf(dst, format+"\n", args...) }
-	amount := func(a points.Amount) string { return a.Decimal(s.Scale) + " " + s.Unit }
+	amount := func(a points.Amount) string { return string(s.appendAmount(nil, a)) }
 	line("; %s, %v, cycle %02d: positions of %08d %s", journalText(s.Operator), s.Date, s.Cycle, uint32(s.Member), journalText(s.Name))
 	line("")
 	whole := "1000"
@@ -27,10 +28,12 @@ func AppendJournal(dst []byte, s *Statement) []byte {
 	line("account assets:clearing")
 	line("account equity:opening")
 	seen := make(map[string]bool)
+	var account [64]byte
 	for i := range s.Entries {
-		if account := s.Entries[i].account(); !seen[account] {
-			seen[account] = true
-			line("account %s", account)
+		name := s.Entries[i].appendAccount(account[:0])
+		if !seen[string(name)] {
+			seen[string(name)] = true
+			dst = append(append(append(dst, "account "...), name...), '\n')
 		}
 	}
 	line("")
@@ -38,14 +41,7 @@ func AppendJournal(dst []byte, s *Statement) []byte {
 	line("    assets:clearing  %s = %s", amount(s.Opening), amount(s.Opening))
 	line("    equity:opening  %s", amount(-s.Opening))
 	for i := range s.Entries {
-		e := &s.Entries[i]
-		line("")
-		line("%v * %s with %s  ; %d items", s.Date, e.Code, e.Counterparty, e.Items)
-		if info := e.information(); info != "" {
-			line("    ; %s", journalText(info))
-		}
-		line("    assets:clearing  %s", amount(e.Amount))
-		line("    %s  %s", e.account(), amount(-e.Amount))
+		dst = s.appendTransaction(dst, &s.Entries[i])
 	}
 	line("")
 	line("%v * closing position", s.Date)
@@ -54,14 +50,35 @@ func AppendJournal(dst []byte, s *Statement) []byte {
 	return dst
 }
 
-// account is where the other side of an entry is booked: fees are a cost or a gain, the
-// rest is with the counterparty.
-func (e *Entry) account() string {
+// appendTransaction writes an entry: a member may have many thousands of them.
+func (s *Statement) appendTransaction(dst []byte, e *Entry) []byte {
+	dst = append(s.Date.Append(append(dst, '\n')), " * "...)
+	dst = append(append(dst, e.Code...), " with "...)
+	dst = append(e.Counterparty.Append(dst), "  ; "...)
+	dst = append(strconv.AppendUint(dst, e.Items, 10), " items\n"...)
+	if info := e.information(); info != "" {
+		dst = append(append(append(dst, "    ; "...), journalText(info)...), '\n')
+	}
+	dst = s.appendAmount(append(dst, "    assets:clearing  "...), e.Amount)
+	dst = append(e.appendAccount(append(dst, "\n    "...)), "  "...)
+	return append(s.appendAmount(dst, -e.Amount), '\n')
+}
+
+// appendAmount writes an amount with its unit.
+func (s *Statement) appendAmount(dst []byte, a points.Amount) []byte {
+	return append(append(a.AppendDecimal(dst, s.Scale), ' '), s.Unit...)
+}
+
+// appendAccount writes where the other side of an entry is booked: fees are a cost or a
+// gain, the rest is with the counterparty.
+func (e *Entry) appendAccount(dst []byte) []byte {
 	switch e.Code {
 	case "ICF", "SWF", "VAT", "OTH", "RND":
-		return fmt.Sprintf("expenses:%s:%s", e.Code, e.Counterparty)
+		dst = append(append(append(dst, "expenses:"...), e.Code...), ':')
+		return e.Counterparty.Append(dst)
 	}
-	return fmt.Sprintf("counterparty:%s:%s", e.Counterparty, e.Code)
+	dst = append(e.Counterparty.Append(append(dst, "counterparty:"...)), ':')
+	return append(dst, e.Code...)
 }
 
 // journalText keeps a name on its line.

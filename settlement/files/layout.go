@@ -2,6 +2,7 @@ package files
 
 import (
 	"bytes"
+	"encoding/binary"
 	"fmt"
 	"strings"
 	"time"
@@ -224,15 +225,7 @@ func Moment(t time.Time) uint64 {
 func signed[R any](name string, width int, content string, at func(*R) *points.Amount) field[R] {
 	return field[R]{
 		Field: Field{Name: name, Type: "x+n", Width: width, Content: content}, fill: '0',
-		put: func(dst []byte, r *R) bool {
-			v := *at(r)
-			magnitude := uint64(v) //nolint:gosec // negative ones are turned below.
-			dst[0] = 'C'
-			if v < 0 {
-				dst[0], magnitude = 'D', -magnitude
-			}
-			return putDigits(dst[1:], magnitude)
-		},
+		put: func(dst []byte, r *R) bool { return putSigned(dst, *at(r)) },
 		take: func(src []byte, r *R) string {
 			v, ok := takeDigits(src[1:])
 			if !ok || v > 1<<63-1 || (src[0] != 'C' && src[0] != 'D') || (src[0] == 'D' && v == 0) {
@@ -251,18 +244,7 @@ func signed[R any](name string, width int, content string, at func(*R) *points.A
 func text[R any](name, kind string, width int, content string, at func(*R) []byte) field[R] {
 	return field[R]{
 		Field: Field{Name: name, Type: kind, Width: width, Content: content}, fill: ' ',
-		put: func(dst []byte, r *R) bool {
-			for i, c := range at(r) {
-				switch {
-				case c == 0: // what was never filled in
-				case c < ' ' || c > '~':
-					return false
-				default:
-					dst[i] = c
-				}
-			}
-			return true
-		},
+		put: func(dst []byte, r *R) bool { return putBytes(dst, at(r)) },
 		take: func(src []byte, r *R) string {
 			for _, c := range src {
 				if c < ' ' || c > '~' {
@@ -361,9 +343,30 @@ func putDigits(dst []byte, v uint64) bool {
 // pairs are the numbers from 0 to 99 in two digits.
 const pairs = "00010203040506070809101112131415161718192021222324252627282930313233343536373839404142434445464748495051525354555657585960616263646566676869707172737475767778798081828384858687888990919293949596979899"
 
+// eightDigits reads eight bytes, the first one lowest. ok is false where one is no digit:
+// then it has other upper bits than '0', or gets them where six are added.
+func eightDigits(x uint64) (v uint64, ok bool) {
+	const upper = 0xf0 * ones
+	x ^= '0' * ones
+	if (x|(x+6*ones))&upper != 0 {
+		return 0, false
+	}
+	const pair, four = 0x00ff00ff00ff00ff, 0x0000ffff0000ffff
+	x = (x*10 + x>>8) & pair
+	x = (x*100 + x>>16) & four
+	return (x*10_000 + x>>32) & 0xffffffff, true
+}
+
 // takeDigits reads a number that is all digits and fits 64 bits.
 func takeDigits(src []byte) (uint64, bool) {
 	var v uint64
+	for len(src) >= eight && v < 1e11 { // Eight at a time, where nineteen digits at most come out.
+		part, ok := eightDigits(binary.LittleEndian.Uint64(src))
+		if !ok {
+			return 0, false
+		}
+		v, src = v*1e8+part, src[eight:]
+	}
 	for _, c := range src {
 		digit := uint64(c - '0')
 		const most = 1<<64 - 1

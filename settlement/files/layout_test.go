@@ -3,6 +3,7 @@ package files
 import (
 	"bytes"
 	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -76,6 +77,108 @@ func anyLine(t *rapid.T) Line {
 		fill(text, rapid.StringMatching(`[ -~]{0,19}`).Draw(t, "text"))
 	}
 	return l
+}
+
+// TestAppendLikeLayout: the straight code writes a line as the layout does, and refuses
+// with the layout's words what does not fit.
+func TestAppendLikeLayout(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		l := anyLine(t)
+		if rapid.Bool().Draw(t, "wild") {
+			wild(t, &l)
+		}
+		want, wanted := lines.append([]byte("before"), &l)
+		got, err := appendLine([]byte("before"), &l)
+		require.Equal(t, wanted, err)
+		require.Equal(t, string(want), string(got))
+	})
+}
+
+// TestParseLikeLayout: the straight code reads a line as the layout does, whatever byte of
+// it is another.
+func TestParseLikeLayout(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		l := anyLine(t)
+		text, err := lines.append(nil, &l)
+		require.NoError(t, err)
+		text = text[:rapid.SampledFrom([]int{391, 391, 391, 390, 393}).Draw(t, "width")]
+		for range rapid.IntRange(0, 3).Draw(t, "changes") {
+			text[rapid.IntRange(0, len(text)-1).Draw(t, "at")] = rapid.SampledFrom([]byte("0159CDLX ~\x1f\x7f\x80/:")).Draw(t, "byte")
+		}
+		var want, got Line
+		broken := lines.parse(text, 7, &want)
+		require.Equal(t, broken, parseLine(text, 7, &got))
+		if broken == nil {
+			require.Equal(t, want, got)
+		}
+	})
+	l := basic(7)
+	l.Flags = FlagLate | FlagManual
+	good, err := lines.append(nil, &l)
+	require.NoError(t, err)
+	good = good[:391]
+	for at := range good { // Each byte of a good line in turn is another.
+		was := good[at]
+		for _, c := range []byte("0159/:CDTXLSMR ~\x00\x1f\x7f\x80\xff") {
+			good[at] = c
+			var want, got Line
+			broken := lines.parse(good, 7, &want)
+			require.Equal(t, broken, parseLine(good, 7, &got), "column %d: %q", at+1, c)
+			require.True(t, broken != nil || want == got, "column %d: %q", at+1, c)
+		}
+		good[at] = was
+	}
+	digits := func(t *rapid.T) string {
+		return rapid.OneOf(rapid.StringMatching(`[0-9]{0,30}`), rapid.StringMatching(`[/-:]{1,20}`), rapid.Just("18446744073709551615"), rapid.Just("18446744073709551616")).Draw(t, "digits")
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		text := digits(t)
+		want, err := strconv.ParseUint("0"+text, 10, 64)
+		got, ok := takeDigits([]byte(text))
+		require.Equal(t, err == nil, ok)
+		if ok {
+			require.Equal(t, want, got)
+		}
+	})
+}
+
+// TestTextLikeLayout: every byte at every place of a text is written or refused as the
+// layout does.
+func TestTextLikeLayout(t *testing.T) {
+	l := basic(7)
+	for _, text := range [][]byte{l.RRN[:], l.Auth[:], l.Terminal[:], l.Merchant[:], l.Account[:], l.Asset[:], l.Response[:]} {
+		for at := range text {
+			was := text[at]
+			for c := range 256 {
+				text[at] = byte(c)
+				want, wanted := lines.append(nil, &l)
+				got, err := appendLine(nil, &l)
+				require.True(t, (wanted == nil) == (err == nil) && string(want) == string(got), "byte %d: %q", at, c)
+			}
+			text[at] = was
+		}
+	}
+}
+
+// wild sets one field of a line to anything.
+func wild(t *rapid.T, l *Line) {
+	n, a := rapid.Uint64().Draw(t, "n"), points.Amount(rapid.Int64().Draw(t, "a"))
+	some := rapid.SliceOfN(rapid.Byte(), 1, 19).Draw(t, "some")
+	numbers := []func(){
+		func() { l.Number = n }, func() { l.ID = n }, func() { l.Kind = tariff.Kind(n) }, func() { l.Acquirer = tariff.Member(n) },
+		func() { l.Forwarder = tariff.Member(n) }, func() { l.Issuer = tariff.Member(n) }, func() { l.STAN = points.STAN(n) },
+		func() { l.Transmitted = n }, func() { l.Local = n }, func() { l.MTI = uint16(n) }, func() { l.Processing = uint32(n) },
+		func() { l.EntryMode = uint16(n) }, func() { l.Condition = uint8(n) }, func() { l.Category = uint16(n) }, func() { l.AssetScale = uint8(n) },
+		func() { l.Amount = a }, func() { l.RateVersion = uint32(n) }, func() { l.Num = n }, func() { l.Den = n }, func() { l.Std = a },
+		func() { l.Interchange = a }, func() { l.SwitchFee = a }, func() { l.VAT = a }, func() { l.Other = a }, func() { l.Net = a },
+		func() { l.OriginalDate = points.BusinessDate(n) }, func() { l.Original = n }, func() { l.Flags = Flags(n) },
+	}
+	texts := [][]byte{l.RRN[:], l.Auth[:], l.Terminal[:], l.Merchant[:], l.Account[:], l.Asset[:], l.Response[:]}
+	if i := rapid.IntRange(0, len(numbers)+len(texts)-1).Draw(t, "field"); i < len(numbers) {
+		numbers[i]()
+	} else {
+		copy(texts[i-len(numbers)], some)
+	}
 }
 
 // TestLineRoundTrip: what is written is read again, whatever the values.

@@ -3,11 +3,11 @@ package files
 import (
 	"bufio"
 	"bytes"
-	"encoding/csv"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"strconv"
 	"strings"
 
@@ -75,9 +75,12 @@ func netColumns() []column {
 	}
 }
 
+// netNames are made once. Nothing changes them.
+var netNames = netColumns()
+
 func netHead() string {
-	names := make([]string, 0, len(netColumns()))
-	for _, c := range netColumns() {
+	names := make([]string, 0, len(netNames))
+	for _, c := range netNames {
 		names = append(names, c.name)
 	}
 	return strings.Join(names, ",") + lineEnd
@@ -121,16 +124,14 @@ type NetWriter struct {
 }
 
 // NewNet begins the operator's copy. Amounts have scale decimals.
-func NewNet(w io.Writer, scale int) (*NetWriter, error) {
-	n := &NetWriter{out: NewDigest(w), scale: scale}
-	_, err := io.WriteString(n.out, netHead())
-	return n, err
+func NewNet(w io.Writer, scale int) *NetWriter {
+	return &NetWriter{out: NewDigest(w), buffer: append(make([]byte, 0, bufferSize+bufferSize/4), netHead()...), scale: scale}
 }
 
 // Write appends a row.
 func (n *NetWriter) Write(p *Position) error {
 	var err error
-	if n.buffer, err = appendPosition(n.buffer[:0], p, n.scale); err != nil {
+	if n.buffer, err = appendPosition(n.buffer, p, n.scale); err != nil {
 		return err
 	}
 	n.total.Rows++
@@ -138,8 +139,17 @@ func (n *NetWriter) Write(p *Position) error {
 		n.total.Pay = n.total.Pay.plus(p.Pay)
 		n.total.Receive = n.total.Receive.plus(p.Receive)
 	}
-	_, err = n.out.Write(n.buffer)
-	return err //nolint:wrapcheck // the caller says which file.
+	return n.flush(bufferSize)
+}
+
+// flush writes what is in the buffer when it is so much.
+func (n *NetWriter) flush(least int) error {
+	if len(n.buffer) < least {
+		return nil
+	}
+	_, err := n.out.Write(n.buffer)
+	n.buffer = n.buffer[:0]
+	return err
 }
 
 // Close writes the total, which it refuses to do when it is not zero: nothing is
@@ -149,26 +159,27 @@ func (n *NetWriter) Close(inputs, rates [32]byte) (NetTotal, error) {
 	if !n.total.Net.Zero() {
 		return n.total, fmt.Errorf("net positions: they come to %s over all members, want zero", n.total.Net.Decimal(n.scale))
 	}
+	if err := n.flush(0); err != nil {
+		return n.total, err
+	}
 	digest := n.out.Sum()
 	n.total.Inputs, n.total.Rates, n.total.Digest = hex.EncodeToString(inputs[:]), hex.EncodeToString(rates[:]), hex.EncodeToString(digest[:])
-	_, err := n.out.Write(appendNetTotal(nil, &n.total, n.scale))
-	return n.total, err //nolint:wrapcheck // as above.
+	n.buffer = appendNetTotal(n.buffer, &n.total, n.scale)
+	return n.total, n.flush(0)
 }
 
 // Digest returns the SHA-256 and size of all that was written.
 func (n *NetWriter) Digest() ([32]byte, int64) { return n.out.Sum(), n.out.Size() }
 
-// WriteNetCopy writes a member's copy: its own rows and the total of the whole run.
-func WriteNetCopy(w io.Writer, rows []Position, total *NetTotal, scale int) error {
-	buffer := []byte(netHead())
+// AppendNetCopy appends a member's copy: its own rows and the total of the whole run.
+func AppendNetCopy(dst []byte, rows []Position, total *NetTotal, scale int) (_ []byte, err error) {
+	dst = append(dst, netHead()...)
 	for i := range rows {
-		var err error
-		if buffer, err = appendPosition(buffer, &rows[i], scale); err != nil {
-			return err
+		if dst, err = appendPosition(dst, &rows[i], scale); err != nil {
+			return dst, err
 		}
 	}
-	_, err := w.Write(appendNetTotal(buffer, total, scale))
-	return err //nolint:wrapcheck // as above.
+	return appendNetTotal(dst, total, scale), nil
 }
 
 func appendNetTotal(dst []byte, t *NetTotal, scale int) []byte {
@@ -185,15 +196,31 @@ func appendPosition(dst []byte, p *Position, scale int) ([]byte, error) {
 	if !p.Whole() {
 		instruction = ""
 	}
-	for _, s := range []string{p.Run, p.Unit, instruction} {
+	for _, s := range [...]string{p.Run, p.Unit, instruction} {
 		if strings.ContainsAny(s, ",\"\r\n") {
 			return dst, points.Errorf(points.FormatError, "net position of %v: %q cannot stand in a column", p.Member, s)
 		}
 	}
-	return fmt.Appendf(dst, "%s,%v,%02d,%v,%v,%s,%v,%v,%v,%d,%s,%s,%s,%s,%s,%s,%s,%s,%s%s",
-		p.Run, p.Date, p.Cycle, p.SettlementDate, p.Model, p.Unit, p.Member, p.Counterparty, p.Code, p.Items,
-		p.Pay.Decimal(scale), p.Receive.Decimal(scale), p.Net().Decimal(scale), p.Opening.Decimal(scale), p.Closing.Decimal(scale),
-		p.Cover.Decimal(scale), p.Cap.Decimal(scale), p.Headroom.Decimal(scale), instruction, lineEnd), nil
+	dst = append(append(dst, p.Run...), ',')
+	dst = append(p.Date.Append(dst), ',')
+	if p.Cycle < 10 {
+		dst = append(dst, '0')
+	}
+	dst = append(strconv.AppendUint(dst, uint64(p.Cycle), 10), ',')
+	dst = append(p.SettlementDate.Append(dst), ',')
+	dst = append(append(dst, p.Model.String()...), ',')
+	dst = append(append(dst, p.Unit...), ',')
+	dst = append(p.Member.Append(dst), ',')
+	dst = append(p.Counterparty.Append(dst), ',')
+	dst = append(append(dst, p.Code.String()...), ',')
+	dst = append(strconv.AppendUint(dst, p.Items, 10), ',')
+	dst = append(p.Pay.AppendDecimal(dst, scale), ',')
+	dst = append(p.Receive.AppendDecimal(dst, scale), ',')
+	dst = append(p.Net().appendDecimal(dst, scale), ',')
+	for _, amount := range [...]points.Amount{p.Opening, p.Closing, p.Cover, p.Cap, p.Headroom} {
+		dst = append(amount.AppendDecimal(dst, scale), ',')
+	}
+	return append(append(dst, instruction...), lineEnd...), nil
 }
 
 // ReadNet reads a NET file strictly, and holds its rows against each other and its
@@ -216,6 +243,8 @@ type netReader struct {
 	total  NetTotal
 	ended  bool
 	broken []FormatError
+	day    string // that was read last, and what it says
+	date   points.BusinessDate
 }
 
 func (n *netReader) wrong(column int, field, found, expected string) {
@@ -296,7 +325,7 @@ func (c *cells) text(ok func(string) bool, expected string) string {
 func (c *cells) number(bits, digits int) uint64 {
 	text, name := c.next()
 	v, err := strconv.ParseUint(text, 10, bits)
-	if err != nil || fmt.Sprintf("%0*d", digits, v) != text {
+	if err != nil || len(text) < digits || (len(text) > digits && text[0] == '0') {
 		c.refuse(name, text, fmt.Sprintf("a number, filled with zeros to %d digits", digits))
 	}
 	return v
@@ -304,10 +333,15 @@ func (c *cells) number(bits, digits int) uint64 {
 
 func (c *cells) date() points.BusinessDate {
 	text, name := c.next()
+	if text != "" && text == c.n.day { // One or two are in all rows.
+		return c.n.date
+	}
 	d, err := points.ParseBusinessDate(text)
 	if err != nil || d.String() != text {
 		c.refuse(name, text, "a day of the calendar as yyyy-mm-dd")
+		return d
 	}
+	c.n.day, c.n.date = text, d
 	return d
 }
 
@@ -352,16 +386,27 @@ func (c *cells) decimal() points.Amount {
 
 // parseDecimal reads what Amount.Decimal writes.
 func parseDecimal(text string, scale int) (points.Amount, bool) {
-	digits := strings.Replace(text, ".", "", 1)
-	v, err := strconv.ParseInt(digits, 10, 64)
-	return points.Amount(v), err == nil && points.Amount(v).Decimal(scale) == text
+	var v uint64
+	digits := strings.TrimPrefix(text, "-")
+	for i := range len(digits) {
+		switch c := digits[i]; {
+		case c >= '0' && c <= '9' && v <= math.MaxInt64/10:
+			v = v*10 + uint64(c-'0')
+		case c != '.':
+			return 0, false
+		}
+	}
+	a := points.Amount(v) //nolint:gosec // what has wrapped is not written as it was read.
+	if len(digits) < len(text) {
+		a = -a
+	}
+	var again [32]byte
+	return a, string(a.AppendDecimal(again[:0], scale)) == text
 }
 
 func (n *netReader) split(line []byte, want int) ([]string, bool) {
-	reader := csv.NewReader(bytes.NewReader(line))
-	reader.FieldsPerRecord = -1
-	texts, err := reader.Read()
-	if err != nil || len(texts) != want || strings.Join(texts, ",") != string(bytes.TrimRight(line, "\r\n")) {
+	texts := strings.Split(string(line), ",")
+	if len(texts) != want || bytes.ContainsAny(line, "\"\r") {
 		n.wrong(1, "row", quoted(line), fmt.Sprintf("%d columns without quotes", want))
 		return nil, false
 	}
@@ -369,7 +414,7 @@ func (n *netReader) split(line []byte, want int) ([]string, bool) {
 }
 
 func (n *netReader) row(line []byte) {
-	names := netColumns()
+	names := netNames
 	texts, ok := n.split(line, len(names))
 	if !ok {
 		return
@@ -384,17 +429,24 @@ func (n *netReader) row(line []byte) {
 	p.Items, p.Pay, p.Receive = c.number(64, 1), c.decimal(), c.decimal()
 	at := c.col + len(texts[c.at-1]) + 1
 	net := c.decimal()
-	columns := make(map[string]int, 5)
-	for _, amount := range []*points.Amount{&p.Opening, &p.Closing, &p.Cover, &p.Cap, &p.Headroom} {
+	first := c.at
+	var columns [5]int
+	for i, amount := range [...]*points.Amount{&p.Opening, &p.Closing, &p.Cover, &p.Cap, &p.Headroom} {
 		*amount = c.decimal()
-		columns[names[c.at-1].name] = c.col
+		columns[i] = c.col
 	}
 	p.Instruction = c.text(func(s string) bool { return len(s) <= 35 && (s == "" || p.Whole()) }, "35 characters at most, where member and code are all")
 	if c.good && SumOf(net) != p.Net() {
 		n.wrong(at, "net", net.Decimal(n.scale), p.Net().Decimal(n.scale)+" = receive - pay")
 	}
 	if c.good {
-		p.follows(n.scale, func(name, found, expected string) { n.wrong(columns[name], name, found, expected) })
+		p.follows(n.scale, func(name, found, expected string) {
+			for i, column := range columns {
+				if names[first+i].name == name {
+					n.wrong(column, name, found, expected)
+				}
+			}
+		})
 		n.rows = append(n.rows, p)
 	}
 }

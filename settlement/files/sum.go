@@ -96,6 +96,14 @@ func (s Sum) Digits() string {
 // Decimal renders the total for a person with scale decimals.
 func (s Sum) Decimal(scale int) string { return pointed(s.Digits(), scale) }
 
+// appendDecimal appends what Decimal renders.
+func (s Sum) appendDecimal(dst []byte, scale int) []byte {
+	if a, fits := s.Amount(); fits {
+		return a.AppendDecimal(dst, scale)
+	}
+	return append(dst, s.Decimal(scale)...)
+}
+
 // pointed puts a decimal point before the last scale digits.
 func pointed(digits string, scale int) string {
 	sign := ""

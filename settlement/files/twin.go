@@ -1,7 +1,6 @@
 package files
 
 import (
-	"bytes"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -24,21 +23,67 @@ func twinHead() string {
 	return byteOrderMark + strings.Join(append(names, merchantColumn), ",") + lineEnd
 }
 
+// cell says how a field becomes a cell of the twin.
+type cell uint8
+
+const (
+	textCell     cell = iota + 1
+	digitsCell        // a name of digits
+	quantityCell      // digits that count something
+	amountCell        // of the standard unit
+	pointsCell        // an amount of the line's programme
+)
+
+// twinCell is a cell of the twin, and where the line has its field.
+type twinCell struct {
+	from, to int
+	cell     cell
+}
+
+// twinCells is made once. Nothing changes it.
+var twinCells = cellsOf(&lines)
+
+func cellsOf(l *layout[Line]) []twinCell {
+	all := make([]twinCell, len(l.fields))
+	for i := range l.fields {
+		f := &l.fields[i]
+		all[i] = twinCell{f.From - 1, f.To(), textCell}
+		switch {
+		case f.Type == "x+n" && f.Name == "amt":
+			all[i].cell = pointsCell
+		case f.Type == "x+n":
+			all[i].cell = amountCell
+		case f.quantity:
+			all[i].cell = quantityCell
+		case f.Type == "n":
+			all[i].cell = digitsCell
+		}
+	}
+	return all
+}
+
 // appendTwin writes the row of a line that was just rendered: the same fields, so that
 // the two cannot say different things.
 func appendTwin(dst, line []byte, l *Line, scale int, merchant string) []byte {
-	for i := range lines.fields {
-		f := &lines.fields[i]
-		src := line[f.From-1 : f.From-1+f.Width]
-		switch {
-		case f.Type == "x+n" && f.Name == "amt":
+	for _, f := range twinCells {
+		src := line[f.from:f.to]
+		switch f.cell {
+		case pointsCell:
 			dst = appendAmount(dst, src, int(l.AssetScale))
-		case f.Type == "x+n":
+		case amountCell:
 			dst = appendAmount(dst, src, scale)
-		case f.quantity:
+		case quantityCell:
 			dst = appendQuantity(dst, src)
+		case digitsCell:
+			if len(src) >= longDigits || (src[0] == '0' && len(src) > 1) {
+				dst = append(dst, '\t')
+			}
+			dst = append(dst, src...)
 		default:
-			dst = appendCell(dst, bytes.TrimRight(src, " "))
+			for len(src) > 0 && src[len(src)-1] == ' ' {
+				src = src[:len(src)-1]
+			}
+			dst = appendCell(dst, src)
 		}
 		dst = append(dst, ',')
 	}
@@ -99,7 +144,9 @@ func appendCell(dst, text []byte) []byte {
 // appendText writes any text as a cell. Control characters and bytes that are not UTF-8
 // are written out.
 func appendText(dst []byte, text string) []byte {
-	text = points.Escaped(text)
+	if !isPlain(text) {
+		text = points.Escaped(text)
+	}
 	if len(text) < utf8.RuneSelf && isPlain(text) {
 		return appendCell(dst, []byte(text))
 	}

@@ -73,7 +73,7 @@ func (v *verifier) rows(twin *bufio.Reader, detail io.Reader, checked *Checked) 
 		if broken != nil {
 			continue // The detail's own report has it; what its fields are is not known.
 		}
-		if line, err = lines.append(line[:0], &l); err != nil {
+		if line, err = appendLine(line[:0], &l); err != nil {
 			return err
 		}
 		row = appendTwin(row[:0], line, &l, int(d.Header().Scale), "")

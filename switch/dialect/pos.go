@@ -85,6 +85,12 @@ const (
 	SignOnAES256 = 7
 )
 
+// What DE60 of a request for the next master key of a terminal says (60.1, 60.3).
+const (
+	masterKind = 99
+	masterCode = 3
+)
+
 // posRules is the function table of dialect pos (UnionPay POS convention; what
 // the convention leaves open is ours). The first of several values is the one
 // that we send.
@@ -111,7 +117,7 @@ func posRules() []rule {
 		{function: points.CashierSignOn, mti: 820, networks: []int{401}, required: bare, card: true},
 		{function: points.Download, mti: 800, networks: downloads(), required: bare},
 		{function: points.Download, mti: 820, networks: downloads(), required: bare},
-		{function: points.KeyChange, mti: 800, kind: 99, networks: []int{3}, required: bare},
+		{function: points.KeyChange, mti: 800, kind: masterKind, networks: []int{masterCode}, required: bare},
 		{function: points.Balance, mti: 200, processing: []int{310000}, conditions: point, kind: 3, networks: none, required: asked, card: true},
 		{function: points.Balance, mti: 200, processing: []int{310000}, conditions: money, kind: 1, networks: none, required: asked, card: true},
 		{function: points.Redeem, mti: 200, processing: []int{0}, conditions: point, kind: 22, networks: none, required: moved, card: true, reversible: true},

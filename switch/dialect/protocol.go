@@ -183,6 +183,15 @@ reversals (01xx, 02xx, 04xx) must carry one, unless the record says ` + "`" + `m
 none where one must be, is answered A0 without a MAC, before the trace number is looked at. After so many
 wrong ones in a row (` + "`" + `keys.mac_errors` + "`" + `) the terminal has no keys any more, and all is answered A0 until it signs on.
 
+A terminal asks for its next master key with 0800, 60.1 99 and 60.3 003, which carries a MAC by its working keys. Where an
+operator has left one on offer (` + "`" + `lianfen keys offer` + "`" + `), the answer's DE62 is a key block (ANSI X9.143, version B under 3DES, D under AES)
+under the master key in force, the same however often it is asked for; 25: none is on offer; 40: the terminal has no master key. Nothing has
+changed by that. The key is in force with the first sign-on that carries a MAC (DE64) by it, and the one before is over with that
+sign-on. That MAC is AES-CMAC, under 3DES X9.19, under a key derived from the master key (ours): the CMACs under the master key, one behind the other until
+there are as many bytes as it has, of a byte that counts from 1, 4C46, 00, the algorithm (0000 3DES, 0002 AES-128, 0004 AES-256) and its length in
+bits (two bytes). A terminal keeps both keys until the answer has come, whose MAC is by the same key, and tries the new one first when in
+doubt: an answer A0 says that it is not on offer any more. A sign-on without a MAC is answered under the key in force; one with a wrong MAC gets A0.
+
 DE52 is a PIN block under the PIN key, of ISO 9564 format 0, or of format 3 where DE53 begins with 3 (ours).
 The PIN of a redemption, pre-authorisation, transfer or enquiry is looked at behind the limits and before the
 points: 99 it cannot be read under this key and for this card, 55 it is wrong, or one is needed, 75 it is locked.

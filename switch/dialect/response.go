@@ -196,7 +196,7 @@ func posAnswer(f *draft, req *points.Request, resp *points.Response) {
 	if resp.Issuer != 0 && resp.Issuer <= points.MaxInstitution && resp.Acquirer <= points.MaxInstitution {
 		f.keep(44, appendPart44(appendPart44(f.text, resp.Issuer), resp.Acquirer))
 	}
-	if req.Function == points.SignOn && resp.Reason.Approved() {
+	if (req.Function == points.SignOn || req.Function == points.KeyChange) && resp.Reason.Approved() {
 		f.keep(62, append(f.text, resp.List...))
 	}
 	if req.Has(60) {
@@ -535,10 +535,15 @@ func readPosAnswer(m *message, resp *points.Response) {
 		resp.Batch = uint32(number(v[60][2:8])) //nolint:gosec // six digits.
 		network := m.envelope.MTI/100%10 == uint16(points.ClassNetwork)
 		code := int(number(v[60][8:11])) //nolint:gosec // three digits.
-		if network && (slices.Contains(downloads(), code) || (m.envelope.MTI == signOnAnswer && number(v[60][:2]) == 0 && code <= SignOnAES256)) {
+		if network && (slices.Contains(downloads(), code) || (m.envelope.MTI == signOnAnswer && bringsKeys(int(number(v[60][:2])), code))) {
 			resp.List = string(v[62])
 		}
 	}
+}
+
+// bringsKeys reports whether DE62 of an answer 0810 holds keys, by 60.1 and 60.3.
+func bringsKeys(kind, code int) bool {
+	return kind == 0 && code <= SignOnAES256 || kind == masterKind && code == masterCode
 }
 
 // part44 reads one of the two institutions of DE44, 0 where there is none.

@@ -1,0 +1,100 @@
+package pointswitch
+
+import (
+	"log/slog"
+
+	"github.com/lianfen/lianfen/certs"
+	"github.com/lianfen/lianfen/ledger/book"
+	"github.com/lianfen/lianfen/points"
+)
+
+// provedMaster is the version of its master key that a terminal has proved to have.
+type provedMaster struct {
+	merchant points.MerchantID
+	version  uint32
+}
+
+// proves remembers what the journal says that a terminal has proved. It only grows.
+func (r *keyring) proves(terminal *book.Terminal, version uint32) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if was := r.proved[terminal.ID]; was.merchant != terminal.Merchant || was.version < version {
+		r.proved[terminal.ID] = provedMaster{terminal.Merchant, version}
+	}
+}
+
+// masters are the master key of a terminal that is in force, and the one that is on offer
+// to it, nil where there is none.
+func (s *Switch) masters(terminal *book.Terminal) (current, offered *certs.Key, err error) {
+	if s.keys.store == nil {
+		return nil, nil, errNoKeystore
+	}
+	s.keys.mu.RLock()
+	proved := s.keys.proved[terminal.ID]
+	s.keys.mu.RUnlock()
+	if proved.merchant != terminal.Merchant {
+		proved.version = 0
+	}
+	return s.keys.store.Master(terminal.Merchant, terminal.ID, proved.version, s.opts.Clock())
+}
+
+// proof looks at the MAC of a terminal's sign-on, which is by its master key, where there is
+// one: that is how the terminal proves that it has the key on offer. One that is
+// there is right, or the sign-on is refused.
+func (s *Switch) proof(x *exchange, frame []byte) points.Reason {
+	terminal := x.acceptor.Terminal
+	if terminal.DUKPT != (book.InitialKey{}) || (!x.req.Has(64) && !x.req.Has(128)) {
+		return points.Approved
+	}
+	current, offered, err := s.masters(terminal)
+	if err != nil && offered == nil {
+		s.logNoMaster(terminal, err)
+		return s.notAuthentic(macNoKeys)
+	}
+	signed := x.session.listener.dialect.Signed(frame, &x.req)
+	for _, master := range []*certs.Key{offered, current} {
+		if master == nil {
+			continue
+		}
+		by, err := certs.NewProof(master)
+		if err != nil {
+			s.logNoMaster(terminal, err)
+			return s.notAuthentic(macNoKeys)
+		}
+		if by.Verify(signed, x.req.MAC[:]) {
+			x.master, x.keys = master, &workingKeys{mac: by} // The answer proves the switch, too.
+			return points.Approved
+		}
+	}
+	return s.notAuthentic(macWrong)
+}
+
+func (s *Switch) logNoMaster(terminal *book.Terminal, err error) {
+	s.opts.Log.Warn("a terminal cannot have keys: it has no master key", slog.String("terminal", terminal.ID.String()), slog.String("error", err.Error()))
+}
+
+// nextMaster hands a terminal the master key that is on offer to it, under the one that it
+// has. Nothing has changed by that: who asks again gets the same, and the key is in force
+// when the terminal signs on with a MAC by it ([Switch.proof]).
+func (s *Switch) nextMaster(x *exchange) points.Reason {
+	terminal := x.acceptor.Terminal
+	if terminal.MAC == 0 || terminal.DUKPT != (book.InitialKey{}) {
+		return points.FunctionDisabled
+	}
+	current, offered, err := s.masters(terminal)
+	switch {
+	case err != nil:
+		s.logNoMaster(terminal, err)
+		return points.FunctionDisabled
+	case offered == nil:
+		return points.NoKeyReady
+	}
+	block, err := certs.AppendMasterBlock(nil, offered, current)
+	if err != nil {
+		s.opts.Log.Error("the next master key of a terminal cannot be handed to it", slog.String("terminal", terminal.ID.String()), slog.String("error", err.Error()))
+		return points.InternalError
+	}
+	s.opts.Log.Info("a terminal was handed its next master key", slog.String("terminal", terminal.ID.String()), slog.Uint64("version", uint64(offered.Version)), slog.String("kcv", offered.Check.String()))
+	x.resp.List = string(block)
+	return points.Approved
+}

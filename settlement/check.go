@@ -282,6 +282,7 @@ func faultCode(f tariff.Fault) string {
 const (
 	codeNoRoom     = "NO_ROOM"          // the ledger gave it no value, since a sum would not fit
 	codeTooLate    = "TOO_LATE"         // it was told too late
+	codeSwapStands = "SWAP_STANDS"      // a swap that was given up stands at its issuer
 	codeNoOriginal = "ORIGINAL_UNKNOWN" // a refund of nothing that is known; it was declined
 )
 

@@ -138,6 +138,8 @@ func (h *House) entry(e *Entry, item *book.ClearingItem) {
 		e.Why, e.What = codeNoRoom, "a sum of what its members owe each other would not fit: settle the cycles that wait, then adjust it"
 	case item.TooOld:
 		e.Why, e.What = codeTooLate, "it was told more than 30 days after it was sent, or undoes what was: adjust it, or leave it"
+	case item.Stray:
+		e.Why, e.What = codeSwapStands, "the swap was given up here, and its issuer will not undo its side: it is in the issuer's suspense; agree on it, then adjust"
 	case item.Orphan:
 		e.Declined = true
 		e.Why, e.What = codeNoOriginal, "the refund was declined, since no original was found: nothing was booked; ask the acquirer what it is of"

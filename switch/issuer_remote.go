@@ -476,7 +476,7 @@ func (l *leg) answered(frame []byte, now points.Timestamp) {
 		w, ok := l.pending.Take(key)
 		switch {
 		case !ok:
-			l.unexpected(key, &resp)
+			l.unexpected(key, &echo, &resp)
 			return
 		case w.flight != nil && !w.flight.agrees(&echo, &resp), w.swap != nil && !w.swap.agrees(&echo, &resp):
 			// It is not the answer to what was asked. The right one may still come.
@@ -552,7 +552,7 @@ func verdict(resp *points.Response, asked points.Amount) book.Command {
 }
 
 // unexpected takes an answer that nobody waits for: a late one, or a stray. mu is held.
-func (l *leg) unexpected(key replyKey, resp *points.Response) {
+func (l *leg) unexpected(key replyKey, echo *points.Request, resp *points.Response) {
 	about, ok := l.late[key]
 	if !ok || !about.carried(l) {
 		l.of.metrics.strays.WithLabelValues(l.name, strayUnknown).Inc()
@@ -562,6 +562,10 @@ func (l *leg) unexpected(key replyKey, resp *points.Response) {
 		return
 	}
 	if about.swap != nil {
+		if !about.swap.agrees(echo, resp) {
+			l.of.metrics.strays.WithLabelValues(l.name, strayDiffers).Inc()
+			return
+		}
 		l.of.metrics.late.WithLabelValues(l.name).Inc()
 		about.leg.swapAnswered(about.swap, resp.Reason)
 		return

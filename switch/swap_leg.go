@@ -98,7 +98,7 @@ func (l *leg) swapMessage(view *book.SwapLegView) points.Request {
 
 // agrees checks what an answer echoes: the issuer that was asked, and all of the amount.
 func (ask *swapAsk) agrees(echo *points.Request, resp *points.Response) bool {
-	if echo.Has(100) && resp.Issuer != ask.view.Issuer {
+	if resp.Issuer != 0 && resp.Issuer != ask.view.Issuer {
 		return false
 	}
 	if !echo.Has(4) {

@@ -292,10 +292,10 @@ func (r *runner) prepare(s *scene, step *Step) (x *exchange, bytes []byte, err e
 }
 
 // needsNoAnswer reports whether a message about an earlier one needs nothing of
-// the answer to that: a reversal names the request, and a switch names every
+// the answer to that: a reversal or an enquiry names the request, and a switch names every
 // original by its request.
 func (s *Step) needsNoAnswer() bool {
-	return s.Send == points.Reversal.String()
+	return s.Send == points.Reversal.String() || s.Send == points.SwapEnquiry.String()
 }
 
 // await waits for the answer to what was sent. What else comes is noted: a request

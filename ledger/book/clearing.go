@@ -411,7 +411,7 @@ func (b *Book) clearItem(n int, item *ClearingItem, out *Outcome) error {
 		d.decided = out.Position
 	}
 	c := b.openCycle()
-	if item.TooOld {
+	if item.TooOld || item.Stray {
 		c.unvalued++
 		return nil
 	}

@@ -60,6 +60,7 @@ type desk struct {
 	out   book.Outcome
 	now   points.Timestamp
 	last  points.Timestamp // posting time of the last record
+	kept  int              // records behind the last checkpoint of agrees
 
 	clears bool // there are rates, and what is cleared is looked at in the end
 }

@@ -23,6 +23,7 @@ import (
 //	leg                                     ADJ or FEE, as it says
 //	operators' resolution                   RDM or EAR, or RVS where that stood before
 //	swap; its reversal                      SWP; RVS of it
+//	swap given up that stands at its issuer SWP that is a [ClearingItem.Stray]
 //	quote, lock, hold, release, transfer ... none: they move nothing between members
 //	refund that found no original           RFD that is an [ClearingItem.Orphan], for readers
 //
@@ -51,6 +52,7 @@ type ClearingItem struct {
 	Remote  bool // the issuer keeps its own ledger
 	NoRoom  bool // without a value, since a sum of what members owe would not fit
 	TooOld  bool // without a value: what was told, or what it undoes, came more than [MostTold] after it was sent
+	Stray   bool // a swap that was given up here and stands at its issuer for good: an exception without a value
 	Orphan  bool // a refund that was declined because it has no original: an exception that moved nothing
 }
 
@@ -116,6 +118,12 @@ func (c *Clearing) of(cmd *Command, out *Outcome, known *clearing) ([]ClearingIt
 		c.items = append(c.items, base)
 		return c.items, nil
 	}
+	if strayed(carried, out) {
+		c.swap(base, out)
+		stray := &c.items[0]
+		stray.Kind, stray.Of, stray.Amount, stray.Stray = tariff.KindSWP, 0, out.Swap.In, true
+		return c.items, nil
+	}
 	if swapped(out) {
 		c.swap(base, out)
 		return c.items, nil
@@ -162,7 +170,13 @@ func clears(cmd *Command, out *Outcome) bool {
 			return true
 		}
 	}
-	return swapped(out)
+	return swapped(out) || strayed(cmd.Carried(), out)
+}
+
+// strayed reports whether a record has left to its issuer, in suspense, the leg of a swap that
+// was given up here.
+func strayed(cmd *Command, out *Outcome) bool {
+	return cmd.Kind == KindSwapTold && slices.ContainsFunc(out.Postings, func(p Posting) bool { return p.Account.Kind == SuspenseAccount })
 }
 
 // swapped reports whether an approved record has executed or reversed a swap.

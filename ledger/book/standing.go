@@ -238,7 +238,7 @@ func (a *account) follow(rec *Record) error {
 // one put it back. These moves come before the others that are not [LotMove.Held].
 func (a *account) ofHolds(rec *Record) points.Amount {
 	out := &rec.Outcome
-	switch rec.Command.Kind {
+	switch rec.Command.Carried().Kind {
 	case KindConclude: // It spends what a tender has reserved, and nothing else.
 		var moved points.Amount
 		for i := range out.Lots {
@@ -247,7 +247,7 @@ func (a *account) ofHolds(rec *Record) points.Amount {
 			}
 		}
 		return moved
-	case KindCapture, KindVoid, KindReverse, KindSwap:
+	case KindCapture, KindVoid, KindReverse, KindSwap, KindSwapTold, KindResolve:
 	default:
 		return 0
 	}

@@ -202,7 +202,7 @@ func (b *Book) swapUnder(cmd *Command) (position points.Position, err error) {
 	if s == nil || err != nil {
 		return 0, err
 	}
-	if position = s.done; cmd.Kind == KindSwapLock {
+	if position = cmp.Or(s.leg.position, s.done); cmd.Kind == KindSwapLock {
 		position = s.locked
 	}
 	if position == 0 {

@@ -108,9 +108,13 @@ func (d *desk) refuses(reason points.Reason, cmd book.Command) {
 func (d *desk) agrees() {
 	d.tb.Helper()
 	require.NoError(d.tb, d.book.Audit())
+	if t, ok := d.tb.(*testing.T); ok {
+		stands(t, d, d.kept, 1, d.book.Date())
+	}
 	replay(d.tb, d, newDesk(d.tb, book.Options{}))
 	digest := d.book.Digest()
 	d.store.checkpoint(d.book)
+	d.kept = len(d.store.journal)
 	again := book.New(book.Options{}, d.store)
 	require.NoError(d.tb, again.Err())
 	for position := again.TraceFloor(); position <= again.Position(); position++ {

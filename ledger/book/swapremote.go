@@ -548,7 +548,8 @@ func (b *Book) undoneLeg(cmd *Command, s *swap, f *SwapFigures, out *Outcome) (p
 				return reason, err
 			}
 		}
-		out.Amount = max(amount, -amount)
+		f.State = s.state
+		out.Amount, out.Swap = max(amount, -amount), *f
 		b.touch(s)
 	default:
 		return points.NotPermitted, nil

@@ -307,8 +307,20 @@ func TestSwapRemoteLateYes(t *testing.T) {
 		d.agrees()
 		d.retried(quote, true)
 		d.refuses(points.NotPermitted, told(quote, points.Reversal, points.NoAnswer))
+		before, _, err := d.book.ClearedIn(day0, 1)
+		require.NoError(t, err)
 		over := d.must(told(quote, points.Reversal, answer)).Clone()
-		require.Empty(t, d.items(over.Position))
+		var exceptions []tariff.Kind
+		if answer == points.OriginalClosed {
+			exceptions = []tariff.Kind{tariff.KindSWP}
+		}
+		require.Equal(t, exceptions, d.items(over.Position))
+		cleared, _, err := d.book.ClearedIn(day0, 1)
+		require.NoError(t, err)
+		require.Equal(t, before.Unvalued+uint64(len(exceptions)), cleared.Unvalued)
+		for _, p := range cleared.Positions {
+			require.Zero(t, p.Net(), "nobody owes anything for it")
+		}
 		require.Empty(t, d.book.SwapLegs())
 		require.Equal(t, points.Amount(10_000), d.loose(air, 1))
 		view, _, err := d.book.Account(book.AccountKey{Kind: book.SuspenseAccount, Program: away, Party: uint64(farOff)})

@@ -278,7 +278,36 @@ func (d *Dialect) writeFunctions(out *strings.Builder) {
 	}
 	out.WriteString("\nA reversal has the DE3 and 25 of its original; DE90 tells the original's message type. " +
 		"Without DE90 a 0200 is looked for, then a 0100.\n")
+	out.WriteString(legs)
 }
+
+// legs is about swaps of which one side is in another house's ledger.
+const legs = `
+### Legs of swaps
+
+swap_credit and swap_debit are the side of a swap that another house carries out: it gives the
+points of DE49 to the member, or takes them. Their identity (DE32, 33, 7, 11) is that of the swap for
+ever: a request that was not answered is sent again as 0201 under the same. swap_enquiry names it in
+DE90, under an identity of its own, and moves nothing:
+
+| DE39 of swap_enquiry | the leg |
+| --- | --- |
+| 00 | stands |
+| 22 | was cancelled or reversed, and is refused |
+| 25 | is not known, which says nothing of a request that is still on its way; or was declined |
+
+A reversal (0420, 0421) of one of the two is FENCE: cancel or reverse this id, and refuse it for ever. What
+is not known is marked (DE44 ` + "`TOMBSTONE`" + `) and its request refused when it comes.
+
+| DE39 of FENCE | the leg |
+| --- | --- |
+| 00 | is gone, and nothing under its identity will be carried out |
+| 22 | stands, and cannot be reversed: it is spent, or something was built on it |
+| another | nobody knows yet: FENCE is sent again, without end |
+
+25 is no answer to FENCE, and 00 none where the request may have been carried out and forgotten: lianfen
+answers 94 then. A house whose issuer cannot do this is connected with ` + "`swap_give_up: manual`" + `.
+`
 
 // needs renders what a message must carry.
 func (u *rule) needs() string {

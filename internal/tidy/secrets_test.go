@@ -42,7 +42,6 @@ var mayPrint = map[string]string{
 	"certs pinWork.pan":              "zeroed by the function that has it, which passes it nowhere",
 	"certs pinWork.pin":              "zeroed by the function that has it, which passes it nowhere",
 	"certs GateOptions.Key":          "a file's name",
-	"cmd/lianfen enrolment.key":      "a file's name",
 	"certs MAC.key":                  "the key's name and check value",
 	"certs macKeys.block":            "behind hidden, in MAC.keys",
 	"certs macKeys.right":            "behind hidden, in MAC.keys",
@@ -64,8 +63,6 @@ var mayPrint = map[string]string{
 	"ledger/book Operator.Password":  "a hash; the operator has a Format of its own and no JSON of it",
 	"ledger/book Operator.Secret":    "sealed; the operator has a Format of its own and no JSON of it",
 	"ledger/book Ceremony.Key":       "a key's name",
-	"certs macKeys.block":            "hidden where it is held, MAC.keys",
-	"certs macKeys.right":            "likewise",
 }
 
 // No struct of this module holds a secret that is printed by accident.

@@ -70,9 +70,9 @@ type Server struct {
 
 // session is a member that is connected, and the key with which it has come.
 type session struct {
-	conn net.Conn
-	user string
-	key  string
+	conn   net.Conn
+	user   string
+	public string // key, as SSH writes it
 }
 
 // errRefused is all that a stranger is told.
@@ -120,7 +120,7 @@ func (s *Server) Renew(accounts []Account) (closed int, err error) {
 	defer s.mu.Unlock()
 	s.accounts = byUser
 	for o := range s.open {
-		if s.admits(o.user, []byte(o.key)) == nil {
+		if s.admits(o.user, []byte(o.public)) == nil {
 			closed++
 			_ = o.conn.Close() // It may have ended by itself.
 		}
@@ -229,7 +229,7 @@ func (s *Server) connection(ctx context.Context, conn net.Conn) {
 		return
 	}
 	defer func() { _ = shell.Close() }() // As above.
-	who := &session{conn: conn, user: shell.User(), key: shell.Permissions.Extensions[keyExtension]}
+	who := &session{conn: conn, user: shell.User(), public: shell.Permissions.Extensions[keyExtension]}
 	account := s.enter(who)
 	if account == nil {
 		s.log.LogAttrs(ctx, slog.LevelWarn, "sftp_connections", slog.String("member", who.user), slog.Int("limit", s.limits.PerMember))
@@ -252,7 +252,7 @@ func (s *Server) connection(ctx context.Context, conn net.Conn) {
 func (s *Server) enter(who *session) *Account {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	account := s.admits(who.user, []byte(who.key))
+	account := s.admits(who.user, []byte(who.public))
 	if account == nil || s.count[who.user] >= s.limits.PerMember {
 		return nil
 	}

@@ -35,9 +35,9 @@ import (
 // answer counts: a yes to the request itself, however late, may be of before. Where an issuer
 // knows no FENCE the swap becomes manual at that time and is asked about on.
 //
-// A yes that comes after the swap was given up by other means (a certain no, an operator) must
-// not happen; it is reversed there (undoing), and what cannot be reversed is the issuer's, in
-// suspense.
+// That it stands, whatever was asked, after the swap was given up by other means (a certain no,
+// an operator) must not happen; it is reversed there (undoing), and what cannot be reversed is
+// the issuer's, in suspense, once.
 type swapLeg struct {
 	state    legState
 	source   bool            // points are handed in there, else handed out there
@@ -51,7 +51,7 @@ type swapLeg struct {
 	due      points.Timestamp // of the next timer
 	fenced   points.Position  // by which command it was given up; 0: it was not
 	fencedAt points.Timestamp
-	gone     bool // its issuer has said that nothing stands, and refuses it for ever
+	gone     bool // no yes counts any more: its issuer refuses it for ever, or it is in suspense
 }
 
 // legState is where the leg of a swap stands. Written in stores: only append.
@@ -301,7 +301,7 @@ func (b *Book) swapTold(cmd *Command, out *Outcome) (points.Reason, error) {
 	case s.leg.state == legUndoing:
 		return b.undoneLeg(cmd, s, &f, out)
 	case s.leg.state == legOver:
-		if cmd.Function == s.leg.act() && cmd.Answer == points.Approved && s.done == 0 && !s.leg.gone {
+		if s.leg.stands(cmd) && s.done == 0 && !s.leg.gone {
 			return b.undoLeg(cmd, s, out)
 		}
 		return points.OriginalClosed, nil
@@ -338,6 +338,18 @@ func (b *Book) swapTold(cmd *Command, out *Outcome) (points.Reason, error) {
 		return b.requestTold(cmd, s, &f, out)
 	default:
 		return points.FormatError, nil
+	}
+}
+
+// stands reports whether an answer says that the leg stands at its issuer.
+func (l *swapLeg) stands(cmd *Command) bool {
+	switch cmd.Function {
+	case l.act(), points.SwapEnquiry:
+		return cmd.Answer == points.Approved
+	case points.Reversal:
+		return cmd.Answer == points.OriginalClosed
+	default:
+		return false
 	}
 }
 
@@ -533,8 +545,6 @@ func (b *Book) undoneLeg(cmd *Command, s *swap, f *SwapFigures, out *Outcome) (p
 	}
 	switch cmd.Answer {
 	case points.Approved:
-		b.touch(s)
-		s.leg.gone = true
 	case points.OriginalClosed:
 		program, amount := f.Into, f.Out
 		if s.leg.source {
@@ -550,11 +560,11 @@ func (b *Book) undoneLeg(cmd *Command, s *swap, f *SwapFigures, out *Outcome) (p
 		}
 		f.State = s.state
 		out.Amount, out.Swap = max(amount, -amount), *f
-		b.touch(s)
 	default:
 		return points.NotPermitted, nil
 	}
-	s.leg.state = legOver
+	b.touch(s)
+	s.leg.state, s.leg.gone = legOver, true
 	return points.Approved, b.setTimer(s, 0)
 }
 

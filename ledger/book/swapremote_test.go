@@ -331,6 +331,35 @@ func TestSwapRemoteLateYes(t *testing.T) {
 		}
 		require.Equal(t, suspense, view.Balance)
 		d.refuses(points.OriginalClosed, told(quote, points.SwapCredit, points.DoNotHonour))
+		d.refuses(points.OriginalClosed, told(quote, points.SwapCredit, points.Approved)) // It is in suspense once.
+		d.refuses(points.OriginalClosed, told(quote, points.SwapEnquiry, points.Approved))
+		d.refuses(points.OriginalClosed, told(quote, points.Reversal, points.OriginalClosed))
+		d.agrees()
+	}
+}
+
+// Operators give back while an answer is on its way: that the leg stands counts, whatever was
+// asked, and is reversed there.
+func TestSwapRemoteStandsAfterAll(t *testing.T) {
+	for _, late := range []book.Command{
+		{Function: points.SwapCredit, Answer: points.Approved},
+		{Function: points.SwapEnquiry, Answer: points.Approved},
+		{Function: points.Reversal, Answer: points.OriginalClosed},
+	} {
+		d := farDesk(t, plainSwaps)
+		quote := d.unknown(air, away)
+		for d.state(quote) != book.SwapManual {
+			d.retried(quote, late.Function == points.Reversal)
+		}
+		d.must(book.Command{Kind: book.KindResolve, Original: quote, Answer: points.ReversedBefore, Operator: "li", Second: "wang"})
+		d.refuses(points.OriginalClosed, told(quote, late.Function, points.UnknownOriginal))
+		require.True(t, d.must(told(quote, late.Function, late.Answer)).Forwarded)
+		require.True(t, d.legOf(quote).Undoing)
+		d.agrees()
+		d.must(told(quote, points.Reversal, points.OriginalClosed))
+		view, _, err := d.book.Account(book.AccountKey{Kind: book.SuspenseAccount, Program: away, Party: uint64(farOff)})
+		require.NoError(t, err)
+		require.Equal(t, points.Amount(2475), view.Balance)
 		d.agrees()
 	}
 }

@@ -83,6 +83,10 @@ func (b *Book) reverseKnown(cmd *Command, rec *Record, t *transaction, out *Outc
 		if _, err := b.showFirst(&rec.Outcome, out); err != nil {
 			return 0, err
 		}
+	} else if k := rec.Command.Kind; k == KindQuote || k == KindSwap {
+		if err := b.aboutSwap(rec, out); err != nil {
+			return 0, err
+		}
 	} else if rec.Outcome.Member != 0 && rec.Outcome.Program != 0 {
 		a, err := b.needAccount(AccountKey{MemberAccount, rec.Outcome.Program, uint64(rec.Outcome.Member)})
 		if err != nil {

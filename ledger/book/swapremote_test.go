@@ -393,3 +393,22 @@ func TestSwapRemoteRefusals(t *testing.T) {
 	d.refuses(points.RemoteSwap, about(book.KindSwap, local))
 	d.must(about(book.KindSwapCancel, local))
 }
+
+// What is handed in at another's ledger has no account here: to reverse its quote, or the swap
+// before and after it is done, is answered like that of any other.
+func TestSwapRemoteReversedAtTheSource(t *testing.T) {
+	d := farDesk(t, plainSwaps)
+	quote := d.must(farQuote(away, inn, 1000)).Position
+	begun := d.must(about(book.KindSwap, quote)).Position
+	reverse := func(position points.Position) book.Command {
+		return book.Command{Kind: book.KindReverse, Original: position, Edition: book.Edition}
+	}
+	d.refuses(points.OriginalClosed, reverse(begun))
+	done := d.must(told(quote, points.SwapDebit, points.Approved)).Position
+	d.refuses(points.OriginalClosed, reverse(begun))
+	d.refuses(points.NotPermitted, reverse(done))
+	before := d.loose(inn, 1)
+	d.must(reverse(quote))
+	require.Equal(t, []any{before, book.SwapDone}, []any{d.loose(inn, 1), d.state(quote)})
+	d.agrees()
+}

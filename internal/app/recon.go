@@ -416,6 +416,10 @@ func (c *chain) Next(line *reconcile.Line) (bool, error) {
 // open opens a partner's file: a detail file begins with HD. Rows that cannot be read go
 // to bad.
 func (r *reconRun) open(side reconcile.Side, f PartnerFile, bad func(reconcile.Side, PartnerFile, reconcile.BadLine) error) (*fileLines, error) {
+	info, err := os.Stat(f.Path)
+	if err == nil && !info.Mode().IsRegular() { // To open a pipe may wait for ever.
+		return nil, points.Errorf(points.FormatError, "file of member %d: %s is no regular file", f.Member, f.Path)
+	}
 	file, err := os.Open(f.Path)
 	if err != nil {
 		return nil, fmt.Errorf("file of member %d: %w", f.Member, err)

@@ -184,6 +184,11 @@ func TestSlips(t *testing.T) {
 	d, err = NewDispatch(s.opts)
 	require.NoError(t, err)
 	require.ErrorContains(t, d.Refresh(), "20000001.json is not what was written there")
+	for _, name := range []string{"../10000001/" + detailName, "/etc/hostname", ".", ""} {
+		text := fmt.Sprintf(`{"run":%q,"member":"20000001","state":%q,"files":[{"name":%q}]}`, s.set.Run, Published, name)
+		require.NoError(t, os.WriteFile(filepath.Join(folder, "20000001.json"), []byte(text), 0o600))
+		require.ErrorContains(t, d.Refresh(), "no name of a file in a set", name)
+	}
 }
 
 // What is late is what is not acknowledged when its time has come, of what is not

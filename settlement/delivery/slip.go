@@ -308,6 +308,11 @@ func (s slips) load(run string) (map[tariff.Member]*Slip, error) {
 		if err := json.Unmarshal(text, slip); err != nil || slip.State < Published || slip.Run != run {
 			return nil, fmt.Errorf("deliveries of run %s: %s is not what was written there (%w); if it is lost, remove it: what the member has is compared, not sent again", run, e.Name(), err)
 		}
+		for i := range slip.Files { // A name becomes a part of paths, and a backup may say anything.
+			if name := slip.Files[i].Name; name == "." || !filepath.IsLocal(name) || filepath.Base(name) != name {
+				return nil, fmt.Errorf("deliveries of run %s: %s names %q, which is no name of a file in a set", run, e.Name(), name)
+			}
+		}
 		all[slip.Member] = slip
 	}
 	return all, nil

@@ -212,6 +212,9 @@ func (s shelf) load(id string) (*Run, error) {
 	if err := json.Unmarshal(text, r); err != nil {
 		return nil, fmt.Errorf("settlement run %s: %w", id, err)
 	}
+	if r.ID != id { // It becomes a part of paths, and a backup may say anything.
+		return nil, points.Errorf(points.FormatError, "settlement run %s: %s is of another run, %q", id, s.note(id), r.ID)
+	}
 	return r, nil
 }
 

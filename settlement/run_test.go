@@ -1,6 +1,7 @@
 package settlement_test
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"crypto/ed25519"
@@ -77,6 +78,27 @@ func (n *night) restart(t testing.TB) {
 	n.Runner, err = settlement.NewRunner(n.day, n.opts)
 	require.NoError(t, err)
 	require.NoError(t, n.Clean())
+}
+
+// A note says what run it is of by its name; one that says another in it, which would become
+// a part of paths that are removed, is refused.
+func TestNoteOfAnotherRun(t *testing.T) {
+	n := newNight(t, madeUp(t, 20, 2), nil)
+	run, err := n.Run(t.Context(), 20260302, 1, order("li"))
+	require.NoError(t, err)
+	other := filepath.Join(t.TempDir(), "other.tmp")
+	require.NoError(t, os.Mkdir(other, 0o700))
+	away, err := filepath.Rel(n.opts.Folder, strings.TrimSuffix(other, ".tmp"))
+	require.NoError(t, err)
+	note := filepath.Join(n.opts.Folder, ulid+".json")
+	text, err := os.ReadFile(note)
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(note, bytes.Replace(text, []byte(ulid), []byte(away), 1), 0o600))
+	if run, err = n.Load(ulid); err == nil {
+		err = n.Void(run, order("wang"), "to see what goes")
+	}
+	require.DirExists(t, other)
+	require.ErrorContains(t, err, "is of another run")
 }
 
 func madeUp(t testing.TB, items uint64, members int) *settlement.Synthetic {

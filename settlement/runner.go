@@ -395,6 +395,9 @@ func (r *Runner) Publish(ctx context.Context, run *Run, order Order) error {
 		return points.Errorf(points.NotPermitted, "settlement run %s is %v; what is published is APPROVED", run.ID, run.State)
 	}
 	began := r.opts.Clock()
+	if err := r.stillApproved(ctx, run, order); err != nil {
+		return fmt.Errorf("publish run %s of %v: %w", run.ID, run.Cut, err)
+	}
 	if err := r.unveil(run); err != nil {
 		return fmt.Errorf("publish run %s of %v: %w", run.ID, run.Cut, err)
 	}
@@ -410,6 +413,15 @@ func (r *Runner) Publish(ctx context.Context, run *Run, order Order) error {
 	run.reach(Published, order, note(posting))
 	r.opts.Log.Info("settlement published", slog.String("run", run.ID), slog.String("cycle", run.Cut.String()), slog.Uint64("items", run.Items), slog.Uint64("posting", uint64(posting)))
 	return r.write(run, "published")
+}
+
+// stillApproved holds up what was rejected after its approval, or approved too long ago, as
+// long as it can be voided. Files that are visible already may be posted, too.
+func (r *Runner) stillApproved(ctx context.Context, run *Run, order Order) error {
+	if _, err := os.Stat(r.shelf.published(run.ID)); err == nil || run.Proposal == 0 {
+		return nil
+	}
+	return r.journal.Approvable(ctx, run.publication(order)) //nolint:wrapcheck // the caller says what it is.
 }
 
 // note says where a posting is.

@@ -122,6 +122,47 @@ func TestNightByTwoPersons(t *testing.T) {
 	r.stop(t)
 }
 
+// What was rejected after it was approved is not made visible: it can be voided still, and
+// run anew.
+func TestNightRejectedAfterItsApproval(t *testing.T) {
+	clock := new(shifted)
+	h := newHouse(t)
+	h.clock = clock.clock
+	r := h.start(t)
+	r.load(t, smallTown)
+	ctx := t.Context()
+	li, wang := r.staffedHouse(t, 0)
+	_, err := li.client.PutPolicy(ctx, app.PolicyChange{TwoPersons: book.Acts(1<<book.ActSettlement | 1<<book.ActPolicy | 1<<book.ActOperators)})
+	require.NoError(t, err)
+	door := r.client
+	r.client = li.client
+	traded(t, r, clock, "", "", func(d app.Done) {
+		if d.Pending != "" {
+			_, err := wang.client.Approve(ctx, app.Decision{RRN: d.RRN})
+			require.NoError(t, err)
+		}
+	})
+	r.client = door
+	ran, err := li.client.Settle(ctx, "run", app.SettleAsk{}, nil)
+	require.NoError(t, err)
+	_, err = wang.client.Settle(ctx, "approve", app.SettleAsk{Run: ran.Run.ID}, nil)
+	require.NoError(t, err)
+	proposal := ran.Run.Proposal.RRN()
+	_, err = wang.client.Reject(ctx, app.Decision{RRN: string(proposal[:])})
+	require.NoError(t, err)
+	_, err = wang.client.Settle(ctx, "publish", app.SettleAsk{Run: ran.Run.ID}, nil)
+	require.NoDirExists(t, filepath.Join(h.config.Data, app.SettlementFolder, ran.Run.ID))
+	reasonIs(t, points.ProposalExpired, err)
+	_, err = li.client.SettleVoid(ctx, app.SettleAsk{Run: ran.Run.ID, Note: "rejected"})
+	require.NoError(t, err)
+	again, err := li.client.Settle(ctx, "run", app.SettleAsk{}, nil)
+	require.NoError(t, err)
+	done, err := wang.client.Settle(ctx, "approve", app.SettleAsk{Run: again.Run.ID, Publish: true}, nil)
+	require.NoError(t, err)
+	require.Equal(t, settlement.Published, done.Run.State)
+	r.stop(t)
+}
+
 // The switch runs the night by itself where the configuration says so and nobody else has
 // to approve; what a start finds undone it does; a dry run with other rates names what
 // they move and writes nothing.

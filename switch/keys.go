@@ -57,8 +57,8 @@ type keyring struct {
 
 	mu     sync.RWMutex // guards of, proved and zones
 	of     map[points.TerminalID]*workingKeys
-	proved map[points.TerminalID]provedMaster // see master.go
-	zones  map[points.IssuerID]zoneKey        // those that were used
+	proved map[provedBy]uint32         // versions; see master.go
+	zones  map[points.IssuerID]zoneKey // those that were used
 }
 
 // workingKeys are the keys of one terminal, expanded once, at its sign-on.
@@ -73,7 +73,7 @@ type workingKeys struct {
 func newKeyring(store *certs.Keystore, most int, now points.Timestamp) (*keyring, error) {
 	r := &keyring{
 		store: store, most: int32(most), //nolint:gosec // a small bound.
-		of: make(map[points.TerminalID]*workingKeys), proved: make(map[points.TerminalID]provedMaster), zones: make(map[points.IssuerID]zoneKey),
+		of: make(map[points.TerminalID]*workingKeys), proved: make(map[provedBy]uint32), zones: make(map[points.IssuerID]zoneKey),
 	}
 	if store == nil {
 		return r, nil

@@ -1,6 +1,7 @@
 package pointswitch
 
 import (
+	"context"
 	"log/slog"
 
 	"github.com/lianfen/lianfen/certs"
@@ -8,19 +9,43 @@ import (
 	"github.com/lianfen/lianfen/points"
 )
 
-// provedMaster is the version of its master key that a terminal has proved to have.
-type provedMaster struct {
+// provedBy is who has proved to have a version of its master key: a terminal has one at
+// each merchant that it was ever put up at.
+type provedBy struct {
 	merchant points.MerchantID
-	version  uint32
+	terminal points.TerminalID
 }
 
 // proves remembers what the journal says that a terminal has proved. It only grows.
 func (r *keyring) proves(terminal *book.Terminal, version uint32) {
+	by := provedBy{terminal.Merchant, terminal.ID}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if was := r.proved[terminal.ID]; was.merchant != terminal.Merchant || was.version < version {
-		r.proved[terminal.ID] = provedMaster{terminal.Merchant, version}
+	r.proved[by] = max(r.proved[by], version)
+}
+
+// hasProved is the version that a terminal has proved; of one that was elsewhere when the
+// process began the journal tells.
+func (s *Switch) hasProved(terminal *book.Terminal) (version uint32, err error) {
+	s.keys.mu.RLock()
+	version, known := s.keys.proved[provedBy{terminal.Merchant, terminal.ID}]
+	s.keys.mu.RUnlock()
+	if known {
+		return version, nil
 	}
+	err = s.opts.Ledger.View(context.Background(), func(b *book.Book) error {
+		merchant := b.Registry().Merchants[terminal.Merchant]
+		if merchant == nil {
+			return nil
+		}
+		keys, err := b.Keys(merchant.Acquirer, terminal.Merchant, terminal.ID)
+		version = keys.Master
+		return err
+	})
+	if err == nil {
+		s.keys.proves(terminal, version)
+	}
+	return version, err
 }
 
 // masters are the master key of a terminal that is in force, and the one that is on offer
@@ -29,13 +54,11 @@ func (s *Switch) masters(terminal *book.Terminal) (current, offered *certs.Key, 
 	if s.keys.store == nil {
 		return nil, nil, errNoKeystore
 	}
-	s.keys.mu.RLock()
-	proved := s.keys.proved[terminal.ID]
-	s.keys.mu.RUnlock()
-	if proved.merchant != terminal.Merchant {
-		proved.version = 0
+	proved, err := s.hasProved(terminal)
+	if err != nil {
+		return nil, nil, err
 	}
-	return s.keys.store.Master(terminal.Merchant, terminal.ID, proved.version, s.opts.Clock())
+	return s.keys.store.Master(terminal.Merchant, terminal.ID, proved, s.opts.Clock())
 }
 
 // proof looks at the MAC of a terminal's sign-on, which is by its master key, where there is

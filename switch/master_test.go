@@ -229,6 +229,43 @@ func TestMasterKeyOfTheOthers(t *testing.T) {
 	require.Equal(t, points.FunctionDisabled.DE39(), h.terminal(store, "T2").fetches().Reason.DE39())
 }
 
+// A terminal that was put up elsewhere and comes back has its keys under the master key that
+// it has proved, and not under the one before, whether the process has ended meanwhile or not.
+func TestMasterKeyAfterAWayRound(t *testing.T) {
+	for _, ends := range []bool{false, true} {
+		h, store := keyedHouse(t)
+		k := h.terminal(store, "T1")
+		first := k.master(1)
+		k.offered()
+		next := k.master(2)
+		_, opened := k.signsOnUnder(certs.KeySet003, next, next)
+		require.NoError(t, opened)
+		at := k.at
+		move := func(to points.MerchantID) {
+			h.put(book.Entry{Terminal: &book.Terminal{ID: k.id, Merchant: to, Status: book.Active, MAC: book.MACByXOR}})
+			k.at = to
+		}
+		move(parseMerchant(t, "CAFE"))
+		require.NoError(t, store.Update(func(c *certs.Changes) error {
+			_, err := c.Generate(certs.NewKey{Name: certs.TerminalMasterName(k.at, k.id), Usage: certs.TerminalMaster, Algorithm: certs.TDES})
+			return err
+		}))
+		there := k.master(1)
+		_, opened = k.signsOnUnder(certs.KeySet003, there, there)
+		require.NoError(t, opened)
+		if ends {
+			h.again(k)
+		}
+		move(at)
+		resp, opened := k.signsOnUnder(certs.KeySet003, nil, next)
+		require.True(t, resp.Reason.Approved())
+		require.NoError(t, opened, "under the key that it has proved")
+		_, opened = k.signsOnUnder(certs.KeySet003, nil, first)
+		require.Error(t, opened, "and not under the one before")
+		h.verify()
+	}
+}
+
 // The journal holds against a proof that is older than another, whoever gives it the command.
 func TestMasterKeyOnlyGrows(t *testing.T) {
 	h, store := keyedHouse(t)

@@ -443,7 +443,7 @@ func (a *App) notQueued(ctx context.Context, position points.Position) error {
 	}
 	rrn := rrnOf(position)
 	if legs, err := a.swaps.Legs(ctx, position); err != nil || len(legs) > 0 {
-		return errors.Join(err, points.Errorf(points.OriginalClosed, "resolve %s: the swap is %v; one that is manual is resolved, "+
+		return errors.Join(err, points.Errorf(points.OriginalClosed, "resolve %s: the swap is %v; one that is manual is resolved, one whose leg stands though it was given up, "+
 			"and one that is done where its issuer has reversed it since (gone)", rrn, legs[0].State))
 	}
 	switch view.Phase {

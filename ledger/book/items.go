@@ -176,7 +176,7 @@ func clears(cmd *Command, out *Outcome) bool {
 // strayed reports whether a record has left to its issuer, in suspense, the leg of a swap that
 // was given up here.
 func strayed(cmd *Command, out *Outcome) bool {
-	return cmd.Kind == KindSwapTold && slices.ContainsFunc(out.Postings, func(p Posting) bool { return p.Account.Kind == SuspenseAccount })
+	return (cmd.Kind == KindSwapTold || cmd.Kind == KindResolve) && out.Swap.Quote != 0 && slices.ContainsFunc(out.Postings, func(p Posting) bool { return p.Account.Kind == SuspenseAccount })
 }
 
 // swapped reports whether an approved record has executed or reversed a swap.

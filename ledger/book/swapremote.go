@@ -299,7 +299,10 @@ func (b *Book) swapTold(cmd *Command, out *Outcome) (points.Reason, error) {
 	case !cmd.Answer.Valid():
 		return points.FormatError, nil
 	case s.leg.state == legUndoing:
-		return b.undoneLeg(cmd, s, &f, out)
+		if cmd.Function != points.Reversal {
+			return points.OriginalClosed, nil
+		}
+		return b.undoneLeg(s, &f, cmd.Answer, out)
 	case s.leg.state == legOver:
 		if s.leg.stands(cmd) && s.done == 0 && !s.leg.gone {
 			return b.undoLeg(cmd, s, out)
@@ -539,11 +542,8 @@ func (b *Book) undoLeg(cmd *Command, s *swap, out *Outcome) (points.Reason, erro
 //
 //	stands, handed out there    issued(issuer) -out    suspense(issuer) +out
 //	stands, handed in there     issued(issuer) +in     suspense(issuer) -in
-func (b *Book) undoneLeg(cmd *Command, s *swap, f *SwapFigures, out *Outcome) (points.Reason, error) {
-	if cmd.Function != points.Reversal {
-		return points.OriginalClosed, nil
-	}
-	switch cmd.Answer {
+func (b *Book) undoneLeg(s *swap, f *SwapFigures, answer points.Reason, out *Outcome) (points.Reason, error) {
+	switch answer {
 	case points.Approved:
 	case points.OriginalClosed:
 		program, amount := f.Into, f.Out
@@ -570,7 +570,8 @@ func (b *Book) undoneLeg(cmd *Command, s *swap, f *SwapFigures, out *Outcome) (p
 
 // resolveSwap ends by an operator's word, who has asked the issuer, a swap that is manual: its
 // leg stands (Approved) or is gone (ReversedBefore). One that is done is undone, by postings of
-// its own, where its issuer has reversed it since.
+// its own, where its issuer has reversed it since. So ends, too, what stands though it was given
+// up: its issuer may know no reversal of it.
 func (b *Book) resolveSwap(cmd *Command, out *Outcome) (points.Reason, error) {
 	s, f, err := b.underway(cmd, out)
 	if err != nil {
@@ -586,6 +587,10 @@ func (b *Book) resolveSwap(cmd *Command, out *Outcome) (points.Reason, error) {
 	switch {
 	case !stands && !gone:
 		return points.FormatError, nil
+	case s.leg.state == legUndoing && stands:
+		return b.undoneLeg(s, &f, points.OriginalClosed, out)
+	case s.leg.state == legUndoing:
+		return b.undoneLeg(s, &f, points.Approved, out)
 	case s.state == SwapManual && stands:
 		return b.completeSwap(s, &f, out)
 	case s.state == SwapManual:

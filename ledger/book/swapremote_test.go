@@ -364,6 +364,38 @@ func TestSwapRemoteStandsAfterAll(t *testing.T) {
 	}
 }
 
+// What stands though it was given up, at an issuer that answers no FENCE, is ended by operators:
+// reversed there meanwhile, or the issuer's, in suspense.
+func TestSwapRemoteUndoingResolved(t *testing.T) {
+	for answer, suspense := range map[points.Reason]points.Amount{points.ReversedBefore: 0, points.Approved: 2475} {
+		d := farDesk(t, plainSwaps)
+		quote := d.must(farQuote(air, away, 1000)).Position
+		d.must(about(book.KindSwap, quote))
+		d.must(told(quote, points.SwapCredit, points.DoNotHonour))
+		d.must(told(quote, points.SwapCredit, points.Approved))
+		d.refuses(points.NotPermitted, told(quote, points.Reversal, points.UnknownFunction))
+		d.retried(quote, false)
+		resolve := book.Command{Kind: book.KindResolve, Original: quote, Answer: answer, Operator: "li"}
+		d.refuses(points.NeedsSecondPerson, resolve)
+		resolve.Second = "wang"
+		over := d.must(resolve).Clone()
+		var exceptions []tariff.Kind
+		if suspense != 0 {
+			exceptions = []tariff.Kind{tariff.KindSWP}
+		}
+		require.Equal(t, exceptions, d.items(over.Position))
+		require.Empty(t, d.book.SwapLegs())
+		require.Equal(t, book.SwapRejected, d.state(quote))
+		require.Equal(t, points.Amount(10_000), d.loose(air, 1))
+		view, _, err := d.book.Account(book.AccountKey{Kind: book.SuspenseAccount, Program: away, Party: uint64(farOff)})
+		require.NoError(t, err)
+		require.Equal(t, suspense, view.Balance)
+		d.refuses(points.OriginalClosed, resolve)
+		d.refuses(points.OriginalClosed, told(quote, points.SwapCredit, points.Approved))
+		d.agrees()
+	}
+}
+
 // What cannot be swapped with an issuer's own ledger is refused, and so is what would undo or
 // cancel while it decides.
 func TestSwapRemoteRefusals(t *testing.T) {

@@ -169,6 +169,7 @@ func TestSwapWithAnIssuer(t *testing.T) {
 
 	s.issuer.Inject(sim.FaultLose, 0)
 	silent := s.swap(t, 901, 910)
+	require.Eventually(t, func() bool { return s.issuer.State().Faults["lose"] == 2 }, 10*time.Second, 10*time.Millisecond, "sent, and lost")
 	s.hangUp()
 	s.until(t, silent, "credit_unknown")
 	_, err = s.client.Resolve(ctx, app.Resolution{RRN: silent, Operator: "li", Second: "wang", Note: "asked"})

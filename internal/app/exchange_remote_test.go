@@ -157,6 +157,13 @@ func TestSwapWithAnIssuer(t *testing.T) {
 	s.has(t, 900, 1100) // once
 	require.Positive(t, s.issuer.State().Messages["swap_enquiry"])
 
+	s.issuer.Inject(sim.FaultWrongAmount, 0)
+	other := s.swap(t, 910, 901)
+	s.until(t, other, "credit_unknown") // The answer is to something else.
+	s.until(t, other, "done")
+	s.until(t, s.swap(t, 901, 910), "done")
+	s.has(t, 900, 1100)
+
 	s.issuer.Inject(sim.FaultLose, 0)
 	lost := s.swap(t, 901, 910)
 	s.until(t, lost, "credit_unknown")

@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -346,7 +347,7 @@ func TestRegisterDamage(t *testing.T) {
 	whole, err := os.ReadFile(path)
 	require.NoError(t, err)
 	half := strings.Repeat(strings.TrimSpace(string(whole)), 3) // More than what is written over it.
-	require.NoError(t, os.WriteFile(path, append(whole[:len(whole):len(whole)], half...), 0o600))
+	require.NoError(t, os.WriteFile(path, append(slices.Clip(whole), half...), 0o600))
 	again, err := certs.OpenAuthority(dir, c.now)
 	require.NoError(t, err)
 	_, err = again.Revoke(certs.Revocation{Serial: made.Serial})

@@ -38,7 +38,6 @@ type house struct {
 	ledger *ledger.Ledger
 	desk   *exchange.Desk
 	now    atomic.Int64
-	stan   points.STAN
 }
 
 var worth = map[points.ProgramID]uint64{air: 100, inn: 20, mall: 7}
@@ -291,7 +290,7 @@ func TestCyclingABonus(t *testing.T) {
 // A call about a swap that is none, or is somebody else's, is refused.
 func TestDeskRefuses(t *testing.T) {
 	h := openHouse(t, nil)
-	_, err := h.desk.Show(t.Context(), 3)
+	_, err := h.desk.Show(t.Context(), exchange.Named{Quote: 3})
 	reasonIs(t, points.UnknownOriginal, err)
 	_, err = h.desk.Swap(t.Context(), exchange.Named{Quote: 999_999})
 	reasonIs(t, points.UnknownOriginal, err)
@@ -299,11 +298,11 @@ func TestDeskRefuses(t *testing.T) {
 	require.NoError(t, err)
 	_, err = h.desk.Swap(t.Context(), exchange.Named{Quote: quoted.Quote, Caller: exchange.Caller{Acquirer: bank}})
 	reasonIs(t, points.OriginalDiffers, err)
-	view, err := h.desk.Show(t.Context(), quoted.Quote)
+	view, err := h.desk.Show(t.Context(), exchange.Named{Quote: quoted.Quote})
 	require.NoError(t, err)
 	require.Equal(t, book.SwapOpen, view.State)
 	h.now.Store(int64(view.Expires))
-	view, err = h.desk.Show(t.Context(), quoted.Quote)
+	view, err = h.desk.Show(t.Context(), exchange.Named{Quote: quoted.Quote})
 	require.NoError(t, err)
 	require.Equal(t, book.SwapExpired, view.State)
 }

@@ -3,10 +3,13 @@
 // callers; what may be swapped, at which figures and how often is the book's to say
 // (ledger/book/swapping.go), and the arithmetic is package quote's.
 //
-// It promises that the same call under the same key has one effect and one answer, and that
-// an answer is given only when it is durable. Of a swap with a programme whose issuer keeps its
-// own ledger the answer may be that it is executing: Show tells what came of it. It will not
-// publish rates, or decide who may call: that is for the doors.
+// It promises that the same call under the same key has one effect and one answer, which is
+// of a swap and of a lock for as long as there is the swap, and of a quote while the keys of
+// its date are kept; and that an answer is given only when it is durable. An error tells by
+// points.ReasonOf why a call was refused; without a reason (InternalError) it is not known
+// what came of it, and the same call under the same key tells. Of a swap with a programme
+// whose issuer keeps its own ledger the answer may be that it is executing: Show tells what
+// came of it. It will not publish rates, or decide who may call: that is for the doors.
 package exchange
 
 import (
@@ -104,17 +107,21 @@ func (d *Desk) Cancel(ctx context.Context, n Named) (Swap, error) {
 	return d.do(ctx, "cancel", n.Caller, book.Command{Kind: book.KindSwapCancel, Original: n.Quote})
 }
 
-// Show tells where a swap is.
-func (d *Desk) Show(ctx context.Context, quote points.Position) (view book.SwapView, err error) {
+// Show tells where a swap is. Of another caller's there is none (UnknownOriginal): only the
+// house sees all.
+func (d *Desk) Show(ctx context.Context, n Named) (view book.SwapView, err error) {
 	ok := false
 	err = d.ledger.View(ctx, func(b *book.Book) (err error) {
-		view, ok, err = b.Swap(quote, d.clock())
+		view, ok, err = b.Swap(n.Quote, d.clock())
 		return err
 	})
-	if err == nil && !ok {
-		err = points.Errorf(points.UnknownOriginal, "swap %d: there is no quote at this position", quote)
+	switch {
+	case err != nil:
+		return book.SwapView{}, err
+	case !ok, n.Acquirer != 0 && n.Acquirer != view.Acquirer:
+		return book.SwapView{}, points.Errorf(points.UnknownOriginal, "swap %d: there is no quote at this position", n.Quote)
 	}
-	return view, err
+	return view, nil
 }
 
 // maxQueue bounds what Queue lists.

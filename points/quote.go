@@ -39,7 +39,7 @@ func QuoteRatio(in, out Amount) uint32 {
 	best := uint32(0)
 	scale := uint64(1)
 	for decimals := range uint32(8) {
-		if ratio, _, ok := out.MulRat(scale, uint64(max(in, 1))); ok && ratio >= 0 && ratio <= digits { //nolint:gosec // positive.
+		if ratio, _, ok := out.MulRat(scale, uint64(max(in, 1))); ok && ratio >= 0 && ratio <= digits {
 			best = decimals*(digits+1) + uint32(ratio)
 		}
 		scale *= 10

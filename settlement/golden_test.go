@@ -489,6 +489,7 @@ func TestGoldenDayByWorkers(t *testing.T) {
 		}
 		require.Equal(t, first.Input, run.Input)
 		require.Equal(t, first.Positions, run.Positions)
+		require.Equal(t, first.Checks, run.Checks)
 		for name, text := range tree(t, filepath.Join(folder, goldenRun+".tmp")) {
 			if strings.Contains(name, "_DET_") || strings.Contains(name, "_EXC_") || strings.Contains(name, "_NET_") {
 				require.Equal(t, want[name], text, name)

@@ -149,7 +149,7 @@ func (h *House) entry(e *Entry, item *book.ClearingItem) {
 	l.Local = files.Moment(item.At.Time().In(h.Zone))
 	l.Transmitted = Transmitted(item, h.Zone)
 	if request.Key.Door == points.DoorHost {
-		l.Forwarder = digitsOnly(tariff.Member(min(binary.BigEndian.Uint64(request.Key.Source[:]), 1<<31))) //nolint:gosec // bounded.
+		l.Forwarder = digitsOnly(tariff.Member(min(binary.BigEndian.Uint64(request.Key.Source[:]), 1<<31)))
 	}
 	if request.Batch != book.DateBatch {
 		e.Batch = Batch{request.Merchant, request.Terminal, request.Batch}

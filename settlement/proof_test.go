@@ -110,6 +110,56 @@ func TestTamperedPositionStopsTheRun(t *testing.T) {
 	require.Equal(t, settlement.Published, n.publish(t).State)
 }
 
+// P9: so does a movement of points that the ledger kept and the run has not computed.
+func TestTamperedMoveStopsTheRun(t *testing.T) {
+	day := madeUp(t, 2_000, 4)
+	n := newNight(t, day, nil)
+	var err error
+	n.Runner, err = settlement.NewRunner(&moved{day}, n.opts)
+	require.NoError(t, err)
+	_, err = n.Run(t.Context(), 20260302, 1, order("li"))
+	require.ErrorIs(t, err, settlement.ErrCheck)
+	require.ErrorContains(t, err, "live")
+}
+
+// moved is a day of which the ledger has kept one unit more on a clearing account.
+type moved struct{ *settlement.Synthetic }
+
+func (m *moved) Kept(ctx context.Context, cut settlement.Cut) (settlement.Kept, error) {
+	kept, err := m.Synthetic.Kept(ctx, cut)
+	kept.Moves = slices.Clone(kept.Moves)
+	kept.Moves[0].Amount++
+	return kept, err //nolint:wrapcheck // a test.
+}
+
+// P5: files whose lines do not come to the positions stop the run, also where their number is
+// right.
+func TestOtherLinesStopTheRun(t *testing.T) {
+	n := newNight(t, madeUp(t, 2_000, 4), nil)
+	var err error
+	n.Runner, err = settlement.NewRunner(&wavering{Synthetic: n.day}, n.opts)
+	require.NoError(t, err)
+	_, err = n.Run(t.Context(), 20260302, 1, order("li"))
+	require.ErrorIs(t, err, settlement.ErrCheck)
+	require.ErrorContains(t, err, "complete")
+}
+
+// wavering is a day with another amount in the pass that writes the files.
+type wavering struct {
+	*settlement.Synthetic
+	passes int
+}
+
+func (w *wavering) Entries(ctx context.Context, first, last points.Position, visit func(*settlement.Entry) error) error {
+	w.passes++
+	return w.Synthetic.Entries(ctx, first, last, func(e *settlement.Entry) error { //nolint:wrapcheck // a test.
+		if w.passes > 1 && e.Kind == tariff.KindRDM && e.Position > 1_000 {
+			e.Amount += 1_000
+		}
+		return visit(e)
+	})
+}
+
 // P8: another program, awk, recomputes every member's position from the lines of the
 // detail files alone, and comes to the figures of the net position file.
 func TestAwkComesToTheSame(t *testing.T) {

@@ -292,6 +292,9 @@ func noticeCode(kind tariff.Kind) tariff.Code {
 // statement.
 func (d *desk) notify(w *written, v *valued, p place) error {
 	code, m := noticeCode(v.Kind), d.roll.Member(p.index)
+	if code == 0 {
+		return nil
+	}
 	for _, leg := range v.worth.Legs() {
 		other, amount := leg.Debtor, leg.Amount
 		if m == leg.Debtor {

@@ -132,8 +132,11 @@ func (r *Run) setKey(key netting.RunKey) {
 // differs names the parts of the key in which another one is not the run's.
 func (r *Run) differs(key netting.RunKey) (parts []string) {
 	for _, part := range []struct{ name, was, is string }{
-		{"rates", r.Rates, hexOf(key.Rates)}, {"fees", r.Fees, hexOf(key.Fees)}, {"members, merchants or programmes", r.Policy, hexOf(key.Policy)},
-		{"input", r.Input, hexOf(key.Input)}, {"program version", r.Code, key.Code},
+		{"rates", r.Rates, hexOf(key.Rates)},
+		{"fees", r.Fees, hexOf(key.Fees)},
+		{"members, merchants or programmes", r.Policy, hexOf(key.Policy)},
+		{"input", r.Input, hexOf(key.Input)},
+		{"program version", r.Code, key.Code},
 	} {
 		if part.was != part.is {
 			parts = append(parts, fmt.Sprintf("%s (%s, was %s)", part.name, brief(part.is), brief(part.was)))

@@ -1,11 +1,14 @@
 package settlement_test
 
 import (
+	"cmp"
+	"context"
 	"crypto/ed25519"
 	"crypto/rand"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -17,6 +20,7 @@ import (
 	"github.com/lianfen/lianfen/settlement"
 	"github.com/lianfen/lianfen/settlement/files"
 	"github.com/lianfen/lianfen/settlement/netting"
+	"github.com/lianfen/lianfen/tariff"
 )
 
 const (
@@ -157,4 +161,73 @@ func TestRun(t *testing.T) {
 		stages = append(stages, s.State.String())
 	}
 	require.Equal(t, "OPEN CUT COMPUTED CHECKED APPROVED PUBLISHED", strings.Join(stages, " "))
+}
+
+// strangers is a day of which one member is not on the roll.
+type strangers struct {
+	*settlement.Synthetic
+	gone tariff.Member
+}
+
+func (s *strangers) Setting(ctx context.Context) (settlement.Setting, error) {
+	setting, err := s.Synthetic.Setting(ctx)
+	setting.Parties = slices.DeleteFunc(slices.Clone(setting.Parties), func(p settlement.Party) bool { return p.Member == s.gone })
+	return setting, err
+}
+
+// Kept is what a ledger keeps that leaves out the items of the stranger.
+func (s *strangers) Kept(ctx context.Context, cut settlement.Cut) (kept settlement.Kept, err error) {
+	nets, moves := map[tariff.Member]points.Amount{}, map[settlement.Move]points.Amount{}
+	setting, err := s.Setting(ctx)
+	if err != nil {
+		return kept, err
+	}
+	var v tariff.Valuation
+	err = s.Entries(ctx, cut.First, cut.Last, func(e *settlement.Entry) error {
+		gone := func(leg tariff.Leg) bool { return leg.Debtor == s.gone || leg.Creditor == s.gone }
+		if tariff.Value(setting.Rates, setting.Fees, &e.Item, &v) != tariff.OK || slices.ContainsFunc(v.Legs(), gone) {
+			return nil
+		}
+		for _, leg := range v.Legs() {
+			nets[leg.Debtor] -= leg.Amount
+			nets[leg.Creditor] += leg.Amount
+		}
+		at := settlement.Move{Program: e.Program, Acquirer: e.Acquirer}
+		switch {
+		case e.Kind == tariff.KindRDM || e.Of == tariff.KindRDM:
+			moves[at] += e.Amount
+		case e.Kind == tariff.KindEAR || e.Of == tariff.KindEAR:
+			moves[at] -= e.Amount
+		}
+		return nil
+	})
+	for member, net := range nets {
+		kept.Members = append(kept.Members, settlement.Live{Member: member, Net: netting.SumOf(net)})
+	}
+	for move, amount := range moves {
+		if move.Amount = amount; amount != 0 {
+			kept.Moves = append(kept.Moves, move)
+		}
+	}
+	slices.SortFunc(kept.Moves, func(a, b settlement.Move) int {
+		return cmp.Or(cmp.Compare(a.Program, b.Program), cmp.Compare(a.Acquirer, b.Acquirer))
+	})
+	return kept, err
+}
+
+// Items of who is not on the roll are exceptions, and in nobody's file: neither in those
+// of the members on their other side.
+func TestStrangersAreExceptions(t *testing.T) {
+	day := madeUp(t, 2_000, 6)
+	setting, err := day.Setting(t.Context())
+	require.NoError(t, err)
+	n := newNight(t, day, nil)
+	n.Runner, err = settlement.NewRunner(&strangers{day, setting.Parties[4].Member}, n.opts)
+	require.NoError(t, err)
+	run, err := n.Run(t.Context(), 20260302, 1, order("li"))
+	require.NoError(t, err)
+	require.Equal(t, settlement.Checked, run.State)
+	require.NotZero(t, run.Exceptions)
+	require.Equal(t, uint64(2_000), run.Items+run.Exceptions)
+	require.NoDirExists(t, filepath.Join(n.Folder(run), setting.Parties[4].Member.String()))
 }

@@ -48,17 +48,17 @@ func NewSynthetic(items uint64, members int, seed uint64) (*Synthetic, error) {
 	s.setting.Merchants = map[points.MerchantID]string{merchant: "便利店"}
 	cover := netting.Cover{Prefund: 100_000_000_000_000}
 	for i := range s.half() {
-		s.setting.Parties = append(s.setting.Parties, Party{Member: firstIssuer + tariff.Member(i), Name: fmt.Sprintf("积分发行方 %d", i), Class: 1, Cover: cover}) //nolint:gosec // at most MaxParties.
+		s.setting.Parties = append(s.setting.Parties, Party{Member: firstIssuer + tariff.Member(i), Name: fmt.Sprintf("积分发行方 %d", i), Class: 1, Cover: cover})
 	}
 	for i := range members - s.half() {
-		s.setting.Parties = append(s.setting.Parties, Party{Member: firstAcquirer + tariff.Member(i), Name: fmt.Sprintf("收单机构 %d", i), Class: 1, Cover: cover}) //nolint:gosec // as above.
+		s.setting.Parties = append(s.setting.Parties, Party{Member: firstAcquirer + tariff.Member(i), Name: fmt.Sprintf("收单机构 %d", i), Class: 1, Cover: cover})
 	}
 	approved := syntheticStart - 30*day
 	for program := range syntheticPrograms {
 		id := points.MinProgram + points.ProgramID(program)
 		s.setting.Programs[id] = Program{Code: fmt.Sprintf("P%05d", id), Name: fmt.Sprintf("Programme %d", id)}
 		for side := tariff.Clear; side.Valid(); side++ {
-			terms := tariff.Terms{Program: id, Side: side, From: approved + day, Num: uint64(97 + 13*program), Den: 3} //nolint:gosec // a dozen.
+			terms := tariff.Terms{Program: id, Side: side, From: approved + day, Num: uint64(97 + 13*program), Den: 3}
 			if side == tariff.Buy {
 				terms.SpreadPPM = 15_000
 			}
@@ -135,8 +135,8 @@ func (s *Synthetic) make(e *Entry, p points.Position) {
 	issuer := int(h >> 8 % uint64(s.half()))                                                        //nolint:gosec // at most MaxParties.
 	acquirer := int(h >> 24 % uint64(s.Members-s.half()))                                           //nolint:gosec // as above.
 	e.Issuer, e.Acquirer = firstIssuer+tariff.Member(issuer), firstAcquirer+tariff.Member(acquirer) //nolint:gosec // as above.
-	e.Program = points.MinProgram + points.ProgramID(issuer%syntheticPrograms)                      //nolint:gosec // as above.
-	e.Amount = points.Amount(1 + h>>40%500_000)                                                     //nolint:gosec // small.
+	e.Program = points.MinProgram + points.ProgramID(issuer%syntheticPrograms)
+	e.Amount = points.Amount(1 + h>>40%500_000)
 	if e.MCC = 5812; h>>16&1 == 0 {
 		e.MCC = 5411
 	}
@@ -146,9 +146,9 @@ func (s *Synthetic) make(e *Entry, p points.Position) {
 	case kind < 88:
 		e.Kind = tariff.KindEAR
 	case kind < 95:
-		target := int(h >> 32 % uint64(s.half())) //nolint:gosec // as above.
+		target := int(h >> 32 % uint64(s.half())) //nolint:gosec // a few hundred. //nolint:gosec // as above.
 		e.Kind, e.Target = tariff.KindSWP, firstIssuer+tariff.Member(target)
-		e.TargetProgram = points.MinProgram + points.ProgramID(target%syntheticPrograms) //nolint:gosec // as above.
+		e.TargetProgram = points.MinProgram + points.ProgramID(target%syntheticPrograms)
 	case kind < 98:
 		e.Kind, e.Of, e.Amount, e.OriginalAt = tariff.KindRFD, tariff.KindRDM, -e.Amount, e.At-day
 	default:

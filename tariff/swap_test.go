@@ -82,6 +82,25 @@ func TestBonusIsTheMostThereIs(t *testing.T) {
 	}
 }
 
+// A campaign of any kind has a lock on swapping and a budget.
+func TestCampaignsHaveALockAndABudget(t *testing.T) {
+	for _, change := range []func(*tariff.SwapRules){
+		func(r *tariff.SwapRules) { r.BonusPer, r.BonusAdd = 10, 1 },
+		func(r *tariff.SwapRules) { r.VolumeBonus[0] = tariff.BonusStep{Per: 10, Add: 1} },
+		func(r *tariff.SwapRules) { r.TierBonus[0] = tariff.BonusTier{PPM: 5} },
+	} {
+		for lock := range uint32(2) {
+			for budget := range points.Amount(2) {
+				rules := plainRules
+				change(&rules)
+				rules.LockDays, rules.BonusBudget = lock, budget
+				_, err := tariff.NewSwapTable().Next(900, dawn+tariff.LeadTime, rules, "ann", "bob", dawn)
+				require.Equal(t, lock == 1 && budget == 1, err == nil, "%+v: %v", rules, err)
+			}
+		}
+	}
+}
+
 // A bonus that does not fit is told so.
 func TestBonusThatDoesNotFit(t *testing.T) {
 	rules := plainRules

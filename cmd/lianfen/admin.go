@@ -273,7 +273,7 @@ func (a *admin) adjust() *cobra.Command {
 			if err := checkCard("card", string(adj.Card)); err != nil {
 				return err
 			}
-			if err := checkAmount("amount", max(adj.Amount, -adj.Amount)); err != nil {
+			if err := checkAmount(max(adj.Amount, -adj.Amount)); err != nil {
 				return usage("--amount %d: want 1 to %d of either sign, in the programme's smallest unit", adj.Amount, points.MaxAmount)
 			}
 			client, err := a.client()

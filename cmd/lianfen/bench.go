@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/lianfen/lianfen/certs"
 	"github.com/lianfen/lianfen/internal/app"
 	"github.com/lianfen/lianfen/internal/bench"
 	"github.com/lianfen/lianfen/internal/config"
@@ -152,6 +154,7 @@ be in the journal exactly once.`,
 	flags.add(cmd, 5*time.Second)
 	addClosedLoadFlags(cmd, &opts.AuthOptions)
 	cmd.Flags().Uint64Var(&opts.Accounts, "accounts", 100_000, "cards")
+	cmd.Flags().BoolVar(&opts.TLS, "tls", false, "speak mutual TLS to the switch, and between it and the issuer; the echo stays plain")
 	cmd.Flags().IntVar(&opts.Links, "links", 4, "connections between the switch and the issuer")
 	cmd.Flags().Float64Var(&opts.Faulty, "faulty", 5, "percent of the messages that meet each fault of the issuer that misbehaves; 0: leave it out")
 	cmd.Flags().StringVar(&opts.Profile, "cpu-profile", "", "write the CPU profile of the switch to this file")
@@ -342,7 +345,7 @@ func newBenchAttack() *cobra.Command {
 			if err := json.NewDecoder(cmd.InOrStdin()).Decode(&attack); err != nil {
 				return usage("standard input is not the attack that lianfen bench hostile describes: %w", err)
 			}
-			if attack.Conns < 1 || attack.Sources < 1 || attack.Sources > 200 || attack.Duration <= 0 {
+			if attack.Conns < 1 || attack.Sources < 1 || attack.Sources > 200 || attack.Duration <= 0 || attack.Flood < 0 {
 				return usage("an attack of %d connections from %d sources for %v", attack.Conns, attack.Sources, attack.Duration)
 			}
 			seen, err := bench.Hostile(cmd.Context(), attack)
@@ -379,7 +382,20 @@ func newBenchReflect() *cobra.Command {
 
 // newBenchApprove is the issuer that approves at once, as a process of its own.
 func newBenchApprove() *cobra.Command {
-	return listening("approve", "Be an issuer's host that approves, on the listening socket that was inherited", bench.Approve)
+	var cert, trust string
+	cmd := listening("approve", "Be an issuer's host that approves, on the listening socket that was inherited", func(ctx context.Context, ln net.Listener) error {
+		if cert != "" {
+			gate, err := gateOf(cert, cert, trust)
+			if err != nil {
+				return err
+			}
+			ln = tls.NewListener(ln, gate.Server(false, certs.RoleSwitch))
+		}
+		return bench.Approve(ctx, ln)
+	})
+	cmd.Flags().StringVar(&cert, "tls-cert", "", "the host's certificate with its key, as PEM; without one it speaks plain TCP")
+	cmd.Flags().StringVar(&trust, "tls-ca", "", "root that the switch is checked against, as PEM")
+	return cmd
 }
 
 // listening is a command that serves the listening socket that bench has left it.

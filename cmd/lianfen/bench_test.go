@@ -74,10 +74,18 @@ func TestBenchAuth(t *testing.T) {
 }
 
 // bench remote measures every line, finds every answer in the journal exactly once, and
-// leaves no request unanswered and nothing owed while the issuer misbehaves.
+// leaves no request unanswered and nothing owed while the issuer misbehaves; over mutual TLS
+// too, on both sides of the switch.
 func TestBenchRemote(t *testing.T) {
+	for _, more := range [][]string{nil, {"--tls"}} {
+		benchRemote(t, more...)
+	}
+}
+
+func benchRemote(t *testing.T, more ...string) {
+	t.Helper()
 	t.Setenv("TMPDIR", t.TempDir())
-	stdout, stderr, _ := lianfen(t, "bench", "remote", "--quick", "--accounts", "300", "--duration", "100ms", "--conns", "3", "--depth", "8", "--rounds", "1", "--json")
+	stdout, stderr, _ := lianfen(t, append([]string{"bench", "remote", "--quick", "--accounts", "300", "--duration", "100ms", "--conns", "3", "--depth", "8", "--rounds", "1", "--json"}, more...)...)
 	var report bench.Report
 	require.NoError(t, json.Unmarshal([]byte(stdout), &report), stdout+stderr)
 	require.Equal(t, "remote", report.Command)
@@ -107,6 +115,7 @@ func TestBenchOthers(t *testing.T) {
 		{[]string{"codec", "--duration", "10ms"}, []string{"codec pos: the same by moov", "codec host: the same by moov", "codec pos against moov"}, 3},
 		{[]string{"echo", "--quick", "--duration", "20ms", "--terminals", "3"}, []string{"echo of the same frames", "echo, terminals"}, 0},
 		{[]string{"ledger", "--duration", "20ms", "--accounts", "200"}, []string{"ledger, 64 clients", "read, modify, write, 1024 clients"}, 7},
+		{[]string{"swaps", "--duration", "20ms", "--accounts", "200", "--clients", "16"}, []string{"swap, quoted and executed", "journal alone, as many bytes and groups", "swap, executed"}, 5},
 	} {
 		stdout, stderr, _ := lianfen(t, append([]string{"bench"}, append(c.args, "--json")...)...)
 		var report bench.Report

@@ -147,7 +147,7 @@ func (k *certificationKit) connect(cmd *cobra.Command, parameters *certify.Param
 		if err != nil {
 			return nil, err
 		}
-		gateFor = func(context.Context, points.TerminalID) (*certs.Gate, error) { return gate, nil }
+		gateFor = func(context.Context, points.TerminalID) (*certs.Gate, error) { return gate, nil } //nolint:unparam // as that of lent.
 	} else if gateFor, err = k.lent(cmd, role); gateFor == nil || err != nil {
 		return nil, err
 	}

@@ -467,7 +467,7 @@ is checked against, which came with the code (lianfen certs export trust).`,
 // enrolment is where a certificate comes from over a switch's HTTPS door, and where it goes.
 type enrolment struct {
 	url, trust, out string
-	cert, key       string // that are shown; none with a code
+	cert, keyFile   string // that are shown; none with a code
 }
 
 func (e *enrolment) add(cmd *cobra.Command, out string) {
@@ -493,7 +493,7 @@ connections can be changed at leisure.`,
 	}
 	to.add(cmd, "beginning of the files' names; they may be those of the old one")
 	cmd.Flags().StringVar(&to.cert, "tls-cert", "", "the certificate that is to be renewed, as PEM")
-	cmd.Flags().StringVar(&to.key, "tls-key", "", "file of its key (default: the certificate's file)")
+	cmd.Flags().StringVar(&to.keyFile, "tls-key", "", "file of its key (default: the certificate's file)")
 	requireFlags(cmd, "tls-cert")
 	return cmd
 }
@@ -501,7 +501,7 @@ connections can be changed at leisure.`,
 // ask makes a key, asks the switch for its certificate and writes all down. The key is
 // on disk before the code is used up.
 func (a *authority) ask(cmd *cobra.Command, to *enrolment, code string) error {
-	client, err := app.NewEnrolment(to.url, to.trust, to.cert, to.key, now)
+	client, err := app.NewEnrolment(to.url, to.trust, to.cert, to.keyFile, now)
 	if err != nil {
 		return err
 	}

@@ -68,9 +68,9 @@ func checkCard(flag, number string) error {
 }
 
 // checkAmount refuses an amount that no message can carry.
-func checkAmount(flag string, amount points.Amount) error {
+func checkAmount(amount points.Amount) error {
 	if amount < 1 || amount > points.MaxAmount {
-		return usage("--%s %d: want 1 to %d, in the programme's smallest unit", flag, amount, points.MaxAmount)
+		return usage("--amount %d: want 1 to %d, in the programme's smallest unit", amount, points.MaxAmount)
 	}
 	return nil
 }

@@ -30,6 +30,7 @@ type demoReport struct {
 	Operators []demoAct           `json:"operators"`
 	Risk      string              `json:"risk"` // what the rule that declined a sale has to say
 	Date      points.BusinessDate `json:"new_business_date"`
+	Swaps     []app.SwapState     `json:"swaps"`
 	Night     *demoNight          `json:"night,omitempty"`
 	Checks    []demoCheck         `json:"checks"`
 }
@@ -49,8 +50,8 @@ func newDemo() *cobra.Command {
 		Short: "Play a whole business day against a switch of your own, and show it",
 		Long: `Start a switch on an empty store with three programmes of three issuers and two
 acquirers, let terminals send a business day over TLS, some of them with keys of their
-own and PINs, let two operators do what one may not alone, close the day, prove the
-journal, and print what happened. The exit status is 0 only if every answer and
+own and PINs, let two operators do what one may not alone, swap points of one programme for
+another's, close the day, settle it, prove the journal, and print what happened. The exit status is 0 only if every answer and
 every balance was as the script says.`,
 		Args: none,
 		RunE: func(cmd *cobra.Command, _ []string) (err error) {
@@ -169,6 +170,9 @@ func (d *demo) day(ctx context.Context, a *app.App, client *app.Client) error {
 	err = d.play(ctx, sim.SceneDay)
 	if err == nil {
 		client, err = d.guarded(ctx, client)
+	}
+	if err == nil {
+		err = d.swaps(ctx, client)
 	}
 	if err = errors.Join(err, d.player.HangUp()); err != nil {
 		return err
@@ -290,9 +294,11 @@ func (d *demo) checkMembers() {
 		{1001, 901}: {5000 - 300, 0},
 		{1001, 902}: {1200 - 400 + 150 + 250 - 100, 0},
 		{1001, 903}: {0, 0},
-		{1002, 902}: {800 + 100, 0},
+		{1002, 901}: {228 + 50, 0},
+		{1002, 902}: {800 + 100 - 400 - 88, 0},
 		{1002, 903}: {0, 600},
-		{1003, 901}: {900 - 350 - 50 - 60 - 40 - 25 + 200 - 300, 0},
+		{1003, 901}: {900 - 350 - 50 - 60 - 40 - 25 + 200 - 300 - 100 - 50, 0},
+		{1003, 902}: {139 + 5 + 69, 0},
 	}
 	wrong := 0
 	for _, accounts := range d.report.After {

@@ -85,7 +85,7 @@ func (d *demo) prepareNight() error {
 	return errors.Join(
 		os.WriteFile(filepath.Join(d.dir, demoKey), pem.EncodeToMemory(block), 0o600),
 		os.WriteFile(filepath.Join(d.dir, demoKey+".pub"), []byte(line+"\n"), 0o600),
-		os.WriteFile(filepath.Join(d.dir, demoSigners), []byte(signers), 0o600),
+		os.WriteFile(filepath.Join(d.dir, demoSigners), []byte(signers), 0o600), //nolint:gosec // our own folder.
 		os.WriteFile(path, []byte(head+"\nsettlement:\n"+section), 0o600))
 }
 
@@ -96,6 +96,9 @@ func (d *demo) terms(ctx context.Context, client *app.Client) error {
 		{Program: 901, From: from, Value: "1.25"}, {Program: 902, From: from, Value: "0.8"}, {Program: 903, From: from, Value: "1"},
 	}
 	if _, err := client.ProposeRates(ctx, app.RateSetting{Rates: worth, Operator: "demo", Second: "demo-second", Note: "opening rates"}); err != nil {
+		return err
+	}
+	if err := d.swapTerms(ctx, client, from); err != nil {
 		return err
 	}
 	fees, err := app.ReadFees(strings.NewReader("from: " + from + `
@@ -140,7 +143,7 @@ func (d *demo) settle(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := d.proveSets(done.Folder); err != nil {
+	if err := errors.Join(d.netted(ctx, maker, done.Folder, done.Run), d.proveSets(done.Folder)); err != nil {
 		return err
 	}
 	dir, err := filepath.Abs(d.dir)

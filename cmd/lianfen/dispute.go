@@ -47,7 +47,7 @@ func (a *admin) disputeStep(open bool, use, short, example string) *cobra.Comman
 				}
 			}
 			if e.Amount != 0 {
-				if err := checkAmount("amount", e.Amount); err != nil {
+				if err := checkAmount(e.Amount); err != nil {
 					return err
 				}
 			}
@@ -137,8 +137,18 @@ func (a *admin) disputeShow() *cobra.Command {
 				t.row("taken back", read(d.Taken))
 				t.row("left", read(d.Left))
 				for _, s := range d.Steps {
-					by := strings.Trim(s.Operator+", "+s.Second, ", ")
-					t.row(s.Step, strings.Join(strings.Fields(fmt.Sprintf("%s %v RRN %s %s %s %s %s", s.Code, s.Date, s.RRN, read(s.Amount), s.Evidence, by, s.Note)), " "))
+					says := []string{s.Code, fmt.Sprintf("%v, RRN %s", s.Date, s.RRN)}
+					if s.Amount != 0 {
+						says = append(says, read(s.Amount)+" points")
+					}
+					if s.Evidence != "" {
+						says = append(says, "evidence "+points.Escaped(s.Evidence))
+					}
+					says = append(says, "by "+strings.TrimSuffix(s.Operator+" and "+s.Second, " and "))
+					if s.Note != "" {
+						says = append(says, points.Escaped(s.Note))
+					}
+					t.row(s.Step, strings.Join(says, ", "))
 				}
 				return t.write(cmd.OutOrStdout())
 			})

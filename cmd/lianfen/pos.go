@@ -282,7 +282,7 @@ func (m *message) check(cmd *cobra.Command) error {
 		return err
 	}
 	if cmd.Flags().Lookup("amount") != nil {
-		if err := checkAmount("amount", points.Amount(m.amount)); err != nil {
+		if err := checkAmount(points.Amount(m.amount)); err != nil {
 			return err
 		}
 	}

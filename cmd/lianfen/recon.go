@@ -257,16 +257,14 @@ func (a *admin) reconShow() *cobra.Command {
 					t.row("row", string(e.Raw))
 					t.row("why", e.Why)
 				}
-				for _, side := range []struct {
-					name string
-					line *app.ExceptionLine
-				}{{"switch", e.Ours}, {"acquirer", e.Acq}, {"issuer", e.Iss}} {
-					if l := side.line; l != nil {
-						t.row(side.name, strings.Join([]string{
-							"line " + strconv.FormatUint(l.Line, 10), l.Kind, strconv.FormatInt(l.Amount, 10) + " of " + l.Asset, "DE39 " + l.Status,
-							"fees " + strconv.FormatInt(l.Fee, 10), "STAN " + l.STAN.String(), "DE7 " + strconv.FormatUint(l.When, 10), l.Date.String(),
-						}, ", "))
-					}
+				if e.Ours != nil {
+					t.row("switch", fmt.Sprintf("clearing id %d, ", e.Ours.CID)+lineInWords(e.Ours))
+				}
+				if e.Acq != nil {
+					t.row("acquirer", fmt.Sprintf("line %d, ", e.Acq.Line)+lineInWords(e.Acq))
+				}
+				if e.Iss != nil {
+					t.row("issuer", fmt.Sprintf("line %d, ", e.Iss.Line)+lineInWords(e.Iss))
 				}
 				for _, act := range slices.Backward(e.Acts) {
 					t.row("act", act.Action+" by "+act.Operator+", "+act.State+" under RRN "+act.RRN)
@@ -275,6 +273,18 @@ func (a *admin) reconShow() *cobra.Command {
 			})
 		},
 	}
+}
+
+// lineInWords is what one side says; what it does not tell is left out.
+func lineInWords(l *app.ExceptionLine) string {
+	says := []string{l.Kind, strconv.FormatInt(l.Amount, 10) + " of " + l.Asset}
+	if l.Status != "" {
+		says = append(says, "DE39 "+l.Status)
+	}
+	if l.Fee != nil {
+		says = append(says, "fees "+points.Amount(*l.Fee).Decimal(qzpScale)+" QZP")
+	}
+	return strings.Join(append(says, "STAN "+l.STAN.String(), "DE7 "+strconv.FormatUint(l.When, 10), l.Date.String()), ", ")
 }
 
 func (a *admin) reconAct() *cobra.Command {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/csv"
+	"errors"
 	"fmt"
 	"io"
 	"strconv"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/lianfen/lianfen/internal/app"
 	"github.com/lianfen/lianfen/points"
+	"github.com/lianfen/lianfen/settlement/liability"
 )
 
 func (a *admin) settleAdjust() *cobra.Command {
@@ -32,7 +34,7 @@ SUSPENSE of the operator. What was published is corrected so, in the next date.`
 			if err := e.Payee.UnmarshalText([]byte(payee)); err != nil {
 				return usage("--payee: %w", err)
 			}
-			if err := checkAmount("amount", e.Amount); err != nil {
+			if err := checkAmount(e.Amount); err != nil {
 				return usage("--amount %d: want 1 to %d, in units of 0.0001 QZP", e.Amount, points.MaxAmount)
 			}
 			e.About = fullRRN(e.About)
@@ -75,9 +77,10 @@ func (a *admin) settleLiability() *cobra.Command {
 		Use: "liability", Short: "Show what issuers owe their members, by month of earning", Args: none,
 		Long: `Show what issuers owe their members: points earned, reversed, redeemed and expired by
 vintage (the month in which they were earned), what is outstanding, and how much of that
-will probably expire (breakage), by what did of the vintages that are over. Outstanding is
-what the trial balance has in members' accounts (lianfen admin totals); what does not
-agree is not shown. The journal is read from its first record on.`,
+will probably expire (breakage), by what did of the vintages that are over. The journal is
+read from its first record on. What is outstanding, what members owe back and what has
+expired is held against the ledger's own balances (lianfen admin totals), whatever date is
+asked for; where these do not agree nothing is shown and the exit status is 3.`,
 		Example: `  lianfen settle liability --program 901 --date 2026-03-31
   lianfen settle liability --csv > liability.csv`,
 		RunE: func(cmd *cobra.Command, _ []string) (err error) {
@@ -95,6 +98,9 @@ agree is not shown. The journal is read from its first record on.`,
 				return err
 			}
 			report, err := client.Liability(cmd.Context(), q, readingBar(cmd.ErrOrStderr(), "reading the journal"))
+			if errors.Is(err, liability.ErrApart) {
+				return &statusError{exitStore, err}
+			}
 			if err != nil {
 				return err
 			}
@@ -131,9 +137,9 @@ func printLiability(cmd *cobra.Command, report *app.Liability) error {
 		if err := s.write(cmd.OutOrStdout()); err != nil {
 			return err
 		}
-		rate := "no vintage is over yet: there is no breakage rate"
+		rate := "No vintage is over yet: there is no breakage rate"
 		if p.RateDen > 0 {
-			rate = fmt.Sprintf("breakage rate %d/%d of what was earned, of the vintages that are over", p.RateNum, p.RateDen)
+			rate = fmt.Sprintf("The breakage rate is %d/%d of what was earned, of the vintages that are over", p.RateNum, p.RateDen)
 		}
 		value := "no CLEAR rate in force"
 		if p.Value != nil {
@@ -143,7 +149,7 @@ func printLiability(cmd *cobra.Command, report *app.Liability) error {
 			return err
 		}
 	}
-	return say(cmd, "As of RRN %012d on %v; it agrees with the postings.", report.AsOf, report.Date)
+	return say(cmd, "As of RRN %012d on %v; the ledger's own balances agree at RRN %012d.", report.AsOf, report.Date, report.Proved)
 }
 
 // liabilityCSV writes a vintage a line, and a line of each programme as a whole.

@@ -27,9 +27,9 @@ const MaxPairs = 32
 // nothing in any of the terms, says enough. The fee is that of the programme handed in; capped, it
 // counts as none. Rounding, least fees and the fee for a lock only take more.
 //
-// Of programmes that are on no override only the two that lose the least on being passed
-// through are looked at: a way has room for two of them, they differ in that loss alone,
-// and all other ways through them are worth less.
+// Of programmes that are on no override only the one that loses the least on being passed
+// through is looked at. They differ in that loss alone; and two of them on one way follow
+// each other, where the second only loses more.
 func Gaining(offers []Terms, pairs []Pair) (way []int, gain *big.Rat) {
 	s := search{offers: offers, pairs: make(map[[2]int]*Pair, len(pairs))}
 	touched := make([]bool, len(offers))
@@ -38,16 +38,19 @@ func Gaining(offers []Terms, pairs []Pair) (way []int, gain *big.Rat) {
 		s.pairs[[2]int{p.From, p.Into}] = p
 		touched[p.From], touched[p.Into] = true, true
 	}
-	var others []int
+	best := -1
 	for i := range offers {
 		if touched[i] {
 			s.nodes = append(s.nodes, i)
 		} else if offers[i].Buy.Num != 0 && offers[i].Sell.Num != 0 {
-			others = append(others, i)
+			if best < 0 || s.passing(i).compare(s.passing(best)) > 0 {
+				best = i
+			}
 		}
 	}
-	slices.SortStableFunc(others, func(a, b int) int { return s.passing(b).compare(s.passing(a)) })
-	s.nodes = append(s.nodes, others[:min(len(others), longest-2)]...)
+	if best >= 0 {
+		s.nodes = append(s.nodes, best)
+	}
 	for i := range pairs {
 		p := &pairs[i]
 		if step, ok := s.step(p.From, p.Into); ok && s.close([]int{p.From, p.Into}, step) {

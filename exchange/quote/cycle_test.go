@@ -158,7 +158,11 @@ func TestPublicationFindsEveryGainingWay(t *testing.T) {
 			}
 			product.Mul(product, step)
 		}
-		if len(way) < 3 || len(way) > 5 || way[0] != way[len(way)-1] || product.Cmp(gain) != 0 || gain.Cmp(big.NewRat(1, 1)) <= 0 {
+		distinct := map[int]bool{}
+		for _, at := range way[1:] {
+			distinct[at] = true
+		}
+		if len(way) < 3 || len(way) > 5 || len(distinct) != len(way)-1 || way[0] != way[len(way)-1] || product.Cmp(gain) != 0 || gain.Cmp(big.NewRat(1, 1)) <= 0 {
 			return fmt.Errorf("the way %v makes %v of 1, not %v: %+v", way, product, gain, m)
 		}
 		return nil
@@ -178,7 +182,11 @@ func TestTheWayIsTold(t *testing.T) {
 	way, gain := quote.Gaining(offers, pairs)
 	require.Equal(t, []int{0, 3, 4, 0}, way)
 	require.Equal(t, "6/5", gain.RatString())
-	offers[4].Buy = quote.Ratio{}
+	own := offers[1].Buy
+	offers[1].Buy = quote.Ratio{}
+	way, _ = quote.Gaining(offers, pairs)
+	require.Equal(t, []int{0, 3, 4, 0}, way, "what cannot be handed in is passed over")
+	offers[1].Buy, offers[4].Buy = own, quote.Ratio{}
 	way, gain = quote.Gaining(offers, pairs)
 	require.Equal(t, []int{0, 3, 1, 0}, way)
 	require.Equal(t, "12/11", gain.RatString())
@@ -188,4 +196,12 @@ func TestTheWayIsTold(t *testing.T) {
 	offers[0].FeeCap = 1
 	way, _ = quote.Gaining(offers, pairs)
 	require.NotNil(t, way, "a capped fee counts as none")
+
+	// Every shorter way back is made a bad one.
+	bad := quote.Ratio{Num: 5, Den: 1}
+	way, gain = quote.Gaining([]quote.Terms{even, even, even, even}, []quote.Pair{
+		{From: 1, Into: 0, Buy: bad}, {From: 2, Into: 0, Buy: bad}, {From: 1, Into: 3, Buy: bad}, {From: 0, Into: 1, Buy: quote.Ratio{Num: 12, Den: 1}},
+	})
+	require.Equal(t, []int{0, 1, 2, 3, 0}, way)
+	require.Equal(t, "6/5", gain.RatString())
 }

@@ -29,14 +29,14 @@ func (d dice) ratio() quote.Ratio {
 	return quote.Ratio{Num: d.upTo(1<<40 - 2), Den: d.upTo(1<<40 - 2)}
 }
 
-func (d dice) amount() points.Amount { return points.Amount(d.upTo(uint64(points.MaxAmount) - 1)) } //nolint:gosec // below.
+func (d dice) amount() points.Amount { return points.Amount(d.upTo(uint64(points.MaxAmount) - 1)) }
 
 func (d dice) fee(t *quote.Terms) {
 	switch d.IntN(4) {
 	case 0:
-		t.FeePPM = uint32(d.IntN(quote.Million)) //nolint:gosec // below a million.
+		t.FeePPM = uint32(d.IntN(quote.Million))
 	case 1, 2:
-		t.FeePPM = uint32(d.IntN(50_000)) //nolint:gosec // likewise.
+		t.FeePPM = uint32(d.IntN(50_000))
 	}
 	if d.IntN(3) == 0 {
 		t.FeeMin = points.Amount(d.IntN(1000))
@@ -84,9 +84,9 @@ func run(t *testing.T, check func(d dice) error) {
 
 func runs(t *testing.T, count int, check func(d dice) error) {
 	t.Helper()
-	seed := rand.Uint64()
+	seed := rand.Uint64() //nolint:forbidigo // told in the next line, so that a failure can be replayed.
 	t.Logf("seed %d", seed)
-	d := dice{rand.New(rand.NewPCG(seed, 1))} //nolint:gosec // chance of a test.
+	d := dice{rand.New(rand.NewPCG(seed, 1))}
 	for n := range count {
 		if err := check(d); err != nil {
 			t.Fatalf("seed %d, case %d: %v", seed, n, err)
@@ -359,6 +359,19 @@ func TestRefusals(t *testing.T) {
 	}
 	_, reason := plain.ExactOut(quote.MaxValue)
 	require.Equal(t, points.BalanceOverflow, reason)
+	// What rounding leaves fits a file's field to the last unit.
+	coarse := quote.Terms{Buy: quote.Ratio{Num: 1, Den: 1}, Sell: quote.Ratio{Num: 1 << 41, Den: 1}}
+	figures, reason := coarse.ExactIn(1<<41 + quote.MaxFee)
+	require.Equal(t, []any{points.Approved, quote.MaxFee}, []any{reason, figures.Rest})
+	_, reason = coarse.ExactIn(1<<41 + quote.MaxFee + 1)
+	require.Equal(t, points.BalanceOverflow, reason)
+	// A fee of the whole value leaves nothing, and capped it leaves what is above the cap.
+	whole := quote.Terms{Buy: quote.Ratio{Num: 1, Den: 1}, Sell: quote.Ratio{Num: 10, Den: 1}, FeePPM: quote.Million}
+	_, reason = whole.ExactOut(1)
+	require.Equal(t, points.BalanceOverflow, reason)
+	whole.FeeCap = 7
+	figures, reason = whole.ExactOut(2)
+	require.Equal(t, []any{points.Approved, points.Amount(27)}, []any{reason, figures.In})
 }
 
 // Quoting allocates nothing.

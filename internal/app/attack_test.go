@@ -240,7 +240,7 @@ func TestReplayAtTheDoors(t *testing.T) {
 		require.Equal(t, receipt.Got, swaps(t, line("host", whole), receipt.Sent), when)
 		require.Equal(t, "58", code(host, line("host", other), receipt.Sent), when)
 		for what, change := range map[string]func(*points.Request){
-			"another time":     func(req *points.Request) { req.Transmission = asHost(*req, acquirer).Transmission ^ 1 },
+			"another time":     func(req *points.Request) { req.Transmission ^= 1 },
 			"another number":   func(req *points.Request) { req.STAN += 100 },
 			"another card":     func(req *points.Request) { req.PAN, _ = points.ParsePAN("6222020000000000025") },
 			"another amount":   func(req *points.Request) { req.Amount++ },
@@ -339,8 +339,8 @@ func TestManyAtOnceExceedNothing(t *testing.T) {
 	require.NoError(t, err)
 
 	owed := points.Amount((100 + 70) * 125) // What the sales so far are worth.
-	cap := book.Cap{Member: 10000001, Cap: owed + 5*12_500 + 12_499, Prefund: owed + 100_000}
-	_, err = r.client.SetCap(ctx, app.CapSetting{Cap: cap, Operator: "li", Second: "wang", Note: "x"})
+	limit := book.Cap{Member: 10000001, Cap: owed + 5*12_500 + 12_499, Prefund: owed + 100_000}
+	_, err = r.client.SetCap(ctx, app.CapSetting{Cap: limit, Operator: "li", Second: "wang", Note: "x"})
 	require.NoError(t, err)
 	require.Equal(t, map[string]int{"00": 5, "61": 59}, race(firstCard, 100))
 	require.EqualValues(t, 100_000-70-500, r.usable(t, 1))
@@ -520,7 +520,7 @@ func TestStrangersAtTheOperatorsDoor(t *testing.T) {
 	issuer, _ := s.gate(t, certs.IssuerIdentity(10000001))
 	wang, _ := s.gate(t, certs.OperatorIdentity("wang"))
 	for who, config := range map[string]*tls.Config{
-		"without TLS": nil, "without a certificate": {InsecureSkipVerify: true, MinVersion: tls.VersionTLS13}, //nolint:gosec // an attacker does not look.
+		"without TLS": nil, "without a certificate": {InsecureSkipVerify: true, MinVersion: tls.VersionTLS13},
 		"a terminal": as(terminal), "an issuer": as(issuer), "an operator who is not enrolled": as(wang),
 	} {
 		for _, path := range []string{"/v1/status", "/v1/../v1/status", "//v1/status", "/v1//status", "/%76%31/status", "/v1/status%00", "/V1/STATUS", "/v1/directory", "/metrics", "http://x/v1/status", "/v1/status?operator=li"} {

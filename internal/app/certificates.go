@@ -59,7 +59,7 @@ func (a *App) noteRegister(ctx context.Context) error {
 	note := book.Command{Kind: book.KindRegister, At: a.opts.Clock()}
 	is, changes, err := a.authority.RegisterSince(certs.RegisterMark(known))
 	switch {
-	case errors.Is(err, certs.ErrRegister) && a.opts.Config.TLS.Accept != 0 && uint64(a.opts.Config.TLS.Accept) == is.Length:
+	case errors.Is(err, certs.ErrRegister) && a.opts.Config.TLS.Accept != 0 && uint64(a.opts.Config.TLS.Accept) == is.Length: //nolint:gosec // not negative.
 		note.Final = true
 		a.log.Warn("a register of certificates is taken that the journal does not know of, as tls.accept says", slog.Uint64("length", is.Length), slog.Uint64("known", known.Length))
 	case errors.Is(err, certs.ErrRegister):

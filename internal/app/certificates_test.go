@@ -177,7 +177,7 @@ func TestCertificatesAreNoted(t *testing.T) {
 	li, _ := r.staffedHouse(t, 0)
 	done, err := li.client.ChangeCertificates(t.Context(), issueOf(t, hostOf))
 	require.NoError(t, err)
-	require.Equal(t, s.valid(t, hostOf), []string{done.Enrolled.Serial})
+	require.Equal(t, []string{done.Enrolled.Serial}, s.valid(t, hostOf))
 	detail, err := li.client.Detail(t.Context(), done.RRN)
 	require.NoError(t, err)
 	require.Equal(t, []string{"li", "issue lianfen://issuer/10000004 case 4"}, []string{detail.Operator, detail.Note})

@@ -2,12 +2,15 @@ package app
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -36,6 +39,7 @@ type deliveries struct {
 	dispatch *delivery.Dispatch
 	server   *delivery.Server // nil: nobody fetches
 	listener net.Listener     // of server
+	fetches  []tariff.Member  // who fetched at the start
 }
 
 // openDeliveries opens the ways that the configuration has.
@@ -62,6 +66,7 @@ func (a *App) openDeliveries(ctx context.Context) error {
 		if opts.Fetches, err = fetching(c.Fetch.Keys); err != nil {
 			return fmt.Errorf("settlement.fetch_keys: %w", err)
 		}
+		a.deliveries.fetches = opts.Fetches
 	}
 	if a.deliveries.dispatch, err = delivery.NewDispatch(opts); err != nil {
 		return err
@@ -98,7 +103,7 @@ func fetching(folder string) (members []tariff.Member, err error) {
 	for _, e := range entries {
 		digits, isKeys := strings.CutSuffix(e.Name(), keySuffix)
 		n, err := strconv.ParseUint(digits, 10, 32)
-		m := tariff.Member(n) //nolint:gosec // 32 bits.
+		m := tariff.Member(n)
 		if !isKeys || err != nil || len(digits) != 8 || !m.Institution() {
 			return nil, fmt.Errorf("%s: %s is no file of a member's keys; want names such as 20000001%s, and nothing else there", folder, e.Name(), keySuffix)
 		}
@@ -113,11 +118,9 @@ func (a *App) openFetch(ctx context.Context, c *config.Fetch) error {
 	if err != nil {
 		return fmt.Errorf("settlement.fetch_host_key: %w", err)
 	}
-	accounts, err := a.deliveries.dispatch.Accounts(func(m tariff.Member) ([]byte, error) {
-		return os.ReadFile(filepath.Join(c.Keys, m.String()+keySuffix))
-	})
+	accounts, err := a.fetchAccounts(c)
 	if err != nil {
-		return fmt.Errorf("settlement.fetch_keys: %w", err)
+		return err
 	}
 	if a.deliveries.server, err = delivery.NewServer(host, accounts, delivery.DefaultLimits(), a.deliveries.dispatch.Hears(), a.log); err != nil {
 		return err
@@ -126,6 +129,45 @@ func (a *App) openFetch(ctx context.Context, c *config.Fetch) error {
 		return taken(fmt.Errorf("settlement: listen on %s: %w", c.Address, err), "settlement.fetch_address")
 	}
 	return nil
+}
+
+// fetchAccounts reads the keys of the members that fetch. Whose file is gone has none.
+func (a *App) fetchAccounts(c *config.Fetch) ([]delivery.Account, error) {
+	accounts, err := a.deliveries.dispatch.Accounts(func(m tariff.Member) ([]byte, error) {
+		text, err := os.ReadFile(filepath.Join(c.Keys, m.String()+keySuffix))
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil, nil
+		}
+		return text, err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("settlement.fetch_keys: %w", err)
+	}
+	return accounts, nil
+}
+
+// reloadFetch reads the keys of members that fetch anew, and cuts off who is connected with
+// one that is gone. Members that did not fetch at the start need another.
+func (a *App) reloadFetch() (closed int, restart []string, err error) {
+	c := &a.opts.Config.Courier.Fetch
+	if a.deliveries.server == nil {
+		return 0, nil, nil
+	}
+	members, err := fetching(c.Keys)
+	if err != nil {
+		return 0, nil, fmt.Errorf("settlement.fetch_keys: %w", err)
+	}
+	for _, m := range members {
+		if !slices.Contains(a.deliveries.fetches, m) {
+			restart = append(restart, "settlement.fetch_keys/"+m.String()+keySuffix)
+		}
+	}
+	accounts, err := a.fetchAccounts(c)
+	if err != nil {
+		return 0, nil, err
+	}
+	closed, err = a.deliveries.server.Renew(accounts)
+	return closed, restart, err
 }
 
 // FetchAddress is the address at which members fetch, nil when there is none.

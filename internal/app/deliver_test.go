@@ -327,3 +327,37 @@ func TestWaysThatCannotBe(t *testing.T) {
 		require.ErrorContains(t, err, key)
 	}
 }
+
+// Keys of members that fetch are read anew by a reload: one whose file is gone comes in no
+// more, one that is new has to wait for a start, and a folder that cannot be read changes
+// nothing.
+func TestFetchKeysAreReloaded(t *testing.T) {
+	m := newMembers(t)
+	r := m.start(t)
+	ctx, dir := t.Context(), t.TempDir()
+	keys := m.config.Courier.Fetch.Keys
+	theirs := filepath.Join(keys, "20000001.pub")
+	out, err := m.sftp(t, r, dir, "ls")
+	require.NoError(t, err, out)
+
+	require.NoError(t, os.WriteFile(filepath.Join(keys, "stray"), nil, 0o600))
+	_, err = r.Reload(ctx, m.config)
+	require.ErrorContains(t, err, "stray is no file of a member's keys")
+	out, err = m.sftp(t, r, dir, "ls")
+	require.NoError(t, err, out)
+	require.NoError(t, os.Remove(filepath.Join(keys, "stray")))
+
+	require.NoError(t, os.Rename(theirs, filepath.Join(keys, "20000002.pub")))
+	done, err := r.Reload(ctx, m.config)
+	require.NoError(t, err)
+	require.Equal(t, []string{"settlement.fetch_keys/20000002.pub"}, done.Restart)
+	_, err = m.sftp(t, r, dir, "ls")
+	require.Error(t, err)
+	require.NoError(t, os.Rename(filepath.Join(keys, "20000002.pub"), theirs))
+	done, err = r.Reload(ctx, m.config)
+	require.NoError(t, err)
+	require.Empty(t, done.Restart)
+	out, err = m.sftp(t, r, dir, "ls")
+	require.NoError(t, err, out)
+	r.stop(t)
+}

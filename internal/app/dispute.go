@@ -233,9 +233,11 @@ func (a *App) putLeg(ctx context.Context, e LegEntry) (Done, error) {
 		}
 		leg.About = about
 	}
-	return a.do(ctx, what, &book.Command{
-		Kind: book.KindLeg, At: a.opts.Clock(), Amount: e.Amount, Operator: e.Operator, Second: e.Second, Note: e.Note, Leg: leg,
-	})
+	cmd := book.Command{Kind: book.KindLeg, At: a.opts.Clock(), Amount: e.Amount, Operator: e.Operator, Second: e.Second, Note: e.Note, Leg: leg}
+	if err := a.possible(ctx, what, &cmd); err != nil {
+		return Done{}, err
+	}
+	return a.do(ctx, what, &cmd)
 }
 
 // legInWords is a leg as an approver sees it.

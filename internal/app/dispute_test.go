@@ -83,10 +83,11 @@ func TestDisputeAtTheDoor(t *testing.T) {
 	_, err = wang.client.Approve(ctx, app.Decision{RRN: done.RRN})
 	require.NoError(t, err)
 	leg.Payee = 4711
-	done, err = li.client.Leg(ctx, leg)
-	require.NoError(t, err)
-	_, err = wang.client.Approve(ctx, app.Decision{RRN: done.RRN})
+	_, err = li.client.Leg(ctx, leg)
 	require.ErrorContains(t, err, "member 00004711: no issuer and no acquirer has this number")
+	pending, err = wang.client.Pending(ctx)
+	require.NoError(t, err)
+	require.Len(t, pending, 1, "what cannot be is not put before anybody: this is the chargeback of before")
 	r.stop(t)
 }
 
@@ -111,9 +112,8 @@ func TestLiabilityAtTheDoor(t *testing.T) {
 		}
 	}
 	require.Nil(t, p.Value, "no rate is in force")
-	none, err := r.client.Liability(ctx, app.LiabilityQuery{Program: 902}, func(uint64, uint64) {})
-	require.NoError(t, err)
-	require.Empty(t, none.Programs)
+	_, err = r.client.Liability(ctx, app.LiabilityQuery{Program: 904}, func(uint64, uint64) {})
+	require.ErrorContains(t, err, "programme 904: there is none")
 	_, err = r.client.Liability(ctx, app.LiabilityQuery{Date: 20200101}, func(uint64, uint64) {})
 	reasonIs(t, points.UnknownOriginal, err)
 	r.stop(t)

@@ -157,7 +157,7 @@ func (a *App) showSwap(ctx context.Context, s SwapNamed) (SwapState, error) {
 	if err != nil {
 		return SwapState{}, err
 	}
-	view, err := a.swaps.Show(ctx, quote)
+	view, err := a.swaps.Show(ctx, exchange.Named{Quote: quote})
 	if err != nil {
 		return SwapState{}, err
 	}
@@ -181,7 +181,7 @@ func (a *App) swapQueue(ctx context.Context, _ nothing) ([]SwapState, error) {
 	}
 	legs, err := a.swaps.Legs(ctx)
 	for i := range legs {
-		view, err := a.swaps.Show(ctx, legs[i].Quote)
+		view, err := a.swaps.Show(ctx, exchange.Named{Quote: legs[i].Quote})
 		if err != nil {
 			return nil, err
 		}

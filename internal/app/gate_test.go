@@ -78,7 +78,7 @@ func echoed(t *testing.T, terminal *sim.Terminal) (string, error) {
 	t.Helper()
 	req := terminal.Next(points.SignOn)
 	sim.Dress(&req)
-	receipt, err := terminal.Send(t.Context(), &req) //nolint:contextcheck // what is under way when ctx ends is answered.
+	receipt, err := terminal.Send(t.Context(), &req)
 	if err != nil {
 		return "", err
 	}

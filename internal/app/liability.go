@@ -26,6 +26,9 @@ type Liability struct {
 	AsOf     points.Position     `json:"as_of"`
 	Date     points.BusinessDate `json:"business_date"`
 	Programs []LiabilityProgram  `json:"programs"`
+	// Proved is the position at which all programmes were held against the ledger's own
+	// balances: they agreed, and between it and AsOf are records of later dates only.
+	Proved points.Position `json:"proved"`
 }
 
 // LiabilityProgram is one programme.
@@ -44,6 +47,7 @@ type liabilityPart struct {
 	Total  points.Position `json:"total,omitempty"`
 	Report *Liability      `json:"report,omitempty"`
 	Fault  string          `json:"fault,omitempty"`
+	Apart  bool            `json:"apart,omitempty"` // the fault is [liability.ErrApart]
 }
 
 // liability reads the journal up to a date, and tells how far it is meanwhile.
@@ -53,7 +57,12 @@ func (a *App) liability(w http.ResponseWriter, r *http.Request) {
 		refuse(w, err)
 		return
 	}
-	end := a.ledger.Durable()
+	trial, err := a.ledger.TrialBalance(r.Context())
+	if err != nil {
+		refuse(w, err)
+		return
+	}
+	end := trial.Position
 	if q.Date != 0 {
 		next, err := firstOf(a.ledger, q.Date+1)
 		if err != nil {
@@ -68,24 +77,28 @@ func (a *App) liability(w http.ResponseWriter, r *http.Request) {
 	}
 	w.Header().Set("Content-Type", "application/x-ndjson")
 	out := json.NewEncoder(patient{a, w})
-	report, err := a.foldLiability(r.Context(), q, end, func(done points.Position) error {
-		if err := out.Encode(liabilityPart{Done: done, Total: end}); err != nil {
+	report, err := a.foldLiability(r.Context(), q, end, &trial, func(done points.Position) error {
+		if err := out.Encode(liabilityPart{Done: done, Total: trial.Position}); err != nil {
 			return fmt.Errorf("liability: %w", err)
 		}
 		return http.NewResponseController(w).Flush()
 	})
 	part := liabilityPart{Report: &report}
 	if err != nil {
-		part = liabilityPart{Fault: whyEnded(r.Context(), err).Error()}
+		part = liabilityPart{Fault: whyEnded(r.Context(), err).Error(), Apart: errors.Is(err, liability.ErrApart)}
 	}
 	_ = out.Encode(part) // The peer has gone; there is nobody to tell.
 }
 
-func (a *App) foldLiability(ctx context.Context, q LiabilityQuery, end points.Position, progress func(points.Position) error) (Liability, error) {
-	report := Liability{AsOf: end, Programs: []LiabilityProgram{}}
+// foldLiability folds the journal up to end, reports that, and folds on to where the trial
+// balance is of, which has to agree.
+func (a *App) foldLiability(
+	ctx context.Context, q LiabilityQuery, end points.Position, trial *book.TrialBalance, progress func(points.Position) error,
+) (Liability, error) {
+	report := Liability{AsOf: end, Programs: []LiabilityProgram{}, Proved: trial.Position}
 	fold := liability.NewFold(a.ledger.Record)
 	told := a.opts.Clock()
-	err := a.ledger.Scan(ctx, 1, end, func(rec *book.Record) error {
+	add := func(rec *book.Record) error {
 		if now := a.opts.Clock(); now > told+points.Timestamp(time.Second.Microseconds()) {
 			told = now
 			if err := progress(rec.Outcome.Position); err != nil {
@@ -93,13 +106,19 @@ func (a *App) foldLiability(ctx context.Context, q LiabilityQuery, end points.Po
 			}
 		}
 		return fold.Add(rec)
-	})
-	if err != nil {
+	}
+	if err := a.ledger.Scan(ctx, 1, end, add); err != nil {
 		return report, err
 	}
 	report.Date = fold.Date()
 	programs, err := fold.Report()
 	if err != nil {
+		return report, err
+	}
+	if err := a.ledger.Scan(ctx, end+1, trial.Position, add); err != nil {
+		return report, err
+	}
+	if err := fold.Check(balancesOf(trial)); err != nil {
 		return report, err
 	}
 	var registry *book.Registry
@@ -108,6 +127,9 @@ func (a *App) foldLiability(ctx context.Context, q LiabilityQuery, end points.Po
 		return nil
 	}); err != nil {
 		return report, err
+	}
+	if q.Program != 0 && registry.Programs[q.Program] == nil {
+		return report, points.Errorf(points.UnknownOriginal, "programme %d: there is none", q.Program)
 	}
 	for i := range programs {
 		p := LiabilityProgram{Program: programs[i]}
@@ -121,6 +143,25 @@ func (a *App) foldLiability(ctx context.Context, q LiabilityQuery, end points.Po
 		report.Programs = append(report.Programs, p)
 	}
 	return report, nil
+}
+
+// balancesOf are the balances that points accounting is held against.
+func balancesOf(trial *book.TrialBalance) map[points.ProgramID]liability.Balances {
+	all := make(map[points.ProgramID]liability.Balances)
+	for _, t := range trial.Totals() {
+		b := all[t.Program]
+		switch t.Kind {
+		case book.MemberAccount:
+			b.Members += t.Amount
+		case book.DebtAccount:
+			b.Debts -= t.Amount
+		case book.BreakageAccount:
+			b.Breakage += t.Amount
+		default: // others have no members behind them
+		}
+		all[t.Program] = b
+	}
+	return all
 }
 
 // clearValue is what is outstanding at the CLEAR rate in force now; nil where there is none.
@@ -155,6 +196,8 @@ func (c *Client) Liability(ctx context.Context, q LiabilityQuery, progress func(
 			return l, fmt.Errorf("admin liability: %w", io.ErrUnexpectedEOF)
 		case err != nil:
 			return l, fmt.Errorf("admin liability: read the answer: %w", err)
+		case part.Apart:
+			return l, fmt.Errorf("admin liability: %w: %s", liability.ErrApart, part.Fault)
 		case part.Fault != "":
 			return l, fmt.Errorf("admin liability: %s", part.Fault)
 		case part.Report != nil:

@@ -181,8 +181,8 @@ type Reloaded struct {
 	Links int `json:"links"`
 	// Keys says that the keystore had changed.
 	Keys bool `json:"keys,omitempty"`
-	// Closed is how many connections were closed because their certificates are no
-	// longer good.
+	// Closed is how many connections were closed because their certificates, or the keys of
+	// members that fetch, are no longer good.
 	Closed int `json:"closed,omitempty"`
 	// Restart names what has changed and needs a restart.
 	Restart []string `json:"restart,omitempty"`
@@ -215,7 +215,11 @@ func (a *App) Reload(ctx context.Context, c config.Config) (Reloaded, error) {
 	if err != nil {
 		return Reloaded{}, err
 	}
-	done := Reloaded{Links: len(profiles), Keys: keys, Closed: closed, Restart: a.needsRestart(&c)}
+	cut, restart, err := a.reloadFetch()
+	if err != nil {
+		return Reloaded{}, err
+	}
+	done := Reloaded{Links: len(profiles), Keys: keys, Closed: closed + cut, Restart: append(a.needsRestart(&c), restart...)}
 	a.log.Info("reloaded", slog.Int("links", done.Links), slog.Bool("keys", done.Keys), slog.Any("needs_restart", done.Restart))
 	return done, nil
 }

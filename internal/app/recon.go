@@ -101,7 +101,7 @@ type ExceptionLine struct {
 	Asset    string              `json:"asset"`
 	Amount   int64               `json:"amount"`
 	Status   string              `json:"status,omitempty"`
-	Fee      int64               `json:"fee"`
+	Fee      *int64              `json:"fee,omitempty"` // left out: it is not told
 	Date     points.BusinessDate `json:"business_date"`
 }
 
@@ -109,10 +109,14 @@ func exceptionLine(l *reconcile.Line, side reconcile.Side) *ExceptionLine {
 	if l == nil {
 		return nil
 	}
-	return &ExceptionLine{
+	e := &ExceptionLine{
 		Line: l.Number, CID: l.CID, Acquirer: l.Acquirer, Issuer: l.Issuer, STAN: l.STAN, When: l.When, Kind: string(l.Kind[:]),
-		Asset: strings.TrimSpace(string(l.Asset[:])), Amount: l.Amount, Status: strings.Trim(string(l.Status[:]), "\x00"), Fee: l.Fees[side], Date: l.Date,
+		Asset: strings.TrimSpace(string(l.Asset[:])), Amount: l.Amount, Status: strings.Trim(string(l.Status[:]), "\x00"), Date: l.Date,
 	}
+	if l.Tells&reconcile.TellsFee != 0 {
+		e.Fee = &l.Fees[side]
+	}
+	return e
 }
 
 // Names of what a run leaves in its folder.
@@ -256,7 +260,7 @@ func (r *reconRun) count(sum *reconcile.Summary, equal uint64) {
 	sum.Lines[reconcile.Switch] += equal
 	sum.Classes[reconcile.Match].Count += equal
 	for side, n := range sum.Lines {
-		r.result.Lines[reconcile.Side(side).String()] += n //nolint:gosec // three.
+		r.result.Lines[reconcile.Side(side).String()] += n
 	}
 	for _, class := range reconcile.Classes() {
 		if count := sum.Classes[class]; count.Count > 0 {
@@ -495,7 +499,8 @@ func (r *reconRun) found(f *reconcile.Finding) error {
 		r.result.Exceptions++
 	}
 	e.Owner = "switch"
-	of := f.Side.String()
+	var of strings.Builder
+	of.WriteString(f.Side.String())
 	for side, line := range f.Lines {
 		if line == nil {
 			continue
@@ -509,9 +514,9 @@ func (r *reconRun) found(f *reconcile.Finding) error {
 			e.Owner = fmt.Sprintf("issuer %d", line.Issuer)
 		default:
 		}
-		of += fmt.Sprint(side, line.Key, line.Number)
+		fmt.Fprint(&of, side, line.Key, line.Number)
 	}
-	return r.put(&e, of)
+	return r.put(&e, of.String())
 }
 
 // suggested is what usually ends a difference of a class.
@@ -577,7 +582,7 @@ func (r *reconRun) ours(ctx context.Context, j *journalLines, before []reconcile
 	}()
 	r.closers = append(r.closers, func() error {
 		cancel()
-		for range lines { //nolint:revive // emptied, so that the scan ends.
+		for range lines {
 		}
 		return nil
 	})

@@ -189,6 +189,11 @@ func (a *App) actOn(ctx context.Context, act ReconActing) (Done, error) {
 		return Done{}, points.Errorf(points.ReasonOf(err), "%s: %w", what, err)
 	}
 	cmd.At, cmd.Operator, cmd.Second = a.opts.Clock(), act.Operator, act.Second
+	if cmd.Kind == book.KindLeg {
+		if err := a.possible(ctx, what, &cmd); err != nil {
+			return Done{}, err
+		}
+	}
 	done, err := a.do(ctx, what, &cmd)
 	if err != nil {
 		return done, err

@@ -155,8 +155,8 @@ func TestReconcileAtTheDoor(t *testing.T) {
 	require.Len(t, left.Exceptions, 1)
 	for _, action := range []string{"", "burn", app.ActionPost} {
 		_, err = li.client.ActOn(ctx, app.ReconActing{ID: left.Exceptions[0].ID, Action: action, Evidence: "x"})
-		if action == app.ActionPost { // It is proposed; that nobody is named the approval tells.
-			require.NoError(t, err)
+		if action == app.ActionPost { // Nobody is named: it is not put before a second person.
+			require.ErrorContains(t, err, "payer and payee are two members")
 			continue
 		}
 		reasonIs(t, points.FormatError, err)

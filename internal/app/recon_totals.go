@@ -63,8 +63,7 @@ func membersOf(list []PartnerFile) []uint64 {
 type partnerTotals struct {
 	totals *reconcile.Totals
 	tells  reconcile.Fields // what all of them tell
-	lines  uint64
-	rows   uint64 // that could not be read, or do not compute
+	rows   uint64           // that could not be read, or do not compute
 }
 
 // byTotals reads the files and the date once, keeps no line, and notes in r.equal which
@@ -105,7 +104,7 @@ func (r *reconRun) byTotals(ctx context.Context, j *journalLines, before [3][]re
 		if equal && theirs[p].rows == 0 {
 			r.equal[p] = true
 			r.result.ByTotals = append(r.result.ByTotals, p.String())
-			r.result.Lines[p.side.String()] += theirs[p].lines
+			r.result.Lines[p.side.String()] += theirs[p].totals.Lines()
 			continue
 		}
 		for _, d := range apart[:min(len(apart), maxTotalsApart-len(r.result.Totals))] {
@@ -156,7 +155,6 @@ func (s *partnerTotals) add(lines *fileLines) error {
 		if !ok || err != nil {
 			return err
 		}
-		s.lines++
 		s.totals.Add(&line, s.tells)
 	}
 }

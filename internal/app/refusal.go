@@ -27,6 +27,22 @@ func (a *App) refusal(ctx context.Context, what string, cmd *book.Command, reaso
 	return points.Errorf(reason, "%s: %s", what, reason.English())
 }
 
+// possible refuses what cannot be carried out as it stands, before it is put before a
+// second person, who would hear it otherwise.
+func (a *App) possible(ctx context.Context, what string, cmd *book.Command) error {
+	var why error
+	if err := a.ledger.View(ctx, func(b *book.Book) error {
+		why = b.Why(cmd)
+		return nil
+	}); err != nil {
+		return err
+	}
+	if why != nil {
+		return points.Errorf(points.ReasonOf(why), "%s: %w", what, why)
+	}
+	return nil
+}
+
 // instant is how a sentence of the book has a time: it knows of no zone.
 var instant = regexp.MustCompile(`\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z`) //nolint:gochecknoglobals // never written.
 

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -179,7 +180,7 @@ func (a *App) following(f func(context.Context, SettleAsk) (Settled, error)) htt
 		}
 		ended := make(chan end, 1)
 		go func() {
-			settled, err := f(r.Context(), ask)
+			settled, err := f(r.Context(), ask) //nolint:contextcheck // it is the request's.
 			ended <- end{settled, err}
 		}()
 		control, lines := http.NewResponseController(w), json.NewEncoder(w)
@@ -238,7 +239,7 @@ func (a *App) asked(ctx context.Context, ask *SettleAsk) (points.BusinessDate, u
 	}
 	if ask.Date != 0 {
 		cuts, err := a.ledger.Cuts(ask.Date)
-		for i := len(cuts) - 1; i >= 0; i-- {
+		for i := range slices.Backward(cuts) {
 			if cuts[i].Closed || i == 0 {
 				return ask.Date, cuts[i].Cycle, err
 			}

@@ -263,35 +263,36 @@ func (w *words) fees(s *tariff.Schedule) string {
 }
 
 func feeRowInWords(r *tariff.FeeRow) string {
-	text := r.Kind.String()
+	var text strings.Builder
+	text.WriteString(r.Kind.String())
 	for _, of := range []struct {
 		what string
 		id   uint64
 	}{{"issuer", uint64(r.Issuer)}, {"acquirer", uint64(r.Acquirer)}, {"MCC", uint64(r.MCC)}, {"programme", uint64(r.Program)}} {
 		if of.id != 0 {
-			text += fmt.Sprintf(" of %s %d", of.what, of.id)
+			fmt.Fprintf(&text, " of %s %d", of.what, of.id)
 		}
 	}
-	text += ": interchange " + percent(r.InterchangePPM) + ", fee " + percent(r.PPM)
+	text.WriteString(": interchange " + percent(r.InterchangePPM) + ", fee " + percent(r.PPM))
 	for _, amount := range []struct {
 		what  string
 		value points.Amount
 	}{{" and ", r.Fixed}, {", at least ", r.Min}, {", at most ", r.Max}} {
 		if amount.value != 0 {
-			text += amount.what + qzp(amount.value)
+			text.WriteString(amount.what + qzp(amount.value))
 		}
 	}
 	if r.VATPPM != 0 {
-		text += ", VAT " + percent(r.VATPPM)
+		text.WriteString(", VAT " + percent(r.VATPPM))
 	}
 	for i, s := range r.Shares {
 		who := s.Member.String()
 		if s.Role != 0 {
 			who = s.Role.String()
 		}
-		text += fmt.Sprintf("%s %s %d", map[bool]string{true: ", shared", false: ":"}[i == 0], who, s.Weight)
+		fmt.Fprintf(&text, "%s %s %d", map[bool]string{true: ", shared", false: ":"}[i == 0], who, s.Weight)
 	}
-	return text
+	return text.String()
 }
 
 // lines tells a list; where it takes the place of another, only what differs.

@@ -16,13 +16,16 @@ import (
 
 // A file of answers is a list of series, each as
 //
-//	8   the connection's number
+//	8   the connection's number, with signedMark where its terminal makes MACs
 //	8   the series as it stands on the wire
 //	8   how many requests it numbered
 //	8   for each of them, STAN 1 first: the position that its approval named, 0
 //	    where there was none
 //
 // all big-endian.
+
+// signedMark tells the terminals that make MACs from the others.
+const signedMark = 1 << 32
 
 // writeAnswers writes what conns were told.
 func writeAnswers(path string, conns []*sender) (err error) {
@@ -34,9 +37,13 @@ func writeAnswers(path string, conns []*sender) (err error) {
 	out := bufio.NewWriterSize(file, 1<<20)
 	var buf []byte
 	for _, c := range conns {
+		number := uint64(c.number) //nolint:gosec // counts from 0.
+		if c.answers.signed {
+			number |= signedMark
+		}
 		for i, when := range c.numbered {
 			of := c.position[min(i*perSeries, len(c.position)):min((i+1)*perSeries, len(c.position))]
-			buf = binary.BigEndian.AppendUint64(buf[:0], uint64(c.number)) //nolint:gosec // counts from 0.
+			buf = binary.BigEndian.AppendUint64(buf[:0], number)
 			buf = binary.BigEndian.AppendUint64(buf, when)
 			buf = binary.BigEndian.AppendUint64(buf, uint64(len(of)))
 			for _, p := range of {
@@ -87,7 +94,11 @@ func (a *Answers) add(path string) (err error) {
 		}
 		key := numbering{when: head[1]}
 		if !a.partners {
-			if key.terminal, err = worldTerminal(int(head[0])); err != nil { //nolint:gosec // as it was written.
+			of := worldTerminal
+			if head[0]&signedMark != 0 {
+				of = signedTerminal
+			}
+			if key.terminal, err = of(int(head[0] &^ signedMark)); err != nil { //nolint:gosec // as it was written.
 				return err
 			}
 		}

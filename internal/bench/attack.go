@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -21,6 +22,7 @@ type Attack struct {
 	Dialect  string        `json:"dialect"`
 	Conns    int           `json:"conns"`  // that try, in all
 	Floods   int           `json:"floods"` // of them, each sending valid requests all the time
+	Flood    int           `json:"flood"`  // requests a second that each of the floods sends
 	Sources  int           `json:"sources"`
 	Duration time.Duration `json:"duration"`
 	Seed     uint64        `json:"seed"`
@@ -50,11 +52,8 @@ const (
 // switch that is measured and not the machine's connecting.
 const pauseBetween = 5 * time.Second
 
-// A flood sends so many frames every so often.
-const (
-	floodFrames = 50
-	floodEvery  = 10 * time.Millisecond
-)
+// floodEvery is how often a flood sends.
+const floodEvery = 10 * time.Millisecond
 
 type attacker struct {
 	Attack
@@ -233,17 +232,15 @@ func (t *attacker) flood(ctx context.Context, conn net.Conn, _ *rand.Rand) error
 			t.answers.Add(1)
 		}
 	})
-	var burst []byte
-	for range floodFrames {
-		burst = append(burst, t.frame...)
-	}
+	frames := max(1, int(time.Duration(t.Flood)*floodEvery/time.Second))
+	burst := bytes.Repeat(t.frame, frames)
 	tick := time.NewTicker(floodEvery)
 	defer tick.Stop()
 	for {
 		if _, err := conn.Write(burst); err != nil {
 			return err
 		}
-		t.frames.Add(floodFrames)
+		t.frames.Add(uint64(frames)) //nolint:gosec // above zero.
 		select {
 		case <-tick.C:
 		case <-ctx.Done():

@@ -40,7 +40,7 @@ type AuthOptions struct {
 	Dir      string // where the temporary folder is made; "": the system's
 	Keep     bool   // the temporary folder, with store and logs
 
-	TLS bool // the switch is spoken to over mutual TLS; the echo is not
+	TLS bool // the switch is spoken to over mutual TLS, and so is an issuer's host; the echo is not
 	// MAC measures a host, or terminals, with MACs too, beside those without; then only the
 	// former speak TLS. MACBy is what terminals make them by.
 	MAC       bool

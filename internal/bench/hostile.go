@@ -46,6 +46,7 @@ type hostile struct {
 	auth
 
 	opts   HostileOptions
+	most   int    // requests a second that a connection may send while others attack
 	failed uint64 // legitimate requests that were declined or not answered under attack
 }
 
@@ -103,11 +104,11 @@ func (h *hostile) attacked(ctx context.Context) (err error) {
 	if err := h.durable.stop(); err != nil {
 		return err
 	}
-	// A connection may send four times what a legitimate one does, and catch up on eight
-	// seconds in which the generator had no processor. A flood asks for far more.
-	perConn := max(100, int(4*rate)/h.opts.Conns)
+	// A connection may send twice what a legitimate one does, and catch up on eight
+	// seconds in which the generator had no processor. A flood sends twice what it may.
+	h.most = max(100, int(2*rate)/h.opts.Conns)
 	door := "listeners." + h.opts.Dialect + "."
-	if h.durable, err = h.house.serve(ctx, "durable", h.serving(), fmt.Sprintf("%srate=%d", door, perConn), fmt.Sprintf("%sburst=%d", door, 2*perConn), door+"max_per_source=2000", door+"first_frame_timeout=30s"); err != nil {
+	if h.durable, err = h.house.serve(ctx, "durable", h.serving(), fmt.Sprintf("%srate=%d", door, h.most), fmt.Sprintf("%sburst=%d", door, 4*h.most), door+"max_per_source=2000", door+"first_frame_timeout=30s"); err != nil {
 		return err
 	}
 	if _, err := h.walkGently(ctx, rate); err != nil {
@@ -155,7 +156,7 @@ func (h *hostile) judge(rate float64, before, after uint64, seen *Attacked, figu
 		ways = append(ways, fmt.Sprintf("%s %d", way, seen.Connected[way]))
 	}
 	h.report.note("connections that attacked, by how: %s; %d found no listener.", strings.Join(ways, ", "), seen.Refused)
-	h.report.note("the floods sent %d valid requests, of which %d were answered; over the rate %.0f.", seen.Frames, seen.Answers, over)
+	h.report.note("the floods sent %d valid requests, of which %d were answered; over the rate of %d a second and connection %.0f.", seen.Frames, seen.Answers, h.most, over)
 	h.report.note("memory: %d MiB before, %d MiB at most.", before/1024, after/1024)
 	var ends []string
 	for _, name := range slices.Sorted(maps.Keys(figures)) {
@@ -180,7 +181,7 @@ func (h *hostile) attack(ctx context.Context, legitimate Load) (seen Attacked, e
 	// The attack begins before what is measured does, and ends after it.
 	lead := min(15*time.Second, 3*h.opts.Duration)
 	attack := Attack{
-		Address: h.durable.address, Dialect: h.opts.Dialect, Conns: h.opts.Attackers, Floods: h.opts.Floods,
+		Address: h.durable.address, Dialect: h.opts.Dialect, Conns: h.opts.Attackers, Floods: h.opts.Floods, Flood: 2 * h.most,
 		Sources: 10, Duration: lead + time.Duration(h.opts.Rounds)*(h.opts.Duration*6/5+time.Second), Seed: 1,
 	}
 	ctx, cancel := context.WithCancel(ctx)

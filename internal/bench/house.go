@@ -30,6 +30,8 @@ type house struct {
 	base time.Time
 	// certificate is what the generator shows; "": it speaks plain TCP.
 	certificate string
+	// issuer is what the issuer's host at the end of a link shows; "": as above.
+	issuer string
 }
 
 // newHouse prepares dir: card key, configuration, store, world. Where link is not
@@ -59,7 +61,7 @@ func newHouse(ctx context.Context, dir string, opts AuthOptions, link string) (*
 		return nil, fmt.Errorf("bench: %w", err)
 	}
 	if opts.TLS {
-		if h.certificate, err = h.identify(); err != nil {
+		if err = h.identify(link); err != nil {
 			return nil, err
 		}
 	}
@@ -72,16 +74,22 @@ func newHouse(ctx context.Context, dir string, opts AuthOptions, link string) (*
 }
 
 // identify makes an authority, and with it the certificate of the acquirer that the
-// generator plays the terminals of.
-func (h *house) identify() (string, error) {
+// generator plays the terminals of, and that of the issuer at the end of a link.
+func (h *house) identify(link string) error {
 	clock := func() points.Timestamp { return points.TimestampOf(h.opts.Clock()) }
 	authority, err := certs.CreateAuthority(h.authority(), "bench", []byte("nothing to guard"), clock)
 	if err != nil {
-		return "", err
+		return err
 	}
-	path, _, err := authority.Own(certs.Order{Identity: certs.AcquirerIdentity(h.acquirer())})
-	return path, err
+	if h.certificate, _, err = authority.Own(certs.Order{Identity: certs.AcquirerIdentity(h.acquirer())}); err != nil || link == "" {
+		return err
+	}
+	h.issuer, _, err = authority.Own(certs.Order{Identity: certs.IssuerIdentity(worldIssuer), Names: []string{"127.0.0.1"}})
+	return err
 }
+
+// trust is the root that all certificates of the run are checked against.
+func (h *house) trust() string { return filepath.Join(h.authority(), "trust.crt") }
 
 // acquirer is the one that speaks TLS: the one with MACs, where there is one.
 func (h *house) acquirer() points.AcquirerID {
@@ -240,7 +248,7 @@ func (h *house) generate(ctx context.Context, d *daemon, load Load) (Loaded, err
 		load.Address, load.MACBy = d.signed, h.opts.MACBy
 	}
 	if h.certificate != "" && d.http != "" && (load.Keys != "" || !h.opts.MAC) {
-		load.Certificate, load.Trust = h.certificate, filepath.Join(h.authority(), "trust.crt")
+		load.Certificate, load.Trust = h.certificate, h.trust()
 	}
 	load.WarmUp = h.opts.Duration / 5
 	if load.Duration == 0 {

@@ -87,7 +87,7 @@ func Remote(ctx context.Context, opts RemoteOptions) (_ *Report, err error) {
 // quick measures with an issuer that approves at once, so that what is measured is the
 // switch.
 func (r *remote) quick(ctx context.Context) (err error) {
-	if r.issuer, err = r.house.listening(ctx, "issuer", "bench", "approve"); err != nil {
+	if r.issuer, err = r.house.listening(ctx, "issuer", append([]string{"bench", "approve"}, r.shown()...)...); err != nil {
 		return err
 	}
 	if r.echo, err = r.house.echo(ctx); err != nil {
@@ -122,9 +122,20 @@ func (r *remote) quick(ctx context.Context) (err error) {
 	return errors.Join(r.durable.stop(), r.issuer.stop(), r.echo.stop())
 }
 
+// shown is what tells the issuer's host to speak TLS, where it is to.
+func (r *remote) shown() []string {
+	if !r.opts.TLS {
+		return nil
+	}
+	return []string{"--tls-cert", r.house.issuer, "--tls-ca", r.house.trust()}
+}
+
 // serve starts the switch with its link to the issuer, and waits until that is up.
 func (r *remote) serve(ctx context.Context, command []string, sets ...string) (err error) {
 	link := "links." + worldLink + "."
+	if r.opts.TLS {
+		sets = append(sets, link+"tls=mutual")
+	}
 	// The bound is on what a connection may wait for; the generator keeps its own depth.
 	r.durable, err = r.house.serve(ctx, "durable", command, append([]string{
 		link + "dial=" + r.issuer.address, fmt.Sprintf("%sconnections=%d", link, r.opts.Links), link + "max_in_flight=65536",
@@ -227,8 +238,9 @@ func (r *remote) simulated(ctx context.Context) (*daemon, error) {
 	faults := fmt.Sprintf("delay=%v%%:%v,lose=%v%%,drop=%v%%,late=%v%%:%v,wrong-amount=%v%%,disconnect=%v%%,duplicate=%v%%",
 		rate, faultyDelay, rate, rate, rate, faultyLate, rate, rate, rate)
 	log := filepath.Join(r.house.dir, "simulated.log")
-	child, err := r.opts.Program.start(ctx, "simulated", log, nil, "issuer", "--listen", "127.0.0.1:0",
-		"--id", strconv.FormatUint(uint64(worldIssuer), 10), "--accounts", file, "--faults", faults)
+	child, err := r.opts.Program.start(ctx, "simulated", log, nil, append([]string{
+		"issuer", "--listen", "127.0.0.1:0", "--id", strconv.FormatUint(uint64(worldIssuer), 10), "--accounts", file, "--faults", faults,
+	}, r.shown()...)...)
 	if err != nil {
 		return nil, err
 	}

@@ -72,8 +72,8 @@ func (m *MemberHost) session(ctx context.Context, conn net.Conn, config *ssh.Ser
 				break
 			}
 		}
-		go ssh.DiscardRequests(requests) // It ends with the channel.
-		cmd := exec.CommandContext(ctx, SFTPServer, "-d", m.Home)
+		go ssh.DiscardRequests(requests)                          // It ends with the channel.
+		cmd := exec.CommandContext(ctx, SFTPServer, "-d", m.Home) //nolint:gosec // the test's own folder.
 		cmd.Stdin, cmd.Stdout = &slowly{channel, m.Packet}, channel
 		if err := cmd.Run(); err != nil && !errors.Is(err, io.EOF) {
 			_ = served.Close() // A peer that was killed ends so.

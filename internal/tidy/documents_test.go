@@ -110,7 +110,7 @@ func TestUntestedAttacks(t *testing.T) {
 		"docs/security.md": source("Seen in `TestGone` and `TestHere`, not in `Testing`.\n\n" +
 			"| attack | test |\n| --- | --- |\n" +
 			"| good | `TestHere` |\n| a part | `TestHere/own act` |\n| another | `…/other act` |\n| a story | `flows/day.txt` |\n" +
-			"| gone | `TestMoved` |\n| no part | `…/nothing` |\n| no story | `flows/night.txt` |\n| by hand | - |\n| a file | `a/a_test.go` |\n" +
+			"| gone | `TestMoved` |\n| no part | `TestHere/nothing` |\n| no story | `flows/night.txt` |\n| by hand | - |\n| a file | `a/a_test.go` |\n" +
 			"| says `TestHere` elsewhere | - |\n\n" +
 			"| what | test |\n| --- | --- |\n| no attack | - |\n"),
 		"a/a_test.go":              source("package a\n\nfunc TestHere(t *testing.T) {\n\tt.Run(\"own act\", nil)\n\tt.Run(\"other act\", nil)\n}\n"),
@@ -122,7 +122,7 @@ func TestUntestedAttacks(t *testing.T) {
 		"docs/security.md:1: there is no test TestGone",
 		"docs/security.md:9: there is no test TestMoved",
 		"docs/security.md:9: an attack without a test: gone",
-		"docs/security.md:10: there is no test TestMoved",
+		"docs/security.md:10: TestHere has no part nothing",
 		"docs/security.md:10: an attack without a test: no part",
 		"docs/security.md:11: there is no story flows/night.txt",
 		"docs/security.md:11: an attack without a test: no story",

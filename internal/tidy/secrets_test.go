@@ -43,6 +43,8 @@ var mayPrint = map[string]string{
 	"certs pinWork.pin":              "zeroed by the function that has it, which passes it nowhere",
 	"certs GateOptions.Key":          "a file's name",
 	"certs MAC.key":                  "the key's name and check value",
+	"certs macKeys.block":            "behind hidden, in MAC.keys",
+	"certs macKeys.right":            "behind hidden, in MAC.keys",
 	"certs PINKey.key":               "the key's name and check value",
 	"certs PINVerifier.key":          "the key's name and check value",
 	"certs tokenURI.token":           "the label of a PKCS#11 token",

@@ -255,6 +255,49 @@ func TestUnsettledCyclesCanBeClosed(t *testing.T) {
 	require.Equal(t, uint64(146), unvalued, "nothing fits any more")
 }
 
+// What was sent thirty days before it came is cleared, at the rate of when it was sent; a
+// microsecond more, and it is booked without a value, as is what undoes it. A refund that
+// finds no original moves nothing and is an item only for who reads the journal.
+func TestToldTooLate(t *testing.T) {
+	d := clearingDesk(t, book.Options{})
+	d.furnish(1, kindRules, kindRules)
+	d.must(at("T1", 1, book.Command{Kind: book.KindEarn, Card: cardOf(1), Program: air, Amount: 1000}))
+	sent := d.now
+	d.now += book.MostTold + 10_000_000
+	told := func(stan uint32, sent points.Timestamp) points.Position {
+		cmd := at("T1", stan, book.Command{Kind: book.KindRedeem, Function: points.OfflineRedeem, Card: cardOf(1), Program: air, Amount: 100})
+		cmd.At, cmd.Sent = d.now, sent
+		return d.must(cmd).Position
+	}
+	counts := func() []uint64 {
+		view, _, err := d.book.ClearedIn(day0, 1)
+		require.NoError(t, err)
+		return []uint64{view.Items, view.Unvalued}
+	}
+	intime := told(2, d.now-book.MostTold)
+	require.Equal(t, []uint64{2, 0}, counts())
+	late := told(3, d.now-book.MostTold-1)
+	require.Greater(t, d.now-book.MostTold-1, sent, "there was a rate then")
+	require.True(t, d.itemOf(late).TooOld)
+	require.Equal(t, []uint64{2, 1}, counts())
+	refund := d.must(at("T1", 4, book.Command{Kind: book.KindRefund, Function: points.Refund, Card: cardOf(1), Amount: 30, Original: late})).Position
+	require.True(t, d.itemOf(refund).TooOld)
+	require.Equal(t, []uint64{2, 2}, counts())
+	old := at("T1", 6, book.Command{Kind: book.KindRefund, Function: points.Refund, Card: cardOf(1), Amount: 30, Original: intime})
+	old.At, old.Sent = d.now, sent
+	require.False(t, d.itemOf(d.must(old).Position).TooOld, "a refund is no advice, whenever it was sent")
+	require.Equal(t, []uint64{3, 2}, counts())
+
+	unknown := *d.do(at("T1", 5, book.Command{Kind: book.KindRefund, Function: points.Refund, Card: cardOf(1), Amount: 30, Original: 9_999}))
+	require.Equal(t, points.UnknownOriginal, unknown.Reason)
+	item := d.itemOf(unknown.Position)
+	require.Equal(t, []any{true, tariff.KindRFD, points.Amount(-30), tariff.Member(acquirer)}, []any{item.Orphan, item.Kind, item.Amount, item.Acquirer})
+	require.Equal(t, []uint64{3, 2}, counts())
+	view, _, err := d.book.ClearedIn(day0, 1)
+	require.NoError(t, err)
+	require.Equal(t, []book.ClearingMove{{Program: air, Acquirer: acquirer, Amount: -930}}, view.Moves, "what has no value stays on the clearing account")
+}
+
 // What is cleared is of the merchant's category, and of the programme's issuer, as they were
 // when it was decided: also where its issuer has decided it, where two issuers' programmes
 // have paid, and of what is undone when both are others by then.

@@ -476,7 +476,7 @@ func LotDayOf(date points.BusinessDate) LotDay {
 		return 1
 	}
 	n := ((date/10000-first)*months+date/100%100-1)*days + date%100
-	return LotDay(min(n, math.MaxUint16)) //nolint:gosec // bounded.
+	return LotDay(min(n, math.MaxUint16))
 }
 
 // Record is one journal record: a command, and what it did.

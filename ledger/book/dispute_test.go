@@ -199,3 +199,38 @@ func TestDisputeItems(t *testing.T) {
 	require.NoError(t, d.book.Audit())
 	replay(t, d, newDesk(t, book.Options{}))
 }
+
+// A dispute of a sale that its issuer has decided elsewhere takes of what is left of it, with
+// what was taken before.
+func TestDisputesElsewhereAddUp(t *testing.T) {
+	s := &shell{desk: clearingDesk(t, book.Options{})}
+	s.furnishFar()
+	asked := s.must(at("T1", 1, book.Command{Kind: book.KindForward, Function: points.Redeem, Card: cardOf(7), Program: farMiles, Amount: 60})).Position
+	s.must(book.Command{Kind: book.KindConclude, Original: asked, Answer: points.Approved})
+	step := func(step book.DisputeStep, who book.Party, code string, amount points.Amount) points.Reason {
+		return s.do(book.Command{Kind: book.KindDispute, Original: asked, Amount: amount, Operator: "li", Second: "wang", Dispute: book.DisputeMove{Step: step, Who: who, Code: code, Evidence: "slip.pdf"}}).Reason
+	}
+	require.Equal(t, points.AmountOverOriginal, step(book.StepChargeback, book.PartyIssuer, "CB01", 61))
+	require.Equal(t, points.Approved, step(book.StepChargeback, book.PartyIssuer, "CB01", 50))
+	require.Equal(t, points.Approved, step(book.StepAccept, book.PartyAcquirer, "ACA", 0))
+	require.Equal(t, points.AmountOverOriginal, step(book.StepCreditAdj, book.PartyAcquirer, "CRA", 11))
+	require.Equal(t, points.Approved, step(book.StepCreditAdj, book.PartyAcquirer, "CRA", 10))
+	require.NoError(t, s.book.Audit())
+}
+
+// A step that a rule gives so many days for can be taken on the last of them, and not on the
+// next.
+func TestLastDayOfADispute(t *testing.T) {
+	d := newDesk(t, book.Options{})
+	d.furnish(1, book.ProgramRules{}, book.ProgramRules{})
+	d.must(at("T1", 1, book.Command{Kind: book.KindEarn, Card: cardOf(1), Program: air, Amount: 100}))
+	ask := func(sale points.Position) points.Reason {
+		return d.do(book.Command{Kind: book.KindDispute, Original: sale, Operator: "li", Dispute: book.DisputeMove{Step: book.StepRetrieval, Who: book.PartyIssuer, Code: "RET"}}).Reason
+	}
+	one := d.must(at("T1", 2, book.Command{Kind: book.KindRedeem, Card: cardOf(1), Program: air, Amount: 10})).Position
+	other := d.must(at("T1", 3, book.Command{Kind: book.KindRedeem, Card: cardOf(1), Program: air, Amount: 10})).Position
+	d.must(book.Command{Kind: book.KindCutOver, Date: day0.AddDays(120)})
+	require.Equal(t, points.Approved, ask(one))
+	d.must(book.Command{Kind: book.KindCutOver, Date: day0.AddDays(121)})
+	require.Equal(t, points.OriginalClosed, ask(other))
+}

@@ -29,7 +29,8 @@
 //	    points were spent, the sale has taken others instead, and these come back.
 //	I7  The same key with the same request gets the same answer, declines too; with
 //	    another request it is refused without effect. It holds for the dates whose
-//	    keys are kept (at least the current one; by default also the one before).
+//	    keys are kept (at least the current one; by default also the one before), and of
+//	    the lock and the execution of a swap for as long as there is the swap.
 //	I8  Positions are dense from 1. (Durability and the chain are the shell's.)
 //	I9  Replay from genesis or from a checkpoint gives the recorded outcomes and the
 //	    same digest.
@@ -80,7 +81,7 @@
 //	    each is counted in the windows that it was locked or executed in, once, and what is
 //	    cancelled, expired or reversed is given back to them.
 //	I26 Of the rates and swap terms that are in force together at any instant, no way from
-//	    programme to programme and back gains. A bonus is no better rate: it is a lot of its
+//	    programme to programme and back gains; with rates of pairs, none over two to four. A bonus is no better rate: it is a lot of its
 //	    own that cannot be swapped for a while, and its sponsor pays no more than the budget.
 //	I27 A swap with a leg in another's ledger is done here only when its issuer has said that
 //	    the leg stands, and given back only when it has said that nothing stands, or two

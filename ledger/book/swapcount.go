@@ -35,9 +35,6 @@ func (c *swapCount) appendKey(dst []byte) []byte {
 }
 
 func (c *swapCount) appendValue(dst []byte) []byte {
-	if c.date == 0 {
-		return dst
-	}
 	dst = binary.AppendUvarint(append(dst, stateVersion), uint64(c.date))
 	for _, amount := range [...]points.Amount{c.dayIn, c.monthIn, c.yearIn, c.dayOut, c.yearOut, c.bonus} {
 		dst = appendAmount(dst, amount)

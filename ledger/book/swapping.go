@@ -384,7 +384,7 @@ func (b *Book) executeSwap(cmd *Command, out *Outcome) (points.Reason, error) {
 	locked := s != nil && s.state == SwapLocked
 	switch {
 	case locked:
-		if reason, err = b.locked(cmd, rec, s, &d, out); err != nil || !reason.Approved() {
+		if reason, err = b.locked(cmd, rec, s, &d); err != nil || !reason.Approved() {
 			return reason, err
 		}
 	case s != nil && s.state == SwapExpired:
@@ -437,7 +437,7 @@ func (b *Book) executeSwap(cmd *Command, out *Outcome) (points.Reason, error) {
 }
 
 // locked finds the sides of a locked swap; its account to is what can still refuse it.
-func (b *Book) locked(cmd *Command, rec *Record, s *swap, d *swapDeal, out *Outcome) (reason points.Reason, err error) {
+func (b *Book) locked(cmd *Command, rec *Record, s *swap, d *swapDeal) (reason points.Reason, err error) {
 	if b.risk.now >= s.expires {
 		return points.QuoteExpired, nil
 	}

@@ -70,7 +70,6 @@ type carried struct {
 	active map[tariff.Member]bool      // somebody is at it
 	next   map[tariff.Member]time.Time // not before
 	late   map[tariff.Member]bool      // it was told
-	told   bool                        // that it cannot be carried
 }
 
 type dispatchMetrics struct {
@@ -102,13 +101,17 @@ func NewDispatch(opts DispatchOptions) (*Dispatch, error) {
 // shelf is the folder that a member sees.
 func (d *Dispatch) shelf(m tariff.Member) string { return filepath.Join(d.opts.Shelf, m.String()) }
 
-// Accounts are those of the members that fetch, with the keys that open them.
+// Accounts are those of the members that fetch, with the keys that open them; whoever has
+// none any more, nil, has no account.
 func (d *Dispatch) Accounts(keys func(tariff.Member) ([]byte, error)) ([]Account, error) {
 	accounts := make([]Account, 0, len(d.opts.Fetches))
 	for _, m := range d.opts.Fetches {
 		text, err := keys(m)
 		if err != nil {
 			return nil, err
+		}
+		if text == nil {
+			continue
 		}
 		parsed, err := files.ParseKeys(text)
 		if err != nil {
@@ -380,7 +383,7 @@ func (d *Dispatch) prove(c *carried, slip *Slip) error {
 		if f.Carried != "" && f.Carried != f.Digest {
 			return fmt.Errorf("%s: %w: it was delivered as %s, published is %s", f.Name, ErrDiffers, f.Carried, f.Digest)
 		}
-		path := filepath.Join(c.Set.Folder, slip.Member.String(), f.Name)
+		path := filepath.Join(c.Folder, slip.Member.String(), f.Name)
 		digest, err := digestOf(path)
 		if err != nil {
 			return err
@@ -422,7 +425,7 @@ func (d *Dispatch) carry(ctx context.Context, c *carried, slip *Slip, target Tar
 		}
 	}
 	for _, names := range [][]string{all, last} {
-		if err := d.parcel(ctx, c, slip, Parcel{Target: target, Files: os.DirFS(filepath.Join(c.Set.Folder, slip.Member.String())), Names: names}); err != nil {
+		if err := d.parcel(ctx, c, slip, Parcel{Target: target, Files: os.DirFS(filepath.Join(c.Folder, slip.Member.String())), Names: names}); err != nil {
 			return err
 		}
 	}
@@ -523,7 +526,7 @@ func (d *Dispatch) layOut(c *carried, slip *Slip) error {
 	}
 	for i := range slip.Files {
 		name := slip.Files[i].Name
-		if err := os.Link(filepath.Join(c.Set.Folder, slip.Member.String(), name), filepath.Join(work, name)); err != nil {
+		if err := os.Link(filepath.Join(c.Folder, slip.Member.String(), name), filepath.Join(work, name)); err != nil {
 			return fmt.Errorf("lay out for %v: %w", slip.Member, err)
 		}
 	}

@@ -57,14 +57,22 @@ type Hears struct {
 // Server lets members fetch their files by SFTP. A member's user name is its number, in
 // eight digits.
 type Server struct {
-	accounts map[string]*Account
-	config   *ssh.ServerConfig
-	limits   Limits
-	hears    Hears
-	log      *slog.Logger
+	config *ssh.ServerConfig
+	limits Limits
+	hears  Hears
+	log    *slog.Logger
 
-	mu    sync.Mutex
-	count map[string]int // connections by member
+	mu       sync.Mutex // guards what follows
+	accounts map[string]*Account
+	count    map[string]int // connections by member
+	open     map[*session]bool
+}
+
+// session is a member that is connected, and the key with which it has come.
+type session struct {
+	conn   net.Conn
+	user   string
+	public string // key, as SSH writes it
 }
 
 // errRefused is all that a stranger is told.
@@ -75,14 +83,11 @@ func NewServer(host ssh.Signer, accounts []Account, limits Limits, hears Hears, 
 	if limits.Connections < 1 || limits.PerMember < 1 || limits.Handles < 1 || limits.Handshake <= 0 || limits.Idle <= 0 || limits.Session <= 0 {
 		return nil, fmt.Errorf("delivery: limits %+v: every one has to be above zero", limits)
 	}
-	s := &Server{accounts: make(map[string]*Account), limits: limits, hears: hears, log: log, count: make(map[string]int)}
-	for i := range accounts {
-		a := &accounts[i]
-		if !a.Member.Institution() || len(a.Keys) == 0 || s.accounts[a.Member.String()] != nil {
-			return nil, fmt.Errorf("delivery: member %v: want an institution, once, with at least one key", a.Member)
-		}
-		s.accounts[a.Member.String()] = a
+	byUser, err := accountsByUser(accounts)
+	if err != nil {
+		return nil, err
 	}
+	s := &Server{accounts: byUser, limits: limits, hears: hears, log: log, count: make(map[string]int), open: make(map[*session]bool)}
 	s.config = &ssh.ServerConfig{
 		MaxAuthTries:      6, // A member's agent may offer several keys.
 		ServerVersion:     "SSH-2.0-lianfen",
@@ -92,18 +97,62 @@ func NewServer(host ssh.Signer, accounts []Account, limits Limits, hears Hears, 
 	return s, nil
 }
 
-// authenticate looks for the key among the member's.
-func (s *Server) authenticate(conn ssh.ConnMetadata, key ssh.PublicKey) (*ssh.Permissions, error) {
-	account := s.accounts[conn.User()]
-	if account == nil {
-		return nil, errRefused
+func accountsByUser(accounts []Account) (map[string]*Account, error) {
+	byUser := make(map[string]*Account, len(accounts))
+	for i := range accounts {
+		a := &accounts[i]
+		if !a.Member.Institution() || len(a.Keys) == 0 || byUser[a.Member.String()] != nil {
+			return nil, fmt.Errorf("delivery: member %v: want an institution, once, with at least one key", a.Member)
+		}
+		byUser[a.Member.String()] = a
 	}
-	for _, known := range account.Keys {
-		if subtle.ConstantTimeCompare(known.Marshal(), key.Marshal()) == 1 {
-			return &ssh.Permissions{}, nil
+	return byUser, nil
+}
+
+// Renew puts other accounts in force. Who is connected with a key that opens nothing any
+// more is cut off in the middle of whatever it does; it returns how many were.
+func (s *Server) Renew(accounts []Account) (closed int, err error) {
+	byUser, err := accountsByUser(accounts)
+	if err != nil {
+		return 0, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.accounts = byUser
+	for o := range s.open {
+		if s.admits(o.user, []byte(o.public)) == nil {
+			closed++
+			_ = o.conn.Close() // It may have ended by itself.
 		}
 	}
-	return nil, errRefused
+	return closed, nil
+}
+
+// admits is the account that a key opens; nil: none. The caller holds s.mu.
+func (s *Server) admits(user string, key []byte) *Account {
+	account := s.accounts[user]
+	if account == nil {
+		return nil
+	}
+	for _, known := range account.Keys {
+		if subtle.ConstantTimeCompare(known.Marshal(), key) == 1 {
+			return account
+		}
+	}
+	return nil
+}
+
+// keyExtension is where a connection keeps the key with which it has come.
+const keyExtension = "key@lianfen"
+
+// authenticate looks for the key among the member's.
+func (s *Server) authenticate(conn ssh.ConnMetadata, key ssh.PublicKey) (*ssh.Permissions, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.admits(conn.User(), key.Marshal()) == nil {
+		return nil, errRefused
+	}
+	return &ssh.Permissions{Extensions: map[string]string{keyExtension: string(key.Marshal())}}, nil
 }
 
 // Serve accepts connections until ctx is done or the listener fails, and returns when the
@@ -173,19 +222,20 @@ func (s *Server) connection(ctx context.Context, conn net.Conn) {
 	defer stop()
 	began := time.Now() //nolint:forbidigo // deadlines of sockets are of the machine's clock.
 	guard := time.AfterFunc(s.limits.Handshake, func() { _ = conn.Close() })
-	session, channels, requests, err := ssh.NewServerConn(&watched{conn, s.limits.Idle, began.Add(s.limits.Session)}, s.config)
+	shell, channels, requests, err := ssh.NewServerConn(&watched{conn, s.limits.Idle, began.Add(s.limits.Session)}, s.config)
 	guard.Stop()
 	if err != nil {
 		s.log.LogAttrs(ctx, slog.LevelInfo, "sftp_refused", slog.String("from", conn.RemoteAddr().String()), slog.String("why", err.Error()))
 		return
 	}
-	defer func() { _ = session.Close() }() // As above.
-	user := session.User()
-	if !s.enter(user) {
-		s.log.LogAttrs(ctx, slog.LevelWarn, "sftp_connections", slog.String("member", user), slog.Int("limit", s.limits.PerMember))
+	defer func() { _ = shell.Close() }() // As above.
+	who := &session{conn: conn, user: shell.User(), public: shell.Permissions.Extensions[keyExtension]}
+	account := s.enter(who)
+	if account == nil {
+		s.log.LogAttrs(ctx, slog.LevelWarn, "sftp_connections", slog.String("member", who.user), slog.Int("limit", s.limits.PerMember))
 		return
 	}
-	defer s.leave(user)
+	defer s.leave(who)
 	go ssh.DiscardRequests(requests) // It ends with the session.
 	for channel := range channels {
 		if channel.ChannelType() != "session" {
@@ -193,25 +243,30 @@ func (s *Server) connection(ctx context.Context, conn net.Conn) {
 			continue
 		}
 		// One after the other: a member that wants two at a time connects twice.
-		s.channel(ctx, s.accounts[user], channel)
+		s.channel(ctx, account, channel)
 	}
 }
 
-func (s *Server) enter(user string) bool {
+// enter counts a connection. There is none where the member has as many as it may, or its
+// key was taken away since it was asked for.
+func (s *Server) enter(who *session) *Account {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.count[user] >= s.limits.PerMember {
-		return false
+	account := s.admits(who.user, []byte(who.public))
+	if account == nil || s.count[who.user] >= s.limits.PerMember {
+		return nil
 	}
-	s.count[user]++
-	return true
+	s.count[who.user]++
+	s.open[who] = true
+	return account
 }
 
-func (s *Server) leave(user string) {
+func (s *Server) leave(who *session) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.count[user]--; s.count[user] == 0 {
-		delete(s.count, user)
+	delete(s.open, who)
+	if s.count[who.user]--; s.count[who.user] == 0 {
+		delete(s.count, who.user)
 	}
 }
 

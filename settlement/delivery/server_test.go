@@ -8,12 +8,14 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/fstest"
 	"time"
@@ -34,6 +36,7 @@ type served struct {
 	key     ssh.Signer
 	keyFile string
 	hosts   string
+	server  *Server
 	acks    chan string
 	fetched chan string
 }
@@ -74,6 +77,7 @@ func serve(t *testing.T, limits Limits) *served {
 		return nil
 	}, Fetched: func(m tariff.Member, name string) { s.fetched <- fmt.Sprintf("%v %s", m, name) }}, slog.New(slog.DiscardHandler))
 	require.NoError(t, err)
+	s.server = server
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	s.address = listener.Addr().String()
@@ -274,4 +278,147 @@ func TestAccounts(t *testing.T) {
 	}
 	_, err := NewServer(host, nil, Limits{}, Hears{}, slog.New(slog.DiscardHandler))
 	require.ErrorContains(t, err, "above zero")
+}
+
+// TestKeyTakenAway: who is connected with a key that is taken away is cut off in the middle
+// of what it reads, and does not come again; who has another key of the member's stays.
+func TestKeyTakenAway(t *testing.T) {
+	s := serve(t, DefaultLimits())
+	second, _ := newKey(t)
+	account := func(keys ...ssh.PublicKey) []Account {
+		return []Account{{Member: 10000001, Folder: s.folder, Keys: keys}}
+	}
+	closed, err := s.server.Renew(account(s.key.PublicKey(), second.PublicKey()))
+	require.NoError(t, err)
+	require.Zero(t, closed)
+	client, err := s.open(t)
+	require.NoError(t, err)
+	file, err := client.Open("2026-02-16/QZ_DET.txt")
+	require.NoError(t, err)
+	_, err = file.ReadAt(make([]byte, 10), 0)
+	require.NoError(t, err)
+	first := s.key
+	s.key = second
+	stays, err := s.open(t)
+	require.NoError(t, err)
+
+	_, err = s.server.Renew([]Account{{Member: 10000001}})
+	require.Error(t, err, "and changes nothing")
+	_, err = file.ReadAt(make([]byte, 10), 10)
+	require.NoError(t, err)
+	closed, err = s.server.Renew(account(second.PublicKey()))
+	require.NoError(t, err)
+	require.Equal(t, 1, closed)
+	_, err = file.ReadAt(make([]byte, 10), 20)
+	require.Error(t, err)
+	require.Error(t, client.Wait())
+	_, err = stays.Stat("2026-02-16/QZ_DET.txt")
+	require.NoError(t, err)
+	s.key = first
+	_, err = s.open(t)
+	require.Error(t, err)
+	closed, err = s.server.Renew(nil)
+	require.NoError(t, err)
+	require.Equal(t, 1, closed)
+	require.Error(t, stays.Wait())
+}
+
+// TestBrokenUpload: an acknowledgement of which the connection broke before it was closed
+// is not kept and not told, whole or half; neither is one that cannot be written down. It
+// can be dropped again.
+func TestBrokenUpload(t *testing.T) {
+	s := serve(t, DefaultLimits())
+	ack := AckOf(&files.Output{Lines: 50_000, Net: files.SumOf(12)}).String()
+	before := tree(t, s.folder)
+	for _, text := range []string{ack, ack[:len(ack)/2], ack[:20]} {
+		client, err := s.open(t)
+		require.NoError(t, err)
+		file, err := client.Create("2026-02-16/QZ_DET.txt.ack")
+		require.NoError(t, err)
+		_, err = file.Write([]byte(text))
+		require.NoError(t, err)
+		closed, err := s.server.Renew(nil) // As if the line broke.
+		require.NoError(t, err)
+		require.Equal(t, 1, closed)
+		require.Error(t, client.Wait())
+		_, err = s.server.Renew([]Account{{Member: 10000001, Folder: s.folder, Keys: []ssh.PublicKey{s.key.PublicKey()}}})
+		require.NoError(t, err)
+		require.Eventually(t, func() bool {
+			s.server.mu.Lock()
+			defer s.server.mu.Unlock()
+			return len(s.server.open) == 0
+		}, 10*time.Second, time.Millisecond)
+	}
+	require.Equal(t, before, tree(t, s.folder))
+	require.Empty(t, s.acks)
+
+	client, err := s.open(t)
+	require.NoError(t, err)
+	drop := func() error {
+		file, err := client.Create("2026-02-16/QZ_DET.txt.ack")
+		require.NoError(t, err)
+		_, err = file.Write([]byte(ack))
+		return errors.Join(err, file.Close())
+	}
+	blocked := filepath.Join(s.folder, "2026-02-16", ".QZ_DET.txt.ack.part")
+	require.NoError(t, os.MkdirAll(filepath.Join(blocked, "x"), 0o700)) // No room for it.
+	require.Error(t, drop())
+	require.Empty(t, s.acks)
+	require.NoFileExists(t, filepath.Join(s.folder, "2026-02-16", "QZ_DET.txt.ack"))
+	require.NoError(t, os.RemoveAll(blocked))
+	require.NoError(t, drop())
+	require.Equal(t, "10000001 2026-02-16/QZ_DET.txt "+ack, <-s.acks)
+}
+
+// TestSlowReader: who asks for much and takes nothing is cut off, as is who goes on for
+// longer than a session may last; others are served meanwhile.
+func TestSlowReader(t *testing.T) {
+	limits := DefaultLimits()
+	limits.Idle, limits.Session = 300*time.Millisecond, 1500*time.Millisecond
+	s := serve(t, limits)
+	require.NoError(t, os.WriteFile(filepath.Join(s.folder, "2026-02-16", "large"), make([]byte, 64<<20), 0o600))
+	hosts, err := KnownHosts(s.hosts)
+	require.NoError(t, err)
+	config := &ssh.ClientConfig{User: "10000001", Auth: []ssh.AuthMethod{ssh.PublicKeys(s.key)}, HostKeyCallback: hosts, Timeout: 10 * time.Second}
+	conn, err := net.Dial("tcp", s.address)
+	require.NoError(t, err)
+	stuck := &stuckConn{Conn: conn, stop: make(chan struct{})}
+	t.Cleanup(func() { close(stuck.stop) })
+	shell, channels, requests, err := ssh.NewClientConn(stuck, s.address, config)
+	require.NoError(t, err)
+	client, err := sftp.NewClient(ssh.NewClient(shell, channels, requests))
+	require.NoError(t, err)
+	file, err := client.Open("2026-02-16/large")
+	require.NoError(t, err)
+	stuck.stuck.Store(true)
+	go func() { _, _ = io.Copy(io.Discard, file) }() // It never ends by itself.
+
+	lively, err := s.open(t)
+	require.NoError(t, err)
+	began := time.Now()
+	for err == nil && time.Since(began) < 10*time.Second {
+		_, err = lively.Stat("2026-02-16/large")
+	}
+	require.Error(t, err, "a session ends")
+	require.Less(t, time.Since(began), 8*time.Second)
+	require.Eventually(t, func() bool {
+		s.server.mu.Lock()
+		defer s.server.mu.Unlock()
+		return len(s.server.open) == 0
+	}, 10*time.Second, 10*time.Millisecond, "the one that takes nothing is gone")
+}
+
+// stuckConn takes nothing any more once it is stuck.
+type stuckConn struct {
+	net.Conn
+	stuck atomic.Bool
+	stop  chan struct{}
+}
+
+func (c *stuckConn) Read(p []byte) (int, error) {
+	if c.stuck.Load() {
+		<-c.stop
+		return 0, io.EOF
+	}
+	return c.Conn.Read(p)
 }

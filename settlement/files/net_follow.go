@@ -41,7 +41,7 @@ func covers(rows []Position, scale int) (broken []FormatError) {
 		is := cover{p.Cover, p.Cap}
 		if was, known := first[p.Member]; known && was != is {
 			broken = append(broken, FormatError{
-				Line: uint64(i) + 2, Column: 1, Field: "cover and cap", //nolint:gosec // rows are counted from 0.
+				Line: uint64(i) + 2, Column: 1, Field: "cover and cap",
 				Found:    is.cover.Decimal(scale) + ", " + is.limit.Decimal(scale),
 				Expected: was.cover.Decimal(scale) + ", " + was.limit.Decimal(scale) + ", as in the first row of " + p.Member.String(),
 			})

@@ -5,6 +5,7 @@ import (
 	"encoding/csv"
 	"fmt"
 	"io"
+	"math"
 	"strings"
 	"testing"
 
@@ -271,6 +272,7 @@ func TestNet(t *testing.T) {
 		require.NoError(t, err)
 		require.NotEmpty(t, broken, before)
 		require.NotZero(t, broken[0].Column)
+		require.NotEqual(t, "sha256", broken[0].Field, before)
 	}
 	for at := range b.Len() {
 		bad := bytes.Clone(b.Bytes())
@@ -371,4 +373,37 @@ func BenchmarkRead(b *testing.B) {
 		}
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/20_000, "ns/line")
+}
+
+// What a swap's target took on is its points at the rate, in whole units, or a unit more where
+// there is a part of one: a quote rounds up what it has to pay.
+func TestWorthOfASwapsTarget(t *testing.T) {
+	for _, line := range []struct {
+		amount, std points.Amount
+		num, den    uint64
+		wrong       string
+	}{
+		{1_824, 7_600_000, 12_500, 3, ""}, {1_824, 7_600_001, 12_500, 3, "std"}, // whole
+		{12_385, 526_362, 85, 2, ""}, {12_385, 526_363, 85, 2, ""}, {12_385, 526_364, 85, 2, "std"}, {12_385, 526_361, 85, 2, "std"},
+	} {
+		l := Line{Kind: tariff.KindSWP, Amount: line.amount, Std: line.std, Num: line.num, Den: line.den, Acquirer: 1, Issuer: 2}
+		field, _, _ := disvalued(&l, RoleSwapTarget)
+		require.Equal(t, line.wrong, field, "%+v", line)
+	}
+	l := Line{Kind: tariff.KindRDM, Amount: 12_385, Std: 526_364, Num: 85, Den: 2, Acquirer: 1, Issuer: 2}
+	field, _, _ := disvalued(&l, RoleAcquirer)
+	require.Equal(t, "std", field, "of no other kind")
+}
+
+// TestDecimalSpelling: an amount is read in the one spelling that it is written in.
+func TestDecimalSpelling(t *testing.T) {
+	for text, want := range map[string]points.Amount{"0.0000": 0, "-0.0001": -1, "12.3456": 123_456, "-922337203685477.5808": math.MinInt64, "922337203685477.5807": math.MaxInt64} {
+		got, ok := parseDecimal(text, 4)
+		require.True(t, ok, text)
+		require.Equal(t, want, got)
+	}
+	for _, text := range []string{"", "-", ".", "0", "1.00", "01.0000", "-0.0000", "1.0.000", "1,0000", "1.00000", "+1.0000", "922337203685477.5808", "9223372036854775807.0000"} {
+		_, ok := parseDecimal(text, 4)
+		require.False(t, ok, text)
+	}
 }

@@ -19,10 +19,13 @@
 //	    members' accounts in the trial balance. [Fold.Report] checks it against the
 //	    postings of the same records, and refuses to report what does not agree.
 //	L2  earned = reversed + redeemed + expired + other + outstanding, per vintage.
+//	L3  Outstanding, debts and expired are what the ledger itself keeps of the programme, in
+//	    members' accounts, debts and breakage. [Fold.Check] holds them against each other.
 package liability
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"maps"
 	"math/bits"
@@ -31,6 +34,10 @@ import (
 	"github.com/lianfen/lianfen/ledger/book"
 	"github.com/lianfen/lianfen/points"
 )
+
+// ErrApart says that what was folded does not agree with postings or balances: the ledger
+// cannot be trusted, or this package.
+var ErrApart = errors.New("liability: the figures do not agree")
 
 // Month is a calendar month as the number yyyymm; 0 is not known.
 type Month uint32
@@ -120,7 +127,7 @@ type program struct {
 	lots     map[book.LotKey]*cohort
 	posted   points.Amount // to members' accounts, by the postings
 	debts    points.Amount
-	unlotted Figures // came back too late and went to breakage: whose vintage is not known
+	unlotted Figures // went to breakage and was in no lot: whose vintage is not known
 }
 
 // cohort is what came into one lot, by month, and what left it.
@@ -193,9 +200,18 @@ func (f *Fold) Add(rec *book.Record) error {
 		return err
 	}
 	net := make(map[points.ProgramID]map[book.LotKey]points.Amount, 1)
+	var lapsed map[points.ProgramID]points.Amount
 	for i := range out.Lots {
 		move := &out.Lots[i]
 		if move.Held || move.Account.Kind != book.MemberAccount {
+			continue
+		}
+		if i > 0 && lapses(&out.Lots[i-1], move) {
+			if lapsed == nil {
+				lapsed = make(map[points.ProgramID]points.Amount, 1)
+			}
+			lapsed[move.Account.Program] -= move.Amount
+			f.program(move.Account.Program).lot(move.Lot).expired -= move.Amount
 			continue
 		}
 		if net[move.Account.Program] == nil {
@@ -210,12 +226,20 @@ func (f *Fold) Add(rec *book.Record) error {
 			f.program(id).lot(key).move(why, f.monthAt(about), amount)
 		}
 	}
-	f.post(out, why)
+	f.post(out, why, lapsed)
 	return nil
 }
 
-// post gathers what the postings say, to hold the lots against.
-func (f *Fold) post(out *book.Outcome, why cause) {
+// lapses reports whether a hold has given points back whose last day was over, whatever
+// ended the hold: they come from it and go at once.
+func lapses(before, move *book.LotMove) bool {
+	return before.Held && before.Account == move.Account && before.Lot == move.Lot && move.Amount < 0 && before.Amount == -move.Amount
+}
+
+// post gathers what the postings say, to hold the lots against. What went to breakage and
+// was in no lot, but for what holds gave back, has expired without a month; it is taken
+// from where it would have come back to.
+func (f *Fold) post(out *book.Outcome, why cause, lapsed map[points.ProgramID]points.Amount) {
 	for i := range out.Postings {
 		posting := &out.Postings[i]
 		switch p := f.program(posting.Account.Program); posting.Account.Kind {
@@ -224,13 +248,30 @@ func (f *Fold) post(out *book.Outcome, why cause) {
 		case book.DebtAccount:
 			p.debts -= posting.Amount
 		case book.BreakageAccount:
-			if why == redeemed { // What came back after its last day: it is in no lot.
-				p.unlotted.Redeemed -= posting.Amount
-				p.unlotted.Expired += posting.Amount
+			if why != expired {
+				p.unlotted.lapse(why, posting.Amount)
 			}
 		default: // others have no members behind them
 		}
 	}
+	for id, amount := range lapsed {
+		if why != expired {
+			f.program(id).unlotted.lapse(why, -amount)
+		}
+	}
+}
+
+// lapse enters points that have expired instead of being what why says.
+func (f *Figures) lapse(why cause, amount points.Amount) {
+	switch why {
+	case redeemed:
+		f.Redeemed -= amount
+	case undone:
+		f.Reversed -= amount
+	default:
+		f.Other -= amount
+	}
+	f.Expired += amount
 }
 
 // move enters what came into a lot, or left it.
@@ -306,13 +347,63 @@ func (f *Fold) Report() ([]Program, error) {
 		}
 		r.estimate()
 		if r.Total.Outstanding != p.posted {
-			return nil, fmt.Errorf("liability: programme %d: lots come to %d, the members' accounts to %d", id, r.Total.Outstanding, p.posted)
+			return nil, fmt.Errorf("%w: programme %d: lots come to %d, postings to the members' accounts to %d", ErrApart, id, r.Total.Outstanding, p.posted)
 		}
 		if r.Total != (Figures{}) || r.Debts != 0 {
 			list = append(list, r)
 		}
 	}
 	return list, nil
+}
+
+// Balances are what the ledger keeps of a programme.
+type Balances struct {
+	Members  points.Amount // in members' accounts
+	Debts    points.Amount // what members owe back
+	Breakage points.Amount // what has expired
+}
+
+// Check holds what was folded in against the ledger's balances at the same position (L3).
+// The error is [ErrApart] and names all that differs.
+func (f *Fold) Check(balances map[points.ProgramID]Balances) error {
+	var all []error
+	for id := range balances {
+		f.program(id)
+	}
+	for _, id := range slices.Sorted(maps.Keys(f.programs)) {
+		ours, ledger := f.programs[id].balances(), balances[id]
+		for _, b := range [...]struct {
+			what       string
+			ours, book points.Amount
+		}{
+			{"outstanding is", ours.Members, ledger.Members},
+			{"members owe back", ours.Debts, ledger.Debts},
+			{"expired is", ours.Breakage, ledger.Breakage},
+		} {
+			if b.ours != b.book {
+				all = append(all, fmt.Errorf("%w: programme %d: %s %d by the records, %d by the ledger's balance", ErrApart, id, b.what, b.ours, b.book))
+			}
+		}
+	}
+	return errors.Join(all...)
+}
+
+// balances are what lots and postings come to.
+func (p *program) balances() Balances {
+	b := Balances{Debts: p.debts, Breakage: p.unlotted.Expired}
+	for _, c := range p.lots {
+		for month, amount := range c.earned {
+			b.Members += amount - c.reversed[month]
+		}
+		for month, amount := range c.reversed {
+			if _, both := c.earned[month]; !both {
+				b.Members -= amount
+			}
+		}
+		b.Members -= c.redeemed + c.expired + c.other
+		b.Breakage += c.expired
+	}
+	return b
 }
 
 func sortedLots(lots map[book.LotKey]*cohort) []book.LotKey {

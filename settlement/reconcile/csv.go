@@ -41,7 +41,7 @@ type Column struct {
 }
 
 // Columns lists the columns of a partner's CSV file, for the reader and the documents.
-func Columns() []Column {
+func Columns() []Column { //nolint:funlen // a list.
 	return []Column{
 		{"acquirer", true, "number of the acquirer (DE32)", func(l *Line, _ Side, s string) error {
 			n, err := whole(s, 11)

@@ -182,6 +182,20 @@ func TestSumText(t *testing.T) {
 	require.Error(t, s.UnmarshalText([]byte("99999999999999999999999999999999999999999")))
 }
 
+// Totals are of the member in whose file a line stands, and name it.
+func TestTotalsNameTheirMember(t *testing.T) {
+	a := line(1, 500)
+	a.Acquirer, a.Issuer = 20, 10
+	for side, member := range map[Side]uint64{Acquirer: 20, Issuer: 10} {
+		ours := NewTotals(side)
+		ours.Add(&a, 0)
+		diffs, equal := ours.Compare(NewTotals(side))
+		require.False(t, equal)
+		require.Equal(t, member, diffs[0].Member)
+		require.EqualValues(t, 1, ours.Lines())
+	}
+}
+
 // A line that does not tell what the others are compared by is not taken for equal.
 func TestTotalsOfSilentLines(t *testing.T) {
 	a := line(1, 500)

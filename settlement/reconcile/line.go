@@ -177,7 +177,7 @@ func (l *Line) decode(src []byte) {
 func parseName(into *uint8, names []string, text []byte, what string) error {
 	for i, name := range names {
 		if name == string(text) && name != "" {
-			*into = uint8(i) //nolint:gosec // few names.
+			*into = uint8(i)
 			return nil
 		}
 	}

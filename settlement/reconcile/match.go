@@ -129,7 +129,7 @@ const maxGroup = 100_000
 func Compare(ours, acquirer, issuer Lines, hands Hands) (Summary, error) {
 	m := matcher{hands: hands}
 	for s, lines := range [sides]Lines{ours, acquirer, issuer} {
-		m.in[s] = &stream{side: Side(s), lines: lines} //nolint:gosec // three.
+		m.in[s] = &stream{side: Side(s), lines: lines}
 		if err := m.in[s].advance(); err != nil {
 			return m.sum, err
 		}
@@ -154,7 +154,6 @@ type stream struct {
 	lines Lines
 	next  Line
 	open  bool
-	first bool
 }
 
 func (s *stream) advance() error {
@@ -432,7 +431,7 @@ func (m *matcher) strangers() (err error) {
 			if line == nil || !f.InDoubt {
 				continue
 			}
-			if err := m.again(Side(side), line); err != nil { //nolint:gosec // three.
+			if err := m.again(Side(side), line); err != nil {
 				return err
 			}
 		}

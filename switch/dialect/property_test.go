@@ -335,7 +335,7 @@ func (d *Dialect) expected(req *points.Request, resp *points.Response) points.Re
 	if req.Has(32) {
 		want.Acquirer = req.Acquirer
 	}
-	inList := req.Function == points.SwapQuote || (d.packed && (req.Function == points.Download || req.Function == points.SignOn))
+	inList := req.Function == points.SwapQuote || (d.packed && (req.Function == points.Download || req.Function == points.SignOn || req.Function == points.KeyChange))
 	if !inList || !resp.Reason.Approved() {
 		want.List = ""
 	}

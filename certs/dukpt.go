@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/bits"
 	"strings"
+	"time"
 
 	"github.com/lianfen/lianfen/points"
 )
@@ -96,16 +97,33 @@ func fewOnes(width, ones int) (sum uint64) {
 	return sum
 }
 
-// ByClock is a number for a terminal without a memory: eight messages a second since 2026,
-// so that those of a later second are greater. They last until 2035.
+// A terminal without a memory counts by the clock: a number each eighth of a second since
+// 2026, so that they last until 2035.
+const (
+	ksnSince = 1_767_225_600 * 1_000_000 // microseconds to 2026
+	ksnPace  = 125_000
+)
+
+// ByClock is the number that a terminal without a memory has to take for used.
 func (k KSN) ByClock(now points.Timestamp) (KSN, error) {
-	const since = 1_767_225_600 * 1_000_000 // microseconds to 2026
-	if now >= since {
-		if ksn, ok := k.Nth(uint64(now-since)/125_000 + 1); ok { //nolint:gosec // not negative.
+	if now >= ksnSince {
+		if ksn, ok := k.Nth(uint64(now-ksnSince)/ksnPace + 1); ok { //nolint:gosec // not negative.
 			return ksn, nil
 		}
 	}
 	return KSN{}, points.Errorf(points.FormatError, "certs: key serial numbers by the clock are of 2026 to 2035, not of %v", now)
+}
+
+// AfterClock is the number after k of a terminal that counts by the clock, and for how long
+// it has to wait before it uses it: no number is used before its time, so that whoever counts
+// on when this terminal is gone has greater ones.
+func (k KSN) AfterClock(now points.Timestamp) (next KSN, wait time.Duration, err error) {
+	if next, err = k.ByClock(now); err != nil || next.Counter() > k.Counter() {
+		return next, 0, err
+	}
+	wait = time.Duration(ksnPace-(now-ksnSince)%ksnPace) * time.Microsecond
+	next, err = k.ByClock(now.Add(wait))
+	return next, wait, err
 }
 
 // DUKPTUse is what a key is derived for. The numbers are the standard's key usage

@@ -157,6 +157,31 @@ func TestKSNNth(t *testing.T) {
 	}
 }
 
+// Terminals that follow each other without a memory, however fast, never use a number twice
+// nor go back, and none waits for more than an eighth of a second.
+func TestAfterClock(t *testing.T) {
+	var ksn certs.KSN
+	copy(ksn[:], "terminal")
+	now := points.TimestampOf(time.Date(2026, 11, 27, 3, 0, 0, 0, time.UTC))
+	last := uint32(0)
+	for n, lasts := range []time.Duration{0, 0, time.Millisecond, 124 * time.Millisecond, 125 * time.Millisecond, 126 * time.Millisecond, time.Hour, 0} {
+		began, err := ksn.ByClock(now)
+		require.NoError(t, err)
+		at := began
+		for range n + 1 {
+			next, wait, err := at.AfterClock(now)
+			require.NoError(t, err)
+			require.Greater(t, next.Counter(), last)
+			require.LessOrEqual(t, wait, 125*time.Millisecond)
+			now = now.Add(wait)
+			last, at = next.Counter(), next
+		}
+		now = now.Add(lasts)
+	}
+	_, _, err := ksn.AfterClock(0)
+	require.Equal(t, points.FormatError, points.ReasonOf(err))
+}
+
 // What cannot be is refused.
 func TestDUKPTRefusals(t *testing.T) {
 	for _, text := range []string{"", "12", strings.Repeat("0", 24), "12345678901234560001FFFF", "1234567890123456000000GG", "123456789012345600000001FF"} {

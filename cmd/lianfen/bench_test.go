@@ -233,5 +233,5 @@ func TestBenchHostile(t *testing.T) {
 	for _, way := range []string{"a byte a second", "connect and reset", "flood of valid frames", "half a frame", "malformed frames", "never reads", "nothing at all", "random bytes"} {
 		require.Regexp(t, way+" [1-9]", notes)
 	}
-	require.Regexp(t, "over the rate [1-9]", notes)
+	require.Regexp(t, "over the rate of [0-9]+ a second and connection [1-9]", notes)
 }

@@ -72,7 +72,7 @@ func initialOf(at *keysAt, initial string) (*sim.Keys, error) {
 	if err := id.UnmarshalText([]byte(initial)); err != nil {
 		return nil, err
 	}
-	keys := &sim.Keys{By: certs.CMAC, Random: rand.Reader}
+	keys := &sim.Keys{By: certs.CMAC, Random: rand.Reader, Clock: now}
 	copy(keys.KSN[:], id[:])
 	var err error
 	if keys.KSN, err = keys.KSN.ByClock(now()); err != nil {

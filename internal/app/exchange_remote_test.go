@@ -157,6 +157,13 @@ func TestSwapWithAnIssuer(t *testing.T) {
 	s.has(t, 900, 1100) // once
 	require.Positive(t, s.issuer.State().Messages["swap_enquiry"])
 
+	s.issuer.Inject(sim.FaultWrongAmount, 0)
+	other := s.swap(t, 910, 901)
+	s.until(t, other, "credit_unknown") // The answer is to something else.
+	s.until(t, other, "done")
+	s.until(t, s.swap(t, 901, 910), "done")
+	s.has(t, 900, 1100)
+
 	s.issuer.Inject(sim.FaultLose, 0)
 	lost := s.swap(t, 901, 910)
 	s.until(t, lost, "credit_unknown")
@@ -169,6 +176,7 @@ func TestSwapWithAnIssuer(t *testing.T) {
 
 	s.issuer.Inject(sim.FaultLose, 0)
 	silent := s.swap(t, 901, 910)
+	require.Eventually(t, func() bool { return s.issuer.State().Faults["lose"] == 2 }, 10*time.Second, 10*time.Millisecond, "sent, and lost")
 	s.hangUp()
 	s.until(t, silent, "credit_unknown")
 	_, err = s.client.Resolve(ctx, app.Resolution{RRN: silent, Operator: "li", Second: "wang", Note: "asked"})

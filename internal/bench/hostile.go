@@ -105,7 +105,7 @@ func (h *hostile) attacked(ctx context.Context) (err error) {
 		return err
 	}
 	// A connection may send twice what a legitimate one does, and catch up on eight
-	// seconds in which the generator had no processor. A flood sends twice what it may.
+	// seconds in which the generator had no processor. A flood sends ten times what it may.
 	h.most = max(100, int(2*rate)/h.opts.Conns)
 	door := "listeners." + h.opts.Dialect + "."
 	if h.durable, err = h.house.serve(ctx, "durable", h.serving(), fmt.Sprintf("%srate=%d", door, h.most), fmt.Sprintf("%sburst=%d", door, 4*h.most), door+"max_per_source=2000", door+"first_frame_timeout=30s"); err != nil {
@@ -181,7 +181,7 @@ func (h *hostile) attack(ctx context.Context, legitimate Load) (seen Attacked, e
 	// The attack begins before what is measured does, and ends after it.
 	lead := min(15*time.Second, 3*h.opts.Duration)
 	attack := Attack{
-		Address: h.durable.address, Dialect: h.opts.Dialect, Conns: h.opts.Attackers, Floods: h.opts.Floods, Flood: 2 * h.most,
+		Address: h.durable.address, Dialect: h.opts.Dialect, Conns: h.opts.Attackers, Floods: h.opts.Floods, Flood: 10 * h.most,
 		Sources: 10, Duration: lead + time.Duration(h.opts.Rounds)*(h.opts.Duration*6/5+time.Second), Seed: 1,
 	}
 	ctx, cancel := context.WithCancel(ctx)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/lianfen/lianfen/certs"
 	"github.com/lianfen/lianfen/ledger/book"
@@ -125,7 +126,7 @@ func (b *sender) authenticate(req *points.Request, s *Step) error {
 	case req.Function == points.SignOn:
 		return keys.signOn(req)
 	case keys.initial != nil:
-		if err := keys.advance(req); err != nil {
+		if err := keys.advance(req, b.clock()); err != nil {
 			return err
 		}
 	case keys.mac == nil:
@@ -155,12 +156,13 @@ func (k *terminalKeys) signOn(req *points.Request) (err error) {
 	return err
 }
 
-// advance gives a message the next key serial number and makes its keys ready.
-func (k *terminalKeys) advance(req *points.Request) (err error) {
-	next, ok := k.ksn.Next()
-	if !ok {
-		return fmt.Errorf("key serial number %v: the initial key is used up", k.ksn)
+// advance gives a message the next key serial number, at its time, and makes its keys ready.
+func (k *terminalKeys) advance(req *points.Request, now points.Timestamp) (err error) {
+	next, wait, err := k.ksn.AfterClock(now)
+	if err != nil {
+		return err
 	}
+	time.Sleep(wait)
 	k.ksn, req.KSN = next, next
 	if k.mac, err = k.derived(req, certs.DUKPTRequestMAC); err != nil {
 		return err

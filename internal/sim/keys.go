@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"time"
 
 	"github.com/lianfen/lianfen/certs"
 	"github.com/lianfen/lianfen/points"
@@ -23,9 +24,10 @@ type Keys struct {
 	Random io.Reader
 
 	// Initial is the key of a terminal without a master key, and KSN the serial number of
-	// the keys that it has used last.
+	// the keys that it has used last, by the clock ([certs.KSN.AfterClock]).
 	Initial *certs.Key
 	KSN     certs.KSN
+	Clock   points.Clock
 
 	proves bool       // the next sign-on proves Next
 	proof  *certs.MAC // of the sign-on that is on its way; nil: it proves nothing
@@ -91,10 +93,11 @@ func (k *Keys) dress(req *points.Request) (err error) {
 // has one already.
 func (k *Keys) advance(req *points.Request) (err error) {
 	if req.KSN == (certs.KSN{}) {
-		next, ok := k.KSN.Next()
-		if !ok {
-			return fmt.Errorf("key serial number %v: the initial key is used up", k.KSN)
+		next, wait, err := k.KSN.AfterClock(k.Clock())
+		if err != nil {
+			return err
 		}
+		time.Sleep(wait)
 		k.KSN, req.KSN = next, next
 	}
 	if k.mac, err = k.derived(req, certs.DUKPTRequestMAC); err != nil {

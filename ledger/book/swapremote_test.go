@@ -234,7 +234,9 @@ func TestSwapRemoteFence(t *testing.T) {
 	d.refuses(points.NotPermitted, told(gone, points.Reversal, points.UnknownOriginal))
 	d.retried(gone, true)
 	require.Equal(t, fence.Fenced, d.legOf(gone).Fenced, "FENCE keeps its identity")
-	require.Equal(t, book.SwapReversed, d.must(told(gone, points.Reversal, points.Approved)).Swap.State)
+	given := d.must(told(gone, points.Reversal, points.Approved)).Clone()
+	require.Equal(t, book.SwapReversed, given.Swap.State)
+	require.Empty(t, d.items(given.Position), "nothing was done, so nothing is undone")
 	d.refuses(points.OriginalClosed, told(gone, points.SwapCredit, points.Approved)) // of before it was cancelled
 	require.Equal(t, book.SwapDone, d.must(told(stands, points.Reversal, points.OriginalClosed)).Swap.State)
 	require.Equal(t, points.Amount(9000), d.loose(air, 1))

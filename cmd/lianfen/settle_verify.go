@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/crypto/ssh"
 
+	"github.com/lianfen/lianfen/settlement"
 	"github.com/lianfen/lianfen/settlement/files"
 )
 
@@ -102,9 +103,16 @@ func verifyAt(path string, check files.Check) ([]verified, error) {
 		return []verified{{folder, report}}, err
 	}
 	var folders []string
-	err = filepath.WalkDir(path, func(at string, entry fs.DirEntry, err error) error {
+	place, err := filepath.EvalSymlinks(path) // A night may be a link to its run.
+	if err != nil {
+		return nil, usage("settle verify: %w", err)
+	}
+	err = filepath.WalkDir(place, func(at string, entry fs.DirEntry, err error) error {
 		if err != nil {
 			return err
+		}
+		if entry.IsDir() && at != place && entry.Name() == settlement.OperatorFolder {
+			return fs.SkipDir // The run's MANIFEST has its digests: it goes to nobody.
 		}
 		folder := filepath.Dir(at)
 		if ofSet(entry) && (len(folders) == 0 || folders[len(folders)-1] != folder) {

@@ -19,9 +19,10 @@ import (
 const (
 	targetHostileP99  = 10 // times the p99 without the attack, on a machine that runs the attackers too
 	targetHostileRate = 0.95
-	targetHostileMB   = 600 // of memory, more than without
-	targetGoodput     = 0.8 // of what is answered at most, at 1.5 times that
-	targetShedP99     = 500 // milliseconds, of what is accepted
+	targetHostileMB   = 600  // of memory, more than without
+	floodRate         = 5000 // a second, of each flood, at least
+	targetGoodput     = 0.8  // of what is answered at most, at 1.5 times that
+	targetShedP99     = 500  // milliseconds, of what is accepted
 )
 
 // HostileOptions say what a switch is attacked with.
@@ -105,7 +106,7 @@ func (h *hostile) attacked(ctx context.Context) (err error) {
 		return err
 	}
 	// A connection may send twice what a legitimate one does, and catch up on eight
-	// seconds in which the generator had no processor. A flood sends ten times what it may.
+	// seconds in which the generator had no processor. A flood sends twice what it may.
 	h.most = max(100, int(2*rate)/h.opts.Conns)
 	door := "listeners." + h.opts.Dialect + "."
 	if h.durable, err = h.house.serve(ctx, "durable", h.serving(), fmt.Sprintf("%srate=%d", door, h.most), fmt.Sprintf("%sburst=%d", door, 4*h.most), door+"max_per_source=2000", door+"first_frame_timeout=30s"); err != nil {
@@ -181,7 +182,7 @@ func (h *hostile) attack(ctx context.Context, legitimate Load) (seen Attacked, e
 	// The attack begins before what is measured does, and ends after it.
 	lead := min(15*time.Second, 3*h.opts.Duration)
 	attack := Attack{
-		Address: h.durable.address, Dialect: h.opts.Dialect, Conns: h.opts.Attackers, Floods: h.opts.Floods, Flood: 10 * h.most,
+		Address: h.durable.address, Dialect: h.opts.Dialect, Conns: h.opts.Attackers, Floods: h.opts.Floods, Flood: max(floodRate, 2*h.most),
 		Sources: 10, Duration: lead + time.Duration(h.opts.Rounds)*(h.opts.Duration*6/5+time.Second), Seed: 1,
 	}
 	ctx, cancel := context.WithCancel(ctx)

@@ -217,7 +217,10 @@ func wrong(field string, value any, want string) error {
 func (b *Book) validEntry(e *Entry) error {
 	switch {
 	case e.Issuer != nil:
-		return validParty(uint64(e.Issuer.ID), e.Issuer.Name, e.Issuer.Status)
+		if err := validParty(uint64(e.Issuer.ID), e.Issuer.Name, e.Issuer.Status); err != nil {
+			return err
+		}
+		return b.legsStay(e.Issuer)
 	case e.Acquirer != nil:
 		return validParty(uint64(e.Acquirer.ID), e.Acquirer.Name, e.Acquirer.Status)
 	case e.Program != nil:

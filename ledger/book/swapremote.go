@@ -697,6 +697,25 @@ func (b *Book) SwapLegs() (quotes []points.Position) {
 	return quotes
 }
 
+// legsStay refuses another link for an issuer while it has legs that are not decided: whoever
+// stands there knows nothing of them, and "not there" or "gone" from there would be believed.
+func (b *Book) legsStay(v *Issuer) error {
+	was := b.live.Issuers[v.ID]
+	if was == nil || was.Link == v.Link {
+		return nil
+	}
+	for _, quote := range b.SwapLegs() {
+		leg, _, err := b.SwapLeg(quote)
+		if err != nil {
+			return err
+		}
+		if leg.Issuer == v.ID {
+			return points.Errorf(points.NotPermitted, "issuer %d: swap %s waits for what its host at link %q says: end it first (lianfen exchange queue), or keep the link", v.ID, quote.RRN(), was.Link)
+		}
+	}
+	return nil
+}
+
 // NextSwapTimer is the quote whose leg's timer goes off first, and when; 0: there is none.
 func (b *Book) NextSwapTimer() (quote points.Position, due points.Timestamp) {
 	if len(b.swapLegs.live) == 0 {

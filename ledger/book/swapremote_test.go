@@ -192,6 +192,23 @@ func TestSwapRemoteRefused(t *testing.T) {
 
 // While the answer is missing the hold stays, whatever its age; the issuer is asked by the
 // schedule, first whether it knows the request, and "not there" has the same request sent
+// While an issuer has a leg to decide it stays at its link: another host there would answer
+// for what it has never seen.
+func TestSwapRemoteKeepsItsLink(t *testing.T) {
+	d := farDesk(t, plainSwaps)
+	quote := d.unknown(air, away)
+	far := func(link string) book.Command {
+		return book.Command{Kind: book.KindPut, Entry: book.Entry{Issuer: &book.Issuer{ID: farOff, Name: "Far away", Status: book.Active, Link: link}}}
+	}
+	require.Equal(t, points.NotPermitted, d.do(far("other")).Reason)
+	require.Equal(t, points.NotPermitted, d.do(far("")).Reason)
+	d.must(far("far")) // Its name may change.
+	d.must(told(quote, d.legOf(quote).Act, points.Approved))
+	require.Equal(t, book.SwapDone, d.state(quote))
+	d.must(far("other"))
+	d.agrees()
+}
+
 // again and gives nothing back.
 func TestSwapRemoteRetries(t *testing.T) {
 	d := farDesk(t, plainSwaps)

@@ -3,9 +3,13 @@ package certs
 import (
 	"crypto/aes"
 	"crypto/cipher"
+	"crypto/hmac"
 	"crypto/rand"
+	"crypto/sha256"
 	"crypto/subtle"
+	"encoding/base32"
 	"encoding/base64"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -27,26 +31,37 @@ import (
 // whose secret is kept sealed under a key of its own, derived from the card key. It is
 // safe for concurrent use.
 type OperatorKey struct {
-	aead hidden[cipher.AEAD]
+	aead   hidden[cipher.AEAD]
+	halves hidden[[]byte] // a key for HMAC
 }
 
-// Operators derives the key from the card key: two blocks under it that are no card's,
+// Operators derives the key from the card key: four blocks under it that are no card's,
 // for the first byte of a card's is its number of digits.
 func (k *CardKey) Operators() *OperatorKey {
-	var key [32]byte
-	for i := range 2 {
+	var key [64]byte
+	for i := range 4 {
 		block := [16]byte{0xFF, byte(i)}
 		copy(block[2:], "operator seal")
 		k.block().Encrypt(key[i*16:(i+1)*16], block[:])
 	}
-	block, err := aes.NewCipher(key[:])
+	block, err := aes.NewCipher(key[:32])
 	if err == nil {
 		var aead cipher.AEAD
 		if aead, err = cipher.NewGCM(block); err == nil {
-			return &OperatorKey{hide(aead)}
+			return &OperatorKey{hide(aead), newSecret(key[32:])}
 		}
 	}
 	panic("certs: AES-GCM refuses a 32-byte key: " + err.Error()) //nolint:forbidigo // cannot happen.
+}
+
+// InvitationHalf is the half of an invitation's code that goes to whoever approves it: who
+// proposes has the other, so that neither can use it in the place of the person. It is
+// computed again from the name and the end of the invitation.
+func (k *OperatorKey) InvitationHalf(name string, until points.Timestamp) points.Secret {
+	mac := hmac.New(sha256.New, k.halves())
+	mac.Write(binary.BigEndian.AppendUint64(nil, uint64(until))) //nolint:gosec // its bits.
+	mac.Write([]byte(name))
+	return points.Secret(base32.StdEncoding.EncodeToString(mac.Sum(nil)[:10]))
 }
 
 // Bounds of a password. The longest is what bcrypt looks at.

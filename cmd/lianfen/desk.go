@@ -281,7 +281,11 @@ func (a *admin) change(cmd *cobra.Command, c app.OperatorChange) error {
 	}
 	return a.print(cmd, changed, func() error {
 		if changed.Code != "" {
-			if err := say(cmd, "For %s alone, good once until %s, shown this once:\n%s", c.Name, localTime(changed.CodeUntil, client.Zone()), string(changed.Code)); err != nil {
+			whole := ""
+			if changed.Pending != "" {
+				whole = ", first half; who approves is given the second"
+			}
+			if err := say(cmd, "For %s alone, good once until %s, shown this once%s:\n%s", c.Name, localTime(changed.CodeUntil, client.Zone()), whole, string(changed.Code)); err != nil {
 				return err
 			}
 		}
@@ -298,6 +302,8 @@ func (a *admin) operatorPut() *cobra.Command {
 		Use: "put", Short: "Make an operator, or change one's roles", Args: none,
 		Long: `Make an operator, or change one's roles. With --invite a code is printed by which the
 person chooses a password (lianfen admin enrol); without, the person needs a certificate.
+Where a second person has to approve, you are given half of the code and they the other:
+each hands theirs to the person, who enters one behind the other.
 The first operator has to be an admin; from then on nobody acts at the admin door who
 has not signed in.`,
 		Example: "  lianfen admin operator put --name li --roles admin,operator,approver --invite\n  lianfen admin operator put --name wang --roles operator,approver --invite",
@@ -460,7 +466,10 @@ func (a *admin) decide(cmd *cobra.Command, rrns []string, note string, call func
 			if done.What != "" {
 				what = ": " + points.Escaped(done.What)
 			}
-			return say(cmd, "%s %s under RRN %s%s.", did, fullRRN(rrn), done.RRN, what)
+			if err := say(cmd, "%s %s under RRN %s%s.", did, fullRRN(rrn), done.RRN, what); err != nil || done.SecondHalf == "" {
+				return err
+			}
+			return say(cmd, "For the person alone, shown this once, second half of the invitation's code; who proposed has the first:\n%s", string(done.SecondHalf))
 		}); err != nil {
 			return err
 		}

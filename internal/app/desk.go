@@ -352,7 +352,7 @@ func (a *App) join(ctx context.Context, j Joining) (Joined, error) {
 	if now < was.Locked {
 		return Joined{}, points.Errorf(points.LockedOut, "too many refused sign-ins; try again after %s", a.shown(was.Locked))
 	}
-	invite := sha256.Sum256([]byte(strings.TrimSpace(string(j.Code))))
+	invite := invitation(j.Code)
 	if o.Name == "" || o.InviteUntil <= now || o.Invite != invite {
 		return Joined{}, a.refuseSignIn(ctx, o.Name)
 	}

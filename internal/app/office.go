@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"unicode"
 
 	"github.com/lianfen/lianfen/ledger/book"
 	"github.com/lianfen/lianfen/points"
@@ -122,7 +123,8 @@ type OperatorChange struct {
 // OperatorChanged is what came of it.
 type OperatorChanged struct {
 	Done
-	// Code is for the person alone, good once and until then: it is shown nowhere else.
+	// Code is for the person alone, good once and until then: it is shown nowhere else. Where
+	// a second person has to approve, it is the first half: who approves is given the other.
 	Code      points.Secret `json:"code,omitempty"`
 	CodeUntil string        `json:"code_until,omitempty"`
 	Begun
@@ -179,10 +181,11 @@ func (a *App) putOperator(ctx context.Context, c OperatorChange) (OperatorChange
 	}
 	now := a.opts.Clock()
 	var changed OperatorChanged
+	first, second := points.Secret(rand.Text()[:invitationHalf]), points.Secret("")
 	if c.Invite {
-		changed.Code = points.Secret(rand.Text())
-		o.Invite, o.InviteUntil = sha256.Sum256([]byte(changed.Code)), now+points.Timestamp(inviteTime.Microseconds())
-		changed.CodeUntil = o.InviteUntil.String()
+		o.InviteUntil = now + points.Timestamp(inviteTime.Microseconds())
+		second = a.desk.key.InvitationHalf(o.Name, o.InviteUntil)
+		o.Invite, changed.CodeUntil = invitation(first+second), o.InviteUntil.String()
 	}
 	cmd := book.Command{Kind: book.KindPut, Edition: book.Edition, At: now, Operator: who(ctx).Name, Entry: book.Entry{Operator: &o}}
 	if changed.Done, changed.Begun, err = a.doStaff(ctx, "operator "+c.Name, &cmd); err != nil {
@@ -197,7 +200,26 @@ func (a *App) putOperator(ctx context.Context, c OperatorChange) (OperatorChange
 	if changed.Pending == "" && (o.Status != book.Active || c.Invite) {
 		a.desk.end(c.Name, "")
 	}
+	switch {
+	case c.Invite && changed.Pending == "":
+		changed.Code = first + "-" + second
+	case c.Invite:
+		changed.Code = first
+	}
 	return changed, nil
+}
+
+// invitationHalf is how many letters half a code has: 80 bits.
+const invitationHalf = 16
+
+// invitation is what the journal keeps of an invitation's code, however it is spaced.
+func invitation(code points.Secret) [32]byte {
+	return sha256.Sum256([]byte(strings.Map(func(r rune) rune {
+		if r == '-' || unicode.IsSpace(r) {
+			return -1
+		}
+		return unicode.ToUpper(r)
+	}, string(code))))
 }
 
 // PolicyChange says which acts need a second person.
@@ -346,6 +368,9 @@ func (a *App) carryOut(ctx context.Context, what string, d Decision, cmd, act *b
 	case book.KindPut:
 		if o := act.Entry.Operator; o != nil && (o.Status != book.Active || o.InviteUntil != 0) {
 			a.desk.end(o.Name, "")
+		}
+		if o := act.Entry.Operator; o != nil && o.InviteUntil != 0 {
+			done.SecondHalf = a.desk.key.InvitationHalf(o.Name, o.InviteUntil)
 		}
 		return done, a.refresh(ctx)
 	case book.KindNote:

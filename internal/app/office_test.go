@@ -403,3 +403,30 @@ func TestListsOfNothing(t *testing.T) {
 	}
 	r.stop(t)
 }
+
+// Where two persons make an operator, neither has the whole code of the invitation: who
+// proposed cannot enrol in the place of the person once it is approved, nor can who approved.
+func TestInvitationIsDivided(t *testing.T) {
+	h := newHouse(t)
+	r := h.start(t)
+	defer r.stop(t)
+	li, wang := r.staffedHouse(t, book.TwoPersons)
+	changed, err := li.client.PutOperator(t.Context(), app.OperatorChange{Name: "zhou", Roles: book.RoleApprover, Invite: true})
+	require.NoError(t, err)
+	require.NotEmpty(t, changed.Pending)
+	approved, err := wang.client.Approve(t.Context(), app.Decision{RRN: changed.RRN})
+	require.NoError(t, err)
+	require.NotEmpty(t, approved.SecondHalf)
+	join := func(code points.Secret) error {
+		_, err := r.client.Join(t.Context(), app.Joining{Name: "zhou", Code: code, Password: passphrase})
+		return err
+	}
+	reasonIs(t, points.SignInRefused, join(changed.Code))
+	reasonIs(t, points.SignInRefused, join(approved.SecondHalf))
+	require.NoError(t, join(" "+changed.Code+"-"+points.Secret(strings.ToLower(string(approved.SecondHalf)))+"\n"))
+	require.NotContains(t, h.log.String(), string(approved.SecondHalf))
+
+	listed, err := li.client.Operators(t.Context())
+	require.NoError(t, err)
+	require.Len(t, listed, 3)
+}

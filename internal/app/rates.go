@@ -328,6 +328,10 @@ func (a *App) setCap(ctx context.Context, s CapSetting) (Done, error) {
 	if s.Operator == "" || s.Note == "" {
 		return Done{}, points.Errorf(points.FormatError, "cap: say who sets it, and why")
 	}
+	// The book has no such rule: a journal of before it would be read otherwise.
+	if err := a.ledger.View(ctx, func(b *book.Book) error { return b.Registry().WhyNoMember(s.Member) }); err != nil {
+		return Done{}, fmt.Errorf("cap: %w", err)
+	}
 	return a.do(ctx, "cap of "+s.Member.String(), &book.Command{Kind: book.KindPut, At: a.opts.Clock(), Entry: book.Entry{Cap: &s.Cap}, Operator: s.Operator, Second: s.Second, Note: s.Note})
 }
 

@@ -49,6 +49,10 @@ func TestRatesFeesAndCaps(t *testing.T) {
 	rates, err := r.client.Rates(ctx)
 	require.NoError(t, err)
 	require.Len(t, rates, 1)
+	require.Regexp(t, "^[0-9a-f]{64}$", rates[0].Digest)
+	versions, err := r.client.Fees(ctx)
+	require.NoError(t, err)
+	require.Regexp(t, "^[0-9a-f]{64}$", versions[0].Digest)
 	require.Equal(t, []any{uint64(125), uint64(1), "li", "wang", false}, []any{rates[0].Num, rates[0].Den, rates[0].Maker, rates[0].Checker, rates[0].InForce})
 
 	clock.set(t, "2026-03-02T09:20:00+08:00")

@@ -96,6 +96,9 @@ func (a *App) putDispute(ctx context.Context, e DisputeEntry) (Done, error) {
 	if err != nil {
 		return Done{}, err
 	}
+	if err := a.possible(ctx, what, &cmd); err != nil {
+		return Done{}, err
+	}
 	return a.do(ctx, what, &cmd)
 }
 

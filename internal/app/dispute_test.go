@@ -41,6 +41,8 @@ func TestDisputeAtTheDoor(t *testing.T) {
 	done, err := li.client.Dispute(ctx, entry)
 	require.NoError(t, err)
 	require.NotEmpty(t, done.Pending)
+	_, err = li.client.Dispute(ctx, entry) // Both are possible now; the second is not after the first.
+	require.NoError(t, err)
 	pending, err := wang.client.Pending(ctx)
 	require.NoError(t, err)
 	require.Equal(t, "chargeback by the issuer about "+rrn+", reason CB01 (goods or service not received), amount 50 of programme 901, evidence letter.pdf", pending[0].What)
@@ -62,14 +64,14 @@ func TestDisputeAtTheDoor(t *testing.T) {
 		RRN: d.Steps[1].RRN, Step: "chargeback", Code: "CB01", Amount: 50, Date: d.Date, Evidence: "letter.pdf", Operator: "li", Second: "wang",
 	}, d.Steps[1])
 
-	entry.Amount = 0
-	_, err = li.client.Dispute(ctx, entry) // Proposed about a case from which it cannot go.
-	require.NoError(t, err)
-	pending, err = wang.client.Pending(ctx)
-	require.NoError(t, err)
-	_, err = wang.client.Approve(ctx, app.Decision{RRN: pending[0].RRN})
+	_, err = li.client.Dispute(ctx, entry) // About a case from which it cannot go.
 	reasonIs(t, points.NotPermitted, err)
 	require.ErrorContains(t, err, "the dispute is CHARGEBACK; the rule CB01 is for none,RETRIEVAL")
+	pending, err = wang.client.Pending(ctx)
+	require.NoError(t, err)
+	require.Len(t, pending, 1)
+	_, err = wang.client.Approve(ctx, app.Decision{RRN: pending[0].RRN})
+	reasonIs(t, points.ProposalStale, err)
 
 	rules, err := li.client.DisputeRules(ctx)
 	require.NoError(t, err)
@@ -88,6 +90,71 @@ func TestDisputeAtTheDoor(t *testing.T) {
 	pending, err = wang.client.Pending(ctx)
 	require.NoError(t, err)
 	require.Len(t, pending, 1, "what cannot be is not put before anybody: this is the chargeback of before")
+	r.stop(t)
+}
+
+// What is about a record that is not there, of another kind, or of less than is asked for is
+// refused before it is put before anybody; and what was proposed about nothing all the same,
+// by a switch of before, keeps nobody from reading and rejecting what waits.
+func TestProposedAboutNothing(t *testing.T) {
+	r := newHouse(t).start(t)
+	r.load(t, smallTown)
+	ctx := t.Context()
+	terminal := r.terminal(t, "T1")
+	earn := send(t, terminal, points.Earn, firstCard, 500).Response.Position.RRN()
+	sale := send(t, terminal, points.Redeem, firstCard, 120).Response.Position.RRN()
+	all := book.RoleAdmin | book.RoleOperator | book.RoleApprover
+	li := r.enrol(t, r.client, "li", all)
+	wang := r.enrol(t, li.client, "wang", all)
+	_, err := li.client.PutPolicy(ctx, app.PolicyChange{TwoPersons: book.TwoPersons})
+	require.NoError(t, err)
+
+	const nowhere = "000000999999"
+	charge := app.DisputeEntry{Open: true, Code: "CB01", Amount: 50, Evidence: "letter.pdf"}
+	for _, c := range []struct {
+		rrn    string
+		amount points.Amount
+		reason points.Reason
+		why    string
+	}{
+		{nowhere, 50, points.UnknownOriginal, "transaction 999999: there is none"},
+		{string(earn[:]), 50, points.NotPermitted, "is no redemption and no capture"},
+		{string(sale[:]), 121, points.AmountOverOriginal, "at most 120 of 120 is left for it"},
+	} {
+		charge.RRN, charge.Amount = c.rrn, c.amount
+		_, err = li.client.Dispute(ctx, charge)
+		reasonIs(t, c.reason, err)
+		require.ErrorContains(t, err, "dispute about "+c.rrn)
+		require.ErrorContains(t, err, c.why)
+	}
+	for rrn, why := range map[string]string{nowhere: "there is none", string(sale[:]): "no issuer with its own ledger was asked about it"} {
+		_, err = li.client.Resolve(ctx, app.Resolution{RRN: rrn, Stands: true, Note: "asked"})
+		reasonIs(t, points.UnknownOriginal, err)
+		require.ErrorContains(t, err, why)
+	}
+	pending, err := wang.client.Pending(ctx)
+	require.NoError(t, err)
+	require.Empty(t, pending)
+
+	for _, act := range []book.Command{
+		{Kind: book.KindDispute, Original: 999_999, Amount: 50, Dispute: book.DisputeMove{Step: book.StepChargeback, Who: book.PartyIssuer, Code: "CB01", Evidence: "x"}},
+		{Kind: book.KindResolve, Original: 999_999, Answer: points.Approved},
+	} {
+		out, err := r.Enter(ctx, &book.Command{Kind: book.KindPropose, At: now(), Operator: "li", Group: []book.Command{act}})
+		require.NoError(t, err)
+		require.Equal(t, points.Approved, out.Reason)
+		pending, err = wang.client.Pending(ctx)
+		require.NoError(t, err)
+		require.Len(t, pending, 1)
+		require.Contains(t, pending[0].What, "000000999999, of which there is no record", act.Kind)
+		shown, err := wang.client.Detail(ctx, pending[0].RRN)
+		require.NoError(t, err)
+		require.Equal(t, pending[0].What, shown.What)
+		_, err = wang.client.Approve(ctx, app.Decision{RRN: pending[0].RRN})
+		reasonIs(t, points.UnknownOriginal, err)
+		_, err = wang.client.Reject(ctx, app.Decision{RRN: pending[0].RRN, Note: "of nothing"})
+		require.NoError(t, err)
+	}
 	r.stop(t)
 }
 

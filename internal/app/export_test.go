@@ -3,6 +3,8 @@ package app
 import (
 	"context"
 	"net/http"
+
+	"github.com/lianfen/lianfen/ledger/book"
 )
 
 // WebHandler is what answers on the metrics and health door.
@@ -21,3 +23,8 @@ const (
 	MaxBody      = maxBody
 	MaxDirectory = maxDirectory
 )
+
+// Enter books a command that no door would let in any more.
+func (a *App) Enter(ctx context.Context, cmd *book.Command) (book.Outcome, error) {
+	return a.ledger.Do(ctx, cmd)
+}

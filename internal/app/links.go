@@ -410,6 +410,11 @@ func (a *App) resolve(ctx context.Context, r Resolution) (Done, error) {
 	if err := legible("resolve "+r.RRN, &cmd); err != nil {
 		return Done{}, err
 	}
+	if err := a.possible(ctx, "resolve "+r.RRN, &cmd); points.ReasonOf(err) == points.OriginalClosed {
+		return Done{}, a.notQueued(ctx, position)
+	} else if err != nil {
+		return Done{}, err
+	}
 	if done, proposed, err := a.propose(ctx, "resolve "+r.RRN, &cmd); proposed || err != nil {
 		return done, err
 	}

@@ -133,7 +133,7 @@ func TestLinkToAnIssuer(t *testing.T) {
 	require.NotContains(t, err.Error(), "keeps the balances")
 
 	_, err = r.client.Resolve(t.Context(), app.Resolution{RRN: "000000000001", Operator: "li", Second: "wang"})
-	require.ErrorContains(t, err, "original transaction is not known")
+	require.ErrorContains(t, err, "no issuer with its own ledger was asked about it")
 	_, err = r.client.Reload(t.Context())
 	require.ErrorContains(t, err, "no configuration file")
 

@@ -192,7 +192,7 @@ func (a *App) rates(ctx context.Context, _ nothing) ([]RateVersion, error) {
 	for r := range table.All() {
 		list = append(list, RateVersion{
 			r.Program, r.Side, r.Version, r.From.String(), r.Num, r.Den, r.SpreadPPM, r.Maker, r.Checker, r.Approved.String(),
-			fmt.Sprintf("%x", r.Digest), table.InForce(r, now), r.Into,
+			r.Digest.String(), table.InForce(r, now), r.Into,
 		})
 	}
 	return list, nil
@@ -308,7 +308,7 @@ func (a *App) fees(ctx context.Context, _ nothing) ([]FeeVersion, error) {
 	}
 	now := a.opts.Clock()
 	for s := range fees.All() {
-		list = append(list, FeeVersion{s.Version, s.From.String(), s.Rows, s.Maker, s.Checker, s.Approved.String(), fmt.Sprintf("%x", s.Digest), fees.At(now) == s})
+		list = append(list, FeeVersion{s.Version, s.From.String(), s.Rows, s.Maker, s.Checker, s.Approved.String(), s.Digest.String(), fees.At(now) == s})
 	}
 	return list, nil
 }
@@ -327,6 +327,10 @@ func (a *App) setCap(ctx context.Context, s CapSetting) (Done, error) {
 	}
 	if s.Operator == "" || s.Note == "" {
 		return Done{}, points.Errorf(points.FormatError, "cap: say who sets it, and why")
+	}
+	// The book has no such rule: a journal of before it would be read otherwise.
+	if err := a.ledger.View(ctx, func(b *book.Book) error { return b.Registry().WhyNoMember(s.Member) }); err != nil {
+		return Done{}, fmt.Errorf("cap: %w", err)
 	}
 	return a.do(ctx, "cap of "+s.Member.String(), &book.Command{Kind: book.KindPut, At: a.opts.Clock(), Entry: book.Entry{Cap: &s.Cap}, Operator: s.Operator, Second: s.Second, Note: s.Note})
 }

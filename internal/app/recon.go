@@ -151,6 +151,9 @@ func (a *App) reconcile(ctx context.Context, q Reconciling) (result Reconciled, 
 			return result, points.Errorf(points.FormatError, "%s: %q of member %d: want a member's number and an absolute path", what, f.Path, f.Member)
 		}
 	}
+	if err := a.strangers(ctx, &q); err != nil {
+		return result, fmt.Errorf("%s: %w", what, err)
+	}
 	a.reconciling.Lock()
 	defer a.reconciling.Unlock()
 	folder := a.reconFolder(q.Date)
@@ -172,6 +175,24 @@ func (a *App) reconcile(ctx context.Context, q Reconciling) (result Reconciled, 
 		return result, fmt.Errorf("%s: %w", what, err)
 	}
 	return run.result, nil
+}
+
+// strangers refuses files of nobody: what came of the date before is worth more than what
+// such a comparison finds.
+func (a *App) strangers(ctx context.Context, q *Reconciling) error {
+	return a.ledger.View(ctx, func(b *book.Book) error {
+		for _, f := range q.Acquirers {
+			if _, ok := b.Registry().Acquirers[points.AcquirerID(f.Member)]; !ok {
+				return points.Errorf(points.NoRoute, "%q: no acquirer has the number %d; lianfen admin list shows them", f.Path, f.Member)
+			}
+		}
+		for _, f := range q.Issuers {
+			if _, ok := b.Registry().Issuers[points.IssuerID(f.Member)]; !ok {
+				return points.Errorf(points.NoRoute, "%q: no issuer has the number %d; lianfen admin list shows them", f.Path, f.Member)
+			}
+		}
+		return nil
+	})
 }
 
 func writeWhole(path string, v any) error {

@@ -189,7 +189,7 @@ func (a *App) actOn(ctx context.Context, act ReconActing) (Done, error) {
 		return Done{}, points.Errorf(points.ReasonOf(err), "%s: %w", what, err)
 	}
 	cmd.At, cmd.Operator, cmd.Second = a.opts.Clock(), act.Operator, act.Second
-	if cmd.Kind == book.KindLeg {
+	if cmd.Kind == book.KindLeg || cmd.Kind == book.KindDispute {
 		if err := a.possible(ctx, what, &cmd); err != nil {
 			return Done{}, err
 		}

@@ -113,6 +113,18 @@ func TestReconcileAtTheDoor(t *testing.T) {
 	after, err := r.client.Exceptions(ctx, app.ReconQuery{})
 	require.NoError(t, err)
 	require.Equal(t, list, after)
+	for member, name := range map[uint64]string{99: "acquirer", 10000001: "acquirer", 20000001 + 1<<32: "acquirer", 20000001: "issuer"} {
+		file, q := []app.PartnerFile{{Member: member, Path: run.Acquirers[0].Path}}, app.Reconciling{Date: run.Date}
+		if q.Acquirers = file; name == "issuer" {
+			q.Acquirers, q.Issuers = nil, file
+		}
+		_, err = r.client.Reconcile(ctx, q)
+		reasonIs(t, points.NoRoute, err)
+		require.ErrorContains(t, err, fmt.Sprintf("no %s has the number %d", name, member))
+	}
+	after, err = r.client.Exceptions(ctx, app.ReconQuery{})
+	require.NoError(t, err)
+	require.Equal(t, list, after, "what is refused replaces nothing")
 	for _, q := range []app.Reconciling{{}, {Date: run.Date}, {Date: 20200101, Acquirers: run.Acquirers}, {Date: run.Date, Acquirers: []app.PartnerFile{{Member: 1, Path: "x"}}}} {
 		_, err = r.client.Reconcile(ctx, q)
 		require.Error(t, err)

@@ -28,15 +28,18 @@ type words struct {
 	// compare tells what is there now beside what the act puts. Of what was done already
 	// the registry would be compared with itself.
 	compare bool
-	// program is the programme of the sale that a dispute is about.
-	program func(points.Position) (points.ProgramID, error)
+	// original is the record that an act is about; nil: there is none.
+	original func(points.Position) (*book.Record, error)
 }
 
 // inWords is an act in words, with all that an approver has to see. No card is in clear.
 func (a *App) inWords(ctx context.Context, act *book.Command, compare bool) (string, error) {
-	w := words{key: a.key, zone: a.zone, compare: compare, program: func(at points.Position) (points.ProgramID, error) {
+	w := words{key: a.key, zone: a.zone, compare: compare, original: func(at points.Position) (*book.Record, error) {
 		rec, err := a.ledger.Record(at)
-		return rec.Outcome.Program, err
+		if points.ReasonOf(err) == points.UnknownOriginal {
+			return nil, nil // What is proposed about nothing is read all the same, and rejected.
+		}
+		return &rec, err
 	}}
 	err := a.ledger.View(ctx, func(b *book.Book) error {
 		w.registry = b.Registry()
@@ -64,11 +67,7 @@ func (w *words) act(act *book.Command) (string, error) {
 		}
 		return fmt.Sprintf("begin business date %v", act.Date), nil
 	case book.KindResolve:
-		stands := "it is gone at the issuer"
-		if act.Answer.Approved() {
-			stands = "it stands at the issuer"
-		}
-		return fmt.Sprintf("resolve %s: %s", rrnOf(act.Original), stands), nil
+		return w.resolve(act)
 	case book.KindNote:
 		if act.Ceremony.Act != 0 {
 			return ceremonyInWords(&act.Ceremony), nil
@@ -140,7 +139,15 @@ func percent(ppm uint32) string {
 
 func (w *words) dispute(act *book.Command) (string, error) {
 	m := &act.Dispute
-	text := fmt.Sprintf("%v by the %v about %s, reason %s", m.Step, m.Who, rrnOf(act.Original), m.Code)
+	sale, err := w.original(act.Original)
+	if err != nil {
+		return "", err
+	}
+	text := fmt.Sprintf("%v by the %v about %s", m.Step, m.Who, rrnOf(act.Original))
+	if sale == nil {
+		text += noRecord
+	}
+	text += ", reason " + m.Code
 	rules := w.registry.Disputes
 	if rules == nil {
 		rules = book.DefaultDisputeRules()
@@ -148,17 +155,50 @@ func (w *words) dispute(act *book.Command) (string, error) {
 	if i := slices.IndexFunc(rules.Rules, func(r book.DisputeRule) bool { return r.Code == m.Code }); i >= 0 {
 		text += fmt.Sprintf(" (%s)", rules.Rules[i].Name)
 	}
-	if act.Amount != 0 {
-		program, err := w.program(act.Original)
-		if err != nil {
-			return "", err
-		}
-		text += ", amount " + w.points(program, act.Amount, false)
+	switch {
+	case act.Amount == 0:
+	case sale == nil:
+		text += fmt.Sprintf(", amount %d in smallest units", act.Amount)
+	default:
+		text += ", amount " + w.points(sale.Outcome.Program, act.Amount, false)
 	}
 	if m.Evidence != "" {
 		text += ", evidence " + m.Evidence
 	}
 	return text, nil
+}
+
+// noRecord is said of an original that the journal has not.
+const noRecord = ", of which there is no record"
+
+// resolve tells what operators end: a request that an issuer decided, or the leg of a swap.
+func (w *words) resolve(act *book.Command) (string, error) {
+	rec, err := w.original(act.Original)
+	if err != nil {
+		return "", err
+	}
+	what := "resolve " + rrnOf(act.Original)
+	switch {
+	case rec == nil:
+		what += noRecord
+	case rec.Command.Kind == book.KindQuote:
+		figures := &rec.Outcome.Swap
+		what = fmt.Sprintf("resolve the swap %s, %s into %s", rrnOf(act.Original),
+			w.points(rec.Command.Program, figures.In, false), w.points(figures.Into, figures.Out, false))
+	default:
+		did := rec.Command.Kind.String()
+		if rec.Command.Function != 0 {
+			did = rec.Command.Function.String()
+		}
+		what += fmt.Sprintf(", %s of issuer %d", did, rec.Outcome.Issuer)
+		if amount := cmp.Or(rec.Command.Amount, rec.Outcome.Amount); amount != 0 {
+			what += ", " + w.points(rec.Outcome.Program, amount, false)
+		}
+	}
+	if act.Answer.Approved() {
+		return what + ": it stands at the issuer", nil
+	}
+	return what + ": it is gone at the issuer", nil
 }
 
 // maxMovesInWords bounds how many movements of a posting are told one by one.

@@ -40,7 +40,12 @@ func TestEveryActInWords(t *testing.T) {
 	from := points.TimestampOf(time.Date(2026, 3, 2, 16, 0, 0, 0, time.UTC))
 	put := func(e book.Entry) book.Command { return book.Command{Kind: book.KindPut, Entry: e} }
 	zone := time.FixedZone("", 8*3600)
-	w := words{zone: zone, registry: theRegistry(t), compare: true, program: func(points.Position) (points.ProgramID, error) { return 901, nil }}
+	w := words{zone: zone, registry: theRegistry(t), compare: true, original: func(at points.Position) (*book.Record, error) {
+		return map[points.Position]*book.Record{
+			42: {Command: book.Command{Kind: book.KindForward, Function: points.Redeem, Amount: 12_000}, Outcome: book.Outcome{Program: 901, Issuer: 10000002}},
+			43: {Command: book.Command{Kind: book.KindQuote, Program: 901}, Outcome: book.Outcome{Swap: book.SwapFigures{Into: 902, In: 5_000, Out: 7}}},
+		}[at], nil
+	}}
 	seen := map[book.Act]bool{}
 	for _, c := range []struct {
 		act  book.Command
@@ -63,7 +68,10 @@ func TestEveryActInWords(t *testing.T) {
 		{put(book.Entry{Cap: &book.Cap{Member: 10000001, Cap: 1_000_000}}), []string{"100.0000 QZP; now 50.0000 QZP"}},
 		{put(book.Entry{Risk: &book.RiskRules{Rules: []book.RiskRule{{Name: "new", Measure: book.Measure(1), Per: book.Per(1), Window: book.Window(1), Limit: 9, Action: book.Decline}}}}), []string{`new: "new" looks at redeem pre_auth`, `no more: "old"`, "0 of 1 rules stay"}},
 		{book.Command{Kind: book.KindCutOver, Operator: "li", Date: 20260303}, []string{"begin business date 2026-03-03"}},
-		{book.Command{Kind: book.KindResolve, Original: 42, Answer: points.Approved}, []string{"it stands at the issuer"}},
+		{book.Command{Kind: book.KindResolve, Original: 42, Answer: points.Approved}, []string{"resolve 000000000042, redeem of issuer 10000002, 120.00 of programme 901: it stands at the issuer"}},
+		{book.Command{Kind: book.KindResolve, Original: 43, Answer: points.ReversedBefore}, []string{"resolve the swap 000000000043, 50.00 of programme 901 into 7 of programme 902: it is gone at the issuer"}},
+		{book.Command{Kind: book.KindResolve, Original: 44, Answer: points.Approved}, []string{"resolve 000000000044, of which there is no record: it stands"}},
+		{book.Command{Kind: book.KindDispute, Original: 44, Amount: 5, Dispute: book.DisputeMove{Step: book.StepChargeback, Who: book.PartyIssuer, Code: "CB01"}}, []string{"about 000000000044, of which there is no record, reason CB01", "amount 5 in smallest units"}},
 		{book.Command{Kind: book.KindPIN, Edition: 1, PINValue: book.PINValue{1: 1}, Limit: 3, Member: 7}, []string{"set the PIN of member 7, which 3 wrong ones"}},
 		{book.Command{Kind: book.KindDispute, Original: 42, Amount: 5_000, Dispute: book.DisputeMove{Step: book.StepChargeback, Who: book.PartyIssuer, Code: "CB01", Evidence: "letter"}}, []string{"reason CB01 (goods or service not received), amount 50.00 of programme 901, evidence letter"}},
 		{book.Command{Kind: book.KindLeg, Amount: 10_000, Leg: book.Leg{Kind: tariff.KindADJ, Payer: 10000001, Payee: 20000001}}, []string{"10000001 pays 20000001 1.0000 QZP"}},

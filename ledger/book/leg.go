@@ -68,11 +68,19 @@ func (b *Book) whyLeg(cmd *Command) error {
 		if m.Account() {
 			continue
 		}
-		_, issuer := b.live.Issuers[points.IssuerID(m)]
-		_, acquirer := b.live.Acquirers[points.AcquirerID(m)]
-		if m == 0 || (!issuer && !acquirer) {
-			return points.Errorf(points.NoRoute, "member %v: no issuer and no acquirer has this number", m)
+		if err := b.live.WhyNoMember(m); err != nil {
+			return err
 		}
+	}
+	return nil
+}
+
+// WhyNoMember refuses the number of nobody who settles.
+func (r *Registry) WhyNoMember(m tariff.Member) error {
+	_, issuer := r.Issuers[points.IssuerID(m)]
+	_, acquirer := r.Acquirers[points.AcquirerID(m)]
+	if m == 0 || (!issuer && !acquirer) {
+		return points.Errorf(points.NoRoute, "member %v: no issuer and no acquirer has this number", m)
 	}
 	return nil
 }

@@ -515,6 +515,8 @@ func (b *Book) Why(cmd *Command) error {
 		return err
 	case KindLeg:
 		return b.whyLeg(cmd)
+	case KindResolve:
+		return b.whyResolve(cmd)
 	default:
 		return nil
 	}

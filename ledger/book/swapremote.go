@@ -606,6 +606,34 @@ func (b *Book) resolveSwap(cmd *Command, out *Outcome) (points.Reason, error) {
 	}
 }
 
+// whyResolve tells why there is nothing at cmd.Original that operators could end so.
+func (b *Book) whyResolve(cmd *Command) error {
+	at := cmd.Original
+	if at == 0 || at > b.position {
+		return points.Errorf(points.UnknownOriginal, "transaction %d: there is none", at)
+	}
+	r, err := b.findRemote(at)
+	switch {
+	case err != nil:
+		return err
+	case r != nil && r.phase != RemoteQueued:
+		return points.Errorf(points.OriginalClosed, "transaction %d is not left to operators", at)
+	case r != nil:
+		return nil
+	}
+	s, err := b.findSwap(at)
+	switch {
+	case err != nil:
+		return err
+	case s == nil || s.leg.position == 0:
+		return points.Errorf(points.UnknownOriginal, "transaction %d: no issuer with its own ledger was asked about it, so there is nothing to resolve", at)
+	case s.leg.state == legUndoing || s.state == SwapManual || (s.state == SwapDone && cmd.Answer == points.ReversedBefore):
+		return nil
+	default:
+		return points.Errorf(points.OriginalClosed, "swap %d is not left to operators", at)
+	}
+}
+
 // legStands tells another house whether the leg of its swap stands here: the earn or the
 // redemption that cmd.OriginalKey names. Of what was cancelled or reversed it says so; that a
 // request is not known says nothing of one that is on its way.

@@ -413,7 +413,7 @@ func (a *App) settleVoid(ctx context.Context, ask SettleAsk) (Settled, error) {
 	if err != nil {
 		return Settled{}, err
 	}
-	return a.settled(run, a.settlement.Void(run, order, ask.Note))
+	return a.settled(run, a.settlement.Void(ctx, run, order, ask.Note))
 }
 
 // settleDiff compares a cycle, as it would come out now, with a run or with other rates.
@@ -502,7 +502,7 @@ func (a *App) keepNights(ctx context.Context) error {
 // the last one. It returns what is in its way.
 func (a *App) runEnded(ctx context.Context, n *config.Night) string {
 	for {
-		date, cycle, err := a.nextToRun(ctx)
+		date, cycle, err := a.nextToRun(ctx, n.Run == config.NightlyPublish)
 		if err != nil {
 			return err.Error()
 		}
@@ -527,8 +527,9 @@ func (a *App) runEnded(ctx context.Context, n *config.Night) string {
 }
 
 // nextToRun is the first ended cycle behind the latest published run, or the last one that
-// has ended where there is no run; 0: there is none.
-func (a *App) nextToRun(ctx context.Context) (points.BusinessDate, uint8, error) {
+// has ended where there is no run; 0: there is none. With publish, what is approved is not
+// left to people.
+func (a *App) nextToRun(ctx context.Context, publish bool) (points.BusinessDate, uint8, error) {
 	last, cycle, err := a.lastEnded(ctx)
 	if err != nil || last == 0 {
 		return 0, 0, err
@@ -542,7 +543,7 @@ func (a *App) nextToRun(ctx context.Context) (points.BusinessDate, uint8, error)
 		if run.State == settlement.Void {
 			continue
 		}
-		if run.State == settlement.Checked && run.Maker != "" {
+		if run.State == settlement.Checked && run.Maker != "" || run.State == settlement.Approved && !publish {
 			return 0, 0, nil // It waits for people.
 		}
 		if run.Live() {

@@ -111,10 +111,28 @@ func (r *Runner) Of(date points.BusinessDate, cycle uint8) (*Run, error) {
 
 // Folder is where the files of a run are: the published ones, else the work.
 func (r *Runner) Folder(run *Run) string {
-	if run.State == Published || run.State == Confirmed {
-		return r.shelf.published(run.ID)
+	published := r.shelf.published(run.ID)
+	if _, err := os.Stat(published); err == nil || run.State == Published || run.State == Confirmed {
+		return published
 	}
 	return r.shelf.work(run.ID)
+}
+
+// exceptionsName is the operator's file of all exceptions of a cycle.
+func exceptionsName(operator tariff.Member, cut Cut) string {
+	return files.WholeName(files.EXC, operator, cut.Date, cut.Cycle, "csv").String()
+}
+
+// Exceptions reads what a run has not cleared out of its files; none while it has no files.
+func (r *Runner) Exceptions(run *Run) ([]files.Exception, error) {
+	if run.Exceptions == 0 || run.State < Checked || run.State == Void {
+		return nil, nil
+	}
+	text, err := os.ReadFile(filepath.Join(r.Folder(run), OperatorFolder, exceptionsName(r.opts.Operator, run.Cut)))
+	if err != nil {
+		return nil, fmt.Errorf("exceptions of settlement run %s: %w", run.ID, err)
+	}
+	return files.ReadExceptions(text)
 }
 
 // Prepare makes the checks that can be made before anything is computed.

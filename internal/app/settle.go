@@ -22,6 +22,7 @@ import (
 	"github.com/lianfen/lianfen/ledger"
 	"github.com/lianfen/lianfen/points"
 	"github.com/lianfen/lianfen/settlement"
+	"github.com/lianfen/lianfen/settlement/files"
 	"github.com/lianfen/lianfen/settlement/netting"
 	"github.com/lianfen/lianfen/tariff"
 )
@@ -353,6 +354,16 @@ func (a *App) settleShow(ctx context.Context, ask SettleAsk) ([]*settlement.Run,
 		return nil, err
 	}
 	return []*settlement.Run{run}, nil
+}
+
+// settleExceptions lists what a run has not cleared.
+func (a *App) settleExceptions(ctx context.Context, ask SettleAsk) ([]files.Exception, error) {
+	run, err := a.runAsked(ctx, &ask)
+	if err != nil {
+		return nil, err
+	}
+	list, err := a.settlement.Exceptions(run)
+	return append([]files.Exception{}, list...), err
 }
 
 // runAsked is the run that is asked for: by name, of a cycle, or of the last that has ended.

@@ -298,6 +298,12 @@ func TestNightThatCancelsOut(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, settlement.Published, done.Run.State)
 	require.NotZero(t, done.Run.Posting)
+
+	_, err = li.client.CutOver(ctx, app.CutOver{Force: true})
+	require.NoError(t, err)
+	delivered, err := li.client.SettleDelivered(ctx, app.DeliveredAsk{Member: 20000001})
+	require.NoError(t, err)
+	require.Equal(t, done.Run.ID, delivered.Run.ID, "the last that is published, not the last that has ended")
 	r.stop(t)
 }
 

@@ -139,7 +139,7 @@ func (r *Runner) during(ctx context.Context, run *Run, setting *Setting, c *chec
 	}
 	// A rate cannot be put in force for the past: to stop here would be to stop for ever.
 	c.add("in", CheckRates, SecondPerson, all.unvalued == 0, orElse(strings.Join(missing, ", "), "every item had its rate and its fees"),
-		"lianfen rates show: propose what is missing; such items stay exceptions until they are adjusted")
+		"lianfen rates list: propose what is missing; such items stay exceptions until they are adjusted")
 	c.add("in", CheckExceptions, SecondPerson, all.booked() == 0, all.exceptionsFound(),
 		"lianfen settle report RUN lists them; they are not cleared: adjust them, or approve the run without them")
 	sum := "all members sum to zero, and pairs to positions"

@@ -314,10 +314,58 @@ func (h *House) office(ctx context.Context) (o office, err error) {
 	return o, err
 }
 
-// Propose proposes the posting where the policy of the house wants two persons.
+// Standing reads the posting of a cycle.
+func (h *House) Standing(ctx context.Context, cut Cut) (Standing, error) {
+	view, _, err := h.cleared(ctx, cut)
+	if err != nil || view.Posted == 0 {
+		return Standing{}, err
+	}
+	rec, err := h.Ledger.Record(view.Posted)
+	if err != nil {
+		return Standing{}, err //nolint:wrapcheck // the ledger's own words.
+	}
+	act := rec.Command.Carried()
+	s := Standing{Posting: view.Posted, Key: act.Run, Manifest: act.Manifest, Maker: act.Operator, Checker: act.Second}
+	if rec.Command.Kind == book.KindApprove {
+		s.Checker = rec.Command.Operator
+	}
+	return s, nil
+}
+
+// Withdraw rejects what was proposed for a cycle.
+func (h *House) Withdraw(ctx context.Context, p Publication, by string) error {
+	o, err := h.office(ctx)
+	if err != nil {
+		return err
+	}
+	for i := range o.proposals {
+		v := &o.proposals[i]
+		if v.Act.Kind != book.KindPost || v.Act.Date != p.Cut.Date || max(1, v.Act.Cycle) != p.Cut.Cycle {
+			continue
+		}
+		_, err := h.do(ctx, &book.Command{Kind: book.KindReject, At: p.At, Operator: by, Original: v.Position, Note: "settlement run " + p.Run + " is void"})
+		switch points.ReasonOf(err) {
+		case points.ProposalUnknown: // Somebody has decided meanwhile.
+		case points.RoleMissing:
+			rrn := v.Position.RRN()
+			return points.Errorf(points.RoleMissing, "its posting is proposed by %s: %s or an approver ends that first: lianfen admin reject %s", v.Act.Operator, v.Act.Operator, rrn[:])
+		default:
+			if err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// Propose proposes the posting where the policy of the house wants two persons. What moves
+// nothing since its items cancel out is posted, too.
 func (h *House) Propose(ctx context.Context, p Publication) (points.Position, error) {
 	o, err := h.office(ctx)
-	if err != nil || !o.enrolled || !o.twoWanted || len(p.Moves) == 0 {
+	if err != nil {
+		return 0, err
+	}
+	if two, err := h.twoFor(ctx, &o, p.Cut); err != nil || !two {
 		return 0, err
 	}
 	for i := range o.proposals {
@@ -327,6 +375,16 @@ func (h *House) Propose(ctx context.Context, p Publication) (points.Position, er
 	}
 	out, err := h.do(ctx, &book.Command{Kind: book.KindPropose, At: p.At, Operator: p.Maker, Note: "settlement run " + p.Run, Group: []book.Command{p.command()}})
 	return out.Position, err
+}
+
+// twoFor reports whether the policy wants two persons for the posting of a cycle. Where
+// nothing was cleared there is none.
+func (h *House) twoFor(ctx context.Context, o *office, cut Cut) (bool, error) {
+	if !o.enrolled || !o.twoWanted {
+		return false, nil
+	}
+	_, something, err := h.cleared(ctx, cut)
+	return something, err
 }
 
 // Approvable tells why somebody cannot approve a publication.
@@ -340,18 +398,23 @@ func (h *House) Approvable(ctx context.Context, p Publication) error {
 	case !o.enrolled:
 		return nil
 	}
+	two, err := h.twoFor(ctx, &o, p.Cut)
+	switch pending := func(v book.ProposalView) bool { return v.Position == p.Proposal && v.Until > p.At }; {
+	case err != nil:
+		return err
+	case p.Proposal == 0 && two:
+		return points.Errorf(points.NeedsSecondPerson, "two persons are wanted by now, and it was not proposed: run lianfen settle run again")
+	case p.Proposal != 0 && !slices.ContainsFunc(o.proposals, pending):
+		return points.Errorf(points.ProposalExpired, "the proposal is not pending any more: run lianfen settle run again")
+	}
 	who := o.operators[p.Checker]
-	want := book.RoleOperator
-	if p.Proposal != 0 {
-		want = book.RoleApprover
-		if !slices.ContainsFunc(o.proposals, func(v book.ProposalView) bool { return v.Position == p.Proposal && v.Until > p.At }) {
-			return points.Errorf(points.ProposalExpired, "the proposal is not pending any more: run lianfen settle run again")
-		}
+	switch {
+	case who == nil || who.Status != book.Active:
+		return points.Errorf(points.RoleMissing, "%s is no active operator", p.Checker)
+	case who.Roles.Has(book.RoleApprover), p.Proposal == 0 && who.Roles.Has(book.RoleOperator):
+		return nil
 	}
-	if who == nil || who.Status != book.Active || !who.Roles.Has(want) {
-		return points.Errorf(points.RoleMissing, "%s has not the role %v", p.Checker, want)
-	}
-	return nil
+	return points.Errorf(points.RoleMissing, "%s has not the role %v", p.Checker, book.RoleApprover)
 }
 
 // Publish posts a publication, once: by an approval of what was proposed, or alone where

@@ -97,6 +97,20 @@ type Publication struct {
 	Checker  string // who approved it; empty: nobody had to
 }
 
+// Standing is the posting of a cycle that stands in the journal; zero: none does.
+type Standing struct {
+	Posting  points.Position
+	Key      tariff.Digest
+	Manifest tariff.Digest
+	Maker    string
+	Checker  string // empty: the journal does not say
+}
+
+// of reports whether it is a run's.
+func (s *Standing) of(run *Run) bool {
+	return s.Posting != 0 && s.Key == mustDigest(run.KeyDigest) && s.Manifest == mustDigest(run.Manifest)
+}
+
 // Move is what the items of a run have moved between an issuer's programme and an
 // acquirer: positive where the acquirer has to get it.
 type Move struct {
@@ -126,6 +140,11 @@ type Journal interface {
 	Unfinished(ctx context.Context, cut Cut) (uint64, error)
 	// Unclosed counts those of some batches that their terminals have not closed by now.
 	Unclosed(ctx context.Context, cut Cut, batches map[Batch]struct{}) (uint64, error)
+	// Standing tells which posting of a cycle stands in the journal.
+	Standing(ctx context.Context, cut Cut) (Standing, error)
+	// Withdraw ends, in somebody's name, what was proposed for a cycle and waits still. Once
+	// it has returned, nobody can approve it any more.
+	Withdraw(ctx context.Context, p Publication, by string) error
 	// Propose proposes a publication where a second person has to approve it, and returns
 	// the position of the proposal; 0: nobody has to.
 	Propose(ctx context.Context, p Publication) (points.Position, error)

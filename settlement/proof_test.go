@@ -341,7 +341,7 @@ func TestSecondPerson(t *testing.T) {
 	err = n.Approve(t.Context(), run, order("li"))
 	require.Equal(t, points.NeedsSecondPerson, points.ReasonOf(err))
 	require.Error(t, n.Publish(t.Context(), run, order("wang")))
-	require.NoError(t, n.Void(run, order("li"), "once more"))
+	require.NoError(t, n.Void(t.Context(), run, order("li"), "once more"))
 	require.Error(t, n.Publish(t.Context(), run, order("wang")))
 	require.NoDirExists(t, filepath.Join(n.opts.Folder, ulid+".tmp"))
 	again, err := n.Run(t.Context(), 20260302, 1, settlement.Order{At: morning, By: "li", ID: otherULID})
@@ -408,7 +408,7 @@ func TestOtherFilesAreRefused(t *testing.T) {
 	_, err = n.Run(t.Context(), 20260302, 1, order("li"))
 	require.ErrorIs(t, err, settlement.ErrDiffers)
 	require.ErrorContains(t, err, "manifest")
-	require.NoError(t, n.Void(run, order("li"), "another key"))
+	require.NoError(t, n.Void(t.Context(), run, order("li"), "another key"))
 }
 
 // lacking is a day with an item that nobody can clear.

@@ -95,7 +95,7 @@ func TestNoteOfAnotherRun(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, os.WriteFile(note, bytes.Replace(text, []byte(ulid), []byte(away), 1), 0o600))
 	if run, err = n.Load(ulid); err == nil {
-		err = n.Void(run, order("wang"), "to see what goes")
+		err = n.Void(t.Context(), run, order("wang"), "to see what goes")
 	}
 	require.DirExists(t, other)
 	require.ErrorContains(t, err, "is of another run")
@@ -177,7 +177,7 @@ func TestRun(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, ulid, again.ID, "what is published is not run again, it is proved")
 	require.Equal(t, settlement.Published, again.State)
-	require.ErrorContains(t, n.Void(again, order("li"), "x"), "it stays")
+	require.ErrorContains(t, n.Void(t.Context(), again, order("li"), "x"), "it stays")
 	stages := make([]string, 0, len(run.Stages))
 	for _, s := range run.Stages {
 		stages = append(stages, s.State.String())

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -110,10 +111,28 @@ func (r *Runner) Of(date points.BusinessDate, cycle uint8) (*Run, error) {
 
 // Folder is where the files of a run are: the published ones, else the work.
 func (r *Runner) Folder(run *Run) string {
-	if run.State == Published || run.State == Confirmed {
-		return r.shelf.published(run.ID)
+	published := r.shelf.published(run.ID)
+	if _, err := os.Stat(published); err == nil || run.State == Published || run.State == Confirmed {
+		return published
 	}
 	return r.shelf.work(run.ID)
+}
+
+// exceptionsName is the operator's file of all exceptions of a cycle.
+func exceptionsName(operator tariff.Member, cut Cut) string {
+	return files.WholeName(files.EXC, operator, cut.Date, cut.Cycle, "csv").String()
+}
+
+// Exceptions reads what a run has not cleared out of its files; none while it has no files.
+func (r *Runner) Exceptions(run *Run) ([]files.Exception, error) {
+	if run.Exceptions == 0 || run.State < Checked || run.State == Void {
+		return nil, nil
+	}
+	text, err := os.ReadFile(filepath.Join(r.Folder(run), OperatorFolder, exceptionsName(r.opts.Operator, run.Cut)))
+	if err != nil {
+		return nil, fmt.Errorf("exceptions of settlement run %s: %w", run.ID, err)
+	}
+	return files.ReadExceptions(text)
 }
 
 // Prepare makes the checks that can be made before anything is computed.
@@ -139,10 +158,111 @@ func (r *Runner) Run(ctx context.Context, date points.BusinessDate, cycle uint8,
 	if !run.Live() {
 		return run, r.reproduce(ctx, run)
 	}
-	if run.State >= Checked && r.whole(run) == nil {
-		return run, nil
+	if run, err = r.giveWay(ctx, run, order); err != nil {
+		return run, err
 	}
-	return run, r.advance(ctx, run, order)
+	if run.State < Checked || r.whole(run) != nil {
+		if err := r.advance(ctx, run, order); err != nil {
+			return run, err
+		}
+	}
+	return run, r.stepBack(ctx, run, order)
+}
+
+// giveWay gives way to the run whose posting stands in the journal, even if it is void: that
+// one is published. Its files are made again and have to come to what was posted, by
+// whatever version of the program.
+func (r *Runner) giveWay(ctx context.Context, run *Run, order Order) (*Run, error) {
+	standing, err := r.journal.Standing(ctx, run.Cut)
+	if err != nil || standing.Posting == 0 || standing.of(run) {
+		return run, err //nolint:wrapcheck // the journal's own words.
+	}
+	runs, err := r.shelf.all()
+	if err != nil {
+		return run, err
+	}
+	i := slices.IndexFunc(runs, standing.of)
+	if i < 0 {
+		return run, points.Errorf(points.AlreadyExists, "%v was posted at journal %d by a run that is not in %s: bring its note back from a backup", run.Cut, standing.Posting, r.opts.Folder)
+	}
+	posted := runs[i]
+	run.reach(Void, order, fmt.Sprintf("run %s was posted, at journal %d", posted.ID, standing.Posting))
+	if err := r.write(run, "void"); err != nil {
+		return run, err
+	}
+	// What it may have made visible was never posted.
+	if err := errors.Join(os.RemoveAll(r.shelf.work(run.ID)), os.RemoveAll(r.shelf.published(run.ID))); err != nil {
+		return run, err
+	}
+	posted.Code = r.opts.Code
+	posted.reach(Computed, order, note(standing.Posting))
+	return posted, r.write(posted, "computed")
+}
+
+// stepBack has a run approved whose posting stands in the journal, and asks for approval
+// again where that of an approved one does not hold any more.
+func (r *Runner) stepBack(ctx context.Context, run *Run, order Order) error {
+	posted, err := r.posted(ctx, run, order)
+	if err != nil || posted || run.State != Approved {
+		return err
+	}
+	err = r.journal.Approvable(ctx, run.publication(order))
+	switch points.ReasonOf(err) {
+	case points.ProposalExpired, points.NeedsSecondPerson, points.RoleMissing:
+	default:
+		return err //nolint:wrapcheck // the journal's own words.
+	}
+	run.Proposal, run.Checker = 0, ""
+	run.reach(Checked, order, err.Error())
+	return r.write(run, "checked")
+}
+
+// posted reports whether the posting of a run stands in the journal. Then the run is
+// approved, by whatever door that was. The error says if another run's does.
+func (r *Runner) posted(ctx context.Context, run *Run, order Order) (bool, error) {
+	standing, err := r.journal.Standing(ctx, run.Cut)
+	switch {
+	case err != nil || standing.Posting == 0:
+		return false, err //nolint:wrapcheck // the journal's own words.
+	case !standing.of(run):
+		return false, points.Errorf(points.AlreadyExists, "settlement run %s: %v was posted at journal %d by another run: lianfen settle run %s takes that one up", run.ID, run.Cut, standing.Posting, run.ID)
+	case run.State != Checked:
+		return true, nil
+	}
+	run.Maker, run.Checker = standing.Maker, cmp.Or(standing.Checker, run.Checker)
+	run.reach(Approved, Order{At: order.At, By: run.Checker}, note(standing.Posting))
+	return true, r.write(run, "approved")
+}
+
+// Postable tells why nobody can approve the posting of a run: it is not under way.
+func (r *Runner) Postable(key, manifest tariff.Digest) error {
+	runs, err := r.shelf.all()
+	if err != nil {
+		return err
+	}
+	end := "there is none"
+	for _, run := range runs {
+		switch is := run.publication(Order{}); {
+		case is.Key != key || is.Manifest != manifest:
+		case run.Live():
+			return nil
+		default:
+			end = fmt.Sprintf("run %s is %v", run.ID, run.State)
+		}
+	}
+	return points.Errorf(points.NotPermitted, "it is the posting of no settlement run under way (%s): reject it", end)
+}
+
+// Posted has a run approved whose posting somebody has approved by another door.
+func (r *Runner) Posted(ctx context.Context, date points.BusinessDate, cycle uint8, order Order) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	run, err := r.shelf.of(date, cycle)
+	if err != nil || run == nil {
+		return err
+	}
+	_, err = r.posted(ctx, run, order)
+	return err
 }
 
 // begin finds the run of a cycle or makes one.
@@ -360,6 +480,11 @@ func (r *Runner) Propose(ctx context.Context, run *Run, order Order) (alone bool
 func (r *Runner) Approve(ctx context.Context, run *Run, order Order) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if run.State == Checked || run.State == Approved {
+		if posted, err := r.posted(ctx, run, order); err != nil || posted {
+			return err
+		}
+	}
 	name, second := Failed(run.Checks, SecondPerson)
 	switch {
 	case run.State != Checked:
@@ -391,7 +516,7 @@ func (r *Runner) Publish(ctx context.Context, run *Run, order Order) error {
 	if run.State >= Published && run.State != Void {
 		return nil
 	}
-	if run.State != Approved {
+	if !run.Live() || run.State < Checked {
 		return points.Errorf(points.NotPermitted, "settlement run %s is %v; what is published is APPROVED", run.ID, run.State)
 	}
 	began := r.opts.Clock()
@@ -415,11 +540,14 @@ func (r *Runner) Publish(ctx context.Context, run *Run, order Order) error {
 	return r.write(run, "published")
 }
 
-// stillApproved holds up what was rejected after its approval, or approved too long ago, as
-// long as it can be voided. Files that are visible already may be posted, too.
+// stillApproved asks the journal before anything becomes visible: it holds up what another
+// run has posted, what was rejected after its approval, or approved too long ago.
 func (r *Runner) stillApproved(ctx context.Context, run *Run, order Order) error {
-	if _, err := os.Stat(r.shelf.published(run.ID)); err == nil || run.Proposal == 0 {
-		return nil
+	if posted, err := r.posted(ctx, run, order); err != nil || posted {
+		return err
+	}
+	if run.State != Approved {
+		return points.Errorf(points.NotPermitted, "it is %v; what is published is APPROVED", run.State)
 	}
 	return r.journal.Approvable(ctx, run.publication(order)) //nolint:wrapcheck // the caller says what it is.
 }
@@ -464,16 +592,16 @@ func (r *Runner) Confirm(run *Run, order Order, note string) error {
 	return r.write(run, "confirmed")
 }
 
-// Void ends a run that was not published. Only the latest one: what comes after another
-// run was made on it.
-func (r *Runner) Void(run *Run, order Order, why string) error {
+// Void ends a run that was not published nor posted, and what was proposed of it. Only the
+// latest one: what comes after another run was made on it.
+func (r *Runner) Void(ctx context.Context, run *Run, order Order, why string) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if !run.Live() {
 		return points.Errorf(points.NotPermitted, "settlement run %s is %v: it stays; correct it by an adjustment in a later date", run.ID, run.State)
 	}
 	if _, err := os.Stat(r.shelf.published(run.ID)); err == nil {
-		return points.Errorf(points.NotPermitted, "settlement run %s: its files are visible already; publish it again to post it", run.ID)
+		return points.Errorf(points.NotPermitted, "settlement run %s: its files are visible already: lianfen settle run %s, then publish it", run.ID, run.ID)
 	}
 	runs, err := r.shelf.all()
 	if err != nil {
@@ -483,6 +611,17 @@ func (r *Runner) Void(run *Run, order Order, why string) error {
 		if earlier(run.Cut, other.Cut) && other.State != Void {
 			return points.Errorf(points.NotPermitted, "settlement run %s: run %s of %v comes after it; only the latest is void", run.ID, other.ID, other.Cut)
 		}
+	}
+	// What is rejected first cannot be posted between the question and the end of the run.
+	if err := r.journal.Withdraw(ctx, run.publication(order), order.By); err != nil {
+		return fmt.Errorf("void run %s of %v: %w", run.ID, run.Cut, err)
+	}
+	standing, err := r.journal.Standing(ctx, run.Cut)
+	if err != nil {
+		return err //nolint:wrapcheck // the journal's own words.
+	}
+	if standing.of(run) {
+		return points.Errorf(points.NotPermitted, "settlement run %s was posted at journal %d: it stays; lianfen settle publish %s makes its files visible", run.ID, standing.Posting, run.ID)
 	}
 	run.reach(Void, order, why)
 	if err := r.write(run, "void"); err != nil {

@@ -119,7 +119,7 @@ func (r *rendering) operatorSet() (total files.NetTotal, outputs []files.Output,
 	for i := range r.computed.exceptions {
 		exceptions[i] = r.computed.exceptions[i].Exception
 	}
-	list, err := put(folder, files.WholeName(files.EXC, r.opts.Operator, r.run.Cut.Date, r.run.Cut.Cycle, "csv").String(), files.AppendExceptions(nil, exceptions), uint64(len(exceptions)))
+	list, err := put(folder, exceptionsName(r.opts.Operator, r.run.Cut), files.AppendExceptions(nil, exceptions), uint64(len(exceptions)))
 	return total, []files.Output{output, list}, err
 }
 

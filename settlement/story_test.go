@@ -2,6 +2,7 @@ package settlement_test
 
 import (
 	"context"
+	"encoding/hex"
 	"flag"
 	"maps"
 	"os"
@@ -260,7 +261,13 @@ func TestStoryOfMoreThanFits(t *testing.T) {
 		s.must(s.at("CAFE1", book.KindEarn, points.Earn, 1, bonus, granted))
 	}
 	s.cutOver(dayTwo, 0)
-	run := s.settle(s.runner(t.TempDir(), 2), dayOne, 1, "01KJJQZ3A00000000000000001")
+	runner := s.runner(t.TempDir(), 2)
+	run := s.settle(runner, dayOne, 1, "01KJJQZ3A00000000000000001")
+	listed, err := runner.Exceptions(run)
+	require.NoError(t, err)
+	require.Len(t, listed, 7)
+	require.Equal(t, []string{"journal", "NO_ROOM"}, []string{listed[6].Source, listed[6].Reason})
+	require.NotZero(t, listed[6].ID)
 	require.EqualValues(t, 73, run.Items, "the first that reaches 2^56 is the last that fits")
 	require.EqualValues(t, 7, run.Exceptions)
 	require.NotZero(t, run.Posting)
@@ -280,4 +287,56 @@ func TestStoryOfMoreThanFits(t *testing.T) {
 		require.Equal(t, rec.Outcome.NoRoom, again.Outcome.NoRoom)
 		return err
 	}))
+}
+
+// A run gives way to the one whose posting stands in the journal, though that one is void
+// and the other is approved already; what is posted is made again, by another version of
+// the program even, and published.
+func TestStoryOfPostedVoidRun(t *testing.T) {
+	s := tell(t)
+	s.must(s.at("CAFE1", book.KindRedeem, points.Redeem, 1, miles, 88))
+	s.cutOver(dayTwo, 0)
+	folder := t.TempDir()
+	r := s.runner(folder, 1)
+	order := func(by, id string) settlement.Order { return settlement.Order{At: s.clock, By: by, ID: id} }
+	const first, second = "01KJJQZ3A00000000000000001", "01KJJQZ3A00000000000000002"
+	ctx := t.Context()
+	old, err := r.Run(ctx, dayOne, 1, order("li", first))
+	require.NoError(t, err)
+	require.NoError(t, r.Void(ctx, old, order("li", ""), "of another version"))
+	opts := s.options(folder, 1)
+	opts.Code = "story 2"
+	r, err = settlement.NewRunner(s.house(), opts)
+	require.NoError(t, err)
+	anew, err := r.Run(ctx, dayOne, 1, order("li", second))
+	require.NoError(t, err)
+	_, err = r.Propose(ctx, anew, order("li", ""))
+	require.NoError(t, err)
+	require.NoError(t, r.Approve(ctx, anew, order("wang", "")))
+
+	p := settlement.Publication{Run: first, Key: digestOf(t, old.KeyDigest), Manifest: digestOf(t, old.Manifest), Cut: old.Cut, Moves: old.Moves, At: s.clock, Maker: "li", Checker: "wang"}
+	posting, err := s.house().Publish(ctx, p)
+	require.NoError(t, err)
+	require.ErrorContains(t, r.Publish(ctx, anew, order("wang", "")), "lianfen settle run "+second)
+	require.NoDirExists(t, filepath.Join(folder, second))
+	require.NoError(t, os.Mkdir(filepath.Join(folder, second), 0o700)) // As a version before this one has left it.
+
+	run, err := r.Run(ctx, dayOne, 1, order("zhao", ""))
+	require.NoError(t, err)
+	require.Equal(t, []any{first, settlement.Approved, "li", "wang"}, []any{run.ID, run.State, run.Maker, run.Checker})
+	require.NoError(t, r.Publish(ctx, run, order("wang", "")))
+	require.Equal(t, []any{settlement.Published, posting}, []any{run.State, run.Posting})
+	require.NoDirExists(t, filepath.Join(folder, second))
+	anew, err = r.Load(second)
+	require.NoError(t, err)
+	require.Equal(t, settlement.Void, anew.State)
+	_, err = r.Run(ctx, dayOne, 1, order("zhao", ""))
+	require.NoError(t, err, "it is proved again")
+}
+
+func digestOf(t *testing.T, text string) (d tariff.Digest) {
+	t.Helper()
+	_, err := hex.Decode(d[:], []byte(text))
+	require.NoError(t, err)
+	return d
 }

@@ -224,6 +224,12 @@ func (s *Synthetic) Tamper(place int, by points.Amount) {
 // Propose takes note of nothing: nobody has to approve.
 func (s *Synthetic) Propose(context.Context, Publication) (points.Position, error) { return 0, nil }
 
+// Standing knows of no posting.
+func (s *Synthetic) Standing(context.Context, Cut) (Standing, error) { return Standing{}, nil }
+
+// Withdraw has nothing to end.
+func (s *Synthetic) Withdraw(context.Context, Publication, string) error { return nil }
+
 // Approvable lets everybody approve.
 func (s *Synthetic) Approvable(context.Context, Publication) error { return nil }
 

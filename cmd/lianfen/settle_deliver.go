@@ -99,9 +99,9 @@ func (a *admin) settleDelivered() *cobra.Command {
 	var member, ack string
 	cmd := &cobra.Command{
 		Use: "delivered [RUN]", Short: "Note that a member was given its files by hand", Args: atMostRun,
-		Long: `Note that a member was given its files of a settlement run by hand: of the last cycle that
-has ended when nothing is named. The journal has a note of it, and the set counts as
-delivered. With --ack, what the member has said of SHA256SUMS (lines, net, SHA-256; see
+		Long: `Note that a member was given its files of a settlement run by hand: of the one that
+was published last when nothing is named. The journal has a note of it, and the set counts
+as delivered. With --ack, what the member has said of SHA256SUMS (lines, net, SHA-256; see
 docs/files.md), it counts as acknowledged, if that agrees with what was published.
 
 Without --member, all have theirs and have taken them in, as --note says: the run is

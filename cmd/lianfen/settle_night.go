@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -11,6 +12,7 @@ import (
 	"github.com/lianfen/lianfen/internal/app"
 	"github.com/lianfen/lianfen/points"
 	"github.com/lianfen/lianfen/settlement"
+	"github.com/lianfen/lianfen/settlement/files"
 )
 
 // Exit statuses of settle, beside those of every command; a scheduler tells by them what to
@@ -450,6 +452,7 @@ func (a *admin) settleReport() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "report [RUN]", Short: "Show what a settlement run came to, check by check and step by step", Args: atMostRun,
 		Long: `Show what a settlement run came to: the last one that has ended when nothing is named.
+What it has not cleared is listed, the first hundred of it; with --json, all.
 The exit status is that of the run: 5 it waits for a second person, 6 a check of severity
 must did not pass, 7 with warnings, 8 it would not settle if the largest net debtor failed.`,
 		Example: `  lianfen settle report --date 2026-03-02 --json`,
@@ -480,7 +483,17 @@ must did not pass, 7 with warnings, 8 it would not settle if the largest net deb
 			if s.Run.State == settlement.Checked {
 				s.Outcome = app.SettleWaits
 			}
-			if err := a.print(cmd, s.Run, func() error { return printSettled(cmd, &s, client.Zone()) }); err != nil {
+			list, err := client.SettleExceptions(cmd.Context(), app.SettleAsk{Run: s.Run.ID})
+			if err != nil {
+				return err
+			}
+			all := struct {
+				*settlement.Run
+				List []files.Exception `json:"exception_list"`
+			}{s.Run, list}
+			if err := a.print(cmd, all, func() error {
+				return errors.Join(printSettled(cmd, &s, client.Zone()), printExceptions(cmd, list))
+			}); err != nil {
 				return err
 			}
 			return settleStatus(&s)
@@ -488,6 +501,26 @@ must did not pass, 7 with warnings, 8 it would not settle if the largest net deb
 	}
 	f.add(cmd)
 	return cmd
+}
+
+// shownExceptions is how many exceptions a report shows to people.
+const shownExceptions = 100
+
+func printExceptions(cmd *cobra.Command, list []files.Exception) error {
+	if len(list) == 0 {
+		return nil
+	}
+	if err := say(cmd, "\nNot cleared:"); err != nil {
+		return err
+	}
+	s := newSheet(">ITEM", "REASON", "WHAT")
+	for _, e := range list[:min(len(list), shownExceptions)] {
+		s.row(e.ID, e.Reason, e.What)
+	}
+	if err := s.write(cmd.OutOrStdout()); err != nil || len(list) <= shownExceptions {
+		return err
+	}
+	return say(cmd, "and %d more: --json has all", len(list)-shownExceptions)
 }
 
 func (a *admin) settleDiff() *cobra.Command {

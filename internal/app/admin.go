@@ -86,6 +86,7 @@ func (a *App) doors(stopping context.Context) []door {
 		{"POST /v1/cycles", look, answer(a.cycles)},
 		{"POST /v1/settle/prepare", look, answer(a.settlePrepare)},
 		{"POST /v1/settle/show", look, answer(a.settleShow)},
+		{"POST /v1/settle/exceptions", look, answer(a.settleExceptions)},
 		{"POST /v1/settle/diff", look, lasting(stopping, a.following(a.settleDiff))},
 		{"POST /v1/settle/run", enter, lasting(stopping, a.following(a.settleRun))},
 		{"POST /v1/settle/approve", decide, lasting(stopping, a.following(a.settleApprove))},

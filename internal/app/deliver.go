@@ -275,7 +275,7 @@ func (a *App) settleDelivered(ctx context.Context, ask DeliveredAsk) (DeliveredB
 	if err != nil {
 		return DeliveredBy{}, err
 	}
-	run, err := a.runAsked(ctx, &ask.SettleAsk)
+	run, err := a.runDelivered(ctx, &ask.SettleAsk)
 	if err != nil {
 		return DeliveredBy{}, err
 	}
@@ -302,6 +302,20 @@ func (a *App) settleDelivered(ctx context.Context, ask DeliveredAsk) (DeliveredB
 	}
 	slip, err := a.deliveries.dispatch.ByHand(run.ID, ask.Member, order.By, ack)
 	return DeliveredBy{run, slip}, err
+}
+
+// runDelivered is the run that is asked for; when nothing is named, the last published one.
+func (a *App) runDelivered(ctx context.Context, ask *SettleAsk) (*settlement.Run, error) {
+	if ask.Run != "" || ask.Date != 0 {
+		return a.runAsked(ctx, ask)
+	}
+	runs, err := a.settlement.Runs()
+	for _, run := range slices.Backward(runs) {
+		if run.State == settlement.Published || run.State == settlement.Confirmed {
+			return run, err
+		}
+	}
+	return nil, errors.Join(err, points.Errorf(points.UnknownOriginal, "settle delivered: no run is published yet"))
 }
 
 // allDelivered confirms a run by somebody's word.

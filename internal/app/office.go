@@ -16,6 +16,7 @@ import (
 
 	"github.com/lianfen/lianfen/ledger/book"
 	"github.com/lianfen/lianfen/points"
+	"github.com/lianfen/lianfen/settlement"
 )
 
 func (a *App) registryOperators(ctx context.Context) (operators map[string]*book.Operator, err error) {
@@ -336,6 +337,11 @@ func (a *App) approve(ctx context.Context, d Decision) (Done, error) {
 	if err != nil {
 		return Done{}, err
 	}
+	if act.Kind == book.KindPost {
+		if err := a.settlement.Postable(act.Run, act.Manifest); err != nil {
+			return Done{}, fmt.Errorf("%s: %w", what, err)
+		}
+	}
 	done, err := a.carryOut(ctx, what, d, &cmd, &act)
 	done.What = inWords
 	return done, err
@@ -365,6 +371,8 @@ func (a *App) carryOut(ctx context.Context, what string, d Decision, cmd, act *b
 		}
 	case book.KindCutOver:
 		return done, a.begun(ctx, act)
+	case book.KindPost:
+		return done, a.settlement.Posted(ctx, act.Date, max(1, act.Cycle), settlement.Order{At: a.opts.Clock()})
 	case book.KindPut:
 		if o := act.Entry.Operator; o != nil && (o.Status != book.Active || o.InviteUntil != 0) {
 			a.desk.end(o.Name, "")

@@ -22,6 +22,7 @@ import (
 	"github.com/lianfen/lianfen/ledger"
 	"github.com/lianfen/lianfen/points"
 	"github.com/lianfen/lianfen/settlement"
+	"github.com/lianfen/lianfen/settlement/files"
 	"github.com/lianfen/lianfen/settlement/netting"
 	"github.com/lianfen/lianfen/tariff"
 )
@@ -355,6 +356,16 @@ func (a *App) settleShow(ctx context.Context, ask SettleAsk) ([]*settlement.Run,
 	return []*settlement.Run{run}, nil
 }
 
+// settleExceptions lists what a run has not cleared.
+func (a *App) settleExceptions(ctx context.Context, ask SettleAsk) ([]files.Exception, error) {
+	run, err := a.runAsked(ctx, &ask)
+	if err != nil {
+		return nil, err
+	}
+	list, err := a.settlement.Exceptions(run)
+	return append([]files.Exception{}, list...), err
+}
+
 // runAsked is the run that is asked for: by name, of a cycle, or of the last that has ended.
 func (a *App) runAsked(ctx context.Context, ask *SettleAsk) (*settlement.Run, error) {
 	if ask.Run != "" {
@@ -413,7 +424,7 @@ func (a *App) settleVoid(ctx context.Context, ask SettleAsk) (Settled, error) {
 	if err != nil {
 		return Settled{}, err
 	}
-	return a.settled(run, a.settlement.Void(run, order, ask.Note))
+	return a.settled(run, a.settlement.Void(ctx, run, order, ask.Note))
 }
 
 // settleDiff compares a cycle, as it would come out now, with a run or with other rates.
@@ -502,7 +513,7 @@ func (a *App) keepNights(ctx context.Context) error {
 // the last one. It returns what is in its way.
 func (a *App) runEnded(ctx context.Context, n *config.Night) string {
 	for {
-		date, cycle, err := a.nextToRun(ctx)
+		date, cycle, err := a.nextToRun(ctx, n.Run == config.NightlyPublish)
 		if err != nil {
 			return err.Error()
 		}
@@ -527,8 +538,9 @@ func (a *App) runEnded(ctx context.Context, n *config.Night) string {
 }
 
 // nextToRun is the first ended cycle behind the latest published run, or the last one that
-// has ended where there is no run; 0: there is none.
-func (a *App) nextToRun(ctx context.Context) (points.BusinessDate, uint8, error) {
+// has ended where there is no run; 0: there is none. With publish, what is approved is not
+// left to people.
+func (a *App) nextToRun(ctx context.Context, publish bool) (points.BusinessDate, uint8, error) {
 	last, cycle, err := a.lastEnded(ctx)
 	if err != nil || last == 0 {
 		return 0, 0, err
@@ -542,7 +554,7 @@ func (a *App) nextToRun(ctx context.Context) (points.BusinessDate, uint8, error)
 		if run.State == settlement.Void {
 			continue
 		}
-		if run.State == settlement.Checked && run.Maker != "" {
+		if run.State == settlement.Checked && run.Maker != "" || run.State == settlement.Approved && !publish {
 			return 0, 0, nil // It waits for people.
 		}
 		if run.Live() {

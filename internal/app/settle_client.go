@@ -9,6 +9,7 @@ import (
 
 	"github.com/lianfen/lianfen/points"
 	"github.com/lianfen/lianfen/settlement"
+	"github.com/lianfen/lianfen/settlement/files"
 )
 
 // SettlePrepare makes the checks that need no computing.
@@ -19,6 +20,11 @@ func (c *Client) SettlePrepare(ctx context.Context, ask SettleAsk) (checks []set
 // SettleShow lists runs, or tells of one.
 func (c *Client) SettleShow(ctx context.Context, ask SettleAsk) (runs []*settlement.Run, err error) {
 	return runs, c.call(ctx, http.MethodPost, "settle/show", ask, &runs)
+}
+
+// SettleExceptions lists what a run has not cleared.
+func (c *Client) SettleExceptions(ctx context.Context, ask SettleAsk) (list []files.Exception, err error) {
+	return list, c.call(ctx, http.MethodPost, "settle/exceptions", ask, &list)
 }
 
 // SettleVoid ends a run that was not published.

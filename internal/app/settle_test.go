@@ -122,16 +122,15 @@ func TestNightByTwoPersons(t *testing.T) {
 	r.stop(t)
 }
 
-// What was rejected after it was approved is not made visible: it can be voided still, and
-// run anew.
-func TestNightRejectedAfterItsApproval(t *testing.T) {
+// twoPersons is a traded switch whose policy wants two persons for a settlement.
+func twoPersons(t *testing.T, h *house) (r *running, li, wang *person) {
+	t.Helper()
 	clock := new(shifted)
-	h := newHouse(t)
 	h.clock = clock.clock
-	r := h.start(t)
+	r = h.start(t)
 	r.load(t, smallTown)
 	ctx := t.Context()
-	li, wang := r.staffedHouse(t, 0)
+	li, wang = r.staffedHouse(t, 0)
 	_, err := li.client.PutPolicy(ctx, app.PolicyChange{TwoPersons: book.Acts(1<<book.ActSettlement | 1<<book.ActPolicy | 1<<book.ActOperators)})
 	require.NoError(t, err)
 	door := r.client
@@ -143,6 +142,15 @@ func TestNightRejectedAfterItsApproval(t *testing.T) {
 		}
 	})
 	r.client = door
+	return r, li, wang
+}
+
+// What was rejected after it was approved is not made visible: it can be voided still, and
+// run anew.
+func TestNightRejectedAfterItsApproval(t *testing.T) {
+	h := newHouse(t)
+	r, li, wang := twoPersons(t, h)
+	ctx := t.Context()
 	ran, err := li.client.Settle(ctx, "run", app.SettleAsk{}, nil)
 	require.NoError(t, err)
 	_, err = wang.client.Settle(ctx, "approve", app.SettleAsk{Run: ran.Run.ID}, nil)
@@ -160,6 +168,142 @@ func TestNightRejectedAfterItsApproval(t *testing.T) {
 	done, err := wang.client.Settle(ctx, "approve", app.SettleAsk{Run: again.Run.ID, Publish: true}, nil)
 	require.NoError(t, err)
 	require.Equal(t, settlement.Published, done.Run.State)
+	r.stop(t)
+}
+
+// What a stop has left between the rename and the posting, and was rejected before anybody
+// went on, is proposed again by another run of it, and published.
+func TestNightRejectedWhileVisible(t *testing.T) {
+	h := newHouse(t)
+	r, li, wang := twoPersons(t, h)
+	ctx := t.Context()
+	ran, err := li.client.Settle(ctx, "run", app.SettleAsk{}, nil)
+	require.NoError(t, err)
+	_, err = wang.client.Settle(ctx, "approve", app.SettleAsk{Run: ran.Run.ID}, nil)
+	require.NoError(t, err)
+	folder := filepath.Join(h.config.Data, app.SettlementFolder, ran.Run.ID)
+	require.NoError(t, os.Rename(folder+".tmp", folder))
+	rrn := ran.Run.Proposal.RRN()
+	_, err = wang.client.Reject(ctx, app.Decision{RRN: string(rrn[:])})
+	require.NoError(t, err)
+	_, err = wang.client.Settle(ctx, "publish", app.SettleAsk{Run: ran.Run.ID}, nil)
+	reasonIs(t, points.ProposalExpired, err)
+	_, err = li.client.SettleVoid(ctx, app.SettleAsk{Run: ran.Run.ID, Note: "x"})
+	require.ErrorContains(t, err, "lianfen settle run "+ran.Run.ID)
+	again, err := li.client.Settle(ctx, "run", app.SettleAsk{Run: ran.Run.ID}, nil)
+	require.NoError(t, err)
+	require.Equal(t, []any{app.SettleWaits, settlement.Checked}, []any{again.Outcome, again.Run.State})
+	require.NotEqual(t, ran.Run.Proposal, again.Run.Proposal)
+	done, err := wang.client.Settle(ctx, "approve", app.SettleAsk{Run: ran.Run.ID, Publish: true}, nil)
+	require.NoError(t, err)
+	require.Equal(t, settlement.Published, done.Run.State)
+	r.stop(t)
+}
+
+// What was proposed of a run that is void waits for nobody any more. Where a proposal of one
+// waits all the same, nobody can approve it.
+func TestNightVoidEndsItsProposal(t *testing.T) {
+	h := newHouse(t)
+	r, li, wang := twoPersons(t, h)
+	ctx := t.Context()
+	ran, err := li.client.Settle(ctx, "run", app.SettleAsk{}, nil)
+	require.NoError(t, err)
+	note := filepath.Join(h.config.Data, app.SettlementFolder, ran.Run.ID+".json")
+	was, err := os.ReadFile(note)
+	require.NoError(t, err)
+	void := strings.Replace(string(was), `"state": "CHECKED"`, `"state": "VOID"`, 1)
+	require.NoError(t, os.WriteFile(note, []byte(void), 0o600))
+	rrn := ran.Run.Proposal.RRN()
+	_, err = wang.client.Approve(ctx, app.Decision{RRN: string(rrn[:])})
+	reasonIs(t, points.NotPermitted, err)
+	require.ErrorContains(t, err, "run "+ran.Run.ID+" is VOID")
+	require.NoError(t, os.WriteFile(note, was, 0o600))
+
+	_, err = li.client.SettleVoid(ctx, app.SettleAsk{Run: ran.Run.ID, Note: "another look"})
+	require.NoError(t, err)
+	pending, err := wang.client.Pending(ctx)
+	require.NoError(t, err)
+	require.Empty(t, pending)
+	_, err = wang.client.Approve(ctx, app.Decision{RRN: string(rrn[:])})
+	reasonIs(t, points.ProposalUnknown, err)
+	again, err := li.client.Settle(ctx, "run", app.SettleAsk{}, nil)
+	require.NoError(t, err)
+	require.NotEqual(t, ran.Run.ID, again.Run.ID)
+	done, err := wang.client.Settle(ctx, "approve", app.SettleAsk{Run: again.Run.ID, Publish: true}, nil)
+	require.NoError(t, err)
+	require.Equal(t, settlement.Published, done.Run.State)
+	r.stop(t)
+}
+
+// A run whose posting was approved among the pending acts is approved. It is published, not
+// void, even where its note says that it only was checked, or that it is void.
+func TestNightApprovedByAnotherDoor(t *testing.T) {
+	h := newHouse(t)
+	r, li, wang := twoPersons(t, h)
+	ctx := t.Context()
+	ran, err := li.client.Settle(ctx, "run", app.SettleAsk{}, nil)
+	require.NoError(t, err)
+	folder := filepath.Join(h.config.Data, app.SettlementFolder, ran.Run.ID)
+	was, err := os.ReadFile(folder + ".json")
+	require.NoError(t, err)
+	rrn := ran.Run.Proposal.RRN()
+	posted, err := wang.client.Approve(ctx, app.Decision{RRN: string(rrn[:])})
+	require.NoError(t, err)
+	shown, err := li.client.SettleShow(ctx, app.SettleAsk{Run: ran.Run.ID})
+	require.NoError(t, err)
+	require.Equal(t, []any{settlement.Approved, "li", "wang"}, []any{shown[0].State, shown[0].Maker, shown[0].Checker})
+
+	for _, state := range []string{"CHECKED", "VOID"} {
+		text := strings.Replace(string(was), `"state": "CHECKED"`, `"state": "`+state+`"`, 1)
+		require.NoError(t, os.WriteFile(folder+".json", []byte(text), 0o600))
+		_, err = li.client.SettleVoid(ctx, app.SettleAsk{Run: ran.Run.ID, Note: "x"})
+		reasonIs(t, points.NotPermitted, err)
+		require.ErrorContains(t, err, "it stays")
+	}
+	require.NoError(t, os.RemoveAll(folder+".tmp"))
+	again, err := li.client.Settle(ctx, "run", app.SettleAsk{}, nil)
+	require.NoError(t, err)
+	require.Equal(t, []any{app.SettleDone, ran.Run.ID, settlement.Approved}, []any{again.Outcome, again.Run.ID, again.Run.State})
+	_, err = wang.client.Settle(ctx, "approve", app.SettleAsk{Run: ran.Run.ID, Publish: true}, nil)
+	require.NoError(t, err)
+	done, err := wang.client.SettleShow(ctx, app.SettleAsk{Run: ran.Run.ID})
+	require.NoError(t, err)
+	published := done[0].Posting.RRN()
+	require.Equal(t, []any{settlement.Published, posted.RRN}, []any{done[0].State, string(published[:])})
+	require.DirExists(t, folder)
+	r.stop(t)
+}
+
+// A cycle whose items cancel out is posted by two persons where the policy wants two: it
+// moves nothing, and is settled all the same.
+func TestNightThatCancelsOut(t *testing.T) {
+	h := newHouse(t)
+	r, li, wang := twoPersons(t, h)
+	ctx := t.Context()
+	terminal := r.terminal(t, "T1")
+	terminal.Next(points.Redeem) // It has sent one with this number on the day before.
+	for _, function := range []points.Function{points.Redeem, points.Earn} {
+		require.Equal(t, points.Approved.String(), send(t, terminal, function, "6222020000000000017", 100).Response.Reason.String())
+	}
+	cut, err := li.client.CutOver(ctx, app.CutOver{Force: true})
+	require.NoError(t, err)
+	require.Empty(t, cut.Pending)
+	ran, err := li.client.Settle(ctx, "run", app.SettleAsk{}, nil)
+	require.NoError(t, err)
+	require.Empty(t, ran.Run.Moves)
+	require.EqualValues(t, 2, ran.Run.Items)
+	_, err = li.client.Settle(ctx, "approve", app.SettleAsk{Run: ran.Run.ID, Publish: true}, nil)
+	reasonIs(t, points.NeedsSecondPerson, err)
+	done, err := wang.client.Settle(ctx, "approve", app.SettleAsk{Run: ran.Run.ID, Publish: true}, nil)
+	require.NoError(t, err)
+	require.Equal(t, settlement.Published, done.Run.State)
+	require.NotZero(t, done.Run.Posting)
+
+	_, err = li.client.CutOver(ctx, app.CutOver{Force: true})
+	require.NoError(t, err)
+	delivered, err := li.client.SettleDelivered(ctx, app.DeliveredAsk{Member: 20000001})
+	require.NoError(t, err)
+	require.Equal(t, done.Run.ID, delivered.Run.ID, "the last that is published, not the last that has ended")
 	r.stop(t)
 }
 

@@ -1,6 +1,12 @@
 package files
 
 import (
+	"bytes"
+	"encoding/csv"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -179,12 +185,12 @@ func appendQuoted(dst []byte, text string) []byte {
 
 // Exception is an item or a line that was not cleared.
 type Exception struct {
-	Source string // the file that it came in, or journal
-	Line   uint64 // in that file; 0: it has none
-	ID     uint64 // clearing id, 0: it has none
-	Reason string // a short code, such as RATE_UNKNOWN
-	What   string // a sentence
-	Raw    []byte // what came in, byte for byte
+	Source string `json:"source"`         // the file that it came in, or journal
+	Line   uint64 `json:"line,omitempty"` // in that file; 0: it has none
+	ID     uint64 `json:"cid,omitempty"`  // clearing id, 0: it has none
+	Reason string `json:"reason"`         // a short code, such as RATE_UNKNOWN
+	What   string `json:"what"`           // a sentence
+	Raw    []byte `json:"raw,omitempty"`  // what came in, byte for byte
 }
 
 func exceptionColumns() []column {
@@ -229,4 +235,35 @@ func AppendExceptions(dst []byte, exceptions []Exception) []byte {
 		dst = append(dst, lineEnd...)
 	}
 	return dst
+}
+
+// ReadExceptions reads an EXC file that [AppendExceptions] has written. What was written out
+// in a text stays so.
+func ReadExceptions(text []byte) (list []Exception, err error) {
+	body, marked := bytes.CutPrefix(text, []byte(byteOrderMark))
+	rows, err := csv.NewReader(bytes.NewReader(body)).ReadAll()
+	if err != nil {
+		return nil, fmt.Errorf("exceptions: %w", err)
+	}
+	columns := exceptionColumns()
+	same := marked && len(rows) > 0 && slices.EqualFunc(rows[0], columns, func(name string, c column) bool { return name == c.name })
+	if !same {
+		return nil, points.Errorf(points.FormatError, "exceptions: the first line does not name the columns of an EXC file")
+	}
+	for i, row := range rows[1:] {
+		e := Exception{Source: row[0], Reason: row[3], What: strings.TrimPrefix(row[4], "'")}
+		var lineErr, idErr, rawErr error
+		e.Line, lineErr = strconv.ParseUint(row[1], 10, 64)
+		if id := strings.TrimPrefix(row[2], "\t"); id != "" {
+			e.ID, idErr = strconv.ParseUint(id, 10, 64)
+		}
+		if raw := strings.TrimPrefix(row[6], "\t"); raw != "" {
+			e.Raw, rawErr = hex.DecodeString(raw)
+		}
+		if err := errors.Join(lineErr, idErr, rawErr); err != nil {
+			return nil, points.Errorf(points.FormatError, "exceptions, line %d: %w", i+2, err)
+		}
+		list = append(list, e)
+	}
+	return list, nil
 }

@@ -407,3 +407,24 @@ func TestDecimalSpelling(t *testing.T) {
 		require.False(t, ok, text)
 	}
 }
+
+// TestExceptionsRead: what is written of exceptions is read again, whatever a spreadsheet
+// would take it for; another file is refused.
+func TestExceptionsRead(t *testing.T) {
+	list := []Exception{
+		{Source: "journal", ID: 990, Reason: "TOO_LATE", What: "the advice is of 2026-01-02, \"late\""},
+		{Source: "journal", ID: 123456789012345, Reason: "RATE_UNKNOWN", What: "=1+1, 第四列"},
+		{Source: "a.txt", Line: 17, Reason: "FORMAT", What: "not a digit", Raw: []byte("TX,\xff\x00\r\n")},
+	}
+	text := AppendExceptions(nil, list)
+	read, err := ReadExceptions(text)
+	require.NoError(t, err)
+	require.Equal(t, list, read)
+	none, err := ReadExceptions(AppendExceptions(nil, nil))
+	require.NoError(t, err)
+	require.Empty(t, none)
+	for _, broken := range [][]byte{nil, text[3:], bytes.Replace(text, []byte("reason"), []byte("code"), 1), bytes.Replace(text, []byte(",17,"), []byte(",x,"), 1)} {
+		_, err := ReadExceptions(broken)
+		require.Error(t, err)
+	}
+}

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
@@ -411,7 +412,7 @@ func (a *admin) pending() *cobra.Command {
 					if p.Over {
 						until += ", over"
 					}
-					t.row(p.RRN, p.Act, p.Operator, until, p.What, p.Note)
+					t.row(p.RRN, p.Act, p.Operator, until, inBrief(p.What, p.RRN), p.Note)
 				}
 				return t.write(cmd.OutOrStdout())
 			})
@@ -419,10 +420,43 @@ func (a *admin) pending() *cobra.Command {
 	}
 }
 
+// maxBrief is how many characters of an act's words a table has room for.
+const maxBrief = 240
+
+// inBrief is what an act is, cut between its parts where it is long.
+func inBrief(what, rrn string) string {
+	if utf8.RuneCountInString(what) <= maxBrief {
+		return what
+	}
+	parts := strings.Split(what, "; ")
+	length, kept := utf8.RuneCountInString(parts[0]), 1
+	for ; kept < len(parts); kept++ {
+		if length += utf8.RuneCountInString("; " + parts[kept]); length > maxBrief {
+			break
+		}
+	}
+	brief := []rune(strings.Join(parts[:kept], "; "))
+	if len(brief) > maxBrief {
+		brief = append(brief[:maxBrief], '…')
+	}
+	if kept == len(parts) {
+		return fmt.Sprintf("%s; all of it: lianfen ledger show %s", string(brief), rrn)
+	}
+	return fmt.Sprintf("%s; and %d more: lianfen ledger show %s", string(brief), len(parts)-kept, rrn)
+}
+
+// proposals are one RRN or more.
+func proposals(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return usage("name what waits by its RRN, one or more; lianfen admin pending lists them; see: %s --help", cmd.CommandPath())
+	}
+	return nil
+}
+
 func (a *admin) approve() *cobra.Command {
 	var note string
 	cmd := &cobra.Command{
-		Use: "approve RRN...", Short: "Carry out what somebody else has proposed", Args: cobra.MinimumNArgs(1),
+		Use: "approve RRN...", Short: "Carry out what somebody else has proposed", Args: proposals,
 		Long: `Carry out what somebody else has proposed, in the order given. It stops at the first
 that is refused; those before are done.`,
 		Example: `  lianfen admin approve 000000001234 --note "seen the receipt"`,
@@ -441,7 +475,7 @@ that is refused; those before are done.`,
 func (a *admin) reject() *cobra.Command {
 	var note string
 	cmd := &cobra.Command{
-		Use: "reject RRN...", Short: "End what was proposed, without effect: as an approver, or your own", Args: cobra.MinimumNArgs(1),
+		Use: "reject RRN...", Short: "End what was proposed, without effect: as an approver, or your own", Args: proposals,
 		Example: `  lianfen admin reject 000000001234 --note "the receipt is of another member"`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			client, err := a.client()

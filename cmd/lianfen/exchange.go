@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -33,40 +34,51 @@ terms. What settlement makes of swaps nets in the same night as redemptions.`,
 	return cmd
 }
 
-// saySwap shows a swap to people.
-func (a *admin) saySwap(cmd *cobra.Command, s *app.SwapState, client *app.Client) error {
-	return a.print(cmd, s, func() error {
-		var t table
-		t.row("quote", s.Quote)
-		t.row("state", s.State)
-		t.row("member", fmt.Sprint(s.Member))
-		t.row("handed in", fmt.Sprintf("%d of %d", s.In, s.From))
-		t.row("handed out", fmt.Sprintf("%d of %d", s.Out, s.Into))
-		if s.Bonus != 0 {
-			t.row("bonus", fmt.Sprintf("%d of %d", s.Bonus, s.Into))
+// people are the decimals that people read points in; of a swap they are asked for before it
+// is done, so that nothing can fail between that and its answer.
+func (a *admin) people(cmd *cobra.Command, client *app.Client) (scales, error) {
+	if a.asJSON {
+		return nil, nil
+	}
+	return scalesOf(cmd, client)
+}
+
+// swapTable shows a swap to people.
+func swapTable(s *app.SwapState, units scales, zone *time.Location) *table {
+	of := func(program points.ProgramID, amount points.Amount) string {
+		return fmt.Sprintf("%s of programme %d", units.amount(program, amount), program)
+	}
+	t := new(table)
+	t.row("quote", s.Quote)
+	t.row("state", s.State)
+	t.row("member", fmt.Sprint(s.Member))
+	t.row("handed in", of(s.From, s.In))
+	t.row("handed out", of(s.Into, s.Out))
+	if s.Bonus != 0 {
+		t.row("bonus", of(s.Into, s.Bonus))
+	}
+	t.row("value", fmt.Sprintf("%s QZP, of that fee %s, cost %s, rest %s",
+		s.Value.Decimal(qzpScale), s.Fee.Decimal(qzpScale), s.Cost.Decimal(qzpScale), s.Rest.Decimal(qzpScale)))
+	t.row("rates", fmt.Sprintf("BUY version %d, SELL version %d", s.Buy, s.Sell))
+	t.row("good before", localTime(s.Expires, zone))
+	for _, row := range [...]struct{ name, value string }{{"RRN", s.RRN}, {"locked by", s.Locked}, {"executed by", s.Done}} {
+		if row.value != "" {
+			t.row(row.name, row.value)
 		}
-		t.row("value", fmt.Sprintf("%d, of that fee %d, cost %d, rest %d", s.Value, s.Fee, s.Cost, s.Rest))
-		t.row("rates", fmt.Sprintf("BUY version %d, SELL version %d", s.Buy, s.Sell))
-		t.row("good before", localTime(s.Expires, client.Zone()))
-		for _, row := range [...]struct{ name, value string }{{"RRN", s.RRN}, {"locked by", s.Locked}, {"executed by", s.Done}} {
-			if row.value != "" {
-				t.row(row.name, row.value)
-			}
+	}
+	if leg := s.Leg; leg != nil {
+		t.row("at the issuer", fmt.Sprintf("%v of %d, known there by DE37 %s", leg.Act, leg.Issuer, leg.RRN))
+		if leg.Asked != 0 {
+			t.row("asked", fmt.Sprintf("%v, again after %s; %d so far", leg.Asked, localTime(leg.Next, zone), leg.Attempts))
 		}
-		if leg := s.Leg; leg != nil {
-			t.row("at the issuer", fmt.Sprintf("%v of %d, known there by DE37 %s", leg.Act, leg.Issuer, leg.RRN))
-			if leg.Asked != 0 {
-				t.row("asked", fmt.Sprintf("%v, again after %s; %d so far", leg.Asked, localTime(leg.Next, client.Zone()), leg.Attempts))
-			}
-			if leg.GivenUp != "" {
-				t.row("given up", localTime(leg.GivenUp, client.Zone())+"; only the issuer's answer to that counts since")
-			}
+		if leg.GivenUp != "" {
+			t.row("given up", localTime(leg.GivenUp, zone)+"; only the issuer's answer to that counts since")
 		}
-		if s.Repeated {
-			t.row("repeated", "this is the first answer again; nothing was done now")
-		}
-		return t.write(cmd.OutOrStdout())
-	})
+	}
+	if s.Repeated {
+		t.row("repeated", "this is the first answer again; nothing was done now")
+	}
+	return t
 }
 
 // callerFlags are those of whoever calls the desk.
@@ -96,11 +108,15 @@ Such a swap is executing until the issuer has answered; show tells what came of 
 			if err != nil {
 				return err
 			}
+			units, err := a.people(cmd, client)
+			if err != nil {
+				return err
+			}
 			s, err := client.QuoteSwap(cmd.Context(), asked)
 			if err != nil {
 				return err
 			}
-			return a.saySwap(cmd, &s, client)
+			return a.print(cmd, &s, func() error { return swapTable(&s, units, client.Zone()).write(cmd.OutOrStdout()) })
 		},
 	}
 	f := cmd.Flags()
@@ -127,12 +143,16 @@ func (a *admin) exchangeAct(verb, short string, call func(*app.Client, context.C
 			if err != nil {
 				return err
 			}
+			units, err := a.people(cmd, client)
+			if err != nil {
+				return err
+			}
 			named.Quote = args[0]
 			s, err := call(client, cmd.Context(), named)
 			if err != nil {
 				return err
 			}
-			return a.saySwap(cmd, &s, client)
+			return a.print(cmd, &s, func() error { return swapTable(&s, units, client.Zone()).write(cmd.OutOrStdout()) })
 		},
 	}
 	if verb != "show" {
@@ -160,6 +180,10 @@ first. One that is manual waits for lianfen exchange resolve too; its points sta
 				if len(list) == 0 {
 					return say(cmd, "No swap is under way.")
 				}
+				units, err := scalesOf(cmd, client)
+				if err != nil {
+					return err
+				}
 				s := newSheet("QUOTE", "STATE", ">MEMBER", ">FROM", ">IN", ">INTO", ">OUT", ">BONUS", "GOOD BEFORE", "ISSUER'S", ">ASKED", "ASKED NEXT")
 				for i := range list {
 					w, until := &list[i], localTime(list[i].Expires, client.Zone())
@@ -167,7 +191,7 @@ first. One that is manual waits for lianfen exchange resolve too; its points sta
 					if w.Leg != nil {
 						until, rrn, asked, next = "", w.Leg.RRN, fmt.Sprint(w.Leg.Attempts), localTime(w.Leg.Next, client.Zone())
 					}
-					s.row(w.Quote, w.State, w.Member, w.From, w.In, w.Into, w.Out, w.Bonus, until, rrn, asked, next)
+					s.row(w.Quote, w.State, w.Member, w.From, units.amount(w.From, w.In), w.Into, units.amount(w.Into, w.Out), units.amount(w.Into, w.Bonus), until, rrn, asked, next)
 				}
 				return s.write(cmd.OutOrStdout())
 			})

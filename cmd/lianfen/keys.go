@@ -165,6 +165,11 @@ func rowOf(key *certs.Key) keyRow {
 	return row
 }
 
+// zone is that of the switch whose keystore it is: its configuration lies beside it.
+func (at *keysAt) zone() *time.Location {
+	return zoneOf(filepath.Join(filepath.Dir(at.path), config.FileName))
+}
+
 func (at *keysAt) print(cmd *cobra.Command, keys ...*certs.Key) error {
 	rows := make([]keyRow, 0, len(keys))
 	for _, key := range keys {
@@ -173,8 +178,7 @@ func (at *keysAt) print(cmd *cobra.Command, keys ...*certs.Key) error {
 	if at.asJSON {
 		return writeJSON(cmd.OutOrStdout(), rows)
 	}
-	// In the zone of the switch whose keystore it is: its configuration lies beside it.
-	zone := zoneOf(filepath.Join(filepath.Dir(at.path), config.FileName))
+	zone := at.zone()
 	shown := func(text string) string { return dash(shownTime(text, zone, time.RFC3339)) }
 	var t table
 	t.row("name", "version", "usage", "algorithm", "KCV", "state", "from", "until")
@@ -286,7 +290,7 @@ func (f *newKeyFlags) add(cmd *cobra.Command) {
 }
 
 // read returns what the flags say. Without an algorithm it is the usual one.
-func (f *newKeyFlags) read(name string) (want certs.NewKey, err error) {
+func (f *newKeyFlags) read(name string, zone *time.Location) (want certs.NewKey, err error) {
 	want.Name = name
 	if want.Usage, err = certs.ParseUsage(f.usage); err != nil {
 		return want, usage("--usage: %w", err)
@@ -300,20 +304,20 @@ func (f *newKeyFlags) read(name string) (want certs.NewKey, err error) {
 			return want, usage("--algorithm: %w", err)
 		}
 	}
-	if want.From, err = keyTime("from", f.from, now()); err != nil {
+	if want.From, err = keyTime("from", f.from, zone, now()); err != nil {
 		return want, err
 	}
-	want.Until, err = keyTime("until", f.until, 0)
+	want.Until, err = keyTime("until", f.until, zone, 0)
 	return want, err
 }
 
-// keyTime reads a day or an instant.
-func keyTime(flag, text string, otherwise points.Timestamp) (points.Timestamp, error) {
+// keyTime reads a day in zone, or an instant.
+func keyTime(flag, text string, zone *time.Location, otherwise points.Timestamp) (points.Timestamp, error) {
 	if text == "" {
 		return otherwise, nil
 	}
 	for _, layout := range []string{time.RFC3339, time.DateOnly} {
-		if at, err := time.ParseInLocation(layout, text, time.Local); err == nil {
+		if at, err := time.ParseInLocation(layout, text, zone); err == nil {
 			return points.TimestampOf(at), nil
 		}
 	}
@@ -327,7 +331,7 @@ func (at *keysAt) generate() *cobra.Command {
 		Example: `  lianfen keys generate working --usage working-derivation
   lianfen keys generate tmk/898123456789012/T0000001 --usage terminal-master --algorithm 3des-2key`,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			want, err := flags.read(args[0])
+			want, err := flags.read(args[0], at.zone())
 			if err != nil {
 				return err
 			}
@@ -381,7 +385,7 @@ From a key block (--block, TR-31 of version B or D) under a master key of the ke
 		Example: `  lianfen keys import zone-bank --usage zone-master --algorithm aes-256 --kcv 5A1B2C
   lianfen keys import bank-pin --usage zone-pin --algorithm aes-128 --block pin.tr31 --under zone-bank`,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			want, err := flags.read(args[0])
+			want, err := flags.read(args[0], at.zone())
 			if err != nil {
 				return err
 			}
@@ -591,7 +595,7 @@ func (at *keysAt) rotate() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "rotate NAME", Short: "Draw the next version of a key; the ones before check and open from then on", Args: one("the name of a key"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			begin, err := keyTime("from", from, now())
+			begin, err := keyTime("from", from, at.zone(), now())
 			if err != nil {
 				return err
 			}

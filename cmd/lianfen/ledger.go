@@ -114,10 +114,6 @@ func (a *admin) ledgerStatement() *cobra.Command {
 		Example: "  lianfen ledger statement --card 6222020000000000017 --from 2026-03-01 --limit 20\n" +
 			"  lianfen ledger statement --member 1001 --program 901 --lang zh",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			said, ok := languages()[lang]
-			if !ok {
-				return usage("--lang %q: want en or zh", lang)
-			}
 			if err := checkCard("card", string(q.Card)); err != nil {
 				return err
 			}
@@ -133,13 +129,13 @@ func (a *admin) ledgerStatement() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.print(cmd, s, func() error { return printStatement(cmd, s, said, client.Zone()) })
+			return a.print(cmd, s, func() error { return printStatement(cmd, s, languages()[lang], client.Zone()) })
 		},
 	}
 	holderFlags(cmd, &q.Holder)
 	cmd.Flags().Var(decimal(&program, 0), "program", "only this programme")
 	cmd.Flags().BoolVar(&q.All, "all", false, "what moved nothing too: declines, enquiries, changes of the member")
-	cmd.Flags().StringVar(&lang, "lang", english, "language of the table: en or zh")
+	cmd.Flags().Var((*tongue)(&lang), "lang", "language of the table: en or zh")
 	rangeFlags(cmd, &q.Range, &dates)
 	return cmd
 }
@@ -481,6 +477,22 @@ func sayTo(w io.Writer, format string, args ...any) error {
 	if _, err := fmt.Fprintf(w, format+"\n", args...); err != nil {
 		return fmt.Errorf("print: %w", err)
 	}
+	return nil
+}
+
+// tongue is a flag for one of the languages, with a region or without: zh, zh-CN, zh_CN.
+type tongue string
+
+func (l *tongue) String() string { return string(*l) }
+
+func (l *tongue) Type() string { return "string" }
+
+func (l *tongue) Set(text string) error {
+	name, _, _ := strings.Cut(strings.ReplaceAll(strings.ToLower(text), "_", "-"), "-")
+	if languages()[name] == nil {
+		return usage("%q: want en or zh", text)
+	}
+	*l = tongue(name)
 	return nil
 }
 

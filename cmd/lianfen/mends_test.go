@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 	"github.com/stretchr/testify/require"
@@ -89,4 +91,79 @@ func TestRiskSetAsksForNoOperator(t *testing.T) {
 	}
 	require.NoError(t, set.ParseFlags([]string{"--file", "r.yaml", "--note", "n"}))
 	require.NoError(t, set.ValidateRequiredFlags())
+}
+
+// Every group that asks a running switch is for who is signed in, and can ask one elsewhere.
+func TestGroupsHaveTheOperatorsFlags(t *testing.T) {
+	asked := 0
+	for _, group := range newRoot().Commands() {
+		if group.PersistentFlags().Lookup("socket") == nil {
+			continue
+		}
+		asked++
+		for _, name := range []string{"session", "url", "tls-cert", "tls-key", "tls-ca"} {
+			require.NotNil(t, group.PersistentFlags().Lookup(name), "%s --%s", group.Name(), name)
+		}
+	}
+	require.Greater(t, asked, 5)
+}
+
+// A long act is cut between its parts, with how many are left out and where they stand.
+func TestActsInBrief(t *testing.T) {
+	require.Equal(t, "short; and sweet", inBrief("short; and sweet", "7"))
+	rules := strings.TrimSuffix(strings.Repeat(strings.Repeat("规", 100)+"; ", 5), "; ")
+	brief := inBrief(rules, "000000000007")
+	require.Equal(t, strings.Join(strings.Split(rules, "; ")[:2], "; ")+"; and 3 more: lianfen ledger show 000000000007", brief)
+	brief = inBrief(strings.Repeat("x", 1000), "000000000007")
+	require.Equal(t, strings.Repeat("x", maxBrief)+"…; all of it: lianfen ledger show 000000000007", brief)
+	brief = inBrief(strings.Repeat("x", 1000)+"; y", "000000000007")
+	require.Contains(t, brief, "…; and 1 more: ")
+	require.Less(t, utf8.RuneCountInString(brief), 2*maxBrief)
+}
+
+// A language is named with its region or without.
+func TestTongues(t *testing.T) {
+	for text, want := range map[string]string{"zh": chinese, "zh-CN": chinese, "zh_cn": chinese, "EN": english, "en-GB": english} {
+		l := english
+		require.NoError(t, (*tongue)(&l).Set(text))
+		require.Equal(t, want, l, text)
+	}
+	for _, text := range []string{"", "fr", "-zh", "zhen"} {
+		l := chinese
+		require.ErrorContains(t, (*tongue)(&l).Set(text), "want en or zh", text)
+		require.Equal(t, chinese, l)
+	}
+}
+
+// A day from which a key is in force begins where the switch's day does, not the machine's.
+func TestKeysBeginInTheZoneOfTheSwitch(t *testing.T) {
+	dir := t.TempDir()
+	require.NoError(t, prepare(filepath.Join(dir, "s")))
+	path := filepath.Join(dir, "s", "lianfen.yaml")
+	text, err := os.ReadFile(path)
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(path, []byte(strings.ReplaceAll(string(text), "time_zone: Asia/Shanghai", "time_zone: Pacific/Auckland")), 0o600))
+	at := keysAt{path: filepath.Join(dir, "s", "keys.store")}
+	got, err := keyTime("from", "2026-03-02", at.zone(), 0)
+	require.NoError(t, err)
+	require.Equal(t, time.Date(2026, 3, 1, 11, 0, 0, 0, time.UTC), got.Time().UTC())
+}
+
+// A swap is shown in the decimals of its programmes, and of the standard point.
+func TestSwapsHaveDecimals(t *testing.T) {
+	s := app.SwapState{From: 901, Into: 902, In: 5000, Out: 1234, Bonus: 7, Value: 123456, Fee: 10_000}
+	var text strings.Builder
+	require.NoError(t, swapTable(&s, scales{901: 2, 902: 0}, time.UTC).write(&text))
+	for _, want := range []string{"50.00 of programme 901", "1234 of programme 902", "7 of programme 902", "12.3456 QZP, of that fee 1.0000, cost 0.0000, rest 0.0000"} {
+		require.Contains(t, text.String(), want)
+	}
+}
+
+// Whoever approves nothing hears what to name.
+func TestApproveWantsNames(t *testing.T) {
+	for _, verb := range []string{"approve", "reject"} {
+		_, stderr, status := lianfen(t, "admin", verb)
+		require.Equal(t, exitUsage, status)
+		require.Contains(t, stderr, "lianfen admin pending lists them")
+	}
 }

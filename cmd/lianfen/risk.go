@@ -10,22 +10,18 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/lianfen/lianfen/internal/app"
-	"github.com/lianfen/lianfen/internal/config"
 	"github.com/lianfen/lianfen/ledger/book"
 	"github.com/lianfen/lianfen/points"
 )
 
 func newRisk() *cobra.Command {
 	a := new(admin)
-	cmd := &cobra.Command{
+	cmd := a.groupOf(&cobra.Command{
 		Use:   "risk",
 		Short: "Limits and risk: rules that decline, flag or ask for a PIN",
 		Args:  none,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
-	}
-	cmd.PersistentFlags().StringVar(&a.file, "config", config.FileName, "configuration file of the running switch; it names the socket")
-	cmd.PersistentFlags().StringVar(&a.socket, "socket", "", "admin socket, instead of the configuration's")
-	cmd.PersistentFlags().BoolVar(&a.asJSON, "json", false, "print JSON")
+	})
 	cmd.AddCommand(a.riskList(), a.riskShow(), a.riskSet(), a.riskTest(), a.riskFlags())
 	return cmd
 }
@@ -284,9 +280,6 @@ func (a *admin) riskFlags() *cobra.Command {
 		Use: "flags", Short: "List what rules have flagged or declined, in the order of the journal", Args: none,
 		Example: "  lianfen risk flags --date 2026-03-01\n  lianfen risk flags --from 2026-03-01 --to 2026-03-07 --rule loop --json",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if _, ok := languages()[lang]; !ok {
-				return usage("--lang %q: want en or zh", lang)
-			}
 			r := app.Range{Limit: q.Limit}
 			if err := dates.into(&r); err != nil {
 				return err
@@ -313,7 +306,7 @@ func (a *admin) riskFlags() *cobra.Command {
 	cmd.Flags().StringVar(&dates.to, "to", "", "last business date")
 	cmd.Flags().StringVar(&q.Rule, "rule", "", "only what the rule of this name said")
 	cmd.Flags().Var(decimal(&q.Limit, 50), "limit", "at most so many lines, 1 to 1000")
-	cmd.Flags().StringVar(&lang, "lang", english, "language of the last column: en or zh")
+	cmd.Flags().Var((*tongue)(&lang), "lang", "language of the last column: en or zh")
 	return cmd
 }
 

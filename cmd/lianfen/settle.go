@@ -79,7 +79,7 @@ func (a *admin) settlePositions() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "positions", Short: "Show what members owe each other in a cycle, as it stands", Args: none,
 		Long: `Show what members owe each other in a cycle, as it stands: kept with every decision, in
-smallest units of the standard point (0.0001). Items without a value had no rate or no fee.`,
+standard points (QZP); with --json in their smallest units (0.0001). Items without a value had no rate or no fee.`,
 		Example: `  lianfen settle positions --date 2026-03-02 --cycle 2`,
 		RunE: func(cmd *cobra.Command, _ []string) (err error) {
 			if date != "" {
@@ -98,10 +98,10 @@ smallest units of the standard point (0.0001). Items without a value had no rate
 				return err
 			}
 			return a.print(cmd, v, func() error {
-				s := newSheet("MEMBER", ">PAYS", ">RECEIVES", ">NET")
+				s := newSheet("MEMBER", ">PAYS QZP", ">RECEIVES QZP", ">NET QZP")
 				for i := range v.Positions {
 					p := &v.Positions[i]
-					s.row(p.Member, p.Pay, p.Receive, p.Net)
+					s.row(p.Member, p.Pay.Decimal(qzpScale), p.Receive.Decimal(qzpScale), p.Net.Decimal(qzpScale))
 				}
 				if err := s.write(cmd.OutOrStdout()); err != nil {
 					return err
@@ -138,14 +138,14 @@ func (a *admin) settleCaps() *cobra.Command {
 				if len(caps) == 0 {
 					return say(cmd, "No member has a cap.")
 				}
-				s := newSheet("MEMBER", ">CAP", ">COVER", ">OWES", ">OF IT RESERVED", ">HEADROOM", "CREDIT COUNTS")
+				s := newSheet("MEMBER", ">CAP QZP", ">COVER", ">OWES", ">OF IT RESERVED", ">HEADROOM", "CREDIT COUNTS")
 				for i := range caps {
 					c := &caps[i]
 					credit := "at once"
 					if c.CreditLater {
 						credit = "once settled"
 					}
-					s.row(c.Member, c.Cap.Cap, c.Cover, c.Owes, c.Reserved, c.Headroom, credit)
+					s.row(c.Member, c.Cap.Cap.Decimal(qzpScale), c.Cover.Decimal(qzpScale), c.Owes.Decimal(qzpScale), c.Reserved.Decimal(qzpScale), c.Headroom.Decimal(qzpScale), credit)
 				}
 				return s.write(cmd.OutOrStdout())
 			})

@@ -32,7 +32,7 @@ func TestExchangeThroughTheDoors(t *testing.T) {
 	require.NoError(t, err)
 	dear := app.RateTerms{Program: 901, Side: "BUY", From: "2026-03-02 09:11", Ratio: "101/1"}
 	_, err = r.client.ProposeRates(ctx, app.RateSetting{Rates: []app.RateTerms{dear}, Operator: "li", Second: "wang", Note: "x"})
-	require.ErrorContains(t, err, "the way 999 -> 901 -> 999 gains")
+	require.ErrorContains(t, err, "the way QZP -> 901 -> QZP gains")
 	fees, err := app.ReadFees(strings.NewReader("from: " + from + "\nrows:\n  - {kind: SWP}\n"))
 	require.NoError(t, err)
 	_, err = r.client.ProposeFees(ctx, app.FeeSetting{FeeTerms: fees, Operator: "li", Second: "wang", Note: "opening"})

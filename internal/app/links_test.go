@@ -14,6 +14,7 @@ import (
 
 	"github.com/lianfen/lianfen/internal/app"
 	"github.com/lianfen/lianfen/internal/config"
+	"github.com/lianfen/lianfen/ledger/book"
 	"github.com/lianfen/lianfen/points"
 	"github.com/lianfen/lianfen/switch/dialect"
 )
@@ -203,6 +204,12 @@ func TestOwedIsListed(t *testing.T) {
 	_, err = r.client.Resolve(context.Background(), app.Resolution{RRN: owed[0].RRN, Operator: "li", Second: "wang"})
 	require.ErrorContains(t, err, "still being sent to the issuer", "it is not queued: the issuer may still acknowledge it")
 	tellsTheStory(t, r, owed[0].RRN)
+	li := r.enrol(t, r.client, "li", book.RoleAdmin|book.RoleOperator)
+	r.enrol(t, li.client, "wang", book.RoleApprover)
+	_, err = li.client.PutPolicy(t.Context(), app.PolicyChange{TwoPersons: book.TwoPersons})
+	require.NoError(t, err)
+	_, err = li.client.Resolve(t.Context(), app.Resolution{RRN: owed[0].RRN, Note: "asked"})
+	require.ErrorContains(t, err, "still being sent to the issuer", "nor is it proposed")
 	require.NoError(t, terminal.HangUp())
 	r.stop(t)
 	require.NoError(t, ln.Close())

@@ -173,6 +173,9 @@ func (a *App) putOperator(ctx context.Context, c OperatorChange) (OperatorChange
 	if err != nil {
 		return OperatorChanged{}, err
 	}
+	if was.Name == "" && c.Roles == 0 {
+		return OperatorChanged{}, points.Errorf(points.UnknownOriginal, "operator %q: there is none; lianfen admin operator list shows them, and put with --roles makes one", c.Name)
+	}
 	o := book.Operator{Name: c.Name, Roles: c.Roles, Status: c.Status}
 	if o.Roles == 0 {
 		o.Roles = was.Roles

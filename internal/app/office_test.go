@@ -380,6 +380,18 @@ func TestApprovedActsAreToldAsTheyWere(t *testing.T) {
 	r.stop(t)
 }
 
+// Who is not there is neither suspended nor invited.
+func TestNobodyIsDisabled(t *testing.T) {
+	r := newHouse(t).start(t)
+	li := r.enrol(t, r.client, "li", book.RoleAdmin)
+	for _, c := range []app.OperatorChange{{Name: "nobody", Status: book.Suspended}, {Name: "nobody", Invite: true}} {
+		_, err := li.client.PutOperator(t.Context(), c)
+		reasonIs(t, points.UnknownOriginal, err)
+		require.ErrorContains(t, err, `operator "nobody": there is none`)
+	}
+	r.stop(t)
+}
+
 // Each list of a switch in which there is nothing is [] to machines, never null.
 func TestListsOfNothing(t *testing.T) {
 	h := newHouse(t)

@@ -406,7 +406,11 @@ func (w *words) risk(set *book.RiskRules) string {
 }
 
 func riskRuleInWords(r *book.RiskRule) string {
-	return fmt.Sprintf("%q looks at %s, measures %s per %v and %v, limit %d, above it %s", r.Name, RiskScope(r), RiskMeasure(r), r.Per, r.Window, r.Limit, RiskAbove(r))
+	per := r.Window.String()
+	if r.Per != 0 {
+		per = r.Per.String() + " and " + per
+	}
+	return fmt.Sprintf("%q looks at %s, measures %s per %s, limit %d, above it %s", r.Name, RiskScope(r), RiskMeasure(r), per, r.Limit, RiskAbove(r))
 }
 
 // RiskScope tells which transactions a rule looks at.

@@ -67,6 +67,10 @@ func TestEveryActInWords(t *testing.T) {
 		{put(book.Entry{Swaps: &tariff.SwapTerms{Program: 901, From: from, SwapRules: tariff.SwapRules{MinIn: 100}}}), []string{"put terms of swaps of programme 901 from 2026-03-03 00:00:00 +08:00", "min_in 100"}},
 		{put(book.Entry{Cap: &book.Cap{Member: 10000001, Cap: 1_000_000}}), []string{"100.0000 QZP; now 50.0000 QZP"}},
 		{put(book.Entry{Risk: &book.RiskRules{Rules: []book.RiskRule{{Name: "new", Measure: book.Measure(1), Per: book.Per(1), Window: book.Window(1), Limit: 9, Action: book.Decline}}}}), []string{`new: "new" looks at redeem pre_auth`, `no more: "old"`, "0 of 1 rules stay"}},
+		{put(book.Entry{Risk: &book.RiskRules{Rules: []book.RiskRule{
+			{Name: "large", Measure: book.SumOf, Window: book.OneTransaction, Limit: 9, Action: book.Flag},
+			{Name: "daily", Measure: book.SumOf, Per: book.PerCard, Window: book.BusinessDay, Limit: 9, Action: book.Flag},
+		}}}), []string{"measures amount per transaction, limit 9", "measures amount per card and day, limit 9"}},
 		{book.Command{Kind: book.KindCutOver, Operator: "li", Date: 20260303}, []string{"begin business date 2026-03-03"}},
 		{book.Command{Kind: book.KindResolve, Original: 42, Answer: points.Approved}, []string{"resolve 000000000042, redeem of issuer 10000002, 120.00 of programme 901: it stands at the issuer"}},
 		{book.Command{Kind: book.KindResolve, Original: 43, Answer: points.ReversedBefore}, []string{"resolve the swap 000000000043, 50.00 of programme 901 into 7 of programme 902: it is gone at the issuer"}},

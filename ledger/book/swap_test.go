@@ -282,7 +282,7 @@ func TestPublicationIsRefused(t *testing.T) {
 		require.False(t, d.do(cmd).Reason.Approved())
 		require.ErrorContains(t, d.book.Why(&cmd), want)
 	}
-	refused("999 -> 900 -> 999 gains: handed out at 98/1 (SELL version 2) and taken back at 100/1 (BUY version 1) less 10000 ppm, 1 becomes 99/98", swapRate(air, tariff.Sell, 98, 1, 0, from))
+	refused("QZP -> 900 -> QZP gains: handed out at 98/1 (SELL version 2) and taken back at 100/1 (BUY version 1) less 10000 ppm, 1 becomes 99/98", swapRate(air, tariff.Sell, 98, 1, 0, from))
 	d.must(swapRate(air, tariff.Sell, 99, 1, 0, from))
 	refused("gains", swapRate(air, tariff.Buy, 101, 1, 10_000, from))
 	// It would be fair when it begins, and not from the next version of the other side on.

@@ -122,8 +122,8 @@ func unfair(rates *tariff.Rates, swaps *tariff.SwapTable, program points.Program
 			fee = fmt.Sprintf("with a fee of at most %d, which is nothing of a large amount,", by.FeeCap)
 		}
 		return points.Errorf(points.NotPermitted,
-			"programme %d from %v: the way %v -> %d -> %v gains: handed out at %d/%d (SELL version %d) and taken back at %d/%d (BUY version %d) %s, 1 becomes %s; want BUY less the fee at or below SELL",
-			program, t, points.Standard, program, points.Standard, sell.Num, sell.Den, sell.Version, buy.Num, buy.Den, buy.Version, fee, gain.RatString())
+			"programme %d from %v: the way QZP -> %d -> QZP gains: handed out at %d/%d (SELL version %d) and taken back at %d/%d (BUY version %d) %s, 1 becomes %s; want BUY less the fee at or below SELL",
+			program, t, program, sell.Num, sell.Den, sell.Version, buy.Num, buy.Den, buy.Version, fee, gain.RatString())
 	}
 	return nil
 }
@@ -158,7 +158,10 @@ func roundabout(rates *tariff.Rates, swaps *tariff.SwapTable, from points.Timest
 		}
 		text := make([]string, len(way))
 		for i, at := range way {
-			text[i] = fmt.Sprint(points.MinProgram + points.ProgramID(at)) //nolint:gosec // at most MaxProgram.
+			text[i] = "QZP"
+			if program := points.MinProgram + points.ProgramID(at); program != points.Standard { //nolint:gosec // at most MaxProgram.
+				text[i] = fmt.Sprint(program)
+			}
 		}
 		return points.Errorf(points.NotPermitted, "from %v: the way %s gains: 1 becomes %s there, by the overrides of pairs in force then; want no way back that returns more",
 			t, strings.Join(text, " -> "), gain.RatString())

@@ -24,7 +24,8 @@
 //	    synced and renamed as a whole. A .tmp that does not hold what its manifest says
 //	    is thrown away and made again.
 //	R3  Every step can be repeated. Running again resumes, or proves that there is
-//	    nothing to do; a cycle is posted once, whatever is killed when.
+//	    nothing to do; a cycle is posted once, whatever is killed when. What stands in the
+//	    journal decides: a run that is posted there is approved, and is never void.
 //	R4  Nothing is published whose positions do not sum to zero (P1, P2), whose files
 //	    do not add up to the positions (P5), or whose positions are not those that the
 //	    ledger kept while the day went on (P9).

@@ -137,25 +137,6 @@ func TestDUKPTHostAtOnce(t *testing.T) {
 	all.Wait()
 }
 
-// The keys of the next message allocate what crypto/aes does for each key, and no more:
-// the step from the one before, the key of the message, and one for each MAC.
-func TestDUKPTHostAllocates(t *testing.T) {
-	base := testKey(t, certs.DUKPTBase, certs.AES128, bdk128)
-	h, m := dukptHost(t, 2), new(certs.DUKPTMessage)
-	ksn := testKSN(t, 1)
-	text, mac := []byte("a message"), make([]byte, 0, 8)
-	most := 0.0
-	for range 40 {
-		most = max(most, testing.AllocsPerRun(1, func() {
-			ksn, _ = ksn.Next()
-			require.NoError(t, h.Derive(m, base, ksn))
-			mac = m.Request().Append(mac[:0], text)
-			m.Keep()
-		}))
-	}
-	require.LessOrEqual(t, most, 4.0)
-}
-
 // The keys for the MACs of a message and its answer, with the way to the last message and
 // from the base key on.
 func BenchmarkDUKPTMessage(b *testing.B) {

@@ -26,3 +26,18 @@ func TestPINOnTheHotPath(t *testing.T) {
 	value[0] ^= 1
 	require.Zero(t, testing.AllocsPerRun(100, func() { _ = verifier.Verify(terminal, certs.PINFormat0, block, pan, &value) }))
 }
+
+// The keys of the next message allocate what crypto/aes does for each key, and no more:
+// the step from the one before, the key of the message, and one for each MAC.
+func TestDUKPTHostAllocates(t *testing.T) {
+	base := testKey(t, certs.DUKPTBase, certs.AES128, bdk128)
+	h, m := dukptHost(t, 2), new(certs.DUKPTMessage)
+	ksn := testKSN(t, 1)
+	text, mac := []byte("a message"), make([]byte, 0, 8)
+	require.LessOrEqual(t, testing.AllocsPerRun(400, func() {
+		ksn, _ = ksn.Next()
+		require.NoError(t, h.Derive(m, base, ksn))
+		mac = m.Request().Append(mac[:0], text)
+		m.Keep()
+	}), 4.0)
+}

@@ -118,7 +118,10 @@ func (b *Book) put(cmd *Command, out *Outcome) (points.Reason, error) {
 		return b.putVersion(cmd), nil
 	default:
 		if err := b.validEntry(e); err != nil {
-			return points.ReasonOf(err), nil
+			if reason := points.ReasonOf(err); reason != points.InternalError {
+				return reason, nil
+			}
+			return 0, err // The store, not the entry.
 		}
 		b.putReference(e.clone())
 		return points.Approved, nil

@@ -240,10 +240,10 @@ func (m *matcher) group() error {
 	return m.strangers()
 }
 
-// plain reports whether one line of ours is matched by at most one on each side and has
-// nothing to be said of it. That is how almost all of a day is.
+// plain reports whether one line of ours, of this date, is matched by at most one on each
+// side and has nothing to be said of it. That is how almost all of a day is.
 func (m *matcher) plain(ours *Line) bool {
-	if ours.Seen != 0 || ours.Expect&Both == 0 {
+	if ours.Seen != 0 || ours.Tries > 0 || ours.Expect&Both == 0 {
 		return false
 	}
 	for _, side := range [...]Side{Acquirer, Issuer} {

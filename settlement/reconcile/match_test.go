@@ -373,6 +373,12 @@ func TestDoubtLastsTwoDates(t *testing.T) {
 	twice := compared(t, late.doubts[Switch], nil, []Line{next})
 	require.EqualValues(t, 1, twice.sum.Classes[DupIss].Count)
 
+	none := compared(t, ours, nil, nil)
+	both := compared(t, none.doubts[Switch], ours, ours)
+	require.Empty(t, both.said, "what came late under its own date is no difference")
+	require.Zero(t, both.sum.Classes[Match].Count, "and no match of this date: it was counted with its own")
+	require.EqualValues(t, 1, both.sum.Carried[Switch])
+
 	far := line(1, 500)
 	far.Date = 20260310
 	require.Zero(t, compared(t, ours, []Line{far}, ours).sum.Timing)

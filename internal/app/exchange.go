@@ -10,6 +10,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/lianfen/lianfen/exchange"
 	"github.com/lianfen/lianfen/ledger"
 	"github.com/lianfen/lianfen/ledger/book"
@@ -73,6 +75,38 @@ type SwapLeg struct {
 	Attempts uint32          `json:"attempts"`
 	Next     string          `json:"next,omitempty"`     // when it is asked again
 	GivenUp  string          `json:"given_up,omitempty"` // since when only the answer to FENCE counts
+	Ended    *SwapEnd        `json:"ended,omitempty"`    // what has decided it
+}
+
+// SwapEnd is what has decided the leg of a swap, last where it was more than once: its
+// issuer's answer, that it could not be sent, or two operators.
+type SwapEnd struct {
+	RRN      string          `json:"rrn"`
+	At       string          `json:"at"`
+	Asked    points.Function `json:"asked,omitzero"`
+	Sent     bool            `json:"sent"` // it went out to the issuer
+	Answer   points.Reason   `json:"answer"`
+	DE39     string          `json:"de39"`
+	Text     string          `json:"text"`
+	Operator string          `json:"operator,omitempty"`
+	Second   string          `json:"second,omitempty"`
+	Note     string          `json:"note,omitempty"`
+}
+
+// swapEnd reads what has decided a leg; nil: nothing has.
+func (a *App) swapEnd(v *book.SwapLegView) (*SwapEnd, error) {
+	if v.Ended == 0 {
+		return nil, nil //nolint:nilnil // there is none.
+	}
+	rec, err := a.ledger.Record(v.Ended)
+	if err != nil {
+		return nil, err
+	}
+	cmd := rec.Command.Carried()
+	return &SwapEnd{
+		RRN: rrnOf(v.Ended), At: rec.Outcome.Posted.String(), Asked: cmd.Function, Sent: cmd.Kind == book.KindSwapTold && !cmd.Final,
+		Answer: cmd.Answer, DE39: cmd.Answer.DE39(), Text: cmd.Answer.English(), Operator: cmd.Operator, Second: cmd.Second, Note: cmd.Note,
+	}, nil
 }
 
 func legState(v *book.SwapLegView) *SwapLeg {
@@ -112,7 +146,10 @@ func caller(ctx context.Context, key, operator string) (exchange.Caller, error) 
 	return exchange.Caller{Operator: operator, CallID: key}, points.CheckText("operator", operator)
 }
 
-func answered(done exchange.Swap, err error) (SwapState, error) {
+func (a *App) answered(done exchange.Swap, err error) (SwapState, error) {
+	if reason := points.ReasonOf(err); err != nil && reason != points.InternalError {
+		return SwapState{}, points.Errorf(reason, "%s", a.inZone(err.Error()))
+	}
 	if err != nil {
 		return SwapState{}, err
 	}
@@ -134,7 +171,7 @@ func (a *App) quoteSwap(ctx context.Context, s SwapAsked) (SwapState, error) {
 		}
 		asked.Card = a.token(pan)
 	}
-	return answered(a.swaps.Quote(ctx, asked))
+	return a.answered(a.swaps.Quote(ctx, asked))
 }
 
 // aboutSwap serves a verb of the desk about a quote.
@@ -148,7 +185,7 @@ func (a *App) aboutSwap(verb func(context.Context, exchange.Named) (exchange.Swa
 		if err != nil {
 			return SwapState{}, err
 		}
-		return answered(verb(ctx, exchange.Named{Caller: by, Quote: quote}))
+		return a.answered(verb(ctx, exchange.Named{Caller: by, Quote: quote}))
 	}
 }
 
@@ -163,9 +200,11 @@ func (a *App) showSwap(ctx context.Context, s SwapNamed) (SwapState, error) {
 	}
 	shown := viewedSwap(&view)
 	legs, err := a.swaps.Legs(ctx, quote)
-	for i := range legs {
-		shown.Leg = legState(&legs[i])
+	if err != nil || len(legs) == 0 {
+		return shown, err
 	}
+	shown.Leg = legState(&legs[0])
+	shown.Leg.Ended, err = a.swapEnd(&legs[0])
 	return shown, err
 }
 
@@ -200,10 +239,14 @@ const swapLook = time.Second
 func (a *App) keepSwaps(ctx context.Context) error {
 	ticker := time.NewTicker(swapLook)
 	defer ticker.Stop()
+	watch := newSwapWatch(a.registry)
 	for {
 		_, err := a.swaps.Expire(ctx)
 		if err == nil {
 			_, err = a.swaps.Turn(ctx)
+		}
+		if err == nil {
+			err = a.watchSwaps(ctx, watch)
 		}
 		switch {
 		case ctx.Err() != nil, errors.Is(err, ledger.ErrFailed):
@@ -218,6 +261,50 @@ func (a *App) keepSwaps(ctx context.Context) error {
 			return nil
 		}
 	}
+}
+
+// swapWatch shows how many swaps have no end yet.
+type swapWatch struct {
+	waiting *prometheus.GaugeVec
+	manual  int // when it was last looked
+}
+
+// waitingSwaps are the states that are watched, and how the metric calls them.
+func waitingSwaps() map[book.SwapState]string {
+	return map[book.SwapState]string{
+		book.SwapExecuting: "executing", book.SwapCreditUnknown: "credit_unknown", book.SwapManual: "manual", book.SwapRejected: "undoing", book.SwapReversed: "undoing",
+	}
+}
+
+func newSwapWatch(registerer prometheus.Registerer) *swapWatch {
+	w := &swapWatch{waiting: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "lianfen_swaps_waiting", Help: "Swaps whose issuer, which keeps its own ledger, has yet to decide, by state: executing, credit_unknown, manual (left to operators), undoing (given up here, and standing there).",
+	}, []string{"state"})}
+	registerer.MustRegister(w.waiting)
+	return w
+}
+
+func (a *App) watchSwaps(ctx context.Context, w *swapWatch) error {
+	var waiting map[book.SwapState]int
+	err := a.ledger.View(ctx, func(b *book.Book) (err error) {
+		waiting, err = b.SwapLegsWaiting()
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	counts := make(map[string]int)
+	for state, name := range waitingSwaps() {
+		counts[name] += waiting[state]
+	}
+	for name, n := range counts {
+		w.waiting.WithLabelValues(name).Set(float64(n))
+	}
+	if manual := counts["manual"]; manual > w.manual {
+		a.log.Warn("swaps are left to operators: lianfen exchange queue", slog.Int("swaps", manual))
+	}
+	w.manual = counts["manual"]
+	return nil
 }
 
 // SwapTerms are the terms of swaps as people give them.
@@ -289,7 +376,7 @@ func (a *App) proposeSwapTerms(ctx context.Context, s SwapTermsSetting) ([]Done,
 		cmd := book.Command{Kind: book.KindPut, At: a.opts.Clock(), Entry: book.Entry{Swaps: e}, Operator: s.Operator, Second: s.Second, Note: s.Note}
 		one, err := a.do(ctx, fmt.Sprintf("swap terms %d of %d", i+1, len(entries)), &cmd)
 		if err != nil {
-			return nil, err
+			return nil, entered(done, err)
 		}
 		done = append(done, one)
 	}

@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -315,8 +313,6 @@ type SwapTerms struct {
 	LotsAllowed      []string `json:"lots_allowed" yaml:"lots_allowed"` // earned, bought, swapped, bonus, adjusted
 }
 
-var originNames = []string{"earned", "bought", "swapped", "bonus", "adjusted"}
-
 // ReadSwapTerms reads a file of swap terms: a YAML list, every key known. What is left out
 // has the careful value: only earned points, half a minute for a quote, no lock, expiry as
 // for points that are earned.
@@ -333,7 +329,7 @@ func ReadSwapTerms(r io.Reader) (list []SwapTerms, err error) {
 			t.QuoteSeconds = 30
 		}
 		if len(t.LotsAllowed) == 0 {
-			t.LotsAllowed = originNames[:1]
+			t.LotsAllowed = []string{"earned"}
 		}
 	}
 	return list, nil
@@ -361,13 +357,8 @@ func (a *App) proposeSwapTerms(ctx context.Context, s SwapTermsSetting) ([]Done,
 		if err != nil {
 			return nil, fmt.Errorf("swap terms %d: %w", i+1, err)
 		}
-		t.Lots = 0
-		for _, name := range t.LotsAllowed {
-			at := slices.Index(originNames, strings.ToLower(name))
-			if at < 0 {
-				return nil, points.Errorf(points.FormatError, "swap terms %d: lots_allowed %q: want of %s", i+1, name, strings.Join(originNames, ", "))
-			}
-			t.Lots |= 1 << (at + 1)
+		if t.Lots, err = tariff.OriginsOf(t.LotsAllowed); err != nil {
+			return nil, fmt.Errorf("swap terms %d: %w", i+1, err)
 		}
 		entries[i] = &tariff.SwapTerms{Program: t.Program, From: from, SwapRules: t.SwapRules}
 	}
@@ -407,14 +398,9 @@ func (a *App) swapTerms(ctx context.Context, _ nothing) ([]SwapTermsVersion, err
 	now := a.opts.Clock()
 	for t := range table.All() {
 		v := SwapTermsVersion{
-			SwapTerms: SwapTerms{Program: t.Program, From: t.From.String(), SwapRules: t.SwapRules, LotsAllowed: []string{}},
+			SwapTerms: SwapTerms{Program: t.Program, From: t.From.String(), SwapRules: t.SwapRules, LotsAllowed: t.Lots.Names()},
 			Version:   t.Version, Maker: t.Maker, Checker: t.Checker, Approved: t.Approved.String(), Digest: t.Digest.String(),
 			InForce: table.At(t.Program, now) == t,
-		}
-		for i, name := range originNames {
-			if t.Lots&(1<<(i+1)) != 0 {
-				v.LotsAllowed = append(v.LotsAllowed, name)
-			}
 		}
 		list = append(list, v)
 	}

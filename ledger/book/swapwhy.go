@@ -9,9 +9,6 @@ import (
 	"github.com/lianfen/lianfen/tariff"
 )
 
-// originNames are the words of swap terms for where points come from, by [Origin].
-var originNames = [...]string{Earned: "earned", Bought: "bought", Swapped: "swapped", Bonus: "bonus", Adjusted: "adjusted"}
-
 // whySwap is Why of a command about a swap: which limit it meets and how much of it is used,
 // what is not on offer, what of the points may not be swapped, or where the swap is already.
 func (b *Book) whySwap(cmd *Command) error {
@@ -180,12 +177,6 @@ func (b *Book) whyPoints(now points.Timestamp, member points.MemberID, program p
 	if may >= in || free <= may {
 		return nil
 	}
-	var names []string
-	for origin, name := range originNames {
-		if name != "" && terms.Lots&(1<<origin) != 0 {
-			names = append(names, name)
-		}
-	}
 	return points.Errorf(points.NotEnoughPoints, "of %d points that member %d may spend in programme %d, %d may be swapped: those that are %s, and of swapped ones those whose swap_lock_days are over",
-		free, member, program, may, strings.Join(names, " or "))
+		free, member, program, may, strings.Join(terms.Lots.Names(), " or "))
 }

@@ -223,6 +223,8 @@ func keySetOf(req *points.Request, by book.MAC) certs.KeySet {
 		sets = map[uint16]certs.KeySet{1: certs.KeySet001, 3: certs.KeySet003, 4: certs.KeySet004}
 	case book.MACByCMAC:
 		sets = map[uint16]certs.KeySet{dialect.SignOnAES128: certs.KeySetAES128, dialect.SignOnAES256: certs.KeySetAES256}
+	case book.MACByHMAC:
+		sets = map[uint16]certs.KeySet{dialect.SignOnHMAC: certs.KeySetHMAC}
 	case book.MACByRetail:
 	}
 	return sets[req.NetworkCode]

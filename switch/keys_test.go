@@ -141,7 +141,7 @@ func (k *keyed) sends(frame []byte) points.Response {
 func (k *keyed) signsOn(set certs.KeySet) points.Response {
 	k.t.Helper()
 	req := k.next(points.SignOn)
-	req.NetworkCode = map[certs.KeySet]uint16{certs.KeySet001: 1, certs.KeySet003: 3, certs.KeySet004: 4, certs.KeySetAES128: dialect.SignOnAES128, certs.KeySetAES256: dialect.SignOnAES256}[set]
+	req.NetworkCode = map[certs.KeySet]uint16{certs.KeySet001: 1, certs.KeySet003: 3, certs.KeySet004: 4, certs.KeySetAES128: dialect.SignOnAES128, certs.KeySetAES256: dialect.SignOnAES256, certs.KeySetHMAC: dialect.SignOnHMAC}[set]
 	req.Operator = [3]byte{'0', '0', '1'}
 	k.mac = nil
 	resp := k.sends(k.frame(&req))
@@ -498,9 +498,9 @@ func (h *house) setsPIN(store *certs.Keystore, k *keyed, pan points.PAN, pin str
 	require.NoError(h.t, err)
 	verifier, err := certs.NewPINVerifier(key)
 	require.NoError(h.t, err)
-	format := certs.PINFormat0
-	if k.by == certs.CMAC {
-		format = certs.PINFormat4
+	format := certs.PINFormat4
+	if k.by == certs.XORMAC {
+		format = certs.PINFormat0
 	}
 	block, err := k.pin.AppendPINBlock(nil, format, []byte(pin), pan, rand.Reader)
 	require.NoError(h.t, err)
@@ -549,6 +549,41 @@ func TestPINs(t *testing.T) {
 	require.Equal(t, points.PINTriesExceeded, pays(certs.PINFormat0, "4711", pan), "a restart unlocks nothing")
 	h.verify()
 	require.NotContains(t, h.log.text(), "4711")
+}
+
+// A terminal whose record says hmac-sha256 is given a key for that and no other set, is
+// believed by it alone, and has it again after a restart; its PINs are under AES.
+func TestTerminalsByHMAC(t *testing.T) {
+	store := vault(t, map[string]certs.Algorithm{"T3": certs.AES256})
+	h := newHouseWith(t, func(o *pointswitch.Options) { o.Keystore, o.MACErrors = store, macErrors })
+	h.furnish()
+	h.put(book.Entry{Terminal: &book.Terminal{ID: parseTerminal(t, "T3"), Merchant: parseMerchant(t, "CAFE"), Status: book.Active, MAC: book.MACByHMAC}})
+	k := h.terminal(store, "T3")
+	k.by = certs.HMAC
+	for _, set := range []certs.KeySet{certs.KeySet003, certs.KeySetAES128, certs.KeySetAES256} {
+		require.Equal(t, points.FunctionDisabled, k.signsOn(set).Reason)
+	}
+	require.Equal(t, points.Approved, k.signsOn(certs.KeySetHMAC).Reason)
+	pan := parsePAN(t, cards()["A"])
+	h.setsPIN(store, k, pan, "4711")
+	asks := func(pin string) points.Reason {
+		req := k.next(points.Balance)
+		req.PAN, req.Program = pan, 902
+		k.enters(&req, certs.PINFormat4, pin, pan)
+		return k.sends(k.frame(&req)).Reason
+	}
+	require.Equal(t, points.Approved, asks("4711"))
+	require.Equal(t, points.WrongPIN, asks("4712"))
+	last := h.last()
+	req := k.sale(100)
+	frame := k.frame(&req)
+	frame[len(frame)-1] ^= 1
+	require.Equal(t, points.BadMAC, k.sends(frame).Reason)
+	require.Equal(t, last, h.last())
+	h.again(k)
+	require.Equal(t, points.Approved, asks("4711"))
+	require.Equal(t, points.Approved, k.sells(100))
+	h.verify()
 }
 
 // A terminal with keys of AES sends its PIN in format 4, in DE59: right is paid, wrong is

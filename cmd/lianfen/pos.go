@@ -80,7 +80,7 @@ test cards.`,
 	f.DurationVar(&p.retry, "retry", 0, "try again for so long, with the same bytes, when the switch cannot be reached")
 	f.Var((*traceNumber)(&p.stan), "stan", "trace number (DE11) of the message, of a script's first one; 0: drawn by lot, as is that of the sign-on before a message")
 	f.BoolVar(&p.asJSON, "json", false, "print JSON")
-	f.StringVar(&p.keySet, "keys", "", "sign on for keys, and authenticate: 001, 003, 004 (mac cup-ecb), aes-128, aes-256 (mac cmac); the master key is in --keystore; dukpt: and the 16 digits of its initial key, whose base key is there; of a script, the terminals that name none")
+	f.StringVar(&p.keySet, "keys", "", "sign on for keys, and authenticate: 001, 003, 004 (mac cup-ecb), aes-128, aes-256 (mac cmac), hmac-sha256; the master key is in --keystore; dukpt: and the 16 digits of its initial key, whose base key is there; of a script, the terminals that name none")
 	f.StringVar(&p.keys.path, "keystore", "keys.store", "with --keys, or a script's: file of the keystore")
 	f.StringVar(&p.keys.kek, "kek", "file:kek.key", "with --keys, or a script's: where its key-encryption key is")
 	cmd.Flags().StringVar(&p.script, "script", "", "play this file")

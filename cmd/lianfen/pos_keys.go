@@ -43,10 +43,7 @@ func (p *pos) keysOf(who sim.Identity, named string) (*sim.Keys, error) {
 
 // masterOf gives a terminal its master key, as if it had been put into it by hand.
 func masterOf(at *keysAt, who sim.Identity, set certs.KeySet) (*sim.Keys, error) {
-	keys := &sim.Keys{Set: set, By: certs.XORMAC, Random: rand.Reader}
-	if set == certs.KeySetAES128 || set == certs.KeySetAES256 {
-		keys.By = certs.CMAC
-	}
+	keys := &sim.Keys{Set: set, By: set.MAC(), Random: rand.Reader}
 	err := at.open(func(store *certs.Keystore) (err error) {
 		name := certs.TerminalMasterName(who.Merchant, who.Terminal)
 		if keys.Master, err = store.Use(name, certs.TerminalMaster, now()); err != nil {

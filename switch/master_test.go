@@ -201,6 +201,7 @@ func TestMasterKeyAttacks(t *testing.T) {
 		}
 		_, opened = k.signsOnUnder(set, second, second)
 		require.NoError(t, opened)
+		require.Equal(t, points.Approved, k.sells(100))
 		require.Equal(t, points.BadMAC, k.sends(fetched).Reason, "the request of before, with the MAC of before")
 
 		// When the next one is in force, the proof of the one before is over.

@@ -176,7 +176,8 @@ them under the terminal's master key:
 | 008 | hmac-sha256 | the same, its MAC key for HMAC of 32 bytes (M7, H, and HM 21): 448 characters (ours) |
 
 Keys of DES are enciphered in ECB mode under the double-length master key; a check value is the first four bytes
-of eight zeros enciphered. Each sign-on gives other keys, and the keys before are over at once. A set that
+of eight zeros enciphered. A sign-on gives other keys than those that were used; those that were given and not used are given again. The keys before
+are over with the first message under the next, so that a sign-on, which anybody can send, takes nothing away. A set that
 the terminal's ` + "`" + `mac` + "`" + ` is not made with is answered 40, and so is a sign-on without a master key here.
 
 The MAC is over the message type to the field before the MAC, as sent. Authorisations, financial messages and

@@ -45,13 +45,13 @@ func (a *Authority) NewCode(o Order, life time.Duration) (code string, until tim
 func DrawCode() (code string, hash [32]byte) {
 	var random [codeBytes]byte
 	_, _ = rand.Read(random[:]) // Never fails.
-	code = spellCode(random)
+	code = spellCode(random[:])
 	return code, codeSum(plainCode(code))
 }
 
-// spellCode writes a code, or half of one, as it is shown: XXXX-XXXX-XXXX-XXXX.
-func spellCode(b [codeBytes]byte) string {
-	text := base32.NewEncoding(codeAlphabet).EncodeToString(b[:])
+// spellCode writes codeBytes of a code, or half of one, as they are shown: XXXX-XXXX-XXXX-XXXX.
+func spellCode(b []byte) string {
+	text := base32.NewEncoding(codeAlphabet).EncodeToString(b)
 	return text[:4] + "-" + text[4:8] + "-" + text[8:12] + "-" + text[12:]
 }
 

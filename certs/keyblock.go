@@ -141,8 +141,8 @@ func strength(a Algorithm) int {
 // authenticates (X9.143 6.3).
 type protection struct {
 	version byte
-	cipher  cipher.Block
-	mac     cipher.Block
+	cipher  hidden[cipher.Block]
+	mac     hidden[cipher.Block]
 }
 
 func protectionOf(under *Key) (*protection, error) {
@@ -159,12 +159,15 @@ func protectionOf(under *Key) (*protection, error) {
 		derived[purpose] = deriveUnder(master, under.Algorithm, uint16(purpose)) //nolint:gosec // 0 or 1.
 		defer wipe(derived[purpose])
 	}
-	if p.cipher, err = newBlock(under.Algorithm, derived[0]); err == nil {
-		p.mac, err = newBlock(under.Algorithm, derived[1])
-	}
+	enciphers, err := newBlock(under.Algorithm, derived[0])
 	if err != nil {
 		return nil, fmt.Errorf("%v: derive: %w", under, err)
 	}
+	authenticates, err := newBlock(under.Algorithm, derived[1])
+	if err != nil {
+		return nil, fmt.Errorf("%v: derive: %w", under, err)
+	}
+	p.cipher, p.mac = hide(enciphers), hide(authenticates)
 	return p, nil
 }
 
@@ -172,8 +175,8 @@ func protectionOf(under *Key) (*protection, error) {
 func (p *protection) macOf(head string, plain []byte) []byte {
 	text := append([]byte(head), plain...)
 	defer wipe(text)
-	sum := cmacOf(p.mac, text)
-	return sum[:p.mac.BlockSize()]
+	sum := cmacOf(p.mac(), text)
+	return sum[:p.mac().BlockSize()]
 }
 
 // Optional blocks of a key for HMAC (X9.143 6.3.6): the hash that it is for, of which we
@@ -190,7 +193,7 @@ func sealKeyBlock(dst []byte, use, optional string, plain []byte, under *Key, ra
 	if err != nil {
 		return nil, err
 	}
-	size := p.cipher.BlockSize()
+	size := p.cipher().BlockSize()
 	payload := make([]byte, (2+len(plain)+size-1)/size*size)
 	defer wipe(payload)
 	binary.BigEndian.PutUint16(payload, uint16(8*len(plain))) //nolint:gosec // at most 256.
@@ -203,7 +206,7 @@ func sealKeyBlock(dst []byte, use, optional string, plain []byte, under *Key, ra
 	}
 	head := fmt.Sprintf("%c%04d%s%s00%s", p.version, keyBlockHead+len(optional)+2*(len(payload)+size), use, count, optional)
 	mac := p.macOf(head, payload)
-	cipher.NewCBCEncrypter(p.cipher, mac).CryptBlocks(payload, payload)
+	cipher.NewCBCEncrypter(p.cipher(), mac).CryptBlocks(payload, payload)
 	dst = append(dst, head...)
 	dst = appendHex(dst, payload)
 	return appendHex(dst, mac), nil
@@ -231,14 +234,14 @@ func OpenKeyBlock(block []byte, under *Key) (*Imported, error) {
 	if err != nil {
 		return nil, err
 	}
-	size := p.cipher.BlockSize()
+	size := p.cipher().BlockSize()
 	payload, err := hex.DecodeString(string(block[headLen:]))
 	if err != nil || len(payload) < 2*size || len(payload)%size != 0 {
 		return nil, refused("after its head there is not a whole number of blocks of %d bytes in hexadecimal", size)
 	}
 	defer wipe(payload)
 	payload, mac := payload[:len(payload)-size], payload[len(payload)-size:]
-	cipher.NewCBCDecrypter(p.cipher, mac).CryptBlocks(payload, payload)
+	cipher.NewCBCDecrypter(p.cipher(), mac).CryptBlocks(payload, payload)
 	if subtle.ConstantTimeCompare(p.macOf(string(block[:headLen]), payload), mac) != 1 {
 		return nil, refused("it was not made under %v, or it was changed", under)
 	}
@@ -337,8 +340,8 @@ func (p *protection) skipOptional(block []byte) (int, error) {
 		}
 		at += int(length)
 	}
-	if (at-keyBlockHead)%p.cipher.BlockSize() != 0 {
-		return 0, refused("its optional blocks have %d characters, no multiple of %d", at-keyBlockHead, p.cipher.BlockSize())
+	if (at-keyBlockHead)%p.cipher().BlockSize() != 0 {
+		return 0, refused("its optional blocks have %d characters, no multiple of %d", at-keyBlockHead, p.cipher().BlockSize())
 	}
 	return at, nil
 }

@@ -71,7 +71,7 @@ func (k *OperatorKey) CodeHalf(proof [32]byte, of Identity) points.Secret {
 	mac.Write([]byte("enrolment code\x00"))
 	mac.Write(proof[:])
 	mac.Write([]byte(of.String()))
-	return points.Secret(spellCode([codeBytes]byte(mac.Sum(nil))))
+	return points.Secret(spellCode(mac.Sum(nil)[:codeBytes]))
 }
 
 // Bounds of a password. The longest is what bcrypt looks at.

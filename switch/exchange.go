@@ -32,6 +32,7 @@ type exchange struct {
 	keys     *workingKeys // that the request was authenticated with; nil: it was not
 	derived  *derivedKeys // of a terminal's message, where they are derived for each; used again
 	master   *certs.Key   // that a sign-on has proved to have; nil: none
+	given    *givenKeys   // that a sign-on is given again; nil: it is given others, or none
 	shed     bool         // it is answered only if it was before
 	first    bool         // it goes first; see goesFirst
 	turned   bool         // it is turned away for the load that there is
@@ -61,7 +62,7 @@ func (s *Switch) newRequest(session *session, c *link.Conn) *exchange {
 // release gives the exchange back to the pool; x must not be used afterwards.
 func (x *exchange) release() {
 	x.session, x.conn, x.table, x.fault, x.replayed, x.shed, x.first, x.turned = nil, nil, nil, nil, false, false, false, false
-	x.keys, x.master, x.pin, x.pinLen = nil, nil, [16]byte{}, 0
+	x.keys, x.master, x.given, x.pin, x.pinLen = nil, nil, nil, [16]byte{}, 0
 	x.derived.forget()
 	x.req, x.resp, x.cmd, x.acceptor = points.Request{}, points.Response{}, book.Command{}, router.Acceptor{}
 	clear(x.frame) // It held card numbers.
@@ -173,7 +174,7 @@ func (x *exchange) settle(out *book.Outcome) {
 		reason = x.closed(out)
 	case x.cmd.Kind == book.KindUpload && !out.Replayed:
 		x.s.metrics.uploaded.Add(float64(len(x.cmd.Items)))
-	case x.cmd.KeySet != 0:
+	case x.cmd.KeySet != 0 || x.given != nil:
 		reason = x.signedOn(out)
 		x.s.terminals.note(x.cmd.Terminal, out.Parameters)
 	case x.cmd.Kind == book.KindSignOn || x.cmd.Kind == book.KindDownload:

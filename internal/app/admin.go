@@ -662,8 +662,8 @@ type Done struct {
 	// has until then to approve.
 	Pending string `json:"pending,omitempty"`
 	What    string `json:"what,omitempty"` // of an approval: what was carried out, in words
-	// SecondHalf of an invitation's code is for the approver to hand over; who proposed has
-	// the first.
+	// SecondHalf of the code of an invitation or an enrolment is for the approver to hand
+	// over; who proposed has the first.
 	SecondHalf points.Secret `json:"second_half,omitempty"`
 }
 

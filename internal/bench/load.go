@@ -120,7 +120,7 @@ func Generate(ctx context.Context, load Load, clock Clock) (Loaded, error) {
 	g.next.Store(uint32(load.First))
 	if load.Keys != "" {
 		if g.keys, err = openKeys(load.Keys); err == nil && spokenByPartners(spoken) {
-			g.mac, err = hostMAC(g.keys, points.TimestampOf(clock()))
+			g.mac, err = hostMAC(g.keys, load.MACBy, points.TimestampOf(clock()))
 		}
 		if err != nil {
 			return Loaded{}, err

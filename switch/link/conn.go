@@ -68,11 +68,13 @@ type Conn struct {
 	opened     time.Time
 	spoke      bool // a whole frame came
 	in         assembler
-	frames     [][]byte  // reused for every call of Frames
-	active     bool      // bytes came since buffers were given back last
-	alarm      time.Time // the read deadline that is set; zero if none
-	quietSince time.Time // since when the reader waits for bytes
-	halfSince  time.Time // since when it waits for the rest of a frame; zero if none has begun
+	frames     [][]byte      // reused for every call of Frames
+	active     bool          // bytes came since buffers were given back last
+	alarm      time.Time     // the read deadline that is set; zero if none
+	quietSince time.Time     // since when the reader waits for bytes
+	halfSince  time.Time     // since when it waits for the rest of a frame; zero if none has begun
+	pause      time.Duration // the handler wants before the next read
+	pausing    *time.Timer   // nil: it never did
 
 	mu      sync.Mutex // guards what follows
 	state   state
@@ -138,6 +140,11 @@ func (c *Conn) Peer() any { return c.peer }
 // Identity is who the peer is, as Options.Identify says; "" over plain TCP. It is known
 // from Open on.
 func (c *Conn) Identity() string { return c.identity }
+
+// Pause puts the next read off by d, for the handler to call in Frames: what comes
+// meanwhile is read, and answered, together. The network holds the peer up when it sends
+// more than fits into a socket. No deadline of the peer's runs meanwhile.
+func (c *Conn) Pause(d time.Duration) { c.pause = d }
 
 // Load is how a connection is at one moment.
 type Load struct {

@@ -106,7 +106,29 @@ func (c *Conn) read() error {
 		if err != nil {
 			return c.endOfStream(err)
 		}
+		c.rested()
 	}
+}
+
+// rested waits as long as the handler has asked for, or until the connection is not to be
+// read any more.
+func (c *Conn) rested() {
+	d := c.pause
+	if d <= 0 {
+		return
+	}
+	c.pause = 0
+	if c.pausing == nil {
+		c.pausing = time.NewTimer(d)
+	} else {
+		c.pausing.Reset(d)
+	}
+	select {
+	case <-c.pausing.C:
+	case <-c.room: // CloseAfterFlush; nobody else rouses who waits for no room.
+	case <-c.gone:
+	}
+	c.pausing.Stop()
 }
 
 // handOver gives the handler the complete frames of the buffer, in as many calls

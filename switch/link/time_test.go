@@ -364,3 +364,45 @@ func TestCloseAfterFlushWithinAHalfFrame(t *testing.T) {
 		require.Equal(t, ending{io.ErrNoProgress, began}, <-ended)
 	})
 }
+
+// While a handler wants a pause the connection is not read; what came meanwhile is handed
+// over together, the next frames at once again. A connection that is told to end does not
+// wait for it.
+func TestPause(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var handed []int
+		pause := time.Second
+		p := newPipes()
+		server, err := link.NewServer(p, link.Options{}, handlerFuncs{
+			open: func(*link.Conn) {},
+			frames: func(c *link.Conn, frames [][]byte) {
+				handed = append(handed, len(frames))
+				c.Pause(pause)
+				for range frames {
+					c.Drop()
+				}
+			},
+			closed: func(*link.Conn, error) {},
+		})
+		require.NoError(t, err)
+		run(t, server)
+		peer := p.dial()
+		defer hangUp(peer)
+		write(t, peer, framed("first"))
+		synctest.Wait()
+		began := time.Now()
+		pause = 0
+		write(t, peer, append(framed("second"), framed("third")...)) // Taken once the connection is read.
+		require.Equal(t, time.Second, time.Since(began))
+		write(t, peer, framed("fourth"))
+		require.Equal(t, time.Second, time.Since(began), "no pause was asked for")
+		synctest.Wait()
+		require.Equal(t, []int{1, 2, 1}, handed)
+
+		pause = time.Hour
+		write(t, peer, framed("fifth"))
+		synctest.Wait()
+		require.NoError(t, server.Shutdown(t.Context()))
+		require.Less(t, time.Since(began), 10*time.Second, "not after an hour")
+	})
+}

@@ -97,18 +97,21 @@ func TestShedding(t *testing.T) {
 	p.send(redeemFrame(t, 3)) // Over the target; not yet for an interval.
 	waits(2)
 	h.wait(100 * time.Millisecond)
-	p.send(redeemFrame(t, 4), redeemFrame(t, 1), reversalFrame(t, 2))
+	p.send(redeemFrame(t, 4), redeemFrame(t, 1), redeemFrame(t, 3), reversalFrame(t, 2))
+	require.Equal(t, "91", codeOf(t, dialect.Pos(), p.receive()), "at once: it waits for nobody")
 	waits(5)
 	require.InDelta(t, 1, h.figure("lianfen_shedding", ""), 0)
 	require.InDelta(t, 0.16, h.figure("lianfen_queue_delay_seconds", ""), 1e-9)
 	before := h.ledger.Durable()
 	close(release)
 	require.NoError(t, <-looked)
-	var codes []string
-	for range 5 {
-		codes = append(codes, codeOf(t, dialect.Pos(), p.receive()))
+	var answers [][]byte
+	for range 5 { // 2 and 3, the reversal, and the repeats of what was answered and of what waited.
+		answers = append(answers, p.receive())
+		require.Equal(t, "00", codeOf(t, dialect.Pos(), answers[len(answers)-1]))
 	}
-	require.Equal(t, "00 00 91 00 00", strings.Join(codes, " "))
+	require.Contains(t, answers, first, "the repeat of what was answered")
+	require.Equal(t, answers[1], answers[4], "the repeat of what waited")
 	require.Equal(t, before+3, h.ledger.Durable(), "two sales and the reversal; no trace of what was shed or repeated")
 	require.InDelta(t, 1, h.figure("lianfen_requests_shed_total", ""), 0)
 
@@ -152,8 +155,10 @@ func TestSheddingEndsBeforeWhatIsShed(t *testing.T) {
 	h.wait(100 * time.Millisecond)
 	again, releaseAgain := hold()
 	waits(submitted + 3)
-	for stan := range points.STAN(5) {
-		p.send(redeemFrame(t, 3+stan))
+	p.send(redeemFrame(t, 3)) // New: it is not in the line at all.
+	require.Equal(t, "91", codeOf(t, dialect.Pos(), p.receive()))
+	for range 5 { // Those that may have come before are.
+		p.send(redeemFrame(t, 1))
 	}
 	waits(submitted + 8)
 	require.InDelta(t, 1, h.figure("lianfen_shedding", ""), 0)
@@ -171,8 +176,8 @@ func TestSheddingEndsBeforeWhatIsShed(t *testing.T) {
 	for range 6 {
 		codes = append(codes, codeOf(t, dialect.Pos(), p.receive()))
 	}
-	require.Equal(t, "91 91 91 91 91 00", strings.Join(codes, " "))
-	require.InDelta(t, 5, h.figure("lianfen_requests_shed_total", ""), 0)
+	require.Equal(t, "00 00 00 00 00 00", strings.Join(codes, " "))
+	require.InDelta(t, 1, h.figure("lianfen_requests_shed_total", ""), 0)
 	h.wait(time.Second)
 	require.Zero(t, h.figure("lianfen_queue_delay_seconds", ""))
 }

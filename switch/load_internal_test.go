@@ -6,6 +6,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/lianfen/lianfen/ledger/book"
 	"github.com/lianfen/lianfen/points"
 )
 
@@ -181,6 +182,26 @@ func TestOverloadBoundsTheWait(t *testing.T) {
 		require.Greater(t, float64(answered), min(load, 0.99)*most-10, "load %v: nobody is turned away while the server is idle", load)
 		require.Less(t, longest, 2*o.target, "load %v", load)
 	}
+}
+
+// A swap is known again by what it executes too, when its key is forgotten: only the ledger
+// can tell. What undoes or tells, a batch and the network are never turned away like that.
+func TestPlainKeys(t *testing.T) {
+	plain := 0
+	for f := range points.Function(255) {
+		if !plainKey(f) {
+			continue
+		}
+		plain++
+		switch kind := book.KindOf(f); kind {
+		case 0, book.KindSwap, book.KindSwapLock, book.KindReverse, book.KindCloseBatch, book.KindUpload, book.KindSignOn:
+			t.Errorf("%v is of kind %d", f, kind)
+		}
+		if goesFirst(&points.Request{Function: f}) {
+			t.Errorf("%v goes first", f)
+		}
+	}
+	require.Equal(t, 10, plain)
 }
 
 // The age of the oldest command that waits is known from the order of the answers, and

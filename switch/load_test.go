@@ -120,6 +120,55 @@ func TestShedding(t *testing.T) {
 	require.Zero(t, h.figure("lianfen_shedding", ""))
 }
 
+// Of what comes in one read, as many are let in as there is room for. A repeat behind its
+// first, which is, gets that one's answer, although there is no room any more; a new request
+// there is told to try again.
+func TestRepeatBehindItsFirst(t *testing.T) {
+	const room = 64 // The least limit.
+	h := newHouseWith(t, func(o *pointswitch.Options) {
+		o.ShedTarget, o.ShedInterval = 50*time.Millisecond, 100*time.Millisecond
+	})
+	h.furnish()
+	p := h.dial(h.pos)
+	held, release, looked := make(chan struct{}), make(chan struct{}), make(chan error, 1)
+	go func() {
+		looked <- h.ledger.View(t.Context(), func(*book.Book) error { close(held); <-release; return nil })
+	}()
+	<-held
+	submitted := h.ledger.Submitted()
+	for i := range points.STAN(2) {
+		p.send(redeemFrame(t, 1+i))
+		require.Eventually(t, func() bool { return h.ledger.Submitted() == submitted+uint64(i)+1 }, patience, time.Millisecond)
+		h.wait(160 * time.Millisecond / 2)
+	}
+	h.wait(20 * time.Millisecond)
+	p.send(redeemFrame(t, 3))
+	require.Equal(t, "91", codeOf(t, dialect.Pos(), p.receive()))
+	close(release)
+	require.NoError(t, <-looked)
+	require.Equal(t, "00", codeOf(t, dialect.Pos(), p.receive()))
+	require.Equal(t, "00", codeOf(t, dialect.Pos(), p.receive()))
+	require.Eventually(t, func() bool { return h.figure("lianfen_queue_delay_seconds", "") == 0 }, patience, time.Millisecond)
+
+	before := h.ledger.Durable()
+	var frames [][]byte
+	for i := range points.STAN(room) {
+		frames = append(frames, redeemFrame(t, 10+i))
+	}
+	p.send(append(frames, redeemFrame(t, 10+room-1), redeemFrame(t, 10+room))...)
+	codes, last := map[string]int{}, [][]byte(nil)
+	for range room + 2 {
+		answer := p.receive()
+		code := codeOf(t, dialect.Pos(), answer)
+		if codes[code]++; code == "00" {
+			last = append(last, answer)
+		}
+	}
+	require.Equal(t, map[string]int{"00": room + 1, "91": 1}, codes)
+	require.Equal(t, last[room-1], last[room])
+	require.Equal(t, before+room, h.ledger.Durable())
+}
+
 // What is being turned away does not keep others out: when all that was let in is
 // answered, the next new request is let in, however long the line of those that are shed.
 func TestSheddingEndsBeforeWhatIsShed(t *testing.T) {

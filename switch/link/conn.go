@@ -143,7 +143,7 @@ func (c *Conn) Identity() string { return c.identity }
 
 // Pause puts the next read off by d, for the handler to call in Frames: what comes
 // meanwhile is read, and answered, together. The network holds the peer up when it sends
-// more than fits into a socket. No deadline of the peer's runs meanwhile.
+// more than fits into a socket. It is meant to be short beside the deadlines of [Options].
 func (c *Conn) Pause(d time.Duration) { c.pause = d }
 
 // Load is how a connection is at one moment.

@@ -16,7 +16,8 @@ import (
 // lies behind it or not, nor on the next date. Nearly all new ones are.
 func TestUnseen(t *testing.T) {
 	const sales = 300
-	h := build(t, vfs.NewMem(), ledger.Options{CheckpointEvery: 100, CheckpointInterval: time.Hour})
+	disk := vfs.NewCrashableMem()
+	h := build(t, disk, ledger.Options{CheckpointEvery: 100, CheckpointInterval: time.Hour})
 	h.furnish(1)
 	unseen := func(serial uint64) bool { k := key(3, serial); return h.ledger.Unseen(&k) }
 	for serial := range uint64(sales) {
@@ -44,10 +45,18 @@ func TestUnseen(t *testing.T) {
 		require.Less(t, wrong, sales/20, when)
 	}
 	all("answered")
+	left := h.at(disk.CrashClone(vfs.CrashCloneCfg{}))
 	require.Positive(t, h.checkpoint())
 	h.close()
 	h.open()
 	all("after a start")
+	whole := h.ledger
+	left.open()
+	require.Less(t, left.checkpoint(), left.ledger.Durable())
+	h.ledger = left.ledger
+	all("after a power cut")
+	left.close()
+	h.ledger = whole
 	h.must(book.Command{Kind: book.KindCutOver, Date: genesis + 1, At: noon})
 	all("on the next date")
 	h.close()

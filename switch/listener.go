@@ -210,14 +210,20 @@ func (s *Switch) handle(session *session, c *link.Conn, frame []byte, now points
 	if s.network(x, acceptor) {
 		return
 	}
+	s.enter(x, frame)
+}
+
+// enter has the ledger asked what x asks for, or turned away what there is no room for.
+func (s *Switch) enter(x *exchange, frame []byte) {
+	session := x.session
 	sheds := session.room <= 0 && !x.first && !x.cmd.RepeatOnly
 	if sheds && plainKey(x.req.Function) {
 		session.turning = append(session.turning, x)
 		return
 	}
-	about, reason := s.batch(x, acceptor, frame)
+	about, reason := s.batch(x, x.acceptor, frame)
 	if !about {
-		reason = s.command(x, acceptor)
+		reason = s.command(x, x.acceptor)
 	}
 	if !reason.Approved() {
 		if x.cmd.RepeatOnly {

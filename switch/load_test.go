@@ -139,7 +139,7 @@ func TestRepeatBehindItsFirst(t *testing.T) {
 	for i := range points.STAN(2) {
 		p.send(redeemFrame(t, 1+i))
 		require.Eventually(t, func() bool { return h.ledger.Submitted() == submitted+uint64(i)+1 }, patience, time.Millisecond)
-		h.wait(160 * time.Millisecond / 2)
+		h.wait(80 * time.Millisecond)
 	}
 	h.wait(20 * time.Millisecond)
 	p.send(redeemFrame(t, 3))

@@ -114,10 +114,10 @@ func (c *Conn) read() error {
 // read any more.
 func (c *Conn) rested() {
 	d := c.pause
-	if d <= 0 {
+	c.pause = 0
+	if d <= 0 || c.full || c.tls != nil {
 		return
 	}
-	c.pause = 0
 	if c.pausing == nil {
 		c.pausing = time.NewTimer(d)
 	} else {
@@ -200,7 +200,9 @@ func (c *Conn) receive() (int, error) {
 		if !c.setAlarm() {
 			return 0, errStopped
 		}
-		n, err := c.wire.Read(c.in.space())
+		space := c.in.space()
+		n, err := c.wire.Read(space)
+		c.full = n == len(space)
 		if n > 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
 			return n, err
 		}

@@ -2,8 +2,10 @@ package link_test
 
 import (
 	"context"
+	"crypto/tls"
 	"io"
 	"net"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -400,9 +402,51 @@ func TestPause(t *testing.T) {
 		require.Equal(t, []int{1, 2, 1}, handed)
 
 		pause = time.Hour
+		began = time.Now()
+		write(t, peer, framed(strings.Repeat("x", 4094))) // All of a buffer.
+		write(t, peer, framed("next"))
+		require.Zero(t, time.Since(began), "there was more")
+		synctest.Wait()
+		pause = 0
+		write(t, peer, framed("after that"))
+		require.Equal(t, time.Hour, time.Since(began))
+		synctest.Wait()
+
+		began = time.Now()
+		pause = time.Hour
 		write(t, peer, framed("fifth"))
 		synctest.Wait()
 		require.NoError(t, server.Shutdown(t.Context()))
 		require.Less(t, time.Since(began), 10*time.Second, "not after an hour")
 	})
+}
+
+// A read of a TLS session brings one record, so that a pause after each would be one for
+// every few frames of a peer that sends them singly: there is none.
+func TestNoPauseWithTLS(t *testing.T) {
+	server, client := identities(t)
+	taken := make(chan string, 10)
+	s := serve(t, link.Options{TLS: server}, handlerFuncs{
+		open: func(*link.Conn) {},
+		frames: func(c *link.Conn, frames [][]byte) {
+			for _, frame := range frames {
+				taken <- string(frame)
+				c.Drop()
+			}
+			c.Pause(time.Hour)
+		},
+		closed: func(*link.Conn, error) {},
+	})
+	peer, err := tls.Dial("tcp", s.Addr().String(), client)
+	require.NoError(t, err)
+	defer hangUp(peer)
+	for _, frame := range []string{"one", "two", "three"} {
+		write(t, peer, framed(frame))
+		select {
+		case got := <-taken:
+			require.Equal(t, frame, got)
+		case <-time.After(10 * time.Second):
+			require.Fail(t, "not read", frame)
+		}
+	}
 }

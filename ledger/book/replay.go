@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"iter"
 
 	"github.com/lianfen/lianfen/points"
 )
@@ -368,6 +369,17 @@ func (k *Keys) Gather(src []byte, position points.Position) (n int, err error) {
 		k.tombs = append(k.tombs, tombEntry{k.reverse.Command.OriginalKey, position})
 	}
 	return n, nil
+}
+
+// Hashes are the keys in the list, as [Book.KeyHash] has them.
+func (k *Keys) Hashes() iter.Seq[uint64] {
+	return func(yield func(uint64) bool) {
+		for i := range k.entries {
+			if !yield(k.entries[i].hash) {
+				return
+			}
+		}
+	}
 }
 
 // RememberAll is [Book.Remember] for the records that k was gathered from.

@@ -122,7 +122,8 @@ func (r *swapRun) measure(ctx context.Context, dir string, folder store.Options)
 	}
 	// Rates take effect some minutes after their approval: the world is made an hour ago.
 	past := func() time.Time { return r.opts.Clock().Add(-time.Hour) }
-	l, err := openLedger(ctx, db, 2*r.opts.Accounts, past, r.metrics)
+	// Accounts bound what is kept of quotes too: as many as are made ahead, as a switch keeps by default.
+	l, err := openLedger(ctx, db, max(2*r.opts.Accounts, uint64(r.quotesAhead())), past, r.metrics) //nolint:gosec // not negative.
 	if err != nil {
 		return 0, errors.Join(err, db.Close())
 	}
@@ -204,8 +205,7 @@ func (r *swapRun) round(ctx context.Context, dir string, round int) error {
 		return err
 	}
 	// Quotes for the line after it are made before it: as many as last for the time.
-	most := swapQuotes * r.opts.Duration.Seconds()
-	if err := r.quoteAhead(ctx, int(most)); err != nil {
+	if err := r.quoteAhead(ctx, r.quotesAhead()); err != nil {
 		return err
 	}
 	return r.beside(ctx, lineExecuted, lineExecutedBase, r.swap)
@@ -301,6 +301,9 @@ func (r *swapRun) quoteAndSwap(ctx context.Context, client int) func() error {
 		return err
 	}
 }
+
+// quotesAhead is how many quotes last for the time.
+func (r *swapRun) quotesAhead() int { return int(swapQuotes * r.opts.Duration.Seconds()) }
 
 // quoteAhead makes quotes to be executed.
 func (r *swapRun) quoteAhead(ctx context.Context, count int) error {

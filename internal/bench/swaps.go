@@ -31,6 +31,9 @@ const (
 	swapIn     points.Amount = 1_003 // of each swap, so that rounding leaves something
 	swapQuotes               = 120_000
 
+	// switchAccounts is what a switch keeps in memory by default: of quotes no more than that.
+	switchAccounts uint64 = 1_000_000
+
 	targetSwaps = 50_000 // durable swaps per second
 )
 
@@ -122,8 +125,7 @@ func (r *swapRun) measure(ctx context.Context, dir string, folder store.Options)
 	}
 	// Rates take effect some minutes after their approval: the world is made an hour ago.
 	past := func() time.Time { return r.opts.Clock().Add(-time.Hour) }
-	// Accounts bound what is kept of quotes too: as many as are made ahead, as a switch keeps by default.
-	l, err := openLedger(ctx, db, max(2*r.opts.Accounts, uint64(r.quotesAhead())), past, r.metrics) //nolint:gosec // not negative.
+	l, err := openLedger(ctx, db, max(2*r.opts.Accounts, switchAccounts), past, r.metrics)
 	if err != nil {
 		return 0, errors.Join(err, db.Close())
 	}
@@ -205,7 +207,8 @@ func (r *swapRun) round(ctx context.Context, dir string, round int) error {
 		return err
 	}
 	// Quotes for the line after it are made before it: as many as last for the time.
-	if err := r.quoteAhead(ctx, r.quotesAhead()); err != nil {
+	most := swapQuotes * r.opts.Duration.Seconds()
+	if err := r.quoteAhead(ctx, int(most)); err != nil {
 		return err
 	}
 	return r.beside(ctx, lineExecuted, lineExecutedBase, r.swap)
@@ -301,9 +304,6 @@ func (r *swapRun) quoteAndSwap(ctx context.Context, client int) func() error {
 		return err
 	}
 }
-
-// quotesAhead is how many quotes last for the time.
-func (r *swapRun) quotesAhead() int { return int(swapQuotes * r.opts.Duration.Seconds()) }
 
 // quoteAhead makes quotes to be executed.
 func (r *swapRun) quoteAhead(ctx context.Context, count int) error {

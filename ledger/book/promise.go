@@ -9,7 +9,7 @@ import (
 // store not asked what has happened to a quote to which nothing has. Like all that is kept it
 // changes no outcome: a promise that is not there is read from the record.
 //
-//	quote ──> kept ── its time is over, swap, cancel, over the bound ──> let go
+//	quote ──> kept ── its time is over, swap, cancel, too many ──> let go
 //	           └ lock: kept for as long as the lock
 type promise struct {
 	node
@@ -32,6 +32,9 @@ const (
 	// promiseSweep is at how many places a quote looks for promises whose time is over:
 	// they go before the places have been taken up once more.
 	promiseSweep = 4
+	// promiseChoice is among how many promises, here and there, the one is chosen that gives
+	// way to another when there are as many as there may be.
+	promiseChoice = 8
 )
 
 // promiseLimit is how many promises are kept in memory where limit accounts are; 0: all.
@@ -92,8 +95,8 @@ func (b *Book) keepPromise(p *promise) {
 	if p.figures.State == SwapOpen {
 		if p.until > b.posted {
 			b.sweepPromises()
+			b.crowdOut(p.id())
 			c.add(*p)
-			c.trim(b.durable)
 		}
 		return
 	}
@@ -115,5 +118,24 @@ func (b *Book) sweepPromises() {
 		if p := c.at(c.hand); p.slot != 0 && p.until <= b.posted {
 			c.remove(p)
 		}
+	}
+}
+
+// crowdOut makes room for the promise of a quote: of some, the one goes whose time is over
+// first. So those stay, mostly, that were made last.
+func (b *Book) crowdOut(quote points.Position) {
+	c := &b.promises
+	if c.count < c.limit {
+		return
+	}
+	var first *promise
+	for i := range uint64(promiseChoice) {
+		p := c.at(1 + uint32(mix(b.seed, uint64(quote), i)%uint64(c.top))) //nolint:gosec // below top.
+		if p.slot != 0 && (first == nil || p.until < first.until) {
+			first = p
+		}
+	}
+	if first != nil {
+		c.remove(first)
 	}
 }

@@ -212,10 +212,10 @@ func (b *Book) farSubject(cmd *Command, out *Outcome) (s subject, reason points.
 	return s, points.Approved, nil
 }
 
-// aboutSwap fills in whose swap it is.
-func (b *Book) aboutSwap(quote *Record, out *Outcome) error {
-	out.Member, out.Program, out.Issuer = quote.Outcome.Member, quote.Outcome.Program, quote.Outcome.Issuer
-	a, err := b.findAccount(AccountKey{MemberAccount, quote.Outcome.Program, uint64(quote.Outcome.Member)})
+// aboutSwap fills in whose swap it is, as its quote has it.
+func (b *Book) aboutSwap(member points.MemberID, program points.ProgramID, issuer points.IssuerID, out *Outcome) error {
+	out.Member, out.Program, out.Issuer = member, program, issuer
+	a, err := b.findAccount(AccountKey{MemberAccount, program, uint64(member)})
 	if a != nil { // None where it is in another's ledger.
 		b.about(a, out)
 	}
@@ -284,7 +284,7 @@ func (b *Book) underway(cmd *Command, out *Outcome) (s *swap, f SwapFigures, err
 	}
 	f = rec.Outcome.Swap
 	out.Original = s.leg.position
-	return s, f, b.aboutSwap(rec, out)
+	return s, f, b.aboutSwap(rec.Outcome.Member, rec.Outcome.Program, rec.Outcome.Issuer, out)
 }
 
 // swapTold enters what the issuer of a leg has answered to cmd.Function. What is not certain

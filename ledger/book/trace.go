@@ -207,6 +207,7 @@ func (b *Book) Remember(rec *Record) {
 		return
 	}
 	b.remember(b.generationOf(rec.Outcome.Position), &rec.Command, &rec.Outcome)
+	b.followSwap(&rec.Command, &rec.Outcome)
 }
 
 // generationOf is the generation that position, which is not before the first, lies in.

@@ -43,6 +43,7 @@ type rendering struct {
 	folder   string // <run>.tmp
 	opts     *Options
 	progress *progress
+	witness  *witness
 	totals   map[tariff.Member][]netting.Position // of all counterparties and codes, by model
 
 	texts sync.Pool // of []byte: where files of a set are made
@@ -205,8 +206,7 @@ type desk struct {
 // open begins the files of the member at a place of the roll.
 func (d *desk) open(place int) error {
 	m := d.roll.Member(place)
-	folder := filepath.Join(d.folder, folderOf(m))
-	if err := os.MkdirAll(folder, folderMode); err != nil {
+	if err := os.MkdirAll(filepath.Join(d.folder, folderOf(m)), folderMode); err != nil {
 		return fmt.Errorf("files of %v: %w", m, err)
 	}
 	var of [roles]*files.DetailWriter
@@ -217,7 +217,7 @@ func (d *desk) open(place int) error {
 		}
 		header := d.header(m, files.Role(i+1)) //nolint:gosec // three roles.
 		var err error
-		if of[i], err = files.NewDetail(header, count, d.opts.Twin, create(folder)); err != nil {
+		if of[i], err = files.NewDetail(header, count, d.opts.Twin, d.create(folderOf(m))); err != nil {
 			return fmt.Errorf("files of %v: %w", m, err)
 		}
 	}
@@ -388,11 +388,9 @@ func abandon(desks []*desk) error {
 	return nil
 }
 
-// create makes new files in a folder.
-func create(folder string) func(name string) (io.WriteCloser, error) {
-	return func(name string) (io.WriteCloser, error) {
-		return os.OpenFile(filepath.Join(folder, name), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	}
+// create makes new files in a folder of the run's.
+func (r *rendering) create(sub string) func(name string) (io.WriteCloser, error) {
+	return func(name string) (io.WriteCloser, error) { return r.witness.create(r.folder, sub, name) }
 }
 
 // folderOf names a member's folder.

@@ -368,10 +368,11 @@ func (c *Clearing) kind(item *ClearingItem, cmd *Command, out *Outcome, key Acco
 		item.Kind, item.Amount = kind, moved
 		return
 	}
-	if clearedOn(&c.root.Outcome, key) < 0 {
-		kind, moved = tariff.KindEAR, -moved
+	whole := clearedOn(&c.root.Outcome, key)
+	if whole < 0 {
+		kind, moved, whole = tariff.KindEAR, -moved, -whole
 	}
-	item.Kind, item.Of, item.Amount = tariff.KindRVS, kind, moved
+	item.Kind, item.Of, item.Amount, item.Whole = tariff.KindRVS, kind, moved, whole
 	if moved < 0 && (cmd.Kind == KindRefund || item.Request.Kind == KindRefund) {
 		item.Kind = tariff.KindRFD
 	}

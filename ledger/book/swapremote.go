@@ -473,11 +473,7 @@ func (b *Book) giveUpSwap(s *swap, f *SwapFigures, state SwapState, out *Outcome
 	if err := b.countSwap(points.MemberID(s.account.Party), s.account.Program, f, s.counted, -1); err != nil {
 		return 0, err
 	}
-	counted := s.locked
-	if counted == 0 {
-		counted = s.leg.position
-	}
-	return points.Approved, b.uncountRisk(counted, -f.In, -1)
+	return points.Approved, b.uncountSwap(s, f.In)
 }
 
 // swapRetry is the timer of a leg. The issuer is asked whether it stands, and only then for it

@@ -87,7 +87,7 @@ type Swap struct {
 // Quote promises what a swap gives, for a short time; nothing is held for it.
 func (d *Desk) Quote(ctx context.Context, a Asked) (Swap, error) {
 	return d.do(ctx, "quote", a.Caller, book.Command{
-		Kind: book.KindQuote, Function: points.SwapQuote, Member: a.Member, Card: a.Card, Program: a.From, Into: a.Into, Amount: a.In, Wanted: a.Out,
+		Kind: book.KindQuote, Edition: book.Edition, Function: points.SwapQuote, Member: a.Member, Card: a.Card, Program: a.From, Into: a.Into, Amount: a.In, Wanted: a.Out,
 		Limit: a.LockSeconds, Ask: d.legs != nil && !a.Card.IsZero(),
 	})
 }

@@ -498,6 +498,39 @@ func TestGoldenDayByWorkers(t *testing.T) {
 	}
 }
 
+// A swap is settled by the fees of its quote: the schedule that was in force when it was
+// promised, though one without a row for swaps has taken effect by the time that it is
+// executed, or that it is reversed. What is quoted from then on is refused.
+func TestSwapsSettleByTheFeesOfTheirQuotes(t *testing.T) {
+	s := tell(t)
+	quote := func() book.Command {
+		cmd := s.at("CAFE1", book.KindQuote, points.SwapQuote, 1, miles, 2_222)
+		cmd.Into = stars
+		return cmd
+	}
+	for _, name := range []string{"", "undone "} {
+		s.done(name+"quoted", quote())
+		s.acted(name+"locked", "CAFE1", book.KindSwapLock, name+"quoted")
+	}
+	s.put(book.Entry{Fees: &tariff.Schedule{From: s.clock.Add(10 * time.Minute), Rows: []tariff.FeeRow{{Kind: tariff.KindRDM, InterchangePPM: 5000}}}})
+	s.later(time.Hour)
+	s.acted("swap", "CAFE1", book.KindSwap, "quoted")
+	s.reversed("undone", s.acted("undone swap", "CAFE1", book.KindSwap, "undone quoted"))
+	require.Equal(t, points.NoSwapRate, s.do(quote()).Reason)
+	s.cutOver(dayTwo, 0)
+	folder := t.TempDir()
+	run := s.settle(s.runner(folder, 2), dayOne, 1, goldenRun)
+	require.EqualValues(t, []uint64{3, 0}, []uint64{run.Items, run.Exceptions})
+	got := map[string]string{}
+	for line := range strings.Lines(tree(t, filepath.Join(folder, goldenRun))["operator/QZ_NET_90000001_M_20260301_01_1of1.csv"]) {
+		if row := strings.Split(line, ","); len(row) > 12 && row[7] == "*" && row[8] == "*" {
+			got[row[6]] = row[12]
+		}
+	}
+	// Air owes tea 8065820 and 25621 of the fee, VAT 4612, the operator 51241, and the rest 39.
+	require.Equal(t, map[string]string{"10000001": "-814.7333", "10000002": "809.1441", "FEE": "5.1241", "VAT": "0.4612", "ROUND": "0.0039"}, got)
+}
+
 // Redemptions and swaps of one cycle net together: each member has one figure, worked out by
 // hand here; the posting empties every clearing account, and nothing counts for caps any more.
 //

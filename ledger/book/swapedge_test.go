@@ -120,16 +120,23 @@ func TestSwapInheritsThatNothingExpires(t *testing.T) {
 	d.agrees()
 }
 
-// What settlement could not value is not promised.
+// What settlement could not value is not promised; what was promised is valued by the fees of
+// its quote, and where a quote of before that was said could not be valued it is refused.
 func TestSwapWithoutAFee(t *testing.T) {
 	d := swapDesk(t, 1, plainSwaps, plainSwaps)
+	old := quoteOf(1, air, inn, 1000)
+	old.Edition = 0
 	from := d.now + 2*tariff.LeadTime
 	d.must(book.Command{Kind: book.KindPut, Operator: "li", Second: "wang", Entry: book.Entry{Fees: &tariff.Schedule{From: from, Rows: []tariff.FeeRow{{Kind: tariff.KindRDM}}}}})
 	d.now = from - 10*tick
 	q := d.must(quoteOf(1, air, inn, 1000)).Position
+	of := d.must(old).Position
 	d.now = from + tick
 	d.refuses(points.NoSwapRate, quoteOf(1, air, inn, 1000))
-	d.refuses(points.NoSwapRate, about(book.KindSwap, q))
+	d.refuses(points.NoSwapRate, about(book.KindSwap, of))
+	d.must(about(book.KindSwap, q))
+	require.Equal(t, []tariff.Kind{tariff.KindSWP}, d.items(d.book.Position()))
+	d.agrees()
 }
 
 // A swap counts on the date on which it was locked, and is given back there: later windows of

@@ -150,6 +150,9 @@ func (b *Book) quoteSwap(cmd *Command, out *Outcome) (points.Reason, error) {
 		Buy: d.buy.Version, Sell: d.sell.Version, Terms: d.terms.Version, IntoTerms: d.out.Version,
 		Expires: b.risk.now + points.Timestamp(d.terms.QuoteSeconds)*second,
 	}
+	if cmd.Edition > 0 {
+		d.figures.Promised = b.risk.now
+	}
 	if err := b.campaign(&d); err != nil {
 		return 0, err
 	}
@@ -249,7 +252,7 @@ func (f *SwapFigures) of(item *tariff.Item) {
 	item.Target, _ = tariff.MemberOf(f.IntoIssuer)
 	item.TargetProgram, item.Amount = f.Into, f.In
 	item.Quoted = tariff.Swap{Value: f.Value, Spread: f.Fee, Worth: f.Cost, Granted: f.Out}
-	item.Buy, item.Sell = f.Buy, f.Sell
+	item.Buy, item.Sell, item.Promised = f.Buy, f.Sell, f.Promised
 }
 
 // swappable reports whether a lot may be swapped on date.

@@ -35,7 +35,7 @@ func farDesk(tb testing.TB, rules tariff.SwapRules) *desk {
 
 // farQuote quotes a swap with one remote leg.
 func farQuote(from, into points.ProgramID, amount points.Amount) book.Command {
-	return book.Command{Kind: book.KindQuote, Member: 1, Card: cardOf(1), Program: from, Into: into, Amount: amount, Ask: true}
+	return book.Command{Kind: book.KindQuote, Edition: book.Edition, Member: 1, Card: cardOf(1), Program: from, Into: into, Amount: amount, Ask: true}
 }
 
 func told(quote points.Position, asked points.Function, answer points.Reason) book.Command {

@@ -73,10 +73,12 @@ type SwapLeg struct {
 	Attempts uint32          `json:"attempts"`
 	Next     string          `json:"next,omitempty"`     // when it is asked again
 	GivenUp  string          `json:"given_up,omitempty"` // since when only the answer to FENCE counts
+	Undoing  bool            `json:"undoing,omitempty"`  // it stands at the issuer though the swap was given up
+	Denied   bool            `json:"denied,omitempty"`   // the issuer says that it does not stand, though the swap is done
 }
 
 func legState(v *book.SwapLegView) *SwapLeg {
-	leg := &SwapLeg{RRN: rrnOf(v.Position), Issuer: v.Issuer, Act: v.Act, Asked: v.Asks, Attempts: v.Attempt}
+	leg := &SwapLeg{RRN: rrnOf(v.Position), Issuer: v.Issuer, Act: v.Act, Asked: v.Asks, Attempts: v.Attempt, Undoing: v.Undoing, Denied: v.Denied}
 	if v.Asks != 0 {
 		leg.Next = v.Due.String()
 	}

@@ -136,7 +136,36 @@ func (a *App) quoteSwap(ctx context.Context, s SwapAsked) (SwapState, error) {
 		}
 		asked.Card = a.token(pan)
 	}
-	return answered(a.swaps.Quote(ctx, asked))
+	quoted, err := a.swaps.Quote(ctx, asked)
+	if points.ReasonOf(err) == points.RemoteSwap {
+		err = a.whyRemote(ctx, &s, err)
+	}
+	return answered(quoted, err)
+}
+
+// whyRemote tells what to do where a swap is refused because of issuers with ledgers of their
+// own.
+func (a *App) whyRemote(ctx context.Context, s *SwapAsked, refused error) error {
+	var far []points.ProgramID
+	err := a.ledger.View(ctx, func(b *book.Book) error {
+		registry := b.Registry()
+		for _, id := range [...]points.ProgramID{s.From, s.Into} {
+			if p := registry.Programs[id]; p != nil && registry.Issuers[p.Issuer] != nil && registry.Issuers[p.Issuer].Link != "" {
+				far = append(far, id)
+			}
+		}
+		return nil
+	})
+	switch {
+	case err != nil:
+		return err
+	case len(far) == 2:
+		return points.Errorf(points.RemoteSwap, "swap of programme %d into %d: both are in their issuers' own ledgers, and one side has to be here: swap through a programme that is", s.From, s.Into)
+	case len(far) == 1 && s.Card == "":
+		return points.Errorf(points.RemoteSwap, "swap of programme %d into %d: %d is in its issuer's own ledger, which knows the member by the card: name it (--card)", s.From, s.Into, far[0])
+	default:
+		return refused
+	}
 }
 
 // aboutSwap serves a verb of the desk about a quote.

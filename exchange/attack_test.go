@@ -411,6 +411,47 @@ func TestProlongingALife(t *testing.T) {
 	require.Zero(t, h.has(mall)+h.has(inn))
 }
 
+// Rules on risk that name swaps hold what is asked for at the desk: over quotes side by side, for
+// locks and executions alike, and a call that comes again is still one.
+func TestRulesOnRiskHoldTheDesk(t *testing.T) {
+	h := openHouse(t, nil)
+	h.put(book.Entry{Risk: &book.RiskRules{Rules: []book.RiskRule{
+		{Name: "a member's day", Functions: []points.Function{points.Swap}, Measure: book.SumOf, Per: book.PerMember, Window: book.BusinessDay, Limit: 1000, Action: book.Decline},
+		{Name: "asking without end", Functions: []points.Function{points.SwapQuote}, Measure: book.CountOf, Per: book.PerMember, Window: 10, Limit: 20, Action: book.Decline},
+	}}})
+	quote := func(amount points.Amount) (exchange.Swap, error) {
+		return h.desk.Quote(t.Context(), exchange.Asked{Member: 1, From: air, Into: inn, In: amount})
+	}
+	var quotes []points.Position
+	for range 3 {
+		quoted, err := quote(400)
+		require.NoError(t, err)
+		quotes = append(quotes, quoted.Quote)
+	}
+	named := func(i int) exchange.Named {
+		return exchange.Named{Quote: quotes[i], Caller: exchange.Caller{CallID: string(rune('a' + i))}}
+	}
+	_, err := h.desk.Lock(t.Context(), named(0))
+	require.NoError(t, err)
+	_, err = h.desk.Swap(t.Context(), named(1))
+	require.NoError(t, err)
+	again, err := h.desk.Swap(t.Context(), named(1))
+	require.NoError(t, err)
+	require.True(t, again.Repeated)
+	_, err = h.desk.Swap(t.Context(), named(2))
+	reasonIs(t, points.OverAmountLimit, err)
+	_, err = h.desk.Swap(t.Context(), named(0))
+	require.NoError(t, err, "a lock keeps its word, and has counted")
+	_, err = quote(201)
+	reasonIs(t, points.OverAmountLimit, err)
+	for range 17 {
+		_, err = quote(200)
+		require.NoError(t, err)
+	}
+	_, err = quote(200)
+	reasonIs(t, points.OverCountLimit, err)
+}
+
 // A call about a swap that is none, or is somebody else's, is refused.
 func TestDeskRefuses(t *testing.T) {
 	h := openHouse(t, nil)

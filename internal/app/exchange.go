@@ -137,10 +137,42 @@ func (a *App) quoteSwap(ctx context.Context, s SwapAsked) (SwapState, error) {
 		asked.Card = a.token(pan)
 	}
 	quoted, err := a.swaps.Quote(ctx, asked)
-	if points.ReasonOf(err) == points.RemoteSwap {
+	switch points.ReasonOf(err) {
+	case points.RemoteSwap:
 		err = a.whyRemote(ctx, &s, err)
+	case points.NoSwapRate:
+		err = a.whyNone(ctx, &s)
+	default:
 	}
 	return answered(quoted, err)
+}
+
+// whyNone tells what is missing where a swap is not on offer, and how it is proposed.
+func (a *App) whyNone(ctx context.Context, s *SwapAsked) error {
+	now, missing := a.opts.Clock(), []string{}
+	err := a.ledger.View(ctx, func(b *book.Book) error {
+		registry := b.Registry()
+		rates, terms := registry.Rates, registry.Swaps
+		if rates == nil || rates.Pair(s.From, s.Into, now) == nil {
+			missing = append(missing, fmt.Sprintf("a BUY rate of programme %d (lianfen rates propose)", s.From))
+		}
+		if rates == nil || rates.At(s.Into, tariff.Sell, now) == nil {
+			missing = append(missing, fmt.Sprintf("a SELL rate of programme %d (lianfen rates propose)", s.Into))
+		}
+		for _, id := range [...]points.ProgramID{s.From, s.Into} {
+			if terms == nil || terms.At(id, now) == nil {
+				missing = append(missing, fmt.Sprintf("terms of swaps of programme %d (lianfen exchange terms propose)", id))
+			}
+		}
+		return nil
+	})
+	switch {
+	case err != nil:
+		return err
+	case len(missing) == 0:
+		missing = []string{"a row of kind SWP in the fees (lianfen fees propose)"}
+	}
+	return points.Errorf(points.NoSwapRate, "swap of programme %d into %d: it is not on offer now; what is missing: %s", s.From, s.Into, strings.Join(missing, ", "))
 }
 
 // whyRemote tells what to do where a swap is refused because of issuers with ledgers of their

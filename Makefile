@@ -31,6 +31,8 @@ KILLS ?= 50
 SOAK ?= 10m
 SEEDS ?= 1000
 SEED ?= 1
+CASES ?= 2000000
+DAYS ?= 2500
 
 # The packages whose tests do not import the store. Assigned to a variable before
 # use: an assignment fails where an argument would hide that the listing failed.
@@ -142,6 +144,13 @@ soak-issuers: ## Play terminals, switch and a faulty issuer for SOAK (10m); then
 .PHONY: sim
 sim: build ## Play the whole system from SEEDS (1000) seeds from SEED (1) on, faults and all; all books must agree.
 	$(BIN) sim --seed $(SEED) --seeds $(SEEDS)
+
+.PHONY: swaps-campaign
+swaps-campaign: ## Try swaps: CASES (2000000) of each property of figures, DAYS (2500) of calls, SEEDS schedules of issuers.
+	$(GO) test ./exchange/quote -v -timeout 0 -cases=$(CASES)
+	$(GO) test ./tariff -run 'Bonus|Campaign|Steps' -v -timeout 0 -cases=$(CASES)
+	$(GO) test ./ledger/book -run Swap -v -timeout 0 -swap-seeds=$(DAYS)
+	$(GO) test ./internal/sim -run Swap -v -timeout 0 -swap-seeds=$(SEEDS)
 
 .PHONY: race
 race: ## Run all tests with the race detector; needs a C compiler.

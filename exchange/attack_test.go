@@ -3,6 +3,7 @@ package exchange_test
 import (
 	"context"
 	"errors"
+	"math"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
@@ -297,6 +298,170 @@ func TestCyclingABonus(t *testing.T) {
 	}
 	require.Equal(t, start-20_000, h.has(air))
 	require.Equal(t, points.Amount(100_000+5000), h.has(inn), "twice 2500 of bonus, and then the budget is spent")
+}
+
+// Asking for what one wants rather than for what one gives, in whole or one point at a time,
+// makes nobody richer, and never costs less than handing in the same.
+func TestAskingForExactlyWhatIsWanted(t *testing.T) {
+	h := openHouse(t, nil)
+	rich := h.wealth()
+	buy := func(from, into points.ProgramID, out points.Amount) exchange.Swap {
+		h.now.Add(int64(second))
+		quoted, err := h.desk.Quote(t.Context(), exchange.Asked{Member: 1, From: from, Into: into, Out: out})
+		require.NoError(t, err)
+		done, err := h.desk.Swap(t.Context(), exchange.Named{Quote: quoted.Quote})
+		require.NoError(t, err)
+		require.GreaterOrEqual(t, done.Out, out)
+		require.LessOrEqual(t, int64(done.Out)*int64(worth[into]), int64(done.In)*int64(worth[from])) //nolint:gosec // small.
+		require.LessOrEqual(t, h.wealth(), rich)
+		rich = h.wealth()
+		return done
+	}
+	for _, out := range []points.Amount{1, 2, 3, 7, 15, 99, 1001} {
+		there := buy(air, mall, out)
+		back := h.turn(mall, air, there.Out)
+		require.LessOrEqual(t, back, there.In)
+		buy(air, inn, out)
+		rich = h.wealth()
+	}
+	crumbs, got := points.Amount(0), points.Amount(0)
+	for range 60 {
+		done := buy(air, inn, 1)
+		crumbs, got = crumbs+done.In, got+done.Out
+	}
+	require.GreaterOrEqual(t, crumbs*5, got, "five for one at the most")
+}
+
+// The same points promised twice are given once, and quotes side by side do not get more
+// through a cap than one after the other: an open quote holds nothing and counts nothing.
+func TestManyQuotesOfTheSamePoints(t *testing.T) {
+	h := openHouse(t, func(r *tariff.SwapRules) { r.UserDay = 90_000 })
+	quote := func(amount points.Amount) points.Position {
+		quoted, err := h.desk.Quote(t.Context(), exchange.Asked{Member: 1, From: air, Into: inn, In: amount})
+		require.NoError(t, err)
+		return quoted.Quote
+	}
+	one, other, third := quote(60_000), quote(60_000), quote(30_000)
+	_, err := h.desk.Lock(t.Context(), exchange.Named{Quote: one})
+	require.NoError(t, err)
+	_, err = h.desk.Lock(t.Context(), exchange.Named{Quote: other})
+	reasonIs(t, points.OverAmountLimit, err)
+	_, err = h.desk.Swap(t.Context(), exchange.Named{Quote: other})
+	reasonIs(t, points.OverAmountLimit, err)
+	_, err = h.desk.Swap(t.Context(), exchange.Named{Quote: third})
+	require.NoError(t, err)
+	_, err = h.desk.Swap(t.Context(), exchange.Named{Quote: one})
+	require.NoError(t, err)
+	require.Equal(t, []points.Amount{10_000, 450_000}, []points.Amount{h.has(air), h.has(inn)})
+}
+
+// Amounts that are none, or too large, give nothing and change nothing.
+func TestAmountsThatAreNone(t *testing.T) {
+	h := openHouse(t, nil)
+	rich := h.wealth()
+	for _, amount := range []points.Amount{0, -1, -start, points.MaxAmount + 1, math.MaxInt64, math.MinInt64} {
+		for _, asked := range []exchange.Asked{{In: amount}, {Out: amount}, {In: amount, Out: amount}, {In: 10, Out: amount}} {
+			if asked.In == 10 && amount == 0 {
+				continue
+			}
+			asked.Member, asked.From, asked.Into = 1, air, inn
+			_, err := h.desk.Quote(t.Context(), asked)
+			reasonIs(t, points.BadAmount, err)
+		}
+	}
+	_, err := h.desk.Quote(t.Context(), exchange.Asked{Member: 1, From: air, Into: inn, In: points.MaxAmount})
+	require.Error(t, err)
+	_, err = h.desk.Quote(t.Context(), exchange.Asked{Member: 1, From: air, Into: air, In: 100})
+	reasonIs(t, points.NotPermitted, err)
+	require.Equal(t, rich, h.wealth())
+}
+
+// Cancelling what is being executed leaves the points or the swap, never both: of an open
+// quote as of a locked one.
+func TestCancellingWhileExecuting(t *testing.T) {
+	h := openHouse(t, nil)
+	for round := range points.Amount(12) {
+		rich, before := h.wealth(), h.has(air)
+		quoted, err := h.desk.Quote(t.Context(), exchange.Asked{Member: 1, From: air, Into: inn, In: 100 + round})
+		require.NoError(t, err)
+		if round%2 == 0 {
+			_, err = h.desk.Lock(t.Context(), exchange.Named{Quote: quoted.Quote})
+			require.NoError(t, err)
+		}
+		var won atomic.Int32
+		var group sync.WaitGroup
+		for i := range 6 {
+			call := h.desk.Swap
+			if i%2 == 0 {
+				call = h.desk.Cancel
+			}
+			group.Go(func() {
+				if _, err := call(t.Context(), exchange.Named{Quote: quoted.Quote}); err == nil {
+					won.Add(1)
+				}
+			})
+		}
+		group.Wait()
+		require.Equal(t, int32(1), won.Load())
+		require.Equal(t, rich, h.wealth())
+		require.Contains(t, []points.Amount{before, before - 100 - round}, h.has(air))
+	}
+}
+
+// Points that expire do not live longer by going round where what is handed out inherits
+// their end.
+func TestProlongingALife(t *testing.T) {
+	h := openHouse(t, func(r *tariff.SwapRules) { r.Expiry = tariff.ExpiryInherit })
+	h.must(book.Command{Kind: book.KindEarn, Member: 1, Program: mall, Acquirer: bank, Amount: 10_000, ExpiresOn: day})
+	got := h.turn(mall, inn, 10_000)
+	require.Positive(t, got)
+	h.turn(inn, air, got)
+	has := h.has(air)
+	require.Greater(t, has, start)
+	h.must(book.Command{Kind: book.KindCutOver, Date: day.AddDays(1)})
+	require.Equal(t, start, h.has(air), "what came of them has ended with them")
+	require.Zero(t, h.has(mall)+h.has(inn))
+}
+
+// Rules on risk that name swaps hold what is asked for at the desk: over quotes side by side, for
+// locks and executions alike, and a call that comes again is still one.
+func TestRulesOnRiskHoldTheDesk(t *testing.T) {
+	h := openHouse(t, nil)
+	h.put(book.Entry{Risk: &book.RiskRules{Rules: []book.RiskRule{
+		{Name: "a member's day", Functions: []points.Function{points.Swap}, Measure: book.SumOf, Per: book.PerMember, Window: book.BusinessDay, Limit: 1000, Action: book.Decline},
+		{Name: "asking without end", Functions: []points.Function{points.SwapQuote}, Measure: book.CountOf, Per: book.PerMember, Window: 10, Limit: 20, Action: book.Decline},
+	}}})
+	quote := func(amount points.Amount) (exchange.Swap, error) {
+		return h.desk.Quote(t.Context(), exchange.Asked{Member: 1, From: air, Into: inn, In: amount})
+	}
+	var quotes []points.Position
+	for range 3 {
+		quoted, err := quote(400)
+		require.NoError(t, err)
+		quotes = append(quotes, quoted.Quote)
+	}
+	named := func(i int) exchange.Named {
+		return exchange.Named{Quote: quotes[i], Caller: exchange.Caller{CallID: string(rune('a' + i))}}
+	}
+	_, err := h.desk.Lock(t.Context(), named(0))
+	require.NoError(t, err)
+	_, err = h.desk.Swap(t.Context(), named(1))
+	require.NoError(t, err)
+	again, err := h.desk.Swap(t.Context(), named(1))
+	require.NoError(t, err)
+	require.True(t, again.Repeated)
+	_, err = h.desk.Swap(t.Context(), named(2))
+	reasonIs(t, points.OverAmountLimit, err)
+	_, err = h.desk.Swap(t.Context(), named(0))
+	require.NoError(t, err, "a lock keeps its word, and has counted")
+	_, err = quote(201)
+	reasonIs(t, points.OverAmountLimit, err)
+	for range 17 {
+		_, err = quote(200)
+		require.NoError(t, err)
+	}
+	_, err = quote(200)
+	reasonIs(t, points.OverCountLimit, err)
 }
 
 // A call about a swap that is none, or is somebody else's, is refused.

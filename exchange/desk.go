@@ -87,19 +87,19 @@ type Swap struct {
 // Quote promises what a swap gives, for a short time; nothing is held for it.
 func (d *Desk) Quote(ctx context.Context, a Asked) (Swap, error) {
 	return d.do(ctx, "quote", a.Caller, book.Command{
-		Kind: book.KindQuote, Member: a.Member, Card: a.Card, Program: a.From, Into: a.Into, Amount: a.In, Wanted: a.Out,
+		Kind: book.KindQuote, Edition: book.Edition, Function: points.SwapQuote, Member: a.Member, Card: a.Card, Program: a.From, Into: a.Into, Amount: a.In, Wanted: a.Out,
 		Limit: a.LockSeconds, Ask: d.legs != nil && !a.Card.IsZero(),
 	})
 }
 
 // Lock holds the points of a quote and keeps its figures for longer.
 func (d *Desk) Lock(ctx context.Context, n Named) (Swap, error) {
-	return d.do(ctx, "lock", n.Caller, book.Command{Kind: book.KindSwapLock, Original: n.Quote})
+	return d.do(ctx, "lock", n.Caller, book.Command{Kind: book.KindSwapLock, Function: points.Swap, Original: n.Quote})
 }
 
 // Swap executes a quote, locked or not, once.
 func (d *Desk) Swap(ctx context.Context, n Named) (Swap, error) {
-	return d.do(ctx, "swap", n.Caller, book.Command{Kind: book.KindSwap, Original: n.Quote})
+	return d.do(ctx, "swap", n.Caller, book.Command{Kind: book.KindSwap, Function: points.Swap, Original: n.Quote})
 }
 
 // Cancel ends a quote or a lock that is not executed.

@@ -498,6 +498,85 @@ func TestGoldenDayByWorkers(t *testing.T) {
 	}
 }
 
+// A swap is settled by the fees of its quote: the schedule that was in force when it was
+// promised, though one without a row for swaps has taken effect by the time that it is
+// executed, or that it is reversed. What is quoted from then on is refused.
+func TestSwapsSettleByTheFeesOfTheirQuotes(t *testing.T) {
+	s := tell(t)
+	quote := func() book.Command {
+		cmd := s.at("CAFE1", book.KindQuote, points.SwapQuote, 1, miles, 2_222)
+		cmd.Into = stars
+		return cmd
+	}
+	for _, name := range []string{"", "undone "} {
+		s.done(name+"quoted", quote())
+		s.acted(name+"locked", "CAFE1", book.KindSwapLock, name+"quoted")
+	}
+	s.put(book.Entry{Fees: &tariff.Schedule{From: s.clock.Add(10 * time.Minute), Rows: []tariff.FeeRow{{Kind: tariff.KindRDM, InterchangePPM: 5000}}}})
+	s.later(time.Hour)
+	s.acted("swap", "CAFE1", book.KindSwap, "quoted")
+	s.reversed("undone", s.acted("undone swap", "CAFE1", book.KindSwap, "undone quoted"))
+	require.Equal(t, points.NoSwapRate, s.do(quote()).Reason)
+	s.cutOver(dayTwo, 0)
+	folder := t.TempDir()
+	run := s.settle(s.runner(folder, 2), dayOne, 1, goldenRun)
+	require.EqualValues(t, []uint64{3, 0}, []uint64{run.Items, run.Exceptions})
+	got := map[string]string{}
+	for line := range strings.Lines(tree(t, filepath.Join(folder, goldenRun))["operator/QZ_NET_90000001_M_20260301_01_1of1.csv"]) {
+		if row := strings.Split(line, ","); len(row) > 12 && row[7] == "*" && row[8] == "*" {
+			got[row[6]] = row[12]
+		}
+	}
+	// Air owes tea 8065820 and 25621 of the fee, VAT 4612, the operator 51241, and the rest 39.
+	require.Equal(t, map[string]string{"10000001": "-814.7333", "10000002": "809.1441", "FEE": "5.1241", "VAT": "0.4612", "ROUND": "0.0039"}, got)
+}
+
+// A swap that was given up and stands at its issuer for good is an exception of the night, with
+// nobody's debt: what stands there is in the issuer's suspense, and every unit sums to zero.
+func TestASwapThatStandsIsAnException(t *testing.T) {
+	s := tell(t)
+	from := s.clock.Add(10 * time.Minute)
+	for _, side := range []tariff.Side{tariff.Buy, tariff.Sell} {
+		s.put(book.Entry{Rate: &tariff.Rate{Terms: tariff.Terms{Program: rides, Side: side, From: from, Num: 2_500, Den: 1}}})
+	}
+	s.put(book.Entry{Swaps: &tariff.SwapTerms{Program: rides, From: from, SwapRules: tariff.SwapRules{Lots: 1 << book.Earned, Expiry: tariff.ExpiryProgram, QuoteSeconds: 30}}})
+	s.later(time.Hour)
+	quote := s.at("CAFE1", book.KindQuote, points.SwapQuote, 1, miles, 3_000)
+	quote.Into, quote.Ask = rides, true
+	s.done("quoted", quote)
+	s.acted("swap", "CAFE1", book.KindSwap, "quoted")
+	told := func(asked points.Function, answer points.Reason) {
+		s.must(book.Command{Kind: book.KindSwapTold, Original: s.named["quoted"], Function: asked, Answer: answer})
+	}
+	told(points.SwapCredit, points.DoNotHonour)
+	told(points.SwapCredit, points.Approved)
+	told(points.Reversal, points.OriginalClosed)
+	s.cutOver(dayTwo, 0)
+	folder := t.TempDir()
+	run := s.settle(s.runner(folder, 2), dayOne, 1, goldenRun)
+	require.EqualValues(t, []uint64{0, 1}, []uint64{run.Items, run.Exceptions})
+	files := tree(t, filepath.Join(folder, goldenRun))
+	found := ""
+	for name, text := range files {
+		if strings.Contains(name, "operator/QZ_EXC_") && strings.HasSuffix(name, ".csv") {
+			found = text
+		}
+	}
+	require.Contains(t, found, "SWAP_STANDS")
+	require.Contains(t, found, "in the issuer's suspense")
+	trial, err := s.ledger.TrialBalance(t.Context())
+	require.NoError(t, err)
+	units, suspense := map[points.ProgramID]points.Amount{}, points.Amount(0)
+	for _, line := range trial.Totals() {
+		units[line.Program] += line.Amount
+		if line.Kind == book.SuspenseAccount {
+			suspense += line.Amount
+		}
+	}
+	require.Equal(t, map[points.ProgramID]points.Amount{miles: 0, stars: 0, bonus: 0, rides: 0}, units)
+	require.Equal(t, points.Amount(4356), suspense, "3000 miles are 11000000 less 110000: 4356 rides at 2500")
+}
+
 // Redemptions and swaps of one cycle net together: each member has one figure, worked out by
 // hand here; the posting empties every clearing account, and nothing counts for caps any more.
 //

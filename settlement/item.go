@@ -179,5 +179,8 @@ func appendEntry(dst []byte, e *Entry) []byte {
 	for _, text := range [...]string{e.Why, e.What} {
 		dst = append(binary.AppendUvarint(dst, uint64(len(text))), text...)
 	}
+	if e.Promised != 0 { // Of none before quotes said it, whose digests stay what they were.
+		dst = binary.AppendUvarint(dst, uint64(e.Promised)) //nolint:gosec // bytes.
+	}
 	return dst
 }

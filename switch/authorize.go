@@ -45,6 +45,7 @@ func (s *Switch) command(x *exchange, acceptor router.Acceptor) points.Reason {
 			cmd.OriginalKey = hostOriginal(req, points.ClassFinancial)
 		}
 	case points.SwapQuote, points.Swap:
+		cmd.Edition = book.Edition
 		if reason := swapOf(req, cmd); !reason.Approved() {
 			return reason
 		}

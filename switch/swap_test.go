@@ -82,6 +82,10 @@ func TestSwapOverTheWire(t *testing.T) {
 			other.Amount = 401
 			resp, _ := send(other)
 			require.Equal(t, "64", resp.Reason.DE39(), "another amount than was quoted")
+			theirs := ask(points.Swap, carry)
+			theirs.PAN = parsePAN(t, cards()["B"])
+			resp, _ = send(theirs)
+			require.Equal(t, "64", resp.Reason.DE39(), "another member's quote")
 			swap := ask(points.Swap, carry)
 			done, first := send(swap)
 			require.Equal(t, "00", done.Reason.DE39())
@@ -112,6 +116,8 @@ func TestSwapOverTheWire(t *testing.T) {
 			// that is none, one whose time is over.
 			resp, _ = send(ask(points.SwapQuote, func(r *points.Request) { r.Target = 903 }))
 			require.Equal(t, "40", resp.Reason.DE39())
+			resp, _ = send(ask(points.SwapQuote, func(r *points.Request) { r.Program = 903 }))
+			require.Equal(t, "40", resp.Reason.DE39(), "whichever side it is")
 			resp, _ = send(ask(points.Swap, func(r *points.Request) { copy(r.Product[:], "0000000000000007260302120000") }))
 			require.Equal(t, "25", resp.Reason.DE39())
 			resp, _ = send(ask(points.Swap, func(r *points.Request) { copy(r.Product[:], "nonsense") }))

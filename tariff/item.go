@@ -39,6 +39,9 @@ type Item struct {
 	// Quoted are the figures of a swap that was quoted, as its quote says them,
 	// positive. Where Value is 0 the swap is valued by the rates.
 	Quoted Swap
+	// Promised is when those figures were quoted: the fee schedule of then settles them,
+	// whatever is in force when the swap is executed. 0: that of At, as before quotes said it.
+	Promised points.Timestamp
 	// Buy and Sell are the versions of the rates that a quote was worked out at. They change
 	// no figure: files say them, so that who reads them can work the quote out again.
 	Buy, Sell uint32

@@ -80,7 +80,7 @@ func (i *Item) check() Fault {
 		return BadMember
 	case kind == KindSWP && !i.Target.Institution():
 		return BadMember
-	case kind != KindSWP && i.Quoted != Swap{}:
+	case kind != KindSWP && i.Quoted != Swap{}, i.Quoted == Swap{} && i.Promised != 0, i.Promised < 0 || i.Promised > i.At:
 		return BadQuote
 	}
 	if !i.Kind.Undoing() {
@@ -133,6 +133,9 @@ func (b *basis) find(rates *Rates, fees *Fees, item *Item) Fault {
 			return BadQuote
 		}
 		b.rate, b.target = rates.Version(item.Program, Buy, item.Buy), rates.Version(item.TargetProgram, Sell, item.Sell)
+	}
+	if item.Promised != 0 {
+		at = item.Promised
 	}
 	if b.schedule = fees.At(at); b.schedule == nil {
 		return NoFees

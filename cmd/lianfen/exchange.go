@@ -67,6 +67,12 @@ func swapTable(s *app.SwapState, units scales, zone *time.Location) *table {
 		}
 	}
 	if leg := s.Leg; leg != nil {
+		switch {
+		case leg.Denied:
+			t.row("disagreement", "the issuer says that nothing stands there, though the swap is done: ask it, then lianfen exchange resolve")
+		case leg.Undoing:
+			t.row("disagreement", "it stands at the issuer though the swap was given up; the issuer is asked to reverse it")
+		}
 		t.row("at the issuer", fmt.Sprintf("%v of %d, known there by DE37 %s", leg.Act, leg.Issuer, leg.RRN))
 		if leg.Asked != 0 {
 			t.row("asked", fmt.Sprintf("%v, again after %s; %d so far", leg.Asked, localTime(leg.Next, zone), leg.Attempts))
@@ -190,7 +196,9 @@ func (a *admin) exchangeQueue() *cobra.Command {
 		Use: "queue", Short: "List swaps under way: locked, waiting for an issuer, left to operators", Args: none,
 		Long: `List swaps under way: those that are locked, the one whose time ends first first, and behind
 them those whose issuer keeps its own ledger and has to decide, the one that is asked next
-first. One that is manual waits for lianfen exchange resolve too; its points stay held.`,
+first. One that is manual waits for lianfen exchange resolve too; its points stay held. One
+that is done and denied is so by operators' word, and its issuer says that nothing stands
+there: ask it, and resolve it again. One that was given up and stands is reversed there.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			client, err := a.client()
 			if err != nil {
@@ -211,11 +219,17 @@ first. One that is manual waits for lianfen exchange resolve too; its points sta
 				s := newSheet("QUOTE", "STATE", ">MEMBER", ">FROM", ">IN", ">INTO", ">OUT", ">BONUS", "GOOD BEFORE", "ISSUER'S", ">ASKED", "ASKED NEXT")
 				for i := range list {
 					w, until := &list[i], localTime(list[i].Expires, client.Zone())
-					rrn, asked, next := "", "", ""
+					rrn, asked, next, state := "", "", "", w.State
 					if w.Leg != nil {
 						until, rrn, asked, next = "", w.Leg.RRN, fmt.Sprint(w.Leg.Attempts), localTime(w.Leg.Next, client.Zone())
+						if w.Leg.Denied {
+							state += ", denied"
+						}
+						if w.Leg.Undoing {
+							state += ", stands"
+						}
 					}
-					s.row(w.Quote, w.State, w.Member, w.From, units.amount(w.From, w.In), w.Into, units.amount(w.Into, w.Out), units.amount(w.Into, w.Bonus), until, rrn, asked, next)
+					s.row(w.Quote, state, w.Member, w.From, units.amount(w.From, w.In), w.Into, units.amount(w.Into, w.Out), units.amount(w.Into, w.Bonus), until, rrn, asked, next)
 				}
 				return s.write(cmd.OutOrStdout())
 			})
@@ -234,6 +248,8 @@ DE37 that show prints: does the credit, or debit, stand in its ledger, or is it 
                what was promised is given
   done         nothing: it is refused              the issuer has reversed it since: undone
                                                    here by postings of their own
+  done,        it stays done: the issuer was       undone here, as above
+  denied       wrong to deny it
 
 Say --gone only of what the issuer will refuse from now on, whatever still arrives there.`,
 		Example: `  lianfen exchange resolve 000000001234 --gone --operator li --second wang --note "mail of 3 March"`,

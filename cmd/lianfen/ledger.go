@@ -522,13 +522,13 @@ func (l *language) what(kind book.Kind, function points.Function) string {
 	if kind == book.KindSwapTold {
 		return l.kinds[kind] // What was asked says nothing of what the answer did.
 	}
-	if name, ok := l.functions[function]; ok {
+	if name, ok := l.functions[function]; ok && kind != book.KindSwapLock { // The lock of a swap is asked for as the swap is.
 		return name
 	}
 	if name, ok := l.kinds[kind]; ok {
 		return name
 	}
-	if function != 0 {
+	if function != 0 && kind != book.KindSwapLock {
 		return strings.ReplaceAll(function.String(), "_", " ")
 	}
 	return strings.ReplaceAll(kind.String(), "_", " ")

@@ -14,22 +14,23 @@ type Pair struct {
 	FeePPM     uint32
 }
 
-// longest is over how many programmes a way goes at most that is looked at.
-const longest = 4
+// short is over how many programmes a way goes at most that is looked for first: a short way
+// says more to whoever reads it.
+const short = 4
 
 // MaxPairs is how many overrides may be in force at one instant: what is looked at grows
-// with their cube.
+// with their cube, and a publication waits for it.
 const MaxPairs = 32
 
-// Gaining finds a way from programme to programme and back, over two to four of them, on
-// which a large amount grows, and what 1 becomes on it, in exact fractions; nil: there is
-// none. It looks for ways with an override: of the others [Terms.Gain], which has to find
+// Gaining finds a way from programme to programme and back, however long, on which a large
+// amount grows, and what 1 becomes on it, in exact fractions; nil: there is none. One over
+// two to four of them is preferred. It looks for ways with an override: of the others [Terms.Gain], which has to find
 // nothing in any of the terms, says enough. The fee is that of the programme handed in; capped, it
 // counts as none. Rounding, least fees and the fee for a lock only take more.
 //
 // Of programmes that are on no override only the one that loses the least on being passed
-// through is looked at. They differ in that loss alone; and two of them on one way follow
-// each other, where the second only loses more.
+// through is looked at. They differ in that loss alone; and a way that meets it twice is two
+// ways, of which one gains where both together do.
 func Gaining(offers []Terms, pairs []Pair) (way []int, gain *big.Rat) {
 	s := search{offers: offers, pairs: make(map[[2]int]*Pair, len(pairs))}
 	touched := make([]bool, len(offers))
@@ -57,7 +58,7 @@ func Gaining(offers []Terms, pairs []Pair) (way []int, gain *big.Rat) {
 			return s.found, s.gain
 		}
 	}
-	return nil, nil
+	return s.long()
 }
 
 // search looks for a gaining way.
@@ -90,7 +91,7 @@ func (s *search) close(way []int, so fraction) bool {
 			return true
 		}
 	}
-	if len(way) == longest {
+	if len(way) == short {
 		return false
 	}
 	for _, next := range s.nodes {
@@ -102,6 +103,58 @@ func (s *search) close(way []int, so fraction) bool {
 		}
 	}
 	return false
+}
+
+// long finds a way of any length (Bellman and Ford): what 1 of any programme becomes of each
+// grows no more after as many rounds as there are programmes, unless it grows on a way back to
+// where it was. Fractions grow by about a hundred bits a step, and are not rounded.
+func (s *search) long() (way []int, gain *big.Rat) {
+	best := make([]fraction, len(s.nodes))
+	came := make([]int, len(s.nodes)) // from which; -1: it began here
+	steps := make([][]fraction, len(s.nodes))
+	for i, from := range s.nodes {
+		best[i], came[i] = fraction{big.NewInt(1), big.NewInt(1)}, -1
+		steps[i] = make([]fraction, len(s.nodes))
+		for j, to := range s.nodes {
+			if step, ok := s.step(from, to); ok && i != j {
+				steps[i][j] = step
+			}
+		}
+	}
+	grown := -1
+	for range len(s.nodes) {
+		grown = -1
+		for i := range s.nodes {
+			for j := range s.nodes {
+				if steps[i][j].num == nil {
+					continue
+				}
+				if more := best[i].times(steps[i][j]); more.compare(best[j]) > 0 {
+					best[j], came[j], grown = more, i, j
+				}
+			}
+		}
+		if grown < 0 {
+			return nil, nil
+		}
+	}
+	if grown < 0 {
+		return nil, nil // There are no programmes.
+	}
+	for range len(s.nodes) { // Onto the way, from what comes behind it.
+		grown = came[grown]
+	}
+	way, all := []int{s.nodes[grown]}, fraction{big.NewInt(1), big.NewInt(1)}
+	for at := grown; ; {
+		all = all.times(steps[came[at]][at])
+		at = came[at]
+		way = append(way, s.nodes[at])
+		if at == grown {
+			break
+		}
+	}
+	slices.Reverse(way)
+	return way, new(big.Rat).SetFrac(all.num, all.den)
 }
 
 // step is how many points of programme to one of programme from becomes, of a large amount.

@@ -86,8 +86,8 @@ func (m *market) step(from, to int) *big.Rat {
 	return step.Mul(step, big.NewRat(int64(sell.Den), int64(sell.Num)))
 }
 
-// best is the most that 1 becomes on any way back over two to four programmes, of all that
-// there are, and how many ways that gain there are.
+// best is the most that 1 becomes on any way back, of all that there are, and how many ways
+// that gain there are.
 func (m *market) best() (best *big.Rat, gaining int) {
 	best = new(big.Rat)
 	one := big.NewRat(1, 1)
@@ -102,7 +102,7 @@ func (m *market) best() (best *big.Rat, gaining int) {
 	next:
 		for to := range m.offers {
 			of := steps[way[len(way)-1]][to]
-			if of == nil || to == way[len(way)-1] || (len(way) == 4 && to != way[0]) {
+			if of == nil || to == way[len(way)-1] {
 				continue
 			}
 			step := new(big.Rat).Mul(of, so)
@@ -129,11 +129,11 @@ func (m *market) best() (best *big.Rat, gaining int) {
 	return best, gaining
 }
 
-// Of rates that pass their publication no way of two to four programmes gains, and of rates
+// Of rates that pass their publication no way of any length gains, and of rates
 // with a programme each that passes alone, those that do not pass do have one: by brute force
 // over all ways, in exact fractions (Q6).
 func TestPublicationFindsEveryGainingWay(t *testing.T) {
-	passed, gained := 0, 0
+	passed, gained, long := 0, 0, 0
 	count := *cases / 10 // Each looks at hundreds of ways.
 	runs(t, count, func(d dice) error {
 		m := d.market()
@@ -162,12 +162,15 @@ func TestPublicationFindsEveryGainingWay(t *testing.T) {
 		for _, at := range way[1:] {
 			distinct[at] = true
 		}
-		if len(way) < 3 || len(way) > 5 || len(distinct) != len(way)-1 || way[0] != way[len(way)-1] || product.Cmp(gain) != 0 || gain.Cmp(big.NewRat(1, 1)) <= 0 {
+		if len(way) < 3 || len(distinct) != len(way)-1 || way[0] != way[len(way)-1] || product.Cmp(gain) != 0 || gain.Cmp(big.NewRat(1, 1)) <= 0 {
 			return fmt.Errorf("the way %v makes %v of 1, not %v: %+v", way, product, gain, m)
+		}
+		if len(way) > 5 {
+			long++
 		}
 		return nil
 	})
-	t.Logf("%d passed, %d had a way with an override that gains", passed, gained)
+	t.Logf("%d passed, %d had a way with an override that gains, %d of them over five or more", passed, gained, long)
 	require.Greater(t, passed, count/50)
 	require.Greater(t, gained, count/50)
 }
@@ -204,4 +207,33 @@ func TestTheWayIsTold(t *testing.T) {
 	})
 	require.Equal(t, []int{0, 1, 2, 3, 0}, way)
 	require.Equal(t, "6/5", gain.RatString())
+}
+
+// A way over any number of programmes is found, where every shorter one is made a bad one, and
+// what it makes of 1 is told; a hair less, and there is none.
+func TestLongWaysAreFound(t *testing.T) {
+	for _, n := range []int{5, 6} { // With more the overrides would be too many.
+		even := quote.Terms{Buy: quote.Ratio{Num: 1_000_000, Den: 1}, Sell: quote.Ratio{Num: 1_000_000, Den: 1}}
+		offers, pairs, want := make([]quote.Terms, n), []quote.Pair(nil), []int(nil)
+		for i := range n {
+			offers[i], want = even, append(want, i)
+			for j := range n {
+				switch bad := (quote.Ratio{Num: 500_000, Den: 1}); {
+				case i == j || j == (i+1)%n && i > 0:
+				case j == i+1:
+					pairs = append(pairs, quote.Pair{From: i, Into: j, Buy: quote.Ratio{Num: 1_000_001, Den: 1}})
+				default:
+					pairs = append(pairs, quote.Pair{From: i, Into: j, Buy: bad})
+				}
+			}
+		}
+		require.LessOrEqual(t, len(pairs), quote.MaxPairs)
+		way, gain := quote.Gaining(offers, pairs)
+		require.Len(t, way, n+1)
+		require.ElementsMatch(t, want, way[1:])
+		require.Equal(t, "1000001/1000000", gain.RatString())
+		pairs[0].Buy = even.Buy
+		way, _ = quote.Gaining(offers, pairs)
+		require.Nil(t, way)
+	}
 }

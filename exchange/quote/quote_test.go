@@ -85,7 +85,7 @@ func run(t *testing.T, check func(d dice) error) {
 func runs(t *testing.T, count int, check func(d dice) error) {
 	t.Helper()
 	seed := rand.Uint64() //nolint:forbidigo // told in the next line, so that a failure can be replayed.
-	t.Logf("seed %d", seed)
+	t.Logf("seed %d, %d cases", seed, count)
 	d := dice{rand.New(rand.NewPCG(seed, 1))}
 	for n := range count {
 		if err := check(d); err != nil {

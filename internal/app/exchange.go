@@ -73,6 +73,8 @@ type SwapLeg struct {
 	Attempts uint32          `json:"attempts"`
 	Next     string          `json:"next,omitempty"`     // when it is asked again
 	GivenUp  string          `json:"given_up,omitempty"` // since when only the answer to FENCE counts
+	Undoing  bool            `json:"undoing,omitempty"`  // it stands at the issuer though the swap was given up
+	Denied   bool            `json:"denied,omitempty"`   // the issuer says that it does not stand, though the swap is done
 	Ended    *SwapEnd        `json:"ended,omitempty"`    // what has decided it
 }
 
@@ -108,7 +110,7 @@ func (a *App) swapEnd(v *book.SwapLegView) (*SwapEnd, error) {
 }
 
 func legState(v *book.SwapLegView) *SwapLeg {
-	leg := &SwapLeg{RRN: rrnOf(v.Position), Issuer: v.Issuer, Act: v.Act, Asked: v.Asks, Attempts: v.Attempt}
+	leg := &SwapLeg{RRN: rrnOf(v.Position), Issuer: v.Issuer, Act: v.Act, Asked: v.Asks, Attempts: v.Attempt, Undoing: v.Undoing, Denied: v.Denied}
 	if v.Asks != 0 {
 		leg.Next = v.Due.String()
 	}
@@ -270,13 +272,13 @@ type swapWatch struct {
 // waitingSwaps are the states that are watched, and how the metric calls them.
 func waitingSwaps() map[book.SwapState]string {
 	return map[book.SwapState]string{
-		book.SwapExecuting: "executing", book.SwapCreditUnknown: "credit_unknown", book.SwapManual: "manual", book.SwapRejected: "undoing", book.SwapReversed: "undoing",
+		book.SwapExecuting: "executing", book.SwapCreditUnknown: "credit_unknown", book.SwapManual: "manual", book.SwapRejected: "undoing", book.SwapReversed: "undoing", book.SwapDone: "denied",
 	}
 }
 
 func newSwapWatch(registerer prometheus.Registerer) *swapWatch {
 	w := &swapWatch{waiting: prometheus.NewGaugeVec(prometheus.GaugeOpts{
-		Name: "lianfen_swaps_waiting", Help: "Swaps whose issuer, which keeps its own ledger, has yet to decide, by state: executing, credit_unknown, manual (left to operators), undoing (given up here, and standing there).",
+		Name: "lianfen_swaps_waiting", Help: "Swaps whose issuer, which keeps its own ledger, has yet to decide, by state: executing, credit_unknown, manual (left to operators), undoing (given up here, and standing there), denied (done here, and not standing there).",
 	}, []string{"state"})}
 	registerer.MustRegister(w.waiting)
 	return w

@@ -64,7 +64,7 @@ func newSwapTown(t *testing.T) *swapTown {
 	h.clock = func() points.Timestamp { return now() + points.Timestamp(town.ahead.Load()) }
 	town.running = h.start(t)
 	text := strings.Replace(smallTown, "name: Issuer}]", "name: Issuer}, {id: 10000002, name: Far, link: far}]", 1)
-	town.load(t, strings.Replace(text, "merchants:", "  - {id: 910, issuer: 10000002, name: Far}\nmerchants:", 1))
+	town.load(t, strings.Replace(text, "merchants:", "  - {id: 910, issuer: 10000002, name: Far}\n  - {id: 911, issuer: 10000002, name: Farther}\nmerchants:", 1))
 	town.publish(t)
 	require.Eventually(t, func() bool { return strings.Contains(town.states(t), "up") }, 10*time.Second, 10*time.Millisecond)
 	return town
@@ -143,6 +143,10 @@ func TestSwapWithAnIssuer(t *testing.T) {
 	ctx := t.Context()
 	_, err := s.client.QuoteSwap(ctx, app.SwapAsked{Member: 1, From: 901, Into: 910, In: 100})
 	reasonIs(t, points.RemoteSwap, err)
+	require.ErrorContains(t, err, "--card")
+	_, err = s.client.QuoteSwap(ctx, app.SwapAsked{Member: 1, Card: swapCard, From: 910, Into: 911, In: 100})
+	reasonIs(t, points.RemoteSwap, err)
+	require.ErrorContains(t, err, "both are in their issuers' own ledgers")
 
 	credit := s.swap(t, 901, 910)
 	s.until(t, credit, "done")

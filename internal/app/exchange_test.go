@@ -21,6 +21,10 @@ func TestExchangeThroughTheDoors(t *testing.T) {
 	town := strings.Replace(smallTown, "merchants:", "  - {id: 902, issuer: 10000001, name: Two}\nmerchants:", 1)
 	r.load(t, strings.Replace(town, "{id: 1, programs: [901]", "{id: 1, programs: [901, 902]", 1))
 	ctx := t.Context()
+	_, err := r.client.QuoteSwap(ctx, app.SwapAsked{Member: 1, From: 901, Into: 902, In: 5})
+	reasonIs(t, points.NoSwapRate, err)
+	require.ErrorContains(t, err, "a BUY rate of programme 901 (lianfen rates propose)")
+	require.ErrorContains(t, err, "terms of swaps of programme 902")
 	from := "2026-03-02 09:10"
 	rates := []app.RateTerms{}
 	for _, program := range []points.ProgramID{901, 902} {
@@ -28,7 +32,7 @@ func TestExchangeThroughTheDoors(t *testing.T) {
 			rates = append(rates, app.RateTerms{Program: program, Side: side, From: from, Ratio: "100/1"})
 		}
 	}
-	_, err := r.client.ProposeRates(ctx, app.RateSetting{Rates: rates, Operator: "li", Second: "wang", Note: "opening"})
+	_, err = r.client.ProposeRates(ctx, app.RateSetting{Rates: rates, Operator: "li", Second: "wang", Note: "opening"})
 	require.NoError(t, err)
 	dear := app.RateTerms{Program: 901, Side: "BUY", From: "2026-03-02 09:11", Ratio: "101/1"}
 	_, err = r.client.ProposeRates(ctx, app.RateSetting{Rates: []app.RateTerms{dear}, Operator: "li", Second: "wang", Note: "x"})

@@ -424,9 +424,15 @@ func tryRisk(ctx context.Context, j ledger.Journal, key *certs.CardKey, q *RiskT
 	for i := range q.Rules.Rules {
 		tried.Rules = append(tried.Rules, RuleTotals{Number: i + 1, Name: q.Rules.Rules[i].Name})
 	}
+	locked := make(map[points.Position]bool) // Their swaps have been asked about: a swap is one with its lock.
 	err := ledger.Rehearse(ctx, j, &q.Rules, from, to, func(rec *book.Record, now *book.Outcome) error {
-		switch rec.Command.Kind {
-		case book.KindRedeem, book.KindEarn, book.KindHold, book.KindTransfer, book.KindForward:
+		kind, quote := rec.Command.Kind, rec.Command.Original
+		switch {
+		case kind == book.KindRedeem, kind == book.KindEarn, kind == book.KindHold, kind == book.KindTransfer, kind == book.KindForward:
+		case kind == book.KindSwapLock:
+			locked[quote] = locked[quote] || rec.Outcome.Reason.Approved()
+		case kind == book.KindSwap && !locked[quote]:
+		case now.Risk != book.Decision{}: // A quote.
 		default:
 			if rec.Outcome.Reason == now.Reason {
 				return nil
@@ -446,7 +452,7 @@ func (t *RiskTried) add(key *certs.CardKey, rec *book.Record, now *book.Outcome,
 	}
 	if rule := int(now.Risk.Rule); rule != 0 {
 		t.Rules[rule-1].Declined++
-		t.Rules[rule-1].Amount += rec.Command.Amount
+		t.Rules[rule-1].Amount += cmp.Or(rec.Command.Amount, rec.Outcome.Amount) // A swap at the desk says its quote only.
 	}
 	for _, number := range now.Risk.Flagged() {
 		t.Rules[number-1].Flagged++

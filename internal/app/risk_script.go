@@ -13,6 +13,7 @@ import (
 	"github.com/lianfen/lianfen/ledger"
 	"github.com/lianfen/lianfen/ledger/book"
 	"github.com/lianfen/lianfen/points"
+	"github.com/lianfen/lianfen/tariff"
 )
 
 // RiskDay is a day that somebody has made up, to try rules on risk on: no ledger has it.
@@ -40,6 +41,7 @@ type RiskStep struct {
 	Merchant points.MerchantID `json:"merchant,omitzero"`
 	Terminal points.TerminalID `json:"terminal,omitzero"`
 	Program  points.ProgramID  `json:"program,omitempty"`
+	Into     points.ProgramID  `json:"into,omitempty"` // swap
 	Amount   points.Amount     `json:"amount,omitempty"`
 	Entry    uint16            `json:"entry,omitempty"` // DE22
 	PIN      bool              `json:"pin,omitempty"`
@@ -205,7 +207,7 @@ func (w *riskWorld) furnish(day *RiskDay, against, rules *book.RiskRules) (point
 		if err := day.Steps[i].complete(); err != nil {
 			return 0, points.Errorf(points.ReasonOf(err), "day: line %d: %w", day.Steps[i].line, err)
 		}
-		programs, merchants = append(programs, day.Steps[i].Program), append(merchants, day.Steps[i].Merchant)
+		programs, merchants = append(programs, day.Steps[i].Program, day.Steps[i].Into), append(merchants, day.Steps[i].Merchant)
 	}
 	for _, set := range []*book.RiskRules{against, rules} {
 		for i := range set.Rules {
@@ -249,6 +251,9 @@ func (w *riskWorld) furnish(day *RiskDay, against, rules *book.RiskRules) (point
 			return 0, err
 		}
 	}
+	if err := w.offerSwaps(programs); err != nil {
+		return 0, err
+	}
 	if err := w.must(book.Command{Kind: book.KindCutOver, Date: day.Date}); err != nil {
 		return 0, err
 	}
@@ -261,6 +266,25 @@ func (w *riskWorld) furnish(day *RiskDay, against, rules *book.RiskRules) (point
 		return 0, fmt.Errorf("the rules in force: %w", err)
 	}
 	return points.Position(len(w.records) + 1), nil
+}
+
+// offerSwaps has every programme swapped for every other, one for one, long before the day.
+func (w *riskWorld) offerSwaps(programs []points.ProgramID) error {
+	from := w.midnight - 24*3600*1_000_000
+	entries := []book.Entry{{Fees: &tariff.Schedule{From: from, Rows: []tariff.FeeRow{{Kind: tariff.KindSWP}}}}}
+	for _, id := range programs {
+		for _, side := range []tariff.Side{tariff.Buy, tariff.Sell} {
+			entries = append(entries, book.Entry{Rate: &tariff.Rate{Terms: tariff.Terms{Program: id, Side: side, Num: 1, Den: 1, From: from}}})
+		}
+		rules := tariff.SwapRules{Lots: 1 << book.Earned, Expiry: tariff.ExpiryProgram, QuoteSeconds: 30}
+		entries = append(entries, book.Entry{Swaps: &tariff.SwapTerms{Program: id, From: from, SwapRules: rules}})
+	}
+	for _, e := range entries {
+		if err := w.must(book.Command{Kind: book.KindPut, At: from - 2*tariff.LeadTime, Entry: e, Operator: "maker", Second: "checker"}); err != nil {
+			return fmt.Errorf("swaps: %w", err)
+		}
+	}
+	return nil
 }
 
 // riskMerchant is where a step takes place that names no merchant.
@@ -320,9 +344,11 @@ func (s *RiskStep) complete() error {
 	case said != 1:
 		return points.Errorf(points.FormatError, "want one of send, void and reverse")
 	case s.Send != 0 && !risky(s.Send):
-		return points.Errorf(points.FormatError, "send %v: want redeem, earn, pre_auth, transfer, offline_redeem or offline_earn", s.Send)
+		return points.Errorf(points.FormatError, "send %v: want redeem, earn, pre_auth, transfer, offline_redeem, offline_earn or swap", s.Send)
 	case s.Send != 0 && (s.Card == "" || s.Program == 0 || s.Amount <= 0):
 		return points.Errorf(points.FormatError, "send %v: want a card, a program and an amount", s.Send)
+	case (s.Send == points.Swap) != (s.Into != 0):
+		return points.Errorf(points.FormatError, "into: a swap says into which programme it is, and nothing else does")
 	}
 	if s.Merchant == (points.MerchantID{}) {
 		s.Merchant = riskMerchant()
@@ -333,7 +359,7 @@ func (s *RiskStep) complete() error {
 // risky reports whether a request of a function is held against rules on risk.
 func risky(f points.Function) bool {
 	switch book.KindOf(f) {
-	case book.KindRedeem, book.KindEarn, book.KindHold, book.KindTransfer:
+	case book.KindRedeem, book.KindEarn, book.KindHold, book.KindTransfer, book.KindSwap:
 		return true
 	default:
 		return false
@@ -375,10 +401,28 @@ func (w *riskWorld) step(s *RiskStep) error {
 		if s.To != "" {
 			cmd.ToCard = tokenOfName(s.To)
 		}
+		if s.Send == points.Swap {
+			if err := w.quote(s, &cmd); err != nil {
+				return err
+			}
+		}
 	}
 	out, err := w.do(cmd)
 	if s.As != "" {
 		w.named[s.As] = out.Position
 	}
+	return err
+}
+
+// quote has a swap quoted, which is the house's own affair: what a step sends is the swap.
+func (w *riskWorld) quote(s *RiskStep, cmd *book.Command) error {
+	quoted, err := w.do(book.Command{
+		Kind: book.KindQuote, At: cmd.At, Acquirer: cmd.Acquirer, Merchant: cmd.Merchant, Terminal: cmd.Terminal,
+		Card: cmd.Card, Program: cmd.Program, Into: s.Into, Amount: cmd.Amount,
+	})
+	if err == nil && !quoted.Reason.Approved() {
+		err = points.Errorf(quoted.Reason, "swap of %d: %s", s.Amount, quoted.Reason.English())
+	}
+	cmd.Original = quoted.Position
 	return err
 }

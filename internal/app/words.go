@@ -422,10 +422,12 @@ func RiskScope(r *book.RiskRule) string {
 		}
 	}
 	switch {
+	case r.Measure == book.LoopShare, r.Measure == book.LoopCount:
+		if parts = append(parts, "earned and spent"); len(r.Functions) > 0 {
+			parts = append(parts, "or swapped")
+		}
 	case len(r.Functions) > 0:
 		add("", len(r.Functions), r.Functions)
-	case r.Measure == book.LoopShare, r.Measure == book.LoopCount:
-		parts = append(parts, "earned and spent")
 	default:
 		parts = append(parts, "redeem pre_auth")
 	}

@@ -129,7 +129,7 @@ func newSwapPlay(game SwapGame) (*swapPlay, error) {
 	if err := errors.Join(p.issuer.open(account), p.furnish()); err != nil {
 		return nil, err
 	}
-	asked := book.Command{Kind: book.KindQuote, Member: 1, Card: swapCard, Program: swapHere, Into: swapFar, Amount: swapAmount, Ask: true}
+	asked := book.Command{Kind: book.KindQuote, Edition: book.Edition, Member: 1, Card: swapCard, Program: swapHere, Into: swapFar, Amount: swapAmount, Ask: true}
 	if game.Debit {
 		asked.Program, asked.Into = swapFar, swapHere
 	}

@@ -293,6 +293,7 @@ type Command struct {
 // of its batch; 1 leaves of a hold the actual amount, and of the totals what was voided. Of the PIN of a
 // card, and of rules on risk, 1 makes them acts of their own ([ActPIN], [ActRisk]). Of an operator,
 // and of an enrolment, 1 begins the policy of two persons where there is none ([TwoPersons]).
+// Of a quote, 0 leaves the fees to those in force at the execution; 1 has those of the quote.
 const Edition = 1
 
 // Freeze is what an account, member or card may not do.

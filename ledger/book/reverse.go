@@ -142,7 +142,7 @@ func (b *Book) reverseKnown(cmd *Command, rec *Record, t *transaction, out *Outc
 // counts again what it had given back: whole is what stood of it, moved what was undone.
 func (b *Book) uncountReversed(kind Kind, position, original points.Position, whole, moved points.Amount) error {
 	switch kind {
-	case KindRedeem, KindEarn, KindTransfer, KindSwap:
+	case KindRedeem, KindEarn, KindTransfer:
 		return b.uncountRisk(position, -whole, -1)
 	case KindHold:
 		if moved == whole {

@@ -20,6 +20,12 @@ import (
 // of a sale that several programmes pay are one: it counts once, with the points of the
 // programmes that a rule is about.
 //
+// A swap counts once, with what is handed in and its programme: when it is locked, or, where
+// it is not, when it is executed; a lock keeps its word. [points.Swap] is both. A quote counts
+// as [points.SwapQuote], and is refused too where a rule would decline the swap that it
+// promises, so that nobody is promised what is then refused. Loops count a swap as spending
+// only where they name it; what a swap hands out is never earned.
+//
 // Amounts are points in the smallest unit of their programme. A rule on amounts that
 // names no programme adds up points of several as if they were alike.
 
@@ -57,7 +63,7 @@ type RiskRule struct {
 
 	// Scope: which transactions it looks at.
 
-	Functions  []points.Function   `json:"functions,omitempty"` // none: redeem and pre_auth; of loops always earns, and what spends
+	Functions  []points.Function   `json:"functions,omitempty"` // none: redeem and pre_auth; of loops always earns, redemptions and holds, and swap where it is named
 	Programs   []points.ProgramID  `json:"programs,omitempty"`
 	Acquirers  []points.AcquirerID `json:"acquirers,omitempty"`
 	Merchants  []points.MerchantID `json:"merchants,omitempty"`
@@ -299,7 +305,9 @@ func (w Window) reaches(part, slot uint32) bool {
 }
 
 // counted are the functions that rules look at.
-var counted = [...]points.Function{points.Redeem, points.PreAuth, points.Earn, points.Transfer, points.OfflineRedeem, points.OfflineEarn}
+var counted = [...]points.Function{
+	points.Redeem, points.PreAuth, points.Earn, points.Transfer, points.OfflineRedeem, points.OfflineEarn, points.SwapQuote, points.Swap,
+}
 
 // earning reports whether a function gives points.
 func earning(f points.Function) bool { return f == points.Earn || f == points.OfflineEarn }
@@ -412,8 +420,8 @@ func (r *RiskRule) wrongScope() (field string, err error) {
 			return list.name, wrong(list.name, list.size, fmt.Sprintf("want at most %d", maxScope))
 		}
 	}
-	if r.Measure.loop() && len(r.Functions) > 0 {
-		return "functions", points.Errorf(points.FormatError, "functions: a loop is of earns and what spends; leave them out")
+	if r.Measure.loop() && len(r.Functions) > 0 && !slices.Equal(r.Functions, []points.Function{points.Swap}) {
+		return "functions", points.Errorf(points.FormatError, "functions: a loop is of earns and what spends; leave them out, or name swap alone, which spends too then")
 	}
 	for _, f := range r.Functions {
 		if !slices.Contains(counted[:], f) {

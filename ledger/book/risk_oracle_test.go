@@ -28,6 +28,8 @@ type past struct {
 	undone   bool
 	declined bool
 	captured bool
+	done     points.Position  // of a lock: by which it was executed
+	until    points.Timestamp // of a lock: its end
 }
 
 // naive is the oracle of the rules: it keeps no window and no counter, but filters the
@@ -62,7 +64,7 @@ func (n *naive) looksAt(r *book.RiskRule, p *past) bool {
 	functions := r.Functions
 	loop := r.Measure == book.LoopShare || r.Measure == book.LoopCount
 	if loop {
-		functions = []points.Function{points.Redeem, points.PreAuth, points.OfflineRedeem, points.Earn, points.OfflineEarn}
+		functions = append([]points.Function{points.Redeem, points.PreAuth, points.OfflineRedeem, points.Earn, points.OfflineEarn}, functions...)
 	} else if len(functions) == 0 {
 		functions = []points.Function{points.Redeem, points.PreAuth}
 	}
@@ -186,12 +188,16 @@ func newRiskGame(t testing.TB, seed uint64) *riskGame {
 	g := &riskGame{t: t, d: newDesk(t, book.Options{}), n: &naive{cards: map[points.CardToken]points.Timestamp{}}, r: rand.New(rand.NewPCG(seed, 7)), date: day0}
 	d := g.d
 	d.furnish(2, book.ProgramRules{Transfer: true}, book.ProgramRules{})
+	d.put(book.Entry{Issuer: &book.Issuer{ID: innkeep, Name: "Innkeeper", Status: book.Active}})
 	d.put(book.Entry{Issuer: &book.Issuer{ID: far, Name: "Far", Status: book.Active, Link: "far"}})
 	d.put(book.Entry{Program: &book.Program{ID: farMiles, Issuer: far, Name: "Far", Status: book.Active, Rules: book.ProgramRules{Transfer: true}}})
 	d.put(book.Entry{Merchant: &book.Merchant{ID: merchantID("SHOP"), Acquirer: acquirer, Name: "Shop", Status: book.Active, Programs: []points.ProgramID{air, inn, farMiles}}})
 	d.put(book.Entry{Merchant: &book.Merchant{ID: merchantID("CAFE"), Acquirer: acquirer, Name: "Cafe", Status: book.Active, Programs: []points.ProgramID{air, inn, farMiles}}})
 	d.put(book.Entry{Terminal: &book.Terminal{ID: terminalID("T3"), Merchant: merchantID("CAFE"), Status: book.Active}})
 	second := points.CardToken{0xcb, 15: 1} // another card of member 1, put just now
+	all := plainSwaps
+	all.Lots = 1<<book.Earned | 1<<book.Swapped | 1<<book.Adjusted
+	d.swaps(0, all, all)
 	g.n.cards[second] = d.now
 	d.put(book.Entry{Card: &book.Card{Token: second, Member: 1, Status: book.Active, Since: d.now}})
 	for _, program := range []points.ProgramID{air, inn} {
@@ -223,7 +229,10 @@ func (g *riskGame) rule(i int) book.RiskRule {
 		r.Attempts = !loop && g.pick(5) == 0
 	}
 	if !loop && g.pick(3) > 0 {
-		r.Functions = [][]points.Function{{points.Earn}, {points.Redeem, points.OfflineRedeem}, {points.PreAuth, points.Transfer}, {points.Redeem, points.PreAuth, points.Earn, points.Transfer, points.OfflineRedeem, points.OfflineEarn}}[g.pick(4)]
+		r.Functions = [][]points.Function{{points.Earn}, {points.Redeem, points.OfflineRedeem}, {points.PreAuth, points.Transfer}, {points.Redeem, points.PreAuth, points.Earn, points.Transfer, points.OfflineRedeem, points.OfflineEarn, points.Swap}, {points.Swap}}[g.pick(5)]
+	}
+	if loop && g.pick(2) == 0 {
+		r.Functions = []points.Function{points.Swap}
 	}
 	if g.pick(4) == 0 {
 		r.Programs = []points.ProgramID{[]points.ProgramID{air, inn, farMiles}[g.pick(3)]}
@@ -300,11 +309,14 @@ func (g *riskGame) ask() {
 	cmd.Key.When = uint64(1 + g.stan/900_000)
 	cmd.Card = []points.CardToken{cardOf(1), {0xcb, 15: 1}, cardOf(2)}[g.pick(3)]
 	cmd.EntryMode, cmd.PIN = []uint16{12, 51, 71, 0}[g.pick(4)], g.pick(3) == 0
-	cmd.Function = []points.Function{points.Redeem, points.Redeem, points.Earn, points.PreAuth, points.Transfer, points.OfflineRedeem, points.OfflineEarn}[g.pick(7)]
+	cmd.Function = []points.Function{points.Redeem, points.Redeem, points.Earn, points.PreAuth, points.Transfer, points.OfflineRedeem, points.OfflineEarn, points.Swap, points.Swap}[g.pick(9)]
 	cmd.Kind = map[points.Function]book.Kind{
 		points.Redeem: book.KindRedeem, points.OfflineRedeem: book.KindRedeem, points.Earn: book.KindEarn, points.OfflineEarn: book.KindEarn,
-		points.PreAuth: book.KindHold, points.Transfer: book.KindTransfer,
+		points.PreAuth: book.KindHold, points.Transfer: book.KindTransfer, points.Swap: book.KindSwap,
 	}[cmd.Function]
+	if cmd.Function == points.Swap && !g.quote(&cmd) {
+		return
+	}
 	if cmd.Function == points.Transfer {
 		if cmd.ToCard = cardOf(2); cmd.Card == cardOf(2) {
 			cmd.ToCard = cardOf(1)
@@ -312,7 +324,7 @@ func (g *riskGame) ask() {
 	}
 	if cmd.Program == farMiles {
 		cmd.Kind = book.KindForward
-	} else if g.pick(25) == 0 {
+	} else if g.pick(25) == 0 && cmd.Function != points.Swap {
 		cmd.Card = points.CardToken{0xee, 15: byte(g.pick(2))} // nobody's
 	} else if cmd.Program == inn && cmd.Function == points.Transfer {
 		cmd.Program = air
@@ -338,6 +350,9 @@ func (g *riskGame) ask() {
 	}
 	if out.Reason.Approved() {
 		now.stands = out.Amount
+		if cmd.Kind == book.KindSwapLock {
+			now.until = out.Swap.Expires
+		}
 	}
 	g.n.list = append(g.n.list, now)
 	if g.pick(12) == 0 { // its repeat counts for nothing
@@ -347,6 +362,49 @@ func (g *riskGame) ask() {
 	}
 	if cmd.Kind == book.KindForward && out.Reason.Approved() {
 		g.answer(now)
+	}
+}
+
+// quote has a swap quoted, without a function: what is asked for is its execution, or a lock
+// of it. Some do not say again what the quote is about.
+func (g *riskGame) quote(cmd *book.Command) bool {
+	cmd.Program, cmd.Into = air, inn
+	if g.pick(3) == 0 {
+		cmd.Program, cmd.Into, cmd.Amount = inn, air, cmd.Amount+5
+	}
+	quoted := g.d.do(book.Command{
+		Kind: book.KindQuote, Acquirer: cmd.Acquirer, Merchant: cmd.Merchant, Card: cmd.Card, Program: cmd.Program, Into: cmd.Into, Amount: cmd.Amount,
+	})
+	cmd.Original = quoted.Position
+	if g.pick(3) == 0 {
+		cmd.Kind = book.KindSwapLock
+	}
+	return quoted.Reason.Approved()
+}
+
+// endLock ends a lock one way or another. What is executed has counted with its lock.
+func (g *riskGame) endLock(p *past) {
+	g.stan++
+	cmd := book.Command{Kind: book.KindSwapCancel, Acquirer: acquirer, Original: p.cmd.Original, Key: keyOf("T8", g.stan, 2)}
+	cmd.Key.When = uint64(1 + g.stan/900_000)
+	switch g.pick(3) {
+	case 0:
+		if g.d.do(cmd).Reason.Approved() {
+			p.stands, p.undone = 0, true
+		}
+	case 1:
+		cmd.Kind, cmd.Function, cmd.Merchant, cmd.Terminal, cmd.Card = book.KindSwap, points.Swap, p.cmd.Merchant, p.cmd.Terminal, p.cmd.Card
+		if out := g.d.do(cmd); out.Reason.Approved() {
+			require.Zero(g.t, out.Risk)
+			p.done = out.Position
+		}
+	default:
+		over := g.d.must(book.Command{Kind: book.KindExpireSwaps}).Posted
+		for _, p := range g.n.list {
+			if p.until != 0 && p.until <= over && p.done == 0 {
+				p.stands, p.undone = 0, true
+			}
+		}
 	}
 }
 
@@ -369,8 +427,12 @@ func (g *riskGame) undo() {
 	if p.declined || p.undone || p.captured || p.cmd.Kind == book.KindForward {
 		return
 	}
+	if p.until != 0 && p.done == 0 {
+		g.endLock(p)
+		return
+	}
 	g.stan++
-	cmd := book.Command{Acquirer: acquirer, Merchant: p.cmd.Merchant, Terminal: p.cmd.Terminal, Original: p.position, Key: keyOf("T9", g.stan, 2)}
+	cmd := book.Command{Acquirer: acquirer, Merchant: p.cmd.Merchant, Terminal: p.cmd.Terminal, Original: max(p.position, p.done), Key: keyOf("T9", g.stan, 2)}
 	cmd.Key.When = uint64(1 + g.stan/900_000)
 	switch g.pick(5) {
 	case 0:

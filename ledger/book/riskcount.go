@@ -98,6 +98,41 @@ func (b *Book) judge(cmd *Command, program points.ProgramID, amount points.Amoun
 	return b.judgeDeal(d, out)
 }
 
+// judgeSwap is judge for a swap, its lock or its quote. What a quote promises is held against
+// the rules on swaps too: one that they would decline is not promised. That counts nothing.
+func (b *Book) judgeSwap(cmd *Command, program points.ProgramID, amount points.Amount, out *Outcome) (points.Reason, error) {
+	if len(b.risk.rules) == 0 || cmd.Function == 0 || b.risk.group {
+		return points.Approved, nil
+	}
+	d := &b.risk.deal
+	d.of(cmd, out, b.risk.now, b.date)
+	d.asked = amount // A command about a quote need not say it.
+	d.legs = append(d.legs, TenderLeg{Program: program, Amount: amount})
+	reason, err := b.judgeDeal(d, out)
+	if err != nil || !reason.Approved() || cmd.Kind != KindQuote {
+		return reason, err
+	}
+	counted := len(b.risk.pending)
+	defer func() { b.risk.pending = b.risk.pending[:counted] }()
+	d.function = points.Swap
+	for i, r := range b.risk.rules {
+		if r.Action != Decline || b.risk.only || b.risk.masks[i]&(1<<d.function) == 0 {
+			continue
+		}
+		if ok, err := b.inScope(r, d); err != nil || !ok {
+			if err != nil {
+				return 0, err
+			}
+			continue
+		}
+		if b.above(r, d) {
+			out.Risk.Version, out.Risk.Rule = b.live.Risk.Version, uint8(i+1)
+			return r.Declines(), nil
+		}
+	}
+	return points.Approved, nil
+}
+
 // judgeTender is judge for a sale that several programmes pay; far is nil where all of
 // them are here.
 func (b *Book) judgeTender(cmd *Command, stakes []stake, far *stake, out *Outcome) (points.Reason, error) {
@@ -430,7 +465,16 @@ func (b *Book) countAttempt(cmd *Command, out *Outcome) error {
 	if program == 0 {
 		program = cmd.Program
 	}
-	d.legs = append(d.legs, TenderLeg{Program: program, Amount: max(0, cmd.Amount)})
+	amount := max(0, cmd.Amount)
+	if quote := out.Original; quote != 0 && (cmd.Kind == KindSwap || cmd.Kind == KindSwapLock) {
+		rec, err := b.record(quote)
+		if err != nil {
+			return err
+		}
+		amount, program = rec.Outcome.Swap.In, rec.Outcome.Program
+		d.asked = amount
+	}
+	d.legs = append(d.legs, TenderLeg{Program: program, Amount: amount})
 	for i, r := range b.risk.rules {
 		if !r.Attempts || b.risk.masks[i]&(1<<d.function) == 0 {
 			continue
@@ -449,7 +493,7 @@ func (b *Book) countAttempt(cmd *Command, out *Outcome) error {
 
 // asks reports whether a command of kind asks for something that rules look at.
 func asks(kind Kind) bool {
-	return kind == KindRedeem || kind == KindEarn || kind == KindHold || kind == KindTransfer || kind == KindForward || kind == KindSwap || kind == KindSwapLock
+	return kind == KindRedeem || kind == KindEarn || kind == KindHold || kind == KindTransfer || kind == KindForward || kind == KindQuote || kind == KindSwap || kind == KindSwapLock
 }
 
 // uncountRisk gives back what the transaction at position has counted: n is -1 where it
@@ -470,6 +514,9 @@ func (b *Book) uncountRisk(position points.Position, amount points.Amount, n int
 	}
 	d := &k.deal
 	d.of(cmd, out, out.Posted, out.Date)
+	if cmd.Kind == KindSwap || cmd.Kind == KindSwapLock {
+		d.asked = out.Amount
+	}
 	switch {
 	case len(out.Legs) == 0:
 		d.legs = append(d.legs, TenderLeg{Program: out.Program, Amount: max(-out.Amount, min(out.Amount, amount))})
@@ -580,7 +627,7 @@ func (b *Book) compileRisk() {
 		functions := r.Functions
 		switch {
 		case r.Measure.loop():
-			functions = []points.Function{points.Redeem, points.PreAuth, points.Earn, points.OfflineRedeem, points.OfflineEarn}
+			functions = append([]points.Function{points.Redeem, points.PreAuth, points.Earn, points.OfflineRedeem, points.OfflineEarn}, r.Functions...)
 		case len(functions) == 0:
 			functions = []points.Function{points.Redeem, points.PreAuth}
 		}

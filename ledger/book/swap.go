@@ -67,6 +67,7 @@ type SwapFigures struct {
 	Terms      uint32
 	IntoTerms  uint32
 	Expires    points.Timestamp // of the quote, or of the lock: good before, refused from then on
+	Promised   points.Timestamp // when it was quoted: the fees of then settle it; 0 in records from before that was said
 }
 
 // swap is what has happened to a quote; there is none of one that nothing has happened to.
@@ -332,8 +333,15 @@ func (b *Book) auditSwaps() error {
 	})
 }
 
+// swapPromised is set in the byte of the state where the time of the quote follows.
+const swapPromised = 1 << 7
+
 func appendSwapFigures(dst []byte, f *SwapFigures) []byte {
-	dst = binary.AppendUvarint(append(dst, byte(f.State)), uint64(f.Quote))
+	state := byte(f.State)
+	if f.Promised != 0 {
+		state |= swapPromised
+	}
+	dst = binary.AppendUvarint(append(dst, state), uint64(f.Quote))
 	dst = binary.AppendUvarint(binary.AppendUvarint(dst, uint64(f.Into)), uint64(f.IntoIssuer))
 	for _, amount := range [...]points.Amount{f.In, f.Out, f.Bonus, f.Value, f.Fee, f.Cost, f.Rest} {
 		dst = appendAmount(dst, amount)
@@ -341,11 +349,16 @@ func appendSwapFigures(dst []byte, f *SwapFigures) []byte {
 	for _, version := range [...]uint32{f.Buy, f.Sell, f.Terms, f.IntoTerms} {
 		dst = binary.AppendUvarint(dst, uint64(version))
 	}
-	return binary.AppendVarint(dst, int64(f.Expires))
+	dst = binary.AppendVarint(dst, int64(f.Expires))
+	if f.Promised != 0 {
+		dst = binary.AppendVarint(dst, int64(f.Expires-f.Promised))
+	}
+	return dst
 }
 
 func decodeSwapFigures(r *reader) (f SwapFigures) {
-	f.State, f.Quote = SwapState(r.byte()), r.position()
+	state := r.byte()
+	f.State, f.Quote = SwapState(state&^swapPromised), r.position()
 	f.Into, f.IntoIssuer = r.program(), points.IssuerID(r.uvarint())
 	for _, amount := range [...]*points.Amount{&f.In, &f.Out, &f.Bonus, &f.Value, &f.Fee, &f.Cost, &f.Rest} {
 		*amount = r.amount()
@@ -354,6 +367,11 @@ func decodeSwapFigures(r *reader) (f SwapFigures) {
 		*version = r.uint32()
 	}
 	f.Expires = r.timestamp()
+	if state&swapPromised != 0 {
+		if f.Promised = f.Expires - r.timestamp(); f.Promised == 0 {
+			r.fail()
+		}
+	}
 	if f == (SwapFigures{}) {
 		r.fail()
 	}

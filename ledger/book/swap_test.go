@@ -70,7 +70,7 @@ func (d *desk) swaps(members points.MemberID, airRules, innRules tariff.SwapRule
 }
 
 func quoteOf(member points.MemberID, from, into points.ProgramID, amount points.Amount) book.Command {
-	return book.Command{Kind: book.KindQuote, Member: member, Program: from, Into: into, Amount: amount}
+	return book.Command{Kind: book.KindQuote, Edition: book.Edition, Member: member, Program: from, Into: into, Amount: amount}
 }
 
 func about(kind book.Kind, quote points.Position) book.Command {

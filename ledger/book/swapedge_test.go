@@ -120,16 +120,23 @@ func TestSwapInheritsThatNothingExpires(t *testing.T) {
 	d.agrees()
 }
 
-// What settlement could not value is not promised.
+// What settlement could not value is not promised; what was promised is valued by the fees of
+// its quote, and where a quote of before that was said could not be valued it is refused.
 func TestSwapWithoutAFee(t *testing.T) {
 	d := swapDesk(t, 1, plainSwaps, plainSwaps)
+	old := quoteOf(1, air, inn, 1000)
+	old.Edition = 0
 	from := d.now + 2*tariff.LeadTime
 	d.must(book.Command{Kind: book.KindPut, Operator: "li", Second: "wang", Entry: book.Entry{Fees: &tariff.Schedule{From: from, Rows: []tariff.FeeRow{{Kind: tariff.KindRDM}}}}})
 	d.now = from - 10*tick
 	q := d.must(quoteOf(1, air, inn, 1000)).Position
+	of := d.must(old).Position
 	d.now = from + tick
 	d.refuses(points.NoSwapRate, quoteOf(1, air, inn, 1000))
-	d.refuses(points.NoSwapRate, about(book.KindSwap, q))
+	d.refuses(points.NoSwapRate, about(book.KindSwap, of))
+	d.must(about(book.KindSwap, q))
+	require.Equal(t, []tariff.Kind{tariff.KindSWP}, d.items(d.book.Position()))
+	d.agrees()
 }
 
 // A swap counts on the date on which it was locked, and is given back there: later windows of
@@ -310,20 +317,124 @@ func TestSwapThatHasLeftMemory(t *testing.T) {
 	require.Equal(t, points.Amount(300), count.YearIn)
 }
 
-// What a lock has counted for a rule on risk is given back when it ends.
+// Rules on risk look at swaps where they name them: a swap counts once, when it is locked or
+// executed, for the member whatever the door; what is given up, and what is reversed, is given
+// back where it was counted; and a lock keeps its word.
 func TestSwapLockAndRiskRules(t *testing.T) {
-	d := swapDesk(t, 1, plainSwaps, plainSwaps)
-	d.setRules(0, book.RiskRule{Name: "member", Measure: book.SumOf, Per: book.PerMember, Window: book.BusinessDay, Limit: 1000, Action: book.Decline})
-	lock := func(quote points.Position) book.Command { // of a function that rules look at, which those of swaps are not yet
-		cmd := about(book.KindSwapLock, quote)
-		cmd.Function = points.Redeem
+	d := swapDesk(t, 2, plainSwaps, plainSwaps)
+	d.setRules(0, book.RiskRule{Name: "member", Functions: []points.Function{points.Swap}, Measure: book.SumOf, Per: book.PerMember, Window: 60, Limit: 1000, Action: book.Decline})
+	swap := func(kind book.Kind, quote points.Position) book.Command {
+		cmd := about(kind, quote)
+		cmd.Function = points.Swap
 		return cmd
 	}
+	left := func(want points.Amount) { // is how much more the rule lets through
+		t.Helper()
+		probe := quoteOf(1, air, inn, want+1)
+		probe.Function = points.SwapQuote
+		d.refuses(points.OverAmountLimit, probe)
+		if probe.Amount = want; want > 0 {
+			d.must(probe)
+		}
+	}
 	first := d.must(quoteOf(1, air, inn, 1000)).Position
-	second := d.must(quoteOf(1, air, inn, 1)).Position
-	d.must(lock(first))
-	require.False(t, d.do(lock(second)).Reason.Approved())
+	second := d.must(quoteOf(1, inn, air, 100)).Position
+	left(1000)
+	d.must(swap(book.KindSwapLock, first))
+	left(0)
+	d.refuses(points.OverAmountLimit, swap(book.KindSwapLock, second))
+	d.refuses(points.OverAmountLimit, swap(book.KindSwap, second))
+	d.must(swap(book.KindSwap, d.must(quoteOf(2, air, inn, 1000)).Position)) // Another member's.
 	d.must(about(book.KindSwapCancel, first))
-	d.must(lock(second))
+	left(1000)
+	d.must(swap(book.KindSwapLock, second))
+	left(900)
+	d.setRules(0, book.RiskRule{Name: "member", Functions: []points.Function{points.Swap}, Measure: book.SumOf, Per: book.PerMember, Window: 60, Limit: 50, Action: book.Decline})
+	d.now += 7 * minute                           // In another part of the window
+	d.must(keyed(7, swap(book.KindSwap, second))) // a lock keeps its word,
+	d.setRules(0, book.RiskRule{Name: "member", Functions: []points.Function{points.Swap}, Measure: book.SumOf, Per: book.PerMember, Window: 60, Limit: 1000, Action: book.Decline})
+	left(900) // and counts once.
+	d.must(book.Command{Kind: book.KindReverse, Key: keyOf("T1", 7, 4), OriginalKey: keyOf("T1", 7, 2)})
+	left(1000)
+	d.setRules(0,
+		book.RiskRule{Name: "member", Functions: []points.Function{points.Swap}, Measure: book.SumOf, Per: book.PerMember, Window: 60, Limit: 1000, Action: book.Decline},
+		book.RiskRule{Name: "large ones", Functions: []points.Function{points.Swap}, From: 200, Measure: book.CountOf, Per: book.PerMember, Window: 60, Limit: 1, Action: book.Decline})
+	var large [3]points.Position
+	for i, amount := range []points.Amount{200, 200, 199} {
+		large[i] = d.must(quoteOf(1, air, inn, amount)).Position
+	}
+	d.must(swap(book.KindSwapLock, large[0]))
+	d.refuses(points.OverCountLimit, swap(book.KindSwapLock, large[1]))
+	d.must(swap(book.KindSwapLock, large[2]))
+	d.must(about(book.KindSwapCancel, large[2]))
+	d.refuses(points.OverCountLimit, swap(book.KindSwapLock, large[1]))
+	d.must(about(book.KindSwapCancel, large[0]))
+	d.must(swap(book.KindSwapLock, large[1]))
+	d.must(about(book.KindSwapCancel, large[1]))
+	d.setRules(0, book.RiskRule{Name: "member", Functions: []points.Function{points.Swap}, Measure: book.SumOf, Per: book.PerMember, Window: 60, Limit: 1000, Action: book.Decline})
+	third := d.must(quoteOf(1, air, inn, 300)).Position
+	d.must(swap(book.KindSwapLock, third))
+	left(700)
+	d.now += 601 * tick
+	d.must(book.Command{Kind: book.KindExpireSwaps})
+	left(1000)
+	d.agrees()
+}
+
+// What is swapped away is spent where a rule on loops names swaps, and only there; what a swap
+// hands out is not earned.
+func TestSwapLoopsAndRiskRules(t *testing.T) {
+	earned := func(d *desk) book.Command {
+		return at("T1", uint32(len(d.store.journal)), book.Command{Kind: book.KindEarn, Function: points.Earn, Card: cardOf(1), Program: air, Amount: 100}) //nolint:gosec // small.
+	}
+	swap := func(d *desk, from, into points.ProgramID, amount points.Amount) points.Reason {
+		cmd := about(book.KindSwap, d.must(quoteOf(1, from, into, amount)).Position)
+		cmd.Function = points.Swap
+		return d.do(cmd).Reason
+	}
+	for _, named := range []bool{false, true} {
+		rule := book.RiskRule{Name: "loop", Measure: book.LoopShare, Per: book.PerMember, Window: 60, Limit: 50, Action: book.Decline}
+		if named {
+			rule.Functions = []points.Function{points.Swap}
+		}
+		d := swapDesk(t, 1, plainSwaps, plainSwaps)
+		d.setRules(0, rule)
+		require.True(t, swap(d, inn, air, 600).Approved(), "nothing was earned, and what a swap hands out is not")
+		require.True(t, swap(d, air, inn, 60).Approved())
+		d.must(earned(d))
+		require.Equal(t, named, swap(d, air, inn, 1) == points.SuspectedFraud, "600 and 60 are spent in the same part of the window as 100 are earned")
+		d.agrees()
+	}
+	d := swapDesk(t, 1, plainSwaps, plainSwaps)
+	out := d.do(book.Command{Kind: book.KindPut, Entry: book.Entry{Risk: &book.RiskRules{Rules: []book.RiskRule{{
+		Name: "loop", Functions: []points.Function{points.Swap, points.Redeem}, Measure: book.LoopCount, Per: book.PerMember, Window: 60, Limit: 1, Action: book.Decline,
+	}}}}})
+	require.Equal(t, points.FormatError, out.Reason)
+}
+
+// Whoever asks for quotes without end is held to a rule on quotes, and tries of swaps that are
+// declined count with what their quotes say.
+func TestSwapQuotesAndTriesAndRiskRules(t *testing.T) {
+	d := swapDesk(t, 1, plainSwaps, plainSwaps)
+	d.setRules(0,
+		book.RiskRule{Name: "quotes", Functions: []points.Function{points.SwapQuote}, Measure: book.CountOf, Per: book.PerMember, Window: 10, Limit: 3, Action: book.Decline},
+		book.RiskRule{Name: "tries", Functions: []points.Function{points.Swap}, From: 100, Measure: book.SumOf, Per: book.PerAll, Window: 10, Limit: 900, Attempts: true, Action: book.Decline, Reason: points.DoNotHonour})
+	quote := quoteOf(1, air, inn, 400)
+	quote.Function = points.SwapQuote
+	for range 3 {
+		d.must(quote)
+	}
+	d.refuses(points.OverCountLimit, quote)
+	d.now += 11 * minute
+	at := d.must(quote).Position
+	d.now += 31 * tick
+	for stan := range uint32(2) { // Its time is over; each try counts 400.
+		cmd := keyed(100+stan, about(book.KindSwap, at))
+		cmd.Function = points.Swap
+		require.Equal(t, points.QuoteExpired, d.do(cmd).Reason)
+	}
+	d.refuses(points.DoNotHonour, quote)
+	d.now += 11 * minute
+	d.must(quote)
 	d.agrees()
 }

@@ -150,6 +150,9 @@ func (b *Book) quoteSwap(cmd *Command, out *Outcome) (points.Reason, error) {
 		Buy: d.buy.Version, Sell: d.sell.Version, Terms: d.terms.Version, IntoTerms: d.out.Version,
 		Expires: b.risk.now + points.Timestamp(d.terms.QuoteSeconds)*second,
 	}
+	if cmd.Edition > 0 {
+		d.figures.Promised = b.risk.now
+	}
 	if err := b.campaign(&d); err != nil {
 		return 0, err
 	}
@@ -218,10 +221,10 @@ func (b *Book) maySwap(cmd *Command, d *swapDeal, out *Outcome) (points.Reason, 
 	if reason := b.wouldExceed(); !reason.Approved() {
 		return reason, nil
 	}
+	if reason, err := b.judgeSwap(cmd, d.program.ID, f.In, out); err != nil || !reason.Approved() {
+		return reason, err
+	}
 	if cmd.Kind != KindQuote {
-		if reason, err := b.judge(cmd, d.program.ID, f.In, out); err != nil || !reason.Approved() {
-			return reason, err
-		}
 		if reason, err := b.pinned(cmd, d.program, f.In); err != nil || !reason.Approved() {
 			return reason, err
 		}
@@ -249,7 +252,7 @@ func (f *SwapFigures) of(item *tariff.Item) {
 	item.Target, _ = tariff.MemberOf(f.IntoIssuer)
 	item.TargetProgram, item.Amount = f.Into, f.In
 	item.Quoted = tariff.Swap{Value: f.Value, Spread: f.Fee, Worth: f.Cost, Granted: f.Out}
-	item.Buy, item.Sell = f.Buy, f.Sell
+	item.Buy, item.Sell, item.Promised = f.Buy, f.Sell, f.Promised
 }
 
 // swappable reports whether a lot may be swapped on date.
@@ -574,7 +577,7 @@ func (b *Book) endLock(s *swap, f *SwapFigures, state SwapState, out *Outcome) (
 	if err := b.countSwap(points.MemberID(a.key.Party), a.key.Program, f, s.counted, -1); err != nil {
 		return 0, err
 	}
-	return points.Approved, b.uncountRisk(s.locked, -f.In, -1)
+	return points.Approved, b.uncountSwap(s, f.In)
 }
 
 // giveBackSwap gives back what a swap holds.
@@ -650,5 +653,14 @@ func (b *Book) reverseSwap(rec *Record, out *Outcome) (points.Reason, error) {
 	s.state = SwapReversed
 	done.State = SwapReversed
 	out.Swap = done
-	return points.Approved, b.countSwap(points.MemberID(s.account.Party), s.account.Program, &done, s.counted, -1)
+	if err := b.countSwap(points.MemberID(s.account.Party), s.account.Program, &done, s.counted, -1); err != nil {
+		return 0, err
+	}
+	return points.Approved, b.uncountSwap(s, done.In)
+}
+
+// uncountSwap gives back what a swap has counted for the rules on risk: where it was locked,
+// or else where it was executed.
+func (b *Book) uncountSwap(s *swap, in points.Amount) error {
+	return b.uncountRisk(cmp.Or(s.locked, s.leg.position, s.done), -in, -1)
 }

@@ -38,6 +38,10 @@ import (
 // That it stands, whatever was asked, after the swap was given up by other means (a certain no,
 // an operator) must not happen; it is reversed there (undoing), and what cannot be reversed is
 // the issuer's, in suspense, once.
+//
+// That nothing stands there, said for certain after operators have said that it does, must not
+// happen either. The swap stays done and the leg is denied: it is told, and asked about on,
+// until its issuer says that it stands or operators decide again.
 type swapLeg struct {
 	state    legState
 	source   bool            // points are handed in there, else handed out there
@@ -62,6 +66,7 @@ const (
 	legAsked   legState = iota + 1 // its issuer has to decide
 	legUndoing                     // it stands there though the swap was given up
 	legOver
+	legDenied // done by operators' word, and its issuer says that nothing stands there
 )
 
 // swapRetries are the times between two timers of a leg; then every half hour.
@@ -83,7 +88,9 @@ func swapPause(attempt uint32) points.Timestamp {
 	return swapRetryLast
 }
 
-func (l *swapLeg) live() bool { return l.state == legAsked || l.state == legUndoing }
+func (l *swapLeg) live() bool {
+	return l.state == legAsked || l.state == legUndoing || l.state == legDenied
+}
 
 // act is the request that the leg is.
 func (l *swapLeg) act() points.Function {
@@ -131,7 +138,7 @@ func decodeSwapLeg(r *reader) (l swapLeg) {
 	if len(r.src) > 0 {
 		l.ended = r.position()
 	}
-	if l.position == 0 || l.state == 0 || l.state > legOver {
+	if l.position == 0 || l.state == 0 || l.state > legDenied {
 		r.fail()
 	}
 	return l
@@ -310,8 +317,18 @@ func (b *Book) swapTold(cmd *Command, out *Outcome) (points.Reason, error) {
 			return points.OriginalClosed, nil
 		}
 		return b.undoneLeg(s, &f, cmd.Answer, out)
+	case s.leg.state == legDenied:
+		if !s.leg.stands(cmd) {
+			return points.OriginalClosed, nil // It is told already.
+		}
+		return points.Approved, b.endLeg(s, &f, out)
+	case s.leg.state == legOver && s.state == SwapDone:
+		if denied, err := b.denies(s, cmd); err != nil || !denied {
+			return points.OriginalClosed, err
+		}
+		return b.denyLeg(cmd, s, &f, out)
 	case s.leg.state == legOver:
-		if s.leg.stands(cmd) && s.done == 0 && !s.leg.gone {
+		if s.leg.stands(cmd) && !s.leg.gone {
 			return b.undoLeg(cmd, s, out)
 		}
 		return points.OriginalClosed, nil
@@ -361,6 +378,20 @@ func (l *swapLeg) stands(cmd *Command) bool {
 	default:
 		return false
 	}
+}
+
+// denies reports whether an answer says for certain that the leg of a swap that is done does
+// not stand. A no to the request itself does where operators have said that it stands; after
+// the issuer's own yes it is a late one of before.
+func (b *Book) denies(s *swap, cmd *Command) (bool, error) {
+	switch {
+	case cmd.Function == points.Reversal:
+		return s.leg.fenced != 0 && cmd.Answer == points.Approved, nil
+	case cmd.Function != s.leg.act(), cmd.Final, !CertainNo(cmd.Answer, false):
+		return false, nil
+	}
+	rec, err := b.record(s.done)
+	return err == nil && rec.Command.Carried().Kind == KindResolve, err
 }
 
 // requestTold enters the answer to the request itself.
@@ -480,11 +511,7 @@ func (b *Book) giveUpSwap(s *swap, f *SwapFigures, state SwapState, out *Outcome
 	if err := b.countSwap(points.MemberID(s.account.Party), s.account.Program, f, s.counted, -1); err != nil {
 		return 0, err
 	}
-	counted := s.locked
-	if counted == 0 {
-		counted = s.leg.position
-	}
-	return points.Approved, b.uncountRisk(counted, -f.In, -1)
+	return points.Approved, b.uncountSwap(s, f.In)
 }
 
 // swapRetry is the timer of a leg. The issuer is asked whether it stands, and only then for it
@@ -511,7 +538,7 @@ func (b *Book) swapRetry(cmd *Command, out *Outcome) (points.Reason, error) {
 	}
 	leg.attempt++
 	switch {
-	case leg.state == legUndoing:
+	case leg.state != legAsked:
 	case leg.fenced != 0 && now-leg.fencedAt >= limit, leg.fenced == 0 && !cmd.Final && now-leg.posted >= limit:
 		s.state = SwapManual
 	case leg.fenced == 0 && now-leg.posted >= limit:
@@ -521,7 +548,7 @@ func (b *Book) swapRetry(cmd *Command, out *Outcome) (points.Reason, error) {
 	what := points.SwapEnquiry
 	if leg.fenced != 0 {
 		what = points.Reversal
-	} else if end := leg.posted + limit; now < end {
+	} else if end := leg.posted + limit; leg.state == legAsked && now < end {
 		due = min(due, end)
 	}
 	b.ask(s, what, now, out)
@@ -542,6 +569,25 @@ func (b *Book) undoLeg(cmd *Command, s *swap, out *Outcome) (points.Reason, erro
 	}
 	b.ask(s, points.Reversal, now, out)
 	return points.Approved, b.setTimer(s, now+swapPause(0))
+}
+
+// denyLeg notes that the issuer denies what operators have said of it. It is asked on, every
+// half hour.
+func (b *Book) denyLeg(cmd *Command, s *swap, f *SwapFigures, out *Outcome) (points.Reason, error) {
+	b.touch(s)
+	s.leg.state, s.leg.attempt = legDenied, uint32(len(swapRetries))
+	f.State = s.state
+	out.Swap = *f
+	return points.Approved, b.setTimer(s, b.postingTime(cmd)+swapRetryLast)
+}
+
+// endLeg ends a leg that was denied, and leaves the swap as it is.
+func (b *Book) endLeg(s *swap, f *SwapFigures, out *Outcome) error {
+	b.touch(s)
+	s.leg.state, s.leg.ended = legOver, b.position+1
+	f.State = s.state
+	out.Swap = *f
+	return b.setTimer(s, 0)
 }
 
 // undoneLeg enters the answer to that reversal. What stands for good is the issuer's loss or
@@ -578,7 +624,7 @@ func (b *Book) undoneLeg(s *swap, f *SwapFigures, answer points.Reason, out *Out
 // resolveSwap ends by an operator's word, who has asked the issuer, a swap that is manual: its
 // leg stands (Approved) or is gone (ReversedBefore). One that is done is undone, by postings of
 // its own, where its issuer has reversed it since. So ends, too, what stands though it was given
-// up: its issuer may know no reversal of it.
+// up: its issuer may know no reversal of it; and what is denied stays done, or is undone.
 func (b *Book) resolveSwap(cmd *Command, out *Outcome) (points.Reason, error) {
 	s, f, err := b.underway(cmd, out)
 	if err != nil {
@@ -602,17 +648,24 @@ func (b *Book) resolveSwap(cmd *Command, out *Outcome) (points.Reason, error) {
 		return b.completeSwap(s, &f, out)
 	case s.state == SwapManual:
 		return b.giveUpSwap(s, &f, SwapReversed, out)
+	case s.leg.state == legDenied && stands:
+		return points.Approved, b.endLeg(s, &f, out)
 	case s.state == SwapDone && gone:
+		denied := s.leg.state == legDenied
 		rec, err := b.record(s.done)
 		if err != nil {
 			return 0, err
 		}
 		reason, err := b.reverseSwap(rec, out)
-		if reason.Approved() {
-			b.touch(s)
-			s.leg.ended = b.position + 1
+		if err != nil || !reason.Approved() {
+			return reason, err
 		}
-		return reason, err
+		b.touch(s)
+		s.leg.ended = b.position + 1
+		if !denied {
+			return reason, nil
+		}
+		return points.Approved, b.endLeg(s, &f, out)
 	default:
 		return points.OriginalClosed, nil
 	}
@@ -639,7 +692,7 @@ func (b *Book) whyResolve(cmd *Command) error {
 		return err
 	case s == nil || s.leg.position == 0:
 		return points.Errorf(points.UnknownOriginal, "transaction %d: no issuer with its own ledger was asked about it, so there is nothing to resolve", at)
-	case s.leg.state == legUndoing || s.state == SwapManual || (s.state == SwapDone && cmd.Answer == points.ReversedBefore):
+	case s.leg.state == legUndoing || s.leg.state == legDenied || s.state == SwapManual || (s.state == SwapDone && cmd.Answer == points.ReversedBefore):
 		return nil
 	default:
 		return points.Errorf(points.OriginalClosed, "swap %d is not left to operators", at)
@@ -701,7 +754,8 @@ type SwapLegView struct {
 	Due      points.Timestamp // of the next timer
 	Fenced   points.Position  // the identity of FENCE; 0: it is not given up
 	FencedAt points.Timestamp
-	Undoing  bool            // it stands though the swap was given up
+	Undoing  bool            // it stands at its issuer though the swap was given up
+	Denied   bool            // its issuer says that it does not stand, though the swap is done
 	Ended    points.Position // the command that decided it last; 0: none has, or one of before this was kept
 }
 
@@ -719,7 +773,8 @@ func (b *Book) SwapLeg(quote points.Position) (view SwapLegView, ok bool, err er
 	view = SwapLegView{
 		Quote: quote, State: s.state, Position: l.position, Posted: l.posted, Act: l.act(), Card: l.card, Acquirer: rec.Command.Acquirer,
 		Issuer: f.IntoIssuer, Program: f.Into, Amount: f.Out, AskedBy: l.askedBy, AskedAt: l.askedAt,
-		Attempt: l.attempt, Due: l.due, Fenced: l.fenced, FencedAt: l.fencedAt, Undoing: l.state == legUndoing, Ended: l.ended,
+		Attempt: l.attempt, Due: l.due, Fenced: l.fenced, FencedAt: l.fencedAt,
+		Undoing: l.state == legUndoing, Denied: l.state == legDenied, Ended: l.ended,
 	}
 	if l.source {
 		view.Issuer, view.Program, view.Amount = rec.Outcome.Issuer, rec.Outcome.Program, f.In
@@ -739,7 +794,8 @@ func (b *Book) SwapLegs() (quotes []points.Position) {
 }
 
 // SwapLegsWaiting counts the legs that are not decided, by the state of their swaps; under
-// SwapRejected and SwapReversed those that stand at their issuers though the swap was given up.
+// SwapRejected and SwapReversed those that stand at their issuers though the swap was given up,
+// under SwapDone those that do not.
 func (b *Book) SwapLegsWaiting() (map[SwapState]int, error) {
 	waiting := make(map[SwapState]int)
 	for _, at := range b.swapLegs.live {

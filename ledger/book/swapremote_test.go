@@ -35,7 +35,7 @@ func farDesk(tb testing.TB, rules tariff.SwapRules) *desk {
 
 // farQuote quotes a swap with one remote leg.
 func farQuote(from, into points.ProgramID, amount points.Amount) book.Command {
-	return book.Command{Kind: book.KindQuote, Member: 1, Card: cardOf(1), Program: from, Into: into, Amount: amount, Ask: true}
+	return book.Command{Kind: book.KindQuote, Edition: book.Edition, Member: 1, Card: cardOf(1), Program: from, Into: into, Amount: amount, Ask: true}
 }
 
 func told(quote points.Position, asked points.Function, answer points.Reason) book.Command {
@@ -310,6 +310,69 @@ func TestSwapRemoteManual(t *testing.T) {
 	require.Equal(t, book.SwapReversed, d.must(resolve(void, points.ReversedBefore)).Swap.State)
 	require.Zero(t, d.heldOf(air))
 	d.agrees()
+}
+
+// Operators say that it stands, and its issuer says for certain that it does not: that is told,
+// and changes nothing, until the one or the other says something else.
+func TestSwapRemoteDenied(t *testing.T) {
+	d := farDesk(t, plainSwaps)
+	resolve := func(quote points.Position, answer points.Reason) book.Command {
+		return book.Command{Kind: book.KindResolve, Original: quote, Answer: answer, Operator: "li", Second: "wang"}
+	}
+	denied := func(fence bool) points.Position {
+		quote := d.unknown(air, away)
+		for d.state(quote) != book.SwapManual {
+			d.retried(quote, fence)
+		}
+		d.must(resolve(quote, points.Approved))
+		require.Empty(t, d.book.SwapLegs())
+		asked, answer := points.Reversal, points.Approved
+		if !fence {
+			d.refuses(points.OriginalClosed, told(quote, asked, answer)) // It was not asked.
+			asked, answer = points.SwapCredit, points.UnknownMember
+		}
+		d.refuses(points.OriginalClosed, told(quote, asked, points.NoAnswer))
+		d.refuses(points.OriginalClosed, told(quote, points.SwapEnquiry, points.UnknownOriginal))
+		free := d.loose(air, 1)
+		out := d.must(told(quote, asked, answer)).Clone()
+		require.Empty(t, out.Postings)
+		require.Empty(t, d.items(out.Position))
+		require.Equal(t, []any{book.SwapDone, true, free}, []any{d.state(quote), d.legOf(quote).Denied, d.loose(air, 1)})
+		require.Equal(t, []points.Position{quote}, d.book.SwapLegs())
+		d.refuses(points.OriginalClosed, told(quote, asked, answer))
+		d.agrees()
+		require.True(t, d.retried(quote, fence).Forwarded)
+		require.Equal(t, book.SwapDone, d.state(quote))
+		return quote
+	}
+	for _, fence := range []bool{true, false} {
+		wrong := denied(fence)
+		d.must(resolve(wrong, points.Approved))
+		require.Equal(t, []any{book.SwapDone, false}, []any{d.state(wrong), d.legOf(wrong).Denied})
+
+		again := denied(fence)
+		answer := told(again, points.Reversal, points.OriginalClosed)
+		if !fence {
+			answer = told(again, points.SwapEnquiry, points.Approved)
+		}
+		d.must(answer)
+		require.Equal(t, []any{book.SwapDone, false}, []any{d.state(again), d.legOf(again).Denied})
+
+		right := denied(fence)
+		free := d.loose(air, 1)
+		back := d.must(resolve(right, points.ReversedBefore)).Clone()
+		require.Equal(t, []tariff.Kind{tariff.KindRVS}, d.items(back.Position))
+		require.Equal(t, []any{book.SwapReversed, free + 1000}, []any{d.state(right), d.loose(air, 1)})
+		require.Empty(t, d.book.SwapLegs())
+		d.agrees()
+
+		// And now its issuer says that it stands: it is reversed there.
+		d.must(told(right, points.SwapEnquiry, points.Approved))
+		require.True(t, d.legOf(right).Undoing)
+		d.must(told(right, points.Reversal, points.Approved))
+		require.Empty(t, d.book.SwapLegs())
+		d.agrees()
+	}
 }
 
 // A yes after a swap was given up without FENCE is reversed there; where it cannot be, it is

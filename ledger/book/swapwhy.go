@@ -76,9 +76,9 @@ func (b *Book) whyQuote(cmd *Command) error {
 	case from == into:
 		return points.Errorf(points.NotPermitted, "from and into are both programme %d", from)
 	case source && target:
-		return points.Errorf(points.RemoteSwap, "the issuers of programmes %d and %d keep their own ledgers, both: one side has to be kept here", from, into)
+		return points.Errorf(points.RemoteSwap, "programmes %d and %d: both are in their issuers' own ledgers, and one side has to be here: swap through a programme that is", from, into)
 	case (source || target) && cmd.Card.IsZero():
-		return points.Errorf(points.RemoteSwap, "one of the programmes %d and %d is in its issuer's own ledger, which knows the member by the card: give it", from, into)
+		return points.Errorf(points.RemoteSwap, "one of the programmes %d and %d is in its issuer's own ledger, which knows the member by the card: name it (--card)", from, into)
 	case (source || target) && !cmd.Ask:
 		return nil
 	}

@@ -290,11 +290,17 @@ func sameKind(x, y *Command) bool {
 	return x.Kind == y.Kind || x.Kind == KindForward || y.Kind == KindForward
 }
 
+// sameFunction reports whether two commands came under the same function. Those of the desk
+// had none before rules on risk could name swaps, and a repeat may be of such a call.
+func sameFunction(x, y *Command) bool {
+	return x.Function == y.Function || (x.Function == 0 && y.Key.Door == points.DoorOperator && (y.Function == points.Swap || y.Function == points.SwapQuote))
+}
+
 // sameContent reports whether two commands under one key ask for the same thing
 // (messages.md 10.1); y is the later one. What only describes how it was asked does not
 // count.
 func (b *Book) sameContent(x, y *Command) bool {
-	if !sameKind(x, y) || x.Function != y.Function || x.Card != y.Card || x.Member != y.Member ||
+	if !sameKind(x, y) || !sameFunction(x, y) || x.Card != y.Card || x.Member != y.Member ||
 		(x.Program != y.Program && !y.Chosen) || x.Amount != y.Amount || x.Against != y.Against || x.Reverses != y.Reverses || x.Actual != y.Actual {
 		return false
 	}

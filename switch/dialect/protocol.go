@@ -121,6 +121,16 @@ const protocolAnswers = `
 Institutions are written in eight digits at least. DE49 and DE50 carry a programme's code, 900 to
 998; 156, money, names none.
 
+## Swaps
+
+swap_quote says what a swap gives, and swap executes that, once, by the quote's DE62. Both programmes
+have to be in the ledger here. Where the issuer of one keeps its own, both messages are answered 40:
+its answer may come a day later, and neither dialect has a code for what is accepted and not decided,
+a message by which a terminal asks for it afterwards, or a receipt that says neither yes nor no; a 0420
+that is answered 00 would promise to take back what stands elsewhere. Such swaps are asked for at the
+desk (` + "`lianfen exchange`" + `). Where both issuers keep their own ledgers the desk refuses, too (40): the second
+side could fail when the first is done. Two swaps through a programme of this ledger do the same.
+
 ## A terminal's batch
 
 Totals count by function: debits are redemptions, completions and off-line redemptions;
@@ -309,6 +319,11 @@ is not known is marked (DE44 ` + "`TOMBSTONE`" + `) and its request refused when
 
 25 is no answer to FENCE, and 00 none where the request may have been carried out and forgotten: lianfen
 answers 94 then. A house whose issuer cannot do this is connected with ` + "`swap_give_up: manual`" + `.
+
+A house that reverses a leg of its own accord after it was answered 00 has no message for that: the
+line to an issuer carries our requests and its own 0800. It answers swap_enquiry with 22 from then on, and
+says so to the operators, who undo the swap (` + "`lianfen exchange resolve --gone`" + `) with new postings, linked to the
+swap's, which stay as they are.
 `
 
 // needs renders what a message must carry.

@@ -76,6 +76,31 @@ func (x *exchange) submit() {
 	x.session.asks = append(x.session.asks, ledger.Ask{Command: &x.cmd, Done: x.settled, First: x.first})
 }
 
+// submitShed is submit for a request that gets the answer it had before, or none but to try
+// again: nothing new is begun.
+func (x *exchange) submitShed() {
+	x.cmd.RepeatOnly, x.shed = true, true
+	x.session.shed++
+	x.submit()
+}
+
+// turnAwayUnlessSeen tells who sent a new request to try again. One that may have come
+// before, or wait still, is the ledger's to answer: what was approved must not be refused.
+func (x *exchange) turnAwayUnlessSeen() {
+	key := traceKey(&x.req, x.acceptor, x.req.Class)
+	if x.s.opts.Ledger.Unseen(&key) {
+		x.turned = true
+		x.s.metrics.shed.Inc()
+		x.finish(points.Overloaded, &x.session.outbox)
+		return
+	}
+	if reason := x.s.command(x, x.acceptor); !reason.Approved() {
+		x.answer(reason)
+		return
+	}
+	x.submitShed()
+}
+
 // answer finishes the request with reason, and the exchange with it.
 func (x *exchange) answer(reason points.Reason) { x.finish(reason, nil) }
 

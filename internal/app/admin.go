@@ -395,7 +395,11 @@ func (a *App) status(ctx context.Context, _ nothing) (Status, error) {
 		if alone := aloneIn(registry); alone != "" {
 			s.Warnings = append(s.Warnings, alone)
 		}
-		return nil
+		waiting, err := b.SwapLegsWaiting()
+		if n := waiting[book.SwapManual]; n > 0 {
+			s.Warnings = append(s.Warnings, fmt.Sprintf("%d swaps are left to operators: lianfen exchange queue", n))
+		}
+		return err
 	}); err != nil {
 		return s, err
 	}

@@ -520,6 +520,8 @@ func (b *Book) Why(cmd *Command) error {
 		return b.whyLeg(cmd)
 	case KindResolve:
 		return b.whyResolve(cmd)
+	case KindQuote, KindSwapLock, KindSwap, KindSwapCancel:
+		return b.whySwap(cmd)
 	default:
 		return nil
 	}

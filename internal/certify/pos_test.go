@@ -34,14 +34,14 @@ func TestTerminalsWithOtherKeys(t *testing.T) {
 	opts := options(t, certify.ProfilePOS, address)
 	opts.Only = []string{"mac-*", "pin-*", "keys-*"}
 	report := run(t, opts)
-	require.Equal(t, 10, report.Skipped)
+	require.Equal(t, 11, report.Skipped)
 	require.Zero(t, report.Failed+report.Passed)
 	require.Contains(t, report.Scripts[len(report.Scripts)-1].Cases[0].Missing[0], "the key of terminal keyed")
 
 	opts.Key = findIn(keystore(t, t.TempDir()))
 	report, err := certify.Run(t.Context(), opts, func(*certify.CaseResult) error { return nil })
 	require.NoError(t, err)
-	require.Equal(t, 10, report.Failed)
+	require.Equal(t, 11, report.Failed)
 	var said bytes.Buffer
 	require.NoError(t, report.Scripts[len(report.Scripts)-1].Cases[0].WriteCase(&said, true))
 	require.Contains(t, said.String(), "its check value does not fit")

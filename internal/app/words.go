@@ -382,8 +382,8 @@ func capInWords(c *book.Cap) string {
 	if c.CreditLater {
 		text += ", what is owed to it counts once it is settled"
 	}
-	if !c.Holds && !c.Unlimited {
-		text += ", holds reserve nothing of it"
+	if c.Holds {
+		text += ", holds reserve of it"
 	}
 	return text
 }

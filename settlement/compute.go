@@ -30,7 +30,7 @@ const MaxExceptions = 100_000
 const maxDeclined = 10_000
 
 // roles are the files of items that a member has.
-const roles = int(files.RoleSwapTarget)
+const roles = int(files.RoleShare)
 
 // computed is what the first pass over a cycle comes to.
 type computed struct {
@@ -304,7 +304,7 @@ const maxPlaces = 3 + tariff.MaxShares
 // places lists the files that an item is in. An item of
 // an acquirer's own points is in its acquirer's file only. A swap is between issuer and
 // target. Who has a share of the fee and no other part in the item, as whoever brought a
-// swap, has it among the items of role T, with nothing but the share. All members of the
+// swap, has it among the items of role S, with nothing but the share. All members of the
 // legs are on the roll where known, as a fold asks.
 func (b *basis) places(e *Entry, v *tariff.Valuation, dst []place) (places []place, known bool) {
 	acquirer, issuer, target := e.Acquirer, e.Issuer, e.Target
@@ -333,7 +333,7 @@ func (b *basis) places(e *Entry, v *tariff.Valuation, dst []place) (places []pla
 	add(target, files.RoleSwapTarget)
 	known = true
 	for _, leg := range v.Legs() {
-		creditor, debtor := add(leg.Creditor, files.RoleSwapTarget), add(leg.Debtor, files.RoleSwapTarget)
+		creditor, debtor := add(leg.Creditor, files.RoleShare), add(leg.Debtor, files.RoleShare)
 		known = known && creditor && debtor
 	}
 	return dst, known

@@ -219,7 +219,7 @@ func (d *desk) open(place int) error {
 		if count == 0 {
 			continue
 		}
-		header := d.header(m, files.Role(i+1)) //nolint:gosec // three roles.
+		header := d.header(m, files.Role(i+1)) //nolint:gosec // a role.
 		var err error
 		if of[i], err = files.NewDetail(header, count, d.opts.Twin, d.create(folderOf(m))); err != nil {
 			return fmt.Errorf("files of %v: %w", m, err)
@@ -374,7 +374,7 @@ func (d *desk) close() error {
 			of[i] = nil
 			d.mu.Lock()
 			d.outputs[place] = append(d.outputs[place], outputs...)
-			d.written[place].details = append(d.written[place].details, d.detailID(d.roll.Member(place), files.Role(i+1))) //nolint:gosec // three roles.
+			d.written[place].details = append(d.written[place].details, d.detailID(d.roll.Member(place), files.Role(i+1))) //nolint:gosec // a role.
 			d.mu.Unlock()
 		}
 	}
@@ -435,10 +435,12 @@ func (r *rendering) fillOwn(l *files.Line, v *valued, p place, view tariff.View)
 	switch {
 	case v.Kind.Explicit():
 		amount = view.Net
-	case p.role == files.RoleSwapTarget && v.Target == r.roll.Member(p.index):
-		program, rate, amount = v.TargetProgram, v.worth.TargetRate, v.worth.Granted
 	case p.role == files.RoleSwapTarget:
-		amount = 0
+		program, rate, amount = v.TargetProgram, v.worth.TargetRate, v.worth.Granted
+	case p.role == files.RoleShare:
+		if amount = max(amount, -amount); view.Other < 0 {
+			amount = -amount
+		}
 	case (p.role == files.RoleIssuer) == (v.original() != tariff.KindEAR):
 		amount = -amount
 	}

@@ -465,11 +465,25 @@ func (run *Run) publication(order Order) Publication {
 	}
 }
 
+// renew reads a run anew under the lock: since a door has loaded it another one may have
+// taken a step, which must neither be repeated nor written over.
+func (r *Runner) renew(run *Run) error {
+	now, err := r.shelf.load(run.ID)
+	if err != nil {
+		return err
+	}
+	*run = *now
+	return nil
+}
+
 // Propose asks for the second person, in the name of who orders it. Where nobody has to
 // approve, no check asks for it either, and alone is true: whoever ran it may go on.
 func (r *Runner) Propose(ctx context.Context, run *Run, order Order) (alone bool, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if err := r.renew(run); err != nil {
+		return false, err
+	}
 	if run.State != Checked {
 		return false, points.Errorf(points.NotPermitted, "settlement run %s is %v; what is proposed is CHECKED", run.ID, run.State)
 	}
@@ -486,6 +500,9 @@ func (r *Runner) Propose(ctx context.Context, run *Run, order Order) (alone bool
 func (r *Runner) Approve(ctx context.Context, run *Run, order Order) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if err := r.renew(run); err != nil {
+		return err
+	}
 	if run.State == Checked || run.State == Approved {
 		if posted, err := r.posted(ctx, run, order); err != nil || posted {
 			return err
@@ -519,6 +536,9 @@ func (r *Runner) Publish(ctx context.Context, run *Run, order Order) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	defer r.progress.end()
+	if err := r.renew(run); err != nil {
+		return err
+	}
 	if run.State >= Published && run.State != Void {
 		return nil
 	}
@@ -598,6 +618,9 @@ func (r *Runner) unveil(run *Run) error {
 func (r *Runner) Confirm(run *Run, order Order, note string) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if err := r.renew(run); err != nil {
+		return err
+	}
 	if run.State != Published {
 		return points.Errorf(points.NotPermitted, "settlement run %s is %v; what is confirmed is PUBLISHED", run.ID, run.State)
 	}
@@ -610,6 +633,9 @@ func (r *Runner) Confirm(run *Run, order Order, note string) error {
 func (r *Runner) Void(ctx context.Context, run *Run, order Order, why string) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if err := r.renew(run); err != nil {
+		return err
+	}
 	if !run.Live() {
 		return points.Errorf(points.NotPermitted, "settlement run %s is %v: it stays; correct it by an adjustment in a later date", run.ID, run.State)
 	}

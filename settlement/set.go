@@ -284,7 +284,7 @@ func (r *rendering) set(party *Party, total files.NetTotal) ([]files.Output, err
 	if err := add(files.JournalName, files.AppendJournal(text, statement), 0, nil); err != nil {
 		return nil, err
 	}
-	page := files.Page{Statement: statement, Names: r.names(rows), Merchants: r.written[place].sorted(), Files: outputs}
+	page := files.Page{Statement: statement, Capped: party.Cap > 0, Exceptions: exceptions, Names: r.names(rows), Merchants: r.written[place].sorted(), Files: outputs}
 	html := bytes.NewBuffer(text)
 	err = files.WriteStatement(html, &page)
 	if err := add(files.StatementName, html.Bytes(), 0, err); err != nil {

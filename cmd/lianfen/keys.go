@@ -248,7 +248,14 @@ func (at *keysAt) list() *cobra.Command {
 				if only != 0 {
 					keys = slices.DeleteFunc(keys, func(k *certs.Key) bool { return k.Usage != only })
 				}
-				return at.print(cmd, keys...)
+				switch {
+				case len(keys) > 0 || at.asJSON:
+					return at.print(cmd, keys...)
+				case only != 0:
+					return say(cmd, "The keystore has no key of usage %s.", usageWord)
+				default:
+					return say(cmd, "The keystore has no keys yet; lianfen keys generate makes one.")
+				}
 			})
 		},
 	}

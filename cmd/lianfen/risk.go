@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -238,7 +239,7 @@ func printTried(cmd *cobra.Command, tried *app.RiskTried, zone *time.Location) e
 			if c.Asked != 0 {
 				amount = c.Asked
 			}
-			s.row(c.RRN, clockTime(c.Posted, zone), said.what(c.Kind, c.Function), c.Merchant, c.Terminal, c.Card, c.Member, number(c.Program), amount, c.Reason, c.Now, because(c))
+			s.row(c.RRN, clockTime(c.Posted, zone), said.what(c.Kind, c.Function), strings.TrimSpace(c.Merchant.String()+" "+points.Escaped(c.MerchantName)), c.Terminal, points.Escaped(c.Card), c.Member, number(c.Program), amount, c.Reason, c.Now, because(c))
 		}
 		if err := s.write(cmd.OutOrStdout()); err != nil {
 			return err

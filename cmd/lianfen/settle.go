@@ -138,14 +138,18 @@ func (a *admin) settleCaps() *cobra.Command {
 				if len(caps) == 0 {
 					return say(cmd, "No member has a cap.")
 				}
-				s := newSheet("MEMBER", ">CAP QZP", ">COVER", ">OWES", ">OF IT RESERVED", ">HEADROOM", "CREDIT COUNTS")
+				s := newSheet("MEMBER", ">CAP QZP", ">COVER", ">OWES", ">OF IT RESERVED", ">HEADROOM", "CREDIT COUNTS", "HOLDS")
 				for i := range caps {
 					c := &caps[i]
 					credit := "at once"
 					if c.CreditLater {
 						credit = "once settled"
 					}
-					s.row(c.Member, c.Cap.Cap.Decimal(qzpScale), c.Cover.Decimal(qzpScale), c.Owes.Decimal(qzpScale), c.Reserved.Decimal(qzpScale), c.Headroom.Decimal(qzpScale), credit)
+					holds := "reserve"
+					if !c.Holds {
+						holds = "reserve nothing"
+					}
+					s.row(c.Member, c.Cap.Cap.Decimal(qzpScale), c.Cover.Decimal(qzpScale), c.Owes.Decimal(qzpScale), c.Reserved.Decimal(qzpScale), c.Headroom.Decimal(qzpScale), credit, holds)
 				}
 				return s.write(cmd.OutOrStdout())
 			})
@@ -159,7 +163,9 @@ func (a *admin) settleCap() *cobra.Command {
 		Use: "cap", Short: "Set how much a member may owe before it has paid", Args: none,
 		Long: `Set how much a member may owe the others before it has paid, and what it has put down for
 that; all in smallest units of the standard point (0.0001). A cap is at most what the
-haircuts leave of prefund and collateral. Sales and earns beyond it are declined (61).`,
+haircuts leave of prefund and collateral. Sales, earns and holds beyond it are declined (61).
+Holds reserve what capturing them would make it owe, those that are placed or changed from
+now on.`,
 		Example: `  lianfen settle cap --member 10000001 --cap 500000000 --prefund 600000000 --prefund-haircut-ppm 50000 --note "as agreed" --operator li --second wang`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			client, err := a.client()
@@ -187,6 +193,7 @@ haircuts leave of prefund and collateral. Sales and earns beyond it are declined
 	f.Var(decimal((*int64)(&s.Collateral), 0), "collateral", "what it has pledged")
 	f.Var(decimal(&s.CollateralHaircut, 0), "collateral-haircut-ppm", "what is taken off the collateral, in parts per million")
 	f.BoolVar(&s.CreditLater, "credit-later", false, "what the others owe it counts only once it is settled")
+	f.BoolVar(&s.HoldsFree, "holds-free", false, "holds reserve nothing of it: what is captured may go beyond it")
 	f.StringVar(&s.Note, "note", "", "why")
 	twoNames(cmd, &s.Operator, &s.Second)
 	requireFlags(cmd, "member", "note")

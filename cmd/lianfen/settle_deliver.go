@@ -37,7 +37,16 @@ The exit status is 7 when an acknowledgement is late or differs.`,
 			if err != nil {
 				return err
 			}
-			if err := a.print(cmd, rows, func() error { return deliveriesSheet(rows, client.Zone()).write(cmd.OutOrStdout()) }); err != nil {
+			err = a.print(cmd, rows, func() error {
+				if len(rows) > 0 {
+					return deliveriesSheet(rows, client.Zone()).write(cmd.OutOrStdout())
+				}
+				if ask.Run == "" && ask.Date == 0 {
+					return say(cmd, "Nothing is on its way: no run is published that is not confirmed. lianfen settle deliveries RUN shows one that is.")
+				}
+				return say(cmd, "Nothing was delivered of that run: it has no files for members, or is not published; lianfen settle show tells its state.")
+			})
+			if err != nil {
 				return err
 			}
 			for i := range rows {

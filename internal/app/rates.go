@@ -329,9 +329,10 @@ func (a *App) fees(ctx context.Context, _ nothing) ([]FeeVersion, error) {
 // CapSetting sets a member's cap.
 type CapSetting struct {
 	book.Cap
-	Operator string `json:"operator"`
-	Second   string `json:"second,omitempty"`
-	Note     string `json:"note"`
+	HoldsFree bool   `json:"holds_free,omitempty"` // holds reserve nothing; else Cap.Holds, whatever it says
+	Operator  string `json:"operator"`
+	Second    string `json:"second,omitempty"`
+	Note      string `json:"note"`
 }
 
 func (a *App) setCap(ctx context.Context, s CapSetting) (Done, error) {
@@ -341,6 +342,7 @@ func (a *App) setCap(ctx context.Context, s CapSetting) (Done, error) {
 	if s.Operator == "" || s.Note == "" {
 		return Done{}, points.Errorf(points.FormatError, "cap: say who sets it, and why")
 	}
+	s.Cap.Holds = !s.HoldsFree && !s.Unlimited
 	// The book has no such rule: a journal of before it would be read otherwise.
 	if err := a.ledger.View(ctx, func(b *book.Book) error { return b.Registry().WhyNoMember(s.Member) }); err != nil {
 		return Done{}, fmt.Errorf("cap: %w", err)

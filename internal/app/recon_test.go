@@ -1,6 +1,7 @@
 package app_test
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"io"
 	"os"
@@ -12,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/lianfen/lianfen/internal/app"
+	"github.com/lianfen/lianfen/internal/sim"
 	"github.com/lianfen/lianfen/ledger/book"
 	"github.com/lianfen/lianfen/points"
 	"github.com/lianfen/lianfen/settlement"
@@ -316,9 +318,10 @@ func TestReconcileDetailFiles(t *testing.T) {
 		h.Date = h.Date.AddDays(1)
 		return lines
 	})
+	half := resealed(t, text, "0001 QZP 4", "0002 QZP 4") // the first of two parts
 	before, err := r.client.Exceptions(ctx, app.ReconQuery{All: true})
 	require.NoError(t, err)
-	for want, paths := range map[string][]string{"sha": {tampered}, "want 20000001 on " + date.String(): {late}, "is named twice": {acquirer, acquirer}, "role I": {issuer}} {
+	for want, paths := range map[string][]string{"it has 2 parts, and part 2 is not named": {half}, "sha": {tampered}, "want 20000001 on " + date.String(): {late}, "is named twice": {acquirer, acquirer}, "role I": {issuer}} {
 		_, err := run(paths, nil, false)
 		reasonIs(t, points.FormatError, err)
 		require.ErrorContains(t, err, want)
@@ -341,5 +344,73 @@ func TestReconcileDetailFiles(t *testing.T) {
 	require.NoError(t, err)
 	require.EqualValues(t, 1, dup.Classes["DUP_ISS"].Count, "%+v", dup)
 	require.EqualValues(t, 1, dup.Exceptions)
+	r.stop(t)
+}
+
+// resealed is a detail file in which one text is another, and whose trailer has the digest of
+// it.
+func resealed(t *testing.T, text []byte, one, other string) string {
+	t.Helper()
+	require.Equal(t, 1, strings.Count(string(text), one))
+	changed := strings.Replace(string(text), one, other, 1)
+	at := strings.LastIndex(changed, "TR ")
+	changed = changed[:at+171] + fmt.Sprintf("%x", sha256.Sum256([]byte(changed[:at]))) + "\r\n"
+	path := filepath.Join(t.TempDir(), "resealed.txt")
+	require.NoError(t, os.WriteFile(path, []byte(changed), 0o600))
+	return path
+}
+
+// An item of an institution's own points at its own merchant stands in its acquirer's file
+// only: the issuer's need not have it, and one that has it has something that is not ours.
+func TestReconcileOnUs(t *testing.T) {
+	h := newHouse(t)
+	r := h.start(t)
+	r.load(t, smallTown)
+	r.load(t, `
+acquirers: [{id: 10000001, name: Issuer as acquirer}]
+merchants: [{id: M9, acquirer: 10000001, name: Own, programs: [901]}]
+terminals: [{id: T9, merchant: M9}]
+`)
+	ctx := t.Context()
+	require.Equal(t, points.Approved, send(t, r.terminal(t, "T1"), points.Earn, firstCard, 500).Response.Reason)
+	who, err := sim.ParseIdentity("T9", "M9")
+	require.NoError(t, err)
+	own := sim.NewTerminal(r.Address("pos").String(), who, 0, now)
+	t.Cleanup(func() { _ = own.HangUp() })
+	require.Equal(t, points.Approved, send(t, own, points.Redeem, firstCard, 120).Response.Reason)
+	r.indexed(t)
+	totals, err := r.client.Totals(ctx)
+	require.NoError(t, err)
+
+	dir := t.TempDir()
+	run := func(acquirer, issuer []string) app.Reconciled {
+		t.Helper()
+		result, err := r.client.Reconcile(ctx, app.Reconciling{
+			Date:      totals.Date,
+			Acquirers: []app.PartnerFile{{Member: 10000001, Path: partnerCSV(t, dir, "acquirer.csv", acquirer)}},
+			Issuers:   []app.PartnerFile{{Member: 10000001, Path: partnerCSV(t, dir, "issuer.csv", issuer)}},
+		})
+		require.NoError(t, err)
+		return result
+	}
+	none := run(nil, nil)
+	require.Equal(t, []uint64{1, 1, 2}, []uint64{none.Classes["MISSING_ACQ"].Count, none.Classes["MISSING_ISS"].Count, none.InDoubt})
+	list, err := r.client.Exceptions(ctx, app.ReconQuery{All: true})
+	require.NoError(t, err)
+	lines := make(map[reconcile.Class]string)
+	for _, e := range list.Exceptions {
+		amount := e.Ours.Amount
+		if e.Class == reconcile.MissingIss {
+			amount = -amount
+		}
+		lines[e.Class] = fmt.Sprintf("%d,%d,%d,%s,%s,%d,%s,%s", e.Ours.Acquirer, e.Ours.STAN, e.Ours.When, e.RRN, e.Ours.Kind, amount, e.Ours.Asset, e.Ours.Status)
+	}
+	onUs, earn := lines[reconcile.MissingAcq], lines[reconcile.MissingIss]
+	require.Contains(t, onUs, ",RDM,120,")
+	all := run([]string{onUs}, []string{earn})
+	require.EqualValues(t, 2, all.Classes["MATCH"].Count, "%+v", all)
+	require.Zero(t, all.Exceptions+all.InDoubt+all.Timing+all.BadRows, "%+v", all)
+	both := run([]string{onUs}, []string{earn, strings.Replace(onUs, ",120,", ",-120,", 1)})
+	require.EqualValues(t, 1, both.Exceptions+both.InDoubt, "%+v", both)
 	r.stop(t)
 }

@@ -11,7 +11,6 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
-	"github.com/lianfen/lianfen/certs"
 	"github.com/lianfen/lianfen/ledger"
 	"github.com/lianfen/lianfen/ledger/book"
 	"github.com/lianfen/lianfen/points"
@@ -402,9 +401,10 @@ type RuleTotals struct {
 
 // RiskChange is a transaction that would be answered otherwise.
 type RiskChange struct {
-	Record               // as it was
-	Now    points.Reason `json:"now"`
-	Said   *RiskSaid     `json:"now_risk,omitempty"` // what the tried rules have to say
+	Record                     // as it was
+	MerchantName string        `json:"merchant_name,omitempty"`
+	Now          points.Reason `json:"now"`
+	Said         *RiskSaid     `json:"now_risk,omitempty"` // what the tried rules have to say
 }
 
 func (a *App) tryRisk(ctx context.Context, q RiskTrial) (RiskTried, error) {
@@ -415,11 +415,24 @@ func (a *App) tryRisk(ctx context.Context, q RiskTrial) (RiskTried, error) {
 	if from > to {
 		return RiskTried{}, points.Errorf(points.FormatError, "business date %v: the journal has nothing of it", q.Date)
 	}
-	return tryRisk(ctx, a.ledger, a.key, &q, from, to)
+	names := make(map[points.MerchantID]string)
+	err = a.ledger.View(ctx, func(b *book.Book) error {
+		for id, m := range b.Registry().Merchants {
+			names[id] = m.Name
+		}
+		return nil
+	})
+	if err != nil {
+		return RiskTried{}, err
+	}
+	return tryRisk(ctx, a.ledger, &q, from, to, func(rec *book.Record) RiskChange {
+		return RiskChange{Record: recordFor(a.key, rec), MerchantName: names[rec.Command.Merchant]}
+	})
 }
 
 // tryRisk rehearses the records at positions from to to.
-func tryRisk(ctx context.Context, j ledger.Journal, key *certs.CardKey, q *RiskTrial, from, to points.Position) (RiskTried, error) {
+// tryRisk rehearses; shown makes a record one for people, with the names that are known.
+func tryRisk(ctx context.Context, j ledger.Journal, q *RiskTrial, from, to points.Position, shown func(*book.Record) RiskChange) (RiskTried, error) {
 	tried := RiskTried{Date: q.Date, Rules: []RuleTotals{}, Changes: []RiskChange{}}
 	for i := range q.Rules.Rules {
 		tried.Rules = append(tried.Rules, RuleTotals{Number: i + 1, Name: q.Rules.Rules[i].Name})
@@ -438,13 +451,13 @@ func tryRisk(ctx context.Context, j ledger.Journal, key *certs.CardKey, q *RiskT
 				return nil
 			}
 		}
-		tried.add(key, rec, now, q.Limit)
+		tried.add(rec, now, q.Limit, shown)
 		return nil
 	})
 	return tried, err
 }
 
-func (t *RiskTried) add(key *certs.CardKey, rec *book.Record, now *book.Outcome, limit int) {
+func (t *RiskTried) add(rec *book.Record, now *book.Outcome, limit int, shown func(*book.Record) RiskChange) {
 	if rec.Command.Function != 0 {
 		t.Asked++
 		t.Was.add(&rec.Outcome)
@@ -464,7 +477,8 @@ func (t *RiskTried) add(key *certs.CardKey, rec *book.Record, now *book.Outcome,
 	if len(t.Changes) >= limit {
 		return
 	}
-	change := RiskChange{Record: recordFor(key, rec), Now: now.Reason, Said: riskSaid(now.Risk)}
+	change := shown(rec)
+	change.Now, change.Said = now.Reason, riskSaid(now.Risk)
 	if change.Said != nil {
 		change.Said.Version = 0
 		for _, r := range change.Said.all() {

@@ -106,7 +106,15 @@ func TryRiskDay(ctx context.Context, day *RiskDay, against, rules *book.RiskRule
 			return RiskTried{}, points.Errorf(points.ReasonOf(err), "day: line %d: %w", day.Steps[i].line, err)
 		}
 	}
-	return tryRisk(ctx, w, nil, &RiskTrial{Rules: *rules, Date: day.Date, Limit: limit}, from, points.Position(len(w.records)))
+	cards := make(map[points.CardToken]string, len(w.cards))
+	for name := range w.cards {
+		cards[tokenOfName(name)] = name
+	}
+	return tryRisk(ctx, w, &RiskTrial{Rules: *rules, Date: day.Date, Limit: limit}, from, points.Position(len(w.records)), func(rec *book.Record) RiskChange {
+		change := RiskChange{Record: recordFor(nil, rec)}
+		change.Card = cards[rec.Command.Card] // A made-up card has no number, but what the day calls it.
+		return change
+	})
 }
 
 // memory is a journal that nobody keeps.

@@ -382,6 +382,9 @@ func capInWords(c *book.Cap) string {
 	if c.CreditLater {
 		text += ", what is owed to it counts once it is settled"
 	}
+	if c.Holds {
+		text += ", holds reserve of it"
+	}
 	return text
 }
 

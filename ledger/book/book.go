@@ -319,7 +319,7 @@ func (b *Book) apply(cmd *Command, out *Outcome) error {
 	}
 	out.Reason = reason
 	if reason.Approved() {
-		if err := errors.Join(b.register(), b.counted(cmd, out), b.clear(cmd, out)); err != nil {
+		if err := errors.Join(b.reserveAnew(cmd, out), b.register(), b.counted(cmd, out), b.clear(cmd, out)); err != nil {
 			return err
 		}
 		b.tallyRisk()
@@ -556,7 +556,7 @@ func (b *Book) begin() {
 	b.undo.lots = b.undo.lots[:0]
 	b.undo.opened = b.undo.opened[:0]
 	b.undo.totals = b.undo.totals[:0]
-	b.clearing.owing = b.clearing.owing[:0]
+	b.clearing.owing, b.clearing.held = b.clearing.owing[:0], b.clearing.held[:0]
 	b.fresh = b.fresh[:0]
 	b.risk.pending = b.risk.pending[:0]
 }

@@ -38,21 +38,29 @@ func (b *Book) mayOwe(cmd *Command, kind tariff.Kind, program *Program, amount p
 	if len(b.live.Caps) == 0 || b.live.Rates == nil || Told(cmd.Function) {
 		return points.Approved
 	}
-	var item tariff.Item
-	item.Kind, item.Program, item.Amount, item.At, item.Position = kind, program.ID, amount, b.risk.now, b.position+1
-	item.Issuer, _ = tariff.MemberOf(program.Issuer)
-	item.Acquirer, _ = tariff.MemberOf(cmd.Acquirer)
-	if m, ok := b.live.Merchants[cmd.Merchant]; ok {
-		item.MCC = m.MCC
-	}
-	if tariff.Value(b.live.Rates, b.live.fees(), &item, &b.clearing.value) != tariff.OK {
+	if !b.valued(kind, program, cmd.Acquirer, cmd.Merchant, amount) {
 		return points.Approved
 	}
 	return b.wouldExceed()
 }
 
+// valued values an item as of now; false: it has no value.
+func (b *Book) valued(kind tariff.Kind, program *Program, acquirer points.AcquirerID, merchant points.MerchantID, amount points.Amount) bool {
+	var item tariff.Item
+	item.Kind, item.Program, item.Amount, item.At, item.Position = kind, program.ID, amount, b.risk.now, b.position+1
+	item.Issuer, _ = tariff.MemberOf(program.Issuer)
+	item.Acquirer, _ = tariff.MemberOf(acquirer)
+	if m, ok := b.live.Merchants[merchant]; ok {
+		item.MCC = m.MCC
+	}
+	return tariff.Value(b.live.Rates, b.live.fees(), &item, &b.clearing.value) == tariff.OK
+}
+
 // wouldExceed holds the legs that were valued last against the caps.
-func (b *Book) wouldExceed() points.Reason {
+func (b *Book) wouldExceed() points.Reason { return b.wouldExceedOf(func(*Cap) bool { return true }) }
+
+// wouldExceedOf likewise, against those that are chosen.
+func (b *Book) wouldExceedOf(chosen func(*Cap) bool) points.Reason {
 	c := &b.clearing
 	for _, leg := range c.value.Legs() {
 		c.wouldOwe(leg.Debtor).debit += leg.Amount
@@ -60,7 +68,7 @@ func (b *Book) wouldExceed() points.Reason {
 	}
 	for _, s := range c.owing {
 		limit := b.live.Caps[s.member]
-		if limit == nil || limit.Unlimited {
+		if limit == nil || limit.Unlimited || !chosen(limit) {
 			continue
 		}
 		if more := s.counts(limit); more > 0 && b.owes(s.member, limit) > limit.Cap-more {
@@ -135,10 +143,10 @@ func (b *Book) letGo(cmd *Command, out *Outcome) error {
 	if err != nil || d == nil || len(d.reserved) == 0 {
 		return err
 	}
-	b.touch(d)
-	sums := d.reserved
-	d.reserved = nil
-	return b.reserving(sums, -1)
+	if h, err := b.findHold(out.Original); err != nil || h != nil {
+		return err // What a hold here reserves goes with what is left of it.
+	}
+	return b.reserveFor(out.Original, nil)
 }
 
 // Exposure is what counts for a member's cap.
@@ -174,6 +182,9 @@ func (b *Book) auditClearing() error {
 	for _, c := range b.clearing.closed {
 		cycles = append(cycles, c)
 	}
+	if err := b.auditReserved(); err != nil {
+		return err
+	}
 	for _, c := range cycles {
 		if c == nil {
 			continue
@@ -185,6 +196,30 @@ func (b *Book) auditClearing() error {
 		if debit != credit {
 			return fmt.Errorf("book: I20: cycle %d of %v: members owe %d and are owed %d", c.key.cycle, c.key.date, debit, credit)
 		}
+	}
+	return nil
+}
+
+// auditReserved checks that what is reserved of caps is what requests and holds reserve, and
+// that nothing does that is over.
+func (b *Book) auditReserved() error {
+	var sums []memberSum
+	err := b.clearing.decisions.each(func(d *decision) (err error) {
+		for _, s := range d.reserved {
+			if sums, err = addSum(sums, s, 1); err != nil {
+				return err
+			}
+		}
+		if h, ok := b.holds.find(d.position); ok && h.state != holdOpen && len(d.reserved) > 0 {
+			return fmt.Errorf("book: I21: hold %d is in state %d and reserves %v of caps", h.position, h.state, d.reserved)
+		}
+		return nil
+	})
+	if err != nil || b.accounts.limit > 0 || b.resumed {
+		return err // Some are in the store only: sums cannot be compared.
+	}
+	if !slices.Equal(sums, b.clearing.exposure.reserved) {
+		return fmt.Errorf("book: I21: %v is reserved of caps, requests and holds reserve %v", b.clearing.exposure.reserved, sums)
 	}
 	return nil
 }

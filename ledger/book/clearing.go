@@ -27,7 +27,8 @@ type clearing struct {
 	exposure  exposure
 	decisions cache[points.Position, decision, *decision]
 	value     tariff.Valuation
-	owing     []memberSum // what the current command would make members owe, as far as it was asked
+	owing     []memberSum       // what the current command would make members owe, as far as it was asked
+	held      []points.Position // holds that the current command has changed
 }
 
 type cycleKey struct {
@@ -144,7 +145,7 @@ func (c *cycle) flowOf(key flow) *flow {
 }
 
 // exposure is what counts for caps beside the open cycle: closed cycles that are not
-// settled, and what requests would add that their issuers have not answered.
+// settled, and what holds, and requests that their issuers have not answered, would add.
 type exposure struct {
 	node
 	unsettled []memberSum // ascending by member
@@ -191,7 +192,7 @@ type decision struct {
 	position points.Position
 	decided  points.Position // the record that has cleared it, where it is another one
 	undone   []ProgramAmount // what was undone of it, less what was taken back
-	reserved []memberSum     // for caps, while its issuer is asked
+	reserved []memberSum     // for caps, while its issuer is asked, or it holds points
 }
 
 func (d *decision) id() points.Position { return d.position }
@@ -332,13 +333,13 @@ func (b *Book) closeCycle() {
 	}
 }
 
-// clear enters what the approved command has cleared, and what it lets go of.
+// clear enters what the approved command has cleared.
 func (b *Book) clear(cmd *Command, out *Outcome) error {
 	if b.live.Rates == nil && cmd.Carried().Kind != KindLeg {
 		return nil
 	}
-	if err := b.letGo(cmd, out); err != nil || !clears(cmd, out) {
-		return err
+	if !clears(cmd, out) {
+		return nil
 	}
 	carried := cmd.Carried()
 	out.Position, out.Posted = b.position+1, b.risk.now

@@ -67,7 +67,8 @@
 //	    undone of a transaction is worth together what the transaction was worth.
 //	I21 No sale, earn, hold or forwarded request is admitted that would make a member with
 //	    a cap owe more than it: in the open cycle, in closed ones that are not posted, and
-//	    with what is reserved for requests that are not answered.
+//	    with what is reserved for requests that are not answered, and by the holds that are
+//	    open where the cap says so (holdcap.go).
 //	I22 A cycle is posted at most once, by one run, after it is closed, and exactly what it
 //	    has cleared is moved.
 //	I23 The keystore and the register of certificates that are known are those of the last record about them, and an older
@@ -193,7 +194,7 @@
 // What settlement counts of a record is what the record moves on clearing accounts; the
 // table stands at [ClearingItem], and the picture of a cycle at clearing. Of a book without
 // rates nothing of it is kept. A hold is held against the caps when it is placed and
-// reserves nothing of them; what is told, captured, undone or concluded is booked whatever
+// reserves of those that say so; what is told, captured, undone or concluded is booked whatever
 // they say.
 //
 // # Rules worth knowing

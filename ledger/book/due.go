@@ -151,8 +151,13 @@ func (b *Book) expireHolds(cmd *Command, out *Outcome) (points.Reason, error) {
 	}
 	err := b.workThrough(dueHolds, before, limit, out, func(who due, _ points.BusinessDate) (bool, error) {
 		h, err := b.findHold(points.Position(who.party))
-		if err != nil || h == nil || h.state != holdOpen {
+		switch {
+		case err != nil:
 			return false, err
+		case h == nil:
+			return b.holdElsewhereOver(points.Position(who.party))
+		case h.state != holdOpen:
+			return false, nil
 		}
 		a, err := b.needAccount(h.account)
 		if err != nil {

@@ -143,7 +143,7 @@ func (b *Book) forward(cmd *Command, out *Outcome) (points.Reason, error) {
 	r := b.newRemote(cmd, out)
 	r.issuer, r.program, r.card, r.partial = program.Issuer, program.ID, cmd.Card, cmd.PartialOK
 	out.Program, out.Issuer, out.Amount = r.program, r.issuer, r.asked
-	if cmd.Function == points.PreAuth { // It is held against the caps, and reserves nothing.
+	if cmd.Function == points.PreAuth { // What it reserves of caps, reserveAnew works out.
 		return points.Approved, b.countCardDay(r, r.asked, 1)
 	}
 	return points.Approved, errors.Join(b.countCardDay(r, r.asked, 1), b.reserve())

@@ -23,10 +23,6 @@ func (b *Book) hold(cmd *Command, out *Outcome) (points.Reason, error) {
 	if reason := b.mayOwe(cmd, tariff.KindRDM, s.program, cmd.Amount); !reason.Approved() {
 		return reason, nil
 	}
-	days := int(s.program.Rules.HoldDays)
-	if days == 0 {
-		days = defaultHoldDays
-	}
 	out.Amount = cmd.Amount
 	b.take(s.account, cmd.Amount, true, out)
 	s.account.countRedeemed(b.date, cmd.Amount, 1)
@@ -36,11 +32,12 @@ func (b *Book) hold(cmd *Command, out *Outcome) (points.Reason, error) {
 	h := b.holds.add(hold{
 		position: b.position + 1, account: s.account.key,
 		acquirer: cmd.Acquirer, merchant: cmd.Merchant, terminal: cmd.Terminal,
-		placed: b.date, due: b.date.AddDays(days), state: holdOpen,
+		placed: b.date, due: b.date.AddDays(b.holdDays(s.program.ID)), state: holdOpen,
 		reserved: cmd.Amount, left: cmd.Amount, lots: slices.Clone(b.taken),
 	})
 	s.account.holds++
 	b.create(h)
+	b.heldNow(h)
 	b.fresh = append(b.fresh, registration{dueHolds, h.due, due{party: uint64(h.position)}})
 	return points.Approved, nil
 }
@@ -127,13 +124,16 @@ func (b *Book) increment(cmd *Command, out *Outcome) (points.Reason, error) {
 	if reason := a.increasing(&program.Rules, h.reserved, cmd.Amount, b.date); !reason.Approved() {
 		return reason, nil
 	}
+	if reason := b.mayHoldMore(h, cmd.Amount); !reason.Approved() {
+		return reason, nil
+	}
 	out.Amount = cmd.Amount
 	b.take(a, cmd.Amount, true, out)
 	a.countRedeemed(b.date, cmd.Amount, 0)
 	if reason := b.moveHeld(a, cmd.Amount); !reason.Approved() {
 		return reason, nil
 	}
-	b.touch(h)
+	b.touchHold(h)
 	h.reserved += cmd.Amount
 	h.left += cmd.Amount
 	for _, taken := range b.taken {
@@ -192,7 +192,7 @@ func (b *Book) capture(cmd *Command, out *Outcome) (points.Reason, error) {
 			return reason, err
 		}
 	}
-	b.touch(h)
+	b.touchHold(h)
 	h.captured += cmd.Amount
 	if rest == 0 || cmd.Final {
 		b.close(h, a, holdCaptured)
@@ -305,7 +305,7 @@ func (b *Book) endHold(h *hold, a *account, state holdState, out *Outcome) (poin
 		return reason, err
 	}
 	out.Amount += left
-	b.touch(h)
+	b.touchHold(h)
 	b.close(h, a, state)
 	return points.Approved, nil
 }

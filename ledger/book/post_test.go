@@ -215,7 +215,7 @@ func TestHaircutsOfACap(t *testing.T) {
 	} {
 		require.Equal(t, c.want, covered(c.cap), "%+v", c.cap)
 	}
-	want := book.Cap{Member: member, Cap: 7, Prefund: 11, PrefundHaircut: 13, Collateral: 17, CollateralHaircut: 19, CreditLater: true}
+	want := book.Cap{Member: member, Cap: 7, Prefund: 11, PrefundHaircut: 13, Collateral: 17, CollateralHaircut: 19, CreditLater: true, Holds: true}
 	d.must(capped(want))
 	digest := d.book.Digest()
 	d.store.checkpoint(d.book)

@@ -13,6 +13,7 @@ import (
 
 	"github.com/lianfen/lianfen/ledger/book"
 	"github.com/lianfen/lianfen/points"
+	"github.com/lianfen/lianfen/tariff"
 )
 
 var seeds = flag.Int("seeds", 40, "how many seeded command sequences to run")
@@ -201,6 +202,27 @@ func agree(t require.TestingT, d *desk, o *oracle) {
 	}
 }
 
+// agreeOnCaps compares what is reserved of the issuer's cap, where it has one, with what each
+// of the oracle's open holds would make it owe: the value, less the interchange.
+func agreeOnCaps(t require.TestingT, d *desk, o *oracle) {
+	exposures := d.book.Exposures()
+	if len(exposures) == 0 {
+		return
+	}
+	var want points.Amount
+	for _, h := range o.reserves {
+		if h.state == "open" {
+			rate := worth[h.deed.program]
+			value := even(int64(len(h.points)), rate[0], rate[1]).Int64()
+			want += points.Amount(value - even(value, prices[tariff.KindRDM].interchange, 1_000_000).Int64())
+		}
+	}
+	require.Equal(t, want, exposures[0].Reserved, "reserved of the cap")
+}
+
+// roomy is a cap of the issuer's that nothing reaches, and of which holds reserve.
+var roomy = book.Cap{Member: tariff.Member(issuer), Cap: 1 << 40, Prefund: 1 << 40, Holds: true}
+
 // compared runs steps commands through book and oracle. The book agrees with the
 // oracle on every answer and on every amount per account and expiry, keeps its
 // invariants after every command, and what is not written changes nothing.
@@ -217,6 +239,7 @@ func compared(t require.TestingT, d *desk, o *oracle, g *generator, steps int, r
 			require.Equal(t, before, d.book.Digest(), "what is not written changes nothing")
 		}
 		agree(t, d, o)
+		agreeOnCaps(t, d, o)
 		reached[fmt.Sprintf("kind %d %v", cmd.Kind, out.Reason)]++
 	}
 }
@@ -226,6 +249,7 @@ func TestBookAgreesWithOracle(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		d := clearingDesk(t, book.Options{})
 		d.furnish(people, strictRules, kindRules)
+		d.must(capped(roomy))
 		g := &generator{pick: func(n int) int { return rapid.IntRange(0, n-1).Draw(rt, "pick") }}
 		compared(rt, d, newOracle(people, strictRules, kindRules), g, rapid.IntRange(1, 60).Draw(rt, "steps"), reached)
 	})
@@ -242,6 +266,7 @@ func TestBookAgreesWithOracleForLong(t *testing.T) {
 			rng := rand.New(rand.NewPCG(uint64(seed), 1))
 			d := clearingDesk(t, book.Options{})
 			d.furnish(people, strictRules, kindRules)
+			d.must(capped(roomy))
 			compared(t, d, newOracle(people, strictRules, kindRules), &generator{pick: rng.IntN}, steps, reached)
 			replay(t, d, clearingDesk(t, book.Options{}))
 		})

@@ -22,6 +22,9 @@ type Cap struct {
 	CollateralHaircut uint32        `json:"collateral_haircut_ppm,omitempty"`
 	// CreditLater: what the others owe the member counts only once it is settled; else at once.
 	CreditLater bool `json:"credit_later,omitempty"`
+	// Holds: what holds may still capture counts too, until it is captured or given back.
+	// Caps from before there was this do not have it, so that their journals replay.
+	Holds bool `json:"holds,omitempty"`
 }
 
 // Cover is what the haircuts leave of what was put down, each rounded down.
@@ -62,6 +65,9 @@ func appendCap(dst []byte, c *Cap) []byte {
 	if c.CreditLater {
 		flags |= 2
 	}
+	if c.Holds {
+		flags |= 4
+	}
 	dst = append(binary.AppendUvarint(dst, uint64(c.Member)), flags)
 	dst = appendAmount(appendAmount(appendAmount(dst, c.Cap), c.Prefund), c.Collateral)
 	return binary.AppendUvarint(binary.AppendUvarint(dst, uint64(c.PrefundHaircut)), uint64(c.CollateralHaircut))
@@ -70,8 +76,8 @@ func appendCap(dst []byte, c *Cap) []byte {
 func decodeCap(r *reader) *Cap {
 	c := &Cap{Member: tariff.Member(r.uint32())}
 	flags := r.byte()
-	c.Unlimited, c.CreditLater = flags&1 != 0, flags&2 != 0
-	if flags > 3 {
+	c.Unlimited, c.CreditLater, c.Holds = flags&1 != 0, flags&2 != 0, flags&4 != 0
+	if flags > 7 {
 		r.fail()
 	}
 	c.Cap, c.Prefund, c.Collateral = r.amount(), r.amount(), r.amount()

@@ -105,7 +105,7 @@ func (b *Book) reduceCapture(a *account, rec *Record, t *transaction, back point
 		if h.placed == b.date {
 			a.countRedeemed(b.date, -back, 0)
 		}
-		b.touch(h)
+		b.touchHold(h)
 		h.captured -= back
 		return points.Approved, nil
 	}

@@ -349,7 +349,7 @@ func (b *Book) recapture(void *Record, position points.Position, out *Outcome) (
 	if reason := b.postDebt(a, -repaid, out); !reason.Approved() {
 		return reason, nil
 	}
-	b.touch(h)
+	b.touchHold(h)
 	h.captured += done.Amount
 	h.reserved += done.Amount - fromHold // what was claimed beyond the hold is the merchant's all the same
 	if h.state == holdOpen {
@@ -386,7 +386,7 @@ func (b *Book) reverseHold(rec *Record, out *Outcome) (points.Reason, error) {
 		if h.state != holdReleased || h.due < b.date {
 			return points.Approved, nil
 		}
-		b.touch(h)
+		b.touchHold(h)
 		if reason := b.rehold(h, a, rec, out); !reason.Approved() {
 			return reason, nil
 		}
@@ -423,7 +423,7 @@ func (b *Book) shrink(h *hold, a *account, part *hold, out *Outcome) (points.Rea
 	if reason, err := b.releaseHeld(part, a, 0, out); err != nil || !reason.Approved() {
 		return reason, err
 	}
-	b.touch(h)
+	b.touchHold(h)
 	h.reserved -= part.left
 	h.left -= part.left
 	for _, given := range part.lots {

@@ -492,7 +492,7 @@ func (b *Book) uncapture(a *account, rec *Record, t *transaction, rehold bool, o
 		if err != nil || !reason.Approved() {
 			return reason, err
 		}
-		b.touch(h)
+		b.touchHold(h)
 		h.captured -= left
 		if h.placed == b.date {
 			redemptions := 0
@@ -556,7 +556,7 @@ func (b *Book) returnToHold(h *hold, a *account, rec *Record, t *transaction, am
 	if reason, err := b.repayStandIns(a, portions, pieces, out); err != nil || !reason.Approved() {
 		return reason, err
 	}
-	b.touch(h)
+	b.touchHold(h)
 	h.captured -= amount
 	h.left += reserved
 	h.reserved -= amount - reserved

@@ -211,7 +211,13 @@ func (a *App) aboutSwap(verb func(context.Context, exchange.Named) (exchange.Swa
 		if err != nil {
 			return SwapState{}, err
 		}
-		return answered(verb(ctx, exchange.Named{Caller: by, Quote: quote}))
+		done, err := verb(ctx, exchange.Named{Caller: by, Quote: quote})
+		if points.ReasonOf(err) == points.OriginalClosed {
+			if view, showing := a.swaps.Show(ctx, exchange.Named{Quote: quote}); showing == nil {
+				err = points.Errorf(points.OriginalClosed, "swap %s is %v already; lianfen exchange show tells all of it", s.Quote, view.State)
+			}
+		}
+		return answered(done, err)
 	}
 }
 

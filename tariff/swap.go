@@ -160,6 +160,16 @@ func (o Origins) Names() []string {
 // MarshalJSON renders the names.
 func (o Origins) MarshalJSON() ([]byte, error) { return json.Marshal(o.Names()) } //nolint:wrapcheck // it does not fail.
 
+// UnmarshalJSON reads the names. Errors: FormatError.
+func (o *Origins) UnmarshalJSON(text []byte) (err error) {
+	var names []string
+	if err = json.Unmarshal(text, &names); err != nil {
+		return points.Errorf(points.FormatError, "lots_allowed: %w", err)
+	}
+	*o, err = OriginsOf(names)
+	return err
+}
+
 // SwapRules are what a programme's issuer asks of swaps, beside the rate: of those that
 // hand its points in, and of those that hand its points out. Amounts of points are in the
 // programme's smallest units; a limit of 0 is none.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
@@ -43,25 +44,61 @@ func (a *admin) people(cmd *cobra.Command, client *app.Client) (scales, error) {
 	return scalesOf(cmd, client)
 }
 
+// swapWords are the words of a swap for people, in each language; those of its states stand
+// beside the names that JSON has.
+func swapWords(lang string) func(english, chinese string) string {
+	return func(word, zh string) string {
+		if lang == chinese {
+			return zh
+		}
+		return word
+	}
+}
+
+// swapState is a swap's state for people.
+func swapState(s *app.SwapState, lang string) string {
+	state, say := s.State, swapWords(lang)
+	if lang == chinese {
+		names := map[string]string{
+			"open": "已报价", "locked": "已锁定", "executing": "处理中", "done": "已完成", "expired": "已过期", "cancelled": "已撤销",
+			"rejected": "已拒绝", "credit_unknown": "对方结果未明", "reversed": "已冲正", "manual": "待人工处理",
+		}
+		if name, ok := names[state]; ok {
+			state = name
+		}
+	}
+	switch leg := s.Leg; {
+	case leg != nil && leg.Denied:
+		state += say(", denied", "，对方否认")
+	case leg != nil && leg.Undoing:
+		state += say(", stands", "，对方已入账")
+	}
+	return state
+}
+
 // swapTable shows a swap to people.
-func swapTable(s *app.SwapState, units scales, zone *time.Location) *table {
+func swapTable(s *app.SwapState, units scales, zone *time.Location, lang string) *table {
+	say := swapWords(lang)
+	label := func(word, zh string) string { // Of five characters, each two columns wide, so that lines meet.
+		return say(word, zh+strings.Repeat("\u3000", max(0, 5-utf8.RuneCountInString(zh))))
+	}
 	of := func(program points.ProgramID, amount points.Amount) string {
-		return fmt.Sprintf("%s of programme %d", units.amount(program, amount), program)
+		return fmt.Sprintf(say("%s of programme %d", "%s(积分计划%d)"), units.amount(program, amount), program)
 	}
 	t := new(table)
-	t.row("quote", s.Quote)
-	t.row("state", s.State)
-	t.row("member", fmt.Sprint(s.Member))
-	t.row("handed in", of(s.From, s.In))
-	t.row("handed out", of(s.Into, s.Out))
+	t.row(label("quote", "报价号"), s.Quote)
+	t.row(label("state", "状态"), swapState(s, lang))
+	t.row(label("member", "会员"), fmt.Sprint(s.Member))
+	t.row(label("handed in", "换出"), of(s.From, s.In))
+	t.row(label("handed out", "换入"), of(s.Into, s.Out))
 	if s.Bonus != 0 {
-		t.row("bonus", of(s.Into, s.Bonus))
+		t.row(label("bonus", "奖励"), of(s.Into, s.Bonus))
 	}
-	t.row("value", fmt.Sprintf("%s QZP, of that fee %s, cost %s, rest %s",
+	t.row(label("value", "价值"), fmt.Sprintf(say("%s QZP, of that fee %s, cost %s, rest %s", "%s标准积分，其中手续费%s，成本%s，尾差%s"),
 		s.Value.Decimal(qzpScale), s.Fee.Decimal(qzpScale), s.Cost.Decimal(qzpScale), s.Rest.Decimal(qzpScale)))
-	t.row("rates", fmt.Sprintf("BUY version %d, SELL version %d", s.Buy, s.Sell))
-	t.row("good before", localTime(s.Expires, zone))
-	for _, row := range [...]struct{ name, value string }{{"RRN", s.RRN}, {"locked by", s.Locked}, {"executed by", s.Done}} {
+	t.row(label("rates", "汇率"), fmt.Sprintf(say("BUY version %d, SELL version %d", "BUY版本%d,SELL版本%d"), s.Buy, s.Sell))
+	t.row(label("good before", "有效至"), localTime(s.Expires, zone))
+	for _, row := range [...]struct{ name, value string }{{label("RRN", "流水号"), s.RRN}, {label("locked by", "锁定流水号"), s.Locked}, {label("executed by", "执行流水号"), s.Done}} {
 		if row.value != "" {
 			t.row(row.name, row.value)
 		}
@@ -69,46 +106,54 @@ func swapTable(s *app.SwapState, units scales, zone *time.Location) *table {
 	if leg := s.Leg; leg != nil {
 		switch {
 		case leg.Denied:
-			t.row("disagreement", "the issuer says that nothing stands there, though the swap is done: ask it, then lianfen exchange resolve")
+			t.row(label("disagreement", "分歧"), say("the issuer says that nothing stands there, though the swap is done: ask it, then lianfen exchange resolve",
+				"互换已完成，但发卡方称其未入账：请向发卡方核实，再用lianfen exchange resolve处理"))
 		case leg.Undoing:
-			t.row("disagreement", "it stands at the issuer though the swap was given up; the issuer is asked to reverse it")
+			t.row(label("disagreement", "分歧"), say("it stands at the issuer though the swap was given up; the issuer is asked to reverse it",
+				"互换已放弃，但发卡方已入账；正请发卡方冲正"))
 		}
-		t.row("at the issuer", fmt.Sprintf("%v of %d, known there by DE37 %s", leg.Act, leg.Issuer, leg.RRN))
+		t.row(label("at the issuer", "发卡方"), fmt.Sprintf(say("%v of %d, known there by DE37 %s", "%v，机构%d，对方参考号(DE37)%s"), leg.Act, leg.Issuer, leg.RRN))
 		if leg.Asked != 0 {
-			t.row("asked", fmt.Sprintf("%v, again after %s; %d so far", leg.Asked, localTime(leg.Next, zone), leg.Attempts))
+			t.row(label("asked", "询问"), fmt.Sprintf(say("%v, again after %s; %d so far", "%v，下次%s，已询问%d次"), leg.Asked, localTime(leg.Next, zone), leg.Attempts))
 		}
 		if leg.GivenUp != "" && leg.Ended == nil {
-			t.row("given up", localTime(leg.GivenUp, zone)+"; only the issuer's answer to that counts since")
+			t.row(label("given up", "放弃时间"), localTime(leg.GivenUp, zone)+say("; only the issuer's answer to that counts since", "；此后只以发卡方对此的应答为准"))
 		} else if leg.GivenUp != "" {
-			t.row("given up", localTime(leg.GivenUp, zone))
+			t.row(label("given up", "放弃时间"), localTime(leg.GivenUp, zone))
 		}
 		if end := leg.Ended; end != nil {
-			t.row("decided", localTime(end.At, zone)+" by "+swapEnd(end)+"; RRN "+end.RRN)
+			t.row(label("decided", "结论"), fmt.Sprintf(say("%s by %s; RRN %s", "%s，%s；参考号%s"), localTime(end.At, zone), swapEnd(end, say), end.RRN))
 		}
 	}
 	if s.Repeated {
-		t.row("repeated", "this is the first answer again; nothing was done now")
+		t.row(label("repeated", "重复请求"), say("this is the first answer again; nothing was done now", "与首次应答相同，本次未作处理"))
 	}
 	return t
 }
 
-// swapEnd tells what has decided the leg of a swap.
-func swapEnd(end *app.SwapEnd) string {
+// swapEnd tells what has decided the leg of a swap, in the language that say chooses.
+func swapEnd(end *app.SwapEnd, say func(en, zh string) string) string {
 	switch {
 	case end.Operator != "":
-		text := end.Operator + " and " + end.Second
+		text := fmt.Sprintf(say("%s and %s", "由%s和%s人工处理"), end.Operator, end.Second)
 		if end.Note != "" {
-			text += fmt.Sprintf(" (%s)", end.Note)
+			text += fmt.Sprintf(say(" (%s)", "（%s）"), end.Note)
 		}
 		if end.Answer.Approved() {
-			return text + ": it stands"
+			return text + say(": it stands", "：对方已入账")
 		}
-		return text + ": it is gone"
+		return text + say(": it is gone", "：对方未入账")
 	case !end.Sent:
-		return fmt.Sprintf("the switch, which could not send it: %s", end.Text)
+		return say("the switch, which could not send it: "+end.Answer.English(), "未能发出："+end.Answer.Chinese())
 	default:
-		return fmt.Sprintf("its issuer, whose answer to %v was DE39 %s: %s", end.Asked, end.DE39, end.Text)
+		return fmt.Sprintf(say("its issuer, whose answer to %v was DE39 %s: ", "发卡方对%v应答%s："), end.Asked, end.DE39) + say(end.Answer.English(), end.Answer.Chinese())
 	}
+}
+
+// languageFlag is in which language people read a swap.
+func languageFlag(cmd *cobra.Command, lang *string) {
+	*lang = english
+	cmd.Flags().Var((*tongue)(lang), "lang", "language of the table: en or zh")
 }
 
 // callerFlags are those of whoever calls the desk.
@@ -119,6 +164,7 @@ func callerFlags(cmd *cobra.Command, key, operator *string) {
 
 func (a *admin) exchangeQuote() *cobra.Command {
 	var asked app.SwapAsked
+	var lang string
 	cmd := &cobra.Command{
 		Use: "quote", Short: "Quote what a swap gives; nothing is held for it", Args: none,
 		Long: `Quote what a swap gives, where it could be executed now: --in is what is handed in, or
@@ -146,7 +192,7 @@ Such a swap is executing until the issuer has answered; show tells what came of 
 			if err != nil {
 				return err
 			}
-			return a.print(cmd, &s, func() error { return swapTable(&s, units, client.Zone()).write(cmd.OutOrStdout()) })
+			return a.print(cmd, &s, func() error { return swapTable(&s, units, client.Zone(), lang).write(cmd.OutOrStdout()) })
 		},
 	}
 	f := cmd.Flags()
@@ -158,6 +204,7 @@ Such a swap is executing until the issuer has answered; show tells what came of 
 	f.Var(decimal(&asked.Out, 0), "out", "points wanted at least, in smallest units")
 	f.Var(decimal(&asked.LockSeconds, 0), "lock-seconds", "for how long a lock is wanted, where the terms take a fee for it")
 	callerFlags(cmd, &asked.CallID, &asked.Operator)
+	languageFlag(cmd, &lang)
 	requireFlags(cmd, "member", "from", "into")
 	return cmd
 }
@@ -165,6 +212,7 @@ Such a swap is executing until the issuer has answered; show tells what came of 
 // exchangeAct is a verb about a quote.
 func (a *admin) exchangeAct(verb, short string, call func(*app.Client, context.Context, app.SwapNamed) (app.SwapState, error)) *cobra.Command {
 	var named app.SwapNamed
+	var lang string
 	cmd := &cobra.Command{
 		Use: verb + " QUOTE", Short: short, Args: one("the quote, as lianfen exchange quote has printed it"),
 		Example: "  lianfen exchange " + verb + " 000000001234",
@@ -182,17 +230,19 @@ func (a *admin) exchangeAct(verb, short string, call func(*app.Client, context.C
 			if err != nil {
 				return err
 			}
-			return a.print(cmd, &s, func() error { return swapTable(&s, units, client.Zone()).write(cmd.OutOrStdout()) })
+			return a.print(cmd, &s, func() error { return swapTable(&s, units, client.Zone(), lang).write(cmd.OutOrStdout()) })
 		},
 	}
 	if verb != "show" {
 		callerFlags(cmd, &named.CallID, &named.Operator)
 	}
+	languageFlag(cmd, &lang)
 	return cmd
 }
 
 func (a *admin) exchangeQueue() *cobra.Command {
-	return &cobra.Command{
+	var lang string
+	cmd := &cobra.Command{
 		Use: "queue", Short: "List swaps under way: locked, waiting for an issuer, left to operators", Args: none,
 		Long: `List swaps under way: those that are locked, the one whose time ends first first, and behind
 them those whose issuer keeps its own ledger and has to decide, the one that is asked next
@@ -209,32 +259,31 @@ there: ask it, and resolve it again. One that was given up and stands is reverse
 				return err
 			}
 			return a.print(cmd, list, func() error {
+				word := swapWords(lang)
 				if len(list) == 0 {
-					return say(cmd, "No swap is under way.")
+					return say(cmd, "%s", word("No swap is under way.", "没有进行中的互换。"))
 				}
 				units, err := scalesOf(cmd, client)
 				if err != nil {
 					return err
 				}
-				s := newSheet("QUOTE", "STATE", ">MEMBER", ">FROM", ">IN", ">INTO", ">OUT", ">BONUS", "GOOD BEFORE", "ISSUER'S", ">ASKED", "ASKED NEXT")
+				s := newSheet(word("QUOTE", "报价号"), word("STATE", "状态"), word(">MEMBER", ">会员"), word(">FROM", ">换出计划"), word(">IN", ">换出"),
+					word(">INTO", ">换入计划"), word(">OUT", ">换入"), word(">BONUS", ">奖励"), word("GOOD BEFORE", "有效至"),
+					word("ISSUER'S", "对方参考号"), word(">ASKED", ">询问次数"), word("ASKED NEXT", "下次询问"))
 				for i := range list {
 					w, until := &list[i], localTime(list[i].Expires, client.Zone())
-					rrn, asked, next, state := "", "", "", w.State
+					rrn, asked, next := "", "", ""
 					if w.Leg != nil {
 						until, rrn, asked, next = "", w.Leg.RRN, fmt.Sprint(w.Leg.Attempts), localTime(w.Leg.Next, client.Zone())
-						if w.Leg.Denied {
-							state += ", denied"
-						}
-						if w.Leg.Undoing {
-							state += ", stands"
-						}
 					}
-					s.row(w.Quote, state, w.Member, w.From, units.amount(w.From, w.In), w.Into, units.amount(w.Into, w.Out), units.amount(w.Into, w.Bonus), until, rrn, asked, next)
+					s.row(w.Quote, swapState(w, lang), w.Member, w.From, units.amount(w.From, w.In), w.Into, units.amount(w.Into, w.Out), units.amount(w.Into, w.Bonus), until, rrn, asked, next)
 				}
 				return s.write(cmd.OutOrStdout())
 			})
 		},
 	}
+	languageFlag(cmd, &lang)
+	return cmd
 }
 
 func (a *admin) exchangeResolve() *cobra.Command {

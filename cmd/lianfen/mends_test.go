@@ -165,10 +165,22 @@ func TestKeysBeginInTheZoneOfTheSwitch(t *testing.T) {
 func TestSwapsHaveDecimals(t *testing.T) {
 	s := app.SwapState{From: 901, Into: 902, In: 5000, Out: 1234, Bonus: 7, Value: 123456, Fee: 10_000}
 	var text strings.Builder
-	require.NoError(t, swapTable(&s, scales{901: 2, 902: 0}, time.UTC).write(&text))
+	require.NoError(t, swapTable(&s, scales{901: 2, 902: 0}, time.UTC, english).write(&text))
 	for _, want := range []string{"50.00 of programme 901", "1234 of programme 902", "7 of programme 902", "12.3456 QZP, of that fee 1.0000, cost 0.0000, rest 0.0000"} {
 		require.Contains(t, text.String(), want)
 	}
+}
+
+// A swap is told in Chinese, too: its state, and where the two sides do not agree.
+func TestSwapsInChinese(t *testing.T) {
+	s := app.SwapState{State: "done", From: 901, Into: 902, In: 5000, Out: 1234, Leg: &app.SwapLeg{RRN: "000000000007", Denied: true}}
+	var text strings.Builder
+	require.NoError(t, swapTable(&s, nil, time.UTC, chinese).write(&text))
+	for _, want := range []string{"已完成，对方否认", "5000(积分计划901)", "请向发卡方核实"} {
+		require.Contains(t, text.String(), want)
+	}
+	require.NotContains(t, text.String(), "member")
+	require.Equal(t, "done, denied", swapState(&s, english))
 }
 
 // Whoever approves nothing hears what to name.

@@ -94,6 +94,7 @@ func TestExchangeThroughTheDoors(t *testing.T) {
 	require.Equal(t, []string{"done", done.RRN}, []string{shown.State, shown.Done})
 	_, err = r.client.CancelSwap(ctx, app.SwapNamed{Quote: quoted.Quote})
 	reasonIs(t, points.OriginalClosed, err)
+	require.ErrorContains(t, err, "swap "+quoted.Quote+" is done already")
 	_, err = r.client.ShowSwap(ctx, app.SwapNamed{Quote: "000000000001"})
 	reasonIs(t, points.UnknownOriginal, err)
 	cleared, err := r.client.Cleared(ctx, app.ClearedAsked{})

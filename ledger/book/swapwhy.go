@@ -19,11 +19,12 @@ func (b *Book) whySwap(cmd *Command) error {
 	if err != nil || !ok || view.Acquirer != cmd.Acquirer {
 		return nil // Another caller's is none.
 	}
-	closed := func(state string, by points.Position) error {
+	closed := func(by points.Position) error {
+		text := ""
 		if by != 0 {
-			state += " (RRN " + rrnText(by) + ")"
+			text = " (RRN " + rrnText(by) + ")"
 		}
-		return points.Errorf(points.OriginalClosed, "the swap %s is %s", rrnText(cmd.Original), state)
+		return points.Errorf(points.OriginalClosed, "swap %s is %s already%s", rrnText(cmd.Original), view.State, text)
 	}
 	switch view.State {
 	case SwapOpen:
@@ -35,13 +36,11 @@ func (b *Book) whySwap(cmd *Command) error {
 		}
 		return nil
 	case SwapLocked:
-		return closed("locked already", view.Locked)
+		return closed(view.Locked)
 	case SwapExpired:
 		return points.Errorf(points.QuoteExpired, "the quote %s was good before %s: ask for a new one", rrnText(cmd.Original), view.Expires)
-	case SwapExecuting, SwapCreditUnknown, SwapManual:
-		return closed(view.State.String()+": its issuer has to decide", 0)
 	default:
-		return closed(view.State.String(), view.Done)
+		return closed(view.Done)
 	}
 }
 

@@ -39,7 +39,7 @@ func TestWhySwap(t *testing.T) {
 	why("the swap terms of programme 900 give no lock (lock_seconds): execute the quote", about(book.KindSwapLock, quote))
 	done := d.must(about(book.KindSwap, quote)).Position.RRN()
 	for _, kind := range []book.Kind{book.KindSwap, book.KindSwapLock, book.KindSwapCancel} {
-		why("the swap "+string(rrn[:])+" is done (RRN "+string(done[:])+")", about(kind, quote))
+		why("swap "+string(rrn[:])+" is done already (RRN "+string(done[:])+")", about(kind, quote))
 	}
 	why("2010 more: user_day of programme 900 is 6000, of which 4000 are used and 2000 left", quoteOf(1, air, inn, 2010))
 	d.must(quoteOf(2, air, inn, 5000))

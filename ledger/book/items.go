@@ -45,6 +45,7 @@ type ClearingItem struct {
 	// transmission time. Valid until the next record is read.
 	RRN     points.Position
 	Request *Command
+	Member  points.MemberID // whose points; the request may name only a card, or a quote
 	Answer  points.Reason
 	Late    bool // it was told, not asked
 	StandIn bool // approved in the issuer's place
@@ -236,7 +237,7 @@ func issuerOf(out *Outcome, program points.ProgramID) points.IssuerID {
 
 // base is what all items of a record have in common.
 func (c *Clearing) base(cmd *Command, out *Outcome, known *clearing) (ClearingItem, error) {
-	item := ClearingItem{Date: out.Date, Cycle: out.InCycle(), RRN: out.Position, Request: cmd, Answer: out.Reason}
+	item := ClearingItem{Date: out.Date, Cycle: out.InCycle(), RRN: out.Position, Request: cmd, Member: out.Member, Answer: out.Reason}
 	item.Position, item.At, item.MCC = out.Position, out.Posted, out.MCC
 	switch cmd.Kind {
 	case KindConclude, KindStandIn, KindOwe, KindAcknowledge, KindResolve, KindSwapTold:

@@ -217,7 +217,7 @@ func (r *settleRun) judge(run *settlement.Run, took, used time.Duration, heapMB 
 		atMost("cut to PUBLISHED, for 10 million items", took.Seconds()*part, "s", targetPublishSeconds),
 		atMost("heap", heapMB, "MB", targetSettleHeapMB),
 		atLeast("items for each CPU second", ratio(float64(run.Items), used.Seconds()), "items", targetSettlePerCPU))
-	r.report.note("%d items between %d members; items are made up as they are read, so that no journal is read", run.Items, r.opts.Members)
+	r.report.note("%d items between %d members; items are made up as they are read: what reading and decoding a journal twice costs comes on top", run.Items, r.opts.Members)
 	peak, err := procField(os.Getpid(), "status", "VmHWM")
 	r.report.note("most memory of the process: %d MB", peak>>10)
 	return err

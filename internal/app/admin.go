@@ -374,6 +374,8 @@ type Status struct {
 	AskedBy     Who               `json:"asked_by"`
 	// Admin is the address of the operators' door over TLS; empty: there is none.
 	Admin string `json:"admin,omitempty"`
+	// Fetch is the address at which members fetch their files (SFTP); empty: there is none.
+	Fetch string `json:"fetch,omitempty"`
 	// Certificates are those of the process; nil: nothing speaks TLS.
 	Certificates *CertificateState `json:"certificates,omitempty"`
 	Warnings     []string          `json:"warnings,omitempty"` // what is to be done before something happens
@@ -382,9 +384,12 @@ type Status struct {
 func (a *App) status(ctx context.Context, _ nothing) (Status, error) {
 	s := Status{AskedBy: who(ctx), Version: a.opts.Version, Ready: a.ready.yes.Load(), Position: a.ledger.Durable(), HTTP: a.web.Addr().String(), Listeners: map[string]string{}}
 	s.Certificates, s.Warnings = a.certificates()
-	s.Warnings = append(s.Warnings, a.deliveries.dispatch.Warnings()...)
+	s.Warnings = append(s.Warnings, a.deliveryWarnings()...)
 	if a.remote != nil {
 		s.Admin = a.remote.Addr().String()
+	}
+	if address := a.FetchAddress(); address != nil {
+		s.Fetch = address.String()
 	}
 	for _, l := range a.listeners {
 		s.Listeners[l.name] = l.server.Addr().String()
@@ -411,7 +416,7 @@ func (a *App) status(ctx context.Context, _ nothing) (Status, error) {
 	first, err := a.ledger.Record(began)
 	s.Since = first.Outcome.Posted.String()
 	s.Cycle = last.Outcome.InCycle()
-	if next, ok := a.schedule.next(standing{s.Date, s.Cycle, cmp.Or(first.Command.Carried().Planned, first.Outcome.Posted)}); ok {
+	if next, ok := a.planned.Load().next(standing{s.Date, s.Cycle, cmp.Or(first.Command.Carried().Planned, first.Outcome.Posted)}); ok {
 		s.NextCutOver = next.at.String()
 	}
 	return s, err

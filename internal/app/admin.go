@@ -478,12 +478,15 @@ func (a *App) load(ctx context.Context, d Directory) (Loaded, error) {
 	total := len(commands)
 	asks := who(ctx)
 	err = a.ledger.View(ctx, func(b *book.Book) error {
-		two := b.Registry().Policy.TwoPersons
+		two, changes := b.Registry().Policy.TwoPersons, make(map[string]bool)
 		for i := range commands {
 			if err := commands[i].keep(b); err != nil {
 				return err
 			}
-			commands[i].by(asks.Name, two, b.Registry())
+			// What stands now may not any more once an entry of the same name before it is put.
+			commands[i].done = commands[i].done && !changes[commands[i].what]
+			changes[commands[i].what] = changes[commands[i].what] || !commands[i].done
+			commands[i].by(asks.Name, two)
 		}
 		return nil
 	})
@@ -508,6 +511,7 @@ func (a *App) load(ctx context.Context, d Directory) (Loaded, error) {
 	if err != nil {
 		return Loaded{}, &LoadError{At: at, Done: done, Total: total, err: err}
 	}
+	a.takeUpMembers(ctx)
 	a.log.Info("directory loaded", slog.Int("entries", len(commands)))
 	slices.Sort(pending)
 	return Loaded{Entries: len(commands), Known: total - len(commands), Pending: pending, Warnings: a.warnings(&d)}, nil
@@ -566,12 +570,17 @@ type Holder struct {
 
 // Accounts is what a member has after the journal record at AsOf, which is durable.
 type Accounts struct {
-	AsOf     points.Position     `json:"as_of"`
-	Date     points.BusinessDate `json:"business_date"` // of AsOf
-	Member   points.MemberID     `json:"member"`
-	Status   book.Status         `json:"status"`
-	Card     string              `json:"card,omitempty"` // masked
-	Accounts []Account           `json:"accounts"`
+	AsOf   points.Position     `json:"as_of"`
+	Date   points.BusinessDate `json:"business_date"` // of AsOf
+	Member points.MemberID     `json:"member"`
+	Status book.Status         `json:"status"`
+	Ref    string              `json:"ref,omitempty"`    // the issuer's own of the member
+	Freeze book.Freeze         `json:"freeze,omitempty"` // of the member
+	Card   string              `json:"card,omitempty"`   // masked
+	// CardStatus and CardExpiry (YYMM; 0: none) are of the card that was asked by.
+	CardStatus book.Status `json:"card_status,omitempty"`
+	CardExpiry uint32      `json:"card_expiry,omitempty"`
+	Accounts   []Account   `json:"accounts"`
 }
 
 // Account is what a member has in one programme.
@@ -627,6 +636,16 @@ func (a *App) accounts(ctx context.Context, who Holder) (Accounts, error) {
 		return Accounts{}, err
 	}
 	result.Member, result.Status, result.AsOf, result.Date = got.Member.ID, got.Member.Status, got.AsOf, got.Date
+	result.Ref, result.Freeze = got.Member.Ref, got.Member.Freeze
+	if who.Card != "" {
+		if err := a.ledger.View(ctx, func(b *book.Book) error {
+			card, _, err := b.Card(holder.Card)
+			result.CardStatus, result.CardExpiry = card.Status, card.Expiry
+			return err
+		}); err != nil {
+			return Accounts{}, err
+		}
+	}
 	for i := range got.Accounts {
 		result.Accounts = append(result.Accounts, a.accountOf(&got.Accounts[i]))
 	}

@@ -150,7 +150,7 @@ func (a *App) fetching(ctx context.Context, folder string) (members []tariff.Mem
 		case !isKeys || err != nil || len(digits) != 8 || !m.Institution():
 			problem = "is no file of a member's keys; want names such as 20000001" + keySuffix + ", and nothing else there"
 		case !registered[m]:
-			problem = fmt.Sprintf("no issuer or acquirer %v is registered; register it (lianfen admin load), then: lianfen admin reload", m)
+			problem = fmt.Sprintf("no issuer or acquirer %v is registered; once one is (lianfen admin load) it fetches", m)
 		default:
 			problem = unreadable(path)
 		}
@@ -227,6 +227,24 @@ func (a *App) reloadDeliveries(c *config.Courier, ways delivery.Ways, problems [
 		return 0, err
 	}
 	return a.deliveries.server.Renew(accounts)
+}
+
+// takeUpMembers looks again at files of keys that were ignored, since the directory has
+// changed: a member whose file was there before the member fetches from now on.
+func (a *App) takeUpMembers(ctx context.Context) {
+	if len(*a.deliveries.problems.Load()) == 0 {
+		return
+	}
+	a.reloading.Lock()
+	defer a.reloading.Unlock()
+	c := &a.current.Courier
+	ways, problems, err := a.ways(ctx, c)
+	if err == nil {
+		_, err = a.reloadDeliveries(c, ways, problems)
+	}
+	if err != nil {
+		a.log.Warn("members that fetch were not looked at again; lianfen admin reload does", slog.String("error", err.Error()))
+	}
 }
 
 // FetchAddress is the address at which members fetch, nil when there is none.

@@ -345,7 +345,6 @@ func TestOneMembersFilesStopNobody(t *testing.T) {
 		require.NoError(t, os.WriteFile(filepath.Join(keys, name), []byte("no key\n"), 0o600))
 	}
 	r := m.start(t)
-	r.load(t, "issuers: [{id: 20000001, name: One}]\nacquirers: [{id: 10000001, name: Ten}]\n")
 	told := func(want ...string) {
 		t.Helper()
 		status, err := r.client.Status(t.Context())
@@ -358,6 +357,7 @@ func TestOneMembersFilesStopNobody(t *testing.T) {
 	}
 	told("nothing is carried to member 10000001: settlement.delivery.10000001.known_hosts: ", "20000099.pub is ignored: no issuer or acquirer 20000099 is registered",
 		"README is ignored: is no file of a member's keys", "20000002.pub is ignored", "20000001.pub is ignored: no issuer")
+	r.load(t, "issuers: [{id: 20000001, name: One}]\nacquirers: [{id: 10000001, name: Ten}]\n")
 	done, err := r.Reload(t.Context(), m.config)
 	require.NoError(t, err)
 	require.Len(t, done.Warnings, 4, "20000001 is registered by now")
@@ -380,14 +380,12 @@ func TestOneMembersFilesStopNobody(t *testing.T) {
 func TestFetchKeysAreReloaded(t *testing.T) {
 	m := newMembers(t)
 	r := m.start(t)
-	r.load(t, "issuers: [{id: 20000001, name: One}, {id: 20000002, name: Two}]\nacquirers: [{id: 10000001, name: Ten}]\n")
 	ctx, dir := t.Context(), t.TempDir()
 	keys := m.config.Courier.Fetch.Keys
 	theirs := filepath.Join(keys, "20000001.pub")
 	_, err := m.sftp(t, r, dir, "ls")
 	require.Error(t, err, "it was not registered at the start")
-	_, err = r.Reload(ctx, m.config)
-	require.NoError(t, err)
+	r.load(t, "issuers: [{id: 20000001, name: One}, {id: 20000002, name: Two}]\nacquirers: [{id: 10000001, name: Ten}]\n")
 	out, err := m.sftp(t, r, dir, "ls")
 	require.NoError(t, err, out)
 

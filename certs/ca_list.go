@@ -68,6 +68,16 @@ type Expiry struct {
 	DaysLeft    float64   `json:"days_left"` // below 0: it is over
 }
 
+// RootKey is the path of the sealed key of the root where it still lies in the folder; empty:
+// it does not.
+func (a *Authority) RootKey() string {
+	path := filepath.Join(a.dir, rootKeyFile)
+	if _, err := os.Lstat(path); err != nil {
+		return ""
+	}
+	return path
+}
+
 // ExportRootKey writes the sealed key of the root into a new file elsewhere, and, where
 // remove says so, takes it out of the folder once the copy is known to be whole.
 func (a *Authority) ExportRootKey(to string, remove bool) error {

@@ -29,6 +29,9 @@ type RegisterChange struct {
 	// Outside tells that no record of a journal has decided it, nor a code, nor the holder
 	// of a good certificate, nor the switch for itself.
 	Outside bool
+	// Lent tells, of what is Outside, that the authority of this machine has lent it to what
+	// plays terminals and issuers here.
+	Lent bool
 }
 
 // RegisterPath is the file of the register in an authority's folder.
@@ -83,10 +86,13 @@ const (
 	ByCode    = "code"
 	BySwitch  = "switch"
 	byRenewal = "renewal of "
+	// ByLoan stands before the name of the user who is lent a certificate.
+	ByLoan = "lent to "
 )
 
 func (e *event) change() RegisterChange {
 	c := RegisterChange{Outside: e.Act == "" && e.Event != eventUsed && e.By != ByCode && e.By != BySwitch && !strings.HasPrefix(e.By, byRenewal)}
+	c.Lent = c.Outside && e.Event == eventIssued && strings.HasPrefix(e.By, ByLoan)
 	switch e.Event {
 	case eventIssued:
 		c.What = fmt.Sprintf("issued %s to %v", e.Serial, e.Identity)

@@ -123,7 +123,7 @@ func codeSum(plain string) [32]byte {
 // Refusals of whoever asks for a certificate.
 var (
 	// ErrCode refuses a code. Why it is not good is nobody's business who has not got it.
-	ErrCode = errors.New("certs: this code is not known, was used, or is over; ask for a new one")
+	ErrCode = errors.New("certs: this code is not good here: it may wait for its approval, and is good from then on; or it was used, is over, or is not known, and you need a new one")
 	// ErrRenewal refuses to renew a certificate.
 	ErrRenewal = errors.New("certs: not renewed")
 )

@@ -77,6 +77,7 @@ func (k *OperatorKey) CodeHalf(proof [32]byte, of Identity) points.Secret {
 // Bounds of a password. The longest is what bcrypt looks at.
 const (
 	leastPassword = 12
+	leastName     = 4 // of those that a password must not have in it: shorter ones stand in any word
 	mostPassword  = 72
 )
 
@@ -112,7 +113,7 @@ func (k *OperatorKey) Enrol(random io.Reader, name, password string) (Enrolment,
 		return Enrolment{}, points.Errorf(points.FormatError, "password: want at least %d characters", leastPassword)
 	case len(password) > mostPassword:
 		return Enrolment{}, points.Errorf(points.FormatError, "password: want at most %d bytes", mostPassword)
-	case strings.Contains(strings.ToLower(password), name):
+	case len(name) >= leastName && strings.Contains(strings.ToLower(password), name):
 		return Enrolment{}, points.Errorf(points.FormatError, "password: the operator's name is in it")
 	}
 	hash, err := bcrypt.GenerateFromPassword([]byte(password), bcrypt.DefaultCost)

@@ -125,6 +125,9 @@ func (a *admin) status() *cobra.Command {
 				if s.Admin != "" {
 					t.row("operators over TLS", s.Admin)
 				}
+				if s.Fetch != "" {
+					t.row("members fetch at (SFTP)", s.Fetch)
+				}
 				if s.Certificates != nil {
 					for _, e := range s.Certificates.Expiries {
 						t.row("certificate "+e.Certificate, fmt.Sprintf("%.1f days left", e.DaysLeft))

@@ -425,7 +425,7 @@ func newBenchForget() *cobra.Command {
 			if err != nil {
 				return usage("%w", err)
 			}
-			a, err := app.New(cmd.Context(), app.Options{Config: c, Version: versionOf(), Log: newLog(cmd.ErrOrStderr(), c.Log), Clock: now, Volatile: true})
+			a, err := app.New(cmd.Context(), app.Options{Config: c, Version: versionOf(), Log: newLog(cmd.ErrOrStderr(), c.Log, c.Log.Level), Clock: now, Volatile: true})
 			if err != nil {
 				return serveError(err)
 			}

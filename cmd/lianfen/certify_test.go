@@ -66,7 +66,7 @@ func TestCertifyUsage(t *testing.T) {
 		{"--profile pos --target 127.0.0.1:1 --only foo", exitUsage, `--only: certify: no case is called "foo"`},
 		{"--profile bank --target 127.0.0.1:1", exitUsage, `profile "bank", want pos or issuer`},
 		{"--profile pos --target 127.0.0.1:1 --params " + typo, exitUsage, "typo.yaml: parameters: "},
-		{"--profile pos --target 127.0.0.1:1 --params " + typo, exitUsage, "line 2: field terminal not found"},
+		{"--profile pos --target 127.0.0.1:1 --params " + typo, exitUsage, `line 2: unknown key "terminal"`},
 		{"--profile pos --target 127.0.0.1:1 --params " + other, exitUsage, "it is for profile issuer"},
 		{"--profile pos --target 127.0.0.1:1 --params nowhere.yaml", exitUsage, "nowhere.yaml"},
 		{"--profile pos --target 127.0.0.1:1 --scripts " + dir, exitUsage, "pos-1.yaml: case a: line 4: step 1: function"},

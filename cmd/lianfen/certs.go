@@ -667,7 +667,13 @@ the copy is whole. Nothing that the switch does needs it.`,
 				return err
 			}
 			if args[0] == "root-key" {
-				return ca.ExportRootKey(out, remove)
+				if err := ca.ExportRootKey(out, remove); err != nil {
+					return err
+				}
+				if remove {
+					return say(cmd, "The root's sealed key is in %s, and no more in the authority's folder.", out)
+				}
+				return say(cmd, "The root's sealed key is in %s, and in the authority's folder still (--remove takes it out).", out)
 			}
 			var content []byte
 			switch args[0] {
@@ -683,7 +689,12 @@ the copy is whole. Nothing that the switch does needs it.`,
 			if err != nil {
 				return err
 			}
-			return replaceFile(out, content, 0o644)
+			if err := replaceFile(out, content, 0o644); err != nil {
+				return err
+			}
+			return say(cmd, "Wrote %s to %s.", map[string]string{
+				"trust": "the roots that peers check the switch against", "chain": "the certificate of the issuing CA", "crl": "the list of revoked certificates",
+			}[args[0]], out)
 		},
 	}
 	cmd.Flags().StringVar(&out, "out", "", "the file")

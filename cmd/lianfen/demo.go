@@ -124,7 +124,7 @@ func (d *demo) run(ctx context.Context) (err error) {
 		return fmt.Errorf("demo: %w", err)
 	}
 	defer func() { err = errors.Join(err, log.Close()) }()
-	a, err := app.New(ctx, app.Options{Config: c, Version: versionOf(), Log: newLog(log, c.Log), Clock: d.clock})
+	a, err := app.New(ctx, app.Options{Config: c, Version: versionOf(), Log: newLog(log, c.Log, c.Log.Level), Clock: d.clock})
 	if err != nil {
 		return err
 	}

@@ -11,7 +11,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
@@ -24,7 +23,7 @@ import (
 func (a *admin) doorFlags(cmd *cobra.Command) {
 	f := cmd.PersistentFlags()
 	f.StringVar(&a.session, "session", "", "file that keeps the sign-in; left out, one of your own for each socket")
-	f.StringVar(&a.url, "url", "", "operators' door of a switch elsewhere (admin.address), such as https://switch.example:8585, with the three flags below")
+	f.StringVar(&a.url, "url", "", "operators' door of a switch elsewhere (admin.address), such as https://switch.example:8585; with --tls-cert, --tls-ca and perhaps --tls-key")
 	f.StringVar(&a.known.cert, "tls-cert", "", "an operator's certificate, as PEM")
 	f.StringVar(&a.known.key, "tls-key", "", "file of its key (default: the certificate's file)")
 	f.StringVar(&a.known.ca, "tls-ca", "", "root that the switch is checked against, as PEM")
@@ -202,7 +201,8 @@ func (a *admin) enrol() *cobra.Command {
 		Use: "enrol", Short: "Choose your password, with the code of an invitation", Args: none,
 		Long: `Choose your password, with the code of an invitation. Code and password are asked for,
 or read as two lines of the standard input. What is printed holds the secret of your
-one-time codes: it goes into your authenticator, and is shown this once.`,
+one-time codes: it goes into your authenticator, and is shown this once. A password has at
+least 12 characters, at most 72 bytes, and not your name in it, if that has 4 letters or more.`,
 		Example: `  lianfen admin enrol --name wang`,
 		RunE: func(cmd *cobra.Command, _ []string) (err error) {
 			client, err := a.client()
@@ -213,7 +213,7 @@ one-time codes: it goes into your authenticator, and is shown this once.`,
 			if j.Code, err = q.secret("code of the invitation"); err != nil {
 				return err
 			}
-			if j.Password, err = q.secret("new password"); err != nil {
+			if j.Password, err = q.secret("new password (at least 12 characters, without your name)"); err != nil {
 				return err
 			}
 			joined, err := client.Join(cmd.Context(), j)
@@ -404,45 +404,9 @@ func (a *admin) pending() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.print(cmd, list, func() error {
-				t := new(table)
-				t.row("RRN", "ACT", "BY", "UNTIL", "WHAT", "NOTE")
-				for _, p := range list {
-					until := localTime(p.Until, client.Zone())
-					if p.Over {
-						until += ", over"
-					}
-					t.row(p.RRN, p.Act, p.Operator, until, inBrief(p.What, p.RRN), p.Note)
-				}
-				return t.write(cmd.OutOrStdout())
-			})
+			return a.print(cmd, list, func() error { return sayWaiting(cmd, list, client) })
 		},
 	}
-}
-
-// maxBrief is how many characters of an act's words a table has room for.
-const maxBrief = 240
-
-// inBrief is what an act is, cut between its parts where it is long.
-func inBrief(what, rrn string) string {
-	if utf8.RuneCountInString(what) <= maxBrief {
-		return what
-	}
-	parts := strings.Split(what, "; ")
-	length, kept := utf8.RuneCountInString(parts[0]), 1
-	for ; kept < len(parts); kept++ {
-		if length += utf8.RuneCountInString("; " + parts[kept]); length > maxBrief {
-			break
-		}
-	}
-	brief := []rune(strings.Join(parts[:kept], "; "))
-	if len(brief) > maxBrief {
-		brief = append(brief[:maxBrief], '…')
-	}
-	if kept == len(parts) {
-		return fmt.Sprintf("%s; all of it: lianfen ledger show %s", string(brief), rrn)
-	}
-	return fmt.Sprintf("%s; and %d more: lianfen ledger show %s", string(brief), len(parts)-kept, rrn)
 }
 
 // proposals are one RRN or more.
@@ -496,12 +460,16 @@ func (a *admin) decide(cmd *cobra.Command, rrns []string, note string, call func
 			return err
 		}
 		if err := a.print(cmd, done, func() error {
-			what := ""
-			if done.What != "" {
-				what = ": " + points.Escaped(done.What)
-			}
-			if err := say(cmd, "%s %s under RRN %s%s.", did, fullRRN(rrn), done.RRN, what); err != nil || done.SecondHalf == "" {
+			if err := say(cmd, "%s %s under RRN %s.", did, fullRRN(rrn), done.RRN); err != nil {
 				return err
+			}
+			if done.What != "" {
+				if err := sayAct(cmd, done.What, done.RRN, 0); err != nil {
+					return err
+				}
+			}
+			if done.SecondHalf == "" {
+				return nil
 			}
 			return say(cmd, "For who enrols alone, shown this once, second half of the code; who proposed has the first:\n%s", string(done.SecondHalf))
 		}); err != nil {

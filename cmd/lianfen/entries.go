@@ -2,6 +2,7 @@ package main
 
 import (
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -24,14 +25,16 @@ func (a *admin) issuer() *cobra.Command {
 	nameFlags(cmd, &e.Name, &e.NameZH)
 	statusFlag(cmd, &e.Status)
 	cmd.Flags().StringVar(&e.Link, "link", "", "name of the link to its own host; empty: its ledger is hosted here")
-	requireFlags(cmd, "id", "name")
-	return a.keeping(cmd, func(d *app.Directory, left func(string) bool) {
+	requireFlags(cmd, "id")
+	return a.keeping(cmd, []string{"name"}, func(d *app.Directory, left func(string) bool) bool {
 		i := slices.IndexFunc(d.Issuers, func(known book.Issuer) bool { return known.ID == e.ID })
 		if i < 0 {
-			return
+			return false
 		}
+		keep(left("name"), &e.Name, d.Issuers[i].Name)
 		keep(left("name-zh"), &e.NameZH, d.Issuers[i].NameZH)
 		keep(left("link"), &e.Link, d.Issuers[i].Link)
+		return true
 	})
 }
 
@@ -43,12 +46,15 @@ func (a *admin) acquirer() *cobra.Command {
 	cmd.Flags().Var(decimal((*uint64)(&e.ID), 0), "id", "institution number, up to 11 digits")
 	nameFlags(cmd, &e.Name, &e.NameZH)
 	statusFlag(cmd, &e.Status)
-	requireFlags(cmd, "id", "name")
-	return a.keeping(cmd, func(d *app.Directory, left func(string) bool) {
+	requireFlags(cmd, "id")
+	return a.keeping(cmd, []string{"name"}, func(d *app.Directory, left func(string) bool) bool {
 		i := slices.IndexFunc(d.Acquirers, func(known book.Acquirer) bool { return known.ID == e.ID })
-		if i >= 0 {
-			keep(left("name-zh"), &e.NameZH, d.Acquirers[i].NameZH)
+		if i < 0 {
+			return false
 		}
+		keep(left("name"), &e.Name, d.Acquirers[i].Name)
+		keep(left("name-zh"), &e.NameZH, d.Acquirers[i].NameZH)
+		return true
 	})
 }
 
@@ -84,14 +90,16 @@ func (a *admin) program() *cobra.Command {
 	f.Var(decimal((*uint16)(&r.Tier), 0), "tier", "programme of the same issuer whose points count for status: an earn gives as many of them; 0: none")
 	f.Var(decimal((*int64)(&r.PINFrom), 0), "pin-from", "amount from which spending needs a PIN; 0: never")
 	f.BoolVar(&r.Qualifying, "qualifying", false, "points that count for status: nobody can redeem, hold or transfer them")
-	requireFlags(cmd, "id", "issuer", "name")
+	requireFlags(cmd, "id")
 	cmd.Long = cmd.Short + ". Of a programme that is there, what is left out stays as it is."
 	put := cmd.RunE
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		err := a.keepEntry(cmd, func(d *app.Directory) {
-			if i := slices.IndexFunc(d.Programs, func(p book.Program) bool { return p.ID == e.ID }); i >= 0 {
+		err := a.keepEntry(cmd, []string{"issuer", "name"}, func(d *app.Directory) bool {
+			i := slices.IndexFunc(d.Programs, func(p book.Program) bool { return p.ID == e.ID })
+			if i >= 0 {
 				e = d.Programs[i]
 			}
+			return i >= 0
 		})
 		if err != nil {
 			return err
@@ -102,8 +110,9 @@ func (a *admin) program() *cobra.Command {
 }
 
 // keepEntry takes over, from an entry that is there, what the command line leaves out: a
-// change of one rule must not reset the others, nor a change of status the keys.
-func (a *admin) keepEntry(cmd *cobra.Command, take func(*app.Directory)) error {
+// change of one rule must not reset the others, nor a change of status the keys. take
+// reports whether it is there; a new one needs the flags first.
+func (a *admin) keepEntry(cmd *cobra.Command, first []string, take func(*app.Directory) bool) error {
 	client, err := a.client()
 	if err != nil {
 		return err
@@ -118,7 +127,9 @@ func (a *admin) keepEntry(cmd *cobra.Command, take func(*app.Directory)) error {
 			said[f.Name] = f.Value.String()
 		}
 	})
-	take(&directory)
+	if !take(&directory) {
+		return needed(cmd, first)
+	}
 	for name, value := range said {
 		if err := cmd.Flags().Set(name, value); err != nil {
 			return usage("--%s: %w", name, err)
@@ -142,16 +153,34 @@ func (a *admin) merchant() *cobra.Command {
 		return err
 	})
 	statusFlag(cmd, &e.Status)
-	requireFlags(cmd, "id", "acquirer", "name", "program")
-	return a.keeping(cmd, func(d *app.Directory, left func(string) bool) {
+	requireFlags(cmd, "id")
+	return a.keeping(cmd, []string{"acquirer", "name", "program"}, func(d *app.Directory, left func(string) bool) bool {
 		i := slices.IndexFunc(d.Merchants, func(known book.Merchant) bool { return known.ID == e.ID })
 		if i < 0 {
-			return
+			return false
 		}
+		keep(left("acquirer"), &e.Acquirer, d.Merchants[i].Acquirer)
+		keep(left("name"), &e.Name, d.Merchants[i].Name)
+		keep(left("program"), &e.Programs, d.Merchants[i].Programs)
 		keep(left("name-zh"), &e.NameZH, d.Merchants[i].NameZH)
 		keep(left("mcc"), &e.MCC, d.Merchants[i].MCC)
 		keep(left("tender"), &e.Tender, d.Merchants[i].Tender)
+		return true
 	})
+}
+
+// needed refuses a new entry that leaves out one of the flags.
+func needed(cmd *cobra.Command, flags []string) error {
+	var missing []string
+	for _, name := range flags {
+		if !cmd.Flags().Changed(name) {
+			missing = append(missing, "--"+name)
+		}
+	}
+	if len(missing) == 0 {
+		return nil
+	}
+	return usage("there is no such %s yet; a new one needs %s besides (lianfen admin list shows what there is)", cmd.Name(), strings.Join(missing, ", "))
 }
 
 // keep takes over what is there already when a flag is left out.
@@ -162,8 +191,9 @@ func keep[T any](left bool, to *T, known T) {
 }
 
 // keeping has fill take over, from an entry that is there, what the command line leaves
-// out: a change of the name must not empty the other one.
-func (a *admin) keeping(cmd *cobra.Command, fill func(d *app.Directory, left func(flag string) bool)) *cobra.Command {
+// out: a change of the status must not ask for the name, nor one of the name empty the
+// other. fill reports whether the entry is there; a new one needs the flags first.
+func (a *admin) keeping(cmd *cobra.Command, first []string, fill func(d *app.Directory, left func(flag string) bool) bool) *cobra.Command {
 	cmd.Long = cmd.Short + ". Of one that is there, what is left out stays as it is; an empty value takes it away."
 	put := cmd.RunE
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
@@ -175,7 +205,11 @@ func (a *admin) keeping(cmd *cobra.Command, fill func(d *app.Directory, left fun
 		if err != nil {
 			return err
 		}
-		fill(&directory, func(flag string) bool { return !cmd.Flags().Changed(flag) })
+		if !fill(&directory, func(flag string) bool { return !cmd.Flags().Changed(flag) }) {
+			if err := needed(cmd, first); err != nil {
+				return err
+			}
+		}
 		return put(cmd, args)
 	}
 	return cmd
@@ -193,14 +227,16 @@ func (a *admin) terminal() *cobra.Command {
 	cmd.Flags().TextVar(&e.DUKPT, "dukpt", book.InitialKey{}, "its keys are derived for each message (ANSI X9.24-3): the 16 hexadecimal digits of its initial key; with mac cmac")
 	cmd.Flags().TextVar(&e.PIN, "pin", book.PINTaken, "whether it has to send a PIN: taken, required")
 	statusFlag(cmd, &e.Status)
-	requireFlags(cmd, "id", "merchant")
+	requireFlags(cmd, "id")
 	cmd.Long = cmd.Short + ". Of a terminal that is there, what is left out stays as it is."
 	put := cmd.RunE
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		err := a.keepEntry(cmd, func(d *app.Directory) {
-			if i := slices.IndexFunc(d.Terminals, func(t book.Terminal) bool { return t.ID == e.ID }); i >= 0 {
+		err := a.keepEntry(cmd, []string{"merchant"}, func(d *app.Directory) bool {
+			i := slices.IndexFunc(d.Terminals, func(t book.Terminal) bool { return t.ID == e.ID })
+			if i >= 0 {
 				e = d.Terminals[i]
 			}
+			return i >= 0
 		})
 		if err != nil {
 			return err
@@ -241,6 +277,24 @@ func (a *admin) member() *cobra.Command {
 	cmd.Flags().StringSliceVar(&cards, "card", nil, "card number; may be repeated")
 	statusFlag(cmd, &e.Status)
 	requireFlags(cmd, "id")
+	cmd.Long = cmd.Short + ". Of a member that is there, what is left out stays as it is."
+	put := cmd.RunE
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		client, err := a.client()
+		if err != nil {
+			return err
+		}
+		known, err := client.Accounts(cmd.Context(), app.Holder{Member: e.ID})
+		switch reason := points.ReasonOf(err); {
+		case reason == points.UnknownMember:
+		case err != nil:
+			return err
+		default:
+			keep(!cmd.Flags().Changed("ref"), &e.Ref, known.Ref)
+			e.Freeze = known.Freeze
+		}
+		return put(cmd, args)
+	}
 	return cmd
 }
 
@@ -249,7 +303,9 @@ func (a *admin) card() *cobra.Command {
 	var member uint64
 	cmd := &cobra.Command{
 		Use: "card", Short: "Give a member a card, or change a card's status", Args: none,
-		Example: `  lianfen admin card --number 6222020000000000017 --member 1001 --status lost`,
+		Long: `Give a member a card, or change a card's status. Of a card that is there, what is left out
+stays as it is; a new one needs its member.`,
+		Example: "  lianfen admin card --number 6222020000000000017 --member 1001\n  lianfen admin card --number 6222020000000000017 --status lost",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := checkCard("number", string(c.Number)); err != nil {
 				return err
@@ -258,18 +314,29 @@ func (a *admin) card() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			who, err := client.Accounts(cmd.Context(), app.Holder{Member: points.MemberID(member)})
-			if err != nil {
+			who, err := client.Accounts(cmd.Context(), app.Holder{Card: c.Number})
+			switch {
+			case err == nil:
+				keep(!cmd.Flags().Changed("expiry"), &c.Expiry, who.CardExpiry)
+			case points.ReasonOf(err) == points.UnknownCard && member == 0:
+				return usage("--member: nobody has this card yet; say whose it is to be")
+			case member == 0:
 				return err
 			}
-			return a.put(cmd, app.Directory{Members: []app.Member{{Member: book.Member{ID: who.Member, Status: who.Status}, Cards: []app.Card{c}}}})
+			if member != 0 && points.MemberID(member) != who.Member {
+				if who, err = client.Accounts(cmd.Context(), app.Holder{Member: points.MemberID(member)}); err != nil {
+					return err
+				}
+			}
+			of := book.Member{ID: who.Member, Status: who.Status, Ref: who.Ref, Freeze: who.Freeze}
+			return a.put(cmd, app.Directory{Members: []app.Member{{Member: of, Cards: []app.Card{c}}}})
 		},
 	}
 	cmd.Flags().StringVar((*string)(&c.Number), "number", "", "card number")
-	cmd.Flags().Var(decimal(&member, 0), "member", "member number")
+	cmd.Flags().Var(decimal(&member, 0), "member", "member number, of a new card")
 	cmd.Flags().Var(decimal(&c.Expiry, 0), "expiry", "last month of use, YYMM; 0: none")
 	statusFlag(cmd, &c.Status)
-	requireFlags(cmd, "number", "member")
+	requireFlags(cmd, "number")
 	return cmd
 }
 

@@ -44,7 +44,7 @@ func newIssuer() *cobra.Command {
 	i := new(issuer)
 	cmd := &cobra.Command{
 		Use:   "issuer",
-		Short: "Be an issuer's host, faults included 模拟发卡方",
+		Short: "Be an issuer's host, faults included 模拟积分发行方",
 		Long: `Be an issuer's host that speaks the host dialect: it answers sign-on, echo, balance,
 redeem, earn, void, refund, pre-authorisation and its completion, reversals and
 advices from a small book of its own, which shares nothing with a switch's ledger.

@@ -28,6 +28,7 @@ import (
 type keysAt struct {
 	path   string
 	kek    string
+	config string // file of the configuration that names both; empty: none does
 	asJSON bool
 	door   admin // of the switch whose operators change the keystore
 }
@@ -46,7 +47,9 @@ acts: these commands ask the running switch, as whoever is signed in there (lian
 login), every act is in its journal, and where the policy asks for a second person, a key
 waits in the file and serves nothing until lianfen admin approve.
 
-The key-encryption key (--kek) is ` + certs.KEKSources + `.`,
+Keystore and key-encryption key are those of the configuration (--config, or lianfen.yaml in
+this folder), where --keystore and --kek do not name others. The key-encryption key is
+` + certs.KEKSources + `.`,
 		Example: `  lianfen keys init --kek file:kek.key --new-kek
   lianfen keys generate working --usage working-derivation
   lianfen keys list`,
@@ -55,25 +58,44 @@ The key-encryption key (--kek) is ` + certs.KEKSources + `.`,
 	}
 	cmd.PersistentFlags().StringVar(&at.path, "keystore", "keys.store", "file of the keystore")
 	cmd.PersistentFlags().StringVar(&at.kek, "kek", "file:kek.key", "where the key-encryption key is: file:, env: or pkcs11:")
+	cmd.PersistentFlags().StringVar(&at.config, "config", config.FileName, "configuration of the switch; it names keystore and key-encryption key")
+	_ = cmd.MarkPersistentFlagFilename("config", "yaml") // Only completion would miss it.
+	cmd.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error { return at.configured(cmd) }
 	cmd.PersistentFlags().BoolVar(&at.asJSON, "json", false, "print JSON")
 	at.door.doorFlags(cmd)
 	cmd.AddCommand(at.init(), at.list(), at.show(), at.generate(), at.imports(), at.export(), at.fetch(), at.rotate(), at.offer(), at.retire())
 	return cmd
 }
 
+// configured takes from a configuration where the keystore and its key are, as far as flags
+// do not say so. Where nobody has named it and there is none in this folder, flags say all.
+func (at *keysAt) configured(cmd *cobra.Command) error {
+	c, err := config.Load(at.config, os.Environ(), nil)
+	switch {
+	case errors.Is(err, fs.ErrNotExist) && !cmd.Flags().Changed("config"):
+		at.config = ""
+		return nil
+	case err != nil:
+		return usage("%w", err)
+	}
+	keep(!cmd.Flags().Changed("keystore"), &at.path, c.Keys.File)
+	keep(!cmd.Flags().Changed("kek"), &at.kek, c.Keys.KEK)
+	return nil
+}
+
 // open hands the keystore to work.
 func (at *keysAt) open(work func(*certs.Keystore) error) (err error) {
+	if _, err := os.Stat(at.path); errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("keystore: %w; name it with --config, or with --keystore and --kek; or make one: lianfen keys init --keystore %s --kek SOURCE", err, at.path)
+	}
 	kek, err := certs.OpenKEK(at.kek, rand.Reader)
 	if err != nil {
-		return err
+		return fmt.Errorf("%w; --config or --kek names another", err)
 	}
 	if token, ok := kek.(io.Closer); ok {
 		defer func() { err = errors.Join(err, token.Close()) }()
 	}
 	store, err := certs.OpenKeystore(at.path, kek, rand.Reader)
-	if errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("%w; make one: lianfen keys init --keystore %s --kek SOURCE", err, at.path)
-	}
 	if err != nil {
 		return err
 	}
@@ -165,8 +187,12 @@ func rowOf(key *certs.Key) keyRow {
 	return row
 }
 
-// zone is that of the switch whose keystore it is: its configuration lies beside it.
+// zone is that of the switch whose keystore it is: of the configuration that names it, else
+// of the one that lies beside it.
 func (at *keysAt) zone() *time.Location {
+	if at.config != "" {
+		return zoneOf(at.config)
+	}
 	return zoneOf(filepath.Join(filepath.Dir(at.path), config.FileName))
 }
 

@@ -514,6 +514,7 @@ type language struct {
 	swapBack  string // it does not: what was held is free again
 	reason    func(points.Reason) string
 	name      func(app.StatementUnit) string
+	merchant  func(app.StatementMerchant) string // beside its number
 }
 
 // what names what a record did: as it was asked at the door, else as the command
@@ -556,11 +557,12 @@ func languages() map[string]*language {
 			behind:   "Complete up to position %d of %d: the index is still catching up.",
 			kinds:    map[book.Kind]string{book.KindAdjust: "adjustment", book.KindSwapTold: "issuer's answer to a swap"},
 			swapDone: "swap done", swapBack: "swap given back",
-			reason: points.Reason.English,
-			name:   func(u app.StatementUnit) string { return u.Name },
+			reason:   points.Reason.English,
+			name:     func(u app.StatementUnit) string { return u.Name },
+			merchant: func(app.StatementMerchant) string { return "" },
 		},
 		chinese: {
-			heads:     []string{"参考号", "业务日期", "入账时间", "积分计划", "交易", "商户", "终端", ">积分变动", ">预留", ">余额", ">可用", ">待生效", ">冻结", "结果"},
+			heads:     []string{"参考号", "清算日期", "入账时间", "积分计划", "交易", "商户", "终端", ">积分变动", ">预留", ">余额", ">可用", ">待生效", ">冻结", "结果"},
 			none:      "会员 %d 在此期间没有积分变动。",
 			more:      "还有更多：--next %s",
 			behind:    "数据截至第 %d 笔，共 %d 笔：索引仍在更新。",
@@ -574,6 +576,7 @@ func languages() map[string]*language {
 				}
 				return u.Name
 			},
+			merchant: func(m app.StatementMerchant) string { return cmp.Or(m.NameZH, m.Name) },
 		},
 	}
 }
@@ -597,13 +600,13 @@ func kindsInChinese() map[book.Kind]string {
 		book.KindReverse: "冲正", book.KindTransfer: "转赠", book.KindAdjust: "调整", book.KindReinstate: "过期恢复", book.KindExpireLots: "过期",
 		book.KindVestLots: "积分生效", book.KindCutOver: "日切", book.KindSettle: "清算", book.KindGroup: "组合交易",
 		book.KindDecay:   "积分衰减",
-		book.KindForward: "转发发卡方", book.KindConclude: "发卡方应答", book.KindStandIn: "代授权", book.KindOwe: "应答超时",
-		book.KindAcknowledge: "发卡方确认", book.KindGiveUp: "转人工处理", book.KindResolve: "人工处理",
+		book.KindForward: "转发积分发行方", book.KindConclude: "积分发行方应答", book.KindStandIn: "代授权", book.KindOwe: "应答超时",
+		book.KindAcknowledge: "积分发行方确认", book.KindGiveUp: "转人工处理", book.KindResolve: "人工处理",
 		book.KindCloseBatch: "批结算", book.KindUpload: "批上送", book.KindDownload: "参数下载",
 		book.KindSignIn: "操作员登录", book.KindEnrol: "操作员登记", book.KindPropose: "提交复核", book.KindApprove: "复核通过", book.KindReject: "复核拒绝", book.KindNote: "操作记录", book.KindPost: "清算过账",
 		book.KindPIN: "密码管理", book.KindDispute: "差错争议", book.KindExpireDisputes: "争议逾期", book.KindLeg: "清算调整",
 		book.KindQuote: "互换询价", book.KindSwapLock: "互换锁价", book.KindSwap: "积分互换", book.KindSwapCancel: "互换撤销", book.KindExpireSwaps: "互换锁价到期",
-		book.KindSwapTold: "互换发卡方应答", book.KindSwapRetry: "互换重试",
+		book.KindSwapTold: "互换积分发行方应答", book.KindSwapRetry: "互换重试",
 	}
 }
 
@@ -618,6 +621,10 @@ func printStatement(cmd *cobra.Command, s app.Statement, l *language, zone *time
 	for _, u := range s.Programs {
 		units[u.Program] = u
 	}
+	merchants := make(map[points.MerchantID]string, len(s.Merchants))
+	for _, m := range s.Merchants {
+		merchants[m.Merchant] = strings.TrimSpace(m.Merchant.String() + " " + l.merchant(m))
+	}
 	table := newSheet(l.heads...)
 	for i := range s.Lines {
 		line := &s.Lines[i]
@@ -628,7 +635,7 @@ func printStatement(cmd *cobra.Command, s app.Statement, l *language, zone *time
 			outcome = l.reason(line.Reason)
 		}
 		table.row(line.RRN, line.Date, clockTime(line.Posted, zone), strings.TrimSpace(number(line.Program)+" "+l.name(unit)), l.did(line),
-			line.Merchant, line.Terminal, signed(line.Amount, scale), signed(line.Reserved, scale),
+			merchants[line.Merchant], line.Terminal, signed(line.Amount, scale), signed(line.Reserved, scale),
 			after(line.Balance, scale), after(line.Free, scale), after(line.Pending, scale), after(line.Held, scale), outcome)
 	}
 	if err := table.write(cmd.OutOrStdout()); err != nil {

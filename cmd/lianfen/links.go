@@ -1,7 +1,9 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -51,19 +53,32 @@ func (a *admin) reload() *cobra.Command {
 				return err
 			}
 			return a.print(cmd, done, func() error {
-				keys := "The keys are as they were"
-				if done.Keys {
-					keys = "The keys have changed, and those of the keystore are in force"
-				}
-				text := fmt.Sprintf("%s. Certificates and revocations were read again; %d connections were closed by them. %d links are in force.", keys, done.Closed, done.Links)
-				if len(done.Restart) > 0 {
-					text += " A restart is needed for: " + strings.Join(done.Restart, ", ") + "."
-				}
-				_, err := fmt.Fprintln(cmd.OutOrStdout(), text)
-				return err
+				return sayReloaded(cmd, &done, client.Zone())
 			})
 		},
 	}
+}
+
+// sayReloaded tells people what a reload has changed, and what it has not.
+func sayReloaded(cmd *cobra.Command, done *app.Reloaded, zone *time.Location) error {
+	keys := "The keys are as they were"
+	if done.Keys {
+		keys = "The keys have changed, and those of the keystore are in force"
+	}
+	errs := []error{say(cmd, "%s. Certificates and revocations were read again; %d connections were closed by them. %d links are in force.", keys, done.Closed, done.Links)}
+	if len(done.InForce) > 0 {
+		errs = append(errs, say(cmd, "Changed, and in force: %s.", strings.Join(done.InForce, ", ")))
+	}
+	if done.NextCutOver != "" && slices.ContainsFunc(done.InForce, func(key string) bool { return key == "settlement.cutover" || key == "settlement.cycles" }) {
+		errs = append(errs, say(cmd, "The next cut-over is at %s.", localTime(done.NextCutOver, zone)))
+	}
+	if len(done.Restart) > 0 {
+		errs = append(errs, say(cmd, "NOT in force, a restart is needed for: %s.", strings.Join(done.Restart, ", ")))
+	}
+	for _, warning := range done.Warnings {
+		errs = append(errs, sayTo(cmd.ErrOrStderr(), "lianfen: warning: %s", warning))
+	}
+	return errors.Join(errs...)
 }
 
 func (a *admin) owed() *cobra.Command {

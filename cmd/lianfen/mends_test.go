@@ -1,12 +1,13 @@
 package main
 
 import (
+	"bytes"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
-	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 	"github.com/stretchr/testify/require"
@@ -120,17 +121,46 @@ func TestGroupsHaveTheOperatorsFlags(t *testing.T) {
 	require.Greater(t, asked, 5)
 }
 
-// A long act is cut between its parts, with how many are left out and where they stand.
-func TestActsInBrief(t *testing.T) {
-	require.Equal(t, "short; and sweet", inBrief("short; and sweet", "7"))
-	rules := strings.TrimSuffix(strings.Repeat(strings.Repeat("规", 100)+"; ", 5), "; ")
-	brief := inBrief(rules, "000000000007")
-	require.Equal(t, strings.Join(strings.Split(rules, "; ")[:2], "; ")+"; and 3 more: lianfen ledger show 000000000007", brief)
-	brief = inBrief(strings.Repeat("x", 1000), "000000000007")
-	require.Equal(t, strings.Repeat("x", maxBrief)+"…; all of it: lianfen ledger show 000000000007", brief)
-	brief = inBrief(strings.Repeat("x", 1000)+"; y", "000000000007")
-	require.Contains(t, brief, "…; and 1 more: ")
-	require.Less(t, utf8.RuneCountInString(brief), 2*maxBrief)
+// An act is told in lines that fit, its details as a list; a long list is cut where it may
+// be, with how many are left out and where they stand.
+func TestActsInBlocks(t *testing.T) {
+	told := func(what string, most int) string {
+		var out bytes.Buffer
+		cmd := new(cobra.Command)
+		cmd.SetOut(&out)
+		require.NoError(t, sayAct(cmd, what, "000000000007", most))
+		for line := range strings.Lines(out.String()) {
+			width := 0
+			for _, r := range strings.TrimSuffix(line, "\n") {
+				width += columns(r)
+			}
+			require.LessOrEqual(t, width, plainWidth, line)
+		}
+		return out.String()
+	}
+	require.Equal(t, "    change merchant M1: status active → suspended\n", told("change merchant M1: status active → suspended", 0))
+	require.Equal(t, "    rules on risk, version 3: 2 rules:\n      - \"a: b\" looks at all\n      - \"b\" looks at none\n", told(`rules on risk, version 3: 2 rules: "a: b" looks at all; "b" looks at none`, 0))
+	require.Equal(t, "    fees from 2026-01-01 00:00:00 +08:00:\n      - new: RDM: fee 1%\n      - 5 of 6 rows stay\n", told("fees from 2026-01-01 00:00:00 +08:00: new: RDM: fee 1%; 5 of 6 rows stay", 0))
+	rules := "rules on risk: 5 rules: " + strings.TrimSuffix(strings.Repeat(strings.Repeat("规", 100)+"; ", 5), "; ")
+	require.Equal(t, 500, strings.Count(told(rules, 0), "规"))
+	brief := told(rules, 2)
+	require.Equal(t, 200, strings.Count(brief, "规"))
+	require.Contains(t, brief, "      - and 3 more: lianfen ledger show 000000000007\n")
+	require.Equal(t, 1000, strings.Count(told(strings.Repeat("x", 1000), 0), "x"))
+}
+
+// A code that stands for several things is told with all of them, and never as one that was
+// meant; what operators alone are told is not among them.
+func TestCodesWithSeveralMeanings(t *testing.T) {
+	require.Equal(t, []points.Reason{points.ForeignIdentity, points.AcquirerSuspended, points.TerminalBlocked}, likely(points.TerminalBlocked.DE39()))
+	require.Contains(t, likely("57"), points.UnknownProgram)
+	require.Contains(t, likely("57"), points.NotPermitted)
+	require.Nil(t, likely("51"))
+	for _, r := range points.Reasons() {
+		if list := likely(r.DE39()); list != nil && !slices.Contains(notAtTerminals(), r) {
+			require.Contains(t, list, r)
+		}
+	}
 }
 
 // A language is named with its region or without.

@@ -12,6 +12,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -83,8 +84,8 @@ test cards.`,
 	f.Var((*traceNumber)(&p.stan), "stan", "trace number (DE11) of the message, of a script's first one; 0: drawn by lot, as is that of the sign-on before a message")
 	f.BoolVar(&p.asJSON, "json", false, "print JSON")
 	f.StringVar(&p.keySet, "keys", "", "sign on for keys, and authenticate: 001, 003, 004 (mac cup-ecb), aes-128, aes-256 (mac cmac), hmac-sha256; the master key is in --keystore; dukpt: and the 16 digits of its initial key, whose base key is there; of a script, the terminals that name none")
-	f.StringVar(&p.keys.path, "keystore", "keys.store", "with --keys, or a script's: file of the keystore")
-	f.StringVar(&p.keys.kek, "kek", "file:kek.key", "with --keys, or a script's: where its key-encryption key is")
+	f.StringVar(&p.keys.path, "keystore", "keys.store", "with --keys, or a script's: file of the keystore; where --config names a configuration, its")
+	f.StringVar(&p.keys.kek, "kek", "file:kek.key", "with --keys, or a script's: where its key-encryption key is; likewise")
 	cmd.Flags().StringVar(&p.script, "script", "", "play this file")
 	cmd.Flags().Var(decimal(&p.loop, 1), "loop", "play it so many times")
 	f.StringVar(&p.receipts, "receipts", "", "append every answered request to this file; close counts what it tells")
@@ -117,6 +118,11 @@ func (p *pos) connect(cmd *cobra.Command) error {
 	dial, address, err := p.known.terminals(cmd)
 	if err != nil {
 		return err
+	}
+	if read, err := p.known.configured(cmd); err == nil && read != nil { // An error was told above.
+		keep(!cmd.Flags().Changed("keystore"), &p.keys.path, read.Keys.File)
+		keep(!cmd.Flags().Changed("kek"), &p.keys.kek, read.Keys.KEK)
+		p.keys.config = p.known.file
 	}
 	if p.dial = dial; address != "" && !cmd.Flags().Changed("addr") {
 		p.address = address
@@ -355,6 +361,7 @@ type answer struct {
 	Code      string          `json:"code"`
 	Meaning   string          `json:"meaning"`
 	MeaningZH string          `json:"meaning_zh"`
+	Likely    []points.Reason `json:"likely,omitempty"` // what the code can stand for, where that is more than one thing
 	RRN       string          `json:"rrn,omitempty"`
 	AuthCode  string          `json:"auth_code,omitempty"`
 	Amount    points.Amount   `json:"amount,omitempty"`
@@ -383,7 +390,7 @@ func answerOf(r *sim.Receipt) answer {
 	resp := &r.Response
 	a := answer{
 		Function: r.Request.Function, STAN: r.Request.STAN.String(), Code: resp.Reason.DE39(), Meaning: resp.Reason.English(),
-		MeaningZH: resp.Reason.Chinese(), AuthCode: string(bytes.Trim(resp.AuthCode[:], "\x00")), Amount: resp.Amount, Batch: resp.Batch,
+		MeaningZH: resp.Reason.Chinese(), Likely: likely(resp.Reason.DE39()), AuthCode: string(bytes.Trim(resp.AuthCode[:], "\x00")), Amount: resp.Amount, Batch: resp.Batch,
 	}
 	if resp.Position != 0 {
 		rrn := resp.Position.RRN()
@@ -418,7 +425,15 @@ func (p *pos) explain(cmd *cobra.Command, r *sim.Receipt) error {
 	} else {
 		var t table
 		t.row("request", fmt.Sprintf("%v, STAN %s", a.Function, a.STAN))
-		t.row("answer", a.Code+"  "+a.Meaning+"  "+a.MeaningZH)
+		if len(a.Likely) == 0 {
+			t.row("answer", a.Code+"  "+a.Meaning+"  "+a.MeaningZH)
+		} else {
+			t.row("answer", a.Code+"  which stands for one of:")
+			for _, r := range a.Likely {
+				t.row("", "    "+r.English()+"  "+r.Chinese())
+			}
+			t.row("", "which it was, the switch tells: "+whereToLook(a.RRN))
+		}
 		if r.Request.Function == points.SignOn && r.Response.Reason == points.FunctionDisabled {
 			t.row("hint", "the switch has no key that it could give: lianfen keys list there, and lianfen admin reload after one was made")
 		}
@@ -435,7 +450,7 @@ func (p *pos) explain(cmd *cobra.Command, r *sim.Receipt) error {
 			t.row("batch", a.Batch)
 		}
 		for _, leg := range a.Paid {
-			t.row(fmt.Sprintf("programme %d paid", leg.Program), fmt.Sprintf("%d points for %d  扣减%d积分,抵付%d", leg.Points, leg.Covers, leg.Points, leg.Covers))
+			t.row(fmt.Sprintf("programme %d paid", leg.Program), fmt.Sprintf("%d points for %d  扣减%d积分，抵付%d", leg.Points, leg.Covers, leg.Points, leg.Covers))
 		}
 		if a.ToPay != 0 {
 			t.row("to pay otherwise", fmt.Sprintf("%d  另付%d", a.ToPay, a.ToPay))
@@ -452,6 +467,36 @@ func (p *pos) explain(cmd *cobra.Command, r *sim.Receipt) error {
 		return &statusError{status: exitFault}
 	}
 	return err
+}
+
+// notAtTerminals are reasons that operators and partners are given, and no terminal.
+func notAtTerminals() []points.Reason {
+	return []points.Reason{
+		points.SignInRefused, points.LockedOut, points.RoleMissing, points.LastAdmin, points.ProposalUnknown, points.ProposalStale, points.ProposalExpired,
+		points.NeedsSecondPerson, points.QuoteExpired, points.RateMoved, points.NoSwapRate, points.RemoteSwap, points.AlreadyExists,
+	}
+}
+
+// likely are the reasons for which a terminal is given a code; nil: there is one alone, or
+// none that is known.
+func likely(code string) (reasons []points.Reason) {
+	for _, r := range points.Reasons() {
+		if r.DE39() == code && !slices.Contains(notAtTerminals(), r) {
+			reasons = append(reasons, r)
+		}
+	}
+	if len(reasons) < 2 {
+		return nil
+	}
+	return reasons
+}
+
+// whereToLook is where the switch tells why it has declined.
+func whereToLook(rrn string) string {
+	if rrn == "" {
+		return "its log, and lianfen ledger find --terminal"
+	}
+	return "lianfen ledger show " + rrn
 }
 
 func (p *pos) play(cmd *cobra.Command) (err error) {

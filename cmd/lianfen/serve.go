@@ -118,7 +118,7 @@ func newServe() *cobra.Command {
 		Short: "Run the switch until it is told to stop",
 		Long: `Run the switch. SIGTERM or interrupt: take no more connections, answer what is in
 flight, write a checkpoint, stop. A kill loses nothing that was answered. SIGHUP: read
-the configuration again and put its links in force.`,
+the configuration again, put in force what can be, and log what needs a restart.`,
 		Example: `  lianfen serve --config ./my-switch/lianfen.yaml
   lianfen serve --config ./my-switch/lianfen.yaml --set log.level=debug`,
 		Args: none,
@@ -137,13 +137,15 @@ the configuration again and put its links in force.`,
 				return err
 			}
 			defer func() { err = errors.Join(err, stop()) }()
-			log := newLog(cmd.ErrOrStderr(), c.Log)
+			level := new(slog.LevelVar)
+			level.Set(c.Log.Level)
+			log := newLog(cmd.ErrOrStderr(), c.Log, level)
 			hangups := make(chan os.Signal, 1)
 			signal.Notify(hangups, syscall.SIGHUP)
 			defer signal.Stop(hangups)
 			a, err := app.New(cmd.Context(), app.Options{
 				Config: c, Version: versionOf(), Log: log, Clock: now, Progress: recoveryBar(cmd.ErrOrStderr()),
-				Reread: func() (config.Config, error) { return config.Load(file, os.Environ(), sets) }, Hangups: hangups,
+				Reread: func() (config.Config, error) { return config.Load(file, os.Environ(), sets) }, Level: level, Hangups: hangups,
 			})
 			if err != nil {
 				return serveError(err)
@@ -193,8 +195,8 @@ func addConfigFlags(cmd *cobra.Command, file *string, sets *[]string) {
 // now is the clock of the process's doors.
 func now() points.Timestamp { return points.TimestampOf(time.Now()) } // Here time enters.
 
-func newLog(w io.Writer, c config.Log) *slog.Logger {
-	options := &slog.HandlerOptions{Level: c.Level}
+func newLog(w io.Writer, c config.Log, level slog.Leveler) *slog.Logger {
+	options := &slog.HandlerOptions{Level: level}
 	if c.Format == config.LogJSON {
 		return slog.New(slog.NewJSONHandler(w, options))
 	}

@@ -95,7 +95,7 @@ func (l *lender) gate(i certs.Identity, names ...string) (*certs.Gate, error) {
 	if gate := l.gates[i]; gate != nil {
 		return gate, nil
 	}
-	path, _, err := l.authority.Own(certs.Order{Identity: i, Names: names, By: "lent to " + userName()})
+	path, _, err := l.authority.Own(certs.Order{Identity: i, Names: names, By: certs.ByLoan + userName()})
 	if err != nil {
 		return nil, err
 	}

@@ -374,6 +374,8 @@ type Status struct {
 	AskedBy     Who               `json:"asked_by"`
 	// Admin is the address of the operators' door over TLS; empty: there is none.
 	Admin string `json:"admin,omitempty"`
+	// Fetch is the address at which members fetch their files (SFTP); empty: there is none.
+	Fetch string `json:"fetch,omitempty"`
 	// Certificates are those of the process; nil: nothing speaks TLS.
 	Certificates *CertificateState `json:"certificates,omitempty"`
 	Warnings     []string          `json:"warnings,omitempty"` // what is to be done before something happens
@@ -382,9 +384,12 @@ type Status struct {
 func (a *App) status(ctx context.Context, _ nothing) (Status, error) {
 	s := Status{AskedBy: who(ctx), Version: a.opts.Version, Ready: a.ready.yes.Load(), Position: a.ledger.Durable(), HTTP: a.web.Addr().String(), Listeners: map[string]string{}}
 	s.Certificates, s.Warnings = a.certificates()
-	s.Warnings = append(s.Warnings, a.deliveries.dispatch.Warnings()...)
+	s.Warnings = append(s.Warnings, a.deliveryWarnings()...)
 	if a.remote != nil {
 		s.Admin = a.remote.Addr().String()
+	}
+	if address := a.FetchAddress(); address != nil {
+		s.Fetch = address.String()
 	}
 	for _, l := range a.listeners {
 		s.Listeners[l.name] = l.server.Addr().String()
@@ -415,7 +420,7 @@ func (a *App) status(ctx context.Context, _ nothing) (Status, error) {
 	first, err := a.ledger.Record(began)
 	s.Since = first.Outcome.Posted.String()
 	s.Cycle = last.Outcome.InCycle()
-	if next, ok := a.schedule.next(standing{s.Date, s.Cycle, cmp.Or(first.Command.Carried().Planned, first.Outcome.Posted)}); ok {
+	if next, ok := a.planned.Load().next(standing{s.Date, s.Cycle, cmp.Or(first.Command.Carried().Planned, first.Outcome.Posted)}); ok {
 		s.NextCutOver = next.at.String()
 	}
 	return s, err
@@ -477,12 +482,15 @@ func (a *App) load(ctx context.Context, d Directory) (Loaded, error) {
 	total := len(commands)
 	asks := who(ctx)
 	err = a.ledger.View(ctx, func(b *book.Book) error {
-		two := b.Registry().Policy.TwoPersons
+		two, changes := b.Registry().Policy.TwoPersons, make(map[string]bool)
 		for i := range commands {
 			if err := commands[i].keep(b); err != nil {
 				return err
 			}
-			commands[i].by(asks.Name, two, b.Registry())
+			// What stands now may not any more once an entry of the same name before it is put.
+			commands[i].done = commands[i].done && !changes[commands[i].what]
+			changes[commands[i].what] = changes[commands[i].what] || !commands[i].done
+			commands[i].by(asks.Name, two)
 		}
 		return nil
 	})
@@ -507,6 +515,7 @@ func (a *App) load(ctx context.Context, d Directory) (Loaded, error) {
 	if err != nil {
 		return Loaded{}, &LoadError{At: at, Done: done, Total: total, err: err}
 	}
+	a.takeUpMembers(ctx)
 	a.log.Info("directory loaded", slog.Int("entries", len(commands)))
 	slices.Sort(pending)
 	return Loaded{Entries: len(commands), Known: total - len(commands), Pending: pending, Warnings: a.warnings(&d)}, nil
@@ -565,12 +574,17 @@ type Holder struct {
 
 // Accounts is what a member has after the journal record at AsOf, which is durable.
 type Accounts struct {
-	AsOf     points.Position     `json:"as_of"`
-	Date     points.BusinessDate `json:"business_date"` // of AsOf
-	Member   points.MemberID     `json:"member"`
-	Status   book.Status         `json:"status"`
-	Card     string              `json:"card,omitempty"` // masked
-	Accounts []Account           `json:"accounts"`
+	AsOf   points.Position     `json:"as_of"`
+	Date   points.BusinessDate `json:"business_date"` // of AsOf
+	Member points.MemberID     `json:"member"`
+	Status book.Status         `json:"status"`
+	Ref    string              `json:"ref,omitempty"`    // the issuer's own of the member
+	Freeze book.Freeze         `json:"freeze,omitempty"` // of the member
+	Card   string              `json:"card,omitempty"`   // masked
+	// CardStatus and CardExpiry (YYMM; 0: none) are of the card that was asked by.
+	CardStatus book.Status `json:"card_status,omitempty"`
+	CardExpiry uint32      `json:"card_expiry,omitempty"`
+	Accounts   []Account   `json:"accounts"`
 }
 
 // Account is what a member has in one programme.
@@ -626,6 +640,16 @@ func (a *App) accounts(ctx context.Context, who Holder) (Accounts, error) {
 		return Accounts{}, err
 	}
 	result.Member, result.Status, result.AsOf, result.Date = got.Member.ID, got.Member.Status, got.AsOf, got.Date
+	result.Ref, result.Freeze = got.Member.Ref, got.Member.Freeze
+	if who.Card != "" {
+		if err := a.ledger.View(ctx, func(b *book.Book) error {
+			card, _, err := b.Card(holder.Card)
+			result.CardStatus, result.CardExpiry = card.Status, card.Expiry
+			return err
+		}); err != nil {
+			return Accounts{}, err
+		}
+	}
 	for i := range got.Accounts {
 		result.Accounts = append(result.Accounts, a.accountOf(&got.Accounts[i]))
 	}

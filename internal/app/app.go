@@ -47,6 +47,8 @@ type Options struct {
 	Progress func(done, total uint64)
 	// Reread reads the configuration again, for a reload; nil: there is none.
 	Reread func() (config.Config, error)
+	// Level is the least that Log logs; a reload changes it. nil: it stays.
+	Level *slog.LevelVar
 	// Hangups ask for a reload; nil: nobody does.
 	Hangups <-chan os.Signal
 }
@@ -58,8 +60,7 @@ type App struct {
 	zone *time.Location
 	// reconciling guards the folders of comparisons.
 	reconciling sync.Mutex
-	schedule    schedule
-	calendar    points.Calendar
+	planned     atomic.Pointer[plan]
 	registry    *prometheus.Registry
 	key         *certs.CardKey
 	keystore    *certs.Keystore // nil: there is none
@@ -86,8 +87,9 @@ type App struct {
 	noting      sync.Mutex // of the register of certificates, into the journal
 	ready       readiness
 
-	reloading   sync.Mutex // one reload at a time; guards linkMetrics from Run on
+	reloading   sync.Mutex // one reload at a time; guards what follows from Run on
 	linkMetrics map[string]*link.Metrics
+	current     config.Config // that was read last; what needs a restart is in force as opts has it
 }
 
 // listener is one open ISO 8583 door.
@@ -100,7 +102,7 @@ type listener struct {
 // ledger (which recovers), router, switch, doors. Nothing is served before Run.
 // When it fails, what it had opened is closed again.
 func New(ctx context.Context, opts Options) (_ *App, err error) {
-	a := &App{opts: opts, log: opts.Log, registry: prometheus.NewRegistry(), router: new(router.Router), linkMetrics: make(map[string]*link.Metrics)}
+	a := &App{opts: opts, current: opts.Config, log: opts.Log, registry: prometheus.NewRegistry(), router: new(router.Router), linkMetrics: make(map[string]*link.Metrics)}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, a.abandon(ctx))
@@ -110,10 +112,11 @@ func New(ctx context.Context, opts Options) (_ *App, err error) {
 	if a.zone, err = opts.Config.Location(); err != nil {
 		return nil, err
 	}
-	a.schedule = schedule{opts.Config.Settlement, a.zone}
-	if a.calendar, err = readCalendar(&opts.Config.Settlement); err != nil {
+	planned, err := a.planOf(&opts.Config)
+	if err != nil {
 		return nil, err
 	}
+	a.planned.Store(planned)
 	if a.key, err = certs.ReadCardKey(opts.Config.CardKey); err != nil {
 		return nil, err
 	}

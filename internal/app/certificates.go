@@ -78,8 +78,12 @@ func (a *App) noteRegister(ctx context.Context) error {
 		note.Note = fmt.Sprintf("first seen, %d lines", len(changes))
 	default:
 		note.Note = changesInWords(changes)
-		if n := outside(changes); n > 0 && governed {
-			a.log.Warn("certificates were changed outside the switch; the journal says so from here on", slog.Int("changes", n))
+		n, lent := outside(changes)
+		if n > lent && governed {
+			a.log.Warn("certificates were changed outside the switch; the journal says so from here on", slog.Int("changes", n-lent))
+		}
+		if lent > 0 && governed {
+			a.log.Info("certificates were lent to commands on this machine; the journal says so from here on", slog.Int("certificates", lent))
 		}
 	}
 	out, err := a.ledger.Do(ctx, &note)
@@ -89,13 +93,17 @@ func (a *App) noteRegister(ctx context.Context) error {
 	return err
 }
 
-func outside(changes []certs.RegisterChange) (n int) {
+// outside counts the changes that were made outside the switch, and of them the loans.
+func outside(changes []certs.RegisterChange) (n, lent int) {
 	for i := range changes {
 		if changes[i].Outside {
 			n++
 		}
+		if changes[i].Lent {
+			lent++
+		}
 	}
-	return n
+	return n, lent
 }
 
 // longestNote is how much of a note tells of changes; what does not fit is counted.

@@ -22,11 +22,13 @@ import (
 
 // Client speaks to the admin door of a running process.
 type Client struct {
-	door  string        // for people: the socket's path, or the URL
-	base  string        // of all URLs
-	token points.Secret // of the session; empty: none
-	http  *http.Client
-	zone  atomic.Pointer[time.Location] // the switch's, as it said last
+	door string // for people: the socket's path, or the URL
+	// remote says that it is over TLS.
+	remote bool
+	base   string        // of all URLs
+	token  points.Secret // of the session; empty: none
+	http   *http.Client
+	zone   atomic.Pointer[time.Location] // the switch's, as it said last
 }
 
 // Zone is the time zone of the switch, in which people are shown times; UTC before the
@@ -50,12 +52,12 @@ func NewClient(path string) *Client {
 // NewRemoteClient makes a client of the operators' door over TLS at url, such as
 // https://switch.example:8585.
 func NewRemoteClient(url string, secure *tls.Config) *Client {
-	return &Client{door: url, base: strings.TrimSuffix(url, "/"), http: &http.Client{Transport: &http.Transport{TLSClientConfig: secure}}}
+	return &Client{door: url, remote: true, base: strings.TrimSuffix(url, "/"), http: &http.Client{Transport: &http.Transport{TLSClientConfig: secure}}}
 }
 
 // In is the same client with the session that the token is of.
 func (c *Client) In(token string) *Client {
-	return &Client{door: c.door, base: c.base, token: points.Secret(token), http: c.http}
+	return &Client{door: c.door, remote: c.remote, base: c.base, token: points.Secret(token), http: c.http}
 }
 
 // Figures reads the metrics that a process serves on its HTTP address, such as
@@ -260,8 +262,17 @@ func (c *Client) send(ctx context.Context, method, path string, in any) (*http.R
 		request.Header.Set("Authorization", "Bearer "+string(c.token))
 	}
 	response, err := c.http.Do(request)
-	if err != nil {
+	switch {
+	case certificateRefused(err):
+		return nil, fmt.Errorf("admin %s: the switch refuses the certificate that it was shown: this door is for operators' certificates, and this one is of somebody else, revoked or over: %w", c.door, err)
+	case err != nil && c.remote:
+		return nil, fmt.Errorf("admin %s: does a switch serve there, with this address as its admin.address? %w", c.door, err)
+	case err != nil:
 		return nil, fmt.Errorf("admin %s: is lianfen serve running with this configuration? %w", c.door, err)
+	}
+	if kind := response.Header.Get("Content-Type"); response.StatusCode != http.StatusOK && !strings.Contains(kind, "json") {
+		return nil, errors.Join(fmt.Errorf("admin %s: status %d, and no answer of an operators' door: is this the address of metrics or of something else? The configuration has it as admin.address", c.door, response.StatusCode),
+			response.Body.Close())
 	}
 	if name := response.Header.Get(zoneHeader); name != c.Zone().String() {
 		if zone, err := time.LoadLocation(name); err == nil {

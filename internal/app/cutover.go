@@ -23,6 +23,26 @@ type schedule struct {
 	zone *time.Location
 }
 
+// plan is what a configuration plans: when dates and cycles end, when is paid, and by when
+// members acknowledge.
+type plan struct {
+	schedule
+	calendar points.Calendar
+	ackBy    config.ClockTimes
+	waits    bool // files are carried or fetched, so that members are waited for
+}
+
+// planOf reads what a configuration plans, in the zone of this process.
+func (a *App) planOf(c *config.Config) (*plan, error) {
+	calendar, err := readCalendar(&c.Settlement)
+	return &plan{schedule{c.Settlement, a.zone}, calendar, c.Courier.AckBy, len(c.Courier.Deliveries) > 0 || c.Courier.Fetch.Address != ""}, err
+}
+
+// settles is when is paid what is cleared on a date, as the calendar in force has it.
+func (a *App) settles(date points.BusinessDate) points.BusinessDate {
+	return a.planned.Load().calendar.Settles(date)
+}
+
 // standing is where the journal stands: the date and cycle that run, and when the date began, or, where the schedule has begun it,
 // should have.
 type standing struct {
@@ -142,7 +162,7 @@ func (a *App) cutDue(ctx context.Context) (points.Timestamp, error) {
 		if err != nil {
 			return 0, err
 		}
-		next, ok := a.schedule.next(now)
+		next, ok := a.planned.Load().next(now)
 		if !ok {
 			return 0, nil
 		}
@@ -263,11 +283,11 @@ func (a *App) cycles(ctx context.Context, asked CycleAsked) ([]CycleState, error
 	}
 	list := make([]CycleState, 0, len(cuts))
 	for _, c := range cuts {
-		s := CycleState{Date: c.Date, Cycle: c.Cycle, Settles: a.calendar.Settles(c.Date), Began: c.Began.String(), First: c.First, Last: c.Last, Closed: c.Closed}
+		s := CycleState{Date: c.Date, Cycle: c.Cycle, Settles: a.settles(c.Date), Began: c.Began.String(), First: c.First, Last: c.Last, Closed: c.Closed}
 		if c.Planned != 0 {
 			s.Planned = c.Planned.String()
 		}
-		if next, ok := a.schedule.next(now); ok && !c.Closed {
+		if next, ok := a.planned.Load().next(now); ok && !c.Closed {
 			s.Ends = next.at.String()
 		}
 		list = append(list, s)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"os"
@@ -13,6 +14,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/lianfen/lianfen/internal/config"
@@ -20,6 +22,7 @@ import (
 	"github.com/lianfen/lianfen/points"
 	"github.com/lianfen/lianfen/settlement"
 	"github.com/lianfen/lianfen/settlement/delivery"
+	"github.com/lianfen/lianfen/settlement/files"
 	"github.com/lianfen/lianfen/tariff"
 )
 
@@ -37,44 +40,69 @@ const (
 // deliveries are the ways of file sets to members.
 type deliveries struct {
 	dispatch *delivery.Dispatch
-	server   *delivery.Server // nil: nobody fetches
-	listener net.Listener     // of server
-	fetches  []tariff.Member  // who fetched at the start
+	server   *delivery.Server         // nil: nobody fetches
+	listener net.Listener             // of server
+	problems atomic.Pointer[[]string] // with files of keys that are ignored
 }
 
 // openDeliveries opens the ways that the configuration has.
 func (a *App) openDeliveries(ctx context.Context) error {
 	c := &a.opts.Config.Courier
-	opts := delivery.DispatchOptions{
+	ways, problems, err := a.ways(ctx, c)
+	if err != nil {
+		return err
+	}
+	if a.deliveries.dispatch, err = delivery.NewDispatch(delivery.DispatchOptions{
 		Runs: filepath.Join(a.opts.Config.Data, SettlementFolder), Shelf: filepath.Join(a.opts.Config.Data, FetchFolder),
-		Sets: a.publishedSets, Confirm: a.confirmRun, Due: a.ackDue(c), Targets: make(map[tariff.Member]delivery.Target, len(c.Deliveries)),
+		Sets: a.publishedSets, Confirm: a.confirmRun, Due: a.ackDue,
+		Courier: ways.Courier, Targets: ways.Targets, Broken: ways.Broken, Fetches: ways.Fetches,
 		Clock: a.opts.Clock, Look: deliverLook, Asks: askFor, Log: a.log, Registry: a.registry,
-	}
-	dials := make(map[tariff.Member]delivery.Dial, len(c.Deliveries))
-	for i := range c.Deliveries {
-		target, dial, err := wayTo(&c.Deliveries[i])
-		if err != nil {
-			return err
-		}
-		opts.Targets[target.Member], dials[target.Member] = target, dial
-	}
-	var err error
-	if opts.Courier, err = delivery.NewCourier(delivery.DialEach(dials), delivery.DefaultPace()); err != nil {
+	}); err != nil {
 		return err
 	}
-	if c.Fetch.Address != "" {
-		if opts.Fetches, err = fetching(c.Fetch.Keys); err != nil {
-			return fmt.Errorf("settlement.fetch_keys: %w", err)
-		}
-		a.deliveries.fetches = opts.Fetches
-	}
-	if a.deliveries.dispatch, err = delivery.NewDispatch(opts); err != nil {
-		return err
-	}
+	a.noteProblems(&ways, problems)
 	if c.Fetch.Address == "" {
 		return nil
 	}
 	return a.openFetch(ctx, &c.Fetch)
+}
+
+// ways reads the ways to members that a configuration has. What is wrong with one member's
+// files stops no other's, nor the switch: nothing is carried to it until that is mended, and
+// a file of keys that is no use is ignored and among the problems.
+func (a *App) ways(ctx context.Context, c *config.Courier) (ways delivery.Ways, problems []string, err error) {
+	ways = delivery.Ways{Targets: make(map[tariff.Member]delivery.Target, len(c.Deliveries)), Broken: make(map[tariff.Member]string)}
+	dials := make(map[tariff.Member]delivery.Dial, len(c.Deliveries))
+	for i := range c.Deliveries {
+		target, dial, err := wayTo(&c.Deliveries[i])
+		if err != nil {
+			ways.Broken[target.Member] = err.Error() + "; mend it, then: lianfen admin reload"
+		}
+		ways.Targets[target.Member], dials[target.Member] = target, dial
+	}
+	if ways.Courier, err = delivery.NewCourier(delivery.DialEach(dials), delivery.DefaultPace()); err != nil {
+		return ways, nil, err
+	}
+	if c.Fetch.Address != "" {
+		ways.Fetches, problems, err = a.fetching(ctx, c.Fetch.Keys)
+	}
+	return ways, problems, err
+}
+
+// noteProblems keeps what is wrong with ways, and logs it.
+func (a *App) noteProblems(ways *delivery.Ways, problems []string) {
+	a.deliveries.problems.Store(&problems)
+	for _, m := range slices.Sorted(maps.Keys(ways.Broken)) {
+		a.log.Warn("nothing is carried to a member", slog.String("member", m.String()), slog.String("problem", ways.Broken[m]))
+	}
+	for _, problem := range problems {
+		a.log.Warn("file of a member's keys is ignored", slog.String("problem", problem))
+	}
+}
+
+// deliveryWarnings tell of what is wrong with deliveries.
+func (a *App) deliveryWarnings() []string {
+	return append(a.deliveries.dispatch.Warnings(), *a.deliveries.problems.Load()...)
 }
 
 // wayTo is the way to a member's own server.
@@ -94,22 +122,57 @@ func wayTo(d *config.Delivery) (target delivery.Target, dial delivery.Dial, err 
 // keySuffix ends the name of a file of public keys.
 const keySuffix = ".pub"
 
-// fetching lists the members that have keys.
-func fetching(folder string) (members []tariff.Member, err error) {
+// fetching lists the members that have keys, and the files in the folder that are ignored.
+func (a *App) fetching(ctx context.Context, folder string) (members []tariff.Member, problems []string, err error) {
 	entries, err := os.ReadDir(folder)
 	if err != nil {
-		return nil, err //nolint:wrapcheck // it names the path.
+		return nil, nil, fmt.Errorf("settlement.fetch_keys: %w", err)
+	}
+	registered := make(map[tariff.Member]bool)
+	if err := a.ledger.View(ctx, func(b *book.Book) error {
+		for id := range b.Registry().Issuers {
+			registered[tariff.Member(id)] = true
+		}
+		for id := range b.Registry().Acquirers {
+			registered[tariff.Member(id)] = true
+		}
+		return nil
+	}); err != nil {
+		return nil, nil, err
 	}
 	for _, e := range entries {
 		digits, isKeys := strings.CutSuffix(e.Name(), keySuffix)
 		n, err := strconv.ParseUint(digits, 10, 32)
 		m := tariff.Member(n)
-		if !isKeys || err != nil || len(digits) != 8 || !m.Institution() {
-			return nil, fmt.Errorf("%s: %s is no file of a member's keys; want names such as 20000001%s, and nothing else there", folder, e.Name(), keySuffix)
+		path := filepath.Join(folder, e.Name())
+		problem := ""
+		switch {
+		case !isKeys || err != nil || len(digits) != 8 || !m.Institution():
+			problem = "is no file of a member's keys; want names such as 20000001" + keySuffix + ", and nothing else there"
+		case !registered[m]:
+			problem = fmt.Sprintf("no issuer or acquirer %v is registered; once one is (lianfen admin load) it fetches", m)
+		default:
+			problem = unreadable(path)
+		}
+		if problem != "" {
+			problems = append(problems, fmt.Sprintf("settlement.fetch_keys: %s is ignored: %s", path, problem))
+			continue
 		}
 		members = append(members, m)
 	}
-	return members, nil
+	return members, problems, nil
+}
+
+// unreadable says why a file holds no public keys; empty: it does.
+func unreadable(path string) string {
+	text, err := os.ReadFile(path)
+	if err == nil {
+		_, err = files.ParseKeys(text)
+	}
+	if err != nil {
+		return err.Error()
+	}
+	return ""
 }
 
 // openFetch opens the server at which members fetch.
@@ -146,28 +209,42 @@ func (a *App) fetchAccounts(c *config.Fetch) ([]delivery.Account, error) {
 	return accounts, nil
 }
 
-// reloadFetch reads the keys of members that fetch anew, and cuts off who is connected with
-// one that is gone. Members that did not fetch at the start need another.
-func (a *App) reloadFetch() (closed int, restart []string, err error) {
-	c := &a.opts.Config.Courier.Fetch
+// reloadDeliveries puts other ways in force, and cuts off who is connected with a key that
+// is gone. Where nobody fetched at the start nobody does now.
+func (a *App) reloadDeliveries(c *config.Courier, ways delivery.Ways, problems []string) (closed int, err error) {
 	if a.deliveries.server == nil {
-		return 0, nil, nil
+		ways.Fetches = nil
 	}
-	members, err := fetching(c.Keys)
+	if err := a.deliveries.dispatch.Redirect(ways); err != nil {
+		return 0, err
+	}
+	a.noteProblems(&ways, problems)
+	if a.deliveries.server == nil {
+		return 0, nil
+	}
+	accounts, err := a.fetchAccounts(&c.Fetch)
 	if err != nil {
-		return 0, nil, fmt.Errorf("settlement.fetch_keys: %w", err)
+		return 0, err
 	}
-	for _, m := range members {
-		if !slices.Contains(a.deliveries.fetches, m) {
-			restart = append(restart, "settlement.fetch_keys/"+m.String()+keySuffix)
-		}
+	return a.deliveries.server.Renew(accounts)
+}
+
+// takeUpMembers looks again at files of keys that were ignored, since the directory has
+// changed: a member whose file was there before the member fetches from now on.
+func (a *App) takeUpMembers(ctx context.Context) {
+	if len(*a.deliveries.problems.Load()) == 0 {
+		return
 	}
-	accounts, err := a.fetchAccounts(c)
+	a.reloading.Lock()
+	defer a.reloading.Unlock()
+	c := &a.current.Courier
+	ways, problems, err := a.ways(ctx, c)
+	if err == nil {
+		_, err = a.reloadDeliveries(c, ways, problems)
+	}
 	if err != nil {
-		return 0, nil, err
+		a.log.Warn("members that fetch were not looked at again; lianfen admin reload does", slog.String("error", err.Error()))
 	}
-	closed, err = a.deliveries.server.Renew(accounts)
-	return closed, restart, err
 }
 
 // FetchAddress is the address at which members fetch, nil when there is none.
@@ -223,19 +300,19 @@ func (a *App) confirmRun(id string) error {
 	return a.settlement.Confirm(run, settlement.Order{At: a.opts.Clock(), By: "members"}, "every member has acknowledged its files")
 }
 
-// ackDue is when acknowledgements have to be there: the next time that the clock shows it.
-// Where nothing is carried or fetched nobody is waited for.
-func (a *App) ackDue(c *config.Courier) func(points.Timestamp) points.Timestamp {
-	return func(published points.Timestamp) points.Timestamp {
-		if len(c.AckBy) == 0 || len(c.Deliveries) == 0 && c.Fetch.Address == "" {
-			return 0
-		}
-		day := points.DateOf(published.Time().In(a.zone))
-		if due := a.schedule.instant(day, c.AckBy[0]); due > published {
-			return due
-		}
-		return a.schedule.instant(day.AddDays(1), c.AckBy[0])
+// ackDue is when acknowledgements have to be there of what was published at a moment: the
+// next time that the clock shows it. Where nothing is carried or fetched nobody is waited
+// for: 0.
+func (a *App) ackDue(published points.Timestamp) points.Timestamp {
+	planned := a.planned.Load()
+	if len(planned.ackBy) == 0 || !planned.waits {
+		return 0
 	}
+	day := points.DateOf(published.Time().In(a.zone))
+	if due := planned.instant(day, planned.ackBy[0]); due > published {
+		return due
+	}
+	return planned.instant(day.AddDays(1), planned.ackBy[0])
 }
 
 // settleDeliveries lists deliveries: of a run, of a cycle, or of all that are open.

@@ -310,53 +310,94 @@ func TestMemberOutOfReach(t *testing.T) {
 	r.stop(t)
 }
 
-// What a member's way needs and cannot be read is told at the start with the key of the
-// configuration.
+// What all deliveries need and cannot be read is told at the start, and by a reload, with
+// the key of the configuration.
 func TestWaysThatCannotBe(t *testing.T) {
-	for key, spoil := range map[string]func(*config.Courier){
-		"settlement.delivery.10000001.key":         func(c *config.Courier) { c.Deliveries[0].IdentityFile += "x" },
-		"settlement.delivery.10000001.known_hosts": func(c *config.Courier) { c.Deliveries[0].KnownHosts += "x" },
-		"settlement.fetch_host_key":                func(c *config.Courier) { require.NoError(t, os.Chmod(c.Fetch.IdentityFile, 0o644)) },
-		"settlement.fetch_keys": func(c *config.Courier) {
-			require.NoError(t, os.WriteFile(filepath.Join(c.Fetch.Keys, "x.pub"), nil, 0o600))
-		},
+	for key, spoil := range map[string]func(*config.Config){
+		"settlement.fetch_host_key": func(c *config.Config) { require.NoError(t, os.Chmod(c.Courier.Fetch.IdentityFile, 0o644)) },
+		"settlement.fetch_keys":     func(c *config.Config) { c.Courier.Fetch.Keys += "x" },
+		"settlement.key":            func(c *config.Config) { c.Night.SignedBy += "x" },
+		"settlement.holidays":       func(c *config.Config) { c.Settlement.Holidays = filepath.Join(t.TempDir(), "x") },
+		"card key":                  func(c *config.Config) { c.CardKey += "x" },
+		"data":                      func(c *config.Config) { c.Data += "x" },
 	} {
 		m := newMembers(t)
-		spoil(&m.config.Courier)
-		_, err := m.open(t)
+		r := m.start(t)
+		spoiled := m.config
+		spoil(&spoiled)
+		_, err := r.Reload(t.Context(), spoiled)
 		require.ErrorContains(t, err, key)
+		r.stop(t)
+		m.config = spoiled
+		_, err = m.open(t)
+		require.Error(t, err, key)
 	}
 }
 
+// What is wrong with one member's files stops neither the switch nor another member: the
+// way is broken, which status says, and a reload takes it up once it is mended. Files of
+// keys that are no use, or of members that do not exist, are ignored and named.
+func TestOneMembersFilesStopNobody(t *testing.T) {
+	m := newMembers(t)
+	known, keys := m.config.Courier.Deliveries[0].KnownHosts, m.config.Courier.Fetch.Keys
+	require.NoError(t, os.Rename(known, known+".away"))
+	for _, name := range []string{"20000099.pub", "README", "20000002.pub"} {
+		require.NoError(t, os.WriteFile(filepath.Join(keys, name), []byte("no key\n"), 0o600))
+	}
+	r := m.start(t)
+	told := func(want ...string) {
+		t.Helper()
+		status, err := r.client.Status(t.Context())
+		require.NoError(t, err)
+		text := strings.Join(status.Warnings, "\n")
+		for _, one := range want {
+			require.Contains(t, text, one)
+		}
+		require.Len(t, status.Warnings, len(want), text)
+	}
+	told("nothing is carried to member 10000001: settlement.delivery.10000001.known_hosts: ", "20000099.pub is ignored: no issuer or acquirer 20000099 is registered",
+		"README is ignored: is no file of a member's keys", "20000002.pub is ignored", "20000001.pub is ignored: no issuer")
+	r.load(t, "issuers: [{id: 20000001, name: One}]\nacquirers: [{id: 10000001, name: Ten}]\n")
+	done, err := r.Reload(t.Context(), m.config)
+	require.NoError(t, err)
+	require.Len(t, done.Warnings, 4, "20000001 is registered by now")
+
+	require.NoError(t, os.Rename(known+".away", known))
+	for _, name := range []string{"20000099.pub", "README", "20000002.pub"} {
+		require.NoError(t, os.Remove(filepath.Join(keys, name)))
+	}
+	done, err = r.Reload(t.Context(), m.config)
+	require.NoError(t, err)
+	require.Empty(t, done.Warnings)
+	told()
+	out, err := m.sftp(t, r, t.TempDir(), "ls")
+	require.NoError(t, err, out)
+	r.stop(t)
+}
+
 // Keys of members that fetch are read anew by a reload: one whose file is gone comes in no
-// more, one that is new has to wait for a start, and a folder that cannot be read changes
-// nothing.
+// more, one that is new comes in.
 func TestFetchKeysAreReloaded(t *testing.T) {
 	m := newMembers(t)
 	r := m.start(t)
 	ctx, dir := t.Context(), t.TempDir()
 	keys := m.config.Courier.Fetch.Keys
 	theirs := filepath.Join(keys, "20000001.pub")
+	_, err := m.sftp(t, r, dir, "ls")
+	require.Error(t, err, "it was not registered at the start")
+	r.load(t, "issuers: [{id: 20000001, name: One}, {id: 20000002, name: Two}]\nacquirers: [{id: 10000001, name: Ten}]\n")
 	out, err := m.sftp(t, r, dir, "ls")
 	require.NoError(t, err, out)
-
-	require.NoError(t, os.WriteFile(filepath.Join(keys, "stray"), nil, 0o600))
-	_, err = r.Reload(ctx, m.config)
-	require.ErrorContains(t, err, "stray is no file of a member's keys")
-	out, err = m.sftp(t, r, dir, "ls")
-	require.NoError(t, err, out)
-	require.NoError(t, os.Remove(filepath.Join(keys, "stray")))
 
 	require.NoError(t, os.Rename(theirs, filepath.Join(keys, "20000002.pub")))
 	done, err := r.Reload(ctx, m.config)
 	require.NoError(t, err)
-	require.Equal(t, []string{"settlement.fetch_keys/20000002.pub"}, done.Restart)
+	require.Empty(t, done.Restart)
 	_, err = m.sftp(t, r, dir, "ls")
 	require.Error(t, err)
 	require.NoError(t, os.Rename(filepath.Join(keys, "20000002.pub"), theirs))
-	done, err = r.Reload(ctx, m.config)
+	_, err = r.Reload(ctx, m.config)
 	require.NoError(t, err)
-	require.Empty(t, done.Restart)
 	out, err = m.sftp(t, r, dir, "ls")
 	require.NoError(t, err, out)
 	r.stop(t)

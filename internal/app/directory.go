@@ -297,7 +297,8 @@ type named struct {
 	done   bool         // nothing is left to do
 }
 
-// keep fills in what an entry leaves out and b knows: a lost card does not become
+// keep fills in what an entry leaves out and b knows, and finds out whether it would stay
+// as it is, so that there is nothing to do: a lost card does not become
 // active again because somebody changed its expiry. A new entry is active; an
 // account that is open needs no opening, also where its member could not open one.
 func (n *named) keep(b *book.Book) error {
@@ -324,28 +325,33 @@ func (n *named) keep(b *book.Book) error {
 		if err != nil {
 			return err
 		}
-		known = member.Status
+		*n.status = cmp.Or(*n.status, member.Status, book.Active)
+		n.done = *e.Member == member.Member
+		return nil
 	case e.Card != nil:
 		card, _, err := b.Card(e.Card.Token)
 		if err != nil {
 			return err
 		}
-		known = card.Status
+		*n.status = cmp.Or(*n.status, card.Status, book.Active)
+		put := *e.Card
+		put.Since = card.Since // The ledger keeps that of the first time.
+		n.done = put == card
+		return nil
 	}
 	if n.status != nil {
 		*n.status = cmp.Or(*n.status, known, book.Active)
 	}
+	n.done = e.Stands(registry)
 	return nil
 }
 
-// by says who asks, and that what needs a second person is only proposed. Of that, an
-// entry that would stay as it is has nothing to be approved.
-func (n *named) by(name string, two book.Acts, registry *book.Registry) {
+// by says who asks, and that what needs a second person is only proposed.
+func (n *named) by(name string, two book.Acts) {
 	n.cmd.Operator = name
 	if name == "" || !two.Has(n.cmd.Of()) {
 		return
 	}
-	n.done = n.done || n.cmd.Entry.Stands(registry)
 	n.cmd = book.Command{Kind: book.KindPropose, Operator: name, Group: []book.Command{n.cmd}}
 }
 

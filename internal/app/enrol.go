@@ -148,6 +148,13 @@ func NewEnrolment(url, trust, certificate, key string, clock points.Clock) (*Enr
 	}}, nil
 }
 
+// certificateRefused reports whether the other side of a TLS connection has refused what it
+// was shown.
+func certificateRefused(err error) bool {
+	alert, ok := errors.AsType[*net.OpError](err)
+	return ok && alert.Op == "remote error"
+}
+
 // Ask sends a certificate signing request.
 func (c *EnrolmentClient) Ask(ctx context.Context, e Enrolment) (answer Enrolled, err error) {
 	body, err := json.Marshal(e)
@@ -159,6 +166,9 @@ func (c *EnrolmentClient) Ask(ctx context.Context, e Enrolment) (answer Enrolled
 		return answer, fmt.Errorf("enrolment: %w", err)
 	}
 	response, err := c.http.Do(request)
+	if certificateRefused(err) {
+		return answer, fmt.Errorf("enrolment: %s refuses the certificate that it was shown: it is perhaps revoked or over (lianfen certs list --all there tells), and then only a new code helps (lianfen certs enrol): %w", c.url, err)
+	}
 	if err != nil {
 		return answer, fmt.Errorf("enrolment: %w", err)
 	}

@@ -208,6 +208,12 @@ func (a *App) certificates() (state *CertificateState, warnings []string) {
 			warnings = append(warnings, fmt.Sprintf("the %s certificate ends in %.1f days, at %s: %s", e.Certificate, e.DaysLeft, e.Until.Format(time.RFC3339), todo[e.Certificate].do))
 		}
 	}
+	if a.authority != nil {
+		if path := a.authority.RootKey(); path != "" {
+			warnings = append(warnings, fmt.Sprintf("the root's key %s is still on this machine: whoever has it and its passphrase can be anybody; take both away, to two places: "+
+				"lianfen certs export root-key --out ... --remove", path))
+		}
+	}
 	return state, warnings
 }
 

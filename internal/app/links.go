@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"os"
 	"slices"
 	"strings"
@@ -176,72 +175,6 @@ func (a *App) refusedCards(path string) (cards map[points.CardToken]bool, err er
 	return cards, nil
 }
 
-// Reloaded says what a reload has put in force.
-type Reloaded struct {
-	Links int `json:"links"`
-	// Keys says that the keystore had changed.
-	Keys bool `json:"keys,omitempty"`
-	// Closed is how many connections were closed because their certificates, or the keys of
-	// members that fetch, are no longer good.
-	Closed int `json:"closed,omitempty"`
-	// Restart names what has changed and needs a restart.
-	Restart []string `json:"restart,omitempty"`
-}
-
-// Reload puts the links of a configuration in force that was read again, and the
-// directory as it is now. No message is dropped: what is under way ends as it began.
-func (a *App) Reload(ctx context.Context, c config.Config) (Reloaded, error) {
-	a.reloading.Lock()
-	defer a.reloading.Unlock()
-	profiles, err := a.profiles(c.Links)
-	if err != nil {
-		return Reloaded{}, err
-	}
-	if err := a.reloadZones(&c); err != nil {
-		return Reloaded{}, err
-	}
-	if err := a.refresh(ctx); err != nil {
-		return Reloaded{}, err
-	}
-	if err := a.issuers.Reload(profiles); err != nil {
-		return Reloaded{}, err
-	}
-	a.sw.Reload(a.parameters(c.Terminals))
-	keys, err := a.reloadKeys(ctx)
-	if err != nil {
-		return Reloaded{}, err
-	}
-	closed, err := a.reloadGate()
-	if err != nil {
-		return Reloaded{}, err
-	}
-	cut, restart, err := a.reloadFetch()
-	if err != nil {
-		return Reloaded{}, err
-	}
-	done := Reloaded{Links: len(profiles), Keys: keys, Closed: closed + cut, Restart: append(a.needsRestart(&c), restart...)}
-	a.log.Info("reloaded", slog.Int("links", done.Links), slog.Bool("keys", done.Keys), slog.Any("needs_restart", done.Restart))
-	return done, nil
-}
-
-// needsRestart lists the addresses that hosts dial and that are not as they were.
-func (a *App) needsRestart(c *config.Config) []string {
-	open := make(map[string]string)
-	for i := range a.opts.Config.Links {
-		open[a.opts.Config.Links[i].Name] = a.opts.Config.Links[i].Listen
-	}
-	var changed []string
-	if c.Keys != a.opts.Config.Keys {
-		changed = append(changed, "keys")
-	}
-	for i := range c.Links {
-		if l := &c.Links[i]; open[l.Name] != l.Listen {
-			changed = append(changed, "links."+l.Name+".listen")
-		}
-	}
-	return changed
-}
-
 // CertificatesReloaded says what reading certificates anew has changed.
 type CertificatesReloaded struct {
 	Closed int `json:"closed"` // connections whose certificates are no longer good
@@ -251,32 +184,6 @@ type CertificatesReloaded struct {
 func (a *App) reloadCertificates(ctx context.Context, _ nothing) (CertificatesReloaded, error) {
 	closed, err := a.reloadGate()
 	return CertificatesReloaded{closed}, errors.Join(err, a.noteRegister(ctx))
-}
-
-func (a *App) reload(ctx context.Context, _ nothing) (Reloaded, error) {
-	if a.opts.Reread == nil {
-		return Reloaded{}, points.Errorf(points.FunctionDisabled, "reload: this process has no configuration file to read again")
-	}
-	c, err := a.opts.Reread()
-	if err != nil {
-		return Reloaded{}, points.Errorf(points.FormatError, "reload: %w", err)
-	}
-	return a.Reload(ctx, c)
-}
-
-// heedHangups reloads when the process is told to. A configuration that cannot be read
-// changes nothing.
-func (a *App) heedHangups(ctx context.Context) error {
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-a.opts.Hangups:
-			if _, err := a.reload(ctx, nothing{}); err != nil {
-				a.log.Error("reload refused; what was in force stays", slog.String("error", err.Error()))
-			}
-		}
-	}
 }
 
 func (a *App) links(context.Context, nothing) ([]pointswitch.LinkState, error) {

@@ -141,7 +141,7 @@ func TestLinkToAnIssuer(t *testing.T) {
 	other := newFarHost(t)
 	done, err := r.Reload(t.Context(), far(other.ln.Addr().String()))
 	require.NoError(t, err)
-	require.Equal(t, app.Reloaded{Links: 1}, done)
+	require.Equal(t, app.Reloaded{Links: 1, InForce: []string{"links.far.dial"}}, done)
 	require.Eventually(t, func() bool { return r.states(t) == "up" }, 10*time.Second, time.Millisecond)
 	links, err := r.client.Links(t.Context())
 	require.NoError(t, err)

@@ -383,7 +383,9 @@ func (a *App) carryOut(ctx context.Context, what string, d Decision, cmd, act *b
 		if o := act.Entry.Operator; o != nil && o.InviteUntil != 0 {
 			done.SecondHalf = a.desk.key.InvitationHalf(o.Name, o.InviteUntil)
 		}
-		return done, a.refresh(ctx)
+		err := a.refresh(ctx)
+		a.takeUpMembers(ctx)
+		return done, err
 	case book.KindNote:
 		if c := act.Certificate; c != nil && c.Act == book.CertificateCode {
 			var err error

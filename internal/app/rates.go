@@ -14,6 +14,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"github.com/lianfen/lianfen/internal/config"
 	"github.com/lianfen/lianfen/ledger/book"
 	"github.com/lianfen/lianfen/points"
 	"github.com/lianfen/lianfen/tariff"
@@ -57,7 +58,7 @@ func readStrict(r io.Reader, what string, into any) error {
 	decoder := yaml.NewDecoder(r)
 	decoder.KnownFields(true)
 	if err := decoder.Decode(into); err != nil {
-		return points.Errorf(points.FormatError, "%s: %w", what, err)
+		return points.Errorf(points.FormatError, "%s: %w", what, config.PlainYAML(err))
 	}
 	if err := decoder.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
 		return points.Errorf(points.FormatError, "%s: one document is read, and there is more behind it", what)

@@ -24,7 +24,30 @@ func (a *App) refusal(ctx context.Context, what string, cmd *book.Command, reaso
 	if why != nil && points.ReasonOf(why) == reason {
 		return points.Errorf(reason, "%s: %s", what, a.inZone(why.Error()))
 	}
+	if reason == points.RoleMissing {
+		if err := a.roleMissing(ctx, cmd); err != nil {
+			return points.Errorf(points.ReasonOf(err), "%s: %w", what, err)
+		}
+	}
 	return points.Errorf(reason, "%s: %s", what, reason.English())
+}
+
+// roleMissing says which role a command needs that whoever asks has not; nil: that is not
+// known.
+func (a *App) roleMissing(ctx context.Context, cmd *book.Command) error {
+	act := cmd
+	if cmd.Kind == book.KindPropose && len(cmd.Group) == 1 {
+		act = &cmd.Group[0]
+	}
+	w := who(ctx)
+	if w.Name == "" || act.Needs() == 0 || w.Roles.Has(act.Needs()) {
+		return nil
+	}
+	operators, err := a.registryOperators(ctx)
+	if err != nil {
+		return err
+	}
+	return missing(w, act.Needs(), operators)
 }
 
 // possible refuses what cannot be carried out as it stands, before it is put before a

@@ -214,6 +214,8 @@ func TestBackupHasTheNight(t *testing.T) {
 	ctx := t.Context()
 	_, err := r.client.Reconcile(ctx, app.Reconciling{Date: date, Acquirers: []app.PartnerFile{{Member: 20000001, Path: acquirer}}})
 	require.NoError(t, err)
+	_, err = r.client.SettleDeliveries(ctx, app.SettleAsk{}) // The slips of the run are written from then on.
+	require.NoError(t, err)
 	runs := filepath.Join(h.config.Data, app.SettlementFolder)
 	for _, name := range []string{filepath.Join(runs, "01KJJQZ3A00000000000000009.tmp", "half"), filepath.Join(h.config.Data, "recon", "2026-01-01.partial", "half")} {
 		require.NoError(t, os.MkdirAll(filepath.Dir(name), 0o700))

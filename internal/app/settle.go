@@ -47,7 +47,7 @@ func (a *App) openSettlement() (err error) {
 		}
 	}
 	house := &settlement.House{
-		Ledger: a.ledger, Zone: a.zone, Settles: a.calendar.Settles, Closed: a.closedBatches,
+		Ledger: a.ledger, Zone: a.zone, Settles: a.settles, Closed: a.closedBatches,
 		Masked: func(token points.CardToken) string {
 			if pan, ok := a.key.PAN(token); ok {
 				return pan.Masked()

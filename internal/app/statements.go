@@ -73,7 +73,9 @@ type Statement struct {
 	Member   points.MemberID `json:"member"`
 	Card     string          `json:"card,omitempty"` // masked
 	Programs []StatementUnit `json:"programs"`
-	Lines    []StatementLine `json:"lines"`
+	// Merchants are those that lines name.
+	Merchants []StatementMerchant `json:"merchants,omitempty"`
+	Lines     []StatementLine     `json:"lines"`
 	Reach
 }
 
@@ -83,6 +85,13 @@ type StatementUnit struct {
 	Name    string           `json:"name"`
 	NameZH  string           `json:"name_zh,omitempty"`
 	Scale   uint8            `json:"scale"` // decimals that a person sees
+}
+
+// StatementMerchant is a merchant that a statement has lines of.
+type StatementMerchant struct {
+	Merchant points.MerchantID `json:"merchant"`
+	Name     string            `json:"name,omitempty"`
+	NameZH   string            `json:"name_zh,omitempty"`
 }
 
 // StatementLine is what one journal record did to the points. Amounts are in the
@@ -135,7 +144,7 @@ func (a *App) statement(ctx context.Context, q StatementQuery) (Statement, error
 		return s, err
 	}
 	s.Reach = reachOf(got.Extent)
-	seen := make(map[points.ProgramID]bool)
+	seen, merchants := make(map[points.ProgramID]bool), make(map[points.MerchantID]bool)
 	for i := range got.Lines {
 		line := &got.Lines[i]
 		shown := a.lineOf(line)
@@ -150,6 +159,14 @@ func (a *App) statement(ctx context.Context, q StatementQuery) (Statement, error
 		if program, ok := a.router.Table().Program(line.Program); ok && !seen[line.Program] {
 			seen[line.Program] = true
 			s.Programs = append(s.Programs, StatementUnit{program.ID, program.Name, program.NameZH, program.Scale})
+		}
+		if id := line.Merchant; id != (points.MerchantID{}) && !merchants[id] {
+			merchants[id] = true
+			of := StatementMerchant{Merchant: id}
+			if known := a.router.Table().MerchantOf(id); known != nil {
+				of.Name, of.NameZH = known.Name, known.NameZH
+			}
+			s.Merchants = append(s.Merchants, of)
 		}
 	}
 	return s, nil

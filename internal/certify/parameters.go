@@ -10,6 +10,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/lianfen/lianfen/certs"
+	"github.com/lianfen/lianfen/internal/config"
 	"github.com/lianfen/lianfen/points"
 	"github.com/lianfen/lianfen/switch/dialect"
 )
@@ -69,7 +70,7 @@ func ReadParameters(r io.Reader) (*Parameters, error) {
 	decoder.KnownFields(true)
 	p := new(Parameters)
 	if err := decoder.Decode(p); err != nil {
-		return nil, fmt.Errorf("parameters: %w", err)
+		return nil, fmt.Errorf("parameters: %w", config.PlainYAML(err))
 	}
 	if p.Within == 0 {
 		p.Within = defaultWithin

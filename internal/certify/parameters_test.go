@@ -20,7 +20,7 @@ func TestReadParameters(t *testing.T) {
 	for text, wrong := range map[string]string{
 		"":                                    "parameters: EOF",
 		"profile: bank":                       `profile "bank"`,
-		"profile: pos\ncolour: red":           "line 2: field colour not found",
+		"profile: pos\ncolour: red":           `line 2: unknown key "colour"`,
 		"profile: pos\ndialect: host":         "dialect host is not for profile pos",
 		"profile: issuer\ndialect: pos":       "dialect pos is not for profile issuer",
 		"profile: pos\ndialect: french":       `dialect "french"`,

@@ -15,6 +15,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"github.com/lianfen/lianfen/internal/config"
 	"github.com/lianfen/lianfen/points"
 )
 
@@ -183,7 +184,7 @@ func ReadScript(name string, text []byte) (*Script, error) {
 	decoder.KnownFields(true)
 	script := &Script{file: path.Base(name)}
 	if err := decoder.Decode(script); err != nil {
-		return nil, fmt.Errorf("%s: %w", name, err)
+		return nil, fmt.Errorf("%s: %w", name, config.PlainYAML(err))
 	}
 	var root yaml.Node
 	if err := yaml.Unmarshal(text, &root); err != nil {

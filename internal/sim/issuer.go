@@ -12,6 +12,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"github.com/lianfen/lianfen/internal/config"
 	"github.com/lianfen/lianfen/points"
 	"github.com/lianfen/lianfen/switch/dialect"
 )
@@ -48,7 +49,7 @@ func ReadIssuerAccounts(r io.Reader) ([]IssuerAccount, error) {
 		Accounts []IssuerAccount `yaml:"accounts"`
 	}
 	if err := decoder.Decode(&file); err != nil {
-		return nil, fmt.Errorf("issuer's accounts: %w", err)
+		return nil, fmt.Errorf("issuer's accounts: %w", config.PlainYAML(err))
 	}
 	return file.Accounts, nil
 }

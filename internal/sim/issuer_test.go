@@ -447,7 +447,7 @@ func TestParseFaults(t *testing.T) {
 // A book that cannot be is refused, with the line or the account named.
 func TestIssuerAccounts(t *testing.T) {
 	for text, wrong := range map[string]string{
-		"accounts: [{card: '1', programme: 904}]":                          "line 1: field programme not found",
+		"accounts: [{card: '1', programme: 904}]":                          `line 1: unknown key "programme"`,
 		"accounts: [{card: 'x', program: 904}]":                            "account 1: card number",
 		"accounts: [{card: '1', program: 156}]":                            "programme 156",
 		"accounts: [{card: '1', program: 904, decline: '00'}]":             "no decline has this code",

@@ -14,6 +14,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"github.com/lianfen/lianfen/internal/config"
 	"github.com/lianfen/lianfen/points"
 )
 
@@ -90,7 +91,7 @@ func ReadScript(r io.Reader) (*Script, error) {
 	decoder.KnownFields(true)
 	script := new(Script)
 	if err := decoder.Decode(script); err != nil {
-		return nil, fmt.Errorf("script: %w", err)
+		return nil, fmt.Errorf("script: %w", config.PlainYAML(err))
 	}
 	if len(script.Terminals) == 0 || len(script.Steps) == 0 {
 		return nil, errors.New("script: at least one terminal and one step are needed")

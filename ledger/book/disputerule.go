@@ -224,7 +224,7 @@ func DefaultDisputeRules() *DisputeRules {
 		charge("CB05", "credit not processed", "退货未入账"),
 		{Code: "REP", Step: StepRepresentment, Who: PartyAcquirer, From: statesOf(DisputeChargeback), Answer: 20, Once: true, Evidence: true, Name: "re-presentment", NameZH: "再请款"},
 		{Code: "ARB", Step: StepArbitration, Who: PartyIssuer, From: statesOf(DisputeRepresentment), Once: true, Evidence: true, Name: "arbitration asked for", NameZH: "申请仲裁"},
-		{Code: "UPH", Step: StepUphold, Who: PartyOperator, From: statesOf(DisputeArbitration), Evidence: true, Name: "ruled for the issuer", NameZH: "裁决支持发卡方"},
+		{Code: "UPH", Step: StepUphold, Who: PartyOperator, From: statesOf(DisputeArbitration), Evidence: true, Name: "ruled for the issuer", NameZH: "裁决支持积分发行方"},
 		{Code: "DIS", Step: StepDismiss, Who: PartyOperator, From: statesOf(DisputeArbitration), Evidence: true, Name: "ruled for the acquirer", NameZH: "裁决支持收单方"},
 		{Code: "ACA", Step: StepAccept, Who: PartyAcquirer, From: statesOf(DisputeChargeback), Name: "chargeback accepted", NameZH: "接受退单"},
 		{Code: "ACI", Step: StepAccept, Who: PartyIssuer, From: statesOf(DisputeRepresentment), Name: "re-presentment accepted", NameZH: "接受再请款"},

@@ -37,6 +37,7 @@ type DispatchOptions struct {
 	Due     func(published points.Timestamp) points.Timestamp
 	Courier *Courier                 // nil: nothing is carried
 	Targets map[tariff.Member]Target // to whom it carries
+	Broken  map[tariff.Member]string // of them, who cannot be reached as things are set up, and why
 	Fetches []tariff.Member          // who fetch
 	Clock   points.Clock
 	Look    time.Duration // how often it looks for what is to be done
@@ -52,15 +53,25 @@ const lookBack = 31 * 24 * time.Hour
 // Dispatch brings what is published to its members and remembers what they have and have
 // said. Make one with [NewDispatch], then [Dispatch.Run] it.
 type Dispatch struct {
-	opts    DispatchOptions
+	opts    DispatchOptions // but for the ways, which are below
 	slips   slips
-	fetches map[tariff.Member]bool
 	metrics dispatchMetrics
 
 	taking sync.Mutex // one Refresh at a time
 
 	mu   sync.Mutex // guards what follows, and the slips in it
+	ways Ways
 	open []*carried // in the order of the runs
+}
+
+// Ways are how members get their files.
+type Ways struct {
+	Courier *Courier                 // nil: nothing is carried
+	Targets map[tariff.Member]Target // to whom it carries
+	// Broken are those of Targets who cannot be reached as things are set up, and why. Their
+	// files wait.
+	Broken  map[tariff.Member]string
+	Fetches []tariff.Member // who fetch
 }
 
 // carried is a set with its slips.
@@ -73,29 +84,66 @@ type carried struct {
 }
 
 type dispatchMetrics struct {
-	sets *prometheus.GaugeVec
-	late prometheus.Gauge
+	sets   *prometheus.GaugeVec
+	late   prometheus.Gauge
+	broken prometheus.Gauge
 }
 
 // NewDispatch returns a dispatch.
 func NewDispatch(opts DispatchOptions) (*Dispatch, error) {
-	d := &Dispatch{opts: opts, slips: slips{opts.Runs}, fetches: make(map[tariff.Member]bool)}
-	for _, m := range opts.Fetches {
-		d.fetches[m] = true
-		if err := os.MkdirAll(d.shelf(m), 0o700); err != nil {
-			return nil, fmt.Errorf("delivery: %w", err)
-		}
-	}
+	d := &Dispatch{opts: opts, slips: slips{opts.Runs}}
 	d.metrics = dispatchMetrics{
 		sets: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "lianfen_settlement_sets", Help: "File sets of members in runs that are not confirmed, by state."}, []string{"state"}),
 		late: prometheus.NewGauge(prometheus.GaugeOpts{Name: "lianfen_settlement_acks_late", Help: "File sets that were not acknowledged in time."}),
+		broken: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "lianfen_settlement_ways_broken", Help: "Members to whom nothing can be carried as things are set up: a key or a file of known hosts is missing or wrong.",
+		}),
 	}
 	if opts.Registry != nil {
-		if err := errors.Join(opts.Registry.Register(d.metrics.sets), opts.Registry.Register(d.metrics.late)); err != nil {
+		if err := errors.Join(opts.Registry.Register(d.metrics.sets), opts.Registry.Register(d.metrics.late), opts.Registry.Register(d.metrics.broken)); err != nil {
 			return nil, fmt.Errorf("delivery: %w", err)
 		}
 	}
-	return d, nil
+	return d, d.Redirect(Ways{opts.Courier, opts.Targets, opts.Broken, opts.Fetches})
+}
+
+// Redirect puts other ways in force: what is on its way goes on as it began, and all else is
+// tried at once.
+func (d *Dispatch) Redirect(ways Ways) error {
+	for _, m := range ways.Fetches {
+		if err := os.MkdirAll(d.shelf(m), 0o700); err != nil {
+			return fmt.Errorf("delivery: %w", err)
+		}
+	}
+	d.metrics.broken.Set(float64(len(ways.Broken)))
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.ways = ways
+	for _, c := range d.open {
+		clear(c.next)
+	}
+	return nil
+}
+
+// way is how a member gets its files, as things are now.
+func (d *Dispatch) way(m tariff.Member) way {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.ways.of(m)
+}
+
+// way is the way to one member.
+type way struct {
+	courier *Courier
+	target  Target
+	carries bool
+	fetches bool
+	broken  string // empty: it is not
+}
+
+func (w *Ways) of(m tariff.Member) way {
+	target, carries := w.Targets[m]
+	return way{w.Courier, target, carries, slices.Contains(w.Fetches, m), w.Broken[m]}
 }
 
 // shelf is the folder that a member sees.
@@ -104,8 +152,11 @@ func (d *Dispatch) shelf(m tariff.Member) string { return filepath.Join(d.opts.S
 // Accounts are those of the members that fetch, with the keys that open them; whoever has
 // none any more, nil, has no account.
 func (d *Dispatch) Accounts(keys func(tariff.Member) ([]byte, error)) ([]Account, error) {
-	accounts := make([]Account, 0, len(d.opts.Fetches))
-	for _, m := range d.opts.Fetches {
+	d.mu.Lock()
+	fetches := d.ways.Fetches
+	d.mu.Unlock()
+	accounts := make([]Account, 0, len(fetches))
+	for _, m := range fetches {
 		text, err := keys(m)
 		if err != nil {
 			return nil, err
@@ -354,8 +405,8 @@ func (d *Dispatch) warn(c *carried, m tariff.Member, err error) {
 // attend lays a set out, carries it, or asks for acknowledgements, and says after how long
 // there is more to be done.
 func (d *Dispatch) attend(ctx context.Context, c *carried, m tariff.Member) (time.Duration, error) {
-	slip := d.view(c, m)
-	if d.fetches[m] && !slip.Ready {
+	slip, way := d.view(c, m), d.way(m)
+	if way.fetches && !slip.Ready {
 		if err := d.layOut(c, slip); err != nil {
 			return 0, err
 		}
@@ -363,17 +414,19 @@ func (d *Dispatch) attend(ctx context.Context, c *carried, m tariff.Member) (tim
 			return 0, err
 		}
 	}
-	target, carries := d.opts.Targets[m]
-	if !carries {
+	if !way.carries {
 		return d.opts.Look, nil
 	}
-	target.Folder = strings.TrimSuffix(target.Folder, "/") + "/" + c.folder()
+	if way.broken != "" {
+		return 0, errors.New(way.broken)
+	}
+	way.target.Folder = strings.TrimSuffix(way.target.Folder, "/") + "/" + c.folder()
 	if slip.State == Published {
-		return 0, d.carry(ctx, c, slip, target)
+		return 0, d.carry(ctx, c, slip, &way)
 	}
 	// Often at first, seldom later: members answer soon, or in the morning.
 	waited := time.Duration(d.opts.Clock()-slip.Delivered) * time.Microsecond
-	return min(max(waited/4, d.opts.Look), d.opts.Asks), d.ask(ctx, c, slip, target)
+	return min(max(waited/4, d.opts.Look), d.opts.Asks), d.ask(ctx, c, slip, &way)
 }
 
 // prove holds the files of a set against what was approved.
@@ -410,7 +463,7 @@ func digestOf(path string) (digest string, err error) {
 
 // carry carries what the member has not got yet: the sums and what signs them only when it
 // has all else.
-func (d *Dispatch) carry(ctx context.Context, c *carried, slip *Slip, target Target) error {
+func (d *Dispatch) carry(ctx context.Context, c *carried, slip *Slip, way *way) error {
 	if err := d.prove(c, slip); err != nil {
 		return err
 	}
@@ -425,7 +478,7 @@ func (d *Dispatch) carry(ctx context.Context, c *carried, slip *Slip, target Tar
 		}
 	}
 	for _, names := range [][]string{all, last} {
-		if err := d.parcel(ctx, c, slip, Parcel{Target: target, Files: os.DirFS(filepath.Join(c.Folder, slip.Member.String())), Names: names}); err != nil {
+		if err := d.parcel(ctx, c, slip, way.courier, Parcel{Target: way.target, Files: os.DirFS(filepath.Join(c.Folder, slip.Member.String())), Names: names}); err != nil {
 			return err
 		}
 	}
@@ -437,18 +490,18 @@ func (d *Dispatch) carry(ctx context.Context, c *carried, slip *Slip, target Tar
 	}); err != nil {
 		return err
 	}
-	d.opts.Log.Info("settlement delivered", slog.String("run", c.Run), slog.String("member", slip.Member.String()), slog.String("to", target.Address))
+	d.opts.Log.Info("settlement delivered", slog.String("run", c.Run), slog.String("member", slip.Member.String()), slog.String("to", way.target.Address))
 	return nil
 }
 
 // parcel carries some files and writes each down that has arrived.
-func (d *Dispatch) parcel(ctx context.Context, c *carried, slip *Slip, p Parcel) error {
+func (d *Dispatch) parcel(ctx context.Context, c *carried, slip *Slip, courier *Courier, p Parcel) error {
 	if len(p.Names) == 0 {
 		return nil
 	}
 	var mu sync.Mutex
 	var errs []error
-	d.opts.Courier.Deliver(ctx, []Parcel{p}, func(o Outcome) {
+	courier.Deliver(ctx, []Parcel{p}, func(o Outcome) {
 		err := o.Err
 		if err == nil {
 			err = d.change(c, slip.Member, func(s *Slip) { f := s.file(o.Name); f.Carried = f.Digest })
@@ -466,14 +519,14 @@ func (d *Dispatch) parcel(ctx context.Context, c *carried, slip *Slip, p Parcel)
 }
 
 // ask asks a member's server for acknowledgements.
-func (d *Dispatch) ask(ctx context.Context, c *carried, slip *Slip, target Target) error {
+func (d *Dispatch) ask(ctx context.Context, c *carried, slip *Slip, way *way) error {
 	var wanted []files.Output
 	for i := range slip.Files {
 		if f := &slip.Files[i]; f.Want != "" && !f.Acked {
 			wanted = append(wanted, files.Output{Name: f.Name})
 		}
 	}
-	found, err := d.opts.Courier.read(ctx, target, wanted)
+	found, err := way.courier.read(ctx, way.target, wanted)
 	for _, name := range slices.Sorted(maps.Keys(found)) {
 		if told := d.heard(c, slip.Member, name, found[name]); told != nil && err == nil {
 			err = told
@@ -568,7 +621,7 @@ func (d *Dispatch) fetched(m tariff.Member, name string) {
 	if c == nil {
 		return
 	}
-	if _, carries := d.opts.Targets[m]; carries {
+	if d.way(m).carries {
 		return // It has the set when it was carried there.
 	}
 	slip := d.view(c, m)
@@ -662,21 +715,24 @@ func (d *Dispatch) Rows(run string) []Row {
 		}
 		for _, m := range slices.Sorted(maps.Keys(c.slips)) {
 			slip := c.slips[m]
-			rows = append(rows, Row{Slip: *slip, Date: c.Date, Cycle: c.Cycle, Way: d.way(m), Due: d.opts.Due(c.Published), Late: d.isLate(c, slip), Wrong: slip.wrong()})
+			rows = append(rows, Row{Slip: *slip, Date: c.Date, Cycle: c.Cycle, Way: d.ways.of(m).String(), Due: d.opts.Due(c.Published), Late: d.isLate(c, slip), Wrong: slip.wrong()})
 		}
 	}
 	return rows
 }
 
-// way says how a member gets its files.
-func (d *Dispatch) way(m tariff.Member) string {
-	target, carries := d.opts.Targets[m]
+// String says how a member gets its files.
+func (w way) String() string {
+	sftp := "sftp " + w.target.Address
+	if w.broken != "" {
+		sftp += " (broken)"
+	}
 	switch {
-	case carries && d.fetches[m]:
-		return "sftp " + target.Address + ", fetch"
-	case carries:
-		return "sftp " + target.Address
-	case d.fetches[m]:
+	case w.carries && w.fetches:
+		return sftp + ", fetch"
+	case w.carries:
+		return sftp
+	case w.fetches:
 		return "fetch"
 	default:
 		return "by hand"
@@ -718,10 +774,14 @@ func (d *Dispatch) tell() {
 	d.metrics.late.Set(float64(late))
 }
 
-// Warnings says in a line a run what is not acknowledged in time.
+// Warnings says in a line to whom nothing can be carried, and in a line a run what is not
+// acknowledged in time.
 func (d *Dispatch) Warnings() (all []string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	for _, m := range slices.Sorted(maps.Keys(d.ways.Broken)) {
+		all = append(all, fmt.Sprintf("nothing is carried to member %v: %s", m, d.ways.Broken[m]))
+	}
 	for _, c := range d.open {
 		late, n := 0, len(c.slips)
 		for _, slip := range c.slips {

@@ -13,7 +13,7 @@ func newSettle() *cobra.Command {
 		Use: "settle", Short: "Settlement: business dates, their cycles, what members owe for them, and the night's run", Args: none,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	})
-	cmd.AddCommand(a.settleCutOver(), a.settleAdjust(), a.settleLiability(), a.settleCycles(), a.settlePositions(), a.settleCaps(), a.settleCap(), newSettleVerify())
+	cmd.AddCommand(a.settleCutOver(), a.settleAdjust(), a.settleLiability(), a.settleCycles(), a.settlePositions(), a.settleCaps(), a.settleCap(), newSettleVerify(), a.settleSigners())
 	cmd.AddCommand(a.settlePrepare(), a.settleRun(), a.settleShow(), a.settleApprove(), a.settlePublish(), a.settleVoid(), a.settleDeliveries(), a.settleDelivered(), a.settleReport(), a.settleDiff())
 	return cmd
 }

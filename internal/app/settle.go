@@ -70,6 +70,19 @@ func modelsOf(model config.Model) (*netting.Models, error) {
 	return netting.NewModels(1, []netting.Rule{{One: netting.Any, Other: netting.Any, Model: m}})
 }
 
+// SettlementKey is the public key of what the configuration names as settlement.key: partners
+// check by it what they get.
+func SettlementKey(c *config.Config) (ssh.PublicKey, error) {
+	if c.Night.SignedBy == "" {
+		return nil, points.Errorf(points.FormatError, "settlement.key: none is configured, so that nothing is signed; make one with: ssh-keygen -t ed25519 -N '' -f settlement.key")
+	}
+	key, err := readSigner(c.Night.SignedBy)
+	if err != nil {
+		return nil, fmt.Errorf("settlement.key: %w", err)
+	}
+	return key.PublicKey(), nil
+}
+
 // readSigner reads a private key in OpenSSH's form, which nobody else may read.
 func readSigner(path string) (ssh.Signer, error) {
 	info, err := os.Stat(path)

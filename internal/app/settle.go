@@ -262,9 +262,15 @@ func (a *App) asked(ctx context.Context, ask *SettleAsk) (points.BusinessDate, u
 	}
 	date, cycle, err := a.lastEnded(ctx)
 	if err == nil && date == 0 {
-		err = points.Errorf(points.UnknownOriginal, "settle: no cycle has ended yet")
+		err = points.Errorf(points.UnknownOriginal, "settle: no cycle has ended yet; the one of %v runs: wait for its cut-over (lianfen settle cycles shows when), or end it with lianfen settle cutover --now", a.runningDate(ctx))
 	}
 	return date, cycle, err
+}
+
+// runningDate is the business date that runs.
+func (a *App) runningDate(ctx context.Context) points.BusinessDate {
+	now, _ := a.runs(ctx) // It is for a sentence only.
+	return now.date
 }
 
 // lastEnded is the last cycle that has ended; none: 0.

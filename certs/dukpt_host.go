@@ -79,8 +79,8 @@ type DUKPTMessage struct {
 	way     *dukptWay
 	ksn     KSN
 	text    [maxDerived]byte // of a key on its way, wiped at once
-	request derivedMAC
-	answer  derivedMAC
+	request *MAC             // whose keys change with each message
+	answer  *MAC
 }
 
 // String is the number of the keys; they are not printed.
@@ -94,12 +94,6 @@ func (m *DUKPTMessage) MarshalText() ([]byte, error) { return []byte(m.String())
 
 // LogValue is [DUKPTMessage.String].
 func (m *DUKPTMessage) LogValue() slog.Value { return slog.StringValue(m.String()) }
-
-// derivedMAC is a MAC whose key changes with each message.
-type derivedMAC struct {
-	mac  *MAC // of state, for good
-	keys *macKeys
-}
 
 // Derive makes ready in m the keys of the message with a serial number, from the base key
 // that the number names.
@@ -131,10 +125,10 @@ func (h *DUKPTHost) Derive(m *DUKPTMessage, base *Key, ksn KSN) error {
 	if err != nil {
 		return fmt.Errorf("derive: %w", err)
 	}
-	if err := m.ready(block, base.Algorithm, DUKPTRequestMAC, &m.request); err != nil {
+	if err := m.ready(block, base.Algorithm, DUKPTRequestMAC, m.request); err != nil {
 		return err
 	}
-	return m.ready(block, base.Algorithm, DUKPTAnswerMAC, &m.answer)
+	return m.ready(block, base.Algorithm, DUKPTAnswerMAC, m.answer)
 }
 
 // begin copies what is kept of the terminal into m, as far as it is on the way to the
@@ -219,7 +213,7 @@ func (m *DUKPTMessage) encipher(block cipher.Block, of Algorithm, use DUKPTUse, 
 }
 
 // ready makes a MAC ready of what follows from the current key for use.
-func (m *DUKPTMessage) ready(current cipher.Block, of Algorithm, use DUKPTUse, into *derivedMAC) error {
+func (m *DUKPTMessage) ready(current cipher.Block, of Algorithm, use DUKPTUse, into *MAC) error {
 	var key [maxDerived]byte
 	defer wipe(key[:])
 	if err := m.encipher(current, of, use, [8]byte(m.ksn[4:]), &key); err != nil {
@@ -229,16 +223,17 @@ func (m *DUKPTMessage) ready(current cipher.Block, of Algorithm, use DUKPTUse, i
 	if err != nil {
 		return fmt.Errorf("derive: %w", err)
 	}
-	into.keys.block = block
-	into.keys.subkeys.of(block)
+	keys := into.keys()
+	keys.block = block
+	keys.subkeys.of(block)
 	return nil
 }
 
 // Request is what the message is authenticated by, until m is used again.
-func (m *DUKPTMessage) Request() *MAC { return m.request.mac }
+func (m *DUKPTMessage) Request() *MAC { return m.request }
 
 // Answer is what its answer is authenticated by, until m is used again.
-func (m *DUKPTMessage) Answer() *MAC { return m.answer.mac }
+func (m *DUKPTMessage) Answer() *MAC { return m.answer }
 
 // PIN makes ready what the PIN of the message is enciphered by.
 func (m *DUKPTMessage) PIN() (*PINKey, error) {
@@ -293,7 +288,7 @@ func (m *DUKPTMessage) Forget() {
 		return
 	}
 	m.way.wipe()
-	*m.request.keys, *m.answer.keys = macKeys{}, macKeys{}
+	*m.request.keys(), *m.answer.keys() = macKeys{}, macKeys{}
 	m.ksn = KSN{}
 }
 
@@ -308,9 +303,8 @@ func (h *DUKPTHost) Wipe() {
 	clear(h.terminals)
 }
 
-func newDerivedMAC() derivedMAC {
-	keys := new(macKeys)
-	return derivedMAC{&MAC{algorithm: CMAC, key: "derived for a message", keys: hide(keys)}, keys}
+func newDerivedMAC() *MAC {
+	return &MAC{algorithm: CMAC, key: "derived for a message", keys: hide(new(macKeys))}
 }
 
 // String is of which terminals keys are kept, by number; they are not printed.

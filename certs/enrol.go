@@ -21,7 +21,10 @@ const (
 )
 
 // codeBytes is what is drawn for a code: 80 bits, 16 characters to type.
-const codeBytes = 10
+const (
+	codeBytes   = 10
+	codeLetters = codeBytes * 8 / 5
+)
 
 // codeAlphabet is Crockford's: no letter looks like a digit.
 const codeAlphabet = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
@@ -42,9 +45,22 @@ func (a *Authority) NewCode(o Order, life time.Duration) (code string, until tim
 func DrawCode() (code string, hash [32]byte) {
 	var random [codeBytes]byte
 	_, _ = rand.Read(random[:]) // Never fails.
-	text := base32.NewEncoding(codeAlphabet).EncodeToString(random[:])
-	code = text[:4] + "-" + text[4:8] + "-" + text[8:12] + "-" + text[12:]
-	return code, codeSum(code)
+	code = spellCode(random[:])
+	return code, codeSum(plainCode(code))
+}
+
+// spellCode writes codeBytes of a code, or half of one, as they are shown: XXXX-XXXX-XXXX-XXXX.
+func spellCode(b []byte) string {
+	text := base32.NewEncoding(codeAlphabet).EncodeToString(b)
+	return text[:4] + "-" + text[4:8] + "-" + text[8:12] + "-" + text[12:]
+}
+
+// DividedCode is the hash of a code of two halves, for [Authority.AddCode]: of the first
+// only its hash is known, as [DrawCode] gives it. Whoever enrols types the first and then
+// the second.
+func DividedCode(first [32]byte, second points.Secret) [32]byte {
+	both := append([]byte("lianfen divided code "), first[:]...)
+	return sha256.Sum256(append(both, plainCode(string(second))...))
 }
 
 // MayOrder refuses what could not be issued, or no code could be made for: life is 0 for
@@ -83,15 +99,24 @@ func (a *Authority) AddCode(o Order, hash [32]byte, life time.Duration) (until t
 	})
 }
 
-// codeHash is what the register keeps of a code. People may type it in small letters,
-// without dashes, and with the letters that look like digits.
+// codeHash is what the register keeps of a code: of one of two halves what
+// [DividedCode] makes of them.
 func codeHash(code string) string {
-	sum := codeSum(code)
+	plain := plainCode(code)
+	sum := codeSum(plain)
+	if len(plain) == 2*codeLetters {
+		sum = DividedCode(codeSum(plain[:codeLetters]), points.Secret(plain[codeLetters:]))
+	}
 	return hex.EncodeToString(sum[:])
 }
 
-func codeSum(code string) [32]byte {
-	plain := strings.NewReplacer("-", "", " ", "", "O", "0", "I", "1", "L", "1").Replace(strings.ToUpper(code))
+// plainCode is a code however it was typed: in small letters, without dashes, with blanks,
+// and with the letters that look like digits.
+func plainCode(code string) string {
+	return strings.NewReplacer("-", "", " ", "", "O", "0", "I", "1", "L", "1").Replace(strings.ToUpper(code))
+}
+
+func codeSum(plain string) [32]byte {
 	return sha256.Sum256([]byte("lianfen enrolment code " + plain))
 }
 

@@ -76,7 +76,7 @@ func ImportedForTest(i *Imported) []byte { return append([]byte(nil), i.secret()
 
 // SealKeyBlockForTest writes a key block with a head of one's choice.
 func SealKeyBlockForTest(use string, plain []byte, under *Key, random io.Reader) ([]byte, error) {
-	return sealKeyBlock(nil, use, plain, under, random)
+	return sealKeyBlock(nil, use, "", plain, under, random)
 }
 
 // DUKPTDerivationKeyForTest is what the keys of one message follow from.

@@ -102,10 +102,14 @@ func (u Usage) allows(algorithm Algorithm) bool {
 		return algorithm == AES256
 	case PINVerification, DUKPTBase, DUKPTInitial:
 		return algorithm == AES128 || algorithm == AES256
-	case PINWorking, MACWorking, TrackWorking:
-		return algorithm == DES || algorithm == TDES || algorithm == AES128 || algorithm == AES256
+	case PINWorking, TrackWorking:
+		return algorithm.des() || algorithm.aes()
+	case MACWorking:
+		return algorithm.des() || algorithm.aes() || algorithm == HMACSHA256
+	case ZoneMAC:
+		return algorithm == TDES || algorithm.aes() || algorithm == HMACSHA256
 	default:
-		return algorithm == TDES || algorithm == AES128 || algorithm == AES256
+		return algorithm == TDES || algorithm.aes()
 	}
 }
 
@@ -124,9 +128,13 @@ const (
 	// DES is single DES, which the oldest terminals' working keys are. No key of it is
 	// kept: it lives from a sign-on to the next.
 	DES
+	// HMACSHA256 is a key for HMAC-SHA-256, as long as what that comes to.
+	HMACSHA256
 )
 
-var algorithmNames = [...]string{AES128: "aes-128", AES256: "aes-256", TDES: "3des-2key", ECDSAP256: "ecdsa-p256", DES: "des"}
+var algorithmNames = [...]string{
+	AES128: "aes-128", AES256: "aes-256", TDES: "3des-2key", ECDSAP256: "ecdsa-p256", DES: "des", HMACSHA256: "hmac-sha256",
+}
 
 // String is the word for the algorithm.
 func (a Algorithm) String() string { return wordOf(algorithmNames[:], uint8(a), "algorithm") }
@@ -138,7 +146,9 @@ func ParseAlgorithm(word string) (Algorithm, error) {
 }
 
 // Algorithms returns the words for all algorithms that a keystore keeps keys of.
-func Algorithms() []string { return append([]string(nil), algorithmNames[AES128:DES]...) }
+func Algorithms() []string {
+	return append(slices.Clone(algorithmNames[AES128:DES]), algorithmNames[HMACSHA256])
+}
 
 // size is the length in bytes of a key; 0 is of no algorithm.
 func (a Algorithm) size() int {
@@ -147,7 +157,7 @@ func (a Algorithm) size() int {
 		return 8
 	case AES128, TDES:
 		return 16
-	case AES256, ECDSAP256:
+	case AES256, ECDSAP256, HMACSHA256:
 		return 32
 	default:
 		return 0
@@ -156,6 +166,9 @@ func (a Algorithm) size() int {
 
 // des reports whether the algorithm is DES or made of it.
 func (a Algorithm) des() bool { return a == DES || a == TDES }
+
+// aes reports whether the algorithm is AES.
+func (a Algorithm) aes() bool { return a == AES128 || a == AES256 }
 
 func wordOf(words []string, n uint8, what string) string {
 	if n == 0 || int(n) >= len(words) {
@@ -175,7 +188,8 @@ func parseWord(words []string, word, what string) (uint8, error) {
 
 // CheckValue tells two keys apart without telling either: of AES the first three
 // bytes of the CMAC of a block of zeros, of DES those of a block of zeros
-// enciphered (ANSI X9.24-1), of ECDSA those of the hash of the public key.
+// enciphered (ANSI X9.24-1), of HMAC those of the HMAC of a block of zeros (ours: 16 of
+// them, as of AES), of ECDSA those of the hash of the public key.
 type CheckValue [3]byte
 
 // String is the check value in six hexadecimal digits.
@@ -320,6 +334,12 @@ func checkValue(algorithm Algorithm, plain []byte) (CheckValue, error) {
 		}
 		sum := sha256.Sum256(public)
 		return CheckValue(sum[:]), nil
+	}
+	if algorithm == HMACSHA256 {
+		var zeros [aes.BlockSize]byte
+		mac := hmac.New(sha256.New, plain)
+		mac.Write(zeros[:]) // A hash does not fail.
+		return CheckValue(mac.Sum(nil)), nil
 	}
 	block, err := newBlock(algorithm, plain)
 	if err != nil {

@@ -20,7 +20,7 @@ import (
 //	0   version, B or D
 //	1   length of all, 4 decimal digits
 //	5   usage, 2 characters
-//	7   algorithm, A or T
+//	7   algorithm, A, T or H
 //	8   mode of use
 //	9   version of the key, 2 characters
 //	11  exportability: E, S, N
@@ -57,6 +57,7 @@ var blockUses = map[string]blockUse{
 	"M1": {"M1", 'C', "CGVN", ZoneMAC, true},
 	"M3": {"M3", 'C', "CGVN", ZoneMAC, true},
 	"M6": {"M6", 'C', "CGVN", ZoneMAC, true},
+	"M7": {"M7", 'C', "CGVN", ZoneMAC, true},
 	"P0": {"P0", 'B', "BDEN", ZonePIN, true},
 }
 
@@ -77,8 +78,11 @@ func blockUseOf(key *Key) (blockUse, bool) {
 		}
 	case MACWorking, ZoneMAC:
 		code = "M6"
-		if key.Algorithm.des() {
+		switch {
+		case key.Algorithm.des():
 			code = "M3"
+		case key.Algorithm == HMACSHA256:
+			code = "M7"
 		}
 	case PINWorking, ZonePIN:
 		code = "P0"
@@ -103,9 +107,12 @@ func AppendKeyBlock(dst []byte, key, under *Key, random io.Reader) ([]byte, erro
 	if err != nil {
 		return nil, err
 	}
-	algorithm := byte('A')
-	if key.Algorithm.des() {
+	algorithm, optional := byte('A'), ""
+	switch {
+	case key.Algorithm.des():
 		algorithm = 'T'
+	case key.Algorithm == HMACSHA256:
+		algorithm, optional = 'H', hashFilled
 	}
 	if key.Algorithm == DES {
 		return nil, fmt.Errorf("%w: %v is of single DES, which no key block holds", ErrKeyUse, key)
@@ -113,7 +120,7 @@ func AppendKeyBlock(dst []byte, key, under *Key, random io.Reader) ([]byte, erro
 	if strength(key.Algorithm) > strength(under.Algorithm) {
 		return nil, fmt.Errorf("%w: %v is of %v and stronger than %v of %v; protect it with a stronger one", ErrKeyUse, key, key.Algorithm, under, under.Algorithm)
 	}
-	return sealKeyBlock(dst, use.code+string([]byte{algorithm, use.mode})+"00N", plain, under, random)
+	return sealKeyBlock(dst, use.code+string([]byte{algorithm, use.mode})+"00N", optional, plain, under, random)
 }
 
 // strength orders algorithms: no key protects a stronger one.
@@ -134,8 +141,8 @@ func strength(a Algorithm) int {
 // authenticates (X9.143 6.3).
 type protection struct {
 	version byte
-	cipher  cipher.Block
-	mac     cipher.Block
+	cipher  hidden[cipher.Block]
+	mac     hidden[cipher.Block]
 }
 
 func protectionOf(under *Key) (*protection, error) {
@@ -152,12 +159,15 @@ func protectionOf(under *Key) (*protection, error) {
 		derived[purpose] = deriveUnder(master, under.Algorithm, uint16(purpose)) //nolint:gosec // 0 or 1.
 		defer wipe(derived[purpose])
 	}
-	if p.cipher, err = newBlock(under.Algorithm, derived[0]); err == nil {
-		p.mac, err = newBlock(under.Algorithm, derived[1])
-	}
+	enciphers, err := newBlock(under.Algorithm, derived[0])
 	if err != nil {
 		return nil, fmt.Errorf("%v: derive: %w", under, err)
 	}
+	authenticates, err := newBlock(under.Algorithm, derived[1])
+	if err != nil {
+		return nil, fmt.Errorf("%v: derive: %w", under, err)
+	}
+	p.cipher, p.mac = hide(enciphers), hide(authenticates)
 	return p, nil
 }
 
@@ -165,27 +175,38 @@ func protectionOf(under *Key) (*protection, error) {
 func (p *protection) macOf(head string, plain []byte) []byte {
 	text := append([]byte(head), plain...)
 	defer wipe(text)
-	sum := cmacOf(p.mac, text)
-	return sum[:p.mac.BlockSize()]
+	sum := cmacOf(p.mac(), text)
+	return sum[:p.mac().BlockSize()]
 }
 
+// Optional blocks of a key for HMAC (X9.143 6.3.6): the hash that it is for, of which we
+// know SHA-256, and what fills them to whole blocks of AES.
+const (
+	hashBlock  = "HM0621"
+	hashFilled = hashBlock + "PB0A000000"
+)
+
 // sealKeyBlock appends a key block; use is what stands from the usage to the
-// exportability.
-func sealKeyBlock(dst []byte, use string, plain []byte, under *Key, random io.Reader) ([]byte, error) {
+// exportability, optional is nothing or hashFilled.
+func sealKeyBlock(dst []byte, use, optional string, plain []byte, under *Key, random io.Reader) ([]byte, error) {
 	p, err := protectionOf(under)
 	if err != nil {
 		return nil, err
 	}
-	size := p.cipher.BlockSize()
+	size := p.cipher().BlockSize()
 	payload := make([]byte, (2+len(plain)+size-1)/size*size)
 	defer wipe(payload)
 	binary.BigEndian.PutUint16(payload, uint16(8*len(plain))) //nolint:gosec // at most 256.
 	if _, err := io.ReadFull(random, payload[2+copy(payload[2:], plain):]); err != nil {
 		return nil, fmt.Errorf("key block: draw: %w", err)
 	}
-	head := fmt.Sprintf("%c%04d%s0000", p.version, keyBlockHead+2*(len(payload)+size), use)
+	count := "00"
+	if optional != "" {
+		count = "02"
+	}
+	head := fmt.Sprintf("%c%04d%s%s00%s", p.version, keyBlockHead+len(optional)+2*(len(payload)+size), use, count, optional)
 	mac := p.macOf(head, payload)
-	cipher.NewCBCEncrypter(p.cipher, mac).CryptBlocks(payload, payload)
+	cipher.NewCBCEncrypter(p.cipher(), mac).CryptBlocks(payload, payload)
 	dst = append(dst, head...)
 	dst = appendHex(dst, payload)
 	return appendHex(dst, mac), nil
@@ -213,14 +234,14 @@ func OpenKeyBlock(block []byte, under *Key) (*Imported, error) {
 	if err != nil {
 		return nil, err
 	}
-	size := p.cipher.BlockSize()
+	size := p.cipher().BlockSize()
 	payload, err := hex.DecodeString(string(block[headLen:]))
 	if err != nil || len(payload) < 2*size || len(payload)%size != 0 {
 		return nil, refused("after its head there is not a whole number of blocks of %d bytes in hexadecimal", size)
 	}
 	defer wipe(payload)
 	payload, mac := payload[:len(payload)-size], payload[len(payload)-size:]
-	cipher.NewCBCDecrypter(p.cipher, mac).CryptBlocks(payload, payload)
+	cipher.NewCBCDecrypter(p.cipher(), mac).CryptBlocks(payload, payload)
 	if subtle.ConstantTimeCompare(p.macOf(string(block[:headLen]), payload), mac) != 1 {
 		return nil, refused("it was not made under %v, or it was changed", under)
 	}
@@ -248,8 +269,10 @@ func blockAlgorithm(code byte, n int) (Algorithm, error) {
 		return AES128, nil
 	case code == 'A' && n == 32:
 		return AES256, nil
+	case code == 'H' && n == 32:
+		return HMACSHA256, nil
 	default:
-		return 0, refused("a key of %d bytes of algorithm %q; want T (3DES) with 16 or A (AES) with 16 or 32", n, code)
+		return 0, refused("a key of %d bytes of algorithm %q; want T (3DES) with 16, A (AES) with 16 or 32 or H (HMAC) with 32", n, code)
 	}
 }
 
@@ -281,6 +304,9 @@ func (p *protection) readHead(block []byte) (use blockUse, n int, err error) {
 	if !strings.ContainsRune(use.modes, rune(block[8])) {
 		return use, 0, refused("its mode of use is %c; with usage %s want one of %s", block[8], block[5:7], use.modes)
 	}
+	if (use.code == "M7") != (block[7] == 'H') {
+		return use, 0, refused("its usage is %s and its algorithm %c; M7 and H (HMAC) go together", block[5:7], block[7])
+	}
 	if !strings.ContainsRune("ESN", rune(block[11])) {
 		return use, 0, refused("its exportability is %c; want E, S or N", block[11])
 	}
@@ -289,7 +315,7 @@ func (p *protection) readHead(block []byte) (use blockUse, n int, err error) {
 }
 
 // skipOptional passes by the optional blocks: the MAC covers them, and none changes
-// what we do with a key. An odd one is longer than 255 and has its length elsewhere.
+// what we do with a key, but for the hash that a key for HMAC is for. An odd one is longer than 255 and has its length elsewhere.
 func (p *protection) skipOptional(block []byte) (int, error) {
 	count, err := strconv.ParseUint(string(block[12:14]), 10, 8)
 	if err != nil {
@@ -309,10 +335,13 @@ func (p *protection) skipOptional(block []byte) (int, error) {
 		if err != nil || length < least || length > uint64(len(block)-at) { //nolint:gosec // a length.
 			return 0, refused("optional block %d has a length of %q", i+1, block[at+2:at+4])
 		}
+		if kind := block[at : at+2]; string(kind) == hashBlock[:2] && string(block[at:at+int(length)]) != hashBlock {
+			return 0, refused("it is for HMAC with the hash %q; want 21 (SHA-256)", block[at+4:at+int(length)])
+		}
 		at += int(length)
 	}
-	if (at-keyBlockHead)%p.cipher.BlockSize() != 0 {
-		return 0, refused("its optional blocks have %d characters, no multiple of %d", at-keyBlockHead, p.cipher.BlockSize())
+	if (at-keyBlockHead)%p.cipher().BlockSize() != 0 {
+		return 0, refused("its optional blocks have %d characters, no multiple of %d", at-keyBlockHead, p.cipher().BlockSize())
 	}
 	return at, nil
 }

@@ -109,6 +109,38 @@ func TestKeyBlockRoundTrip(t *testing.T) {
 	}
 }
 
+// A key for HMAC travels as one (M7, H) and says its hash, under AES-256 alone; it opens as
+// nothing else, and one of another hash is refused.
+func TestKeyBlockOfHMAC(t *testing.T) {
+	under := testKey(t, certs.ZoneMaster, certs.AES256, kbpkA74)
+	key := testKey(t, certs.ZoneMAC, certs.HMACSHA256, strings.Repeat("5A", 32))
+	block, err := certs.AppendKeyBlock(nil, key, under, rand.Reader)
+	require.NoError(t, err)
+	require.Equal(t, "D0160M7HC00N0200HM0621PB0A000000", string(block[:32]))
+	imported, err := certs.OpenKeyBlock(block, under)
+	require.NoError(t, err)
+	require.Equal(t, certs.HMACSHA256, imported.Algorithm())
+	require.Equal(t, certs.ZoneMAC, imported.Usage())
+	require.Equal(t, key.Check, imported.Check())
+	for i := range block {
+		changed := bytes.Clone(block)
+		changed[i] = map[bool]byte{true: '1', false: '0'}[changed[i] == '0']
+		_, err := certs.OpenKeyBlock(changed, under)
+		require.ErrorIs(t, err, certs.ErrKeyBlock, "character %d", i)
+	}
+	for says, changed := range map[string]string{
+		"M7 and H (HMAC) go together": "M6H", "go together": "M7A", `with the hash "22"`: "HM0622",
+	} {
+		at := map[bool]int{true: 5, false: 16}[changed[0] == 'M']
+		_, err := certs.OpenKeyBlock([]byte(string(block[:at])+changed+string(block[at+len(changed):])), under)
+		require.ErrorContains(t, err, says)
+	}
+	for _, algorithm := range []certs.Algorithm{certs.AES128, certs.TDES} {
+		_, err := certs.AppendKeyBlock(nil, key, testKey(t, certs.ZoneMaster, algorithm, "DD7515F2BFC17F85CE48F3CA25CB21F6"), rand.Reader)
+		require.ErrorContains(t, err, "protect it with a stronger one")
+	}
+}
+
 // A block that was changed in any character, or that says what we do not take, is
 // refused, and the refusal says what does not hold.
 func TestKeyBlockRefusals(t *testing.T) {

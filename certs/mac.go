@@ -4,9 +4,12 @@ import (
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/des" //nolint:gosec // the installed terminals' cipher.
+	"crypto/hmac"
+	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/binary"
 	"fmt"
+	"hash"
 	"io"
 	"log/slog"
 	"sync"
@@ -31,9 +34,11 @@ const (
 	// hexadecimal, the first half enciphered, the second XORed to it, enciphered,
 	// written in hexadecimal, the first 8 characters of it.
 	XORMAC
+	// HMAC is HMAC-SHA-256 (RFC 2104, FIPS 198-1), its first 8 bytes.
+	HMAC
 )
 
-var macNames = [...]string{CMAC: "cmac", RetailMAC: "x9.19", XORMAC: "cup-ecb"}
+var macNames = [...]string{CMAC: "cmac", RetailMAC: "x9.19", XORMAC: "cup-ecb", HMAC: "hmac-sha256"}
 
 // String is the word for the algorithm.
 func (a MACAlgorithm) String() string { return wordOf(macNames[:], uint8(a), "mac") }
@@ -57,6 +62,7 @@ type macKeys struct {
 	block   cipher.Block // the whole key; of X9.19 its left half
 	right   cipher.Block // of X9.19 the right half
 	subkeys cmacSubkeys  // of CMAC
+	hashes  *sync.Pool   // of HMAC: of hash.Hash, keyed
 }
 
 // NewMAC makes ready key, which is for MACs with a terminal or a partner.
@@ -67,7 +73,7 @@ func NewMAC(key *Key, algorithm MACAlgorithm) (*MAC, error) {
 	}
 	keys := new(macKeys)
 	switch {
-	case algorithm == CMAC && !key.Algorithm.des():
+	case algorithm == CMAC && key.Algorithm.aes():
 		if keys.block, err = key.block(key.Usage); err == nil {
 			keys.subkeys.of(keys.block)
 		}
@@ -77,6 +83,8 @@ func NewMAC(key *Key, algorithm MACAlgorithm) (*MAC, error) {
 		}
 	case algorithm == XORMAC && key.Algorithm.des():
 		keys.block, err = key.block(key.Usage)
+	case algorithm == HMAC && key.Algorithm == HMACSHA256:
+		keys.hashes = &sync.Pool{New: func() any { return hmac.New(sha256.New, secret) }}
 	default:
 		return nil, fmt.Errorf("%w: %v is of %v, which makes no MAC of the kind %v", ErrKeyUse, key, key.Algorithm, algorithm)
 	}
@@ -110,8 +118,9 @@ func (m *MAC) Verify(message, mac []byte) bool {
 // macWork is where a MAC is computed: on the heap, since a block cipher is an
 // interface, and pooled, since the path of an authorisation allocates nothing.
 type macWork struct {
-	x   [aes.BlockSize]byte
-	mac [MACBytes]byte
+	x    [aes.BlockSize]byte
+	hash [sha256.Size]byte
+	mac  [MACBytes]byte
 }
 
 var macScratch = sync.Pool{New: func() any { return new(macWork) }}
@@ -124,9 +133,20 @@ func (m *MAC) sum(work *macWork, message []byte) {
 		copy(work.mac[:], work.x[:])
 	case RetailMAC:
 		keys.retail(work, message)
+	case HMAC:
+		keys.hash(work, message)
 	default:
 		keys.xor(work, message)
 	}
+}
+
+func (k *macKeys) hash(work *macWork, message []byte) {
+	h := k.hashes.Get().(hash.Hash)
+	h.Write(message) // A hash does not fail.
+	copy(work.mac[:], h.Sum(work.hash[:0]))
+	clear(work.hash[:])
+	h.Reset() // What stays in the pool is the key alone.
+	k.hashes.Put(h)
 }
 
 func (k *macKeys) retail(work *macWork, message []byte) {

@@ -104,6 +104,21 @@ func TestXORMACVectors(t *testing.T) {
 	require.NotEqual(t, m.Append(nil, []byte{1}), testMAC(t, certs.XORMAC, certs.TDES, "5CBE7E38A146FD5C0123456789ABCDEF").Append(nil, []byte{1}))
 }
 
+// HMAC-SHA-256 is that of RFC 4231, on its own test cases: HMAC fills a shorter key with
+// zeros, so that each of theirs is one of 32 bytes too.
+func TestHMACVectors(t *testing.T) {
+	for _, v := range []struct{ source, key, message, want string }{
+		{"RFC 4231 4.2, test case 1", strings.Repeat("0b", 20), hex.EncodeToString([]byte("Hi There")), "b0344c61d8db38535ca8afceaf0bf12b881dc200c9833da726e9376c2e32cff7"},
+		{"RFC 4231 4.3, test case 2", hex.EncodeToString([]byte("Jefe")), hex.EncodeToString([]byte("what do ya want for nothing?")), "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843"},
+		{"RFC 4231 4.4, test case 3", strings.Repeat("aa", 20), strings.Repeat("dd", 50), "773ea91e36800e46854db8ebd09181a72959098b3ef8c122d9635514ced565fe"},
+		{"RFC 4231 4.5, test case 4", "0102030405060708090a0b0c0d0e0f10111213141516171819", strings.Repeat("cd", 50), "82558a389a443c0ea4cc819899f2083a85f0faa3e578f8077a2e3ff46729665b"},
+		{"RFC 4231 4.6, test case 5", strings.Repeat("0c", 20), hex.EncodeToString([]byte("Test With Truncation")), "a3b6167473100ee06e0c796c2955552b"},
+	} {
+		got := testMAC(t, certs.HMAC, certs.HMACSHA256, v.key+strings.Repeat("00", 32-len(v.key)/2)).Append(nil, unhex(t, v.message))
+		require.Equal(t, v.want[:16], hex.EncodeToString(got), v.source)
+	}
+}
+
 // everyMAC is one MAC of each kind.
 func everyMAC(t testing.TB) []*certs.MAC {
 	return []*certs.MAC{
@@ -112,6 +127,7 @@ func everyMAC(t testing.TB) []*certs.MAC {
 		testMAC(t, certs.RetailMAC, certs.TDES, "5CBE7E38A146FD5C0123456789ABCDEF"),
 		testMAC(t, certs.XORMAC, certs.DES, "5CBE7E38A146FD5C"),
 		testMAC(t, certs.XORMAC, certs.TDES, "5CBE7E38A146FD5C0123456789ABCDEF"),
+		testMAC(t, certs.HMAC, certs.HMACSHA256, kbpkA74),
 	}
 }
 
@@ -149,12 +165,22 @@ func TestMACRefusesOtherKeys(t *testing.T) {
 	}
 	_, err := certs.NewMAC(testKey(t, certs.ZoneMAC, certs.AES128, aes128), certs.CMAC)
 	require.NoError(t, err)
-	for _, algorithm := range []certs.MACAlgorithm{certs.RetailMAC, certs.XORMAC, 0, 9} {
+	for _, algorithm := range []certs.MACAlgorithm{certs.RetailMAC, certs.XORMAC, certs.HMAC, 0, 9} {
 		_, err := certs.NewMAC(testKey(t, certs.MACWorking, certs.AES128, aes128), algorithm)
 		require.ErrorIs(t, err, certs.ErrKeyUse, algorithm)
 	}
 	_, err = certs.NewMAC(testKey(t, certs.MACWorking, certs.DES, "5CBE7E38A146FD5C"), certs.RetailMAC)
 	require.ErrorIs(t, err, certs.ErrKeyUse)
+	for _, algorithm := range []certs.MACAlgorithm{certs.CMAC, certs.RetailMAC, certs.XORMAC} {
+		_, err = certs.NewMAC(testKey(t, certs.ZoneMAC, certs.HMACSHA256, kbpkA74), algorithm)
+		require.ErrorIs(t, err, certs.ErrKeyUse, algorithm)
+	}
+	_, err = certs.NewMAC(testKey(t, certs.ZoneMAC, certs.AES256, kbpkA74), certs.HMAC)
+	require.ErrorIs(t, err, certs.ErrKeyUse, "the same bytes as a key for AES-CMAC")
+	for _, usage := range []certs.Usage{certs.PINWorking, certs.ZonePIN, certs.TerminalMaster, certs.ZoneMaster, certs.TrackWorking, certs.BackupSealing} {
+		_, err = certs.KeyForTest(usage, certs.HMACSHA256, unhex(t, kbpkA74))
+		require.ErrorContains(t, err, "cannot be of hmac-sha256", usage)
+	}
 	_, err = certs.NewMAC(nil, certs.CMAC)
 	require.ErrorIs(t, err, certs.ErrKeyUse)
 }
@@ -186,7 +212,7 @@ func TestMACOnTheHotPath(t *testing.T) {
 
 func BenchmarkMAC(b *testing.B) {
 	message := make([]byte, 150)
-	names := []string{"aes-128", "aes-256", "3des", "des", "3des"}
+	names := []string{"aes-128", "aes-256", "3des", "des", "3des", "sha-256"}
 	for i, m := range everyMAC(b) {
 		want := m.Append(nil, message)
 		b.Run(m.Algorithm().String()+"/"+names[i], func(b *testing.B) {
@@ -206,6 +232,7 @@ func TestMACIsWhole(t *testing.T) {
 		certs.CMAC:      testKey(t, certs.MACWorking, certs.AES128, "AF8CB133A78F8DC2D1359F18527593FB"),
 		certs.RetailMAC: testKey(t, certs.ZoneMAC, certs.TDES, "0123456789ABCDEFFEDCBA9876543210"),
 		certs.XORMAC:    testKey(t, certs.MACWorking, certs.TDES, "0123456789ABCDEFFEDCBA9876543210"),
+		certs.HMAC:      testKey(t, certs.ZoneMAC, certs.HMACSHA256, kbpkA74),
 	} {
 		m, err := certs.NewMAC(key, algorithm)
 		require.NoError(t, err)

@@ -64,6 +64,16 @@ func (k *OperatorKey) InvitationHalf(name string, until points.Timestamp) points
 	return points.Secret(base32.StdEncoding.EncodeToString(mac.Sum(nil)[:10]))
 }
 
+// CodeHalf is the half of an enrolment code that goes to whoever approves it: who proposes
+// has the other, whose hash proof is. It is computed again from that and whom the code is for.
+func (k *OperatorKey) CodeHalf(proof [32]byte, of Identity) points.Secret {
+	mac := hmac.New(sha256.New, k.halves())
+	mac.Write([]byte("enrolment code\x00"))
+	mac.Write(proof[:])
+	mac.Write([]byte(of.String()))
+	return points.Secret(spellCode(mac.Sum(nil)[:codeBytes]))
+}
+
 // Bounds of a password. The longest is what bcrypt looks at.
 const (
 	leastPassword = 12

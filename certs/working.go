@@ -30,9 +30,13 @@ const (
 	KeySetAES128
 	// KeySetAES256 is the three as AES-256 in key blocks: 432 characters.
 	KeySetAES256
+	// KeySetHMAC is KeySetAES256 with a MAC key for HMAC-SHA-256: 448 characters.
+	KeySetHMAC
 )
 
-var keySetNames = [...]string{KeySet001: "001", KeySet003: "003", KeySet004: "004", KeySetAES128: "aes-128", KeySetAES256: "aes-256"}
+var keySetNames = [...]string{
+	KeySet001: "001", KeySet003: "003", KeySet004: "004", KeySetAES128: "aes-128", KeySetAES256: "aes-256", KeySetHMAC: "hmac-sha256",
+}
 
 // String is the word for the set: where 60.3 names it, that.
 func (s KeySet) String() string { return wordOf(keySetNames[:], uint8(s), "set") }
@@ -41,6 +45,19 @@ func (s KeySet) String() string { return wordOf(keySetNames[:], uint8(s), "set")
 func ParseKeySet(word string) (KeySet, error) {
 	n, err := parseWord(keySetNames[:], word, "set of working keys")
 	return KeySet(n), err
+}
+
+// MAC is what messages are authenticated by under the set's MAC key; of single DES that is
+// the UnionPay POS MAC.
+func (s KeySet) MAC() MACAlgorithm {
+	switch s.algorithms()[1] {
+	case AES128, AES256:
+		return CMAC
+	case HMACSHA256:
+		return HMAC
+	default:
+		return XORMAC
+	}
 }
 
 // algorithms are those of the PIN key, the MAC key and the track key; 0 is no key.
@@ -56,6 +73,8 @@ func (s KeySet) algorithms() [3]Algorithm {
 		return [3]Algorithm{AES128, AES128, AES128}
 	case KeySetAES256:
 		return [3]Algorithm{AES256, AES256, AES256}
+	case KeySetHMAC:
+		return [3]Algorithm{AES256, HMACSHA256, AES256}
 	default:
 		return [3]Algorithm{}
 	}

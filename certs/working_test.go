@@ -15,7 +15,7 @@ import (
 var (
 	testMerchant = points.MerchantID([]byte("898123456789012"))
 	testTerminal = points.TerminalID([]byte("T0000001"))
-	everyKeySet  = []certs.KeySet{certs.KeySet001, certs.KeySet003, certs.KeySet004, certs.KeySetAES128, certs.KeySetAES256}
+	everyKeySet  = []certs.KeySet{certs.KeySet001, certs.KeySet003, certs.KeySet004, certs.KeySetAES128, certs.KeySetAES256, certs.KeySetHMAC}
 )
 
 func testBase(t testing.TB) *certs.Key {
@@ -23,7 +23,7 @@ func testBase(t testing.TB) *certs.Key {
 }
 
 func testMaster(t testing.TB, set certs.KeySet) *certs.Key {
-	if set == certs.KeySetAES128 || set == certs.KeySetAES256 {
+	if set.MAC() != certs.XORMAC {
 		return testKey(t, certs.TerminalMaster, certs.AES256, kbpkA74)
 	}
 	return testKey(t, certs.TerminalMaster, certs.TDES, "70F2A84CCBC2AE8625CBB0F2C22AB923")
@@ -138,9 +138,9 @@ func TestWorkingKeysAreOpened(t *testing.T) {
 		require.True(t, w.MAC.Same(theirs.MAC))
 		require.Equal(t, w.Track == nil, theirs.Track == nil)
 		require.Equal(t, w.MAC.KeyInfo, theirs.MAC.KeyInfo)
-		pinFormat, mac := certs.PINFormat0, certs.XORMAC
-		if set == certs.KeySetAES128 || set == certs.KeySetAES256 {
-			pinFormat, mac = certs.PINFormat4, certs.CMAC
+		pinFormat, mac := certs.PINFormat4, set.MAC()
+		if mac == certs.XORMAC {
+			pinFormat = certs.PINFormat0
 		}
 		ours, err := certs.NewMAC(w.MAC, mac)
 		require.NoError(t, err)

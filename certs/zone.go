@@ -234,8 +234,8 @@ func (s *Keystore) TakeZoneKeys(z Zone, by MACAlgorithm, blocks, checks []byte, 
 	return taken, err
 }
 
-// OfferZoneKeys draws keys for a partner, a MAC key of algorithm and a PIN key of it where
-// pin says so, and returns them as key blocks with their check values. They are in force
+// OfferZoneKeys draws keys for a partner, a MAC key of algorithm and a PIN key of it, or of
+// AES-256 beside one for HMAC, where pin says so, and returns them as key blocks with their check values. They are in force
 // when [Keystore.ConfirmZoneKeys] says so. Keys that are on offer already are sent again:
 // whoever asks often has not more of them for it.
 func (s *Keystore) OfferZoneKeys(z Zone, algorithm Algorithm, pin bool, now points.Timestamp) (blocks, checks string, err error) {
@@ -256,6 +256,9 @@ func (s *Keystore) OfferZoneKeys(z Zone, algorithm Algorithm, pin bool, now poin
 		}
 		if offer.PIN == nil && pin {
 			want := NewKey{Name: z.PIN(), Usage: ZonePIN, Algorithm: algorithm, From: onOffer}
+			if algorithm == HMACSHA256 {
+				want.Algorithm = AES256
+			}
 			if offer.PIN, err = c.addZone(want, c.draw); err != nil {
 				return err
 			}

@@ -34,7 +34,8 @@ const (
 // no spread at all between BUY and SELL, so that a single unit gained by rounding shows. The
 // terms allow all origins, which the careful issuer would not: arithmetic alone must hold.
 type house struct {
-	t      *testing.T
+	t      testing.TB
+	opts   store.Options
 	ledger *ledger.Ledger
 	desk   *exchange.Desk
 	now    atomic.Int64
@@ -42,18 +43,13 @@ type house struct {
 
 var worth = map[points.ProgramID]uint64{air: 100, inn: 20, mall: 7}
 
-func openHouse(t *testing.T, change func(*tariff.SwapRules)) *house {
+func openHouse(t testing.TB, change func(*tariff.SwapRules)) *house {
 	t.Helper()
-	h := &house{t: t}
+	h := &house{t: t, opts: store.Options{Dir: filepath.Join(t.TempDir(), "store"), BlockCacheMB: 1}}
 	h.now.Store(int64(dawn))
-	opts := store.Options{Dir: filepath.Join(t.TempDir(), "store"), BlockCacheMB: 1}
-	require.NoError(t, store.Create(opts))
-	db, err := store.Open(opts)
-	require.NoError(t, err)
-	h.ledger, err = ledger.Open(t.Context(), ledger.Options{Store: db, Genesis: day, GenesisAt: dawn})
-	require.NoError(t, err)
+	require.NoError(t, store.Create(h.opts))
+	h.open()
 	t.Cleanup(func() { require.NoError(t, h.ledger.Close(context.Background())) })
-	h.desk = exchange.NewDesk(h.ledger, h.clock)
 	h.put(book.Entry{Acquirer: &book.Acquirer{ID: bank, Name: "Bank", Status: book.Active}})
 	rules := tariff.SwapRules{Lots: 1<<book.Earned | 1<<book.Swapped | 1<<book.Bonus, Expiry: tariff.ExpiryProgram, QuoteSeconds: 30, LockSeconds: 600}
 	if change != nil {
@@ -77,6 +73,22 @@ func openHouse(t *testing.T, change func(*tariff.SwapRules)) *house {
 	}
 	h.must(book.Command{Kind: book.KindEarn, Member: 1, Program: air, Acquirer: bank, Amount: start})
 	return h
+}
+
+func (h *house) open() {
+	h.t.Helper()
+	db, err := store.Open(h.opts)
+	require.NoError(h.t, err)
+	h.ledger, err = ledger.Open(context.Background(), ledger.Options{Store: db, Genesis: day, GenesisAt: dawn})
+	require.NoError(h.t, err)
+	h.desk = exchange.NewDesk(h.ledger, h.clock)
+}
+
+// restart closes the ledger, which writes a checkpoint, and opens it again.
+func (h *house) restart() {
+	h.t.Helper()
+	require.NoError(h.t, h.ledger.Close(context.Background()))
+	h.open()
 }
 
 func (h *house) clock() points.Timestamp { return points.Timestamp(h.now.Load()) }

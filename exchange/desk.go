@@ -205,12 +205,30 @@ func (d *Desk) do(ctx context.Context, what string, by Caller, cmd book.Command)
 	swap, reason, forwarded := c.swap, c.reason, c.forwarded
 	d.calls.Put(c)
 	if !reason.Approved() {
-		return Swap{}, points.Errorf(reason, "%s: %s", what, reason.English())
+		return Swap{}, d.refused(ctx, what, &cmd, reason)
 	}
 	if forwarded {
 		d.legs.ask(swap.Quote)
 	}
 	return swap, nil
+}
+
+// refused is what a caller hears of a call that was refused: which limit, what is missing, or
+// where the swap is by now; where it is none of these the reason says all there is.
+func (d *Desk) refused(ctx context.Context, what string, cmd *book.Command, reason points.Reason) error {
+	var why error
+	err := d.ledger.View(ctx, func(b *book.Book) error {
+		why = b.Why(cmd)
+		return nil
+	})
+	switch {
+	case reason == points.DuplicateOther:
+		return points.Errorf(reason, "%s: this key was used before for another call", what)
+	case err == nil && why != nil && points.ReasonOf(why) == reason:
+		return points.Errorf(reason, "%s: %w", what, why)
+	default:
+		return points.Errorf(reason, "%s: %s", what, reason.English())
+	}
 }
 
 // keyOf is the trace key of a caller's key for a verb: 144 bits of a SHA-256, so that no two

@@ -127,6 +127,7 @@ func (l *Ledger) applyGroup(g *group) error {
 		l.position = next
 	}
 	l.current = nil
+	l.floor.Store(uint64(l.book.TraceFloor()))
 	l.metrics.unvalued.Set(float64(l.book.Unvalued()))
 	return l.seal(g, block)
 }

@@ -16,7 +16,9 @@
 //     and the anchor noted; an older block is when a command or a reader needs it;
 //   - J4: a reader is only told what is durable ([Ledger.View] waits for it);
 //   - J5: everything is bounded: commands waiting (Options.Queue), commands in a
-//     group (GroupMax), groups between applying and durable (GroupsInFlight).
+//     group (GroupMax), groups between applying and durable (GroupsInFlight);
+//   - J6: [Ledger.Unseen] takes no key for a new one that the book remembers, or will when
+//     what waits is carried out.
 //
 // It refuses: to retry a failed write, to answer before it is durable, to run on
 // after a fault ([Ledger.Failed]).

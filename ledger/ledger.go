@@ -83,7 +83,7 @@ type Ledger struct {
 	anchor  *store.Anchor
 	metrics *metrics
 
-	mu      sync.Mutex // guards queue, closing, shut
+	mu      sync.Mutex // guards queue, closing, shut, and what is added to seen
 	queue   queue
 	closing bool
 	shut    bool           // no reader comes in any more
@@ -107,6 +107,9 @@ type Ledger struct {
 	afterGroup atomic.Pointer[func()]
 	sealed     chan sealedCheckpoint // to the checkpointing goroutine
 	ended      chan error            // and back
+
+	seen  seen          // keys that were handed over
+	floor atomic.Uint64 // position from which on the book remembers keys
 
 	follower atomic.Pointer[Projection] // is handed what blocks are about
 

@@ -127,10 +127,30 @@ func (l *Ledger) admit(first bool) points.Reason {
 // push adds an admitted item; mu is held. After a fault there is nobody to take
 // it out again.
 func (l *Ledger) push(it item) {
-	if !l.halted() {
-		l.queue.push(it)
+	if l.halted() {
+		return
 	}
+	if cmd := it.cmd; cmd != nil && !cmd.RepeatOnly && cmd.Key != (points.TraceKey{}) {
+		l.seen.add(l.book.KeyHash(&cmd.Key), points.Position(l.durable.Load())+l.ahead(), points.Position(l.floor.Load()))
+	}
+	l.queue.push(it)
 }
+
+// ahead is how many positions, at most, there are between the last durable one and that of
+// the next item that comes into the queue.
+func (l *Ledger) ahead() points.Position {
+	return points.Position(len(l.queue.ring) + (cap(l.free)+1)*l.opts.GroupMax) //nolint:gosec // above zero.
+}
+
+// Unseen reports that nothing that the ledger remembers was ever handed over under key, nor
+// waits: who turns its request away takes nothing back from anybody. False says nothing; of
+// keys that are new one in a hundred or so is taken for one that is not. The ledger has to be
+// asked then ([book.Command.RepeatOnly]). What is handed over meanwhile may or may not count.
+// It is safe for concurrent use, waits for nobody and reads memory only.
+//
+// The keys of swaps are remembered with what they are about, longer than others, and so this
+// is not to be asked of them.
+func (l *Ledger) Unseen(key *points.TraceKey) bool { return !l.seen.has(l.book.KeyHash(key)) }
 
 // waiting is how many items are in the queue.
 func (l *Ledger) waiting() int {

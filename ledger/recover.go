@@ -89,6 +89,17 @@ func (l *Ledger) replay(ctx context.Context, from points.Position, checkpoint st
 // again takes in the blocks of a run, up to the first that is not what follows.
 func (l *Ledger) again(r *run, c *chain, checkpoint store.Mark) error {
 	l.book.RememberAll(r.keys)
+	if n := len(r.blocks); n > 0 {
+		last := r.blocks[n-1].last()
+		for hash := range r.keys.Hashes() {
+			l.seen.add(hash, last, 0)
+		}
+		for i := range r.records {
+			if key := &r.records[i].Command.Key; *key != (points.TraceKey{}) {
+				l.seen.add(l.book.KeyHash(key), last, 0)
+			}
+		}
+	}
 	records := 0
 	fault := func() error {
 		for i := range r.blocks {

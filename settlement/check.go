@@ -116,7 +116,7 @@ func (r *Runner) before(ctx context.Context, cut Cut, order Order) ([]Check, err
 		return nil, err //nolint:wrapcheck // the journal's own words.
 	}
 	c.add("pre", CheckUnfinished, Warn, unfinished == 0, fmt.Sprintf("%d requests to issuers elsewhere without an end", unfinished),
-		"lianfen admin owed list: what ends later is cleared on the date on which it ends")
+		"lianfen admin owed list, lianfen exchange queue: what ends later is cleared on the date on which it ends")
 	return c.list, nil
 }
 

@@ -21,7 +21,7 @@
 //	    the program's version. The same key gives the same bytes; a run that would
 //	    give others is refused and says which part of the key has changed.
 //	R2  Nothing is visible before it is published: work lies in <run>.tmp, which is
-//	    synced and renamed as a whole. A .tmp that does not hold what its manifest says
+//	    synced, proved and renamed as a whole. A .tmp that does not hold what its manifest says
 //	    is thrown away and made again.
 //	R3  Every step can be repeated. Running again resumes, or proves that there is
 //	    nothing to do; a cycle is posted once, whatever is killed when. What stands in the

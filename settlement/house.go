@@ -158,7 +158,7 @@ func (h *House) entry(e *Entry, item *book.ClearingItem) {
 	if name := h.Masked(request.Card); name != "" {
 		copyText(l.Account[:], name)
 	} else {
-		copyText(l.Account[:], fmt.Sprintf("MEMBER%d", request.Member))
+		copyText(l.Account[:], fmt.Sprintf("MEMBER%d", cmp.Or(request.Member, item.Member)))
 	}
 	copyText(l.Response[:], item.Answer.DE39())
 	l.Original, l.OriginalDate = uint64(item.Root), item.RootDate
@@ -255,11 +255,21 @@ func (h *House) cleared(ctx context.Context, cut Cut) (view book.CycleView, some
 	return view, something, errors.Join(fault)
 }
 
-// Unfinished counts requests of a cycle, or of one before, that have no end yet.
+// Unfinished counts requests of a cycle, or of one before, that have no end yet: those of
+// terminals and the legs of swaps.
 func (h *House) Unfinished(ctx context.Context, cut Cut) (n uint64, err error) {
 	err = h.Ledger.View(ctx, func(b *book.Book) error {
 		for _, position := range b.Unfinished() {
 			if position <= cut.Last {
+				n++
+			}
+		}
+		for _, quote := range b.SwapLegs() {
+			leg, ok, err := b.SwapLeg(quote)
+			if err != nil {
+				return err //nolint:wrapcheck // the book's own words.
+			}
+			if ok && leg.Position <= cut.Last {
 				n++
 			}
 		}

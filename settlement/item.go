@@ -156,7 +156,8 @@ type Journal interface {
 }
 
 // appendEntry appends the bytes that the input digest is of: everything that the run's
-// figures and files depend on.
+// figures and files depend on. What an original amounts to is not among them: it follows
+// from the original's position in the journal, which is.
 func appendEntry(dst []byte, e *Entry) []byte {
 	for _, field := range [...]uint64{
 		uint64(e.Position), uint64(e.Kind), uint64(e.Of), uint64(e.Issuer), uint64(e.Acquirer), uint64(e.Target), uint64(e.Payer), uint64(e.Payee),

@@ -470,3 +470,28 @@ func TestModels(t *testing.T) {
 	}
 	require.Len(t, slices.Collect(maps.Keys(positions)), 3)
 }
+
+// What a member's detail says does not depend on whether it has a twin beside it: without
+// one, what the lines of an item share is written once for all of them.
+func TestTwinChangesNoDetail(t *testing.T) {
+	details := func(twin bool) map[string]string {
+		n := newNight(t, madeUp(t, 5_000, 6), func(o *settlement.Options) { o.Twin = twin })
+		_, err := n.Run(t.Context(), 20260302, 1, order("li"))
+		require.NoError(t, err)
+		paths, err := filepath.Glob(filepath.Join(n.opts.Folder, ulid+".tmp", "*", "QZ_DET_*.txt"))
+		require.NoError(t, err)
+		all := map[string]string{}
+		for _, path := range paths {
+			text, err := os.ReadFile(path)
+			require.NoError(t, err)
+			all[filepath.Base(path)] = string(text)
+		}
+		return all
+	}
+	with, without := details(true), details(false)
+	require.Greater(t, len(with), 6)
+	require.Equal(t, slices.Sorted(maps.Keys(with)), slices.Sorted(maps.Keys(without)))
+	for name := range with {
+		require.True(t, with[name] == without[name], name)
+	}
+}

@@ -27,7 +27,7 @@ const (
 	maxOpen = 1024
 	// batchPositions is how many positions are valued before their lines are written: few
 	// enough that a batch is still in the processor's cache then.
-	batchPositions = 512
+	batchPositions = 256
 	// writers is how many goroutines write lines, each those of its own members.
 	writers = 4
 )
@@ -43,6 +43,7 @@ type rendering struct {
 	folder   string // <run>.tmp
 	opts     *Options
 	progress *progress
+	witness  *witness
 	totals   map[tariff.Member][]netting.Position // of all counterparties and codes, by model
 
 	texts sync.Pool // of []byte: where files of a set are made
@@ -72,7 +73,9 @@ type batch struct {
 
 type valued struct {
 	Entry
-	worth tariff.Valuation
+	worth  tariff.Valuation
+	shared files.Shared // what all its lines have
+	fits   bool         // shared is good; else lines are written field by field, which tells why not
 }
 
 // job is a line to be written: of which entry, and where.
@@ -182,6 +185,8 @@ func (r *rendering) batch(ctx context.Context, source Items, s span, b *batch, m
 			b.entries = b.entries[:n]
 			return nil
 		}
+		fillShared(&v.Line, &v.Entry)
+		v.fits = !r.opts.Twin && v.shared.Fill(&v.Line)
 		for _, p := range places {
 			if desk := mine[p.index]; desk > 0 {
 				b.jobs[desk-1] = append(b.jobs[desk-1], job{n, p})
@@ -205,8 +210,7 @@ type desk struct {
 // open begins the files of the member at a place of the roll.
 func (d *desk) open(place int) error {
 	m := d.roll.Member(place)
-	folder := filepath.Join(d.folder, folderOf(m))
-	if err := os.MkdirAll(folder, folderMode); err != nil {
+	if err := os.MkdirAll(filepath.Join(d.folder, folderOf(m)), folderMode); err != nil {
 		return fmt.Errorf("files of %v: %w", m, err)
 	}
 	var of [roles]*files.DetailWriter
@@ -217,7 +221,7 @@ func (d *desk) open(place int) error {
 		}
 		header := d.header(m, files.Role(i+1)) //nolint:gosec // three roles.
 		var err error
-		if of[i], err = files.NewDetail(header, count, d.opts.Twin, create(folder)); err != nil {
+		if of[i], err = files.NewDetail(header, count, d.opts.Twin, d.create(folderOf(m))); err != nil {
 			return fmt.Errorf("files of %v: %w", m, err)
 		}
 	}
@@ -249,17 +253,12 @@ func (d *desk) write(ctx context.Context, pool *sync.Pool) error {
 // put writes the line of an entry in one of the desk's files.
 func (d *desk) put(v *valued, p place) error {
 	line := &d.line
-	*line = v.Line
-	d.fill(line, v, p, v.worth.View(d.roll.Member(p.index)))
+	d.fillOwn(line, v, p, v.worth.View(d.roll.Member(p.index)))
 	detail := d.details[p.index][p.role-1]
 	if detail == nil {
 		return fmt.Errorf("item %d: no file of role %v of %v was announced for it", v.Position, p.role, d.roll.Member(p.index))
 	}
-	merchant := ""
-	if d.opts.Twin { // The file of fixed width has no name.
-		merchant = d.setting.Merchants[v.Line.Merchant]
-	}
-	if err := detail.Write(line, merchant); err != nil {
+	if err := d.append(detail, line, v, p); err != nil {
 		return fmt.Errorf("item %d: %w", v.Position, err)
 	}
 	w := &d.written[p.index]
@@ -267,6 +266,18 @@ func (d *desk) put(v *valued, p place) error {
 	w.net = w.net.Plus(netting.SumOf(line.Net))
 	w.merchant(v, d.setting, line.Net)
 	return d.notify(w, v, p)
+}
+
+// append writes a line of which the member's own part is filled in.
+func (d *desk) append(detail *files.DetailWriter, line *files.Line, v *valued, p place) error {
+	if v.fits {
+		if done, err := detail.WriteShared(&v.shared, line); done || err != nil {
+			return err //nolint:wrapcheck // the caller says of which item.
+		}
+	}
+	*line = v.Line
+	d.fillOwn(line, v, p, v.worth.View(d.roll.Member(p.index)))
+	return detail.Write(line, d.setting.Merchants[v.Line.Merchant]) //nolint:wrapcheck // as above.
 }
 
 // notify notes what an adjustment, a fee out of the schedule, a chargeback or a
@@ -361,11 +372,9 @@ func abandon(desks []*desk) error {
 	return nil
 }
 
-// create makes new files in a folder.
-func create(folder string) func(name string) (io.WriteCloser, error) {
-	return func(name string) (io.WriteCloser, error) {
-		return os.OpenFile(filepath.Join(folder, name), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	}
+// create makes new files in a folder of the run's.
+func (r *rendering) create(sub string) func(name string) (io.WriteCloser, error) {
+	return func(name string) (io.WriteCloser, error) { return r.witness.create(r.folder, sub, name) }
 }
 
 // folderOf names a member's folder.
@@ -383,14 +392,21 @@ func (r *rendering) header(m tariff.Member, role files.Role) files.Header {
 	return h
 }
 
-// fill fills in the columns of a line that follow from the item, its worth, and who reads.
-func (r *rendering) fill(l *files.Line, v *valued, p place, view tariff.View) {
-	l.ID, l.Kind, l.Category = uint64(v.Position), v.Kind, v.MCC
-	l.Acquirer, l.Issuer = v.Acquirer, v.Issuer
+// fillShared fills in the columns of a line that follow from the item alone.
+func fillShared(l *files.Line, e *Entry) {
+	l.ID, l.Kind, l.Category = uint64(e.Position), e.Kind, e.MCC
+	l.Acquirer, l.Issuer = e.Acquirer, e.Issuer
+	if e.Kind.Explicit() {
+		l.Acquirer, l.Issuer = digitsOnly(e.Payee), digitsOnly(e.Payer)
+	}
+}
+
+// fillOwn fills in those that follow from who reads, too, and the clearing id.
+func (r *rendering) fillOwn(l *files.Line, v *valued, p place, view tariff.View) {
+	l.ID = uint64(v.Position)
 	program, rate, amount := v.Program, v.worth.Rate, v.Amount
 	switch {
 	case v.Kind.Explicit():
-		l.Acquirer, l.Issuer = digitsOnly(v.Payee), digitsOnly(v.Payer)
 		amount = view.Net
 	case p.role == files.RoleSwapTarget && v.Target == r.roll.Member(p.index):
 		program, rate, amount = v.TargetProgram, v.worth.TargetRate, v.worth.Granted
@@ -399,7 +415,7 @@ func (r *rendering) fill(l *files.Line, v *valued, p place, view tariff.View) {
 	case (p.role == files.RoleIssuer) == (v.original() != tariff.KindEAR):
 		amount = -amount
 	}
-	l.Num, l.Den = 1, 1
+	l.RateVersion, l.Num, l.Den = 0, 1, 1
 	if rate != nil {
 		l.RateVersion, l.Num, l.Den = rate.Version, rate.Num, rate.Den
 	}

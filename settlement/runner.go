@@ -52,6 +52,10 @@ type Runner struct {
 	progress *progress
 
 	mu sync.Mutex // one step of one run at a time
+
+	// The files that this process has made last, and the digest of their manifest.
+	made         *witness
+	madeManifest string
 }
 
 // Order is what a door says with a step: when, by whom, and of a new run its identifier.
@@ -348,7 +352,8 @@ func (r *Runner) advance(ctx context.Context, run *Run, order Order) error {
 // makeFiles renders the files of a run and looks at them.
 func (r *Runner) makeFiles(ctx context.Context, run *Run, b *basis, all *computed, c *checker, order Order) error {
 	began := r.opts.Clock()
-	rendering := &rendering{basis: *b, run: run, computed: all, folder: r.shelf.work(run.ID), opts: &r.opts, progress: r.progress}
+	r.made, r.madeManifest = nil, ""
+	rendering := &rendering{basis: *b, run: run, computed: all, folder: r.shelf.work(run.ID), opts: &r.opts, progress: r.progress, witness: newWitness()}
 	manifest, err := rendering.render(ctx, r.journal)
 	if err != nil {
 		return fmt.Errorf("settlement of %v: %w", run.Cut, err)
@@ -363,6 +368,7 @@ func (r *Runner) makeFiles(ctx context.Context, run *Run, b *basis, all *compute
 		return fmt.Errorf("%w: run %s of %v: manifest %s, was %s", ErrDiffers, run.ID, run.Cut, brief(hexOf(manifest)), brief(run.Manifest))
 	}
 	run.Manifest = hexOf(manifest)
+	r.made, r.madeManifest = rendering.witness, run.Manifest
 	if run.State < Checked {
 		run.reach(Checked, order, fmt.Sprintf("manifest %s", run.Manifest))
 	}
@@ -448,7 +454,7 @@ func (r *Runner) whole(run *Run) error {
 	if _, err := os.Stat(folder); errors.Is(err, fs.ErrNotExist) {
 		folder = r.shelf.published(run.ID)
 	}
-	return r.proveFolder(folder, run.Manifest)
+	return r.proveFolder(folder, run.Manifest, nil)
 }
 
 // publication is what becomes of a run in the journal.
@@ -568,17 +574,23 @@ func note(posting points.Position) string {
 	return fmt.Sprintf("journal %d", posting)
 }
 
-// unveil proves, syncs and renames the work folder, unless that was done before.
+// unveil syncs, proves and renames the work folder, unless that was done before. Where this
+// process has made the files, it proves that nobody has changed them since, and reads those
+// again of which it cannot be certain; else it reads all.
 func (r *Runner) unveil(run *Run) error {
 	work, published := r.shelf.work(run.ID), r.shelf.published(run.ID)
 	if _, err := os.Stat(published); err == nil {
-		return r.proveFolder(published, run.Manifest)
-	}
-	if err := r.proveFolder(work, run.Manifest); err != nil {
-		return fmt.Errorf("%w; lianfen settle run makes the files again", err)
+		return r.proveFolder(published, run.Manifest, nil)
 	}
 	if err := syncAll(work); err != nil {
 		return err
+	}
+	var known *witness
+	if r.madeManifest == run.Manifest {
+		known = r.made
+	}
+	if err := r.proveFolder(work, run.Manifest, known); err != nil {
+		return fmt.Errorf("%w; lianfen settle run makes the files again", err)
 	}
 	if err := r.opts.Step("synced"); err != nil {
 		return err
@@ -586,6 +598,7 @@ func (r *Runner) unveil(run *Run) error {
 	if err := errors.Join(os.Rename(work, published), syncFolder(filepath.Dir(published))); err != nil {
 		return err
 	}
+	r.made, r.madeManifest = nil, ""
 	return r.opts.Step("renamed")
 }
 
@@ -640,7 +653,7 @@ func (r *Runner) Void(ctx context.Context, run *Run, order Order, why string) er
 
 // reproduce computes a published run again and holds it against what was published.
 func (r *Runner) reproduce(ctx context.Context, run *Run) error {
-	if err := r.proveFolder(r.shelf.published(run.ID), run.Manifest); err != nil {
+	if err := r.proveFolder(r.shelf.published(run.ID), run.Manifest, nil); err != nil {
 		return fmt.Errorf("%w: %w", ErrDiffers, err)
 	}
 	setting, err := r.journal.Setting(ctx)

@@ -150,9 +150,9 @@ func (s *Synthetic) make(e *Entry, p points.Position) {
 		e.Kind, e.Target = tariff.KindSWP, firstIssuer+tariff.Member(target)
 		e.TargetProgram = points.MinProgram + points.ProgramID(target%syntheticPrograms)
 	case kind < 98:
-		e.Kind, e.Of, e.Amount, e.OriginalAt = tariff.KindRFD, tariff.KindRDM, -e.Amount, e.At-day
+		e.Kind, e.Of, e.Whole, e.Amount, e.OriginalAt = tariff.KindRFD, tariff.KindRDM, e.Amount, -e.Amount, e.At-day
 	default:
-		e.Kind, e.Of, e.Amount, e.OriginalAt = tariff.KindRVS, tariff.KindEAR, -e.Amount, e.At-day
+		e.Kind, e.Of, e.Whole, e.Amount, e.OriginalAt = tariff.KindRVS, tariff.KindEAR, e.Amount, -e.Amount, e.At-day
 	}
 	l := &e.Line
 	l.STAN, l.Transmitted, l.Local = points.STAN(p%1_000_000), 20260302_000000, 20260302_080000

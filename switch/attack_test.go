@@ -4,9 +4,11 @@ import (
 	"fmt"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/lianfen/lianfen/ledger/book"
 	"github.com/lianfen/lianfen/points"
 	"github.com/lianfen/lianfen/switch/dialect"
 )
@@ -93,6 +95,71 @@ func TestIssuerOutOfOrder(t *testing.T) {
 	}
 	require.Equal(t, points.Approved, there.network(points.SignOff))
 	require.Equal(t, "92", h.redeem(3, 42).heard(), "signed off")
+	h.verify()
+	there.hangUp()
+}
+
+// strays counts the answers of issuers that differ from what they should answer.
+func (h *house) strays() (n int) {
+	families, err := h.registry.Gather()
+	require.NoError(h.t, err)
+	for _, family := range families {
+		for _, m := range family.Metric {
+			if family.GetName() == "lianfen_issuer_stray_answers_total" && label(m, "kind") == "differs" {
+				n += int(m.GetCounter().GetValue())
+			}
+		}
+	}
+	return n
+}
+
+// owed counts the reversals that issuers are owed.
+func (h *house) owed() (n int) {
+	h.view(func(b *book.Book) {
+		for _, position := range b.Unfinished() {
+			view, ok, err := b.Remote(position)
+			require.NoError(h.t, err)
+			require.True(h.t, ok)
+			if view.Phase == book.RemoteOwed {
+				n++
+			}
+		}
+	})
+	return n
+}
+
+// An answer that comes after its time and names another issuer (DE100) is nobody's: a decline
+// would end the reversal that the issuer is owed. Nor does such a one acknowledge a reversal.
+func TestLateAnswerOfAnotherIssuer(t *testing.T) {
+	h, there := withIssuer(t, nil)
+	h.up(there)
+	waiting := h.redeem(1, 41)
+	asked, _ := there.next()
+	h.wait(15 * time.Second)
+	h.round()
+	require.Equal(t, "68", waiting.heard())
+	reversal, _ := there.next()
+	require.Equal(t, points.Reversal, reversal.Function)
+	last := h.last()
+	named := func(req points.Request, reason points.Reason, issuer points.IssuerID) {
+		req.Issuer = issuer
+		req.Mark(100)
+		there.answer(&req, &points.Response{Reason: reason, Amount: 41, Issuer: issuer})
+		h.round()
+	}
+	for i, reason := range []points.Reason{points.NotEnoughPoints, points.Approved} {
+		named(asked, reason, airline)
+		require.Equal(t, last, h.last())
+		require.Equal(t, i+1, h.strays())
+	}
+	named(reversal, points.Approved, airline)
+	require.Equal(t, last, h.last())
+	require.Equal(t, 3, h.strays())
+	require.Equal(t, 1, h.owed())
+	named(asked, points.NotEnoughPoints, remote)
+	require.NotEqual(t, last, h.last())
+	require.Equal(t, 3, h.strays())
+	require.Zero(t, h.owed())
 	h.verify()
 	there.hangUp()
 }

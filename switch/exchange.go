@@ -32,6 +32,7 @@ type exchange struct {
 	keys     *workingKeys // that the request was authenticated with; nil: it was not
 	derived  *derivedKeys // of a terminal's message, where they are derived for each; used again
 	master   *certs.Key   // that a sign-on has proved to have; nil: none
+	given    *givenKeys   // that a sign-on is given again; nil: it is given others, or none
 	shed     bool         // it is answered only if it was before
 	first    bool         // it goes first; see goesFirst
 	turned   bool         // it is turned away for the load that there is
@@ -61,7 +62,7 @@ func (s *Switch) newRequest(session *session, c *link.Conn) *exchange {
 // release gives the exchange back to the pool; x must not be used afterwards.
 func (x *exchange) release() {
 	x.session, x.conn, x.table, x.fault, x.replayed, x.shed, x.first, x.turned = nil, nil, nil, nil, false, false, false, false
-	x.keys, x.master, x.pin, x.pinLen = nil, nil, [16]byte{}, 0
+	x.keys, x.master, x.given, x.pin, x.pinLen = nil, nil, nil, [16]byte{}, 0
 	x.derived.forget()
 	x.req, x.resp, x.cmd, x.acceptor = points.Request{}, points.Response{}, book.Command{}, router.Acceptor{}
 	clear(x.frame) // It held card numbers.
@@ -73,6 +74,31 @@ func (x *exchange) release() {
 // other frames of the same read.
 func (x *exchange) submit() {
 	x.session.asks = append(x.session.asks, ledger.Ask{Command: &x.cmd, Done: x.settled, First: x.first})
+}
+
+// submitShed is submit for a request that gets the answer it had before, or none but to try
+// again: nothing new is begun.
+func (x *exchange) submitShed() {
+	x.cmd.RepeatOnly, x.shed = true, true
+	x.session.shed++
+	x.submit()
+}
+
+// turnAwayUnlessSeen tells who sent a new request to try again. One that may have come
+// before, or wait still, is the ledger's to answer: what was approved must not be refused.
+func (x *exchange) turnAwayUnlessSeen() {
+	key := traceKey(&x.req, x.acceptor, x.req.Class)
+	if x.s.opts.Ledger.Unseen(&key) {
+		x.turned = true
+		x.s.metrics.shed.Inc()
+		x.finish(points.Overloaded, &x.session.outbox)
+		return
+	}
+	if reason := x.s.command(x, x.acceptor); !reason.Approved() {
+		x.answer(reason)
+		return
+	}
+	x.submitShed()
 }
 
 // answer finishes the request with reason, and the exchange with it.
@@ -173,7 +199,7 @@ func (x *exchange) settle(out *book.Outcome) {
 		reason = x.closed(out)
 	case x.cmd.Kind == book.KindUpload && !out.Replayed:
 		x.s.metrics.uploaded.Add(float64(len(x.cmd.Items)))
-	case x.cmd.KeySet != 0:
+	case x.cmd.KeySet != 0 || x.given != nil:
 		reason = x.signedOn(out)
 		x.s.terminals.note(x.cmd.Terminal, out.Parameters)
 	case x.cmd.Kind == book.KindSignOn || x.cmd.Kind == book.KindDownload:

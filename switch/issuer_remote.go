@@ -81,6 +81,7 @@ type lateness struct {
 	position points.Position
 	card     points.CardToken
 	program  points.ProgramID
+	issuer   points.IssuerID
 	swap     *swapAsk // of a swap's leg; nil: of a transaction that was forwarded
 }
 
@@ -355,7 +356,7 @@ func (l *leg) unsent(f *flight, refusal points.Reason) {
 // link's profile allows it, the request is approved in the issuer's place and an advice
 // follows the reversal. mu is held.
 func (l *leg) doubt(f *flight) {
-	l.late[f.key] = lateness{leg: l, position: f.view.Position, card: f.view.Card, program: f.view.Program}
+	l.late[f.key] = lateness{leg: l, position: f.view.Position, card: f.view.Card, program: f.view.Program, issuer: f.view.Issuer}
 	stand := &l.profile.StandIn
 	if stand.AfterTimeout && stand.allows(&f.view) {
 		l.submit(f, book.Command{Kind: book.KindStandIn, Amount: stand.MaxDay, Limit: stand.MaxCount, Answer: points.NoAnswer})
@@ -478,7 +479,7 @@ func (l *leg) answered(frame []byte, now points.Timestamp) {
 		case !ok:
 			l.unexpected(key, &echo, &resp)
 			return
-		case w.flight != nil && !w.flight.agrees(&echo, &resp), w.swap != nil && !w.swap.agrees(&echo, &resp):
+		case !w.agrees(&echo, &resp):
 			// It is not the answer to what was asked. The right one may still come.
 			l.of.metrics.strays.WithLabelValues(l.name, strayDiffers).Inc()
 			if err := l.pending.Add(key, w.due, w); err != nil {
@@ -508,6 +509,20 @@ func (l *leg) answered(frame []byte, now points.Timestamp) {
 			w.outlet.greeted(resp.Reason, now)
 		}
 	})
+}
+
+// agrees checks what an answer says of what it is to answer.
+func (w *await) agrees(echo *points.Request, resp *points.Response) bool {
+	switch {
+	case w.flight != nil:
+		return w.flight.agrees(echo, resp)
+	case w.swap != nil:
+		return w.swap.agrees(echo, resp)
+	case w.item != nil:
+		return resp.Issuer == 0 || resp.Issuer == w.item.view.Issuer
+	default:
+		return true
+	}
 }
 
 // agrees checks what an answer says of the request: DE100, where it has one, is the issuer
@@ -557,6 +572,10 @@ func (l *leg) unexpected(key replyKey, echo *points.Request, resp *points.Respon
 	if !ok || !about.carried(l) {
 		l.of.metrics.strays.WithLabelValues(l.name, strayUnknown).Inc()
 		return
+	}
+	if resp.Issuer != 0 && resp.Issuer != about.issuer {
+		l.of.metrics.strays.WithLabelValues(l.name, strayDiffers).Inc()
+		return // It names another issuer (DE100), as it may not while it is waited for.
 	}
 	if resp.Reason == points.NoAnswer || resp.Reason == points.IssuerTimeout {
 		return

@@ -44,10 +44,13 @@ const dukptTerminals = 16_384
 
 // keyring is what terminals are authenticated with. Any number of goroutines may use it.
 //
-//	          sign-on                 so many wrong MACs in a row
-//	no keys ───────────> keys ────────────────────────────────────> no keys
-//	                     ^  │ sign-on: others
-//	                     └──┘
+//	          sign-on           first use              so many wrong MACs in a row
+//	no keys ───────────> given ───────────> in force ─────────────────────────────> no keys
+//	                      ^ │ sign-on: the same  │ sign-on: others are given besides,
+//	                      └─┘                    └ and in force until those are used
+//
+// A sign-on has no MAC by the keys, and on a line without TLS anybody can send one: so it takes
+// nothing away. What it gives, under the master key, is of use to the terminal alone.
 type keyring struct {
 	store    *certs.Keystore // nil: there is none, and no terminal has keys
 	verifier *certs.PINVerifier
@@ -55,10 +58,11 @@ type keyring struct {
 	derived  *certs.DUKPTHost
 	seen     atomic.Uint64 // the keystore's generation that derived follows from
 
-	mu     sync.RWMutex // guards of, proved and zones
-	of     map[points.TerminalID]*workingKeys
-	proved map[provedBy]uint32         // versions; see master.go
-	zones  map[points.IssuerID]zoneKey // those that were used
+	mu     sync.RWMutex                       // guards what follows
+	of     map[points.TerminalID]*workingKeys // in force
+	given  map[points.TerminalID]*givenKeys   // at a sign-on, and not used yet
+	proved map[provedBy]uint32                // versions; see master.go
+	zones  map[points.IssuerID]zoneKey        // those that were used
 }
 
 // workingKeys are the keys of one terminal, expanded once, at its sign-on.
@@ -70,10 +74,16 @@ type workingKeys struct {
 	wrong    atomic.Int32 // MACs in a row
 }
 
+// givenKeys are keys that a sign-on has given a terminal which has not used them.
+type givenKeys struct {
+	*workingKeys
+	derived *certs.WorkingKeys
+}
+
 func newKeyring(store *certs.Keystore, most int, now points.Timestamp) (*keyring, error) {
 	r := &keyring{
 		store: store, most: int32(most), //nolint:gosec // a small bound.
-		of: make(map[points.TerminalID]*workingKeys), proved: make(map[provedBy]uint32), zones: make(map[points.IssuerID]zoneKey),
+		of: make(map[points.TerminalID]*workingKeys), given: make(map[points.TerminalID]*givenKeys), proved: make(map[provedBy]uint32), zones: make(map[points.IssuerID]zoneKey),
 	}
 	if store == nil {
 		return r, nil
@@ -101,30 +111,71 @@ func newKeyring(store *certs.Keystore, most int, now points.Timestamp) (*keyring
 	return r, nil
 }
 
-// find returns the keys that a terminal has, nil when it has to sign on: those that it
-// was given elsewhere, or for another algorithm than it is to use, are none.
-func (r *keyring) find(terminal *book.Terminal) *workingKeys {
+// find returns the keys of a terminal that are in force, and those that it was given and has
+// not used yet; nil: there are none. Those that it was given elsewhere, or for another
+// algorithm than it is to use, are none.
+func (r *keyring) find(terminal *book.Terminal) (inForce, given *workingKeys) {
 	r.mu.RLock()
-	keys := r.of[terminal.ID]
-	r.mu.RUnlock()
-	if keys == nil || keys.merchant != terminal.Merchant || keys.by != terminal.MAC {
-		return nil
+	defer r.mu.RUnlock()
+	if inForce = r.of[terminal.ID]; !inForce.serve(terminal) {
+		inForce = nil
 	}
-	return keys
+	if next := r.given[terminal.ID]; next != nil && next.serve(terminal) {
+		given = next.workingKeys
+	}
+	return inForce, given
 }
 
+// serve reports whether the keys are those of the terminal as its record is now.
+func (k *workingKeys) serve(terminal *book.Terminal) bool {
+	return k != nil && k.merchant == terminal.Merchant && k.by == terminal.MAC
+}
+
+// waiting are the keys of a set that a terminal was given and has not used; nil: none.
+func (r *keyring) waiting(terminal *book.Terminal, set certs.KeySet) *givenKeys {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	if next := r.given[terminal.ID]; next != nil && next.serve(terminal) && next.derived.Set() == set {
+		return next
+	}
+	return nil
+}
+
+// put has the keys be those that a terminal has, from the start of the process on.
 func (r *keyring) put(terminal points.TerminalID, keys *workingKeys) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.of[terminal] = keys
 }
 
-// drop takes keys from a terminal, unless it has others by now.
-func (r *keyring) drop(terminal points.TerminalID, keys *workingKeys) {
+// give has a terminal have keys that it has not used.
+func (r *keyring) give(terminal points.TerminalID, keys *givenKeys) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.of[terminal] == keys {
+	r.given[terminal] = keys
+}
+
+// use puts keys in force that a terminal was given: it has used them, and those before are
+// over.
+func (r *keyring) use(terminal points.TerminalID, keys *workingKeys) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if next := r.given[terminal]; next != nil && next.workingKeys == keys {
+		r.of[terminal] = keys
+		delete(r.given, terminal)
+	}
+}
+
+// drop takes keys from a terminal, and those that it was given besides, unless it has others
+// by now.
+func (r *keyring) drop(terminal points.TerminalID, inForce, given *workingKeys) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.of[terminal] == inForce {
 		delete(r.of, terminal)
+	}
+	if next := r.given[terminal]; next != nil && next.workingKeys == given {
+		delete(r.given, terminal)
 	}
 }
 
@@ -223,6 +274,8 @@ func keySetOf(req *points.Request, by book.MAC) certs.KeySet {
 		sets = map[uint16]certs.KeySet{1: certs.KeySet001, 3: certs.KeySet003, 4: certs.KeySet004}
 	case book.MACByCMAC:
 		sets = map[uint16]certs.KeySet{dialect.SignOnAES128: certs.KeySetAES128, dialect.SignOnAES256: certs.KeySetAES256}
+	case book.MACByHMAC:
+		sets = map[uint16]certs.KeySet{dialect.SignOnHMAC: certs.KeySetHMAC}
 	case book.MACByRetail:
 	}
 	return sets[req.NetworkCode]
@@ -242,34 +295,50 @@ func (s *Switch) signingOn(x *exchange, acceptor router.Acceptor) points.Reason 
 	if set == 0 {
 		return points.FunctionDisabled
 	}
+	proves := false
 	if x.master != nil {
 		x.cmd.Master = x.master.Version
+		proved, err := s.hasProved(terminal)
+		proves = err != nil || x.master.Version > proved
 	} else if _, _, err := s.masters(terminal); err != nil {
 		s.logNoMaster(terminal, err)
 		return points.FunctionDisabled
+	}
+	if !proves {
+		if x.given = s.keys.waiting(terminal, set); x.given != nil {
+			return points.Approved // The journal has them already.
+		}
 	}
 	x.cmd.KeySet = uint8(set)
 	return points.Approved
 }
 
-// signedOn puts the keys of a sign-on that is durable in force, and into its answer.
+// signedOn puts the keys of a sign-on that is durable into its answer: those that wait to be
+// used, or others, which are in force with their first use.
 func (x *exchange) signedOn(out *book.Outcome) points.Reason {
 	s, terminal := x.s, x.acceptor.Terminal
 	s.keys.proves(terminal, x.cmd.Master)
-	derived, ready, err := s.keys.derive(terminal, certs.KeySet(x.cmd.KeySet), out.Position, x.req.At)
+	given := x.given
+	var err error
+	if given == nil {
+		given = new(givenKeys)
+		given.derived, given.workingKeys, err = s.keys.derive(terminal, certs.KeySet(x.cmd.KeySet), out.Position, x.req.At)
+	}
 	var wrapped []byte
 	master := x.master
 	if err == nil && master == nil {
 		master, _, err = s.masters(terminal)
 	}
 	if err == nil {
-		wrapped, err = derived.AppendWrapped(nil, master)
+		wrapped, err = given.derived.AppendWrapped(nil, master)
 	}
 	if err != nil {
 		s.opts.Log.Error("a terminal's keys cannot be made", slog.String("terminal", terminal.ID.String()), slog.String("error", err.Error()))
 		return points.InternalError
 	}
-	s.keys.put(terminal.ID, ready)
+	if x.given == nil {
+		s.keys.give(terminal.ID, given)
+	}
 	x.resp.List = string(wrapped)
 	return points.Approved
 }
@@ -297,7 +366,6 @@ func (s *Switch) authentic(x *exchange, frame []byte) points.Reason {
 	if x.req.Function == points.SignOn {
 		return s.proof(x, frame)
 	}
-	keys := s.keys.find(terminal)
 	if !x.req.Has(64) && !x.req.Has(128) {
 		if (terminal.MACOptional || !authenticated(x.req.Class)) && x.req.Function != points.KeyChange {
 			x.keys = nil
@@ -308,18 +376,28 @@ func (s *Switch) authentic(x *exchange, frame []byte) points.Reason {
 	if terminal.DUKPT != (book.InitialKey{}) {
 		return s.derived(x, frame)
 	}
-	if keys == nil {
-		return s.notAuthentic(macNoKeys)
-	}
 	signed := x.session.listener.dialect.Signed(frame, &x.req)
-	if !keys.mac.Verify(signed, x.req.MAC[:]) {
-		if keys.wrong.Add(1) >= s.keys.most {
-			s.keys.drop(terminal.ID, keys)
+	inForce, given := s.keys.find(terminal)
+	switch {
+	case inForce == nil && given == nil:
+		return s.notAuthentic(macNoKeys)
+	case inForce != nil && inForce.mac.Verify(signed, x.req.MAC[:]):
+		inForce.wrong.Store(0)
+		x.keys = inForce
+	case given != nil && given.mac.Verify(signed, x.req.MAC[:]):
+		s.keys.use(terminal.ID, given)
+		given.wrong.Store(0)
+		x.keys = given
+	default:
+		counted := inForce
+		if counted == nil {
+			counted = given
+		}
+		if counted.wrong.Add(1) >= s.keys.most {
+			s.keys.drop(terminal.ID, inForce, given)
 		}
 		return s.notAuthentic(macWrong)
 	}
-	keys.wrong.Store(0)
-	x.keys = keys
 	return points.Approved
 }
 
@@ -428,13 +506,13 @@ func (s *Switch) PINValue(key *certs.PINKey, format certs.PINFormat, block []byt
 // us; what cannot be passed on is refused here, rather than asked without the PIN.
 func (s *Switch) pin(x *exchange) points.Reason {
 	req, cmd := &x.req, &x.cmd
-	keys, shared := s.pinKeys(x)
+	keys, given, shared := s.pinKeys(x)
 	if !shared {
 		return points.Approved
 	}
 	switch cmd.Kind {
 	case book.KindForward:
-		return s.forwardPIN(x, keys)
+		return s.forwardPIN(x, keys, given)
 	case book.KindRedeem, book.KindHold, book.KindTransfer, book.KindBalance:
 	default:
 		return points.Approved
@@ -443,39 +521,49 @@ func (s *Switch) pin(x *exchange) points.Reason {
 		return points.Approved
 	}
 	cmd.PINResult = book.PINUnreadable
-	if keys == nil || s.keys.verifier == nil {
+	if s.keys.verifier == nil {
 		return points.Approved
 	}
-	value, err := s.keys.verifier.Value(keys.pin, pinFormat(req), req.PIN[:req.PINLen], req.PAN)
-	if err != nil {
-		return points.Approved // Its words say no more than the answer does.
+	for _, under := range [...]*workingKeys{keys, given} {
+		if under == nil {
+			continue
+		}
+		value, err := s.keys.verifier.Value(under.pin, pinFormat(req), req.PIN[:req.PINLen], req.PAN)
+		if err != nil {
+			continue // Its words say no more than the answer does.
+		}
+		cmd.PINResult, cmd.PINValue = 0, book.PINValue(value)
+		if under == given {
+			s.keys.use(x.acceptor.Terminal.ID, given)
+		}
+		break
 	}
-	cmd.PINResult, cmd.PINValue = 0, book.PINValue(value)
 	return points.Approved
 }
 
 // pinKeys are the keys that a request's PIN is under, nil where they are not there; shared
-// is false where none are shared with its sender.
-func (s *Switch) pinKeys(x *exchange) (keys *workingKeys, shared bool) {
+// is false where none are shared with its sender. A terminal whose message has no MAC may
+// have used those that it was given last for the first time.
+func (s *Switch) pinKeys(x *exchange) (keys, given *workingKeys, shared bool) {
 	terminal := x.acceptor.Terminal
 	switch keys = x.keys; {
 	case x.req.Door == points.DoorHost:
 		zone := s.opts.Zones.find(certs.RoleAcquirer, uint64(x.acceptor.Acquirer.ID))
 		if zone == nil {
-			return nil, false
+			return nil, nil, false
 		}
 		if keys == nil {
 			keys = zone.current(x.req.At)
 		}
 	case terminal == nil || terminal.MAC == 0:
-		return nil, false
+		return nil, nil, false
 	case keys == nil:
-		keys = s.keys.find(terminal)
+		keys, given = s.keys.find(terminal)
 	}
 	if keys != nil && keys.pin == nil {
 		keys = nil
 	}
-	return keys, true
+	return keys, given, true
 }
 
 // ZonePINName is what the key for PINs with an issuer's own host is called.
@@ -484,14 +572,14 @@ func ZonePINName(issuer points.IssuerID) string {
 }
 
 // forwardPIN enciphers the request's PIN anew for the issuer that is to decide.
-func (s *Switch) forwardPIN(x *exchange, keys *workingKeys) points.Reason {
+func (s *Switch) forwardPIN(x *exchange, keys, given *workingKeys) points.Reason {
 	req := &x.req
 	switch {
 	case req.PINLen == 0 && x.acceptor.Terminal != nil && x.acceptor.Terminal.PIN == book.PINDemanded && !book.Told(req.Function):
 		return points.PINRequired
 	case req.PINLen == 0:
 		return points.Approved
-	case keys == nil:
+	case keys == nil && given == nil:
 		return points.BadPINFormat
 	}
 	zone, format, err := s.keys.zone(x.resp.Issuer, req.At)
@@ -499,12 +587,21 @@ func (s *Switch) forwardPIN(x *exchange, keys *workingKeys) points.Reason {
 		s.opts.Log.Warn("a PIN cannot be passed on to its issuer", slog.Uint64("issuer", uint64(x.resp.Issuer)), slog.String("error", err.Error()))
 		return points.FunctionDisabled
 	}
-	block, err := certs.TranslatePIN(x.pin[:0], keys.pin, pinFormat(req), req.PIN[:req.PINLen], req.PAN, zone, format, rand.Reader)
-	if err != nil {
-		return points.BadPINFormat // Its words say no more than the answer does.
+	for _, under := range [...]*workingKeys{keys, given} {
+		if under == nil {
+			continue
+		}
+		block, err := certs.TranslatePIN(x.pin[:0], under.pin, pinFormat(req), req.PIN[:req.PINLen], req.PAN, zone, format, rand.Reader)
+		if err != nil {
+			continue // Its words say no more than the answer does.
+		}
+		if under == given {
+			s.keys.use(x.acceptor.Terminal.ID, given)
+		}
+		x.pinLen = uint8(len(block)) //nolint:gosec // at most 16.
+		return points.Approved
 	}
-	x.pinLen = uint8(len(block)) //nolint:gosec // at most 16.
-	return points.Approved
+	return points.BadPINFormat
 }
 
 // zoneKey is a key with an issuer, expanded once.

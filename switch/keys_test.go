@@ -141,7 +141,7 @@ func (k *keyed) sends(frame []byte) points.Response {
 func (k *keyed) signsOn(set certs.KeySet) points.Response {
 	k.t.Helper()
 	req := k.next(points.SignOn)
-	req.NetworkCode = map[certs.KeySet]uint16{certs.KeySet001: 1, certs.KeySet003: 3, certs.KeySet004: 4, certs.KeySetAES128: dialect.SignOnAES128, certs.KeySetAES256: dialect.SignOnAES256}[set]
+	req.NetworkCode = map[certs.KeySet]uint16{certs.KeySet001: 1, certs.KeySet003: 3, certs.KeySet004: 4, certs.KeySetAES128: dialect.SignOnAES128, certs.KeySetAES256: dialect.SignOnAES256, certs.KeySetHMAC: dialect.SignOnHMAC}[set]
 	req.Operator = [3]byte{'0', '0', '1'}
 	k.mac = nil
 	resp := k.sends(k.frame(&req))
@@ -283,6 +283,7 @@ func TestForgedMACs(t *testing.T) {
 	h, store := keyedHouse(t)
 	k, other := h.terminal(store, "T1"), h.terminal(store, "T2")
 	require.Equal(t, points.Approved, k.signsOn(certs.KeySet003).Reason)
+	require.Equal(t, points.Approved, k.sells(1))
 	before := k.mac
 	require.Equal(t, points.Approved, other.signsOn(certs.KeySet003).Reason)
 	require.Equal(t, points.Approved, k.signsOn(certs.KeySet003).Reason)
@@ -376,7 +377,8 @@ func TestWrongMACsCostTheKeys(t *testing.T) {
 }
 
 // A request that is played again, MAC and all, is answered as it was and moves nothing; a
-// repeat after a sign-on, under the new key, gets the first answer under the new key.
+// repeat after a sign-on, under the new key, gets the first answer under the new key, and
+// with that the old one is over.
 func TestReplayWithAMACMovesNothing(t *testing.T) {
 	h, store := keyedHouse(t)
 	k := h.terminal(store, "T1")
@@ -389,14 +391,102 @@ func TestReplayWithAMACMovesNothing(t *testing.T) {
 	require.Equal(t, points.Approved, k.sends(frame).Reason)
 	require.Equal(t, answer, k.answer, "byte for byte")
 	require.Equal(t, last, h.last())
+	old := k.mac
 	require.Equal(t, points.Approved, k.signsOn(certs.KeySet003).Reason)
-	require.Equal(t, points.BadMAC, k.sends(frame).Reason, "the old key is over")
+	given := k.mac
+	k.mac = old
+	require.Equal(t, points.Approved, k.sends(frame).Reason, "the old key is in force until the next is used")
+	require.Equal(t, answer, k.answer, "byte for byte")
+	k.mac = given
 	again := k.sends(k.frame(&req))
 	require.Equal(t, first.Position, again.Position)
 	require.Equal(t, points.Approved, again.Reason)
 	require.Equal(t, saved, h.saved())
 	require.Equal(t, answer[:len(answer)-8], k.answer[:len(k.answer)-8], "but for the MAC")
 	require.NotEqual(t, answer, k.answer)
+	require.Equal(t, points.BadMAC, k.sends(frame).Reason, "the old key is over")
+	require.Equal(t, last+1, h.last(), "of the sign-on")
+}
+
+// A sign-on has no MAC, so that on a line without TLS anybody can send one in a terminal's
+// name: as often as they like it costs that terminal nothing, neither what it has nor what
+// it has just been given, and whoever asks gets keys that they cannot open.
+func TestSignOnByAStranger(t *testing.T) {
+	h, store := keyedHouse(t)
+	k, stranger := h.terminal(store, "T1"), h.terminal(store, "T1")
+	stranger.stan = 500_000
+	signsOnOften := func(sets ...certs.KeySet) (lists []string) {
+		for range 20 {
+			for _, set := range sets {
+				frame, _ := stranger.signOnFrame(set, nil)
+				resp := stranger.sends(frame)
+				require.Equal(t, points.Approved, resp.Reason)
+				lists = append(lists, resp.List)
+			}
+		}
+		return lists
+	}
+	signsOnOften(certs.KeySet003)
+	require.Equal(t, points.Approved, k.signsOn(certs.KeySet003).Reason)
+	signsOnOften(certs.KeySet003)
+	require.Equal(t, points.Approved, k.sells(1), "what it was given before the stranger came")
+	for range 3 {
+		lists := signsOnOften(certs.KeySet003)
+		require.Equal(t, points.Approved, k.sells(1), "what is in force")
+		for _, list := range lists {
+			require.Equal(t, lists[0], list, "there are no more keys for asking more often")
+		}
+		_, err := certs.OpenWorkingKeys(certs.KeySet003, []byte(lists[0]), h.terminal(store, "T2").master(1), k.at, k.id)
+		require.Error(t, err)
+		old := k.mac
+		require.Equal(t, points.Approved, k.signsOn(certs.KeySet003).Reason)
+		signsOnOften(certs.KeySet003)
+		require.Equal(t, points.Approved, k.sells(1))
+		k.mac = old
+		require.Equal(t, points.BadMAC, k.sells(1), "over with the first use of the next")
+		require.Equal(t, points.Approved, k.signsOn(certs.KeySet003).Reason)
+		require.Equal(t, points.Approved, k.sells(1))
+	}
+	// Another set of keys takes the place of what was given, and of nothing that is in force.
+	signsOnOften(certs.KeySet001, certs.KeySet003)
+	require.Equal(t, points.Approved, k.sells(1))
+	// A start knows the keys of the last sign-on alone: the terminal signs on once.
+	h.again(k)
+	require.Equal(t, points.BadMAC, k.sells(1))
+	require.Equal(t, points.Approved, k.signsOn(certs.KeySet003).Reason)
+	require.Equal(t, points.Approved, k.sells(1))
+	h.verify()
+}
+
+// A PIN without a MAC, where that may be, is read under the keys that are in force, or else
+// under those that were given, which are in force then.
+func TestPINWithoutMACAfterAStranger(t *testing.T) {
+	h, store := keyedHouse(t)
+	h.put(book.Entry{Terminal: &book.Terminal{ID: parseTerminal(t, "T1"), Merchant: parseMerchant(t, "SHOP"), Status: book.Active, MAC: book.MACByXOR, MACOptional: true}})
+	k, stranger := h.terminal(store, "T1"), h.terminal(store, "T1")
+	pan := parsePAN(t, cards()["B"])
+	pays := func() points.Reason {
+		req := k.sale(1)
+		k.enters(&req, certs.PINFormat0, "4711", pan)
+		frame, err := dialect.Pos().AppendRequest(nil, &req)
+		require.NoError(t, err)
+		return k.sends(frame).Reason
+	}
+	var before string
+	for round := range 3 {
+		resp := k.signsOn(certs.KeySet003)
+		require.Equal(t, points.Approved, resp.Reason)
+		require.NotEqual(t, before, resp.List, "those before were used")
+		before = resp.List
+		if round == 0 {
+			h.setsPIN(store, k, pan, "4711")
+		}
+		require.Equal(t, points.Approved, pays())
+		frame, _ := stranger.signOnFrame(certs.KeySet003, nil)
+		require.Equal(t, points.Approved, stranger.sends(frame).Reason)
+		require.Equal(t, points.Approved, pays())
+	}
+	h.verify()
 }
 
 // Nobody is talked into weaker keys, or into signing on without: a terminal that uses AES
@@ -498,9 +588,9 @@ func (h *house) setsPIN(store *certs.Keystore, k *keyed, pan points.PAN, pin str
 	require.NoError(h.t, err)
 	verifier, err := certs.NewPINVerifier(key)
 	require.NoError(h.t, err)
-	format := certs.PINFormat0
-	if k.by == certs.CMAC {
-		format = certs.PINFormat4
+	format := certs.PINFormat4
+	if k.by == certs.XORMAC {
+		format = certs.PINFormat0
 	}
 	block, err := k.pin.AppendPINBlock(nil, format, []byte(pin), pan, rand.Reader)
 	require.NoError(h.t, err)
@@ -549,6 +639,41 @@ func TestPINs(t *testing.T) {
 	require.Equal(t, points.PINTriesExceeded, pays(certs.PINFormat0, "4711", pan), "a restart unlocks nothing")
 	h.verify()
 	require.NotContains(t, h.log.text(), "4711")
+}
+
+// A terminal whose record says hmac-sha256 is given a key for that and no other set, is
+// believed by it alone, and has it again after a restart; its PINs are under AES.
+func TestTerminalsByHMAC(t *testing.T) {
+	store := vault(t, map[string]certs.Algorithm{"T3": certs.AES256})
+	h := newHouseWith(t, func(o *pointswitch.Options) { o.Keystore, o.MACErrors = store, macErrors })
+	h.furnish()
+	h.put(book.Entry{Terminal: &book.Terminal{ID: parseTerminal(t, "T3"), Merchant: parseMerchant(t, "CAFE"), Status: book.Active, MAC: book.MACByHMAC}})
+	k := h.terminal(store, "T3")
+	k.by = certs.HMAC
+	for _, set := range []certs.KeySet{certs.KeySet003, certs.KeySetAES128, certs.KeySetAES256} {
+		require.Equal(t, points.FunctionDisabled, k.signsOn(set).Reason)
+	}
+	require.Equal(t, points.Approved, k.signsOn(certs.KeySetHMAC).Reason)
+	pan := parsePAN(t, cards()["A"])
+	h.setsPIN(store, k, pan, "4711")
+	asks := func(pin string) points.Reason {
+		req := k.next(points.Balance)
+		req.PAN, req.Program = pan, 902
+		k.enters(&req, certs.PINFormat4, pin, pan)
+		return k.sends(k.frame(&req)).Reason
+	}
+	require.Equal(t, points.Approved, asks("4711"))
+	require.Equal(t, points.WrongPIN, asks("4712"))
+	last := h.last()
+	req := k.sale(100)
+	frame := k.frame(&req)
+	frame[len(frame)-1] ^= 1
+	require.Equal(t, points.BadMAC, k.sends(frame).Reason)
+	require.Equal(t, last, h.last())
+	h.again(k)
+	require.Equal(t, points.Approved, asks("4711"))
+	require.Equal(t, points.Approved, k.sells(100))
+	h.verify()
 }
 
 // A terminal with keys of AES sends its PIN in format 4, in DE59: right is paid, wrong is

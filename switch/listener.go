@@ -52,9 +52,11 @@ type session struct {
 	badCount int                // malformed frames so far
 	ended    bool               // the connection is being closed: nothing more is carried out
 	asks     []ledger.Ask       // of the frames of one read, for the ledger
-	shed     int                // of these, turned away
+	shed     int                // of these, turned away unless they were answered before
+	turning  []*exchange        // of the frames of one read, likewise, if their key was seen
+	outbox   link.Outbox        // of the answers to those
 	now      points.Timestamp   // when that was
-	sheds    bool               // new requests of it are turned away
+	room     int64              // for how many new requests of it there is room; the others are turned away
 	bucket   *bucket            // of the connection's identity, or its own
 	own      bucket
 }
@@ -82,7 +84,10 @@ func (l *Listener) Frames(c *link.Conn, frames [][]byte) {
 		panic("switch: a connection without a session") //nolint:forbidigo // Open sets it before any frame.
 	}
 	now := l.s.opts.Clock()
-	session.now, session.sheds = now, l.s.pressure.sheds(now)
+	var rest time.Duration
+	session.now = now
+	session.room, rest = l.s.pressure.room(now)
+	c.Pause(rest)
 	for _, frame := range frames {
 		if session.ended {
 			l.s.metrics.unanswered.Inc()
@@ -98,8 +103,24 @@ func (l *Listener) Frames(c *link.Conn, frames [][]byte) {
 	session.handOn()
 }
 
-// handOn gives the ledger the commands of the frames so far.
+// handOn gives the ledger the commands of the frames so far, and turns away what is to be
+// turned away: that comes last, so that the repeat of a request in the same read finds it.
 func (s *session) handOn() {
+	s.ask()
+	if len(s.turning) == 0 {
+		return
+	}
+	for _, x := range s.turning {
+		x.turnAwayUnlessSeen()
+	}
+	clear(s.turning)
+	s.turning = s.turning[:0]
+	s.outbox.Flush()
+	s.ask()
+}
+
+// ask gives the ledger the commands that have collected.
+func (s *session) ask() {
 	if len(s.asks) == 0 {
 		return
 	}
@@ -189,9 +210,20 @@ func (s *Switch) handle(session *session, c *link.Conn, frame []byte, now points
 	if s.network(x, acceptor) {
 		return
 	}
-	about, reason := s.batch(x, acceptor, frame)
+	s.enter(x, frame)
+}
+
+// enter has the ledger asked what x asks for, or turned away what there is no room for.
+func (s *Switch) enter(x *exchange, frame []byte) {
+	session := x.session
+	sheds := session.room <= 0 && !x.first && !x.cmd.RepeatOnly
+	if sheds && plainKey(x.req.Function) {
+		session.turning = append(session.turning, x)
+		return
+	}
+	about, reason := s.batch(x, x.acceptor, frame)
 	if !about {
-		reason = s.command(x, acceptor)
+		reason = s.command(x, x.acceptor)
 	}
 	if !reason.Approved() {
 		if x.cmd.RepeatOnly {
@@ -200,11 +232,11 @@ func (s *Switch) handle(session *session, c *link.Conn, frame []byte, now points
 		x.answer(reason)
 		return
 	}
-	if session.sheds && !x.first && !about && !x.cmd.RepeatOnly {
-		// What was answered before gets that answer; nothing new is begun.
-		x.cmd.RepeatOnly, x.shed = true, true
-		session.shed++
+	if sheds && !about {
+		x.submitShed()
+		return
 	}
+	session.room--
 	x.submit()
 }
 

@@ -1,6 +1,7 @@
 package pointswitch
 
 import (
+	"math"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -106,31 +107,84 @@ func goesFirst(req *points.Request) bool {
 	return req.Function == points.Reversal || req.Advice || req.Repeat || req.Class == points.ClassNetwork
 }
 
-// overload tells when new requests are to be turned away, as CoDel does: when what is
-// answered has waited longer than target for an interval on end, and no longer once it
-// has not. It has no clock: what it is told decides.
+// overload tells how many new requests may be let in. It begins to turn away as CoDel does
+// (RFC 8289): when what is answered has waited longer than target for an interval on end. From
+// then on none is let in while the delay is over target, and otherwise as many as make a limit
+// of those that wait, which follows the delay: what is let in waits for about target, however
+// much more is asked, and there is always something to do. The delay alone would tell too
+// late, since it is that of who came before: at three times as much as goes it would let wait
+// for three times target, and then for nobody. When nothing had to be turned away for some
+// intervals it is over. It has no clock: what it is told decides.
 //
 //	          delay > target                for an interval
-//	calm ─────────────────────> suspicious ─────────────────> shedding
-//	  ^  <──── delay <= target ─────┘                             │
-//	  └──────────────────── delay <= target ──────────────────────┘
+//	calm ─────────────────────> suspicious ─────────────────> overloaded: up to limit
+//	 ^ ^  <──── delay <= target ─────┘                             │
+//	 │ └────────────── relapse x interval without any turned away ─┘
 type overload struct {
 	target, interval time.Duration
 	since            points.Timestamp // when the delay was found over target; 0: it is not
-	shedding         bool
+	shed             points.Timestamp // when there was no room last; 0: long ago
+	shedding         bool             // there was none at the last look
+
+	limit    int64            // of those that wait, while overloaded
+	adjusted points.Timestamp // when it was set last
+	reached  bool             // since then
 }
 
-// observe takes the delay at now and reports whether to turn away.
-func (o *overload) observe(now points.Timestamp, delay time.Duration) bool {
+// Bounds of an overload.
+const (
+	// relapse is for how many intervals without any turned away it is not over.
+	relapse = 4
+	// leastLimit is so few that they wait for nothing but the disk.
+	leastLimit = 64
+	// unlimited is room for all.
+	unlimited = math.MaxInt64
+)
+
+// observe takes what there is at now: the delay and how many wait. It returns for how many
+// there is room, 0 or less for none.
+func (o *overload) observe(now points.Timestamp, delay time.Duration, waiting int64) (room int64) {
+	if now < o.since || now < o.shed { // The clock was set back.
+		o.since, o.shed = 0, 0
+	}
 	switch {
 	case delay <= o.target:
-		o.since, o.shedding = 0, false
-	case o.since == 0 || now < o.since: // The clock was set back.
+		o.since = 0
+	case o.since == 0:
 		o.since = now
-	case now.Sub(o.since) >= o.interval:
-		o.shedding = true
 	}
-	return o.shedding
+	over := o.since != 0
+	switch {
+	case o.shed != 0 && now.Sub(o.shed) <= relapse*o.interval:
+		o.adjust(now, delay)
+	case over && now.Sub(o.since) >= o.interval:
+		o.limit, o.adjusted, o.reached = max(leastLimit, waiting*int64(o.target)/int64(delay)), now, false
+	default:
+		o.shedding = false
+		return unlimited
+	}
+	if room = o.limit - waiting; over {
+		room = min(room, 0)
+	}
+	if o.shedding = room <= 0; o.shedding {
+		o.shed, o.reached = now, true
+	}
+	return room
+}
+
+// adjust brings the limit half the way to what gives target, once in target: what it does is
+// seen no earlier. It grows by half at most, and only when it was reached.
+func (o *overload) adjust(now points.Timestamp, delay time.Duration) {
+	if now.Sub(o.adjusted) < o.target && now >= o.adjusted {
+		return
+	}
+	switch {
+	case delay > o.target:
+		o.limit -= o.limit * int64(delay-o.target) / int64(delay) / 2
+	case o.reached:
+		o.limit += o.limit * int64(o.target-delay) / int64(o.target) / 2
+	}
+	o.limit, o.adjusted, o.reached = max(leastLimit, o.limit), now, false
 }
 
 // pressure measures how long the ledger's oldest command has waited: commands are
@@ -171,18 +225,41 @@ func (p *pressure) delay(now points.Timestamp) time.Duration {
 	return max(0, now.Sub(points.Timestamp(p.last.Load())))
 }
 
-// sheds reports whether new requests that came at now are turned away.
-func (p *pressure) sheds(now points.Timestamp) bool {
+// room is for how many new requests that came at now there is room: the others are turned
+// away. rest is for how long who has read them should read nothing more.
+func (p *pressure) room(now points.Timestamp) (room int64, rest time.Duration) {
 	if !p.on {
-		return false
+		return unlimited, 0
 	}
 	delay := p.delay(now)
+	if delay > p.state.target/2 {
+		rest = min(readPause, p.state.target/8)
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.state.observe(now, delay)
+	return p.state.observe(now, delay, p.waiting.Load()), rest
 }
 
-// isShedding is what sheds has last said.
+// readPause is how long a connection rests between two reads while the ledger has as much to
+// do as it can: what comes meanwhile is read at once, and answered at once, so that a call of
+// the kernel, and a write, are for many requests instead of a few. Nothing is answered any
+// later for it, since all that is let in waits for longer than that.
+const readPause = 5 * time.Millisecond
+
+// plainKey tells the requests that are known again by nothing but their key, of those that
+// move points: whether one came before can be told without asking the ledger for it (see
+// [ledger.Ledger.Unseen]).
+func plainKey(f points.Function) bool {
+	switch f {
+	case points.Balance, points.Redeem, points.Earn, points.Void, points.Refund, points.Transfer,
+		points.PreAuth, points.PreAuthVoid, points.Completion, points.CompletionVoid:
+		return true
+	default:
+		return false
+	}
+}
+
+// isShedding reports whether there was no room when somebody looked last.
 func (p *pressure) isShedding() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()

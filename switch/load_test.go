@@ -97,24 +97,76 @@ func TestShedding(t *testing.T) {
 	p.send(redeemFrame(t, 3)) // Over the target; not yet for an interval.
 	waits(2)
 	h.wait(100 * time.Millisecond)
-	p.send(redeemFrame(t, 4), redeemFrame(t, 1), reversalFrame(t, 2))
+	p.send(redeemFrame(t, 4), redeemFrame(t, 1), redeemFrame(t, 3), reversalFrame(t, 2))
+	require.Equal(t, "91", codeOf(t, dialect.Pos(), p.receive()), "at once: it waits for nobody")
 	waits(5)
 	require.InDelta(t, 1, h.figure("lianfen_shedding", ""), 0)
 	require.InDelta(t, 0.16, h.figure("lianfen_queue_delay_seconds", ""), 1e-9)
 	before := h.ledger.Durable()
 	close(release)
 	require.NoError(t, <-looked)
-	var codes []string
-	for range 5 {
-		codes = append(codes, codeOf(t, dialect.Pos(), p.receive()))
+	var answers [][]byte
+	for range 5 { // 2 and 3, the reversal, and the repeats of what was answered and of what waited.
+		answers = append(answers, p.receive())
+		require.Equal(t, "00", codeOf(t, dialect.Pos(), answers[len(answers)-1]))
 	}
-	require.Equal(t, "00 00 91 00 00", strings.Join(codes, " "))
+	require.Contains(t, answers, first, "the repeat of what was answered")
+	require.Equal(t, answers[1], answers[4], "the repeat of what waited")
 	require.Equal(t, before+3, h.ledger.Durable(), "two sales and the reversal; no trace of what was shed or repeated")
 	require.InDelta(t, 1, h.figure("lianfen_requests_shed_total", ""), 0)
 
 	p.send(redeemFrame(t, 4))
 	require.Equal(t, "00", codeOf(t, dialect.Pos(), p.receive()), "it was told to try again")
 	require.Zero(t, h.figure("lianfen_shedding", ""))
+}
+
+// Of what comes in one read, as many are let in as there is room for. A repeat behind its
+// first, which is, gets that one's answer, although there is no room any more; a new request
+// there is told to try again.
+func TestRepeatBehindItsFirst(t *testing.T) {
+	const room = 64 // The least limit.
+	h := newHouseWith(t, func(o *pointswitch.Options) {
+		o.ShedTarget, o.ShedInterval = 50*time.Millisecond, 100*time.Millisecond
+	})
+	h.furnish()
+	p := h.dial(h.pos)
+	held, release, looked := make(chan struct{}), make(chan struct{}), make(chan error, 1)
+	go func() {
+		looked <- h.ledger.View(t.Context(), func(*book.Book) error { close(held); <-release; return nil })
+	}()
+	<-held
+	submitted := h.ledger.Submitted()
+	for i := range points.STAN(2) {
+		p.send(redeemFrame(t, 1+i))
+		require.Eventually(t, func() bool { return h.ledger.Submitted() == submitted+uint64(i)+1 }, patience, time.Millisecond)
+		h.wait(80 * time.Millisecond)
+	}
+	h.wait(20 * time.Millisecond)
+	p.send(redeemFrame(t, 3))
+	require.Equal(t, "91", codeOf(t, dialect.Pos(), p.receive()))
+	close(release)
+	require.NoError(t, <-looked)
+	require.Equal(t, "00", codeOf(t, dialect.Pos(), p.receive()))
+	require.Equal(t, "00", codeOf(t, dialect.Pos(), p.receive()))
+	require.Eventually(t, func() bool { return h.figure("lianfen_queue_delay_seconds", "") == 0 }, patience, time.Millisecond)
+
+	before := h.ledger.Durable()
+	var frames [][]byte
+	for i := range points.STAN(room) {
+		frames = append(frames, redeemFrame(t, 10+i))
+	}
+	p.send(append(frames, redeemFrame(t, 10+room-1), redeemFrame(t, 10+room))...)
+	codes, last := map[string]int{}, [][]byte(nil)
+	for range room + 2 {
+		answer := p.receive()
+		code := codeOf(t, dialect.Pos(), answer)
+		if codes[code]++; code == "00" {
+			last = append(last, answer)
+		}
+	}
+	require.Equal(t, map[string]int{"00": room + 1, "91": 1}, codes)
+	require.Equal(t, last[room-1], last[room])
+	require.Equal(t, before+room, h.ledger.Durable())
 }
 
 // What is being turned away does not keep others out: when all that was let in is
@@ -152,8 +204,10 @@ func TestSheddingEndsBeforeWhatIsShed(t *testing.T) {
 	h.wait(100 * time.Millisecond)
 	again, releaseAgain := hold()
 	waits(submitted + 3)
-	for stan := range points.STAN(5) {
-		p.send(redeemFrame(t, 3+stan))
+	p.send(redeemFrame(t, 3)) // New: it is not in the line at all.
+	require.Equal(t, "91", codeOf(t, dialect.Pos(), p.receive()))
+	for range 5 { // Those that may have come before are.
+		p.send(redeemFrame(t, 1))
 	}
 	waits(submitted + 8)
 	require.InDelta(t, 1, h.figure("lianfen_shedding", ""), 0)
@@ -171,8 +225,8 @@ func TestSheddingEndsBeforeWhatIsShed(t *testing.T) {
 	for range 6 {
 		codes = append(codes, codeOf(t, dialect.Pos(), p.receive()))
 	}
-	require.Equal(t, "91 91 91 91 91 00", strings.Join(codes, " "))
-	require.InDelta(t, 5, h.figure("lianfen_requests_shed_total", ""), 0)
+	require.Equal(t, "00 00 00 00 00 00", strings.Join(codes, " "))
+	require.InDelta(t, 1, h.figure("lianfen_requests_shed_total", ""), 0)
 	h.wait(time.Second)
 	require.Zero(t, h.figure("lianfen_queue_delay_seconds", ""))
 }

@@ -201,6 +201,7 @@ func TestMasterKeyAttacks(t *testing.T) {
 		}
 		_, opened = k.signsOnUnder(set, second, second)
 		require.NoError(t, opened)
+		require.Equal(t, points.Approved, k.sells(100))
 		require.Equal(t, points.BadMAC, k.sends(fetched).Reason, "the request of before, with the MAC of before")
 
 		// When the next one is in force, the proof of the one before is over.
@@ -220,6 +221,41 @@ func TestMasterKeyAttacks(t *testing.T) {
 		k.mac = working
 		require.Equal(t, points.Approved, k.sells(100))
 	})
+}
+
+// A master key is its own terminal's: a sign-on that proves another's is refused without a
+// trace, whether a next one is on offer or not, and what a sign-on brings opens under no
+// other, and under its own.
+func TestMasterKeyOfAnotherTerminal(t *testing.T) {
+	h, store := keyedHouse(t)
+	k, other := h.terminal(store, "T1"), h.terminal(store, "T2")
+	first := k.master(1)
+	for _, offer := range []bool{false, true} {
+		if offer {
+			k.offered()
+			other.offered()
+		}
+		_, opened := k.signsOnUnder(certs.KeySet003, nil, first)
+		require.NoError(t, opened)
+		require.Equal(t, points.Approved, k.sells(1))
+		working, last := k.mac, h.last()
+		for version := range uint32(2) {
+			foreign := other.master(version) // 0 is the newest.
+			resp, _ := k.signsOnUnder(certs.KeySet003, foreign, foreign)
+			require.Equal(t, points.BadMAC, resp.Reason)
+			require.Equal(t, last, h.last())
+			frame, _ := k.signOnFrame(certs.KeySet003, nil)
+			k.mac = nil
+			resp = k.sends(frame)
+			require.Equal(t, points.Approved, resp.Reason)
+			_, err := certs.OpenWorkingKeys(certs.KeySet003, []byte(resp.List), foreign, k.at, k.id)
+			require.Error(t, err)
+			last = h.last()
+		}
+		k.mac = working
+		require.Equal(t, points.Approved, k.sells(1))
+	}
+	h.verify()
 }
 
 // Terminals whose keys are derived for each message, or that have none, have no master key.

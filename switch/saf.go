@@ -201,7 +201,7 @@ func (l *leg) owes(view book.RemoteView) {
 	// replaced by its advice, an answer to it says nothing any more.
 	if unwritable == nil && (view.Phase == book.RemoteOwed || view.Name.Position == view.Position) {
 		it.late = late
-		l.late[late] = lateness{leg: l, position: view.Position, card: view.Card, program: view.Program}
+		l.late[late] = lateness{leg: l, position: view.Position, card: view.Card, program: view.Program, issuer: view.Issuer}
 	}
 	l.items[view.Position] = it
 	l.insert(it)

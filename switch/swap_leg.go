@@ -116,7 +116,7 @@ func (l *leg) swapAnswered(ask *swapAsk, answer points.Reason) {
 // swapUnanswered ends the wait for an answer. mu is held.
 func (l *leg) swapUnanswered(ask *swapAsk) {
 	if len(l.late) < maxLateSwaps {
-		l.late[ask.key] = lateness{leg: l, position: ask.view.Position, card: ask.view.Card, program: ask.view.Program, swap: ask}
+		l.late[ask.key] = lateness{leg: l, position: ask.view.Position, card: ask.view.Card, program: ask.view.Program, issuer: ask.view.Issuer, swap: ask}
 	}
 	l.tellSwap(ask, points.IssuerTimeout, true)
 }

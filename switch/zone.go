@@ -290,8 +290,12 @@ func (z *zone) change(d *dialect.Dialect, frame []byte, resp *points.Response, n
 // offer is keys for the partner, as key blocks with their check values.
 func (z *zone) offer(now points.Timestamp) (blocks, checks string, err error) {
 	algorithm := certs.AES128
-	if z.rules.MAC == certs.RetailMAC {
+	switch z.rules.MAC {
+	case certs.RetailMAC:
 		algorithm = certs.TDES
+	case certs.HMAC:
+		algorithm = certs.HMACSHA256
+	default:
 	}
 	return z.of.opts.Keystore.OfferZoneKeys(z.id, algorithm, true, now)
 }

@@ -76,10 +76,7 @@ func meet(t testing.TB, ours *certs.Keystore, zone certs.Zone, seed byte, by cer
 
 // draws makes new keys and puts them in force at the partner's end.
 func (s *side) draws(now points.Timestamp) (blocks, checks string) {
-	algorithm := certs.AES128
-	if s.algorithm == certs.RetailMAC {
-		algorithm = certs.TDES
-	}
+	algorithm := map[certs.MACAlgorithm]certs.Algorithm{certs.CMAC: certs.AES128, certs.RetailMAC: certs.TDES, certs.HMAC: certs.HMACSHA256}[s.algorithm]
 	blocks, checks, err := s.store.OfferZoneKeys(s.zone, algorithm, true, now)
 	require.NoError(s.t, err)
 	require.NoError(s.t, s.store.ConfirmZoneKeys(s.zone, checks, now))
@@ -151,7 +148,11 @@ type zoneStory struct {
 // proves right and the log names no card, no PIN and no key block.
 func TestZoneFlows(t *testing.T) {
 	datadriven.Walk(t, "testdata/zones", func(t *testing.T, path string) {
-		s := newZoneStory(t)
+		rivalBy := certs.RetailMAC
+		if filepath.Base(path) == "hmac.txt" {
+			rivalBy = certs.HMAC
+		}
+		s := newZoneStoryBy(t, rivalBy)
 		datadriven.RunTest(t, path, func(t *testing.T, td *datadriven.TestData) string {
 			s.t, s.h.t, s.there.t = t, t, t
 			return s.act(td)
@@ -168,7 +169,10 @@ func TestZoneFlows(t *testing.T) {
 	})
 }
 
-func newZoneStory(t testing.TB) *zoneStory {
+func newZoneStory(t testing.TB) *zoneStory { return newZoneStoryBy(t, certs.RetailMAC) }
+
+// newZoneStoryBy is a story whose rival makes its MACs by.
+func newZoneStoryBy(t testing.TB, rivalBy certs.MACAlgorithm) *zoneStory {
 	dir := t.TempDir()
 	store := vaultIn(t, dir, map[string]certs.Algorithm{"T1": certs.TDES})
 	s := &zoneStory{
@@ -185,7 +189,7 @@ func newZoneStory(t testing.TB) *zoneStory {
 	} {
 		by := certs.CMAC
 		if who == "rival" {
-			by = certs.RetailMAC
+			by = rivalBy
 		}
 		s.sides[who] = meet(t, store, zone, who[0], by)
 		rules[zone] = pointswitch.ZoneRules{MAC: by}

@@ -32,6 +32,9 @@ type Item struct {
 	// undoing item is worth what the original is worth at the one total less what it
 	// is worth at the other, so that the last part returns exactly the rest.
 	Refunded points.Amount
+	// Whole is the original's amount, positive; 0: not known. Where the original cannot be
+	// valued, neither can a part of it that alone could: all of it is cleared, or nothing.
+	Whole points.Amount
 
 	// Quoted are the figures of a swap that was quoted, as its quote says them,
 	// positive. Where Value is 0 the swap is valued by the rates.

@@ -128,6 +128,38 @@ func readSet[T comparable](what string, into []T, read func(any) error) error {
 	return nil
 }
 
+// Origins are where points may come from, one bit for each: 1 << the book's origin.
+type Origins uint8
+
+// originNames are their names, the book's first origin first.
+var originNames = [...]string{"earned", "bought", "swapped", "bonus", "adjusted"}
+
+// OriginsOf reads names. Errors: FormatError.
+func OriginsOf(names []string) (o Origins, err error) {
+	for _, name := range names {
+		at := slices.Index(originNames[:], strings.ToLower(name))
+		if at < 0 {
+			return 0, points.Errorf(points.FormatError, "lots_allowed %q: want of %s", name, strings.Join(originNames[:], ", "))
+		}
+		o |= 1 << (at + 1)
+	}
+	return o, nil
+}
+
+// Names lists them.
+func (o Origins) Names() []string {
+	names := []string{}
+	for i, name := range originNames {
+		if o&(1<<(i+1)) != 0 {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// MarshalJSON renders the names.
+func (o Origins) MarshalJSON() ([]byte, error) { return json.Marshal(o.Names()) } //nolint:wrapcheck // it does not fail.
+
 // SwapRules are what a programme's issuer asks of swaps, beside the rate: of those that
 // hand its points in, and of those that hand its points out. Amounts of points are in the
 // programme's smallest units; a limit of 0 is none.
@@ -142,7 +174,7 @@ type SwapRules struct {
 	PoolIn    points.Amount `json:"pool_in_day,omitempty" yaml:"pool_in_day"`
 	FeeMin    points.Amount `json:"fee_min,omitempty" yaml:"fee_min"` // smallest units of the standard point
 	FeeCap    points.Amount `json:"fee_cap,omitempty" yaml:"fee_cap"` // likewise
-	Lots      uint8         `json:"lots_allowed" yaml:"-"`            // origins that may be swapped, one bit for each (1 << origin)
+	Lots      Origins       `json:"lots_allowed" yaml:"-"`            // that may be swapped
 
 	// Of points handed out.
 	RecipientYear points.Amount `json:"recipient_year,omitempty" yaml:"recipient_year"` // per member and year
@@ -489,7 +521,7 @@ func (r *SwapRules) SetRules(next func() uint64) (ok bool) {
 	number := func() uint32 { return uint32(read(1<<32 - 1)) }               //nolint:gosec // bounded.
 	*r = SwapRules{
 		MinIn: amount(), MaxIn: amount(), StepIn: amount(), UserDay: amount(), UserMonth: amount(), UserYear: amount(), PoolIn: amount(),
-		FeeMin: amount(), FeeCap: amount(), Lots: uint8(read(1<<8 - 1)), RecipientYear: amount(), PoolOut: amount(), //nolint:gosec // bounded.
+		FeeMin: amount(), FeeCap: amount(), Lots: Origins(read(1<<8 - 1)), RecipientYear: amount(), PoolOut: amount(), //nolint:gosec // bounded.
 		Expiry: Expiry(read(1<<8 - 1)), ExpiryDays: number(), //nolint:gosec // bounded.
 		LockDays: number(), BonusPer: amount(), BonusAdd: amount(), BonusBudget: amount(), QuoteSeconds: number(), LockSeconds: number(),
 	}

@@ -223,3 +223,15 @@ func TestRatesOfPairs(t *testing.T) {
 	}
 	require.NoError(t, rates.Clone().Append(approve(t, rates, tariff.Terms{Program: 901, Side: tariff.Buy, From: dawn + 10*minute, Num: 1, Den: 1}, dawn)))
 }
+
+// Origins are read and written by name, each the bit of the book's origin.
+func TestOrigins(t *testing.T) {
+	o, err := tariff.OriginsOf([]string{"earned", "Adjusted"})
+	require.NoError(t, err)
+	require.Equal(t, tariff.Origins(1<<1|1<<5), o)
+	shown, err := json.Marshal(tariff.SwapRules{Lots: o})
+	require.NoError(t, err)
+	require.Contains(t, string(shown), `"lots_allowed":["earned","adjusted"]`)
+	_, err = tariff.OriginsOf([]string{"found"})
+	require.Equal(t, points.FormatError, points.ReasonOf(err))
+}

@@ -25,6 +25,12 @@ func Value(rates *Rates, fees *Fees, item *Item, v *Valuation) Fault {
 		one, other = item.Refunded, item.Refunded-item.Amount
 	}
 	var f, less figures
+	if item.Whole > max(one, other) { // What is no more than these fits where they do.
+		if fault := b.value(item.Whole, &f); fault != OK {
+			return fault
+		}
+		f = figures{}
+	}
 	if fault := b.value(one, &f); fault != OK {
 		return fault
 	}
@@ -55,7 +61,7 @@ func (i *Item) check() Fault {
 	switch {
 	case kind.Undoing():
 		kind = i.Of
-	case i.Of != 0 || i.OriginalAt != 0 || i.Refunded != 0:
+	case i.Of != 0 || i.OriginalAt != 0 || i.Refunded != 0 || i.Whole != 0:
 		return BadOriginal
 	}
 	switch {

@@ -77,6 +77,7 @@ func TestFaults(t *testing.T) {
 		"refund of an adjustment":    {refund(func(i *tariff.Item) { i.Of = tariff.KindADJ }), tariff.BadKind},
 		"redemption of a redemption": {change(redemption(), func(i *tariff.Item) { i.Of = tariff.KindRDM }), tariff.BadOriginal},
 		"redemption refunded":        {change(redemption(), func(i *tariff.Item) { i.Refunded = 1 }), tariff.BadOriginal},
+		"redemption of a part":       {change(redemption(), func(i *tariff.Item) { i.Whole = 1 }), tariff.BadOriginal},
 		"nothing":                    {change(redemption(), func(i *tariff.Item) { i.Amount = 0 }), tariff.BadAmount},
 		"sixteen digits":             {change(redemption(), func(i *tariff.Item) { i.Amount = tariff.MaxValue + 1 }), tariff.BadAmount},
 		"sixteen digits back":        {refund(func(i *tariff.Item) { i.Amount = -tariff.MaxValue - 1 }), tariff.BadAmount},
@@ -151,7 +152,7 @@ func TestAnythingIsValuedOrRefused(t *testing.T) {
 			}
 			if rapid.Bool().Draw(t, "undoing") {
 				item.Of = tariff.Kind(rapid.SampledFrom([]uint8{0, 1, 2, 3, 4, 255}).Draw(t, "of"))
-				item.OriginalAt, item.Refunded = dawn+30*minute, amount("refunded")
+				item.OriginalAt, item.Refunded, item.Whole = dawn+30*minute, amount("refunded"), amount("whole")
 			}
 			if rapid.IntRange(0, 5).Draw(t, "quoted") == 0 {
 				item.Quoted = tariff.Swap{Value: amount("value"), Spread: amount("spread"), Worth: amount("worth"), Granted: amount("granted")}
@@ -207,6 +208,15 @@ func TestFaultsOfSize(t *testing.T) {
 		var v tariff.Valuation
 		require.Equal(t, c.want, tariff.Value(rates, fees, &item, &v), name)
 		require.Equal(t, c.want != tariff.OK, len(v.Legs()) == 0, name)
+
+		// P6: what was not cleared is not undone, not even the part that could be valued alone.
+		part := undoing(tariff.KindRVS, item, 0, 1)
+		part.Whole = item.Amount
+		require.Equal(t, c.want, tariff.Value(rates, fees, &part, &v), "a part: "+name)
+		require.Equal(t, c.want != tariff.OK, len(v.Legs()) == 0 && v.Std == 0, "a part: "+name)
+		rest := undoing(tariff.KindRVS, item, 1, item.Amount-1)
+		rest.Whole = item.Amount
+		require.Equal(t, c.want, tariff.Value(rates, fees, &rest, &v), "the rest: "+name)
 	}
 }
 

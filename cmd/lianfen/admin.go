@@ -239,7 +239,7 @@ func directoryTable(d app.Directory) *table {
 		t.row("merchant", e.ID, e.Status, e.Name, takes)
 	}
 	for _, e := range d.Terminals {
-		t.row("terminal", e.ID, e.Status, "", "merchant "+e.Merchant.String())
+		t.row("terminal", e.ID, e.Status, "", "merchant "+e.Merchant.String()+keyedAs(&e))
 	}
 	for _, e := range d.Routes {
 		to := "the programme's issuer"
@@ -255,6 +255,24 @@ func directoryTable(d app.Directory) *table {
 		t.row("route", e.Prefix, "", "", to)
 	}
 	return t
+}
+
+// keyedAs is how a terminal's messages are authenticated, and where its keys come from.
+func keyedAs(e *book.Terminal) string {
+	if e.MAC == 0 {
+		return ""
+	}
+	text := ", MAC " + e.MAC.String()
+	if e.MACOptional {
+		text += ", may be left out"
+	}
+	if e.DUKPT != (book.InitialKey{}) {
+		text += ", keys derived from " + e.DUKPT.String()
+	}
+	if e.PIN == book.PINDemanded {
+		text += ", PIN required"
+	}
+	return text
 }
 
 func holderFlags(cmd *cobra.Command, who *app.Holder) {

@@ -110,7 +110,7 @@ kill -9. Afterwards every approved answer has to be in the journal exactly once.
 	cmd.Flags().BoolVar(&opts.TLS, "tls", false, "speak to the switch over mutual TLS; the echo stays plain")
 	cmd.Flags().BoolVar(&opts.MAC, "mac", false, "measure a host, or terminals that sign on for keys, whose messages carry MACs too, beside the others; with --tls only they speak TLS")
 	opts.MACBy = book.MACByCMAC
-	cmd.Flags().TextVar(&opts.MACBy, "mac-by", book.MACByCMAC, "with --mac: what terminals make their MACs by: cmac (AES) or cup-ecb (DES); hosts use AES-CMAC")
+	cmd.Flags().TextVar(&opts.MACBy, "mac-by", book.MACByCMAC, "with --mac: what MACs are made by: cmac (AES), hmac-sha256, or of terminals cup-ecb (DES)")
 	cmd.Flags().BoolVar(&opts.Hot, "hot", true, "measure a single hot account too")
 	cmd.Flags().Uint64Var(&opts.Recovery, "recovery", 10_000_000, "journal records behind the last checkpoint when the switch is killed; 0: no kill")
 	cmd.Flags().StringVar(&opts.Profile, "cpu-profile", "", "write the CPU profile of the durable switch to this file (see make pgo)")
@@ -222,8 +222,8 @@ func validLoad(opts *bench.AuthOptions) error {
 	switch {
 	case opts.Dialect != string(config.DialectPOS) && opts.Dialect != string(config.DialectHost):
 		return usage("--dialect is pos or host, not %q", opts.Dialect)
-	case opts.MAC && opts.MACBy != book.MACByCMAC && (opts.MACBy != book.MACByXOR || opts.Dialect == string(config.DialectHost)):
-		return usage("--mac-by is cmac, or for terminals cup-ecb, not %v", opts.MACBy)
+	case opts.MAC && opts.MACBy != book.MACByCMAC && opts.MACBy != book.MACByHMAC && (opts.MACBy != book.MACByXOR || opts.Dialect == string(config.DialectHost)):
+		return usage("--mac-by is cmac or hmac-sha256, or for terminals cup-ecb, not %v", opts.MACBy)
 	case opts.Conns < 1 || opts.Terminals < 1 || opts.Conns > 5_000 || opts.Terminals > 5_000:
 		return usage("--conns and --terminals are 1 to 5000")
 	case opts.Depth < 1 || opts.Depth > 4_096:

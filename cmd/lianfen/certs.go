@@ -331,7 +331,8 @@ func (a *authority) issue() *cobra.Command {
 		Long: `Issue a certificate into NAME.crt, its key into NAME.key, and the root that its holder
 checks the switch against into NAME.ca.crt. With --request the holder has made the key,
 and there is no NAME.key. Where the holder is far away, lianfen certs code is better: the
-key never travels.`,
+key never travels. Where two persons decide, an operator's certificate is asked for by that
+operator alone, or enrolled with a code.`,
 		Example: `  lianfen certs issue --acquirer 48020000 --terminal T0000001 --out ./t1
   lianfen certs issue --operator wang --lifetime 12h --out ./wang
   lianfen certs issue --issuer 10000004 --dns host.example --request host.csr --out ./host`,
@@ -394,7 +395,8 @@ func (a *authority) code() *cobra.Command {
 		Short: "Make a one-time code with which somebody enrols",
 		Long: `Make a code with which the holder of an identity gets a certificate once, over the switch's
 HTTPS door: lianfen certs enrol. The code is shown here and nowhere else; the register
-keeps its hash.`,
+keeps its hash. Where two persons decide, half of the code is shown here and the other half
+to who approves it: the holder types the first, then the second.`,
 		Example: `  lianfen certs code --acquirer 48020000 --terminal T0000001
   lianfen certs code --issuer 10000004 --dns host.example --valid 72h`,
 		RunE: func(cmd *cobra.Command, _ []string) error {

@@ -148,8 +148,8 @@ the key that was proposed: the one in NAME.key.pending, or that of --request.`,
 	return cmd
 }
 
-// codeAsked has the switch make a one-time code, or propose it: the code is shown now, and
-// good for nothing before it is approved.
+// codeAsked has the switch make a one-time code, or propose it: then half of the code is shown
+// now, and whoever approves it is shown the other.
 func (a *authority) codeAsked(cmd *cobra.Command, client *app.Client, change app.CertificateChange) error {
 	done, err := client.ChangeCertificates(cmd.Context(), change)
 	if err != nil {
@@ -162,7 +162,7 @@ func (a *authority) codeAsked(cmd *cobra.Command, client *app.Client, change app
 		if done.Pending == "" {
 			return say(cmd, "%s\nfor %v, once, until %s\nIn the journal under RRN %s.", string(done.Code), change.Identity, a.time(done.Until), done.RRN)
 		}
-		if err := say(cmd, "%s\nfor %v, once, for %v from the approval on", string(done.Code), change.Identity, change.Valid); err != nil {
+		if err := say(cmd, "%s\nfirst half, for %v, once, for %v from the approval on; who approves has the second", string(done.Code), change.Identity, change.Valid); err != nil {
 			return err
 		}
 		return sayPending(cmd, done.Done, client)

@@ -503,7 +503,7 @@ func (a *admin) decide(cmd *cobra.Command, rrns []string, note string, call func
 			if err := say(cmd, "%s %s under RRN %s%s.", did, fullRRN(rrn), done.RRN, what); err != nil || done.SecondHalf == "" {
 				return err
 			}
-			return say(cmd, "For the person alone, shown this once, second half of the invitation's code; who proposed has the first:\n%s", string(done.SecondHalf))
+			return say(cmd, "For who enrols alone, shown this once, second half of the code; who proposed has the first:\n%s", string(done.SecondHalf))
 		}); err != nil {
 			return err
 		}

@@ -188,7 +188,7 @@ func (a *admin) terminal() *cobra.Command {
 	})
 	cmd.Flags().TextVar(&e.ID, "id", points.TerminalID{}, "terminal identification, up to 8 characters (DE41)")
 	cmd.Flags().TextVar(&e.Merchant, "merchant", points.MerchantID{}, "its merchant (DE42)")
-	cmd.Flags().TextVar(&e.MAC, "mac", book.MAC(0), "how its messages are authenticated, with keys of a sign-on: none, cmac, cup-ecb")
+	cmd.Flags().TextVar(&e.MAC, "mac", book.MAC(0), "how its messages are authenticated, with keys of a sign-on: none, cmac, cup-ecb, hmac-sha256")
 	cmd.Flags().BoolVar(&e.MACOptional, "mac-optional", false, "take messages without a MAC too, while it changes over")
 	cmd.Flags().TextVar(&e.DUKPT, "dukpt", book.InitialKey{}, "its keys are derived for each message (ANSI X9.24-3): the 16 hexadecimal digits of its initial key; with mac cmac")
 	cmd.Flags().TextVar(&e.PIN, "pin", book.PINTaken, "whether it has to send a PIN: taken, required")

@@ -71,14 +71,38 @@ func swapTable(s *app.SwapState, units scales, zone *time.Location) *table {
 		if leg.Asked != 0 {
 			t.row("asked", fmt.Sprintf("%v, again after %s; %d so far", leg.Asked, localTime(leg.Next, zone), leg.Attempts))
 		}
-		if leg.GivenUp != "" {
+		if leg.GivenUp != "" && leg.Ended == nil {
 			t.row("given up", localTime(leg.GivenUp, zone)+"; only the issuer's answer to that counts since")
+		} else if leg.GivenUp != "" {
+			t.row("given up", localTime(leg.GivenUp, zone))
+		}
+		if end := leg.Ended; end != nil {
+			t.row("decided", localTime(end.At, zone)+" by "+swapEnd(end)+"; RRN "+end.RRN)
 		}
 	}
 	if s.Repeated {
 		t.row("repeated", "this is the first answer again; nothing was done now")
 	}
 	return t
+}
+
+// swapEnd tells what has decided the leg of a swap.
+func swapEnd(end *app.SwapEnd) string {
+	switch {
+	case end.Operator != "":
+		text := end.Operator + " and " + end.Second
+		if end.Note != "" {
+			text += fmt.Sprintf(" (%s)", end.Note)
+		}
+		if end.Answer.Approved() {
+			return text + ": it stands"
+		}
+		return text + ": it is gone"
+	case !end.Sent:
+		return fmt.Sprintf("the switch, which could not send it: %s", end.Text)
+	default:
+		return fmt.Sprintf("its issuer, whose answer to %v was DE39 %s: %s", end.Asked, end.DE39, end.Text)
+	}
 }
 
 // callerFlags are those of whoever calls the desk.

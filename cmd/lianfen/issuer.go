@@ -73,7 +73,7 @@ about what it does go to standard error.`,
 	f.Var(decimal(&i.seed, 1), "seed", "seed of chance")
 	f.DurationVar(&i.echo, "echo", 30*time.Second, "time between echoes on a connection that was dialled; 0: none")
 	f.BoolVar(&i.asJSON, "json", false, "print JSON")
-	keyFlag(cmd, &i.agreed, "keys", "share keys with the switch and authenticate all messages", []string{certs.CMAC.String(), certs.RetailMAC.String()})
+	keyFlag(cmd, &i.agreed, "keys", "share keys with the switch and authenticate all messages", []string{certs.CMAC.String(), certs.HMAC.String(), certs.RetailMAC.String()})
 	cmd.Flags().StringVar(&i.keys.path, "keystore", "keys.store", "keystore with the zone master key zmk/issuer/ID, with --keys")
 	cmd.Flags().StringVar(&i.keys.kek, "kek", "file:kek.key", "where the keystore's key-encryption key is")
 	i.known.add(cmd)

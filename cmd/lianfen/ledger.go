@@ -529,6 +529,8 @@ type language struct {
 	behind    string // position, of position
 	functions map[points.Function]string
 	kinds     map[book.Kind]string
+	swapDone  string // the other ledger's side stands
+	swapBack  string // it does not: what was held is free again
 	reason    func(points.Reason) string
 	name      func(app.StatementUnit) string
 }
@@ -536,6 +538,9 @@ type language struct {
 // what names what a record did: as it was asked at the door, else as the command
 // that it is.
 func (l *language) what(kind book.Kind, function points.Function) string {
+	if kind == book.KindSwapTold {
+		return l.kinds[kind] // What was asked says nothing of what the answer did.
+	}
 	if name, ok := l.functions[function]; ok {
 		return name
 	}
@@ -548,15 +553,28 @@ func (l *language) what(kind book.Kind, function points.Function) string {
 	return strings.ReplaceAll(kind.String(), "_", " ")
 }
 
+// did is what a line of a statement did to the points.
+func (l *language) did(line *app.StatementLine) string {
+	switch {
+	case line.Kind != book.KindSwapTold:
+		return l.what(line.Kind, line.Function)
+	case line.Amount != 0:
+		return l.swapDone
+	default:
+		return l.swapBack
+	}
+}
+
 // languages are those that a statement can be read in.
 func languages() map[string]*language {
 	return map[string]*language{
 		english: {
-			heads:  []string{"RRN", "DATE", "POSTED", "PROGRAMME", "WHAT", "MERCHANT", "TERMINAL", ">AMOUNT", ">RESERVED", ">BALANCE", ">FREE", ">PENDING", ">HELD", "OUTCOME"},
-			none:   "Nothing has happened to the points of member %d in that time.",
-			more:   "There is more: go on with --next %s",
-			behind: "Complete up to position %d of %d: the index is still catching up.",
-			kinds:  map[book.Kind]string{book.KindAdjust: "adjustment"},
+			heads:    []string{"RRN", "DATE", "POSTED", "PROGRAMME", "WHAT", "MERCHANT", "TERMINAL", ">AMOUNT", ">RESERVED", ">BALANCE", ">FREE", ">PENDING", ">HELD", "OUTCOME"},
+			none:     "Nothing has happened to the points of member %d in that time.",
+			more:     "There is more: go on with --next %s",
+			behind:   "Complete up to position %d of %d: the index is still catching up.",
+			kinds:    map[book.Kind]string{book.KindAdjust: "adjustment", book.KindSwapTold: "issuer's answer to a swap"},
+			swapDone: "swap done", swapBack: "swap given back",
 			reason: points.Reason.English,
 			name:   func(u app.StatementUnit) string { return u.Name },
 		},
@@ -567,7 +585,8 @@ func languages() map[string]*language {
 			behind:    "数据截至第 %d 笔，共 %d 笔：索引仍在更新。",
 			functions: functionsInChinese(),
 			kinds:     kindsInChinese(),
-			reason:    points.Reason.Chinese,
+			swapDone:  "互换完成", swapBack: "互换退回",
+			reason: points.Reason.Chinese,
 			name: func(u app.StatementUnit) string {
 				if u.NameZH != "" {
 					return u.NameZH
@@ -627,7 +646,7 @@ func printStatement(cmd *cobra.Command, s app.Statement, l *language, zone *time
 		if !line.Reason.Approved() {
 			outcome = l.reason(line.Reason)
 		}
-		table.row(line.RRN, line.Date, clockTime(line.Posted, zone), strings.TrimSpace(number(line.Program)+" "+l.name(unit)), l.what(line.Kind, line.Function),
+		table.row(line.RRN, line.Date, clockTime(line.Posted, zone), strings.TrimSpace(number(line.Program)+" "+l.name(unit)), l.did(line),
 			line.Merchant, line.Terminal, signed(line.Amount, scale), signed(line.Reserved, scale),
 			after(line.Balance, scale), after(line.Free, scale), after(line.Pending, scale), after(line.Held, scale), outcome)
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/lianfen/lianfen/internal/app"
 	"github.com/lianfen/lianfen/ledger/book"
+	"github.com/lianfen/lianfen/points"
 )
 
 // A folder that is no file set, and a file that is none of one, are refused with what a
@@ -79,6 +80,17 @@ func TestStatementNamesAdjustments(t *testing.T) {
 	words := languages()
 	require.Equal(t, "adjustment", words[english].what(book.KindAdjust, 0))
 	require.Equal(t, "调整", words[chinese].what(book.KindAdjust, 0))
+}
+
+// What an issuer's answer to a swap did to the points is told by whether they moved, not by
+// what was asked of it.
+func TestStatementTellsHowASwapEnded(t *testing.T) {
+	line := app.StatementLine{Kind: book.KindSwapTold, Function: points.SwapCredit, Reserved: -1000}
+	words := languages()
+	require.Equal(t, []string{"swap given back", "互换退回"}, []string{words[english].did(&line), words[chinese].did(&line)})
+	line.Amount = -1000
+	require.Equal(t, []string{"swap done", "互换完成"}, []string{words[english].did(&line), words[chinese].did(&line)})
+	require.Equal(t, "issuer's answer to a swap", words[english].what(line.Kind, line.Function))
 }
 
 // Whoever is signed in sets rules on risk under that name and need not give another.

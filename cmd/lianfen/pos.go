@@ -16,6 +16,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/lianfen/lianfen/certs"
 	"github.com/lianfen/lianfen/internal/app"
 	"github.com/lianfen/lianfen/internal/sim"
 	"github.com/lianfen/lianfen/ledger/book"
@@ -41,6 +42,7 @@ type pos struct {
 	known    credentials
 	dial     sim.Dial                                   // nil: plain TCP
 	undone   func(context.Context, *sim.Receipt) string // of a reversal that was answered 00; else nil
+	inForce  *certs.Key                                 // master key that next-key has put in force; nil: none
 }
 
 func newPOS() *cobra.Command {
@@ -80,7 +82,7 @@ test cards.`,
 	f.DurationVar(&p.retry, "retry", 0, "try again for so long, with the same bytes, when the switch cannot be reached")
 	f.Var((*traceNumber)(&p.stan), "stan", "trace number (DE11) of the message, of a script's first one; 0: drawn by lot, as is that of the sign-on before a message")
 	f.BoolVar(&p.asJSON, "json", false, "print JSON")
-	f.StringVar(&p.keySet, "keys", "", "sign on for keys, and authenticate: 001, 003, 004 (mac cup-ecb), aes-128, aes-256 (mac cmac); the master key is in --keystore; dukpt: and the 16 digits of its initial key, whose base key is there; of a script, the terminals that name none")
+	f.StringVar(&p.keySet, "keys", "", "sign on for keys, and authenticate: 001, 003, 004 (mac cup-ecb), aes-128, aes-256 (mac cmac), hmac-sha256; the master key is in --keystore; dukpt: and the 16 digits of its initial key, whose base key is there; of a script, the terminals that name none")
 	f.StringVar(&p.keys.path, "keystore", "keys.store", "with --keys, or a script's: file of the keystore")
 	f.StringVar(&p.keys.kek, "kek", "file:kek.key", "with --keys, or a script's: where its key-encryption key is")
 	cmd.Flags().StringVar(&p.script, "script", "", "play this file")
@@ -361,6 +363,8 @@ type answer struct {
 	About     string          `json:"about,omitempty"` // what a reversal has met
 	Paid      []paid          `json:"paid,omitempty"`  // by each programme of a sale that several pay
 	ToPay     points.Amount   `json:"to_pay,omitempty"`
+	Master    uint32          `json:"master_key_version,omitempty"` // that next-key has put in force
+	KCV       string          `json:"master_key_kcv,omitempty"`
 }
 
 type paid struct {
@@ -405,6 +409,9 @@ func (p *pos) explain(cmd *cobra.Command, r *sim.Receipt) error {
 	if p.undone != nil && r.Response.Reason.Approved() && r.Request.Function == points.Reversal {
 		a.About = p.undone(cmd.Context(), r)
 	}
+	if p.inForce != nil {
+		a.Master, a.KCV = p.inForce.Version, p.inForce.Check.String()
+	}
 	var err error
 	if p.asJSON {
 		err = writeJSON(cmd.OutOrStdout(), a)
@@ -414,6 +421,9 @@ func (p *pos) explain(cmd *cobra.Command, r *sim.Receipt) error {
 		t.row("answer", a.Code+"  "+a.Meaning+"  "+a.MeaningZH)
 		if r.Request.Function == points.SignOn && r.Response.Reason == points.FunctionDisabled {
 			t.row("hint", "the switch has no key that it could give: lianfen keys list there, and lianfen admin reload after one was made")
+		}
+		if a.KCV != "" {
+			t.row("master key", fmt.Sprintf("version %d, KCV %s", a.Master, a.KCV))
 		}
 		if a.RRN != "" {
 			t.row("RRN", a.RRN)

@@ -43,10 +43,7 @@ func (p *pos) keysOf(who sim.Identity, named string) (*sim.Keys, error) {
 
 // masterOf gives a terminal its master key, as if it had been put into it by hand.
 func masterOf(at *keysAt, who sim.Identity, set certs.KeySet) (*sim.Keys, error) {
-	keys := &sim.Keys{Set: set, By: certs.XORMAC, Random: rand.Reader}
-	if set == certs.KeySetAES128 || set == certs.KeySetAES256 {
-		keys.By = certs.CMAC
-	}
+	keys := &sim.Keys{Set: set, By: set.MAC(), Random: rand.Reader}
 	err := at.open(func(store *certs.Keystore) (err error) {
 		name := certs.TerminalMasterName(who.Merchant, who.Terminal)
 		if keys.Master, err = store.Use(name, certs.TerminalMaster, now()); err != nil {
@@ -95,7 +92,8 @@ func (p *pos) nextKey() *cobra.Command {
 	return &cobra.Command{
 		Use: "next-key", Short: "Fetch the terminal's next master key, and sign on under it 主密钥更新", Args: none,
 		Long: `Fetch the master key that an operator has left on offer (lianfen keys offer), and sign
-on with a MAC by it, which puts it in force. It goes with --keys and a set.`,
+on with a MAC by it, which puts it in force; its check value is shown, as lianfen keys list
+shows it. It goes with --keys and a set.`,
 		RunE: p.signedOn(func(cmd *cobra.Command, t *sim.Terminal) error {
 			if t.Keys == nil || t.Keys.Initial != nil {
 				return usage("next-key: a terminal without a master key has no next one; name the set of its keys: --keys")
@@ -106,6 +104,9 @@ on with a MAC by it, which puts it in force. It goes with --keys and a set.`,
 				receipt, err := t.SendFor(cmd.Context(), &req, p.retry)
 				if err != nil {
 					return p.unheard(err)
+				}
+				if function == points.SignOn && receipt.Response.Reason.Approved() {
+					p.inForce = t.Keys.Master
 				}
 				if function == points.SignOn || !receipt.Response.Reason.Approved() {
 					return p.explain(cmd, receipt)

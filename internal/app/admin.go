@@ -396,7 +396,11 @@ func (a *App) status(ctx context.Context, _ nothing) (Status, error) {
 		if alone := aloneIn(registry); alone != "" {
 			s.Warnings = append(s.Warnings, alone)
 		}
-		return nil
+		waiting, err := b.SwapLegsWaiting()
+		if n := waiting[book.SwapManual]; n > 0 {
+			s.Warnings = append(s.Warnings, fmt.Sprintf("%d swaps are left to operators: lianfen exchange queue", n))
+		}
+		return err
 	}); err != nil {
 		return s, err
 	}
@@ -661,8 +665,8 @@ type Done struct {
 	What    string `json:"what,omitempty"` // of an approval: what was carried out, in words
 	// Warning is what whoever asked should look at: it was done or proposed all the same.
 	Warning string `json:"warning,omitempty"`
-	// SecondHalf of an invitation's code is for the approver to hand over; who proposed has
-	// the first.
+	// SecondHalf of the code of an invitation or an enrolment is for the approver to hand
+	// over; who proposed has the first.
 	SecondHalf points.Secret `json:"second_half,omitempty"`
 }
 

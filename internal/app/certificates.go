@@ -159,7 +159,7 @@ type CertificateChange struct {
 type CertificateChanged struct {
 	Done
 	Enrolled *Enrolled     `json:"enrolled,omitempty"`  // issue, once it is decided
-	Code     points.Secret `json:"code,omitempty"`      // good for nothing before it is decided
+	Code     points.Secret `json:"code,omitempty"`      // while it is Pending its first half, good for nothing alone
 	Until    time.Time     `json:"code_until,omitzero"` // the code is good, once it is decided
 	Revoked  []string      `json:"revoked,omitempty"`   // serials
 	Closed   int           `json:"closed,omitempty"`    // connections
@@ -181,6 +181,9 @@ func (a *App) changeCertificates(ctx context.Context, change CertificateChange) 
 	}
 	if change.Act == book.CertificateRevoke {
 		return a.revoke(ctx, w.Name, &change)
+	}
+	if err := a.keyIsTheirs(ctx, w.Name, &change); err != nil {
+		return CertificateChanged{}, err
 	}
 	directory, err := a.directory(ctx, nothing{})
 	if err != nil {
@@ -228,6 +231,24 @@ func (a *App) changeCertificates(ctx context.Context, change CertificateChange) 
 	return result, nil
 }
 
+// keyIsTheirs refuses to have a second person approve an operator's certificate for a key
+// that somebody else has asked for, and may have: with it they would be that operator.
+func (a *App) keyIsTheirs(ctx context.Context, by string, change *CertificateChange) error {
+	i := change.Identity
+	if change.Act != book.CertificateIssue || i.Role != certs.RoleOperator || i.Name == by {
+		return nil
+	}
+	var policy book.Policy
+	err := a.ledger.View(ctx, func(b *book.Book) error {
+		policy = b.Registry().Policy
+		return nil
+	})
+	if err == nil && policy.TwoPersons.Has(book.ActCertificates) {
+		err = points.Errorf(points.NotPermitted, "certificates: where two persons decide, %s alone asks for a certificate of %[1]s, or enrols with a code: lianfen certs code --operator %[1]s", i.Name)
+	}
+	return err
+}
+
 // wholeSeconds is a time as the journal keeps it; what has no place there is refused by
 // the bounds of an order.
 func wholeSeconds(d time.Duration) uint32 {
@@ -249,6 +270,18 @@ func orderOf(c *book.Certificate, by, act string) certs.Order {
 		o.Names = strings.Split(c.Names, ",")
 	}
 	return o
+}
+
+// approveCode lets a code be used that somebody else has proposed: with the half that this
+// one has and the half that is returned, for the approver.
+func (a *App) approveCode(ctx context.Context, c *book.Certificate, by, act string) (second points.Secret, err error) {
+	whole := *c
+	second = a.desk.key.CodeHalf(c.Proof, orderOf(c, by, act).Identity)
+	whole.Proof = certs.DividedCode(c.Proof, second)
+	if _, err = a.makeCode(ctx, &whole, by, act); err != nil {
+		return "", err
+	}
+	return second, nil
 }
 
 // makeCode lets a code be used, as was decided under act.

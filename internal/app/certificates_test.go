@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -101,9 +102,12 @@ func TestCertificatesTakeTwo(t *testing.T) {
 	require.NotContains(t, s.log.String(), "changed outside the switch")
 }
 
-// A code is good for nothing before somebody else has approved it, and then once.
+// A code is good for nothing before somebody else has approved it, and then once, with the
+// half of who has proposed it and the half of who has approved it: neither can be who enrols.
 func TestEnrolmentCodesTakeTwo(t *testing.T) {
-	s := newSecured(t)
+	s := newSecured(t, "admin.session=24h")
+	var later atomic.Int64 // minutes
+	s.clock = func() points.Timestamp { return now().Add(time.Duration(later.Load()) * time.Minute) }
 	r := s.start(t)
 	li, wang := r.staffedHouse(t, book.TwoPersons)
 	ctx := t.Context()
@@ -115,19 +119,51 @@ func TestEnrolmentCodesTakeTwo(t *testing.T) {
 		_, err = client.Ask(ctx, app.Enrolment{Code: code, Request: string(request)})
 		return err
 	}
-	asked, err := li.client.ChangeCertificates(ctx, codeOf(hostOf))
-	require.NoError(t, err)
-	require.NotEmpty(t, asked.Code)
-	reasonIs(t, points.ForeignIdentity, enrol(asked.Code))
-	_, err = wang.client.Approve(ctx, app.Decision{RRN: asked.RRN})
-	require.NoError(t, err)
-	require.NoError(t, enrol(asked.Code))
-	reasonIs(t, points.ForeignIdentity, enrol(asked.Code))
-	require.Len(t, s.valid(t, hostOf), 1)
+	for _, i := range []certs.Identity{hostOf, certs.OperatorIdentity("zhou")} {
+		asked, err := li.client.ChangeCertificates(ctx, codeOf(i))
+		require.NoError(t, err)
+		require.NotEmpty(t, asked.Code)
+		other, err := li.client.ChangeCertificates(ctx, codeOf(i))
+		require.NoError(t, err)
+		reasonIs(t, points.ForeignIdentity, enrol(asked.Code))
+		approved, err := wang.client.Approve(ctx, app.Decision{RRN: asked.RRN})
+		require.NoError(t, err)
+		require.Len(t, approved.SecondHalf, len(asked.Code))
+		require.NotEqual(t, asked.Code, approved.SecondHalf)
+		for _, part := range []points.Secret{asked.Code, approved.SecondHalf, approved.SecondHalf + asked.Code, other.Code + approved.SecondHalf} {
+			reasonIs(t, points.ForeignIdentity, enrol(part))
+			later.Add(1) // Ten tries a minute are taken.
+		}
+		whole := points.Secret(strings.ToLower(string(asked.Code))) + " " + approved.SecondHalf
+		require.NoError(t, enrol(whole))
+		reasonIs(t, points.ForeignIdentity, enrol(whole))
+		require.Len(t, s.valid(t, i), 1)
+		require.NotContains(t, s.log.String(), string(asked.Code))
+		require.NotContains(t, s.log.String(), string(approved.SecondHalf))
+	}
 	r.stop(t)
-	require.NotContains(t, s.log.String(), string(asked.Code))
 	s.start(t).stop(t)
 	require.NotContains(t, s.log.String(), "changed outside the switch")
+}
+
+// Who has the key of an operator's certificate is that operator: while two persons decide,
+// nobody gets one for another's name, whoever would approve it.
+func TestOperatorsKeyIsTheirOwn(t *testing.T) {
+	s := newSecured(t)
+	r := s.start(t)
+	defer r.stop(t)
+	li, wang := r.staffedHouse(t, book.TwoPersons)
+	ctx := t.Context()
+	for _, name := range []string{"wang", "zhou"} {
+		_, err := li.client.ChangeCertificates(ctx, issueOf(t, certs.OperatorIdentity(name)))
+		reasonIs(t, points.NotPermitted, err)
+	}
+	pending, err := wang.client.Pending(ctx)
+	require.NoError(t, err)
+	require.Empty(t, pending)
+	asked, err := li.client.ChangeCertificates(ctx, issueOf(t, certs.OperatorIdentity("li")))
+	require.NoError(t, err)
+	require.NotEmpty(t, asked.Pending)
 }
 
 // To revoke waits for nobody, whatever the policy says; the journal says who has done it.

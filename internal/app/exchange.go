@@ -6,9 +6,9 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"slices"
-	"strings"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/lianfen/lianfen/exchange"
 	"github.com/lianfen/lianfen/ledger"
@@ -73,6 +73,38 @@ type SwapLeg struct {
 	Attempts uint32          `json:"attempts"`
 	Next     string          `json:"next,omitempty"`     // when it is asked again
 	GivenUp  string          `json:"given_up,omitempty"` // since when only the answer to FENCE counts
+	Ended    *SwapEnd        `json:"ended,omitempty"`    // what has decided it
+}
+
+// SwapEnd is what has decided the leg of a swap, last where it was more than once: its
+// issuer's answer, that it could not be sent, or two operators.
+type SwapEnd struct {
+	RRN      string          `json:"rrn"`
+	At       string          `json:"at"`
+	Asked    points.Function `json:"asked,omitzero"`
+	Sent     bool            `json:"sent"` // it went out to the issuer
+	Answer   points.Reason   `json:"answer"`
+	DE39     string          `json:"de39"`
+	Text     string          `json:"text"`
+	Operator string          `json:"operator,omitempty"`
+	Second   string          `json:"second,omitempty"`
+	Note     string          `json:"note,omitempty"`
+}
+
+// swapEnd reads what has decided a leg; nil: nothing has.
+func (a *App) swapEnd(v *book.SwapLegView) (*SwapEnd, error) {
+	if v.Ended == 0 {
+		return nil, nil //nolint:nilnil // there is none.
+	}
+	rec, err := a.ledger.Record(v.Ended)
+	if err != nil {
+		return nil, err
+	}
+	cmd := rec.Command.Carried()
+	return &SwapEnd{
+		RRN: rrnOf(v.Ended), At: rec.Outcome.Posted.String(), Asked: cmd.Function, Sent: cmd.Kind == book.KindSwapTold && !cmd.Final,
+		Answer: cmd.Answer, DE39: cmd.Answer.DE39(), Text: cmd.Answer.English(), Operator: cmd.Operator, Second: cmd.Second, Note: cmd.Note,
+	}, nil
 }
 
 func legState(v *book.SwapLegView) *SwapLeg {
@@ -112,7 +144,10 @@ func caller(ctx context.Context, key, operator string) (exchange.Caller, error) 
 	return exchange.Caller{Operator: operator, CallID: key}, points.CheckText("operator", operator)
 }
 
-func answered(done exchange.Swap, err error) (SwapState, error) {
+func (a *App) answered(done exchange.Swap, err error) (SwapState, error) {
+	if reason := points.ReasonOf(err); err != nil && reason != points.InternalError {
+		return SwapState{}, points.Errorf(reason, "%s", a.inZone(err.Error()))
+	}
 	if err != nil {
 		return SwapState{}, err
 	}
@@ -134,7 +169,7 @@ func (a *App) quoteSwap(ctx context.Context, s SwapAsked) (SwapState, error) {
 		}
 		asked.Card = a.token(pan)
 	}
-	return answered(a.swaps.Quote(ctx, asked))
+	return a.answered(a.swaps.Quote(ctx, asked))
 }
 
 // aboutSwap serves a verb of the desk about a quote.
@@ -148,7 +183,7 @@ func (a *App) aboutSwap(verb func(context.Context, exchange.Named) (exchange.Swa
 		if err != nil {
 			return SwapState{}, err
 		}
-		return answered(verb(ctx, exchange.Named{Caller: by, Quote: quote}))
+		return a.answered(verb(ctx, exchange.Named{Caller: by, Quote: quote}))
 	}
 }
 
@@ -163,9 +198,11 @@ func (a *App) showSwap(ctx context.Context, s SwapNamed) (SwapState, error) {
 	}
 	shown := viewedSwap(&view)
 	legs, err := a.swaps.Legs(ctx, quote)
-	for i := range legs {
-		shown.Leg = legState(&legs[i])
+	if err != nil || len(legs) == 0 {
+		return shown, err
 	}
+	shown.Leg = legState(&legs[0])
+	shown.Leg.Ended, err = a.swapEnd(&legs[0])
 	return shown, err
 }
 
@@ -200,10 +237,14 @@ const swapLook = time.Second
 func (a *App) keepSwaps(ctx context.Context) error {
 	ticker := time.NewTicker(swapLook)
 	defer ticker.Stop()
+	watch := newSwapWatch(a.registry)
 	for {
 		_, err := a.swaps.Expire(ctx)
 		if err == nil {
 			_, err = a.swaps.Turn(ctx)
+		}
+		if err == nil {
+			err = a.watchSwaps(ctx, watch)
 		}
 		switch {
 		case ctx.Err() != nil, errors.Is(err, ledger.ErrFailed):
@@ -220,6 +261,50 @@ func (a *App) keepSwaps(ctx context.Context) error {
 	}
 }
 
+// swapWatch shows how many swaps have no end yet.
+type swapWatch struct {
+	waiting *prometheus.GaugeVec
+	manual  int // when it was last looked
+}
+
+// waitingSwaps are the states that are watched, and how the metric calls them.
+func waitingSwaps() map[book.SwapState]string {
+	return map[book.SwapState]string{
+		book.SwapExecuting: "executing", book.SwapCreditUnknown: "credit_unknown", book.SwapManual: "manual", book.SwapRejected: "undoing", book.SwapReversed: "undoing",
+	}
+}
+
+func newSwapWatch(registerer prometheus.Registerer) *swapWatch {
+	w := &swapWatch{waiting: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "lianfen_swaps_waiting", Help: "Swaps whose issuer, which keeps its own ledger, has yet to decide, by state: executing, credit_unknown, manual (left to operators), undoing (given up here, and standing there).",
+	}, []string{"state"})}
+	registerer.MustRegister(w.waiting)
+	return w
+}
+
+func (a *App) watchSwaps(ctx context.Context, w *swapWatch) error {
+	var waiting map[book.SwapState]int
+	err := a.ledger.View(ctx, func(b *book.Book) (err error) {
+		waiting, err = b.SwapLegsWaiting()
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	counts := make(map[string]int)
+	for state, name := range waitingSwaps() {
+		counts[name] += waiting[state]
+	}
+	for name, n := range counts {
+		w.waiting.WithLabelValues(name).Set(float64(n))
+	}
+	if manual := counts["manual"]; manual > w.manual {
+		a.log.Warn("swaps are left to operators: lianfen exchange queue", slog.Int("swaps", manual))
+	}
+	w.manual = counts["manual"]
+	return nil
+}
+
 // SwapTerms are the terms of swaps as people give them.
 type SwapTerms struct {
 	Program          points.ProgramID `json:"program" yaml:"program"`
@@ -227,8 +312,6 @@ type SwapTerms struct {
 	tariff.SwapRules `yaml:",inline"`
 	LotsAllowed      []string `json:"lots_allowed" yaml:"lots_allowed"` // earned, bought, swapped, bonus, adjusted
 }
-
-var originNames = []string{"earned", "bought", "swapped", "bonus", "adjusted"}
 
 // ReadSwapTerms reads a file of swap terms: a YAML list, every key known. What is left out
 // has the careful value: only earned points, half a minute for a quote, no lock, expiry as
@@ -246,7 +329,7 @@ func ReadSwapTerms(r io.Reader) (list []SwapTerms, err error) {
 			t.QuoteSeconds = 30
 		}
 		if len(t.LotsAllowed) == 0 {
-			t.LotsAllowed = originNames[:1]
+			t.LotsAllowed = []string{"earned"}
 		}
 	}
 	return list, nil
@@ -274,13 +357,8 @@ func (a *App) proposeSwapTerms(ctx context.Context, s SwapTermsSetting) ([]Done,
 		if err != nil {
 			return nil, fmt.Errorf("swap terms %d: %w", i+1, err)
 		}
-		t.Lots = 0
-		for _, name := range t.LotsAllowed {
-			at := slices.Index(originNames, strings.ToLower(name))
-			if at < 0 {
-				return nil, points.Errorf(points.FormatError, "swap terms %d: lots_allowed %q: want of %s", i+1, name, strings.Join(originNames, ", "))
-			}
-			t.Lots |= 1 << (at + 1)
+		if t.Lots, err = tariff.OriginsOf(t.LotsAllowed); err != nil {
+			return nil, fmt.Errorf("swap terms %d: %w", i+1, err)
 		}
 		entries[i] = &tariff.SwapTerms{Program: t.Program, From: from, SwapRules: t.SwapRules}
 	}
@@ -289,7 +367,7 @@ func (a *App) proposeSwapTerms(ctx context.Context, s SwapTermsSetting) ([]Done,
 		cmd := book.Command{Kind: book.KindPut, At: a.opts.Clock(), Entry: book.Entry{Swaps: e}, Operator: s.Operator, Second: s.Second, Note: s.Note}
 		one, err := a.do(ctx, fmt.Sprintf("swap terms %d of %d", i+1, len(entries)), &cmd)
 		if err != nil {
-			return nil, err
+			return nil, entered(done, err)
 		}
 		done = append(done, one)
 	}
@@ -320,14 +398,9 @@ func (a *App) swapTerms(ctx context.Context, _ nothing) ([]SwapTermsVersion, err
 	now := a.opts.Clock()
 	for t := range table.All() {
 		v := SwapTermsVersion{
-			SwapTerms: SwapTerms{Program: t.Program, From: t.From.String(), SwapRules: t.SwapRules, LotsAllowed: []string{}},
+			SwapTerms: SwapTerms{Program: t.Program, From: t.From.String(), SwapRules: t.SwapRules, LotsAllowed: t.Lots.Names()},
 			Version:   t.Version, Maker: t.Maker, Checker: t.Checker, Approved: t.Approved.String(), Digest: t.Digest.String(),
 			InForce: table.At(t.Program, now) == t,
-		}
-		for i, name := range originNames {
-			if t.Lots&(1<<(i+1)) != 0 {
-				v.LotsAllowed = append(v.LotsAllowed, name)
-			}
 		}
 		list = append(list, v)
 	}

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -16,6 +17,7 @@ import (
 	"github.com/lianfen/lianfen/internal/config"
 	"github.com/lianfen/lianfen/internal/sim"
 	"github.com/lianfen/lianfen/points"
+	"github.com/lianfen/lianfen/settlement"
 )
 
 const swapCard = "6222020000000000017"
@@ -172,6 +174,7 @@ func TestSwapWithAnIssuer(t *testing.T) {
 	require.NotEmpty(t, s.show(t, lost).Leg.GivenUp)
 	s.has(t, 900, 1100)
 	last := s.issuer.State().Transactions
+	require.Equal(t, []any{points.Reversal, points.Approved, true}, []any{s.show(t, lost).Leg.Ended.Asked, s.show(t, lost).Leg.Ended.Answer, s.show(t, lost).Leg.Ended.Sent})
 	require.Equal(t, sim.Tombstone, last[len(last)-1].Standing, "%+v", last)
 
 	s.issuer.Inject(sim.FaultLose, 0)
@@ -190,11 +193,25 @@ func TestSwapWithAnIssuer(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, queue, 1)
 	require.Equal(t, []any{"manual", silent, points.Reversal}, []any{queue[0].State, queue[0].Quote, queue[0].Leg.Asked})
+	require.Eventually(t, func() bool {
+		return strings.Contains(get(t, "http://"+s.HTTPAddress().String()+"/metrics"), `lianfen_swaps_waiting{state="manual"} 1`)
+	}, 10*time.Second, 20*time.Millisecond)
+	status, err := s.client.Status(ctx)
+	require.NoError(t, err)
+	require.Contains(t, status.Warnings, "1 swaps are left to operators: lianfen exchange queue")
+	_, err = s.client.CutOver(ctx, app.CutOver{Cycle: true, Operator: "li", Second: "wang"})
+	require.NoError(t, err)
+	checks, err := s.client.SettlePrepare(ctx, app.SettleAsk{})
+	require.NoError(t, err)
+	at := slices.IndexFunc(checks, func(c settlement.Check) bool { return c.Name == settlement.CheckUnfinished })
+	require.Equal(t, []any{false, "1 requests to issuers elsewhere without an end"}, []any{checks[at].Pass, checks[at].Found})
 	_, err = s.client.Resolve(ctx, app.Resolution{RRN: silent, Operator: "li", Second: "li", Note: "asked"})
 	reasonIs(t, points.NeedsSecondPerson, err)
 	_, err = s.client.Resolve(ctx, app.Resolution{RRN: silent, Operator: "li", Second: "wang", Note: "asked"})
 	require.NoError(t, err)
-	require.Equal(t, "reversed", s.show(t, silent).State)
+	ended := s.show(t, silent)
+	require.Equal(t, "reversed", ended.State)
+	require.Equal(t, []string{"li", "wang", "asked"}, []string{ended.Leg.Ended.Operator, ended.Leg.Ended.Second, ended.Leg.Ended.Note})
 	s.has(t, 900, 1100)
 	s.stop(t)
 }

@@ -33,6 +33,10 @@ func TestExchangeThroughTheDoors(t *testing.T) {
 	dear := app.RateTerms{Program: 901, Side: "BUY", From: "2026-03-02 09:11", Ratio: "101/1"}
 	_, err = r.client.ProposeRates(ctx, app.RateSetting{Rates: []app.RateTerms{dear}, Operator: "li", Second: "wang", Note: "x"})
 	require.ErrorContains(t, err, "the way QZP -> 901 -> QZP gains")
+	require.NotContains(t, err.Error(), "entered already")
+	cheap := app.RateTerms{Program: 901, Side: "BUY", From: "2027-03-02 09:11", Ratio: "90/1"}
+	_, err = r.client.ProposeRates(ctx, app.RateSetting{Rates: []app.RateTerms{cheap, dear}, Operator: "li", Second: "wang", Note: "x"})
+	require.ErrorContains(t, err, "the 1 before it are entered already (RRN 0")
 	fees, err := app.ReadFees(strings.NewReader("from: " + from + "\nrows:\n  - {kind: SWP}\n"))
 	require.NoError(t, err)
 	_, err = r.client.ProposeFees(ctx, app.FeeSetting{FeeTerms: fees, Operator: "li", Second: "wang", Note: "opening"})

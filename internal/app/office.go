@@ -386,7 +386,8 @@ func (a *App) carryOut(ctx context.Context, what string, d Decision, cmd, act *b
 		return done, a.refresh(ctx)
 	case book.KindNote:
 		if c := act.Certificate; c != nil && c.Act == book.CertificateCode {
-			_, err := a.makeCode(ctx, c, act.Operator+", approved by "+cmd.Operator, done.RRN)
+			var err error
+			done.SecondHalf, err = a.approveCode(ctx, c, act.Operator+", approved by "+cmd.Operator, done.RRN)
 			return done, err
 		}
 	default:

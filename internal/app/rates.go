@@ -157,11 +157,24 @@ func (a *App) proposeRates(ctx context.Context, s RateSetting) ([]Done, error) {
 		cmd := book.Command{Kind: book.KindPut, At: a.opts.Clock(), Entry: book.Entry{Rate: rate}, Operator: s.Operator, Second: s.Second, Note: s.Note}
 		one, err := a.do(ctx, fmt.Sprintf("rate %d of %d", i+1, len(rates)), &cmd)
 		if err != nil {
-			return nil, err
+			return nil, entered(done, err)
 		}
 		done = append(done, one)
 	}
 	return done, nil
+}
+
+// entered adds to what ended a list what of it is in the journal: each entry is one of its
+// own, and to give the whole list again would make further versions of the first ones.
+func entered(done []Done, err error) error {
+	if len(done) == 0 {
+		return err
+	}
+	rrns := make([]string, len(done))
+	for i := range done {
+		rrns[i] = done[i].RRN
+	}
+	return fmt.Errorf("%w; the %d before it are entered already (RRN %s): leave them out when you give the rest", err, len(done), strings.Join(rrns, ", "))
 }
 
 // RateVersion is a version of a rate, for people and machines.

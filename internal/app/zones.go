@@ -45,6 +45,8 @@ func zoneRules(c *config.Config) map[certs.Zone]pointswitch.ZoneRules {
 		switch keys {
 		case config.KeysCMAC, config.KeysPIN:
 			rules[certs.Zone{Role: role, ID: id}] = pointswitch.ZoneRules{MAC: certs.CMAC, Optional: keys == config.KeysPIN}
+		case config.KeysHMAC:
+			rules[certs.Zone{Role: role, ID: id}] = pointswitch.ZoneRules{MAC: certs.HMAC}
 		case config.KeysRetail:
 			rules[certs.Zone{Role: role, ID: id}] = pointswitch.ZoneRules{MAC: certs.RetailMAC}
 		case config.KeysOff:

@@ -263,6 +263,13 @@ func (h *hostile) overloaded(ctx context.Context) error {
 			return err
 		}
 		h.report.note("round %d: 1.5 times as much was %.0f/s; the switch that sheds turned away %.0f.", round+1, load.Rate, figures["lianfen_requests_shed_total"])
+		// Who is turned away has waited in the generator, in sockets and for the reading goroutine, as
+		// everybody has; what an approval takes longer is the ledger's queue.
+		if shed := &h.rounds[lineShed][round]; shed.Declined > 0 {
+			l := &shed.DeclinedLatency
+			h.report.note("round %d: it told %.0f/s to try again, p50 %.0f ms and p99 %.0f ms after they were due; approved were %.0f/s, p50 %.0f ms, p99 %.0f ms.", round+1,
+				shed.Declined, l.P50/1000, l.P99/1000, shed.PerSecond, shed.Latency.P50/1000, shed.Latency.P99/1000)
+		}
 		if err := h.durable.stop(); err != nil {
 			return err
 		}

@@ -131,7 +131,8 @@ func (h *house) serve(ctx context.Context, name string, command []string, sets .
 		args = append(args, "--set", set)
 	}
 	if h.opts.MAC {
-		args = append(args, "--set", "switch.participant_keys="+fmt.Sprint(uint64(signedAcquirer))+"=cmac",
+		_, _, agreed := hostKeys(h.opts.MACBy)
+		args = append(args, "--set", "switch.participant_keys="+fmt.Sprintf("%d=%s", uint64(signedAcquirer), agreed),
 			"--set", "listeners."+signedListener+".max_per_source=0", "--set", "listeners."+signedListener+".max_in_flight="+strconv.Itoa(max(256, h.opts.Depth)))
 	}
 	switch {

@@ -101,8 +101,20 @@ type generator struct {
 
 	mu       sync.Mutex // guards what follows
 	latency  *hdrhistogram.Histogram
+	refusals *hdrhistogram.Histogram // latency of what was declined, with Load.ApprovedOnly
 	measured uint64
 	declined map[string]uint64
+}
+
+// brought is what one read of a connection brought: latencies of what is measured, of what was
+// declined in the window and is not, and what was declined at all.
+type brought struct {
+	latencies, refusals []int64
+	declined            []string
+}
+
+func (b *brought) reset() {
+	b.latencies, b.refusals, b.declined = b.latencies[:0], b.refusals[:0], b.declined[:0]
 }
 
 // Generate sends load and measures what comes back. It returns when every request
@@ -115,12 +127,12 @@ func Generate(ctx context.Context, load Load, clock Clock) (Loaded, error) {
 	}
 	g := &generator{
 		load: load, clock: clock, dialect: spoken, declined: map[string]uint64{},
-		latency: hdrhistogram.New(1, longest, significant),
+		latency: hdrhistogram.New(1, longest, significant), refusals: hdrhistogram.New(1, longest, significant),
 	}
 	g.next.Store(uint32(load.First))
 	if load.Keys != "" {
 		if g.keys, err = openKeys(load.Keys); err == nil && spokenByPartners(spoken) {
-			g.mac, err = hostMAC(g.keys, points.TimestampOf(clock()))
+			g.mac, err = hostMAC(g.keys, load.MACBy, points.TimestampOf(clock()))
 		}
 		if err != nil {
 			return Loaded{}, err
@@ -284,16 +296,22 @@ func (g *generator) pace(ctx context.Context, conns []*sender) error {
 }
 
 // record takes over what one read of a connection brought.
-func (g *generator) record(latencies []int64, declined []string) error {
+func (g *generator) record(b *brought) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	for _, l := range latencies {
-		if err := g.latency.RecordValue(max(l, 1)); err != nil {
-			return fmt.Errorf("bench: a latency of %v: %w", time.Duration(l), err)
+	into := func(h *hdrhistogram.Histogram, latencies []int64) error {
+		for _, l := range latencies {
+			if err := h.RecordValue(max(l, 1)); err != nil {
+				return fmt.Errorf("bench: a latency of %v: %w", time.Duration(l), err)
+			}
 		}
+		return nil
 	}
-	g.measured += uint64(len(latencies))
-	for _, code := range declined {
+	if err := errors.Join(into(g.latency, b.latencies), into(g.refusals, b.refusals)); err != nil {
+		return err
+	}
+	g.measured += uint64(len(b.latencies))
+	for _, code := range b.declined {
 		g.declined[code]++
 	}
 	return nil
@@ -306,6 +324,9 @@ func (g *generator) result(conns []*sender, used usage) (Loaded, error) {
 	result.ServerCPU = ratio(float64(used.server.Microseconds()), float64(g.measured))
 	result.GeneratorCPU = ratio(float64(used.own.Microseconds()), float64(g.measured))
 	result.Rounds = 1
+	if n := g.refusals.TotalCount(); n > 0 {
+		result.Measurement.Declined, result.DeclinedLatency = ratio(float64(n), g.took.Seconds()), latencyOf(g.refusals)
+	}
 	for _, c := range conns {
 		result.Answered += c.answered
 		result.Approved += c.approved
@@ -463,8 +484,7 @@ func (c *sender) receive() error {
 		}
 	}
 	in := make([]byte, 0, 64<<10)
-	var latencies []int64
-	var declined []string
+	var b brought
 	for {
 		n, err := c.conn.Read(in[len(in):cap(in)])
 		now := c.g.clock()
@@ -481,15 +501,15 @@ func (c *sender) receive() error {
 		if finished {
 			return nil
 		}
-		used, err := c.takeAll(in, now, &latencies, &declined)
+		used, err := c.takeAll(in, now, &b)
 		if err != nil {
 			return fmt.Errorf("bench: connection %d: %w", c.number, err)
 		}
 		in = in[:copy(in, in[used:])]
-		if err := c.g.record(latencies, declined); err != nil {
+		if err := c.g.record(&b); err != nil {
 			return err
 		}
-		latencies, declined = latencies[:0], declined[:0]
+		b.reset()
 		if closed {
 			if err := c.refill(now); err != nil {
 				return err
@@ -532,7 +552,7 @@ func (c *sender) refill(now time.Time) error {
 }
 
 // takeAll takes the whole frames of in and returns how many bytes they were.
-func (c *sender) takeAll(in []byte, now time.Time, latencies *[]int64, declined *[]string) (used int, err error) {
+func (c *sender) takeAll(in []byte, now time.Time, b *brought) (used int, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	measured := !now.Before(c.g.from) && now.Before(c.g.to)
@@ -549,11 +569,15 @@ func (c *sender) takeAll(in []byte, now time.Time, latencies *[]int64, declined 
 			return used, err
 		}
 		used += prefixSize + size
-		if measured && (code == approvedCode || !c.g.load.ApprovedOnly) {
-			*latencies = append(*latencies, int64(now.Sub(due)))
+		switch {
+		case !measured:
+		case code == approvedCode || !c.g.load.ApprovedOnly:
+			b.latencies = append(b.latencies, int64(now.Sub(due)))
+		default:
+			b.refusals = append(b.refusals, int64(now.Sub(due)))
 		}
 		if code != approvedCode {
-			*declined = append(*declined, string(code[:]))
+			b.declined = append(b.declined, string(code[:]))
 		}
 	}
 	return used, nil

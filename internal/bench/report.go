@@ -57,6 +57,9 @@ type Measurement struct {
 	// Bytes is how many bytes of journal one request took, on average.
 	Bytes  float64 `json:"journal_bytes,omitempty"`
 	Rounds int     `json:"rounds"`
+	// Of a load that measures approvals only, what was declined; of one round.
+	Declined        float64 `json:"declined_per_second,omitempty"`
+	DeclinedLatency Latency `json:"declined_latency_us,omitzero"`
 
 	took time.Duration
 }

@@ -58,8 +58,12 @@ func signedTerminal(conn int) (points.TerminalID, error) {
 // terminalKeys are the master key, the set and the working keys' algorithm of terminals
 // whose MACs are made by.
 func terminalKeys(by book.MAC) (master certs.Algorithm, set certs.KeySet, network uint16, mac certs.MACAlgorithm) {
-	if by == book.MACByXOR {
+	switch by {
+	case book.MACByXOR:
 		return certs.TDES, certs.KeySet003, 3, certs.XORMAC
+	case book.MACByHMAC:
+		return certs.AES256, certs.KeySetHMAC, dialect.SignOnHMAC, certs.HMAC
+	default:
 	}
 	return certs.AES128, certs.KeySetAES128, dialect.SignOnAES128, certs.CMAC
 }
@@ -85,11 +89,12 @@ func makeKeys(dir string, terminals int, by book.MAC, now points.Timestamp) erro
 	}
 	return store.Update(func(c *certs.Changes) error {
 		var errs []error
+		zoneKey, _, _ := hostKeys(by)
 		wanted := []certs.NewKey{
 			{Name: "working", Usage: certs.WorkingDerivation, Algorithm: certs.AES256, From: now},
 			{Name: "pin-verification", Usage: certs.PINVerification, Algorithm: certs.AES256, From: now},
 			{Name: signedZone().Master(), Usage: certs.ZoneMaster, Algorithm: certs.AES256, From: now},
-			{Name: signedZone().MAC(), Usage: certs.ZoneMAC, Algorithm: certs.AES128, From: now},
+			{Name: signedZone().MAC(), Usage: certs.ZoneMAC, Algorithm: zoneKey, From: now},
 		}
 		algorithm, _, _, _ := terminalKeys(by)
 		for conn := range terminals {
@@ -113,13 +118,23 @@ func openKeys(dir string) (*certs.Keystore, error) {
 	return certs.OpenKeystore(filepath.Join(dir, config.Default().Keys.File), kek, rand.Reader)
 }
 
+// hostKeys are the key for MACs of the acquirer's host, what it makes them by, and how the
+// switch is told. Hosts have no MAC of terminals of DES: they make AES-CMAC beside it.
+func hostKeys(by book.MAC) (certs.Algorithm, certs.MACAlgorithm, config.PartnerKeys) {
+	if by == book.MACByHMAC {
+		return certs.HMACSHA256, certs.HMAC, config.KeysHMAC
+	}
+	return certs.AES128, certs.CMAC, config.KeysCMAC
+}
+
 // hostMAC is the key for MACs of the acquirer's host.
-func hostMAC(store *certs.Keystore, now points.Timestamp) (*certs.MAC, error) {
+func hostMAC(store *certs.Keystore, by book.MAC, now points.Timestamp) (*certs.MAC, error) {
 	key, err := store.Use(signedZone().MAC(), certs.ZoneMAC, now)
 	if err != nil {
 		return nil, err
 	}
-	return certs.NewMAC(key, certs.CMAC)
+	_, algorithm, _ := hostKeys(by)
+	return certs.NewMAC(key, algorithm)
 }
 
 // signOn has the terminal of a connection sign on, and returns the key for its MACs.

@@ -31,6 +31,9 @@ const (
 	swapIn     points.Amount = 1_003 // of each swap, so that rounding leaves something
 	swapQuotes               = 120_000
 
+	// switchAccounts is what a switch keeps in memory by default: of quotes no more than that.
+	switchAccounts uint64 = 1_000_000
+
 	targetSwaps = 50_000 // durable swaps per second
 )
 
@@ -122,7 +125,7 @@ func (r *swapRun) measure(ctx context.Context, dir string, folder store.Options)
 	}
 	// Rates take effect some minutes after their approval: the world is made an hour ago.
 	past := func() time.Time { return r.opts.Clock().Add(-time.Hour) }
-	l, err := openLedger(ctx, db, 2*r.opts.Accounts, past, r.metrics)
+	l, err := openLedger(ctx, db, max(2*r.opts.Accounts, switchAccounts), past, r.metrics)
 	if err != nil {
 		return 0, errors.Join(err, db.Close())
 	}

@@ -67,6 +67,7 @@ func startKeyedSwitch(t *testing.T) (address string, find certify.FindKey, offer
 	more, err := app.ReadDirectory(strings.NewReader(`terminals:
   - {id: T0000007, merchant: M00000000000001, mac: cmac, dukpt: "1234567800000007"}
   - {id: T0000008, merchant: M00000000000001, mac: cup-ecb}
+  - {id: T0000009, merchant: M00000000000001, mac: hmac-sha256}
 `))
 	require.NoError(t, err)
 	_, err = client.Load(t.Context(), more)
@@ -104,6 +105,7 @@ func keystore(t *testing.T, dir string) *certs.Keystore {
 			{Name: "tmk/M00000000000001/T0000005", Usage: certs.TerminalMaster, Algorithm: certs.TDES},
 			{Name: "tmk/M00000000000003/T0000006", Usage: certs.TerminalMaster, Algorithm: certs.AES128},
 			{Name: "tmk/M00000000000001/T0000008", Usage: certs.TerminalMaster, Algorithm: certs.TDES},
+			{Name: "tmk/M00000000000001/T0000009", Usage: certs.TerminalMaster, Algorithm: certs.AES256},
 			{Name: "bdk/12345678", Usage: certs.DUKPTBase, Algorithm: certs.AES128},
 		} {
 			if _, err := c.Generate(want); err != nil {

@@ -197,13 +197,13 @@ func (k *terminalKeys) answers(req *points.Request) (*certs.MAC, error) {
 
 func networkCode(set certs.KeySet) uint16 {
 	return map[certs.KeySet]uint16{
-		certs.KeySet001: 1, certs.KeySet003: 3, certs.KeySet004: 4, certs.KeySetAES128: dialect.SignOnAES128, certs.KeySetAES256: dialect.SignOnAES256,
+		certs.KeySet001: 1, certs.KeySet003: 3, certs.KeySet004: 4, certs.KeySetAES128: dialect.SignOnAES128, certs.KeySetAES256: dialect.SignOnAES256, certs.KeySetHMAC: dialect.SignOnHMAC,
 	}[set]
 }
 
 // aes reports whether the keys are of AES.
 func (k *terminalKeys) aes() bool {
-	return k.initial != nil || k.set == certs.KeySetAES128 || k.set == certs.KeySetAES256
+	return k.initial != nil || k.set.MAC() != certs.XORMAC
 }
 
 func (k *terminalKeys) enter(req *points.Request, pin string) error {
@@ -252,11 +252,7 @@ func (k *terminalKeys) take(req *points.Request, list string) error {
 	if err != nil {
 		return err
 	}
-	by := certs.XORMAC
-	if k.aes() {
-		by = certs.CMAC
-	}
-	if k.mac, err = certs.NewMAC(keys.MAC, by); err != nil {
+	if k.mac, err = certs.NewMAC(keys.MAC, k.set.MAC()); err != nil {
 		return err
 	}
 	k.pin, err = certs.NewPINKey(keys.PIN)

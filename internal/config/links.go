@@ -124,7 +124,7 @@ func (l *Link) settings(prefix string) []setting {
 		flag(prefix+"unknown_ends", &l.UnknownEnds, "The host keeps no reversals for originals that have not come yet: 25 to a reversal ends it."),
 		choice(prefix+"swap_give_up", &l.SwapGiveUp, "fence has the issuer cancel or reverse the leg of a swap that it has not answered for, and refuse it for ever; manual leaves it to the operators, where the issuer does not do that.", GiveUpFence, GiveUpManual),
 		duration(prefix+"swap_give_up_after", &l.SwapGiveUpAfter, time.Minute, 31*24*time.Hour, "A swap's leg without a certain answer for so long is given up; after as long again, operators decide too."),
-		choice(prefix+"keys", &l.Keys, "Keys shared with the host: cmac and x9.19 say how all messages are authenticated, pin leaves MACs out, off shares none.", KeysOff, KeysCMAC, KeysRetail, KeysPIN),
+		choice(prefix+"keys", &l.Keys, "Keys shared with the host: cmac, hmac-sha256 and x9.19 say how all messages are authenticated, pin leaves MACs out, off shares none.", KeysOff, KeysCMAC, KeysHMAC, KeysRetail, KeysPIN),
 		institution(prefix+"zone", &l.Zone, "Issuer under whose number the keystore has the host's zone master key (zmk/issuer/NUMBER); needed where keys are shared."),
 		duration(prefix+"key_life", &l.KeyLife, 0, 366*24*time.Hour, "Keys with the host that are older are exchanged for others; 0s: only when it asks."),
 	}

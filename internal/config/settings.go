@@ -164,7 +164,7 @@ func (s *Switch) settings() []setting {
 		number("switch.participant_rate", &s.ParticipantRate, 0, 10_000_000,
 			"Requests a second of one acquirer, on all its connections; more are declined as overload. 0: no limit."),
 		rates("switch.participant_rates", &s.ParticipantRates, "Acquirers with a rate of their own."),
-		acquirerKeys("switch.participant_keys", &s.ParticipantKeys, "Acquirers whose hosts share keys with us: cmac and x9.19 say how all their messages are authenticated, "+
+		acquirerKeys("switch.participant_keys", &s.ParticipantKeys, "Acquirers whose hosts share keys with us: cmac, hmac-sha256 and x9.19 say how all their messages are authenticated, "+
 			"and which PINs they send; pin leaves MACs out. Their zone master keys are in the keystore (zmk/acquirer/NUMBER)."),
 		duration("switch.shed_target", &s.ShedTarget, 0, time.Minute,
 			"New requests are declined as overload while the oldest one has waited longer than this for switch.shed_interval. "+

@@ -12,10 +12,11 @@ type PartnerKeys string
 
 // What may be agreed.
 const (
-	KeysOff    PartnerKeys = "off"   // none are shared
-	KeysCMAC   PartnerKeys = "cmac"  // messages carry AES-CMAC, PINs come under AES
-	KeysRetail PartnerKeys = "x9.19" // messages carry ANSI X9.19 MACs, PINs come under triple DES
-	KeysPIN    PartnerKeys = "pin"   // PINs come under AES; messages may be without a MAC
+	KeysOff    PartnerKeys = "off"         // none are shared
+	KeysCMAC   PartnerKeys = "cmac"        // messages carry AES-CMAC, PINs come under AES
+	KeysRetail PartnerKeys = "x9.19"       // messages carry ANSI X9.19 MACs, PINs come under triple DES
+	KeysHMAC   PartnerKeys = "hmac-sha256" // messages carry HMAC-SHA-256, PINs come under AES
+	KeysPIN    PartnerKeys = "pin"         // PINs come under AES; messages may be without a MAC
 )
 
 // AcquirerKeys is what is agreed with an acquirer's host.
@@ -26,9 +27,9 @@ type AcquirerKeys struct {
 
 // acquirerKeys is a list of acquirers: 10000002=cmac, 10000003=pin.
 func acquirerKeys(key string, field *[]AcquirerKeys, help string) setting {
-	words := []PartnerKeys{KeysCMAC, KeysRetail, KeysPIN}
+	words := []PartnerKeys{KeysCMAC, KeysHMAC, KeysRetail, KeysPIN}
 	return setting{
-		key: key, help: help, expects: "none, or ACQUIRER=WORD with commas between, the word one of cmac, x9.19, pin; each acquirer once",
+		key: key, help: help, expects: "none, or ACQUIRER=WORD with commas between, the word one of cmac, hmac-sha256, x9.19, pin; each acquirer once",
 		set: func(text string) bool {
 			if text == "none" {
 				text = ""

@@ -61,6 +61,8 @@ func networkCode(set certs.KeySet) uint16 {
 		return 4
 	case certs.KeySetAES256:
 		return dialect.SignOnAES256
+	case certs.KeySetHMAC:
+		return dialect.SignOnHMAC
 	default:
 		return dialect.SignOnAES128
 	}
@@ -195,9 +197,9 @@ func (k *Keys) Enter(req *points.Request, pin []byte) error {
 	if k == nil || k.pin == nil {
 		return errors.New("a PIN is entered at a terminal that has signed on for keys")
 	}
-	format := certs.PINFormat0
-	if k.By == certs.CMAC {
-		format = certs.PINFormat4
+	format := certs.PINFormat4
+	if k.By == certs.XORMAC {
+		format = certs.PINFormat0
 	}
 	block, err := k.pin.AppendPINBlock(nil, format, pin, req.PAN, k.Random)
 	if err != nil {

@@ -36,8 +36,6 @@ var mayPrint = map[string]string{
 	"certs Issued.KeyPEM":            "has a Format and a LogValue of its own",
 	"certs Enrolment.Password":       "a hash, on its way to the journal; has a Format of its own",
 	"certs Enrolment.Secret":         "sealed; has a Format of its own",
-	"certs protection.cipher":        "lives within one call",
-	"certs protection.mac":           "lives within one call",
 	"certs tokenKEK.aead":            "a handle: the key stays in the token",
 	"certs pinWork.pan":              "zeroed by the function that has it, which passes it nowhere",
 	"certs pinWork.pin":              "zeroed by the function that has it, which passes it nowhere",

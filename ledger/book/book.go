@@ -13,7 +13,8 @@ import (
 // Options of a book. They bound memory and never change an outcome.
 type Options struct {
 	// Accounts is how many member accounts are kept in memory; 0: all. Members,
-	// cards, holds, transactions and due pages are each held to the same number.
+	// cards, holds, transactions and due pages are each held to the same number, and
+	// what quotes promise to no more than 524,288.
 	// What has changed since the last durable checkpoint stays whatever it says.
 	Accounts int
 	// Seed goes into the hashes by which things are found in memory. Whoever chooses
@@ -55,6 +56,8 @@ type Book struct {
 	cardDays     cache[cardDayKey, cardDay, *cardDay]
 	batches      cache[batchesKey, batches, *batches]
 	swaps        cache[points.Position, swap, *swap]
+	promises     cache[points.Position, promise, *promise]
+	unbegun      points.Position // a quote that nothing has happened to, as was found last; 0: none
 	swapCounts   cache[swapCountKey, swapCount, *swapCount]
 	swapLocks    swapLocks
 	swapLegs     swapLegs
@@ -80,6 +83,7 @@ type Book struct {
 
 	read         points.Position // whose record rec is; 0: none
 	rec          Record          // read back from the journal; valid until the next read
+	quote        promise         // read back, of a quote that is not in memory
 	second       Record          // likewise, where a command needs two
 	sale         Record          // see sold
 	replay       replaying
@@ -176,6 +180,7 @@ func New(opts Options, source Source) *Book {
 		}),
 		disputes: newCache[points.Position, dispute](limit, ofPosition),
 		swaps:    newCache[points.Position, swap](limit, ofPosition),
+		promises: newCache[points.Position, promise](promiseLimit(limit), ofPosition),
 		swapCounts: newCache[swapCountKey, swapCount](limit, func(k swapCountKey) uint64 {
 			return mix(seed, uint64(k.member), uint64(k.program))
 		}),
@@ -343,6 +348,7 @@ func (b *Book) apply(cmd *Command, out *Outcome) error {
 	b.posted = b.postingTime(cmd)
 	out.Posted = b.posted
 	b.remember(b.current(), cmd, out)
+	b.followSwap(cmd, out)
 	b.trim()
 	return nil
 }

@@ -41,10 +41,10 @@ type readable interface {
 	decodeValue(r *reader)
 }
 
-// stored is an entity that is kept in a [cache].
+// stored is what is kept in a [cache].
 type stored[K comparable, V any] interface {
 	*V
-	entity
+	base() *node
 	id() K
 }
 

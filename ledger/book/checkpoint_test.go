@@ -17,6 +17,7 @@ import (
 // that keeps next to nothing in memory, loses checkpoints, and crashes.
 type shell struct {
 	*desk
+	all     bool // what is used is kept in memory; else next to nothing
 	rng     *rand.Rand
 	pending map[string][]byte // pairs of the checkpoint that is running
 	running bool
@@ -55,13 +56,19 @@ func (s *shell) afterCommand(t *testing.T) {
 // recover starts again from the store: state, keys of the window, tail. Keys are read
 // one by one or gathered; the tail comes in pieces, with what it will want read ahead or
 // not, and with what it does not want.
-func (s *shell) recover(t *testing.T) {
+func (s *shell) recover(t *testing.T) { s.recoverBy(t, s.rng.IntN(2) == 0) }
+
+func (s *shell) recoverBy(t *testing.T, gathered bool) {
 	s.running = false
-	s.book = book.New(book.Options{Accounts: 1}, s.store)
+	opts := book.Options{Accounts: 1}
+	if s.all {
+		opts.Accounts = 0
+	}
+	s.book = book.New(opts, s.store)
 	require.NoError(t, s.book.Err())
 	var rec book.Record
 	checkpoint := s.book.Position()
-	keys, gathered := s.book.NewKeys(), s.rng.IntN(2) == 0
+	keys := s.book.NewKeys()
 	for position := s.book.TraceFloor(); position <= checkpoint; position++ {
 		require.NoError(t, s.store.Record(position, &rec))
 		if gathered {

@@ -58,15 +58,15 @@ func TestEveryKindOfItem(t *testing.T) {
 	d.must(book.Command{Kind: book.KindCutOver, Date: day0 + 1})
 	again := ask(book.Command{Kind: book.KindRefund, Function: points.Refund, Card: cardOf(1), Amount: 70, Original: sold}).Position
 	item = d.itemOf(again)
-	require.Equal(t, []any{tariff.KindRFD, tariff.KindRDM, points.Amount(-70), points.Amount(30), soldAt, sold, day0, day0 + 1},
-		[]any{item.Kind, item.Of, item.Amount, item.Refunded, item.OriginalAt, item.Root, item.RootDate, item.Date}, "of a closed date: current date, the original's rate")
+	require.Equal(t, []any{tariff.KindRFD, tariff.KindRDM, points.Amount(-70), points.Amount(30), points.Amount(100), soldAt, sold, day0, day0 + 1},
+		[]any{item.Kind, item.Of, item.Amount, item.Refunded, item.Whole, item.OriginalAt, item.Root, item.RootDate, item.Date}, "of a closed date: current date, the original's rate")
 	back := ask(book.Command{Kind: book.KindReverse, Function: points.Reversal, Original: again}).Position
 	item = d.itemOf(back)
 	require.Equal(t, []any{tariff.KindRVS, tariff.KindRDM, points.Amount(70), points.Amount(100), sold}, []any{item.Kind, item.Of, item.Amount, item.Refunded, item.Root}, "the reversal of a refund takes it back")
 
 	voided := ask(book.Command{Kind: book.KindReverse, Function: points.Reversal, Original: earned}).Position
 	item = d.itemOf(voided)
-	require.Equal(t, []any{tariff.KindRVS, tariff.KindEAR, points.Amount(-1000), earnedAt}, []any{item.Kind, item.Of, item.Amount, item.OriginalAt})
+	require.Equal(t, []any{tariff.KindRVS, tariff.KindEAR, points.Amount(-1000), points.Amount(1000), earnedAt}, []any{item.Kind, item.Of, item.Amount, item.Whole, item.OriginalAt})
 
 	sell(book.KindEarn, 5000)
 	today, _ := sell(book.KindRedeem, 40)

@@ -15,16 +15,20 @@ import (
 type store struct {
 	state   map[string][]byte
 	journal [][]byte
+
+	states, records int // how often it was asked for them
 }
 
 func newStore() *store { return &store{state: make(map[string][]byte)} }
 
 func (s *store) State(key []byte) ([]byte, bool, error) {
+	s.states++
 	value, ok := s.state[string(key)]
 	return value, ok, nil
 }
 
 func (s *store) Record(position points.Position, rec *book.Record) error {
+	s.records++
 	if position == 0 || int(position) > len(s.journal) {
 		return fmt.Errorf("no record %d among %d", position, len(s.journal))
 	}

@@ -188,6 +188,7 @@ func TestDisputeItems(t *testing.T) {
 	require.Equal(t, tariff.KindREP, item.Kind)
 	require.Equal(t, points.Amount(20), item.Amount)
 	require.Equal(t, points.Amount(30), item.Refunded)
+	require.Equal(t, points.Amount(100), item.Whole)
 
 	leg := book.Leg{Kind: tariff.KindFEE, Payer: tariff.Member(acquirer), Payee: tariff.AccountFee, About: sale, Evidence: "x"}
 	item = d.itemOf(must(book.Command{Kind: book.KindLeg, Amount: 5, Leg: leg}).Position)

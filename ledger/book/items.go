@@ -45,6 +45,7 @@ type ClearingItem struct {
 	// transmission time. Valid until the next record is read.
 	RRN     points.Position
 	Request *Command
+	Member  points.MemberID // whose points; the request may name only a card, or a quote
 	Answer  points.Reason
 	Late    bool // it was told, not asked
 	StandIn bool // approved in the issuer's place
@@ -236,7 +237,7 @@ func issuerOf(out *Outcome, program points.ProgramID) points.IssuerID {
 
 // base is what all items of a record have in common.
 func (c *Clearing) base(cmd *Command, out *Outcome, known *clearing) (ClearingItem, error) {
-	item := ClearingItem{Date: out.Date, Cycle: out.InCycle(), RRN: out.Position, Request: cmd, Answer: out.Reason}
+	item := ClearingItem{Date: out.Date, Cycle: out.InCycle(), RRN: out.Position, Request: cmd, Member: out.Member, Answer: out.Reason}
 	item.Position, item.At, item.MCC = out.Position, out.Posted, out.MCC
 	switch cmd.Kind {
 	case KindConclude, KindStandIn, KindOwe, KindAcknowledge, KindResolve, KindSwapTold:
@@ -367,10 +368,11 @@ func (c *Clearing) kind(item *ClearingItem, cmd *Command, out *Outcome, key Acco
 		item.Kind, item.Amount = kind, moved
 		return
 	}
-	if clearedOn(&c.root.Outcome, key) < 0 {
-		kind, moved = tariff.KindEAR, -moved
+	whole := clearedOn(&c.root.Outcome, key)
+	if whole < 0 {
+		kind, moved, whole = tariff.KindEAR, -moved, -whole
 	}
-	item.Kind, item.Of, item.Amount = tariff.KindRVS, kind, moved
+	item.Kind, item.Of, item.Amount, item.Whole = tariff.KindRVS, kind, moved, whole
 	if moved < 0 && (cmd.Kind == KindRefund || item.Request.Kind == KindRefund) {
 		item.Kind = tariff.KindRFD
 	}

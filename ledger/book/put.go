@@ -271,8 +271,8 @@ func (b *Book) validTerminal(v *Terminal) error {
 	case !v.Status.valid(Suspended):
 		return wrong("status", v.Status, wantStatus)
 	case int(v.MAC) >= len(macNames) || v.MAC == MACByRetail:
-		// The keys of a sign-on are of single DES or of AES, and X9.19 is made under neither.
-		return wrong("mac", v.MAC, "want none, cmac or cup-ecb")
+		// X9.19 is made under none of the keys that a sign-on gives.
+		return wrong("mac", v.MAC, "want none, cmac, cup-ecb or hmac-sha256")
 	case v.DUKPT != InitialKey{} && v.MAC != MACByCMAC:
 		return wrong("dukpt", v.DUKPT, "it goes with mac cmac")
 	case v.MACOptional && v.MAC == 0:
@@ -520,6 +520,8 @@ func (b *Book) Why(cmd *Command) error {
 		return b.whyLeg(cmd)
 	case KindResolve:
 		return b.whyResolve(cmd)
+	case KindQuote, KindSwapLock, KindSwap, KindSwapCancel:
+		return b.whySwap(cmd)
 	default:
 		return nil
 	}

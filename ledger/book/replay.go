@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"iter"
 
 	"github.com/lianfen/lianfen/points"
 )
@@ -304,14 +305,17 @@ func preload[K comparable, V any, E interface {
 	return nil
 }
 
-// Keys are those of records before the checkpoint, as the book remembers them. They
+// Keys are those of records before the checkpoint, as the book remembers them, and what
+// quotes that are still open promise. They
 // are gathered beside the book ([Keys.Gather]), on any goroutine, and remembered in
 // order.
 type Keys struct {
-	seed    uint64
-	entries []keyEntry
-	tombs   []tombEntry
-	reverse Record // a reversal is read whole
+	seed     uint64
+	posted   points.Timestamp // of the checkpoint
+	entries  []keyEntry
+	tombs    []tombEntry
+	promises []promise // what has become of quotes that may still be open
+	rec      Record    // reversals and swaps are read whole
 }
 
 type keyEntry struct {
@@ -326,10 +330,10 @@ type tombEntry struct {
 }
 
 // NewKeys returns an empty list for b's index.
-func (b *Book) NewKeys() *Keys { return &Keys{seed: b.seed} }
+func (b *Book) NewKeys() *Keys { return &Keys{seed: b.seed, posted: b.posted} }
 
 // Reset empties the list.
-func (k *Keys) Reset() { k.entries, k.tombs = k.entries[:0], k.tombs[:0] }
+func (k *Keys) Reset() { k.entries, k.tombs, k.promises = k.entries[:0], k.tombs[:0], k.promises[:0] }
 
 // Gather reads of the record at the start of src, which is that of position, what is
 // remembered, and returns the record's length. It is not for records that nobody has
@@ -358,16 +362,31 @@ func (k *Keys) Gather(src []byte, position points.Position) (n int, err error) {
 	if key != (points.TraceKey{}) {
 		k.entries = append(k.entries, keyEntry{hashKey(k.seed, &key), hashKey(0, &key), position})
 	}
-	if kind != KindReverse {
+	if kind != KindReverse && !promises(kind) {
 		return n, nil
 	}
-	if _, err := DecodeRecord(src[:n], &k.reverse); err != nil {
+	if _, err := DecodeRecord(src[:n], &k.rec); err != nil {
 		return 0, err
 	}
-	if buries(&k.reverse.Command, &k.reverse.Outcome) {
-		k.tombs = append(k.tombs, tombEntry{k.reverse.Command.OriginalKey, position})
+	cmd, out := &k.rec.Command, &k.rec.Outcome
+	if buries(cmd, out) {
+		k.tombs = append(k.tombs, tombEntry{cmd.OriginalKey, position})
+	}
+	if promises(kind) && out.Reason.Approved() && (kind != KindQuote || out.Swap.Expires > k.posted) {
+		k.promises = append(k.promises, promiseIn(cmd, out))
 	}
 	return n, nil
+}
+
+// Hashes are the keys in the list, as [Book.KeyHash] has them.
+func (k *Keys) Hashes() iter.Seq[uint64] {
+	return func(yield func(uint64) bool) {
+		for i := range k.entries {
+			if !yield(k.entries[i].hash) {
+				return
+			}
+		}
+	}
 }
 
 // RememberAll is [Book.Remember] for the records that k was gathered from.
@@ -379,5 +398,8 @@ func (b *Book) RememberAll(k *Keys) {
 	}
 	for _, t := range k.tombs {
 		b.generationOf(t.position).bury(t.key, t.position)
+	}
+	for i := range k.promises {
+		b.keepPromise(&k.promises[i])
 	}
 }

@@ -84,7 +84,7 @@ func (b *Book) reverseKnown(cmd *Command, rec *Record, t *transaction, out *Outc
 			return 0, err
 		}
 	} else if k := rec.Command.Kind; k == KindQuote || k == KindSwap {
-		if err := b.aboutSwap(rec, out); err != nil {
+		if err := b.aboutSwap(rec.Outcome.Member, rec.Outcome.Program, rec.Outcome.Issuer, out); err != nil {
 			return 0, err
 		}
 	} else if rec.Outcome.Member != 0 && rec.Outcome.Program != 0 {

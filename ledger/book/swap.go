@@ -162,18 +162,27 @@ func (l *swapLocks) decodeValue(r *reader) {
 	}
 }
 
+// findSwap asks the store only about quotes that it may know more of than memory does, and
+// once for a command.
 func (b *Book) findSwap(position points.Position) (*swap, error) {
+	if position == b.unbegun {
+		return nil, nil
+	}
 	if s, ok := b.swaps.find(position); ok {
 		return s, nil
 	}
-	if position > b.stored { // Younger than what the store has: nothing has happened to it.
-		return nil, nil
+	if position <= b.stored && !b.untouched(position) {
+		s := &swap{position: position}
+		ok, err := b.load(s)
+		if err != nil {
+			return nil, err
+		}
+		if ok {
+			return b.swaps.add(*s), nil
+		}
 	}
-	s := &swap{position: position}
-	if ok, err := b.load(s); !ok || err != nil {
-		return nil, err
-	}
-	return b.swaps.add(*s), nil
+	b.unbegun = position
+	return nil, nil
 }
 
 // changeSwap returns the swap of a quote, about to change.
@@ -183,6 +192,7 @@ func (b *Book) changeSwap(position points.Position, account AccountKey) (*swap, 
 		return nil, err
 	}
 	if s == nil {
+		b.unbegun = 0
 		s = b.swaps.add(swap{position: position, account: account})
 		b.create(s)
 		return s, nil
@@ -305,6 +315,9 @@ func (b *Book) auditSwaps() error {
 	}
 	return b.swaps.each(func(s *swap) error {
 		expires, locked := live[s.position]
+		if b.untouched(s.position) {
+			return fmt.Errorf("book: I25: swap %d is in state %d, and its promise says that nothing has happened to it", s.position, s.state)
+		}
 		switch {
 		case locked != (s.state == SwapLocked) || (locked && expires != s.expires):
 			return fmt.Errorf("book: I25: swap %d is in state %d, live lock: %v", s.position, s.state, locked)

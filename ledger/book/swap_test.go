@@ -39,7 +39,11 @@ func swapTerms(program points.ProgramID, rules tariff.SwapRules, from points.Tim
 // swapDesk is a desk with two programmes of two issuers, air (100 u bought, 110 u sold, 1 %)
 // and inn (20 u, 25 u), and members who have 10000 of each.
 func swapDesk(tb testing.TB, members points.MemberID, airRules, innRules tariff.SwapRules) *desk {
-	d := newDesk(tb, book.Options{})
+	return swapDeskOf(tb, book.Options{}, members, airRules, innRules)
+}
+
+func swapDeskOf(tb testing.TB, opts book.Options, members points.MemberID, airRules, innRules tariff.SwapRules) *desk {
+	d := newDesk(tb, opts)
 	d.put(book.Entry{Issuer: &book.Issuer{ID: innkeep, Name: "Innkeeper", Status: book.Active}})
 	d.furnish(members, book.ProgramRules{ValidMonths: 12, Transfer: true}, book.ProgramRules{ValidMonths: 24})
 	return d.swaps(members, airRules, innRules)
@@ -324,6 +328,12 @@ func TestSwapRefusals(t *testing.T) {
 	theirs = about(book.KindSwap, q)
 	theirs.Acquirer = acquirer
 	d.refuses(points.OriginalDiffers, theirs)
+	asked := quoteOf(1, air, inn, 100)
+	asked.Acquirer = acquirer
+	partners := about(book.KindSwap, d.must(asked).Position)
+	d.refuses(points.OriginalDiffers, partners)
+	partners.Acquirer = acquirer
+	d.must(partners)
 	second := d.must(quoteOf(2, air, inn, 5000)).Position
 	d.must(about(book.KindSwap, q))
 	d.refuses(points.OverAmountLimit, about(book.KindSwap, second)) // the pool of the day

@@ -274,46 +274,43 @@ func (b *Book) takeSwappable(a *account, amount points.Amount, terms *tariff.Swa
 }
 
 // quoted finds the quote that a command names and checks that it is the sender's and may
-// still be acted on. s is nil where nothing has happened to it.
-func (b *Book) quoted(cmd *Command, out *Outcome) (rec *Record, s *swap, reason points.Reason, err error) {
+// still be acted on. p is valid until the next record is read; s is nil where nothing has
+// happened to it.
+func (b *Book) quoted(cmd *Command, out *Outcome) (p *promise, s *swap, reason points.Reason, err error) {
 	if cmd.Original == 0 || cmd.Original > b.position {
 		return nil, nil, points.UnknownOriginal, nil
 	}
-	if rec, err = b.record(cmd.Original); err != nil {
-		return nil, nil, 0, err
-	}
-	if rec.Command.Kind != KindQuote || !rec.Outcome.Reason.Approved() {
-		return nil, nil, points.UnknownOriginal, nil
+	if p, err = b.promiseOf(cmd.Original); p == nil || err != nil {
+		return nil, nil, points.UnknownOriginal, err
 	}
 	out.Original = cmd.Original
-	if reason, err = b.sameTransaction(cmd, cmd.Original, rec.Outcome.Member, rec.Outcome.Program); err != nil || !reason.Approved() {
+	if reason, err = b.sameTransaction(cmd, cmd.Original, p.member, p.program); err != nil || !reason.Approved() {
 		return nil, nil, reason, err
 	}
-	f := &rec.Outcome.Swap
-	if cmd.Acquirer != rec.Command.Acquirer || (cmd.Into != 0 && cmd.Into != f.Into) || (cmd.Amount != 0 && cmd.Amount != f.In) || (cmd.Wanted != 0 && cmd.Wanted != f.Out) {
+	f := &p.figures
+	if cmd.Acquirer != p.acquirer || (cmd.Into != 0 && cmd.Into != f.Into) || (cmd.Amount != 0 && cmd.Amount != f.In) || (cmd.Wanted != 0 && cmd.Wanted != f.Out) {
 		return nil, nil, points.OriginalDiffers, nil
 	}
 	if s, err = b.findSwap(cmd.Original); err != nil {
 		return nil, nil, 0, err
 	}
-	return rec, s, points.Approved, b.aboutSwap(rec, out)
+	return p, s, points.Approved, b.aboutSwap(p.member, p.program, p.issuer, out)
 }
 
 // promised turns the quote that a command names into a deal, where nothing has happened to
 // it: it is refused when its time is over, or when other rates or terms are in force by now,
 // since nothing was held for it.
-func (b *Book) promised(cmd *Command, rec *Record, d *swapDeal, out *Outcome) (points.Reason, error) {
-	d.figures = rec.Outcome.Swap
-	from := rec.Outcome.Program
+func (b *Book) promised(cmd *Command, p *promise, d *swapDeal, out *Outcome) (points.Reason, error) {
+	d.figures = p.figures
 	asked := *cmd
-	asked.Member, asked.Ask = rec.Outcome.Member, rec.Command.Ask
-	if asked.Card.IsZero() && rec.Command.Ask {
-		asked.Card = rec.Command.Card
+	asked.Member, asked.Ask = p.member, p.ask
+	if asked.Card.IsZero() && p.ask {
+		asked.Card = p.card
 	}
 	if b.risk.now >= d.figures.Expires {
 		return points.QuoteExpired, nil
 	}
-	if reason, err := b.sides(&asked, d, from, d.figures.Into, out); err != nil || !reason.Approved() {
+	if reason, err := b.sides(&asked, d, p.program, d.figures.Into, out); err != nil || !reason.Approved() {
 		return reason, err
 	}
 	if reason := b.onOffer(d); !reason.Approved() {
@@ -329,7 +326,7 @@ func (b *Book) promised(cmd *Command, rec *Record, d *swapDeal, out *Outcome) (p
 // lockSwap holds the points of a quote, counts it and keeps its figures for longer than the
 // quote would have stood. No posting: lots move between free and held.
 func (b *Book) lockSwap(cmd *Command, out *Outcome) (points.Reason, error) {
-	rec, s, reason, err := b.quoted(cmd, out)
+	p, s, reason, err := b.quoted(cmd, out)
 	if err != nil || !reason.Approved() {
 		return reason, err
 	}
@@ -337,8 +334,8 @@ func (b *Book) lockSwap(cmd *Command, out *Outcome) (points.Reason, error) {
 		return points.OriginalClosed, nil
 	}
 	var d swapDeal
-	seconds := rec.Command.Limit
-	if reason, err := b.promised(cmd, rec, &d, out); err != nil || !reason.Approved() {
+	seconds := p.limit
+	if reason, err := b.promised(cmd, p, &d, out); err != nil || !reason.Approved() {
 		return reason, err
 	}
 	switch {
@@ -375,16 +372,16 @@ func (b *Book) lockSwap(cmd *Command, out *Outcome) (points.Reason, error) {
 // The standard points are legs of its item (see items.go): issuer A owes issuer B the cost,
 // the house the fee and what rounding leaves.
 func (b *Book) executeSwap(cmd *Command, out *Outcome) (points.Reason, error) {
-	rec, s, reason, err := b.quoted(cmd, out)
+	p, s, reason, err := b.quoted(cmd, out)
 	if err != nil || !reason.Approved() {
 		return reason, err
 	}
 	var d swapDeal
-	d.figures = rec.Outcome.Swap
+	d.figures = p.figures
 	locked := s != nil && s.state == SwapLocked
 	switch {
 	case locked:
-		if reason, err = b.locked(cmd, rec, s, &d); err != nil || !reason.Approved() {
+		if reason, err = b.locked(cmd, p, s, &d); err != nil || !reason.Approved() {
 			return reason, err
 		}
 	case s != nil && s.state == SwapExpired:
@@ -392,7 +389,7 @@ func (b *Book) executeSwap(cmd *Command, out *Outcome) (points.Reason, error) {
 	case s != nil:
 		return points.OriginalClosed, nil
 	default:
-		if reason, err = b.promised(cmd, rec, &d, out); err != nil || !reason.Approved() {
+		if reason, err = b.promised(cmd, p, &d, out); err != nil || !reason.Approved() {
 			return reason, err
 		}
 	}
@@ -437,7 +434,7 @@ func (b *Book) executeSwap(cmd *Command, out *Outcome) (points.Reason, error) {
 }
 
 // locked finds the sides of a locked swap; its account to is what can still refuse it.
-func (b *Book) locked(cmd *Command, rec *Record, s *swap, d *swapDeal) (reason points.Reason, err error) {
+func (b *Book) locked(cmd *Command, p *promise, s *swap, d *swapDeal) (reason points.Reason, err error) {
 	if b.risk.now >= s.expires {
 		return points.QuoteExpired, nil
 	}
@@ -456,9 +453,9 @@ func (b *Book) locked(cmd *Command, rec *Record, s *swap, d *swapDeal) (reason p
 	if d.to, err = b.findAccount(AccountKey{MemberAccount, d.into.ID, s.account.Party}); err != nil {
 		return 0, err
 	}
-	d.card = rec.Command.Card
+	d.card = p.card
 	switch {
-	case d.far(b) && !rec.Command.Ask, b.farProgram(d.program.ID):
+	case d.far(b) && !p.ask, b.farProgram(d.program.ID):
 		return points.RemoteSwap, nil // Since it was locked, an issuer has taken its ledger away.
 	case d.member == nil || d.terms == nil || d.out == nil:
 		return 0, fmt.Errorf("I25: the member or the terms of swap %d are gone", s.position)
@@ -538,12 +535,12 @@ func (b *Book) swappedLot(d *swapDeal) (LotKey, points.Reason) {
 
 // cancelSwap ends a quote or a lock by its owner's wish.
 func (b *Book) cancelSwap(cmd *Command, out *Outcome) (points.Reason, error) {
-	rec, s, reason, err := b.quoted(cmd, out)
+	p, s, reason, err := b.quoted(cmd, out)
 	if err != nil || !reason.Approved() {
 		return reason, err
 	}
-	f := rec.Outcome.Swap
-	account := AccountKey{MemberAccount, rec.Outcome.Program, uint64(rec.Outcome.Member)}
+	f := p.figures
+	account := AccountKey{MemberAccount, p.program, uint64(p.member)}
 	switch {
 	case s == nil:
 		if s, err = b.changeSwap(f.Quote, account); err != nil {
@@ -614,11 +611,14 @@ func (b *Book) expireSwaps(cmd *Command, out *Outcome) (points.Reason, error) {
 		if s == nil {
 			return 0, fmt.Errorf("I25: swap %d has a live lock and is gone", b.swapLocks.live[0].quote)
 		}
-		rec, err := b.record(s.position)
+		p, err := b.promiseOf(s.position)
 		if err != nil {
 			return 0, err
 		}
-		f := rec.Outcome.Swap
+		if p == nil {
+			return 0, fmt.Errorf("I25: swap %d is locked and its quote is gone", s.position)
+		}
+		f := p.figures
 		if err := must(b.endLock(s, &f, SwapExpired, out)); err != nil {
 			return 0, err
 		}

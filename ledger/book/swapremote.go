@@ -51,7 +51,8 @@ type swapLeg struct {
 	due      points.Timestamp // of the next timer
 	fenced   points.Position  // by which command it was given up; 0: it was not
 	fencedAt points.Timestamp
-	gone     bool // no yes counts any more: its issuer refuses it for ever, or it is in suspense
+	gone     bool            // no yes counts any more: its issuer refuses it for ever, or it is in suspense
+	ended    points.Position // by which command it was decided last
 }
 
 // legState is where the leg of a swap stands. Written in stores: only append.
@@ -113,6 +114,9 @@ func (l *swapLeg) append(dst []byte) []byte {
 	for _, at := range [...]points.Timestamp{l.posted, l.askedAt, l.due, l.fencedAt} {
 		dst = binary.AppendVarint(dst, int64(at))
 	}
+	if l.ended != 0 { // A later addition.
+		dst = binary.AppendUvarint(dst, uint64(l.ended))
+	}
 	return dst
 }
 
@@ -124,6 +128,9 @@ func decodeSwapLeg(r *reader) (l swapLeg) {
 	r.fixed(l.card[:])
 	l.position, l.askedBy, l.fenced, l.attempt = r.position(), r.position(), r.position(), r.uint32()
 	l.posted, l.askedAt, l.due, l.fencedAt = r.timestamp(), r.timestamp(), r.timestamp(), r.timestamp()
+	if len(r.src) > 0 {
+		l.ended = r.position()
+	}
 	if l.position == 0 || l.state == 0 || l.state > legOver {
 		r.fail()
 	}
@@ -205,10 +212,10 @@ func (b *Book) farSubject(cmd *Command, out *Outcome) (s subject, reason points.
 	return s, points.Approved, nil
 }
 
-// aboutSwap fills in whose swap it is.
-func (b *Book) aboutSwap(quote *Record, out *Outcome) error {
-	out.Member, out.Program, out.Issuer = quote.Outcome.Member, quote.Outcome.Program, quote.Outcome.Issuer
-	a, err := b.findAccount(AccountKey{MemberAccount, quote.Outcome.Program, uint64(quote.Outcome.Member)})
+// aboutSwap fills in whose swap it is, as its quote has it.
+func (b *Book) aboutSwap(member points.MemberID, program points.ProgramID, issuer points.IssuerID, out *Outcome) error {
+	out.Member, out.Program, out.Issuer = member, program, issuer
+	a, err := b.findAccount(AccountKey{MemberAccount, program, uint64(member)})
 	if a != nil { // None where it is in another's ledger.
 		b.about(a, out)
 	}
@@ -277,7 +284,7 @@ func (b *Book) underway(cmd *Command, out *Outcome) (s *swap, f SwapFigures, err
 	}
 	f = rec.Outcome.Swap
 	out.Original = s.leg.position
-	return s, f, b.aboutSwap(rec, out)
+	return s, f, b.aboutSwap(rec.Outcome.Member, rec.Outcome.Program, rec.Outcome.Issuer, out)
 }
 
 // swapTold enters what the issuer of a leg has answered to cmd.Function. What is not certain
@@ -403,7 +410,7 @@ func (b *Book) completeSwap(s *swap, f *SwapFigures, out *Outcome) (reason point
 		return reason, err
 	}
 	b.touch(s)
-	s.state, s.done, s.lots, s.leg.state = SwapDone, b.position+1, s.lots[:0], legOver
+	s.state, s.done, s.lots, s.leg.state, s.leg.ended = SwapDone, b.position+1, s.lots[:0], legOver, b.position+1
 	f.State = SwapDone
 	out.Amount, out.Swap = f.In, *f
 	return points.Approved, b.setTimer(s, 0)
@@ -464,7 +471,7 @@ func (b *Book) giveUpSwap(s *swap, f *SwapFigures, state SwapState, out *Outcome
 			return reason, err
 		}
 	}
-	s.leg.state = legOver
+	s.leg.state, s.leg.ended = legOver, b.position+1
 	f.State = state
 	out.Swap = *f
 	if err := b.setTimer(s, 0); err != nil {
@@ -564,7 +571,7 @@ func (b *Book) undoneLeg(s *swap, f *SwapFigures, answer points.Reason, out *Out
 		return points.NotPermitted, nil
 	}
 	b.touch(s)
-	s.leg.state, s.leg.gone = legOver, true
+	s.leg.state, s.leg.gone, s.leg.ended = legOver, true, b.position+1
 	return points.Approved, b.setTimer(s, 0)
 }
 
@@ -600,7 +607,12 @@ func (b *Book) resolveSwap(cmd *Command, out *Outcome) (points.Reason, error) {
 		if err != nil {
 			return 0, err
 		}
-		return b.reverseSwap(rec, out)
+		reason, err := b.reverseSwap(rec, out)
+		if reason.Approved() {
+			b.touch(s)
+			s.leg.ended = b.position + 1
+		}
+		return reason, err
 	default:
 		return points.OriginalClosed, nil
 	}
@@ -689,7 +701,8 @@ type SwapLegView struct {
 	Due      points.Timestamp // of the next timer
 	Fenced   points.Position  // the identity of FENCE; 0: it is not given up
 	FencedAt points.Timestamp
-	Undoing  bool // it stands though the swap was given up
+	Undoing  bool            // it stands though the swap was given up
+	Ended    points.Position // the command that decided it last; 0: none has, or one of before this was kept
 }
 
 // SwapLeg returns the leg of a quote's swap; ok is false when it has none.
@@ -706,7 +719,7 @@ func (b *Book) SwapLeg(quote points.Position) (view SwapLegView, ok bool, err er
 	view = SwapLegView{
 		Quote: quote, State: s.state, Position: l.position, Posted: l.posted, Act: l.act(), Card: l.card, Acquirer: rec.Command.Acquirer,
 		Issuer: f.IntoIssuer, Program: f.Into, Amount: f.Out, AskedBy: l.askedBy, AskedAt: l.askedAt,
-		Attempt: l.attempt, Due: l.due, Fenced: l.fenced, FencedAt: l.fencedAt, Undoing: l.state == legUndoing,
+		Attempt: l.attempt, Due: l.due, Fenced: l.fenced, FencedAt: l.fencedAt, Undoing: l.state == legUndoing, Ended: l.ended,
 	}
 	if l.source {
 		view.Issuer, view.Program, view.Amount = rec.Outcome.Issuer, rec.Outcome.Program, f.In
@@ -723,6 +736,22 @@ func (b *Book) SwapLegs() (quotes []points.Position) {
 		quotes = append(quotes, at.quote)
 	}
 	return quotes
+}
+
+// SwapLegsWaiting counts the legs that are not decided, by the state of their swaps; under
+// SwapRejected and SwapReversed those that stand at their issuers though the swap was given up.
+func (b *Book) SwapLegsWaiting() (map[SwapState]int, error) {
+	waiting := make(map[SwapState]int)
+	for _, at := range b.swapLegs.live {
+		s, err := b.findSwap(at.quote)
+		if err != nil {
+			return nil, err
+		}
+		if s != nil {
+			waiting[s.state]++
+		}
+	}
+	return waiting, nil
 }
 
 // legsStay refuses another link for an issuer while it has legs that are not decided: whoever

@@ -16,9 +16,10 @@ const (
 	MACByCMAC MAC = iota + 1
 	MACByXOR      // the MAC of UnionPay POS
 	MACByRetail
+	MACByHMAC
 )
 
-var macNames = [...]string{0: "none", MACByCMAC: "cmac", MACByXOR: "cup-ecb", MACByRetail: "x9.19"}
+var macNames = [...]string{0: "none", MACByCMAC: "cmac", MACByXOR: "cup-ecb", MACByRetail: "x9.19", MACByHMAC: "hmac-sha256"}
 
 // String is the algorithm's word, as package certs has it.
 func (m MAC) String() string { return nameAt(macNames[:], uint8(m), "mac") }

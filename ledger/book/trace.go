@@ -66,6 +66,11 @@ func hashKey(seed uint64, key *points.TraceKey) uint64 {
 	return mix(seed, key.When^who, uint64(key.STAN/neighbours)) ^ uint64(key.STAN%neighbours)<<8
 }
 
+// KeyHash is the hash by which the book finds key, for who keeps keys beside it. It is the
+// same for as long as the book lives, nobody outside can say what it is, and it may be
+// asked for from any goroutine.
+func (b *Book) KeyHash(key *points.TraceKey) uint64 { return hashKey(b.seed, key) }
+
 // numberOf is the number that stands for a position in the index.
 func numberOf(p points.Position) uint64 { return uint64(p)%numberMask + 1 }
 
@@ -202,6 +207,7 @@ func (b *Book) Remember(rec *Record) {
 		return
 	}
 	b.remember(b.generationOf(rec.Outcome.Position), &rec.Command, &rec.Outcome)
+	b.followSwap(&rec.Command, &rec.Outcome)
 }
 
 // generationOf is the generation that position, which is not before the first, lies in.

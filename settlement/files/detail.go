@@ -356,6 +356,45 @@ func newDetail(header Header, planned, most uint64, twin bool, create func(name 
 // Write appends one item; the twin has the merchant's name too. The line's number is the
 // writer's to give. What does not fit its field is refused, and nothing is written of it.
 func (w *DetailWriter) Write(l *Line, merchant string) error {
+	if err := w.next(l); err != nil {
+		return err
+	}
+	before := len(w.detail.buffer)
+	buffer, err := appendLine(w.detail.buffer, l)
+	if err != nil {
+		return fmt.Errorf("detail of %v, clearing id %d: %w", w.header.Receiver, l.ID, err)
+	}
+	w.count(buffer, l)
+	if w.twin != nil {
+		w.twin.buffer = appendTwin(w.twin.buffer, buffer[before:], l, int(w.header.Scale), merchant)
+		if err := w.twin.flush(bufferSize); err != nil {
+			return err
+		}
+	}
+	return w.detail.flush(bufferSize)
+}
+
+// WriteShared appends one item of which s has what all its lines have, and l the rest and the
+// clearing id, as [DetailWriter.Write] does; a twin is not written. It is false, and nothing
+// is written, where something does not fit or a twin is wanted: then Write has to be asked,
+// with the whole line.
+func (w *DetailWriter) WriteShared(s *Shared, l *Line) (bool, error) {
+	if w.twin != nil {
+		return false, nil
+	}
+	if err := w.next(l); err != nil {
+		return false, err
+	}
+	buffer, fits := appendShared(w.detail.buffer, s, l)
+	if !fits {
+		return false, nil
+	}
+	w.count(buffer, l)
+	return true, w.detail.flush(bufferSize)
+}
+
+// next numbers a line, in the next part where this one is full.
+func (w *DetailWriter) next(l *Line) error {
 	if w.written == w.planned {
 		return fmt.Errorf("detail of %v: more lines than the %d that were announced", w.header.Receiver, w.planned)
 	}
@@ -368,21 +407,14 @@ func (w *DetailWriter) Write(l *Line, merchant string) error {
 		}
 	}
 	l.Number = w.trailer.Lines + 1
-	before := len(w.detail.buffer)
-	buffer, err := appendLine(w.detail.buffer, l)
-	if err != nil {
-		return fmt.Errorf("detail of %v, clearing id %d: %w", w.header.Receiver, l.ID, err)
-	}
+	return nil
+}
+
+// count takes in a line that was appended.
+func (w *DetailWriter) count(buffer []byte, l *Line) {
 	w.detail.buffer = buffer
 	w.trailer.count(l)
 	w.written++
-	if w.twin != nil {
-		w.twin.buffer = appendTwin(w.twin.buffer, buffer[before:], l, int(w.header.Scale), merchant)
-		if err := w.twin.flush(bufferSize); err != nil {
-			return err
-		}
-	}
-	return w.detail.flush(bufferSize)
 }
 
 // Close ends the last part and returns the files. It is an error when lines are missing.

@@ -135,18 +135,48 @@ func appendLine(dst []byte, l *Line) ([]byte, error) {
 }
 
 // putLine fills in a record that is blank, and reports whether all of it fits.
-func putLine(b *[lineBytes]byte, l *Line) bool {
-	return copy(b[:], lines.tag) > 0 && putDigits(b[3:15], l.Number) && putDigits(b[16:36], l.ID) && putKind(b[37:40], l.Kind) &&
+func putLine(b *[lineBytes]byte, l *Line) bool { return putShared(b, l) && putOwn(b, l) }
+
+// Shared is the part of a record that is the same in the files of all who receive an item:
+// it is written once, and copied to where what differs is filled in.
+type Shared [lineBytes]byte
+
+// Fill writes all fields of l but Number, Asset to Den, and Std to Net. It reports whether
+// they fit; where they do not, [DetailWriter.Write] says what does not.
+func (s *Shared) Fill(l *Line) bool {
+	copy(s[:], lines.blank)
+	return putShared((*[lineBytes]byte)(s), l)
+}
+
+// appendShared writes l, of which only what [Shared] leaves out and the clearing id are
+// looked at, and reports whether that fits.
+func appendShared(dst []byte, s *Shared, l *Line) ([]byte, bool) {
+	start := len(dst)
+	dst = append(dst, s[:]...)
+	if !putOwn((*[lineBytes]byte)(dst[start:]), l) {
+		return dst[:start], false
+	}
+	return dst, true
+}
+
+// putOwn fills in what an item's lines in several files differ in.
+func putOwn(b *[lineBytes]byte, l *Line) bool {
+	return putDigits(b[3:15], l.Number) &&
+		putText(b[194:200], l.Asset[:]) && putDigits(b[201:202], uint64(l.AssetScale)) && putSigned(b[203:219], l.Amount) &&
+		putDigits(b[220:228], uint64(l.RateVersion)) && putDigits(b[229:241], l.Num) && putDigits(b[242:254], l.Den) &&
+		putSigned(b[255:271], l.Std) && putSigned(b[272:285], l.Interchange) && putSigned(b[286:299], l.SwitchFee) &&
+		putSigned(b[300:313], l.VAT) && putSigned(b[314:327], l.Other) && putSigned(b[328:344], l.Net)
+}
+
+// putShared fills in the rest.
+func putShared(b *[lineBytes]byte, l *Line) bool {
+	return copy(b[:], lines.tag) > 0 && putDigits(b[16:36], l.ID) && putKind(b[37:40], l.Kind) &&
 		putDigits(b[41:49], uint64(l.Acquirer)) && putDigits(b[50:58], uint64(l.Forwarder)) && putDigits(b[59:67], uint64(l.Issuer)) &&
 		putDigits(b[68:74], uint64(l.STAN)) && putDigits(b[75:89], l.Transmitted) && putDigits(b[90:104], l.Local) &&
 		putText(b[105:117], l.RRN[:]) && putText(b[118:124], l.Auth[:]) &&
 		putDigits(b[125:129], uint64(l.MTI)) && putDigits(b[130:136], uint64(l.Processing)) && putDigits(b[137:140], uint64(l.EntryMode)) &&
 		putDigits(b[141:143], uint64(l.Condition)) && putDigits(b[144:148], uint64(l.Category)) &&
 		putText(b[149:157], l.Terminal[:]) && putText(b[158:173], l.Merchant[:]) && putText(b[174:193], l.Account[:]) &&
-		putText(b[194:200], l.Asset[:]) && putDigits(b[201:202], uint64(l.AssetScale)) && putSigned(b[203:219], l.Amount) &&
-		putDigits(b[220:228], uint64(l.RateVersion)) && putDigits(b[229:241], l.Num) && putDigits(b[242:254], l.Den) &&
-		putSigned(b[255:271], l.Std) && putSigned(b[272:285], l.Interchange) && putSigned(b[286:299], l.SwitchFee) &&
-		putSigned(b[300:313], l.VAT) && putSigned(b[314:327], l.Other) && putSigned(b[328:344], l.Net) &&
 		putDigits(b[345:353], uint64(l.OriginalDate)) && putDigits(b[354:374], l.Original) && putText(b[375:377], l.Response[:]) &&
 		putFlags(b[378:382], l.Flags)
 }

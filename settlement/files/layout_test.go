@@ -94,6 +94,47 @@ func TestAppendLikeLayout(t *testing.T) {
 	})
 }
 
+// own is what of a line is not in what all lines of an item share.
+func own(l *Line) Line {
+	return Line{
+		Number: l.Number, ID: l.ID, Asset: l.Asset, AssetScale: l.AssetScale, Amount: l.Amount, RateVersion: l.RateVersion, Num: l.Num, Den: l.Den,
+		Std: l.Std, Interchange: l.Interchange, SwitchFee: l.SwitchFee, VAT: l.VAT, Other: l.Other, Net: l.Net,
+	}
+}
+
+// TestSharedLikeLayout: lines of which a part is written once for several are written as
+// the layout writes each, and what does not fit is refused; nothing of one is in the next.
+func TestSharedLikeLayout(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		l := anyLine(t)
+		if rapid.Bool().Draw(t, "wild") {
+			wild(t, &l)
+		}
+		var shared Shared
+		fits := shared.Fill(&l)
+		for range 3 {
+			want, wanted := lines.append([]byte("before"), &l)
+			if !fits {
+				require.Error(t, wanted)
+				return
+			}
+			mine := own(&l)
+			got, ok := appendShared([]byte("before"), &shared, &mine)
+			require.Equal(t, wanted == nil, ok)
+			require.Equal(t, string(want), string(got))
+			other := anyLine(t)
+			if rapid.Bool().Draw(t, "wild too") {
+				wild(t, &other)
+			}
+			other.ID = l.ID
+			mine = own(&other)
+			l.Number = mine.Number
+			l.Asset, l.AssetScale, l.Amount, l.RateVersion, l.Num, l.Den = mine.Asset, mine.AssetScale, mine.Amount, mine.RateVersion, mine.Num, mine.Den
+			l.Std, l.Interchange, l.SwitchFee, l.VAT, l.Other, l.Net = mine.Std, mine.Interchange, mine.SwitchFee, mine.VAT, mine.Other, mine.Net
+		}
+	})
+}
+
 // TestParseLikeLayout: the straight code reads a line as the layout does, whatever byte of
 // it is another.
 func TestParseLikeLayout(t *testing.T) {

@@ -328,6 +328,49 @@ func TestPlanned(t *testing.T) {
 	require.ErrorContains(t, err, "1 lines were written, 2 announced")
 }
 
+// TestWriteShared: files of lines that were written in two pieces are those of whole lines,
+// part by part; what does not fit, or wants a twin, is left to whole lines.
+func TestWriteShared(t *testing.T) {
+	whole, pieces := memory{}, memory{}
+	one, err := newDetail(testHeader(RoleAcquirer), 5, 2, false, whole.create)
+	require.NoError(t, err)
+	other, err := newDetail(testHeader(RoleAcquirer), 5, 2, false, pieces.create)
+	require.NoError(t, err)
+	write := func(w *DetailWriter, l Line) (bool, error) {
+		var shared Shared
+		require.True(t, shared.Fill(&l))
+		mine := own(&l)
+		return w.WriteShared(&shared, &mine)
+	}
+	for id := range uint64(5) {
+		l := basic(id + 1)
+		require.NoError(t, one.Write(&l, ""))
+		wide := l
+		wide.Std = 1e15
+		for _, line := range []Line{wide, l} {
+			done, err := write(other, line)
+			require.NoError(t, err)
+			require.Equal(t, line == l, done)
+		}
+	}
+	_, err = write(other, basic(6))
+	require.ErrorContains(t, err, "more lines than the 5")
+	for _, w := range []*DetailWriter{one, other} {
+		_, err := w.Close()
+		require.NoError(t, err)
+	}
+	require.Len(t, whole, 3)
+	require.Equal(t, whole, pieces)
+	require.Equal(t, one.Net(), other.Net())
+
+	twin, err := NewDetail(testHeader(RoleAcquirer), 1, true, memory{}.create)
+	require.NoError(t, err)
+	done, err := write(twin, basic(1))
+	require.NoError(t, err)
+	require.False(t, done)
+	twin.Abandon()
+}
+
 // TestTwin: the CSV twin is RFC 4180, opens in spreadsheets without a formula or a lost
 // digit, and says what the fixed width says.
 func TestTwin(t *testing.T) {
@@ -462,6 +505,36 @@ func BenchmarkDetail(b *testing.B) {
 			for b.Loop() {
 				l.ID++
 				if err := w.Write(&l, "瑞幸咖啡"); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+// An item that two members receive, written whole in both files, and once for both.
+func BenchmarkItem(b *testing.B) {
+	for _, shared := range []bool{false, true} {
+		b.Run(fmt.Sprintf("shared=%v", shared), func(b *testing.B) {
+			w, err := NewDetail(testHeader(RoleAcquirer), 1<<32, false, func(string) (io.WriteCloser, error) { return discard{}, nil })
+			require.NoError(b, err)
+			l := basic(123456789)
+			var s Shared
+			mine := own(&l)
+			for b.Loop() {
+				l.ID++
+				mine.ID = l.ID
+				fits := shared && s.Fill(&l)
+				for range 2 {
+					done := false
+					if fits {
+						done, err = w.WriteShared(&s, &mine)
+					}
+					if !done && err == nil {
+						err = w.Write(&l, "")
+					}
+				}
+				if err != nil {
 					b.Fatal(err)
 				}
 			}

@@ -127,7 +127,8 @@ func (o *oracle) settle(item *tariff.Item) (money, bool) {
 		// and take again all that was undone before it.
 		before := big.NewInt(int64(item.Refunded))
 		after := new(big.Int).Sub(before, big.NewInt(int64(item.Amount)))
-		ok := o.original(m, item.Of, item, item.OriginalAt, new(big.Int).Neg(after)) &&
+		ok := o.original(make(money), item.Of, item, item.OriginalAt, big.NewInt(int64(item.Whole))) &&
+			o.original(m, item.Of, item, item.OriginalAt, new(big.Int).Neg(after)) &&
 			o.original(m, item.Of, item, item.OriginalAt, before)
 		return m, ok
 	}
@@ -392,6 +393,7 @@ func (w *world) trade(r *rand.Rand, n int) {
 func (w *world) undo(r *rand.Rand, original *tariff.Item, position points.Position) tariff.Item {
 	item := *original
 	item.Position, item.Of, item.OriginalAt, item.At = position, original.Kind, original.At, original.At+points.Timestamp(r.Int64N(int64(12*hour)))
+	item.Whole = original.Amount
 	undone := original.Refunded
 	if undone == original.Amount || (undone > 0 && r.IntN(4) == 0) { // take some of it back
 		item.Kind = []tariff.Kind{tariff.KindREP, tariff.KindRVS}[r.IntN(2)]

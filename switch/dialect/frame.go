@@ -342,7 +342,9 @@ func (d *Dialect) appendFront(dst []byte, f *draft, wide bool) (longer []byte, m
 		dst = append(dst, f.envelope.TPDU[:]...)
 		dst = append(dst, f.envelope.Header[:]...)
 	}
-	mti := appendDecimal(f.text, uint64(f.envelope.MTI), 4)[len(f.text):]
+	from := len(f.text)
+	f.text = appendDecimal(f.text, uint64(f.envelope.MTI), 4) // Kept, so that the next message has the room.
+	mti := f.text[from:]
 	s := &d.rawPlan.steps[0]
 	longer, ok := s.encode(dst, mti)
 	if !ok {

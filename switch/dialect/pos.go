@@ -78,11 +78,12 @@ const (
 // behind them is accepted and not read.
 const maxField60 = 40
 
-// Network codes (60.3) of a sign-on that asks for keys of AES, in key blocks (ours; 005 is
-// the convention's for SM4).
+// Network codes (60.3) of a sign-on that asks for keys of AES, or of AES and for HMAC, in key
+// blocks (ours; 005 is the convention's for SM4).
 const (
 	SignOnAES128 = 6
 	SignOnAES256 = 7
+	SignOnHMAC   = 8
 )
 
 // What DE60 of a request for the next master key of a terminal says (60.1, 60.3).
@@ -111,7 +112,7 @@ func posRules() []rule {
 		topUp = []int{66}
 	)
 	return []rule{
-		{function: points.SignOn, mti: 800, networks: []int{1, 3, 4, SignOnAES128, SignOnAES256}, required: append([]int{63}, base...)},
+		{function: points.SignOn, mti: 800, networks: []int{1, 3, 4, SignOnAES128, SignOnAES256, SignOnHMAC}, required: append([]int{63}, base...)},
 		{function: points.SignOff, mti: 820, networks: []int{2}, required: base},
 		{function: points.Echo, mti: 820, networks: []int{301}, required: bare},
 		{function: points.CashierSignOn, mti: 820, networks: []int{401}, required: bare, card: true},

@@ -163,7 +163,7 @@ answer is A0. Where neither side has keys it is eight zero bytes.
 ## Keys, MAC and PIN of a terminal
 
 What a terminal's record says under ` + "`" + `mac` + "`" + ` decides: none, ` + "`" + `cup-ecb` + "`" + ` (the UnionPay POS MAC, under DES) or
-` + "`" + `cmac` + "`" + ` (AES-CMAC, its first eight bytes). 60.3 of the sign-on asks for a set of keys, and the answer's DE62 has
+` + "`" + `cmac` + "`" + ` (AES-CMAC, its first eight bytes) or ` + "`" + `hmac-sha256` + "`" + ` (RFC 2104, likewise). 60.3 of the sign-on asks for a set of keys, and the answer's DE62 has
 them under the terminal's master key:
 
 | 60.3 | mac | DE62 |
@@ -173,9 +173,11 @@ them under the terminal's master key:
 | 004 | cup-ecb | as 003, track key 16, 4: 60 bytes |
 | 006 | cmac | PIN, MAC and track key of AES-128, each a key block (ANSI X9.143, version D): 336 characters (ours) |
 | 007 | cmac | the same of AES-256: 432 characters (ours) |
+| 008 | hmac-sha256 | the same, its MAC key for HMAC of 32 bytes (M7, H, and HM 21): 448 characters (ours) |
 
 Keys of DES are enciphered in ECB mode under the double-length master key; a check value is the first four bytes
-of eight zeros enciphered. Each sign-on gives other keys, and the keys before are over at once. A set that
+of eight zeros enciphered. A sign-on gives other keys than those that were used; those that were given and not used are given again. The keys before
+are over with the first message under the next, so that a sign-on, which anybody can send, takes nothing away. A set that
 the terminal's ` + "`" + `mac` + "`" + ` is not made with is answered 40, and so is a sign-on without a master key here.
 
 The MAC is over the message type to the field before the MAC, as sent. Authorisations, financial messages and
@@ -224,7 +226,7 @@ their check values, or has used them. The keys before are believed for ` + "`" +
 that was here before is answered 30, DE44 ` + "`" + `FIELD 120` + "`" + `, as is a block that was changed, is under another master key or is for
 something else. Without a master key the answer is 40. While there are keys in force a change carries a MAC by them.
 
-The MAC is AES-CMAC (` + "`" + `cmac` + "`" + `) or ANSI X9.19 (` + "`" + `x9.19` + "`" + `, under 3DES), its first eight bytes, over the message type to the
+The MAC is AES-CMAC (` + "`" + `cmac` + "`" + `), HMAC-SHA-256 (` + "`" + `hmac-sha256` + "`" + `, under AES-256 as master key) or ANSI X9.19 (` + "`" + `x9.19` + "`" + `, under 3DES), its first eight bytes, over the message type to the
 field before the MAC, as sent, in DE64 or, with a secondary bitmap, DE128. Every message but network messages must carry
 one, advices, reversals, their repeats and reconciliations included; under ` + "`" + `pin` + "`" + ` it may. A wrong one, or none, is
 answered A0 without a MAC. Every other answer to a request with a right one carries one by the same keys, refusals too,

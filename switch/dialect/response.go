@@ -543,7 +543,7 @@ func readPosAnswer(m *message, resp *points.Response) {
 
 // bringsKeys reports whether DE62 of an answer 0810 holds keys, by 60.1 and 60.3.
 func bringsKeys(kind, code int) bool {
-	return kind == 0 && code <= SignOnAES256 || kind == masterKind && code == masterCode
+	return kind == 0 && code <= SignOnHMAC || kind == masterKind && code == masterCode
 }
 
 // part44 reads one of the two institutions of DE44, 0 where there is none.

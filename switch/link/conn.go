@@ -68,11 +68,14 @@ type Conn struct {
 	opened     time.Time
 	spoke      bool // a whole frame came
 	in         assembler
-	frames     [][]byte  // reused for every call of Frames
-	active     bool      // bytes came since buffers were given back last
-	alarm      time.Time // the read deadline that is set; zero if none
-	quietSince time.Time // since when the reader waits for bytes
-	halfSince  time.Time // since when it waits for the rest of a frame; zero if none has begun
+	frames     [][]byte      // reused for every call of Frames
+	active     bool          // bytes came since buffers were given back last
+	alarm      time.Time     // the read deadline that is set; zero if none
+	quietSince time.Time     // since when the reader waits for bytes
+	halfSince  time.Time     // since when it waits for the rest of a frame; zero if none has begun
+	full       bool          // the last read filled the buffer
+	pause      time.Duration // the handler wants before the next read
+	pausing    *time.Timer   // nil: it never did
 
 	mu      sync.Mutex // guards what follows
 	state   state
@@ -138,6 +141,13 @@ func (c *Conn) Peer() any { return c.peer }
 // Identity is who the peer is, as Options.Identify says; "" over plain TCP. It is known
 // from Open on.
 func (c *Conn) Identity() string { return c.identity }
+
+// Pause puts the next read off by d, for the handler to call in Frames: what comes
+// meanwhile is read, and answered, together. The network holds the peer up when it sends
+// more than fits into a socket. It is meant to be short beside the deadlines of [Options].
+// A read that filled the buffer is followed by the next one at once, since there is most likely
+// more already; so is one of a TLS session, which brings one record however many there are.
+func (c *Conn) Pause(d time.Duration) { c.pause = d }
 
 // Load is how a connection is at one moment.
 type Load struct {

@@ -106,7 +106,29 @@ func (c *Conn) read() error {
 		if err != nil {
 			return c.endOfStream(err)
 		}
+		c.rested()
 	}
+}
+
+// rested waits as long as the handler has asked for, or until the connection is not to be
+// read any more.
+func (c *Conn) rested() {
+	d := c.pause
+	c.pause = 0
+	if d <= 0 || c.full || c.tls != nil {
+		return
+	}
+	if c.pausing == nil {
+		c.pausing = time.NewTimer(d)
+	} else {
+		c.pausing.Reset(d)
+	}
+	select {
+	case <-c.pausing.C:
+	case <-c.room: // CloseAfterFlush; nobody else rouses who waits for no room.
+	case <-c.gone:
+	}
+	c.pausing.Stop()
 }
 
 // handOver gives the handler the complete frames of the buffer, in as many calls
@@ -178,7 +200,9 @@ func (c *Conn) receive() (int, error) {
 		if !c.setAlarm() {
 			return 0, errStopped
 		}
-		n, err := c.wire.Read(c.in.space())
+		space := c.in.space()
+		n, err := c.wire.Read(space)
+		c.full = n == len(space)
 		if n > 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
 			return n, err
 		}

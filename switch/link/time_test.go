@@ -2,8 +2,10 @@ package link_test
 
 import (
 	"context"
+	"crypto/tls"
 	"io"
 	"net"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -363,4 +365,88 @@ func TestCloseAfterFlushWithinAHalfFrame(t *testing.T) {
 		require.Equal(t, "bye", nextFrame(t, peer))
 		require.Equal(t, ending{io.ErrNoProgress, began}, <-ended)
 	})
+}
+
+// While a handler wants a pause the connection is not read; what came meanwhile is handed
+// over together, the next frames at once again. A connection that is told to end does not
+// wait for it.
+func TestPause(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var handed []int
+		pause := time.Second
+		p := newPipes()
+		server, err := link.NewServer(p, link.Options{}, handlerFuncs{
+			open: func(*link.Conn) {},
+			frames: func(c *link.Conn, frames [][]byte) {
+				handed = append(handed, len(frames))
+				c.Pause(pause)
+				for range frames {
+					c.Drop()
+				}
+			},
+			closed: func(*link.Conn, error) {},
+		})
+		require.NoError(t, err)
+		run(t, server)
+		peer := p.dial()
+		defer hangUp(peer)
+		write(t, peer, framed("first"))
+		synctest.Wait()
+		began := time.Now()
+		pause = 0
+		write(t, peer, append(framed("second"), framed("third")...)) // Taken once the connection is read.
+		require.Equal(t, time.Second, time.Since(began))
+		write(t, peer, framed("fourth"))
+		require.Equal(t, time.Second, time.Since(began), "no pause was asked for")
+		synctest.Wait()
+		require.Equal(t, []int{1, 2, 1}, handed)
+
+		pause = time.Hour
+		began = time.Now()
+		write(t, peer, framed(strings.Repeat("x", 4094))) // All of a buffer.
+		write(t, peer, framed("next"))
+		require.Zero(t, time.Since(began), "there was more")
+		synctest.Wait()
+		pause = 0
+		write(t, peer, framed("after that"))
+		require.Equal(t, time.Hour, time.Since(began))
+		synctest.Wait()
+
+		began = time.Now()
+		pause = time.Hour
+		write(t, peer, framed("fifth"))
+		synctest.Wait()
+		require.NoError(t, server.Shutdown(t.Context()))
+		require.Less(t, time.Since(began), 10*time.Second, "not after an hour")
+	})
+}
+
+// A read of a TLS session brings one record, so that a pause after each would be one for
+// every few frames of a peer that sends them singly: there is none.
+func TestNoPauseWithTLS(t *testing.T) {
+	server, client := identities(t)
+	taken := make(chan string, 10)
+	s := serve(t, link.Options{TLS: server}, handlerFuncs{
+		open: func(*link.Conn) {},
+		frames: func(c *link.Conn, frames [][]byte) {
+			for _, frame := range frames {
+				taken <- string(frame)
+				c.Drop()
+			}
+			c.Pause(time.Hour)
+		},
+		closed: func(*link.Conn, error) {},
+	})
+	peer, err := tls.Dial("tcp", s.Addr().String(), client)
+	require.NoError(t, err)
+	defer hangUp(peer)
+	for _, frame := range []string{"one", "two", "three"} {
+		write(t, peer, framed(frame))
+		select {
+		case got := <-taken:
+			require.Equal(t, frame, got)
+		case <-time.After(10 * time.Second):
+			require.Fail(t, "not read", frame)
+		}
+	}
 }

@@ -280,29 +280,11 @@ func (d *desk) append(detail *files.DetailWriter, line *files.Line, v *valued, p
 	return detail.Write(line, d.setting.Merchants[v.Line.Merchant]) //nolint:wrapcheck // as above.
 }
 
-// maxNotices is how many entries the notification of a member has at the most: behind each
-// stand two people, so that more of them are not a day's work but a mistake.
-const maxNotices = 200_000
-
-// noticeCode is the code of the leg that a member is notified of, by item; 0: of none.
-func noticeCode(kind tariff.Kind) tariff.Code {
-	switch kind {
-	case tariff.KindCBK, tariff.KindREP:
-		return tariff.CodeCBK
-	case tariff.KindADJ:
-		return tariff.CodeADJ
-	case tariff.KindFEE:
-		return tariff.CodeOTH
-	default:
-		return 0
-	}
-}
-
 // notify notes what an adjustment, a fee out of the schedule, a chargeback or a
 // re-presentment has moved for the member at a place. The fees of a chargeback stand in the
 // statement.
 func (d *desk) notify(w *written, v *valued, p place) error {
-	code, m := noticeCode(v.Kind), d.roll.Member(p.index)
+	code, m := files.NoticeCode(v.Kind), d.roll.Member(p.index)
 	if code == 0 {
 		return nil
 	}
@@ -314,28 +296,19 @@ func (d *desk) notify(w *written, v *valued, p place) error {
 		if leg.Code != code || (m != leg.Debtor && m != leg.Creditor) {
 			continue
 		}
-		if len(w.notices) >= maxNotices {
-			return points.Errorf(points.NotPermitted, "item %d: %v has more than %d adjustments and chargebacks in one cycle", v.Position, m, maxNotices)
+		if len(w.notices) >= files.MaxNotices {
+			return points.Errorf(points.NotPermitted, "item %d: %v has more than %d adjustments and chargebacks in one cycle", v.Position, m, files.MaxNotices)
 		}
 		e := files.Entry{
 			Item: uint64(v.Position), Counterparty: other, Code: code.String(), Amount: amount, Items: 1, Reversal: v.Kind == tariff.KindCBK,
 			Instruction: d.instruction(m, d.computed.fold.Model(&v.Item, leg)), Detail: d.detailID(m, p.role),
-			Info: fmt.Sprintf("%v, clearing id %d", v.Kind, v.Position),
-		}
-		if v.Line.Original != 0 {
-			e.Info += fmt.Sprintf(", of clearing id %d", v.Line.Original)
-		}
-		if v.Line.OriginalDate != 0 {
-			e.Info += fmt.Sprintf(" of %v", v.Line.OriginalDate)
+			Info: files.NoticeInfo(v.Kind, uint64(v.Position), v.Line.Original, v.Line.OriginalDate),
 		}
 		w.notices = append(w.notices, e)
 		return nil
 	}
 	return nil
 }
-
-// maxMerchants is how many merchants the statement lists of a member.
-const maxMerchants = 200
 
 // merchant adds an item to what its merchant comes to.
 func (w *written) merchant(v *valued, setting *Setting, net points.Amount) {
@@ -344,7 +317,7 @@ func (w *written) merchant(v *valued, setting *Setting, net points.Amount) {
 	}
 	t := w.merchants[v.Line.Merchant]
 	if t == nil {
-		if len(w.merchants) >= maxMerchants {
+		if len(w.merchants) >= files.MaxMerchants {
 			return
 		}
 		if w.merchants == nil {
@@ -383,7 +356,7 @@ func (d *desk) close() error {
 
 // detailID is how statements name the files of items of a role, all parts together.
 func (r *rendering) detailID(m tariff.Member, role files.Role) string {
-	return fmt.Sprintf("DET-%s-%v-%08d-%02d", folderOf(m), role, uint32(r.run.Cut.Date), r.run.Cut.Cycle)
+	return files.DetailID(m, role, r.run.Cut.Date, r.run.Cut.Cycle)
 }
 
 func abandon(desks []*desk) error {

@@ -151,7 +151,7 @@ func TestRun(t *testing.T) {
 		require.True(t, c.Pass, "%s: %s", c.Name, c.Found)
 	}
 	require.Len(t, run.Checks, 11)
-	require.ErrorContains(t, n.Publish(t.Context(), run, order("wang")), "what is published is APPROVED")
+	require.ErrorContains(t, n.Publish(t.Context(), run, order("wang")), "what is published is APPROVED: somebody else approves it first, with: lianfen settle approve "+run.ID)
 	require.NoDirExists(t, filepath.Join(n.opts.Folder, ulid))
 	require.NoError(t, n.Approve(t.Context(), run, order("wang")))
 	require.NoError(t, n.Publish(t.Context(), run, order("wang")))

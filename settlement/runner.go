@@ -543,7 +543,7 @@ func (r *Runner) Publish(ctx context.Context, run *Run, order Order) error {
 		return nil
 	}
 	if !run.Live() || run.State < Checked {
-		return points.Errorf(points.NotPermitted, "settlement run %s is %v; what is published is APPROVED", run.ID, run.State)
+		return points.Errorf(points.NotPermitted, "settlement run %s is %v; what is published is APPROVED%s", run.ID, run.State, toApprove(run))
 	}
 	began := r.opts.Clock()
 	if err := r.stillApproved(ctx, run, order); err != nil {
@@ -573,9 +573,17 @@ func (r *Runner) stillApproved(ctx context.Context, run *Run, order Order) error
 		return err
 	}
 	if run.State != Approved {
-		return points.Errorf(points.NotPermitted, "it is %v; what is published is APPROVED", run.State)
+		return points.Errorf(points.NotPermitted, "it is %v; what is published is APPROVED%s", run.State, toApprove(run))
 	}
 	return r.journal.Approvable(ctx, run.publication(order)) //nolint:wrapcheck // the caller says what it is.
+}
+
+// toApprove says what comes before the publication of a run that nobody has approved.
+func toApprove(run *Run) string {
+	if run.State != Checked {
+		return ""
+	}
+	return ": somebody else approves it first, with: lianfen settle approve " + run.ID + " --publish"
 }
 
 // note says where a posting is.

@@ -327,9 +327,7 @@ func (w *written) sorted() []files.MerchantTotal {
 	for _, t := range w.merchants {
 		list = append(list, *t)
 	}
-	slices.SortFunc(list, func(a, b files.MerchantTotal) int {
-		return cmp.Or(cmp.Compare(b.Items, a.Items), bytes.Compare(a.Merchant[:], b.Merchant[:]))
-	})
+	files.SortMerchants(list)
 	return list
 }
 
@@ -359,28 +357,8 @@ func (r *rendering) statement(party *Party, place int, rows []files.Position) (*
 	if details := r.written[place].details; len(details) == 1 {
 		detail = details[0]
 	}
-	s.Entries = make([]files.Entry, 0, len(rows))
-	instruction := ""
-	for i := range rows {
-		row := &rows[i]
-		if i == 0 || rows[i-1].Model != row.Model {
-			instruction = r.instruction(row.Member, row.Model)
-		}
-		if row.Whole() {
-			var ok bool
-			if s.Closing, ok = s.Closing.Add(row.Closing); !ok {
-				return nil, points.Errorf(points.BalanceOverflow, "position of %v: more than fits", party.Member)
-			}
-			continue
-		}
-		if row.Counterparty == 0 || row.Code == 0 {
-			continue
-		}
-		s.Entries = append(s.Entries, files.Entry{
-			Counterparty: row.Counterparty, Code: row.Code.String(), Amount: row.Receive - row.Pay, Items: row.Items, Detail: detail,
-			Reversal:    row.Code == tariff.CodeRVS || row.Code == tariff.CodeRFD || row.Code == tariff.CodeCBK,
-			Instruction: instruction,
-		})
+	if err := s.Follow(rows, detail); err != nil {
+		return nil, err //nolint:wrapcheck // it says whose.
 	}
 	s.Available = s.Closing + party.Cap
 	return s, nil

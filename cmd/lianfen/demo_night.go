@@ -27,8 +27,6 @@ const (
 	demoSets    = "night"           // leads to what members got
 	demoKey     = "settlement.key"  // signs it
 	demoSigners = "allowed_signers" // what partners check it with, for ssh-keygen -Y verify
-	// demoSigner is who signs, as allowed_signers names it.
-	demoSigner = "lianfen"
 )
 
 // demoNight is the night of the demonstration, for machines.
@@ -62,7 +60,7 @@ func (d *demo) prepareNight() error {
 	if err != nil {
 		return fmt.Errorf("demo: %w", err)
 	}
-	block, err := ssh.MarshalPrivateKey(private, demoSigner)
+	block, err := ssh.MarshalPrivateKey(private, files.Signer)
 	if err != nil {
 		return fmt.Errorf("demo: %w", err)
 	}
@@ -71,7 +69,6 @@ func (d *demo) prepareNight() error {
 		return fmt.Errorf("demo: %w", err)
 	}
 	line := strings.TrimSpace(string(ssh.MarshalAuthorizedKey(key)))
-	signers := fmt.Sprintf("%s namespaces=%q %s\n", demoSigner, files.Namespace, line)
 	path := filepath.Join(d.dir, config.FileName)
 	text, err := os.ReadFile(path)
 	if err != nil {
@@ -85,7 +82,7 @@ func (d *demo) prepareNight() error {
 	return errors.Join(
 		os.WriteFile(filepath.Join(d.dir, demoKey), pem.EncodeToMemory(block), 0o600),
 		os.WriteFile(filepath.Join(d.dir, demoKey+".pub"), []byte(line+"\n"), 0o600),
-		os.WriteFile(filepath.Join(d.dir, demoSigners), []byte(signers), 0o600), //nolint:gosec // our own folder.
+		os.WriteFile(filepath.Join(d.dir, demoSigners), files.AppendSigner(nil, key), 0o600), //nolint:gosec // our own folder.
 		os.WriteFile(path, []byte(head+"\nsettlement:\n"+section), 0o600))
 }
 
@@ -164,7 +161,7 @@ func nightTable(r *settlement.Run) *table {
 		c := &r.Checks[i]
 		result := "pass"
 		if !c.Pass {
-			result = "note"
+			result = "FAIL"
 		}
 		t.row(c.Name, c.Severity, result, c.Found)
 	}

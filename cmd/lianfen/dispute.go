@@ -78,20 +78,28 @@ func (a *admin) disputeStep(open bool, use, short, example string) *cobra.Comman
 }
 
 func (a *admin) disputeList() *cobra.Command {
-	return &cobra.Command{
-		Use: "list", Short: "List the open disputes, the most urgent first", Args: none,
+	var all bool
+	cmd := &cobra.Command{
+		Use: "list", Short: "List the open disputes, the most urgent first; with --all those that have ended, too", Args: none,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			client, err := a.client()
 			if err != nil {
 				return err
 			}
-			list, err := client.Disputes(cmd.Context())
+			ask := client.Disputes
+			if all {
+				ask = client.AllDisputes
+			}
+			list, err := ask(cmd.Context())
 			if err != nil {
 				return err
 			}
 			return a.print(cmd, list, func() error {
 				if len(list) == 0 {
-					return say(cmd, "No dispute is open.")
+					if all {
+						return say(cmd, "There was no dispute.")
+					}
+					return say(cmd, "No dispute is open; --all lists those that have ended.")
 				}
 				units, err := scalesOf(cmd, client)
 				if err != nil {
@@ -106,6 +114,8 @@ func (a *admin) disputeList() *cobra.Command {
 			})
 		},
 	}
+	cmd.Flags().BoolVar(&all, "all", false, "those that have ended, too, in the order in which they began; the whole journal is read for it")
+	return cmd
 }
 
 func (a *admin) disputeShow() *cobra.Command {

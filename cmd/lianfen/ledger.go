@@ -225,7 +225,7 @@ func detailTable(d app.Detail, units scales, zone *time.Location) *table {
 	t := new(table)
 	t.row("RRN", fmt.Sprintf("%s, authorisation code %s", d.RRN, d.AuthCode))
 	t.row("what", languages()[english].what(d.Kind, d.Function))
-	t.row("outcome", outcomeOf(&d))
+	t.row("outcome", outcomeOf(&d, zone))
 	if d.Risk != nil {
 		t.row("rules on risk", d.Risk.English())
 		t.row("风险规则", d.Risk.Chinese())
@@ -303,10 +303,29 @@ func bookedRows(t *table, d *app.Detail, units scales) {
 	}
 }
 
+// proposalOf says that a record is a proposal, and where it stands.
+func proposalOf(p *app.Proposal, zone *time.Location) string {
+	const done = "a proposal, with which nothing is done; "
+	switch p.State {
+	case app.ProposalWaits:
+		return done + "it waits for a second person, until " + localTime(p.Until, zone)
+	case app.ProposalApproved:
+		return "a proposal, which " + p.By + " has approved: it was carried out under RRN " + p.Decision
+	case app.ProposalRejected:
+		return done + p.By + " has rejected it under RRN " + p.Decision
+	case app.ProposalOver:
+		return done + "it is over: nobody decided in time"
+	default:
+		return done + "it does not wait any more; what decided it is too far behind it to be looked for here (lianfen ledger find)"
+	}
+}
+
 // outcomeOf is what came of a record: of one that an issuer with a ledger of its own
 // decides, what its acquirer was told.
-func outcomeOf(d *app.Detail) string {
+func outcomeOf(d *app.Detail, zone *time.Location) string {
 	switch {
+	case d.Proposal != nil:
+		return proposalOf(d.Proposal, zone)
 	case !d.Forwarded:
 		return fmt.Sprintf("%v (DE39 %s): %s", d.Reason, d.DE39, d.English)
 	case d.Told == 0:

@@ -216,6 +216,11 @@ func (a *admin) ratesShow() *cobra.Command {
 					return t.write(cmd.OutOrStdout())
 				})
 			}
+			for i := range list {
+				if r := &list[i]; version == 0 && r.Into == 0 {
+					return usage("programme %d, side %s: no version is in force yet; version %d is from %s on (--version %d shows it)", program, side, r.Version, localTime(r.From, client.Zone()), r.Version)
+				}
+			}
 			return usage("programme %d, side %s: no such version; lianfen rates list shows all", program, side)
 		},
 	}
@@ -322,6 +327,10 @@ func (a *admin) feesShow() *cobra.Command {
 					}
 					return say(cmd, "Version %d from %s, proposed by %s, approved by %s.", v.Version, localTime(v.From, client.Zone()), points.Escaped(v.Maker), points.Escaped(v.Checker))
 				})
+			}
+			if version == 0 && len(list) > 0 {
+				v := &list[0]
+				return usage("no version of the fees is in force yet; version %d is from %s on (--version %d shows it)", v.Version, localTime(v.From, client.Zone()), v.Version)
 			}
 			return usage("no such version of the fees; lianfen fees list shows all")
 		},

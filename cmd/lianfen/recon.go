@@ -63,6 +63,9 @@ with its number and its bytes. To run a date again replaces what came of it.
 Totals come first: by partner, date and kind the count, the sum of points and of clearing
 ids, and a digest over all lines. Whose totals are ours is done; lines are compared of the
 others, or of all with --lines. Of a detail file in several parts name all.
+
+A date that has not ended is refused: what is still to come would be missing. --early looks
+all the same; what it finds is provisional, and nothing of it can be acted on.
 The exit status is 1 when there are exceptions.`,
 		Example: `  lianfen recon run --date 2026-03-01 --acquirer 20000001=QZ_DET_20000001_A_20260301_01_1of1.txt --issuer 10000001=issuer.csv`,
 		RunE: func(cmd *cobra.Command, _ []string) (err error) {
@@ -96,6 +99,7 @@ The exit status is 1 when there are exceptions.`,
 	cmd.Flags().StringSliceVar(&acquirers, "acquirer", nil, "MEMBER=FILE of an acquirer; may be repeated")
 	cmd.Flags().StringSliceVar(&issuers, "issuer", nil, "MEMBER=FILE of an issuer; may be repeated")
 	cmd.Flags().BoolVar(&q.Lines, "lines", false, "compare line by line also where totals are equal")
+	cmd.Flags().BoolVar(&q.Early, "early", false, "look at a date that has not ended; what is found is provisional")
 	requireFlags(cmd, "date")
 	cmd.MarkFlagsOneRequired("acquirer", "issuer")
 	return cmd
@@ -126,8 +130,13 @@ func printReconciled(cmd *cobra.Command, r *app.Reconciled) error {
 			return err
 		}
 	}
+	for _, file := range r.Unsummed {
+		if err := say(cmd, "The sum of #TOTAL could not be checked, since the amount of a row cannot be read: %s.", file); err != nil {
+			return err
+		}
+	}
 	if r.Open {
-		if err := say(cmd, "%v has not ended: run it again after the cut-over.", r.Date); err != nil {
+		if err := say(cmd, "%v has not ended: all of this is provisional, and nothing of it can be acted on. Run it again after the cut-over.", r.Date); err != nil {
 			return err
 		}
 	}
@@ -208,6 +217,8 @@ func stateOf(e *app.Exception) string {
 	switch last := len(e.Acts) - 1; {
 	case last >= 0:
 		return e.Acts[last].Action + " " + e.Acts[last].State
+	case e.Provisional:
+		return "provisional"
 	case e.Doubt:
 		return "in doubt"
 	case e.Timing:
@@ -298,7 +309,8 @@ journal, which names the exception and the evidence:
   suspense  挂账  --payer pays the operator's suspense account
   post      补记  --payer pays --payee what was left out
   adjust    调账  --payer pays --payee the difference
-  reverse   冲销  points that our item moved are taken back from the acquirer
+  reverse   冲销  points that our item moved are taken back from the acquirer; refused where
+                  both sides have the item (DUP, DATE, FEE)
   close           nothing is to be done
 
 Amounts of the first three are in units of 0.0001 QZP, of reverse in points.`,

@@ -13,7 +13,7 @@ func newSettle() *cobra.Command {
 		Use: "settle", Short: "Settlement: business dates, their cycles, what members owe for them, and the night's run", Args: none,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	})
-	cmd.AddCommand(a.settleCutOver(), a.settleAdjust(), a.settleLiability(), a.settleCycles(), a.settlePositions(), a.settleCaps(), a.settleCap(), newSettleVerify())
+	cmd.AddCommand(a.settleCutOver(), a.settleAdjust(), a.settleLiability(), a.settleCycles(), a.settlePositions(), a.settleCaps(), a.settleCap(), newSettleVerify(), a.settleSigners())
 	cmd.AddCommand(a.settlePrepare(), a.settleRun(), a.settleShow(), a.settleApprove(), a.settlePublish(), a.settleVoid(), a.settleDeliveries(), a.settleDelivered(), a.settleReport(), a.settleDiff())
 	return cmd
 }
@@ -79,7 +79,9 @@ func (a *admin) settlePositions() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "positions", Short: "Show what members owe each other in a cycle, as it stands", Args: none,
 		Long: `Show what members owe each other in a cycle, as it stands: kept with every decision, in
-standard points (QZP); with --json in their smallest units (0.0001). Items without a value had no rate or no fee.`,
+standard points (QZP); with --json in their smallest units (0.0001). Items without a value had no
+rate or no fee; those that were decided before there was any rate are not among them. A
+settlement run counts these too.`,
 		Example: `  lianfen settle positions --date 2026-03-02 --cycle 2`,
 		RunE: func(cmd *cobra.Command, _ []string) (err error) {
 			if date != "" {
@@ -113,7 +115,10 @@ standard points (QZP); with --json in their smallest units (0.0001). Items witho
 				case v.Closed:
 					state = "closed"
 				}
-				return say(cmd, "Cycle %d of %v is %s: %d items, and %d without a value.", v.Cycle, v.Date, state, v.Items, v.Unvalued)
+				if err := say(cmd, "Cycle %d of %v is %s: %d items, and %d without a value.", v.Cycle, v.Date, state, v.Items, v.Unvalued); err != nil || v.Exceptions <= v.Unvalued {
+					return err
+				}
+				return say(cmd, "Its run has %d exceptions, also of what was decided before there was any rate: lianfen settle report %s lists them.", v.Exceptions, v.Run)
 			})
 		},
 	}

@@ -47,6 +47,11 @@ SUSPENSE of the operator. What was published is corrected so, in the next date.`
 				return err
 			}
 			return a.print(cmd, done, func() error {
+				if done.Warning != "" {
+					if err := say(cmd, "Warning: %s.", done.Warning); err != nil {
+						return err
+					}
+				}
 				if done.Pending != "" {
 					return sayPending(cmd, done, client)
 				}

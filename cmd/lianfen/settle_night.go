@@ -492,7 +492,7 @@ must did not pass, 7 with warnings, 8 it would not settle if the largest net deb
 				List []files.Exception `json:"exception_list"`
 			}{s.Run, list}
 			if err := a.print(cmd, all, func() error {
-				return errors.Join(printSettled(cmd, &s, client.Zone()), printExceptions(cmd, list))
+				return errors.Join(printSettled(cmd, &s, client.Zone()), printExceptions(cmd, client, list))
 			}); err != nil {
 				return err
 			}
@@ -506,16 +506,42 @@ must did not pass, 7 with warnings, 8 it would not settle if the largest net deb
 // shownExceptions is how many exceptions a report shows to people.
 const shownExceptions = 100
 
-func printExceptions(cmd *cobra.Command, list []files.Exception) error {
+// rawOf splits what an exception has of its item: its kind, then words such as amount=42.
+func rawOf(raw []byte) (kind string, says map[string]string) {
+	says = make(map[string]string)
+	for i, word := range strings.Fields(string(raw)) {
+		name, value, named := strings.Cut(word, "=")
+		switch {
+		case named:
+			says[name] = value
+		case i == 0:
+			kind = points.Escaped(word)
+		}
+	}
+	return kind, says
+}
+
+func printExceptions(cmd *cobra.Command, client *app.Client, list []files.Exception) error {
 	if len(list) == 0 {
 		return nil
+	}
+	units, err := scalesOf(cmd, client)
+	if err != nil {
+		return err
 	}
 	if err := say(cmd, "\nNot cleared:"); err != nil {
 		return err
 	}
-	s := newSheet(">ITEM", "REASON", "WHAT")
+	s := newSheet(">ITEM", "REASON", "KIND", "PROGRAMME", ">POINTS", "ACQUIRER", "ISSUER", "WHAT")
 	for _, e := range list[:min(len(list), shownExceptions)] {
-		s.row(e.ID, e.Reason, e.What)
+		kind, says := rawOf(e.Raw)
+		program, _ := strconv.ParseUint(says["programme"], 10, 16)
+		amount, _ := strconv.ParseInt(says["amount"], 10, 64) // Our own words; of others nothing is shown.
+		shown := ""
+		if says["amount"] != "" {
+			shown = units.amount(points.ProgramID(program), points.Amount(amount))
+		}
+		s.row(e.ID, e.Reason, kind, says["programme"], shown, says["acq"], says["iss"], e.What)
 	}
 	if err := s.write(cmd.OutOrStdout()); err != nil || len(list) <= shownExceptions {
 		return err

@@ -12,6 +12,8 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/crypto/ssh"
 
+	"github.com/lianfen/lianfen/internal/app"
+	"github.com/lianfen/lianfen/internal/config"
 	"github.com/lianfen/lianfen/settlement"
 	"github.com/lianfen/lianfen/settlement/files"
 )
@@ -73,6 +75,36 @@ was expected; the exit status is 4 then.`,
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	_ = cmd.MarkFlagFilename("key", "pub") // Only completion would miss it.
 	return cmd
+}
+
+func (a *admin) settleSigners() *cobra.Command {
+	return &cobra.Command{
+		Use: "signers", Short: "Print the allowed_signers line by which partners prove who signed their files", Args: none,
+		Long: `Print the line of an allowed_signers file by which partners prove that the operator has
+signed what they got: with ssh-keygen -Y verify, or lianfen settle verify --key. It has the
+public key of settlement.key in the configuration, which is read here; no switch is asked.
+
+Give it to partners by a way that nobody else can write on, and let them compare its
+fingerprint, which is printed beside it. A new key is a new line: partners keep the old one
+for the sets that it has signed.`,
+		Example: `  lianfen settle signers --config lianfen.yaml > allowed_signers
+  ssh-keygen -Y verify -f allowed_signers -I lianfen -n clearing -s SHA256SUMS.sig < SHA256SUMS`,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := config.Load(a.file, os.Environ(), a.sets)
+			if err != nil {
+				return usage("%w; name the configuration with --config", err)
+			}
+			key, err := app.SettlementKey(&c)
+			if err != nil {
+				return err
+			}
+			if _, err := cmd.OutOrStdout().Write(files.AppendSigner(nil, key)); err != nil {
+				return fmt.Errorf("print: %w", err)
+			}
+			_, err = fmt.Fprintln(cmd.ErrOrStderr(), "fingerprint: "+ssh.FingerprintSHA256(key))
+			return err //nolint:wrapcheck // a stream that is closed.
+		},
+	}
 }
 
 func publicKeys(path string) ([]ssh.PublicKey, error) {
@@ -168,6 +200,28 @@ func reportSets(w io.Writer, all []verified, most int, asJSON bool) error {
 	return err
 }
 
+// verdictOf says what was proved of a file, and no more.
+func verdictOf(c *files.Checked) string {
+	if c.Broken > 0 {
+		return fmt.Sprintf("%d broken", c.Broken)
+	}
+	switch c.Proof {
+	case files.ProofContent:
+		if !c.Listed {
+			return "as it must be; no digest at hand"
+		}
+		return "as it must be"
+	case files.ProofDigest:
+		return "digest only; content not checked"
+	case files.ProofFlag:
+		return "flag of a delivered file"
+	case files.ProofMember:
+		return "the member's, no part of the set"
+	default:
+		return "not checked; no digest at hand"
+	}
+}
+
 func writeSets(w io.Writer, all []verified, most int) error {
 	var b strings.Builder
 	shown := 0
@@ -181,13 +235,7 @@ func writeSets(w io.Writer, all []verified, most int) error {
 		var t table
 		t.row("file", "lines", "net", "bytes", "verdict")
 		for _, c := range v.Files {
-			verdict := "as it must be"
-			switch {
-			case c.Broken > 0:
-				verdict = fmt.Sprintf("%d broken", c.Broken)
-			case !c.Listed:
-				verdict = "as it must be; no digest at hand"
-			}
+			verdict := verdictOf(&c)
 			count := ""
 			if c.Lines > 0 {
 				count = fmt.Sprint(c.Lines)
@@ -196,6 +244,9 @@ func writeSets(w io.Writer, all []verified, most int) error {
 		}
 		if err := t.write(&b); err != nil {
 			return err
+		}
+		if v.Signature != files.SignatureValid {
+			fmt.Fprintf(&b, "Who made it is not proved (signature %s): it is as good as its digests, and whoever alters a file can make these anew. --key FILE with the operator's public key proves it.\n", v.Signature)
 		}
 	}
 	if shown > most {

@@ -102,6 +102,7 @@ func (a *App) doors(stopping context.Context) []door {
 		{"POST /v1/batches/counting", look, answer(a.counting)},
 		{"GET /v1/owed", look, answer(a.owed)},
 		{"GET /v1/disputes", look, answer(a.disputes)},
+		{"GET /v1/disputes/all", look, answer(a.allDisputes)},
 		{"POST /v1/disputes", enter, answer(a.putDispute)},
 		{"POST /v1/disputes/show", look, answer(a.showDispute)},
 		{"GET /v1/disputes/rules", look, answer(a.theDisputeRules)},
@@ -686,6 +687,8 @@ type Done struct {
 	// has until then to approve.
 	Pending string `json:"pending,omitempty"`
 	What    string `json:"what,omitempty"` // of an approval: what was carried out, in words
+	// Warning is what whoever asked should look at: it was done or proposed all the same.
+	Warning string `json:"warning,omitempty"`
 	// SecondHalf of the code of an invitation or an enrolment is for the approver to hand
 	// over; who proposed has the first.
 	SecondHalf points.Secret `json:"second_half,omitempty"`

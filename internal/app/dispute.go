@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 
 	"github.com/lianfen/lianfen/ledger/book"
 	"github.com/lianfen/lianfen/points"
@@ -100,6 +101,45 @@ func (a *App) putDispute(ctx context.Context, e DisputeEntry) (Done, error) {
 		return Done{}, err
 	}
 	return a.do(ctx, what, &cmd)
+}
+
+// maxCases is how many disputes are listed.
+const maxCases = 10_000
+
+// allDisputes lists every case, the newest last: those that nobody is to answer any more, too.
+// The book knows open ones only by themselves; the journal is read for the others.
+func (a *App) allDisputes(ctx context.Context, _ nothing) ([]Dispute, error) {
+	var order []points.Position
+	known := make(map[points.Position]bool)
+	err := a.ledger.Scan(ctx, 1, a.ledger.Durable(), func(rec *book.Record) error {
+		act := rec.Command.Carried()
+		if act.Kind != book.KindDispute || !rec.Outcome.Reason.Approved() || known[act.Original] {
+			return nil
+		}
+		if len(order) == maxCases {
+			return points.Errorf(points.OverCountLimit, "there are more than %d disputes: lianfen dispute show RRN has one, lianfen ledger export all", maxCases)
+		}
+		known[act.Original] = true
+		order = append(order, act.Original)
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	list := []Dispute{}
+	err = a.ledger.View(ctx, func(b *book.Book) error {
+		for _, position := range order {
+			v, ok, err := b.Dispute(position)
+			if err != nil {
+				return err
+			}
+			if ok {
+				list = append(list, disputeOf(&v, b.Date()))
+			}
+		}
+		return nil
+	})
+	return list, err
 }
 
 func (a *App) disputes(ctx context.Context, _ nothing) ([]Dispute, error) {
@@ -240,8 +280,47 @@ func (a *App) putLeg(ctx context.Context, e LegEntry) (Done, error) {
 	if err := a.possible(ctx, what, &cmd); err != nil {
 		return Done{}, err
 	}
-	return a.do(ctx, what, &cmd)
+	warning, err := a.adjustedBefore(ctx, leg.About)
+	if err != nil {
+		return Done{}, err
+	}
+	done, err := a.do(ctx, what, &cmd)
+	done.Warning = warning
+	return done, err
 }
+
+// adjustedBefore warns of other adjustments and fees about an item: those that wait for a second
+// person, and those that were entered as far behind the item as a story reaches.
+func (a *App) adjustedBefore(ctx context.Context, about points.Position) (string, error) {
+	if about == 0 {
+		return "", nil
+	}
+	var before []string
+	err := a.ledger.View(ctx, func(b *book.Book) error {
+		for _, p := range b.Proposals() {
+			if p.Act.Kind == book.KindLeg && p.Act.Leg.About == about && p.Until > a.opts.Clock() {
+				before = append(before, fmt.Sprintf("RRN %s waits for a second person", rrnOf(p.Position)))
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return "", err
+	}
+	err = a.ledger.Scan(ctx, about+1, min(about+storyReach, a.ledger.Durable()), func(rec *book.Record) error {
+		if act := rec.Command.Carried(); act.Kind == book.KindLeg && act.Leg.About == about && rec.Outcome.Reason.Approved() && len(before) < maxAdjusted {
+			before = append(before, fmt.Sprintf("RRN %s was entered on %v", rrnOf(rec.Outcome.Position), rec.Outcome.Date))
+		}
+		return nil
+	})
+	if err != nil || len(before) == 0 {
+		return "", err
+	}
+	return fmt.Sprintf("this is not the first adjustment about %s: %s. See that it is meant to be another one", rrnOf(about), strings.Join(before, "; ")), nil
+}
+
+// maxAdjusted is how many adjustments about an item a warning names.
+const maxAdjusted = 10
 
 // legInWords is a leg as an approver sees it.
 func legInWords(act *book.Command) string {
@@ -267,6 +346,11 @@ func (c *Client) Dispute(ctx context.Context, e DisputeEntry) (d Done, err error
 // Disputes lists the cases in which somebody is to answer, the most urgent first.
 func (c *Client) Disputes(ctx context.Context) (d []Dispute, err error) {
 	return d, c.call(ctx, "GET", "disputes", nil, &d)
+}
+
+// AllDisputes lists every case, those that have ended too.
+func (c *Client) AllDisputes(ctx context.Context) (d []Dispute, err error) {
+	return d, c.call(ctx, "GET", "disputes/all", nil, &d)
 }
 
 // ShowDispute shows the case about a sale.

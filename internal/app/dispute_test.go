@@ -82,15 +82,71 @@ func TestDisputeAtTheDoor(t *testing.T) {
 	leg := app.LegEntry{Kind: tariff.KindADJ, Payer: 10000001, Payee: 20000001, Amount: 12_500, About: rrn, Note: "short paid"}
 	done, err = li.client.Leg(ctx, leg)
 	require.NoError(t, err)
-	_, err = wang.client.Approve(ctx, app.Decision{RRN: done.RRN})
+	require.Empty(t, done.Warning)
+	// Another one about the same item may be meant, or a slip: it is told of what waits, and of
+	// what was entered; and a proposal says that it is one, and what became of it.
+	standing := func(rrn string) app.Proposal {
+		d, err := li.client.Detail(ctx, rrn)
+		require.NoError(t, err)
+		require.NotNil(t, d.Proposal)
+		return *d.Proposal
+	}
+	waits := standing(done.RRN)
+	require.Equal(t, app.ProposalWaits, waits.State)
+	require.Equal(t, done.Pending, waits.Until)
+	second, err := li.client.Leg(ctx, leg)
 	require.NoError(t, err)
+	require.Contains(t, second.Warning, "about "+rrn+": RRN "+done.RRN+" waits for a second person")
+	decided, err := wang.client.Approve(ctx, app.Decision{RRN: done.RRN})
+	require.NoError(t, err)
+	require.Equal(t, app.Proposal{State: app.ProposalApproved, Decision: decided.RRN, By: "wang"}, standing(done.RRN))
+	_, err = wang.client.Reject(ctx, app.Decision{RRN: second.RRN})
+	require.NoError(t, err)
+	require.Equal(t, app.ProposalRejected, standing(second.RRN).State)
+	third, err := li.client.Leg(ctx, leg)
+	require.NoError(t, err)
+	require.Contains(t, third.Warning, "RRN "+decided.RRN+" was entered on")
+	require.NotContains(t, third.Warning, second.RRN)
+	_, err = wang.client.Reject(ctx, app.Decision{RRN: third.RRN})
+	require.NoError(t, err)
+	entered, err := li.client.Detail(ctx, decided.RRN)
+	require.NoError(t, err)
+	require.Nil(t, entered.Proposal, "it is done")
 	leg.Payee = 4711
 	_, err = li.client.Leg(ctx, leg)
 	require.ErrorContains(t, err, "member 00004711: no issuer and no acquirer has this number")
 	pending, err = wang.client.Pending(ctx)
 	require.NoError(t, err)
 	require.Len(t, pending, 1, "what cannot be is not put before anybody: this is the chargeback of before")
+
+	// A case that has ended is not among the open ones any more, and is listed among all.
+	accept, err := li.client.Dispute(ctx, app.DisputeEntry{RRN: rrn, Code: acceptCode(t, rules)})
+	require.NoError(t, err)
+	if accept.Pending != "" {
+		_, err = wang.client.Approve(ctx, app.Decision{RRN: accept.RRN})
+		require.NoError(t, err)
+	}
+	open, err = li.client.Disputes(ctx)
+	require.NoError(t, err)
+	require.Empty(t, open)
+	cases, err := li.client.AllDisputes(ctx)
+	require.NoError(t, err)
+	require.Len(t, cases, 1)
+	require.Equal(t, rrn, cases[0].RRN)
+	require.Equal(t, book.DisputeClosed, cases[0].State)
 	r.stop(t)
+}
+
+// acceptCode is the reason code by which a chargeback is accepted.
+func acceptCode(t *testing.T, rules book.DisputeRules) string {
+	t.Helper()
+	for _, r := range rules.Rules {
+		if r.Step == book.StepAccept && r.Who == book.PartyAcquirer {
+			return r.Code
+		}
+	}
+	t.Fatal("no rule is for accepting")
+	return ""
 }
 
 // What is about a record that is not there, of another kind, or of less than is asked for is

@@ -175,6 +175,7 @@ var roleOf = map[string]string{
 	"GET /v1/owed": "viewer", "POST /v1/owed/resolve": "operator", "POST /v1/reload": "operator", "POST /v1/backup": "operator", "POST /v1/journal": "operator", "POST /v1/prove": "viewer",
 	"POST /v1/export": "operator", "POST /v1/statement": "viewer", "POST /v1/find": "viewer", "POST /v1/detail": "viewer", "GET /v1/index": "viewer",
 	"POST /v1/index/rebuild": "operator",
+	"GET /v1/disputes/all":   "viewer",
 	"GET /v1/disputes":       "viewer", "POST /v1/disputes": "operator", "POST /v1/disputes/show": "viewer", "GET /v1/disputes/rules": "viewer", "POST /v1/disputes/rules": "operator",
 	"POST /v1/recon": "operator", "POST /v1/recon/list": "viewer", "POST /v1/recon/act": "operator",
 	"POST /v1/leg": "operator", "POST /v1/liability": "viewer",

@@ -379,13 +379,18 @@ type ClearedAsked struct {
 
 // Cleared is what members owe each other in a cycle as it stands.
 type Cleared struct {
-	Date      points.BusinessDate `json:"business_date"`
-	Cycle     uint8               `json:"cycle"`
-	Closed    bool                `json:"closed"`
-	Posted    string              `json:"posted,omitempty"` // RRN of the posting
-	Items     uint64              `json:"items"`
-	Unvalued  uint64              `json:"unvalued"` // items without a value: there was no rate or fee
-	Positions []ClearedPosition   `json:"positions"`
+	Date     points.BusinessDate `json:"business_date"`
+	Cycle    uint8               `json:"cycle"`
+	Closed   bool                `json:"closed"`
+	Posted   string              `json:"posted,omitempty"` // RRN of the posting
+	Items    uint64              `json:"items"`
+	Unvalued uint64              `json:"unvalued"` // items without a value: there was no rate or fee
+	// Run is the settlement run of the cycle, where there is one, and what it has not cleared: also
+	// what was decided before there was any rate, which nothing here counts.
+	Run        string `json:"run,omitempty"`
+	Exceptions uint64 `json:"run_exceptions,omitempty"`
+
+	Positions []ClearedPosition `json:"positions"`
 }
 
 // ClearedPosition is one member's, in smallest units of the standard point.
@@ -419,5 +424,12 @@ func (a *App) cleared(ctx context.Context, asked ClearedAsked) (Cleared, error) 
 		c.Positions = append(c.Positions, ClearedPosition{p.Member, p.Debit, p.Credit, p.Net()})
 	}
 	slices.SortFunc(c.Positions, func(x, y ClearedPosition) int { return cmp.Compare(x.Member, y.Member) })
+	if err != nil || !c.Closed {
+		return c, err
+	}
+	run, err := a.settlement.Of(asked.Date, asked.Cycle)
+	if run != nil {
+		c.Run, c.Exceptions = run.ID, run.Exceptions
+	}
 	return c, err
 }

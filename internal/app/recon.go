@@ -36,6 +36,7 @@ type Reconciling struct {
 	Acquirers []PartnerFile       `json:"acquirers"`
 	Issuers   []PartnerFile       `json:"issuers"`
 	Lines     bool                `json:"lines,omitempty"` // line by line also where totals are equal
+	Early     bool                `json:"early,omitempty"` // also of a date that has not ended: nothing of it can be acted on
 }
 
 // Reconciled is what came of it. Exceptions and what is in doubt stand in Folder, which is
@@ -43,9 +44,9 @@ type Reconciling struct {
 type Reconciled struct {
 	Date       points.BusinessDate        `json:"date"`
 	Folder     string                     `json:"folder"`
-	Before     points.BusinessDate        `json:"before,omitzero"` // whose lines in doubt were looked for again
-	Open       bool                       `json:"date_still_open,omitempty"`
-	Acquirers  []uint64                   `json:"acquirers,omitempty"` // whose files there were
+	Before     points.BusinessDate        `json:"before,omitzero"`           // whose lines in doubt were looked for again
+	Open       bool                       `json:"date_still_open,omitempty"` // all of it is provisional
+	Acquirers  []uint64                   `json:"acquirers,omitempty"`       // whose files there were
 	Issuers    []uint64                   `json:"issuers,omitempty"`
 	ByTotals   []string                   `json:"equal_by_totals,omitempty"` // partners that were equal as a whole: none of their lines was looked at by itself
 	Totals     []TotalsApart              `json:"totals_apart,omitempty"`    // that were not, at most [maxTotalsApart]
@@ -56,7 +57,8 @@ type Reconciled struct {
 	Timing     uint64                     `json:"timing"`
 	Exceptions uint64                     `json:"exceptions"`
 	BadRows    uint64                     `json:"bad_rows"`
-	Online     []OnlineTotals             `json:"online_totals"` // 0500/0510 of acquirers
+	Unsummed   []string                   `json:"sums_unchecked,omitempty"` // files with a row whose amount could not be read
+	Online     []OnlineTotals             `json:"online_totals"`            // 0500/0510 of acquirers
 	Millis     int64                      `json:"milliseconds"`
 }
 
@@ -73,8 +75,11 @@ type Exception struct {
 	Date  points.BusinessDate `json:"date"`
 	Class reconcile.Class     `json:"class"`
 	// Doubt: it is looked for again with the next date; Timing: of another date, and closed.
-	Doubt  bool                `json:"in_doubt,omitempty"`
-	Timing bool                `json:"timing,omitempty"`
+	Doubt  bool `json:"in_doubt,omitempty"`
+	Timing bool `json:"timing,omitempty"`
+	// Provisional: the date had not ended. Nothing can be done about it before the date is run again.
+	Provisional bool `json:"provisional,omitempty"`
+
 	Owner  string              `json:"owner"` // who is to look into it
 	Since  points.BusinessDate `json:"since,omitzero"`
 	Action string              `json:"suggested_action,omitempty"`
@@ -507,6 +512,7 @@ func (r *reconRun) badRow(side reconcile.Side, f PartnerFile, b reconcile.BadLin
 
 // put writes an exception under an identity that is the same when the run is done again.
 func (r *reconRun) put(e *Exception, of string) error {
+	e.Provisional = r.result.Open
 	text := fmt.Sprint(e.Date, e.Class, of)
 	r.seen[text]++
 	digest := sha256.Sum256(fmt.Appendf(nil, "%s/%d", text, r.seen[text]))
@@ -552,7 +558,7 @@ func suggested(class reconcile.Class) string {
 	case reconcile.MissingSwitch:
 		return ActionSuspense
 	case reconcile.DupIss, reconcile.DupAcq:
-		return ActionReverse
+		return ActionClose // Ours is right: the partner has it too often, and corrects that.
 	case reconcile.Amount, reconcile.Asset, reconcile.Fee:
 		return ActionAdjust
 	default:
@@ -569,7 +575,9 @@ func (r *reconRun) journal(ctx context.Context) (*journalLines, error) {
 	if len(cuts) == 0 {
 		return nil, points.Errorf(points.UnknownOriginal, "there was no business date %v", r.q.Date)
 	}
-	r.result.Open = !cuts[len(cuts)-1].Closed
+	if r.result.Open = !cuts[len(cuts)-1].Closed; r.result.Open && !r.q.Early {
+		return nil, points.Errorf(points.NotPermitted, "the date has not ended: run it after the cut-over, or with --early to look only; nothing of that can be acted on")
+	}
 	var registry *book.Registry
 	if err := r.app.ledger.View(ctx, func(b *book.Book) error {
 		registry = b.Registry()

@@ -184,6 +184,9 @@ func (a *App) actOn(ctx context.Context, act ReconActing) (Done, error) {
 	if e.Doubt {
 		return Done{}, points.Errorf(points.NotPermitted, "%s: it is in doubt, and looked for again with the next date", what)
 	}
+	if e.Provisional {
+		return Done{}, points.Errorf(points.NotPermitted, "%s: %v had not ended when it was compared: run it again (lianfen recon run --date %v)", what, e.Date, e.Date)
+	}
 	cmd, err := act.command(e)
 	if err != nil {
 		return Done{}, points.Errorf(points.ReasonOf(err), "%s: %w", what, err)
@@ -227,6 +230,9 @@ func (act *ReconActing) command(e *Exception) (book.Command, error) {
 		if about == 0 {
 			return book.Command{}, points.Errorf(points.NotPermitted, "the switch has no item of it; post or adjust instead")
 		}
+		if good(e.Class) {
+			return book.Command{}, points.Errorf(points.NotPermitted, "a line of class %v is about an item that both sides have: to reverse it would take points back from a good sale; close it once the partner has corrected its side, or adjust", e.Class)
+		}
 		return book.Command{
 			Kind: book.KindDispute, Original: points.Position(e.Ours.CID), Amount: act.Amount, Note: note,
 			Dispute: book.DisputeMove{Step: book.StepException, Who: book.PartyOperator, Code: "EXC", Evidence: evidence},
@@ -235,6 +241,17 @@ func (act *ReconActing) command(e *Exception) (book.Command, error) {
 		return book.Command{Kind: book.KindNote, Act: book.ActSettlement, Note: evidence + ". " + note}, nil
 	default:
 		return book.Command{}, points.Errorf(points.FormatError, "action %q: want %s, %s, %s, %s or %s", act.Action, ActionSuspense, ActionPost, ActionReverse, ActionAdjust, ActionClose)
+	}
+}
+
+// good reports whether an exception of the class leaves no doubt that our item took place, and
+// with these points: a partner has it once too often, on another date, or with other fees.
+func good(class reconcile.Class) bool {
+	switch class {
+	case reconcile.DupAcq, reconcile.DupIss, reconcile.Date, reconcile.Fee:
+		return true
+	default:
+		return false
 	}
 }
 

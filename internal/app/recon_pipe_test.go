@@ -25,7 +25,7 @@ func TestReconcileAPipe(t *testing.T) {
 	require.NoError(t, syscall.Mkfifo(pipe, 0o600))
 	told := make(chan error, 1)
 	go func() {
-		_, err := r.client.Reconcile(t.Context(), app.Reconciling{Date: totals.Date, Acquirers: []app.PartnerFile{{Member: 20000001, Path: pipe}}})
+		_, err := r.client.Reconcile(t.Context(), app.Reconciling{Date: totals.Date, Early: true, Acquirers: []app.PartnerFile{{Member: 20000001, Path: pipe}}})
 		told <- err
 	}()
 	select {

@@ -58,6 +58,10 @@ func TestReconcileAtTheDoor(t *testing.T) {
 	// With no line from an acquirer all is missing there, and tells what our keys are.
 	dir := t.TempDir()
 	run := app.Reconciling{Date: totals.Date, Acquirers: []app.PartnerFile{{Member: 20000001, Path: partnerCSV(t, dir, "none.csv", nil)}}}
+	_, err = r.client.Reconcile(ctx, run)
+	reasonIs(t, points.NotPermitted, err)
+	require.ErrorContains(t, err, "has not ended")
+	run.Early = true
 	first, err := r.client.Reconcile(ctx, run)
 	require.NoError(t, err)
 	require.True(t, first.Open)
@@ -85,6 +89,43 @@ func TestReconcileAtTheDoor(t *testing.T) {
 	require.EqualValues(t, 4, all.Classes["MATCH"].Count)
 	require.Zero(t, all.Exceptions+all.InDoubt)
 
+	// What is found before the date has ended is provisional: it ends nothing.
+	early := run
+	early.Issuers = []app.PartnerFile{{Member: 10000001, Path: partnerCSV(t, dir, "early.csv", append([]string{issuer[0]}, issuer...))}}
+	_, err = r.client.Reconcile(ctx, early)
+	require.NoError(t, err)
+	list, err = r.client.Exceptions(ctx, app.ReconQuery{})
+	require.NoError(t, err)
+	require.Len(t, list.Exceptions, 1)
+	require.True(t, list.Exceptions[0].Provisional)
+	_, err = r.client.ActOn(ctx, app.ReconActing{ID: list.Exceptions[0].ID, Action: app.ActionClose, Evidence: "x", Operator: "li", Second: "wang"})
+	reasonIs(t, points.NotPermitted, err)
+	require.ErrorContains(t, err, "had not ended")
+	_, err = r.client.CutOver(ctx, app.CutOver{Force: true, Operator: "li", Second: "wang"})
+	require.NoError(t, err)
+	run.Early = false
+
+	// The partner has a sale twice: it corrects that, and ours is not reversed.
+	_, err = r.client.Reconcile(ctx, app.Reconciling{Date: run.Date, Issuers: early.Issuers})
+	require.NoError(t, err)
+	list, err = r.client.Exceptions(ctx, app.ReconQuery{})
+	require.NoError(t, err)
+	require.Len(t, list.Exceptions, 1)
+	require.Equal(t, reconcile.DupIss, list.Exceptions[0].Class)
+	require.Equal(t, app.ActionClose, list.Exceptions[0].Action)
+	require.False(t, list.Exceptions[0].Provisional)
+	_, err = r.client.ActOn(ctx, app.ReconActing{ID: list.Exceptions[0].ID, Action: app.ActionReverse, Evidence: "x", Operator: "li", Second: "wang"})
+	reasonIs(t, points.NotPermitted, err)
+
+	// Where the amount of a row cannot be read the sum is not checked, and that is told.
+	unread := filepath.Join(dir, "unread.csv")
+	text, err := os.ReadFile(partnerCSV(t, dir, "issuer.csv", issuer))
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(unread, []byte(strings.Replace(string(text), ",500,", ",5o0,", 1)), 0o600))
+	told, err := r.client.Reconcile(ctx, app.Reconciling{Date: run.Date, Issuers: []app.PartnerFile{{Member: 10000001, Path: unread}}})
+	require.NoError(t, err)
+	require.Equal(t, []string{"issuer 10000001: " + unread}, told.Unsummed)
+
 	// The issuer has another amount, one line twice, and one that nobody else has.
 	wrong := []string{strings.Replace(issuer[0], ",500,", ",501,", 1), issuer[1], issuer[1], issuer[2], issuer[3], strings.Replace(issuer[3], ",00000000", ",99999999", 1)}
 	run.Issuers[0].Path = partnerCSV(t, dir, "wrong.csv", wrong)
@@ -104,7 +145,7 @@ func TestReconcileAtTheDoor(t *testing.T) {
 	require.Equal(t, bad, again)
 
 	// Refused whole: what was found before stands.
-	text, err := os.ReadFile(run.Issuers[0].Path)
+	text, err = os.ReadFile(run.Issuers[0].Path)
 	require.NoError(t, err)
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "cut.csv"), text[:len(text)-8], 0o600))
 	cut := run

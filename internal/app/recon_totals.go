@@ -143,6 +143,9 @@ func (r *reconRun) readTotals() (map[partner]*partnerTotals, error) {
 			if err := s.add(lines); err != nil {
 				return nil, err
 			}
+			if c, ok := lines.lines.(*reconcile.CSV); ok && c.Unsummed() {
+				r.result.Unsummed = append(r.result.Unsummed, fmt.Sprintf("%v %d: %s", side, lines.file.Member, lines.file.Path))
+			}
 		}
 	}
 	return all, nil

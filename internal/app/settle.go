@@ -70,6 +70,19 @@ func modelsOf(model config.Model) (*netting.Models, error) {
 	return netting.NewModels(1, []netting.Rule{{One: netting.Any, Other: netting.Any, Model: m}})
 }
 
+// SettlementKey is the public key of what the configuration names as settlement.key: partners
+// check by it what they get.
+func SettlementKey(c *config.Config) (ssh.PublicKey, error) {
+	if c.Night.SignedBy == "" {
+		return nil, points.Errorf(points.FormatError, "settlement.key: none is configured, so that nothing is signed; make one with: ssh-keygen -t ed25519 -N '' -f settlement.key")
+	}
+	key, err := readSigner(c.Night.SignedBy)
+	if err != nil {
+		return nil, fmt.Errorf("settlement.key: %w", err)
+	}
+	return key.PublicKey(), nil
+}
+
 // readSigner reads a private key in OpenSSH's form, which nobody else may read.
 func readSigner(path string) (ssh.Signer, error) {
 	info, err := os.Stat(path)
@@ -249,9 +262,15 @@ func (a *App) asked(ctx context.Context, ask *SettleAsk) (points.BusinessDate, u
 	}
 	date, cycle, err := a.lastEnded(ctx)
 	if err == nil && date == 0 {
-		err = points.Errorf(points.UnknownOriginal, "settle: no cycle has ended yet")
+		err = points.Errorf(points.UnknownOriginal, "settle: no cycle has ended yet; the one of %v runs: wait for its cut-over (lianfen settle cycles shows when), or end it with lianfen settle cutover --now", a.runningDate(ctx))
 	}
 	return date, cycle, err
+}
+
+// runningDate is the business date that runs.
+func (a *App) runningDate(ctx context.Context) points.BusinessDate {
+	now, _ := a.runs(ctx) // It is for a sentence only.
+	return now.date
 }
 
 // lastEnded is the last cycle that has ended; none: 0.

@@ -64,6 +64,7 @@ func TestNightByTwoPersons(t *testing.T) {
 	require.NoError(t, err)
 	_, err = li.client.Settle(ctx, "run", app.SettleAsk{}, nil)
 	require.ErrorContains(t, err, "no cycle has ended")
+	require.ErrorContains(t, err, "lianfen settle cutover --now")
 	door := r.client
 	r.client = li.client
 	traded(t, r, clock, "", "", func(d app.Done) {

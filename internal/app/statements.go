@@ -257,6 +257,8 @@ type Detail struct {
 	// what Operator has approved.
 	Act      book.Act `json:"act,omitempty"`
 	Proposed string   `json:"proposed_by,omitempty"`
+	// Proposal is of a record that only proposes an act: where it stands.
+	Proposal *Proposal `json:"proposal,omitempty"`
 	// Put is the entry that was put, under the word for what it is.
 	Put map[string]json.RawMessage `json:"put,omitempty"`
 	// What says in words what was put, proposed or approved; of what still waits, beside
@@ -268,6 +270,60 @@ type Detail struct {
 	Sale points.Amount `json:"sale,omitempty"`
 	// Story is of a request whose issuer keeps its own ledger, and of what came of it.
 	Story *Story `json:"story,omitempty"`
+}
+
+// States of a proposal.
+const (
+	ProposalWaits    = "waits"    // for a second person
+	ProposalApproved = "approved" // and carried out
+	ProposalRejected = "rejected"
+	ProposalOver     = "over"    // nobody decided in time
+	ProposalDecided  = "decided" // further on in the journal than is looked for
+)
+
+// Proposal is where an act stands that was proposed: nothing is done before somebody approves it.
+type Proposal struct {
+	State    string `json:"state"`
+	Decision string `json:"decision,omitempty"` // RRN of the record that has decided it
+	By       string `json:"by,omitempty"`       // who has
+	Until    string `json:"until,omitempty"`    // of one that waits
+}
+
+// proposalOf is where a proposal stands. Nothing in the book says what became of one that it has
+// forgotten: the records behind it are looked through, as many as belong to a story.
+func (a *App) proposalOf(ctx context.Context, position points.Position) (*Proposal, error) {
+	p := &Proposal{State: ProposalDecided}
+	err := a.ledger.View(ctx, func(b *book.Book) error {
+		for _, v := range b.Proposals() {
+			if v.Position == position {
+				p.State, p.Until = ProposalWaits, v.Until.String()
+				if v.Until <= a.opts.Clock() {
+					p.State = ProposalOver
+				}
+			}
+		}
+		return nil
+	})
+	if err != nil || p.State != ProposalDecided {
+		return p, err
+	}
+	end := a.ledger.Durable()
+	reach := min(position+storyReach, end)
+	err = a.ledger.Scan(ctx, position+1, reach, func(rec *book.Record) error {
+		cmd, out := &rec.Command, &rec.Outcome
+		if cmd.Kind != book.KindApprove && cmd.Kind != book.KindReject || !out.Reason.Approved() || out.Original != position && cmd.Original != position {
+			return nil
+		}
+		p.State, p.Decision, p.By = ProposalApproved, rrnOf(out.Position), cmd.Operator
+		if cmd.Kind == book.KindReject {
+			p.State = ProposalRejected
+		}
+		return nil
+	})
+	if p.State == ProposalDecided && reach == end {
+		p.State = ProposalOver
+	}
+	return p, err
 }
 
 // Leg is what one programme paid of a sale: points, and the part of the sale.
@@ -310,6 +366,11 @@ func (a *App) detail(ctx context.Context, l Lookup) (Detail, error) {
 	}
 	if d.What, err = a.whatOf(ctx, &rec); err != nil {
 		return Detail{}, err
+	}
+	if rec.Command.Kind == book.KindPropose && rec.Outcome.Reason.Approved() {
+		if d.Proposal, err = a.proposalOf(ctx, position); err != nil {
+			return d, err
+		}
 	}
 	d.Story, err = a.storyOf(ctx, &rec)
 	if d.Story != nil && decidedElsewhere(&rec) {

@@ -12,10 +12,10 @@ import (
 )
 
 // AckSuffix is what the name of an acknowledgement has behind the file's.
-const AckSuffix = ".ack"
+const AckSuffix = files.AckSuffix
 
 // FlagSuffix is what the name of the flag has that says that a file is complete.
-const FlagSuffix = ".ok"
+const FlagSuffix = files.FlagSuffix
 
 // maxAck is the size of the largest acknowledgement: a line.
 const maxAck = 256

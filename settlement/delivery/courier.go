@@ -250,7 +250,7 @@ func (c *Courier) carry(ctx context.Context, client *sftp.Client, p *Parcel, nam
 	if err != nil {
 		return false, err
 	}
-	flag := fmt.Sprintf("%x  %s\n", digest.Sum(nil), name)
+	flag := string(files.AppendFlag(nil, name, [sha256.Size]byte(digest.Sum(nil))))
 	_, err = put(client, path.Join(p.Target.Folder, name+FlagSuffix), strings.NewReader(flag), sha256.Sum256([]byte(flag)), stall, c.pace.Stall)
 	return already, err
 }

@@ -62,6 +62,8 @@ type Server struct {
 	hears  Hears
 	log    *slog.Logger
 
+	refused refusals
+
 	mu       sync.Mutex // guards what follows
 	accounts map[string]*Account
 	count    map[string]int // connections by member
@@ -371,6 +373,9 @@ func (h *handlers) Fileread(r *sftp.Request) (io.ReaderAt, error) {
 	}
 	file, err := h.root.Open(name)
 	if err != nil {
+		if content, _, ok := h.virtual(name); ok {
+			return &text{Reader: bytes.NewReader(content), give: h.give}, nil
+		}
 		h.give()
 		return nil, status(err)
 	}
@@ -462,12 +467,29 @@ func (d *drop) Close() error {
 			_ = d.root.Remove(d.name) // So that it can be dropped again.
 		}
 	}
-	if err != nil {
-		d.server.log.Warn("sftp_ack", slog.String("member", d.member.String()), slog.String("file", d.of), slog.String("refused", err.Error()))
-		return sftp.ErrSSHFxFailure
+	if err == nil {
+		d.server.refused.forget(d.member, d.name)
+		return nil
 	}
-	return nil
+	d.server.log.Warn("sftp_ack", slog.String("member", d.member.String()), slog.String("file", d.of), slog.String("refused", err.Error()))
+	if ofOurs(err) {
+		return sftp.ErrSSHFxFailure // It is our disk, and nothing of the member's.
+	}
+	// The answer has the reason too; OpenSSH's client does not show it, but it can read the file.
+	why := refusedFor(d.name, err)
+	d.server.refused.note(d.member, d.name, why)
+	return errors.New(why)
 }
+
+// ofOurs reports whether an error is of our own disk, and tells of paths that are nobody else's.
+func ofOurs(err error) bool {
+	_, opened := errors.AsType[*fs.PathError](err)
+	_, moved := errors.AsType[*os.LinkError](err)
+	return opened || moved || errors.Is(err, errKeep)
+}
+
+// errKeep is a fault of our own disk.
+var errKeep = errors.New("keep an acknowledgement")
 
 // keep writes the acknowledgement into the member's folder.
 func (d *drop) keep() error {
@@ -481,7 +503,7 @@ func (d *drop) keep() error {
 	part := folder + "." + base + ".part"
 	file, err := d.root.OpenFile(part, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
-		return fmt.Errorf("keep %s: %w", d.name, err)
+		return fmt.Errorf("%w: %s: %w", errKeep, d.name, err)
 	}
 	_, err = file.Write(d.text)
 	if err == nil {
@@ -494,7 +516,7 @@ func (d *drop) keep() error {
 		err = d.root.Rename(part, d.name)
 	}
 	if err != nil {
-		return fmt.Errorf("keep %s: %w", d.name, err)
+		return fmt.Errorf("%w: %s: %w", errKeep, d.name, err)
 	}
 	return nil
 }
@@ -539,6 +561,9 @@ func (h *handlers) Filelist(r *sftp.Request) (sftp.ListerAt, error) {
 	if r.Method != "List" {
 		info, err := h.root.Lstat(name)
 		if err != nil {
+			if _, info, ok := h.virtual(name); ok {
+				return &list{entries: []fs.FileInfo{info}, give: func() {}}, nil
+			}
 			return nil, status(err)
 		}
 		return &list{entries: []fs.FileInfo{info}, give: func() {}}, nil
@@ -570,5 +595,5 @@ func (h *handlers) read(name string) ([]fs.FileInfo, error) {
 			shown = append(shown, info)
 		}
 	}
-	return shown, nil
+	return append(shown, h.beside(name, shown)...), nil
 }

@@ -190,6 +190,87 @@ func (s *served) open(t *testing.T) (*sftp.Client, error) {
 	return client, err
 }
 
+// TestFlagsAtTheServer: where a set lies, each of its files has a flag as it has where it is
+// carried, which nobody can write; a file that is in no set has none.
+func TestFlagsAtTheServer(t *testing.T) {
+	s := serve(t, DefaultLimits())
+	folder := filepath.Join(s.folder, "2026-02-16")
+	text, err := os.ReadFile(filepath.Join(folder, "QZ_DET.txt"))
+	require.NoError(t, err)
+	out, err := s.batch(t, "10000001", "ls 2026-02-16")
+	require.NoError(t, err, out)
+	require.NotContains(t, out, ".ok", "there is no set yet")
+	sums := files.AppendSums(nil, []files.Output{{Name: "QZ_DET.txt", Digest: sha256.Sum256(text)}, {Name: "missing.txt"}})
+	require.NoError(t, os.WriteFile(filepath.Join(folder, files.SumsName), sums, 0o600))
+	require.NoError(t, os.WriteFile(filepath.Join(folder, "notes.txt"), text, 0o600))
+	before := tree(t, s.folder)
+
+	client, err := s.open(t)
+	require.NoError(t, err)
+	entries, err := client.ReadDir("2026-02-16")
+	require.NoError(t, err)
+	var names []string
+	for _, e := range entries {
+		names = append(names, e.Name())
+	}
+	require.ElementsMatch(t, []string{"QZ_DET.txt", "QZ_DET.txt.ok", "SHA256SUMS", "SHA256SUMS.ok", "notes.txt"}, names)
+	for name, content := range map[string][]byte{"QZ_DET.txt": text, "SHA256SUMS": sums} {
+		file, err := client.Open("2026-02-16/" + name + ".ok")
+		require.NoError(t, err)
+		flag, err := io.ReadAll(file)
+		require.NoError(t, errors.Join(err, file.Close()))
+		require.Equal(t, fmt.Sprintf("%x  %s\n", sha256.Sum256(content), name), string(flag))
+		info, err := client.Stat("2026-02-16/" + name + ".ok")
+		require.NoError(t, err)
+		require.EqualValues(t, len(flag), info.Size())
+		require.EqualValues(t, 0o400, info.Mode())
+	}
+	for _, name := range []string{"notes.txt.ok", "SHA256SUMS.sig.ok", "QZ_DET.txt.ok.ok", "QZ_DET.txt.ack.refused"} {
+		_, err := client.Open("2026-02-16/" + name)
+		require.ErrorIs(t, err, os.ErrNotExist, name)
+	}
+	_, err = client.Create("2026-02-16/QZ_DET.txt.ok")
+	require.Error(t, err)
+	require.Equal(t, before, tree(t, s.folder))
+}
+
+// TestRefusalCanBeRead: why an acknowledgement was refused is told to a program that reads
+// answers, and stands in a file for one that does not, as OpenSSH's; it is gone with a right one.
+func TestRefusalCanBeRead(t *testing.T) {
+	s := serve(t, DefaultLimits())
+	s.server.hears.Acked = func(_ tariff.Member, name string, ack Ack) error {
+		if ack.Lines == 1 {
+			return &os.PathError{Op: "open", Path: "/our/own/disk", Err: os.ErrInvalid}
+		}
+		return ack.Differs(Ack{Lines: 12, Net: ack.Net, Digest: ack.Digest})
+	}
+	client, err := s.open(t)
+	require.NoError(t, err)
+	drop := func(lines int) error {
+		file, err := client.Create("2026-02-16/QZ_DET.txt.ack")
+		require.NoError(t, err)
+		_, err = fmt.Fprintf(file, "%d,0.0000,%064d\n", lines, 0)
+		require.NoError(t, err)
+		return file.Close()
+	}
+	const why = "QZ_DET.txt.ack is refused: 11 lines were taken in, 12 were sent"
+	require.ErrorContains(t, drop(11), why)
+	out, err := s.batch(t, "10000001", "ls 2026-02-16", "get 2026-02-16/QZ_DET.txt.ack.refused")
+	require.NoError(t, err, out)
+	require.Contains(t, out, "QZ_DET.txt.ack.refused")
+	file, err := client.Open("2026-02-16/QZ_DET.txt.ack.refused")
+	require.NoError(t, err)
+	said, err := io.ReadAll(file)
+	require.NoError(t, errors.Join(err, file.Close()))
+	require.Equal(t, why+"\n", string(said))
+	err = drop(1)
+	require.Error(t, err)
+	require.NotContains(t, err.Error(), "/our/own/disk", "what is of our disk is nobody else's")
+	require.NoError(t, drop(12))
+	_, err = client.Open("2026-02-16/QZ_DET.txt.ack.refused")
+	require.ErrorIs(t, err, os.ErrNotExist)
+}
+
 // TestAcknowledgedTwice: the same acknowledgement is taken again, another is refused, and
 // one that is too long never reaches the disk.
 func TestAcknowledgedTwice(t *testing.T) {

@@ -42,6 +42,19 @@ func TestGolden(t *testing.T) {
 	}
 }
 
+// TestGoldenRates: the bytes of a statement whose entries are of one programme at one rate.
+func TestGoldenRates(t *testing.T) {
+	const path = "testdata/rates.xml"
+	text, err := AppendStatement(nil, testStatement(0))
+	require.NoError(t, err)
+	if *rewrite {
+		require.NoError(t, os.WriteFile(path, text, 0o600))
+	}
+	want, err := os.ReadFile(path)
+	require.NoError(t, err)
+	require.Equal(t, string(want), string(text))
+}
+
 // tool finds a partner's program, or skips the test and says so.
 func tool(t *testing.T, name, pack string) string {
 	t.Helper()
@@ -107,9 +120,9 @@ func TestSSHKeygen(t *testing.T) {
 	dir := laid(t)
 	key := strings.TrimSpace(string(ssh.MarshalAuthorizedKey(testSigner(t).PublicKey())))
 	signers := filepath.Join(t.TempDir(), "allowed_signers")
-	require.NoError(t, os.WriteFile(signers, []byte("operator@lianfen "+key+"\n"), 0o600))
+	require.NoError(t, os.WriteFile(signers, []byte("lianfen "+key+"\n"), 0o600))
 	verify := func(namespace string) (string, error) {
-		return run1(t, dir, SumsName, keygen, "-Y", "verify", "-f", signers, "-I", "operator@lianfen", "-n", namespace, "-s", SignatureName)
+		return run1(t, dir, SumsName, keygen, "-Y", "verify", "-f", signers, "-I", "lianfen", "-n", namespace, "-s", SignatureName)
 	}
 	out, err := verify(Namespace)
 	require.NoError(t, err, out)
@@ -180,12 +193,16 @@ func TestHledger(t *testing.T) {
 
 func testDayClosing(t *testing.T) string {
 	t.Helper()
-	var net Sum
+	return testDayNet(t).plus(-10_000).Decimal(4) + " QZP"
+}
+
+func testDayNet(t *testing.T) (net Sum) {
+	t.Helper()
 	for role, items := range map[Role][]item{RoleAcquirer: acquired(), RoleIssuer: issued(), RoleSwapTarget: granted()} {
 		_, sum := detail(t, memory{}, role, items)
 		net = net.Add(sum)
 	}
-	return net.plus(-10_000).Decimal(4) + " QZP"
+	return net
 }
 
 // TestISORefused: what ISO 20022 cannot carry is refused with a sentence, and texts are

@@ -5,6 +5,7 @@ import (
 	"crypto/ed25519"
 	"crypto/sha256"
 	"encoding/hex"
+	"fmt"
 	"io"
 	"testing"
 	"testing/fstest"
@@ -216,6 +217,53 @@ func testPositions(net points.Amount) []Position {
 	return []Position{pair, row, theirs}
 }
 
+// testCleared is the statement of the day: its entries are the rows of the day's NET.
+func testCleared(net points.Amount) *Statement {
+	s := testStatement(net)
+	for i := range s.Entries {
+		e := &s.Entries[i]
+		e.Rate, e.Info, e.Detail, e.Instruction = nil, "", "", "QZP-20260216-01-10000001"
+	}
+	s.Available = s.Closing + 5_000_000
+	return s
+}
+
+// testRows are the NET rows of a statement: ours, and those of everybody who owes us.
+func testRows(s *Statement) []Position {
+	whole := testPositions(0)[1]
+	whole.Pay, whole.Receive = 0, 0
+	var rows []Position
+	for _, e := range s.Entries {
+		row := whole
+		row.Counterparty, row.Items, row.Instruction = e.Counterparty, e.Items, ""
+		if err := row.Code.UnmarshalText([]byte(e.Code)); err != nil {
+			panic(err)
+		}
+		row.Pay, row.Receive = max(-e.Amount, 0), max(e.Amount, 0)
+		whole.Pay, whole.Receive = whole.Pay+row.Pay, whole.Receive+row.Receive
+		rows = append(rows, row)
+	}
+	whole.Closing = whole.Opening + whole.Receive - whole.Pay
+	whole.Headroom = whole.Cap + min(whole.Closing, 0)
+	theirs := whole
+	theirs.Member, theirs.Pay, theirs.Receive, theirs.Closing, theirs.Instruction = other, whole.Receive, whole.Pay, 0, "QZP-20260216-01-10000002"
+	return append(rows, whole, theirs)
+}
+
+// testNotices are what the day's detail files have of chargebacks, adjustments and fees.
+func testNotices() []Entry {
+	notice := func(id uint64, kind, code string, amount points.Amount, of string) Entry {
+		return Entry{
+			Item: id, Code: code, Amount: amount, Items: 1, Reversal: kind == "CBK", Instruction: "QZP-20260216-01-10000001",
+			Detail: "DET-10000001-A-20260216-01", Info: fmt.Sprintf("%s, clearing id %d%s", kind, id, of),
+		}
+	}
+	return []Entry{
+		notice(107, "CBK", "CBK", -4321, ", of clearing id 3 of 2026-01-02"), notice(108, "REP", "CBK", 4321, ", of clearing id 3 of 2026-01-02"),
+		notice(111, "ADJ", "ADJ", -777, ""), notice(112, "FEE", "OTH", -500, ""),
+	}
+}
+
 // testDay is a member's whole set, signed.
 func testDay(t *testing.T) memory {
 	t.Helper()
@@ -228,52 +276,63 @@ func testDay(t *testing.T) memory {
 	}
 	figure, ok := net.Amount()
 	require.True(t, ok)
-	put := func(name string, text []byte) {
+	put := func(name string, text []byte, rows int) {
 		m[name] = bytes.NewBuffer(text)
-		outputs = append(outputs, Output{Name: name, Digest: sha256.Sum256(text), Size: int64(len(text))})
+		outputs = append(outputs, Output{Name: name, Digest: sha256.Sum256(text), Size: int64(len(text)), Lines: uint64(rows)}) //nolint:gosec // a few.
 	}
 
+	s := testCleared(figure)
 	var copyForOperator bytes.Buffer
 	w := NewNet(&copyForOperator, 4)
-	rows := testPositions(figure)
+	rows := testRows(s)
 	for i := range rows {
 		require.NoError(t, w.Write(&rows[i]))
 	}
 	total, err := w.Close(sha256.Sum256([]byte("inputs")), sha256.Sum256([]byte("rates")))
 	require.NoError(t, err)
-	ours, err := AppendNetCopy(nil, rows[:2], &total, 4)
+	ours, err := AppendNetCopy(nil, rows[:len(rows)-1], &total, 4)
 	require.NoError(t, err)
-	put(WholeName(NET, us, 20260216, 1, "csv").String(), ours)
+	put(WholeName(NET, us, 20260216, 1, "csv").String(), ours, len(rows)-1)
 
-	s := testStatement(figure)
 	text, err := AppendStatement(nil, s)
 	require.NoError(t, err)
-	put(WholeName(STM, us, 20260216, 1, "xml").String(), text)
+	put(WholeName(STM, us, 20260216, 1, "xml").String(), text, 0)
 	adjusted := *s
-	adjusted.Entries = s.Entries[len(s.Entries)-1:]
+	adjusted.Entries = testNotices()
 	text, err = AppendNotification(nil, &adjusted)
 	require.NoError(t, err)
-	put(WholeName(NTF, us, 20260216, 1, "xml").String(), text)
+	put(WholeName(NTF, us, 20260216, 1, "xml").String(), text, 0)
 	put(WholeName(EXC, us, 20260216, 1, "csv").String(), AppendExceptions(nil, []Exception{
 		{Source: "journal", ID: 990, Reason: "TOO_LATE", What: "the advice is of 2026-01-02, more than 30 days ago"},
 		{Source: "journal", ID: 991, Reason: "NO_ORIGINAL", What: "refund without an original"},
 		{Source: "ACQ_20260216.txt", Line: 17, Reason: "FORMAT", What: "column 4: not a digit, 第四列", Raw: []byte("TX,\xff\x00\"退货\"\r\n")},
-	}))
-	put(JournalName, AppendJournal(nil, s))
+	}), 3)
+	put(JournalName, AppendJournal(nil, s), 0)
 	var page bytes.Buffer
 	var merchant points.MerchantID
 	fill(merchant[:], "104440154110001")
 	require.NoError(t, WriteStatement(&page, &Page{
 		Statement: s, Names: map[tariff.Member]string{other: "云上航空 <Cloud Air>", third: "万家超市"},
-		Merchants: []MerchantTotal{{merchant, "喜茶（南山店）<script>", 4, 4321}}, Files: outputs,
+		Merchants: []MerchantTotal{{merchant, "喜茶（南山店）<script>", 16, figure}}, Files: outputs,
 	}))
-	put(StatementName, page.Bytes())
+	put(StatementName, page.Bytes(), 0)
+	m.sign(t)
+	return m
+}
 
+// sign makes SHA256SUMS and its signature of what there is.
+func (m memory) sign(t *testing.T) {
+	t.Helper()
+	delete(m, SumsName)
+	delete(m, SignatureName)
+	var outputs []Output
+	for name, text := range m {
+		outputs = append(outputs, Output{Name: name, Digest: sha256.Sum256(text.Bytes())})
+	}
 	sums := AppendSums(nil, outputs)
 	signature, err := Sign(sums, testSigner(t))
 	require.NoError(t, err)
 	m[SumsName], m[SignatureName] = bytes.NewBuffer(sums), bytes.NewBuffer(signature)
-	return m
 }
 
 // resealed puts the right digests into the trailer of a detail file that was changed, so

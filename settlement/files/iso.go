@@ -69,6 +69,9 @@ const (
 	isoName         = 140
 )
 
+// isoMoment is how moments are written: local, with their distance from UTC.
+const isoMoment = "2006-01-02T15:04:05-07:00"
+
 // AppendStatement writes STM: camt.053.001.08.
 func AppendStatement(dst []byte, s *Statement) ([]byte, error) {
 	x := document{dst: dst, s: s, sequence: strconv.FormatUint(s.Sequence, 10)}
@@ -232,7 +235,7 @@ func (x *document) end(root string) {
 func (x *document) done() ([]byte, error) { return x.dst, x.err }
 
 func (x *document) moment(name string, t time.Time) {
-	x.raw(name, t.Format("2006-01-02T15:04:05-07:00"))
+	x.raw(name, t.Format(isoMoment))
 }
 
 // head writes what statements and notifications have in common before the balances.

@@ -32,6 +32,23 @@ const (
 	SignatureName = "SHA256SUMS.sig"
 )
 
+// What lies beside the files of a set once it is delivered.
+const (
+	// FlagSuffix is what the name of the flag has that says that a file is complete. It is of
+	// one line, as SHA256SUMS has it of the file.
+	FlagSuffix = ".ok"
+	// AckSuffix is what the name of a member's acknowledgement of a file has.
+	AckSuffix = ".ack"
+	// RefusedSuffix is what the name of a refusal has, which says why an acknowledgement
+	// was not taken.
+	RefusedSuffix = ".refused"
+)
+
+// AppendFlag writes the flag of a file.
+func AppendFlag(dst []byte, name string, digest [32]byte) []byte {
+	return fmt.Appendf(dst, "%x  %s\n", digest, name)
+}
+
 // String returns the code that names carry.
 func (f File) String() string {
 	if codes := fileCodes(); f >= 1 && int(f) <= len(codes) {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/lianfen/lianfen/points"
+	"github.com/lianfen/lianfen/settlement/netting"
 	"github.com/lianfen/lianfen/tariff"
 )
 
@@ -48,6 +49,38 @@ func covers(rows []Position, scale int) (broken []FormatError) {
 			continue
 		}
 		first[p.Member] = is
+	}
+	return broken
+}
+
+// wholes names the rows of all counterparties and codes to which a member's other rows of the
+// model do not come.
+func wholes(rows []Position, scale int) (broken []FormatError) {
+	type position struct {
+		member tariff.Member
+		model  netting.Model
+	}
+	type gross struct{ pay, receive Sum }
+	parts := make(map[position]gross)
+	for i := range rows {
+		if p := &rows[i]; p.Counterparty != 0 && p.Code != 0 {
+			of := position{p.Member, p.Model}
+			parts[of] = gross{parts[of].pay.plus(p.Pay), parts[of].receive.plus(p.Receive)}
+		}
+	}
+	for i := range rows {
+		p := &rows[i]
+		if !p.Whole() {
+			continue
+		}
+		want := parts[position{p.Member, p.Model}]
+		if is := (gross{SumOf(p.Pay), SumOf(p.Receive)}); is != want {
+			broken = append(broken, FormatError{
+				Line: uint64(i) + 2, Column: 1, Field: "pay and receive",
+				Found:    is.pay.Decimal(scale) + ", " + is.receive.Decimal(scale),
+				Expected: want.pay.Decimal(scale) + ", " + want.receive.Decimal(scale) + ", the sums of the rows of " + p.Member.String() + " by counterparty and code",
+			})
+		}
 	}
 	return broken
 }

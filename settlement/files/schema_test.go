@@ -68,6 +68,16 @@ func TestSchemasRefuse(t *testing.T) {
 		"a long contract":         {"<CtrctId>3<", "<CtrctId>" + long(36) + "<"},
 		"a long remark":           {"<AddtlNtryInf>PTS901", "<AddtlNtryInf>" + long(500)},
 	}
+	figure, ok := testDayNet(t).Amount()
+	require.True(t, ok)
+	s := testStatement(figure) // With an entry of one rate.
+	notice := *s
+	notice.Entries = s.Entries[len(s.Entries)-1:]
+	stm, err := AppendStatement(nil, s)
+	require.NoError(t, err)
+	ntf, err := AppendNotification(nil, &notice)
+	require.NoError(t, err)
+	texts := map[string][]byte{"QZ_STM_10000001_M_20260216_01_1of1.xml": stm, "QZ_NTF_10000001_M_20260216_01_1of1.xml": ntf}
 	check := func(name, schema string, changes map[string][2]string) {
 		schema, err := filepath.Abs(filepath.Join("testdata/xsd", schema))
 		require.NoError(t, err)
@@ -75,9 +85,8 @@ func TestSchemasRefuse(t *testing.T) {
 			_, err := os.ReadFile(read) // So that a change of it is one of the test.
 			require.NoError(t, err)
 		}
-		dir := laid(t)
-		valid, err := os.ReadFile(filepath.Join(dir, name))
-		require.NoError(t, err)
+		dir := t.TempDir()
+		valid := texts[name]
 		for what, change := range changes {
 			from := change[0]
 			if strings.HasPrefix(name, "QZ_NTF") {

@@ -90,6 +90,16 @@ func ParseSums(r io.Reader) (outputs []Output, broken []FormatError, err error) 
 // signature that the same key made for something else does not pass for one.
 const Namespace = "clearing"
 
+// Signer is who signs, as allowed_signers names the operator.
+const Signer = "lianfen"
+
+// AppendSigner writes a line of allowed_signers: whose signatures partners take, what for, and
+// the key by which they know them.
+func AppendSigner(dst []byte, key ssh.PublicKey) []byte {
+	dst = fmt.Appendf(dst, "%s namespaces=%q ", Signer, Namespace)
+	return append(dst, ssh.MarshalAuthorizedKey(key)...)
+}
+
 // Sign signs the bytes of SHA256SUMS in OpenSSH's format.
 func Sign(sums []byte, key ssh.Signer) ([]byte, error) {
 	signature, err := sshsig.Sign(bytes.NewReader(sums), key, sshsig.HashSHA512, Namespace)

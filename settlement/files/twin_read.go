@@ -25,6 +25,7 @@ func (v *verifier) twin(name Name, in io.Reader, checked *Checked) (digest [32]b
 		return digest, err //nolint:wrapcheck // the caller says which file.
 	default:
 		defer func() { err = errors.Join(err, detail.Close()) }()
+		checked.Proof = ProofContent
 		if err := v.rows(rows, detail, checked); err != nil {
 			return digest, err
 		}

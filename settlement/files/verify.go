@@ -2,6 +2,7 @@ package files
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -34,9 +35,32 @@ type Checked struct {
 	Net    string `json:"net,omitempty"`   // of a detail file, in standard points
 	Broken uint64 `json:"broken"`
 	Listed bool   `json:"listed"` // in SHA256SUMS, with this digest
+	Proof  Proof  `json:"proof"`
 	net    Sum
 	header Header
+	digest [32]byte
 }
+
+// Proof says by what a file was proved.
+type Proof string
+
+// What proves a file, if nothing is broken in it.
+const (
+	// ProofContent: what it says follows from itself and the rest of the set.
+	ProofContent Proof = "content"
+	// ProofDigest: it is the file that SHA256SUMS lists; what it says was not checked.
+	ProofDigest Proof = "digest"
+	// ProofNone: nothing was checked: neither is it listed nor does anything tell what it has to say.
+	ProofNone Proof = "none"
+	// ProofFlag: it says that another file is complete, and has the digest of that.
+	ProofFlag Proof = "flag"
+	// ProofMember: it is the member's own, and no part of the set: an acknowledgement, or
+	// what the operator answered to one.
+	ProofMember Proof = "member"
+)
+
+// SignatureValid is what a report says of a signature that was proved.
+const SignatureValid = "valid"
 
 // MaxBreaches is how many breaches a report names; it counts all.
 const MaxBreaches = 10_000
@@ -44,7 +68,7 @@ const MaxBreaches = 10_000
 // Report is what Verify found.
 type Report struct {
 	OK        bool      `json:"ok"`
-	Signature string    `json:"signature"` // valid, not checked, or what is wrong with it
+	Signature string    `json:"signature"` // SignatureValid, not checked, or what is wrong with it
 	Files     []Checked `json:"files"`
 	Broken    uint64    `json:"broken"`
 	Breaches  []Breach  `json:"breaches"`
@@ -69,9 +93,14 @@ type Check struct {
 // Verify proves one member's set in a folder, or its files in only: the signature of
 // SHA256SUMS, every digest, every line of every detail file by computing it again, that
 // no part is missing, and that the lines of all of them come to the member's figure in
-// NET. It goes on behind what is broken and names all of it; the error is of reading.
+// NET; and that statement, notification, journal and page are what follows from these. Flags
+// that lie beside the files and what the member has put there are known for what they are. It
+// goes on behind what is broken and names all of it; the error is of reading.
 func Verify(folder fs.FS, only []string, check Check) (*Report, error) {
-	v := verifier{folder: folder, check: check, report: &Report{Signature: "not checked"}}
+	v := verifier{
+		folder: folder, check: check, report: &Report{Signature: "not checked"},
+		texts: make(map[string][]byte), traded: make(merchants), ours: make(map[string][32]byte),
+	}
 	names := only
 	if len(only) == 0 {
 		entries, err := fs.ReadDir(folder, ".")
@@ -90,10 +119,8 @@ func Verify(folder fs.FS, only []string, check Check) (*Report, error) {
 	if err := v.signature(); err != nil {
 		return nil, err
 	}
+	flags, names := v.aside(names)
 	for _, name := range names {
-		if name == SumsName || name == SignatureName {
-			continue
-		}
 		if err := v.file(name); err != nil {
 			return nil, fmt.Errorf("verify %s: %w", name, err)
 		}
@@ -102,6 +129,12 @@ func Verify(folder fs.FS, only []string, check Check) (*Report, error) {
 		v.missing()
 		v.parts()
 		v.figures()
+		v.contents()
+	}
+	for _, f := range flags {
+		if err := v.flag(f); err != nil {
+			return nil, fmt.Errorf("verify %s: %w", f.name, err)
+		}
 	}
 	v.report.OK = v.report.Broken == 0
 	return v.report, nil
@@ -115,6 +148,12 @@ type verifier struct {
 	listed bool // there is a SHA256SUMS
 	net    map[tariff.Member]Sum
 	netsIn string // the NET file
+
+	owed    []Position        // the rows of the NET file
+	texts   map[string][]byte // files that follow from the others, as far as they are not too long
+	notices []Entry           // what the notification has to say
+	traded  merchants         // what the page has to say of merchants
+	ours    map[string][32]byte
 }
 
 // signature reads SHA256SUMS and what signs it.
@@ -131,15 +170,19 @@ func (v *verifier) signature() error {
 		return fmt.Errorf("verify: %w", err)
 	}
 	v.listed = true
+	v.ours[SumsName] = sha256.Sum256(sums)
 	var broken []FormatError
 	if v.sums, broken, err = ParseSums(bytes.NewReader(sums)); err != nil {
 		return fmt.Errorf("verify %s: %w", SumsName, err)
 	}
 	v.report.add(SumsName, broken...)
+	armored, err := v.small(SignatureName)
+	if err == nil {
+		v.ours[SignatureName] = sha256.Sum256(armored)
+	}
 	if len(v.check.Keys) == 0 {
 		return nil
 	}
-	armored, err := v.small(SignatureName)
 	if err == nil {
 		err = CheckSignature(sums, armored, v.check.Keys)
 	}
@@ -148,7 +191,7 @@ func (v *verifier) signature() error {
 		v.report.add(SignatureName, FormatError{Line: 1, Column: 1, Field: "signature", Found: err.Error(), Expected: "the operator's, of " + SumsName})
 		return nil //nolint:nilerr // it is in the report.
 	}
-	v.report.Signature = "valid"
+	v.report.Signature = SignatureValid
 	return nil
 }
 
@@ -221,16 +264,21 @@ func (v *verifier) file(name string) error {
 	case known && parsed.File == NET:
 		digest, err = v.positions(parsed, in, &checked)
 	default:
-		d := NewDigest(io.Discard)
-		_, err = io.Copy(d, in)
-		digest = d.Sum()
+		digest, err = v.kept(name, in)
 	}
 	if err != nil {
 		return err
 	}
-	checked.Bytes = in.size
+	checked.Bytes, checked.digest = in.size, digest
 	v.against(name, digest, &checked)
 	checked.Broken = v.report.Broken - before
+	switch {
+	case checked.Proof != "":
+	case checked.Listed:
+		checked.Proof = ProofDigest
+	default:
+		checked.Proof = ProofNone
+	}
 	v.report.Files = append(v.report.Files, checked)
 	return nil
 }
@@ -285,7 +333,11 @@ func (v *verifier) detail(name Name, in io.Reader, checked *Checked) ([32]byte, 
 		if !more {
 			break
 		}
+		if broken == nil {
+			v.counts(&h, &l)
+		}
 	}
+	checked.Proof = ProofContent
 	_, counted := d.Trailer()
 	checked.Lines, checked.net = counted.Lines, counted.Net
 	checked.Net = counted.Net.Decimal(int(min(h.Scale, 5)))
@@ -304,7 +356,10 @@ func (v *verifier) positions(name Name, in io.Reader, checked *Checked) ([32]byt
 	}
 	v.report.add(checked.Name, broken...)
 	v.report.add(checked.Name, covers(rows, v.check.Scale)...)
-	checked.Lines = uint64(len(rows))
+	if len(broken) == 0 {
+		v.report.add(checked.Name, wholes(rows, v.check.Scale)...)
+	}
+	checked.Lines, checked.Proof, v.owed = uint64(len(rows)), ProofContent, rows
 	v.net, v.netsIn = make(map[tariff.Member]Sum), checked.Name
 	for i := range rows {
 		if p := &rows[i]; p.Whole() {
@@ -318,6 +373,14 @@ func (v *verifier) positions(name Name, in io.Reader, checked *Checked) ([32]byt
 		}
 	}
 	return d.Sum(), nil
+}
+
+// blame says of a file that was read what is broken in it.
+func (v *verifier) blame(name string, broken ...FormatError) {
+	v.report.add(name, broken...)
+	if at := slices.IndexFunc(v.report.Files, func(c Checked) bool { return c.Name == name }); at >= 0 {
+		v.report.Files[at].Broken += uint64(len(broken))
+	}
 }
 
 // missing names the files that SHA256SUMS lists and that are not there.
@@ -355,7 +418,7 @@ func (v *verifier) parts() {
 			continue
 		}
 		if f.header.Run != h.Run || f.header.Parts != h.Parts {
-			v.report.add(c.Name, FormatError{
+			v.blame(c.Name, FormatError{
 				Line: 1, Column: 65, Field: "run", Found: fmt.Sprintf("%s, %d parts", h.Run, h.Parts),
 				Expected: fmt.Sprintf("%s, %d parts, as in %s", f.header.Run, f.header.Parts, f.Name),
 			})
@@ -365,7 +428,7 @@ func (v *verifier) parts() {
 		c := &v.report.Files[i]
 		key := run{c.header.Receiver, c.header.Role, c.header.Date, c.header.Cycle}
 		if first[key] == c && seen[key] != uint64(c.header.Parts) {
-			v.report.add(c.Name, FormatError{Line: 1, Column: 97, Field: "parts", Found: fmt.Sprintf("%d files", seen[key]), Expected: fmt.Sprintf("%d parts", c.header.Parts)})
+			v.blame(c.Name, FormatError{Line: 1, Column: 97, Field: "parts", Found: fmt.Sprintf("%d files", seen[key]), Expected: fmt.Sprintf("%d parts", c.header.Parts)})
 		}
 	}
 }
@@ -395,7 +458,7 @@ func (v *verifier) figures() {
 	slices.Sort(members)
 	for _, m := range members {
 		if sums[m] != v.net[m] {
-			v.report.add(v.netsIn, FormatError{
+			v.blame(v.netsIn, FormatError{
 				Line: 1, Column: 1, Field: "net of " + m.String(), Found: v.net[m].Decimal(v.check.Scale),
 				Expected: sums[m].Decimal(v.check.Scale) + ", the sum of the lines in its detail files",
 			})

@@ -2,6 +2,7 @@ package files
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/csv"
 	"fmt"
 	"io"
@@ -144,7 +145,7 @@ func TestVerifySet(t *testing.T) {
 		"no signature":      {func(m memory) { delete(m, SignatureName) }, "SHA256SUMS.sig"},
 		"another's digests": {func(m memory) { m[SumsName].Bytes()[0] ^= 1 }, "signature"},
 		"net": {func(m memory) {
-			replace(m, "QZ_NET_10000001_M_20260216_01_1of1.csv", "MNET,QZP,10000001,*,*,16,20.0000", "MNET,QZP,10000001,*,*,16,20.0001")
+			replace(m, "QZ_NET_10000001_M_20260216_01_1of1.csv", "MNET,QZP,10000001,*,*,16,3.1616", "MNET,QZP,10000001,*,*,16,3.1617")
 		}, "receive - pay"},
 	} {
 		m := testDay(t)
@@ -164,6 +165,124 @@ func TestVerifySet(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, r.Breaches, 1)
 	require.Equal(t, "net of 10000001", r.Breaches[0].Field)
+	for _, c := range r.Files {
+		require.Equal(t, c.Name == "QZ_NET_10000001_M_20260216_01_1of1.csv", c.Broken == 1, c.Name)
+	}
+}
+
+// proofOf is by what each file of a report was proved.
+func proofOf(r *Report) map[string]Proof {
+	proofs := make(map[string]Proof)
+	for _, c := range r.Files {
+		proofs[c.Name] = c.Proof
+	}
+	return proofs
+}
+
+// TestVerifyContent: whoever alters a figure in a file that people or programs book from, and
+// makes the digests anew, is found out without the signature: the file does not follow from
+// detail and NET any more. Of what was not computed the report does not say that it was.
+func TestVerifyContent(t *testing.T) {
+	const stm, ntf = "QZ_STM_10000001_M_20260216_01_1of1.xml", "QZ_NTF_10000001_M_20260216_01_1of1.xml"
+	r, err := Verify(testDay(t).folder(), nil, Check{Scale: 4})
+	require.NoError(t, err)
+	require.Empty(t, r.Breaches)
+	for name, proof := range proofOf(r) {
+		want := ProofContent
+		if strings.Contains(name, "_EXC_") {
+			want = ProofDigest
+		}
+		require.Equal(t, want, proof, name)
+	}
+	for _, c := range []struct{ name, before, after string }{
+		{stm, ">0.4321<", ">9.4321<"},
+		{stm, "<CdtDbtInd>DBIT", "<CdtDbtInd>CRDT"},
+		{stm, "<NbOfTxs>3<", "<NbOfTxs>4<"},
+		{stm, "QZP-20260216-01-10000001", "QZP-20260216-01-10000009"},
+		{ntf, ">0.0777<", ">0.7777<"},
+		{ntf, "clearing id 107", "clearing id 106"},
+		{JournalName, "assets:clearing  0.4321", "assets:clearing  9.4321"},
+		{JournalName, "commodity 1000.0000 QZP", "commodity 1.000,0000 QZP"},
+		{StatementName, ">0.4321<", ">9.4321<"},
+		{StatementName, "</footer>", "<b>0.0000</b></footer>"},
+		{StatementName, `<td class="n">16</td>`, `<td class="n">61</td>`},
+	} {
+		m := testDay(t)
+		text := m[c.name].String()
+		require.Contains(t, text, c.before, c.name)
+		replace(m, c.name, c.before, c.after)
+		m.sign(t)
+		r, err := Verify(m.folder(), nil, Check{Scale: 4})
+		require.NoError(t, err)
+		require.NotEmpty(t, r.Breaches, "%v", c)
+		require.Equal(t, c.name, r.Breaches[0].File, "%v", c)
+		require.Equal(t, "content", r.Breaches[0].Field, "%v", c)
+		require.Equal(t, uint64(strings.Count(text[:strings.Index(text, c.before)], "\n"))+1, r.Breaches[0].Line, "%v", c)
+	}
+
+	// A notification that is left out is missed; a row of NET that its member's position does not have, too.
+	m := testDay(t)
+	delete(m, ntf)
+	m.sign(t)
+	r, err = Verify(m.folder(), nil, checkOf(t))
+	require.NoError(t, err)
+	require.Contains(t, fmt.Sprint(r.Breaches), "a notification of 4 adjustments")
+	m = testDay(t)
+	replace(m, "QZ_NET_10000001_M_20260216_01_1of1.csv", "10000002,RDM,2,0.0000,0.4321,0.4321", "10000002,RDM,2,0.0000,0.4322,0.4322")
+	m.sign(t)
+	r, err = Verify(m.folder(), nil, checkOf(t))
+	require.NoError(t, err)
+	require.Len(t, r.Breaches, 1)
+	require.Equal(t, "pay and receive", r.Breaches[0].Field)
+	require.Equal(t, ProofDigest, proofOf(r)[stm], "what it has to say is not known")
+
+	// Of a file alone nothing tells what it has to say.
+	r, err = Verify(testDay(t).folder(), []string{stm}, checkOf(t))
+	require.NoError(t, err)
+	require.Equal(t, ProofDigest, proofOf(r)[stm])
+	m = testDay(t)
+	delete(m, SumsName)
+	r, err = Verify(m.folder(), []string{stm}, Check{Scale: 4})
+	require.NoError(t, err)
+	require.Equal(t, ProofNone, proofOf(r)[stm])
+}
+
+// TestVerifyDelivered: a set as it was delivered has flags beside its files, and the member's
+// acknowledgements: they are known, and no reason not to book. What belongs to no file of the
+// set is a stranger, and a flag of another digest is broken.
+func TestVerifyDelivered(t *testing.T) {
+	m := testDay(t)
+	set := len(m)
+	for name, text := range testDay(t) {
+		m[name+FlagSuffix] = bytes.NewBuffer(AppendFlag(nil, name, sha256.Sum256(text.Bytes())))
+	}
+	m[SumsName+AckSuffix] = bytes.NewBufferString("16,-2.3074,00\n")
+	m[SumsName+AckSuffix+RefusedSuffix] = bytes.NewBufferString("the digest is 00\n")
+	r, err := Verify(m.folder(), nil, checkOf(t))
+	require.NoError(t, err)
+	require.Empty(t, r.Breaches)
+	proofs := proofOf(r)
+	require.Len(t, r.Files, set-2+set+2)
+	require.Equal(t, ProofFlag, proofs[SumsName+FlagSuffix])
+	require.Equal(t, ProofFlag, proofs[acquirerFile+FlagSuffix])
+	require.Equal(t, ProofMember, proofs[SumsName+AckSuffix])
+	require.Equal(t, ProofMember, proofs[SumsName+AckSuffix+RefusedSuffix])
+
+	for name, text := range map[string]string{
+		"notes.txt.ok": "x", "notes.txt.ack": "x", ".ok": "x", "SHA256SUMS.ok.ok": "x", "SHA256SUMS.refused": "x", acquirerFile + ".part": "x",
+		acquirerFile + FlagSuffix: string(AppendFlag(nil, acquirerFile, [32]byte{})), SumsName + FlagSuffix: "",
+	} {
+		before, there := m[name]
+		m[name] = bytes.NewBufferString(text)
+		r, err := Verify(m.folder(), nil, checkOf(t))
+		require.NoError(t, err)
+		require.Len(t, r.Breaches, 1, name)
+		require.Equal(t, name, r.Breaches[0].File)
+		delete(m, name)
+		if there {
+			m[name] = before
+		}
+	}
 }
 
 func replace(m memory, name, before, after string) {

@@ -216,6 +216,10 @@ func (c *CSV) Tells() (tells Fields) {
 	return tells
 }
 
+// Unsummed reports whether the sum of the trailer could not be held against the lines, since
+// the amount of some line could not be read. It is known at the end of the file.
+func (c *CSV) Unsummed() bool { return c.faulty }
+
 // noEnd makes the end of a file that is not whole an error like others.
 func noEnd(err error) error {
 	if errors.Is(err, io.EOF) {
@@ -302,6 +306,9 @@ func (c *CSV) read(raw []byte, line *Line) error {
 			continue
 		}
 		if err := col.set(line, c.side, cell); err != nil {
+			if _, err := signed(cell); col.Name == "amount" && err == nil {
+				c.faulty = counted // It is 0, which is no amount and alters no sum.
+			}
 			first = cmpErr(first, fmt.Errorf("%s: %w", col.Name, err))
 			continue
 		}

@@ -87,6 +87,35 @@ func TestCSVKeepsBadRows(t *testing.T) {
 	}
 }
 
+// A wrong trailer refuses the file also where a row cannot be read, as long as its amount can;
+// where that cannot be read either, the reader says that the sum was not checked.
+func TestCSVSumBesideBadRows(t *testing.T) {
+	read := func(bad, total string) (unsummed bool, err error) {
+		c, err := NewCSV(strings.NewReader(csvHead+row("000000000001", 500)+bad+"\n"+total+"\n"), Acquirer, 20260301, nil)
+		require.NoError(t, err)
+		for ok := true; ok && err == nil; {
+			var l Line
+			ok, err = c.Next(&l)
+		}
+		return c.Unsummed(), err
+	}
+	for _, c := range []struct {
+		bad, right, wrong string
+		unsummed          bool
+	}{
+		{"10000001,7,20260301120000,2,RDM,70,901,00", "#TOTAL,2,570", "#TOTAL,2,571", false},
+		{"10000001,7,20260301120000,000000000002,RDM,0,901,00", "#TOTAL,2,500", "#TOTAL,2,501", false},
+		{"10000001,7,20260301120000,000000000002,RDM,7x,901,00", "#TOTAL,2,570", "#TOTAL,3,570", true},
+		{"10000001,7", "#TOTAL,2,570", "#TOTAL,1,570", true},
+	} {
+		unsummed, err := read(c.bad, c.right)
+		require.NoError(t, err, c.bad)
+		require.Equal(t, c.unsummed, unsummed, c.bad)
+		_, err = read(c.bad, c.wrong)
+		require.ErrorContains(t, err, "#TOTAL", c.bad)
+	}
+}
+
 // A file whose header, trailer or digest is wrong is refused whole, and says why.
 func TestCSVRefusesFiles(t *testing.T) {
 	good := csvHead + row("000000000001", 500)

@@ -116,6 +116,7 @@ func TestReconcileAtTheDoor(t *testing.T) {
 	require.False(t, list.Exceptions[0].Provisional)
 	_, err = r.client.ActOn(ctx, app.ReconActing{ID: list.Exceptions[0].ID, Action: app.ActionReverse, Evidence: "x", Operator: "li", Second: "wang"})
 	reasonIs(t, points.NotPermitted, err)
+	require.ErrorContains(t, err, "from a good sale")
 
 	// Where the amount of a row cannot be read the sum is not checked, and that is told.
 	unread := filepath.Join(dir, "unread.csv")

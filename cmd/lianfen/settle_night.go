@@ -492,7 +492,8 @@ must did not pass, 7 with warnings, 8 it would not settle if the largest net deb
 				List []files.Exception `json:"exception_list"`
 			}{s.Run, list}
 			if err := a.print(cmd, all, func() error {
-				return errors.Join(printSettled(cmd, &s, client.Zone()), printExceptions(cmd, client, list))
+				units, err := a.people(cmd, client)
+				return errors.Join(err, printSettled(cmd, &s, client.Zone()), printExceptions(cmd, units, list))
 			}); err != nil {
 				return err
 			}
@@ -521,13 +522,9 @@ func rawOf(raw []byte) (kind string, says map[string]string) {
 	return kind, says
 }
 
-func printExceptions(cmd *cobra.Command, client *app.Client, list []files.Exception) error {
+func printExceptions(cmd *cobra.Command, units scales, list []files.Exception) error {
 	if len(list) == 0 {
 		return nil
-	}
-	units, err := scalesOf(cmd, client)
-	if err != nil {
-		return err
 	}
 	if err := say(cmd, "\nNot cleared:"); err != nil {
 		return err

@@ -24,7 +24,7 @@ func TestReportListsAHundredExceptions(t *testing.T) {
 		var out bytes.Buffer
 		cmd := &cobra.Command{}
 		cmd.SetOut(&out)
-		require.NoError(t, printExceptions(cmd, list))
+		require.NoError(t, printExceptions(cmd, nil, list))
 		require.Equal(t, c.listed, bytes.Count(out.Bytes(), []byte("TOO_LATE")))
 		if c.more == "" {
 			require.NotContains(t, out.String(), "more")

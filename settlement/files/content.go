@@ -314,10 +314,17 @@ var (
 	pageSettles      = regexp.MustCompile(`<span lang="en">Settlement date</span></dt><dd>([0-9-]{10})</dd>`)
 )
 
+// noCap is what a page says of a member without a cap.
+const noCap = "不设上限"
+
 // page is what statement.html has to say.
 func (v *verifier) page(s *Statement) *Page {
 	text := v.texts[StatementName]
-	p := &Page{Statement: s, Names: make(map[tariff.Member]string)}
+	// Without a row nothing but the page tells whether there is a cap.
+	p := &Page{Statement: s, Names: make(map[tariff.Member]string), Capped: !bytes.Contains(text, []byte(noCap))}
+	if len(v.owed) > 0 {
+		p.Capped = v.owed[0].Cap > 0
+	}
 	for _, found := range pageCounterparty.FindAllSubmatch(text, -1) {
 		var m tariff.Member
 		if err := m.UnmarshalText(found[1]); err != nil {
@@ -352,7 +359,7 @@ func (v *verifier) page(s *Statement) *Page {
 		o := Output{Name: c.Name, Digest: c.digest, Lines: c.Lines}
 		if parsed.File == EXC {
 			if exceptions, err := ReadExceptions(v.texts[c.Name]); err == nil {
-				o.Lines = uint64(len(exceptions))
+				o.Lines, p.Exceptions = uint64(len(exceptions)), exceptions
 			}
 		}
 		p.Files = append(p.Files, o)

@@ -311,7 +311,7 @@ func testDay(t *testing.T) memory {
 	var page bytes.Buffer
 	var merchant points.MerchantID
 	fill(merchant[:], "104440154110001")
-	require.NoError(t, WriteStatement(&page, &Page{
+	require.NoError(t, WriteStatement(&page, &Page{Capped: true,
 		Statement: s, Names: map[tariff.Member]string{other: "云上航空 <Cloud Air>", third: "万家超市"},
 		Merchants: []MerchantTotal{{merchant, "喜茶（南山店）<script>", 16, figure}}, Files: outputs,
 	}))

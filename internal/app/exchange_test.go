@@ -23,8 +23,8 @@ func TestExchangeThroughTheDoors(t *testing.T) {
 	ctx := t.Context()
 	_, err := r.client.QuoteSwap(ctx, app.SwapAsked{Member: 1, From: 901, Into: 902, In: 5})
 	reasonIs(t, points.NoSwapRate, err)
-	require.ErrorContains(t, err, "a BUY rate of programme 901 (lianfen rates propose)")
-	require.ErrorContains(t, err, "terms of swaps of programme 902")
+	require.ErrorContains(t, err, "a BUY rate of programme 901")
+	require.ErrorContains(t, err, "swap terms of programme 902")
 	from := "2026-03-02 09:10"
 	rates := []app.RateTerms{}
 	for _, program := range []points.ProgramID{901, 902} {

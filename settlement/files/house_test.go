@@ -302,17 +302,18 @@ func testDay(t *testing.T) memory {
 	text, err = AppendNotification(nil, &adjusted)
 	require.NoError(t, err)
 	put(WholeName(NTF, us, 20260216, 1, "xml").String(), text, 0)
-	put(WholeName(EXC, us, 20260216, 1, "csv").String(), AppendExceptions(nil, []Exception{
+	exceptions := []Exception{
 		{Source: "journal", ID: 990, Reason: "TOO_LATE", What: "the advice is of 2026-01-02, more than 30 days ago"},
 		{Source: "journal", ID: 991, Reason: "NO_ORIGINAL", What: "refund without an original"},
 		{Source: "ACQ_20260216.txt", Line: 17, Reason: "FORMAT", What: "column 4: not a digit, 第四列", Raw: []byte("TX,\xff\x00\"退货\"\r\n")},
-	}), 3)
+	}
+	put(WholeName(EXC, us, 20260216, 1, "csv").String(), AppendExceptions(nil, exceptions), 3)
 	put(JournalName, AppendJournal(nil, s), 0)
 	var page bytes.Buffer
 	var merchant points.MerchantID
 	fill(merchant[:], "104440154110001")
-	require.NoError(t, WriteStatement(&page, &Page{Capped: true,
-		Statement: s, Names: map[tariff.Member]string{other: "云上航空 <Cloud Air>", third: "万家超市"},
+	require.NoError(t, WriteStatement(&page, &Page{
+		Statement: s, Capped: true, Exceptions: exceptions, Names: map[tariff.Member]string{other: "云上航空 <Cloud Air>", third: "万家超市"},
 		Merchants: []MerchantTotal{{merchant, "喜茶（南山店）<script>", 16, figure}}, Files: outputs,
 	}))
 	put(StatementName, page.Bytes(), 0)

@@ -159,11 +159,7 @@ func nightTable(r *settlement.Run) *table {
 	t.row("CHECK", "SEVERITY", "RESULT", "FOUND")
 	for i := range r.Checks {
 		c := &r.Checks[i]
-		result := "pass"
-		if !c.Pass {
-			result = "FAIL"
-		}
-		t.row(c.Name, c.Severity, result, c.Found)
+		t.row(c.Name, c.Severity, resultOf(c), c.Found)
 	}
 	return t
 }

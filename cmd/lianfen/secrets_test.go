@@ -50,8 +50,8 @@ steps:
   - {send: redeem, card: cai, program: 901, amount: 40, mac: wrong, expect: {code: A0}}
   - {send: redeem, terminal: T0000006, card: cai, program: 901, amount: 40, mac: none, expect: {code: A0}}
   - {send: sign_on}
-  - {repeat: tea, expect: {code: A0}}
   - {send: redeem, card: cai, program: 901, amount: 301, pin: "739105528461", expect: {code: "61"}}
+  - {repeat: tea, expect: {code: A0}}
   - {send: redeem, terminal: T0000006, card: cai, program: 901, amount: 25, pin: "739105528462", expect: {code: "55"}}
   - {send: redeem, card: cai, program: 901, amount: 25, pin: "739105528462", expect: {code: "55"}}
   - {send: balance, terminal: T0000006, card: cai, program: 901, pin: "739105528462", expect: {code: "55"}}

@@ -142,16 +142,24 @@ another one did not.`,
 	return cmd
 }
 
+// resultOf is what came of a check: one that only warns does not fail.
+func resultOf(c *settlement.Check) string {
+	switch {
+	case c.Pass:
+		return "pass"
+	case c.Severity == settlement.Warn:
+		return "warn"
+	default:
+		return "FAIL"
+	}
+}
+
 func checksTable(checks []settlement.Check) *table {
 	t := new(table)
 	t.row("CHECK", "WHEN", "SEVERITY", "RESULT", "FOUND")
 	for i := range checks {
 		c := &checks[i]
-		result := "pass"
-		if !c.Pass {
-			result = "FAIL"
-		}
-		t.row(c.Name, c.Phase, c.Severity, result, c.Found)
+		t.row(c.Name, c.Phase, c.Severity, resultOf(c), c.Found)
 		if !c.Pass {
 			t.row("", "", "", "", "-> "+c.Do)
 		}

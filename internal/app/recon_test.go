@@ -428,7 +428,7 @@ terminals: [{id: T9, merchant: M9}]
 	run := func(acquirer, issuer []string) app.Reconciled {
 		t.Helper()
 		result, err := r.client.Reconcile(ctx, app.Reconciling{
-			Date:      totals.Date,
+			Date: totals.Date, Early: true,
 			Acquirers: []app.PartnerFile{{Member: 10000001, Path: partnerCSV(t, dir, "acquirer.csv", acquirer)}},
 			Issuers:   []app.PartnerFile{{Member: 10000001, Path: partnerCSV(t, dir, "issuer.csv", issuer)}},
 		})

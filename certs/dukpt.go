@@ -107,7 +107,7 @@ const (
 // ByClock is the number that a terminal without a memory has to take for used.
 func (k KSN) ByClock(now points.Timestamp) (KSN, error) {
 	if now >= ksnSince {
-		if ksn, ok := k.Nth(uint64(now-ksnSince)/ksnPace + 1); ok { //nolint:gosec // not negative.
+		if ksn, ok := k.Nth(uint64(now-ksnSince)/ksnPace + 1); ok {
 			return ksn, nil
 		}
 	}
@@ -245,7 +245,7 @@ func dukptText(text []byte, use DUKPTUse, algorithm Algorithm, data [8]byte) err
 	}
 	for i := 0; i < len(text); i += aes.BlockSize {
 		part := text[i : i+aes.BlockSize]
-		part[0], part[1] = 1, byte(1+i/aes.BlockSize) //nolint:gosec // 1 or 2.
+		part[0], part[1] = 1, byte(1+i/aes.BlockSize)
 		binary.BigEndian.PutUint16(part[2:], uint16(use))
 		binary.BigEndian.PutUint16(part[4:], code)
 		binary.BigEndian.PutUint16(part[6:], uint16(8*len(text))) //nolint:gosec // at most 256.

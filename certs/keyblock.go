@@ -156,7 +156,7 @@ func protectionOf(under *Key) (*protection, error) {
 	}
 	var derived [2][]byte
 	for purpose := range derived { // 0 enciphers, 1 authenticates.
-		derived[purpose] = deriveUnder(master, under.Algorithm, uint16(purpose)) //nolint:gosec // 0 or 1.
+		derived[purpose] = deriveUnder(master, under.Algorithm, uint16(purpose))
 		defer wipe(derived[purpose])
 	}
 	enciphers, err := newBlock(under.Algorithm, derived[0])

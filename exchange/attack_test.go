@@ -312,7 +312,7 @@ func TestAskingForExactlyWhatIsWanted(t *testing.T) {
 		done, err := h.desk.Swap(t.Context(), exchange.Named{Quote: quoted.Quote})
 		require.NoError(t, err)
 		require.GreaterOrEqual(t, done.Out, out)
-		require.LessOrEqual(t, int64(done.Out)*int64(worth[into]), int64(done.In)*int64(worth[from])) //nolint:gosec // small.
+		require.LessOrEqual(t, int64(done.Out)*int64(worth[into]), int64(done.In)*int64(worth[from]))
 		require.LessOrEqual(t, h.wealth(), rich)
 		rich = h.wealth()
 		return done

@@ -90,7 +90,7 @@ func benchmarkSwap(b *testing.B, restarted bool) {
 		require.NoError(b, err)
 		return quoted.Quote
 	}
-	h.share(uint64(b.N), func(i uint64) { quotes[i] = quote(i) }) //nolint:gosec // not negative.
+	h.share(uint64(b.N), func(i uint64) { quotes[i] = quote(i) })
 	if restarted {
 		h.restart()
 		h.share(2*members, func(i uint64) { quote(i) }) // Members, accounts and counters are read.
@@ -98,7 +98,7 @@ func benchmarkSwap(b *testing.B, restarted bool) {
 	b.ReportAllocs()
 	b.ResetTimer()
 	spent := processorTime(b)
-	h.share(uint64(b.N), func(i uint64) { //nolint:gosec // not negative.
+	h.share(uint64(b.N), func(i uint64) {
 		_, err := h.desk.Swap(b.Context(), exchange.Named{Quote: quotes[i]})
 		require.NoError(b, err)
 	})

@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"slices"
 	"sync/atomic"
 
 	"github.com/lianfen/lianfen/points"
@@ -40,7 +41,7 @@ func newFilter(words int) *filter {
 // place is the word of a hash and the bits that its key sets there, up to four. The three
 // bits of the hash in which neighbours differ choose a word of a line, others the line.
 func (f *filter) place(hash uint64) (word *uint64, bits uint64) {
-	line := int(hash>>32) & (len(f.words)/8 - 1) //nolint:gosec // 32 bits.
+	line := int(hash>>32) & (len(f.words)/8 - 1)
 	bits = 1<<(hash&63) | 1<<(hash>>11&63) | 1<<(hash>>17&63) | 1<<(hash>>23&63)
 	return &f.words[line*8+int(hash>>8&7)], bits
 }
@@ -88,7 +89,7 @@ func (s *seen) has(hash uint64) bool {
 	if all == nil {
 		return false
 	}
-	for i := len(*all) - 1; i >= 0; i-- {
+	for i := range slices.Backward(*all) {
 		if word, bits := (*all)[i].place(hash); atomic.LoadUint64(word)&bits == bits {
 			return true
 		}

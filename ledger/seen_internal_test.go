@@ -14,7 +14,7 @@ import (
 // filters of which nothing is remembered are let go.
 func TestSeen(t *testing.T) {
 	const keys, days = 400_000, 5
-	random := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // a test's.
+	random := rand.New(rand.NewPCG(1, 2))
 	var s seen
 	require.False(t, s.has(random.Uint64()), "nothing yet")
 	hashes := make([]uint64, 0, days*keys)

@@ -49,7 +49,7 @@ type computed struct {
 }
 
 // booked is how many of the exceptions listed have booked something.
-func (c *computed) booked() int { return len(c.exceptions) - int(min(c.declined, maxDeclined)) } //nolint:gosec // small.
+func (c *computed) booked() int { return len(c.exceptions) - int(min(c.declined, maxDeclined)) }
 
 // except lists exceptions.
 func (c *computed) except(list []exception) {

@@ -44,7 +44,7 @@ func TestGoldenDayKilledAtEveryStep(t *testing.T) {
 		clock = s.clock
 	}) // Its ledger is closed here.
 	for _, step := range append(goldenSteps, "") {
-		cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run", "^TestGoldenDayKilledAtEveryStep$") //nolint:gosec // itself.
+		cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run", "^TestGoldenDayKilledAtEveryStep$")
 		cmd.Env = append(os.Environ(), "LIANFEN_TEST_GOLDEN="+folder, "LIANFEN_TEST_STEP="+step, fmt.Sprint("LIANFEN_TEST_CLOCK=", int64(clock)))
 		out, err := cmd.CombinedOutput()
 		if step == "" {

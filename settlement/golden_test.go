@@ -290,8 +290,8 @@ func TestGoldenDay(t *testing.T) {
 	second := s.settle(r, dayTwo, 1, goldenRun)
 	third := s.settle(r, dayTwo, 2, "01KJJQZ3A00000000000000003")
 	fourth := s.settle(r, dayTwo.AddDays(1), 1, "01KJJQZ3A00000000000000004")
-	require.EqualValues(t, []uint64{10, 40, 1, 0}, []uint64{first.Items, second.Items, third.Items, fourth.Items})
-	require.EqualValues(t, []uint64{0, 5, 0, 0}, []uint64{first.Exceptions, second.Exceptions, third.Exceptions, fourth.Exceptions})
+	require.Equal(t, []uint64{10, 40, 1, 0}, []uint64{first.Items, second.Items, third.Items, fourth.Items})
+	require.Equal(t, []uint64{0, 5, 0, 0}, []uint64{first.Exceptions, second.Exceptions, third.Exceptions, fourth.Exceptions})
 	require.EqualValues(t, 4, fourth.Sequence)
 	require.EqualValues(t, 2, second.OnUs)
 	s.clearingHas(map[points.ProgramID]points.Amount{miles: 57 - 7, stars: 58, bonus: -66}) // the exceptions that were booked
@@ -520,7 +520,7 @@ func TestSwapsSettleByTheFeesOfTheirQuotes(t *testing.T) {
 	s.cutOver(dayTwo, 0)
 	folder := t.TempDir()
 	run := s.settle(s.runner(folder, 2), dayOne, 1, goldenRun)
-	require.EqualValues(t, []uint64{3, 0}, []uint64{run.Items, run.Exceptions})
+	require.Equal(t, []uint64{3, 0}, []uint64{run.Items, run.Exceptions})
 	got := map[string]string{}
 	for line := range strings.Lines(tree(t, filepath.Join(folder, goldenRun))["operator/QZ_NET_90000001_M_20260301_01_1of1.csv"]) {
 		if row := strings.Split(line, ","); len(row) > 12 && row[7] == "*" && row[8] == "*" {
@@ -554,7 +554,7 @@ func TestASwapThatStandsIsAnException(t *testing.T) {
 	s.cutOver(dayTwo, 0)
 	folder := t.TempDir()
 	run := s.settle(s.runner(folder, 2), dayOne, 1, goldenRun)
-	require.EqualValues(t, []uint64{0, 1}, []uint64{run.Items, run.Exceptions})
+	require.Equal(t, []uint64{0, 1}, []uint64{run.Items, run.Exceptions})
 	files := tree(t, filepath.Join(folder, goldenRun))
 	found := ""
 	for name, text := range files {
@@ -593,7 +593,7 @@ func TestSwapsNetWithRedemptions(t *testing.T) {
 	s.cutOver(dayTwo, 0)
 	folder := t.TempDir()
 	run := s.settle(s.runner(folder, 2), dayOne, 1, goldenRun)
-	require.EqualValues(t, []uint64{3, 0}, []uint64{run.Items, run.Exceptions})
+	require.Equal(t, []uint64{3, 0}, []uint64{run.Items, run.Exceptions})
 	want := map[string]string{"10000001": "-51.7066", "10000002": "35.1143", "20000001": "4.0176", "FEE": "11.1891", "VAT": "1.0067", "ROUND": "0.3789"}
 	got := map[string]string{}
 	for line := range strings.Lines(tree(t, filepath.Join(folder, goldenRun))["operator/QZ_NET_90000001_M_20260301_01_1of1.csv"]) {

@@ -190,7 +190,7 @@ END { for (m in net) printf "%s %.0f\n", m, net[m] }`
 	require.NoError(t, err)
 	const figures = `BEGIN { FS = "," } $8 == "*" && $9 == "*" && $7 ~ /^[0-9]+$/ { gsub(/[.]/, "", $13); printf "%s %.0f\n", $7, $13 }`
 	read := func(program string, files []string) map[string]string {
-		out, err := exec.CommandContext(t.Context(), awk, append([]string{program}, files...)...).Output() //nolint:gosec // awk.
+		out, err := exec.CommandContext(t.Context(), awk, append([]string{program}, files...)...).Output()
 		require.NoError(t, err)
 		found := map[string]string{}
 		for line := range strings.Lines(string(out)) {
@@ -492,6 +492,6 @@ func TestTwinChangesNoDetail(t *testing.T) {
 	require.Greater(t, len(with), 6)
 	require.Equal(t, slices.Sorted(maps.Keys(with)), slices.Sorted(maps.Keys(without)))
 	for name := range with {
-		require.True(t, with[name] == without[name], name)
+		require.Equal(t, with[name], without[name], name)
 	}
 }

@@ -2,7 +2,6 @@ package settlement
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -119,9 +118,10 @@ func (r *rendering) pass(ctx context.Context, source Items, places []int) (err e
 		desks[i] = &desk{rendering: r, number: i, details: make([]*[roles]*files.DetailWriter, r.roll.Len()), batches: make(chan *batch, 2*r.opts.Workers)}
 	}
 	for i, place := range places {
-		mine[place] = int8(i%writers + 1) //nolint:gosec // a few.
+		mine[place] = int8(i%writers + 1)
 		if err := desks[i%writers].open(place); err != nil {
-			return errors.Join(err, abandon(desks))
+			abandon(desks)
+			return err
 		}
 	}
 	pool := sync.Pool{New: func() any { return new(batch) }}
@@ -154,11 +154,13 @@ func (r *rendering) pass(ctx context.Context, source Items, places []int) (err e
 			})
 	})
 	if err := group.Wait(); err != nil {
-		return errors.Join(err, abandon(desks))
+		abandon(desks)
+		return err
 	}
 	for _, d := range desks {
 		if err := d.close(); err != nil {
-			return errors.Join(err, abandon(desks))
+			abandon(desks)
+			return err
 		}
 	}
 	return nil
@@ -219,7 +221,7 @@ func (d *desk) open(place int) error {
 		if count == 0 {
 			continue
 		}
-		header := d.header(m, files.Role(i+1)) //nolint:gosec // a role.
+		header := d.header(m, files.Role(i+1))
 		var err error
 		if of[i], err = files.NewDetail(header, count, d.opts.Twin, d.create(folderOf(m))); err != nil {
 			return fmt.Errorf("files of %v: %w", m, err)
@@ -347,7 +349,7 @@ func (d *desk) close() error {
 			of[i] = nil
 			d.mu.Lock()
 			d.outputs[place] = append(d.outputs[place], outputs...)
-			d.written[place].details = append(d.written[place].details, d.detailID(d.roll.Member(place), files.Role(i+1))) //nolint:gosec // a role.
+			d.written[place].details = append(d.written[place].details, d.detailID(d.roll.Member(place), files.Role(i+1)))
 			d.mu.Unlock()
 		}
 	}
@@ -359,7 +361,8 @@ func (r *rendering) detailID(m tariff.Member, role files.Role) string {
 	return files.DetailID(m, role, r.run.Cut.Date, r.run.Cut.Cycle)
 }
 
-func abandon(desks []*desk) error {
+// abandon closes what is under way.
+func abandon(desks []*desk) {
 	for _, d := range desks {
 		for _, of := range d.details {
 			for i := 0; of != nil && i < len(of); i++ {
@@ -369,7 +372,6 @@ func abandon(desks []*desk) error {
 			}
 		}
 	}
-	return nil
 }
 
 // create makes new files in a folder of the run's.

@@ -84,7 +84,7 @@ func (n *night) restart(t testing.TB) {
 // a part of paths that are removed, is refused.
 func TestNoteOfAnotherRun(t *testing.T) {
 	n := newNight(t, madeUp(t, 20, 2), nil)
-	run, err := n.Run(t.Context(), 20260302, 1, order("li"))
+	_, err := n.Run(t.Context(), 20260302, 1, order("li"))
 	require.NoError(t, err)
 	other := filepath.Join(t.TempDir(), "other.tmp")
 	require.NoError(t, os.Mkdir(other, 0o700))
@@ -94,7 +94,8 @@ func TestNoteOfAnotherRun(t *testing.T) {
 	text, err := os.ReadFile(note)
 	require.NoError(t, err)
 	require.NoError(t, os.WriteFile(note, bytes.Replace(text, []byte(ulid), []byte(away), 1), 0o600))
-	if run, err = n.Load(ulid); err == nil {
+	run, err := n.Load(ulid)
+	if err == nil {
 		err = n.Void(t.Context(), run, order("wang"), "to see what goes")
 	}
 	require.DirExists(t, other)

@@ -61,9 +61,7 @@ func TestStepsAtTheSameTime(t *testing.T) {
 		errs := make([]error, len(loaded))
 		var all sync.WaitGroup
 		for i, run := range loaded {
-			all.Add(1)
-			go func() {
-				defer all.Done()
+			all.Go(func() {
 				switch i % 3 {
 				case 0:
 					errs[i] = n.Approve(t.Context(), run, order("wang"))
@@ -72,7 +70,7 @@ func TestStepsAtTheSameTime(t *testing.T) {
 				default:
 					errs[i] = n.Publish(t.Context(), run, order("wang"))
 				}
-			}()
+			})
 		}
 		all.Wait()
 		run, err = n.Load(run.ID)

@@ -139,10 +139,14 @@ func (s *story) furnish() {
 	s.put(book.Entry{Terminal: &book.Terminal{ID: tillOf("SHOP1"), Merchant: shopOf("SHOP"), Status: book.Active}})
 	from := s.clock.Add(10 * time.Minute)
 	for _, t := range []tariff.Terms{
-		{Program: miles, Side: tariff.Clear, From: from, Num: 12_347, Den: 3}, {Program: stars, Side: tariff.Clear, From: from, Num: 81, Den: 2},
-		{Program: bonus, Side: tariff.Clear, From: from, Num: 10_000, Den: 1}, {Program: rides, Side: tariff.Clear, From: from, Num: 50_001, Den: 7},
-		{Program: miles, Side: tariff.Buy, From: from, Num: 11_000, Den: 3, SpreadPPM: 10_000}, {Program: miles, Side: tariff.Sell, From: from, Num: 12_500, Den: 3},
-		{Program: stars, Side: tariff.Buy, From: from, Num: 77, Den: 2, SpreadPPM: 12_500}, {Program: stars, Side: tariff.Sell, From: from, Num: 85, Den: 2},
+		{Program: miles, Side: tariff.Clear, From: from, Num: 12_347, Den: 3},
+		{Program: stars, Side: tariff.Clear, From: from, Num: 81, Den: 2},
+		{Program: bonus, Side: tariff.Clear, From: from, Num: 10_000, Den: 1},
+		{Program: rides, Side: tariff.Clear, From: from, Num: 50_001, Den: 7},
+		{Program: miles, Side: tariff.Buy, From: from, Num: 11_000, Den: 3, SpreadPPM: 10_000},
+		{Program: miles, Side: tariff.Sell, From: from, Num: 12_500, Den: 3},
+		{Program: stars, Side: tariff.Buy, From: from, Num: 77, Den: 2, SpreadPPM: 12_500},
+		{Program: stars, Side: tariff.Sell, From: from, Num: 85, Den: 2},
 		{Program: miles, Side: tariff.Clear, From: points.TimestampOf(time.Date(2026, 3, 2, 12, 0, 0, 0, china())), Num: 13_001, Den: 3},
 	} {
 		s.put(book.Entry{Rate: &tariff.Rate{Terms: t}})

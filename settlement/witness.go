@@ -53,6 +53,7 @@ type witnessed struct {
 	name    string
 }
 
+// Close closes the file and notes how it was left.
 func (f *witnessed) Close() error {
 	info, err := f.Stat()
 	if err := errors.Join(err, f.File.Close()); err != nil {

@@ -36,7 +36,7 @@ func campaign(r *rand.Rand) tariff.SwapRules {
 	}
 	ppm, from := uint32(0), points.Amount(-1)
 	for i := range rules.TierBonus[:r.IntN(5)] {
-		ppm, from = ppm+1+uint32(r.IntN(200_000)), from+1+points.Amount(r.IntN(10)) //nolint:gosec // small.
+		ppm, from = ppm+1+uint32(r.IntN(200_000)), from+1+points.Amount(r.IntN(10))
 		rules.TierBonus[i] = tariff.BonusTier{From: from, PPM: ppm}
 	}
 	if !rules.Campaign() {
@@ -50,7 +50,7 @@ func campaign(r *rand.Rand) tariff.SwapRules {
 func TestBonusIsTheMostThereIs(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
-	r := rand.New(rand.NewPCG(seed, 2)) //nolint:gosec // chance of a test.
+	r := rand.New(rand.NewPCG(seed, 2))
 	var most [201]points.Amount
 	for range *cases / 20 {
 		rules := campaign(r)
@@ -124,11 +124,11 @@ func TestSwapRulesAsWritten(t *testing.T) {
 		return rules, ok && len(numbers) == 0
 	}
 	seed := rand.Uint64()
-	r := rand.New(rand.NewPCG(seed, 3)) //nolint:gosec // chance of a test.
+	r := rand.New(rand.NewPCG(seed, 3))
 	for range 1000 {
 		rules := campaign(r)
 		if r.IntN(2) == 0 {
-			rules.LockFeePPM = uint32(r.IntN(500)) //nolint:gosec // small.
+			rules.LockFeePPM = uint32(r.IntN(500))
 		}
 		again, ok := read(numbers(t, rules.AppendRules(nil)))
 		require.True(t, ok, "seed %d: %+v", seed, rules)
@@ -214,8 +214,11 @@ func TestRatesOfPairs(t *testing.T) {
 	require.False(t, rates.InForce(rates.Version(900, tariff.Buy, 2), dawn+45*minute))
 	require.Zero(t, testing.AllocsPerRun(100, func() { _ = rates.Pair(900, 901, dawn+25*minute) }))
 	for _, wrong := range []tariff.Terms{
-		{Program: 900, Side: tariff.Sell, Num: 1, Den: 1, Into: 901}, {Program: 900, Side: tariff.Buy, Num: 1, Den: 1, Into: 900},
-		{Program: 900, Side: tariff.Buy, Num: 1, Den: 1, Into: points.Standard}, {Program: 900, Side: tariff.Buy, SpreadPPM: 5, Into: 901}, {Program: 900, Side: tariff.Buy},
+		{Program: 900, Side: tariff.Sell, Num: 1, Den: 1, Into: 901},
+		{Program: 900, Side: tariff.Buy, Num: 1, Den: 1, Into: 900},
+		{Program: 900, Side: tariff.Buy, Num: 1, Den: 1, Into: points.Standard},
+		{Program: 900, Side: tariff.Buy, SpreadPPM: 5, Into: 901},
+		{Program: 900, Side: tariff.Buy},
 	} {
 		wrong.From = dawn + 10*minute
 		_, err := rates.Next(wrong, "ann", "bob", dawn)

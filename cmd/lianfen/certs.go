@@ -191,7 +191,7 @@ func (a *authority) holder(ctx context.Context, identity certs.Identity) (warnin
 	defer cancel()
 	directory, err := client.Directory(ctx)
 	if err != nil {
-		return "", nil //nolint:nilerr // it does not serve, or serves somebody else: nobody knows better.
+		return "", nil
 	}
 	return directory.Holder(identity)
 }

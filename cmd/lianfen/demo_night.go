@@ -82,7 +82,7 @@ func (d *demo) prepareNight() error {
 	return errors.Join(
 		os.WriteFile(filepath.Join(d.dir, demoKey), pem.EncodeToMemory(block), 0o600),
 		os.WriteFile(filepath.Join(d.dir, demoKey+".pub"), []byte(line+"\n"), 0o600),
-		os.WriteFile(filepath.Join(d.dir, demoSigners), files.AppendSigner(nil, key), 0o600), //nolint:gosec // our own folder.
+		os.WriteFile(filepath.Join(d.dir, demoSigners), files.AppendSigner(nil, key), 0o600),
 		os.WriteFile(path, []byte(head+"\nsettlement:\n"+section), 0o600))
 }
 

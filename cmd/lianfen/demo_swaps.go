@@ -45,8 +45,10 @@ const demoLock = time.Minute
 // swapTerms puts the rates and terms of swaps in force from a moment on.
 func (d *demo) swapTerms(ctx context.Context, client *app.Client, from string) error {
 	rates := []app.RateTerms{
-		{Program: 901, Side: "BUY", From: from, Value: "1.2", SpreadPPM: 10_000}, {Program: 901, Side: "SELL", From: from, Value: "1.3"},
-		{Program: 902, Side: "BUY", From: from, Value: "0.75", SpreadPPM: 10_000}, {Program: 902, Side: "SELL", From: from, Value: "0.85"},
+		{Program: 901, Side: "BUY", From: from, Value: "1.2", SpreadPPM: 10_000},
+		{Program: 901, Side: "SELL", From: from, Value: "1.3"},
+		{Program: 902, Side: "BUY", From: from, Value: "0.75", SpreadPPM: 10_000},
+		{Program: 902, Side: "SELL", From: from, Value: "0.85"},
 	}
 	if _, err := client.ProposeRates(ctx, app.RateSetting{Rates: rates, Operator: "demo", Second: "demo-second", Note: "opening rates of swaps"}); err != nil {
 		return err

@@ -97,7 +97,7 @@ ends the command with status 1 and says what happened.`,
 				return usage("--seeds cannot be below one")
 			}
 			ends := make(map[string]int)
-			for n := range uint64(seeds) { //nolint:gosec // above zero.
+			for n := range uint64(seeds) {
 				if err := cmd.Context().Err(); err != nil {
 					return err
 				}

@@ -187,20 +187,20 @@ func (d dice) edge() uint64 {
 }
 
 // limit is an edge that an amount can be.
-func (d dice) limit() points.Amount { return points.Amount(min(d.edge(), math.MaxInt64)) } //nolint:gosec // bounded.
+func (d dice) limit() points.Amount { return points.Amount(min(d.edge(), math.MaxInt64)) }
 
 // At the edges of every field what does not fit is refused, and nothing wraps (S7); and what
 // exact-out promises there is what its amount gives.
 func TestNothingWrapsAtTheEdges(t *testing.T) {
 	o := newOracle()
 	run(t, func(d dice) error {
-		side := func() quote.Ratio { return quote.Ratio{Num: uint64(d.limit()), Den: uint64(d.limit())} } //nolint:gosec // not negative.
+		side := func() quote.Ratio { return quote.Ratio{Num: uint64(d.limit()), Den: uint64(d.limit())} }
 		terms := quote.Terms{Buy: side(), Sell: side()}
 		switch d.IntN(3) {
 		case 0:
-			terms.FeePPM = uint32(min(d.edge(), math.MaxUint32)) //nolint:gosec // bounded.
+			terms.FeePPM = uint32(min(d.edge(), math.MaxUint32))
 		case 1:
-			terms.FeePPM = uint32(d.IntN(quote.Million + 1)) //nolint:gosec // likewise.
+			terms.FeePPM = uint32(d.IntN(quote.Million + 1))
 		}
 		if d.IntN(3) == 0 {
 			terms.FeeMin = d.limit()
@@ -210,7 +210,7 @@ func TestNothingWrapsAtTheEdges(t *testing.T) {
 		}
 		in := d.limit()
 		if d.IntN(2) == 0 { // a value beside its own bound
-			in = points.Amount(min(uint64(quote.MaxValue)/max(1, terms.Buy.Num/max(1, terms.Buy.Den))+d.Uint64N(3), math.MaxInt64)) //nolint:gosec // bounded.
+			in = points.Amount(min(uint64(quote.MaxValue)/max(1, terms.Buy.Num/max(1, terms.Buy.Den))+d.Uint64N(3), math.MaxInt64))
 		}
 		if err := o.agree(&terms, in); err != nil {
 			return err

@@ -343,7 +343,7 @@ func (a *App) setCap(ctx context.Context, s CapSetting) (Done, error) {
 	if s.Operator == "" || s.Note == "" {
 		return Done{}, points.Errorf(points.FormatError, "cap: say who sets it, and why")
 	}
-	s.Cap.Holds = !s.HoldsFree && !s.Unlimited
+	s.Holds = !s.HoldsFree && !s.Unlimited
 	// The book has no such rule: a journal of before it would be read otherwise.
 	if err := a.ledger.View(ctx, func(b *book.Book) error { return b.Registry().WhyNoMember(s.Member) }); err != nil {
 		return Done{}, fmt.Errorf("cap: %w", err)

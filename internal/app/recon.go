@@ -261,7 +261,7 @@ func (r *reconRun) do(ctx context.Context) (err error) {
 	}
 	var theirs [3]reconcile.Lines
 	for side := range theirs {
-		if side := reconcile.Side(side); side != reconcile.Switch { //nolint:gosec // three.
+		if side := reconcile.Side(side); side != reconcile.Switch {
 			if theirs[side], err = r.theirs(side, before[side]); err != nil {
 				return err
 			}

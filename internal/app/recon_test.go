@@ -346,7 +346,7 @@ func TestReconcileDetailFiles(t *testing.T) {
 		bad, err := run([]string{detailOf(t, acquirer, c.change)}, []string{issuer}, false)
 		require.NoError(t, err)
 		require.EqualValues(t, 1, bad.Classes[c.class].Count, "%s: %+v", c.class, bad)
-		require.Equal(t, c.counts, [2]uint64{bad.InDoubt, bad.Exceptions}, c.class)
+		require.Equal(t, [2]uint64{bad.InDoubt, bad.Exceptions}, c.counts, c.class)
 		require.Equal(t, []string{"issuer 10000001"}, bad.ByTotals, c.class)
 		require.Len(t, bad.Totals, 1, c.class)
 	}

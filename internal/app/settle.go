@@ -194,7 +194,7 @@ func (a *App) following(f func(context.Context, SettleAsk) (Settled, error)) htt
 		}
 		ended := make(chan end, 1)
 		go func() {
-			settled, err := f(r.Context(), ask) //nolint:contextcheck // it is the request's.
+			settled, err := f(r.Context(), ask)
 			ended <- end{settled, err}
 		}()
 		control, lines := http.NewResponseController(w), json.NewEncoder(w)

@@ -240,7 +240,7 @@ func (t *attacker) flood(ctx context.Context, conn net.Conn, _ *rand.Rand) error
 		if _, err := conn.Write(burst); err != nil {
 			return err
 		}
-		t.frames.Add(uint64(frames)) //nolint:gosec // above zero.
+		t.frames.Add(uint64(frames))
 		select {
 		case <-tick.C:
 		case <-ctx.Done():

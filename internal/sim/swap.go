@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 
 	"github.com/lianfen/lianfen/ledger/book"
 	"github.com/lianfen/lianfen/points"
@@ -320,7 +321,7 @@ func (p *swapPlay) restart() error {
 	again := book.New(book.Options{}, &p.shelf)
 	var rec book.Record
 	for i := range p.shelf.records {
-		if err := p.shelf.Record(points.Position(i+1), &rec); err != nil { //nolint:gosec // a few.
+		if err := p.shelf.Record(points.Position(i+1), &rec); err != nil {
 			return err
 		}
 		if err := again.Replay(&rec); err != nil {
@@ -446,10 +447,11 @@ func (p *swapPlay) key() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	key := fmt.Sprintf("%v %v %d %v %v %v|%d %d %d|", leg.State, leg.Asks, leg.Attempt, leg.Fenced != 0, leg.Undoing, p.waits, p.timers, p.copies, p.kills)
+	var key strings.Builder
+	key.WriteString(fmt.Sprintf("%v %v %d %v %v %v|%d %d %d|", leg.State, leg.Asks, leg.Attempt, leg.Fenced != 0, leg.Undoing, p.waits, p.timers, p.copies, p.kills))
 	for _, e := range p.issuer.history {
 		if e.request.Function != points.SwapEnquiry {
-			key += fmt.Sprintf("%v %v %v %v;", e.request.Function, e.response.Reason, e.reversed, e.tomb)
+			key.WriteString(fmt.Sprintf("%v %v %v %v;", e.request.Function, e.response.Reason, e.reversed, e.tomb))
 		}
 	}
 	var line []string
@@ -457,7 +459,7 @@ func (p *swapPlay) key() (string, error) {
 		line = append(line, fmt.Sprintf("|%v %v %v", m.request.Function, m.answer, m.request.Function == points.SwapEnquiry && m.request.Transmission == uint64(leg.AskedBy)))
 	}
 	slices.Sort(line)
-	return key + fmt.Sprint(line), nil
+	return key.String() + fmt.Sprint(line), nil
 }
 
 // SwapExploration is what came of all schedules.
@@ -522,7 +524,7 @@ func replaySwap(game SwapGame, way []swapMove) (*swapPlay, error) {
 
 // RunSwap plays one long schedule from a seed and lets it drain.
 func RunSwap(seed uint64) (book.SwapState, error) {
-	r := rand.New(rand.NewPCG(seed, 0x5a9)) //nolint:gosec // a simulation.
+	r := rand.New(rand.NewPCG(seed, 0x5a9))
 	flip := func() bool { return r.IntN(2) == 0 }
 	game := SwapGame{Debit: flip(), Declines: r.IntN(4) == 0, Spent: r.IntN(4) == 0, Unfenced: r.IntN(4) == 0, Resolves: flip(), Timers: r.IntN(24), Copies: r.IntN(6), Kills: r.IntN(4)}
 	game.Spent = game.Spent && !game.Debit

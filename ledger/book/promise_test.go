@@ -18,12 +18,12 @@ import (
 func TestPromisesInMemoryChangeNothing(t *testing.T) {
 	for seed := range *swapSeeds {
 		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
-			rng := rand.New(rand.NewPCG(uint64(seed), 23)) //nolint:gosec // chance of a test.
+			rng := rand.New(rand.NewPCG(uint64(seed), 23))
 			plain := swapDesk(t, 3, plainSwaps, plainSwaps)
 			var shells []*shell
 			for i, accounts := range []int{1, 0} {
 				s := &shell{desk: swapDeskOf(t, book.Options{Accounts: accounts}, 3, plainSwaps, plainSwaps), all: accounts == 0}
-				s.rng = rand.New(rand.NewPCG(uint64(seed), uint64(24+i))) //nolint:gosec // likewise.
+				s.rng = rand.New(rand.NewPCG(uint64(seed), uint64(24+i)))
 				shells = append(shells, s)
 			}
 			var quotes []points.Position
@@ -62,7 +62,7 @@ func anySwapCall(rng *rand.Rand, quotes []points.Position, step uint32) book.Com
 		if rng.IntN(2) == 0 {
 			from, into = inn, air
 		}
-		return keyed(stan, quoteOf(points.MemberID(1+rng.IntN(3)), from, into, points.Amount(10+rng.IntN(600)))) //nolint:gosec // small.
+		return keyed(stan, quoteOf(points.MemberID(1+rng.IntN(3)), from, into, points.Amount(10+rng.IntN(600))))
 	}
 	at := quotes[max(0, len(quotes)-1-rng.IntN(6))]
 	switch n := rng.IntN(10); {
@@ -107,7 +107,7 @@ func TestPromisesOutlastCheckpointsAndRestarts(t *testing.T) {
 				d.kept = len(d.store.journal)
 			}
 			if way != "goes on" {
-				s := &shell{desk: d, all: true, rng: rand.New(rand.NewPCG(1, 1))} //nolint:gosec // chance of a test.
+				s := &shell{desk: d, all: true, rng: rand.New(rand.NewPCG(1, 1))}
 				s.recoverBy(t, way == "gathered")
 				d.must(about(book.KindSwap, d.must(quoteOf(1, inn, air, 100)).Position)) // Member, accounts and counters are read.
 			}

@@ -385,7 +385,7 @@ func TestSwapLockAndRiskRules(t *testing.T) {
 // hands out is not earned.
 func TestSwapLoopsAndRiskRules(t *testing.T) {
 	earned := func(d *desk) book.Command {
-		return at("T1", uint32(len(d.store.journal)), book.Command{Kind: book.KindEarn, Function: points.Earn, Card: cardOf(1), Program: air, Amount: 100}) //nolint:gosec // small.
+		return at("T1", uint32(len(d.store.journal)), book.Command{Kind: book.KindEarn, Function: points.Earn, Card: cardOf(1), Program: air, Amount: 100})
 	}
 	swap := func(d *desk, from, into points.ProgramID, amount points.Amount) points.Reason {
 		cmd := about(book.KindSwap, d.must(quoteOf(1, from, into, amount)).Position)

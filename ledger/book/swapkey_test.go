@@ -52,8 +52,8 @@ func TestSwapsAnswerAfterTheirKeysAreForgotten(t *testing.T) {
 		}
 		again := d.do(quote)
 		require.False(t, again.Replayed, "a new promise: nothing had moved by the old one")
-		require.Equal(t, points.OriginalClosed, d.do(keyed(1000+uint32(days), about(book.KindSwap, q.Position))).Reason) //nolint:gosec // small.
-		quote = keyed(2000+uint32(days), quoteOf(1, air, inn, 1000))                                                     //nolint:gosec // likewise.
+		require.Equal(t, points.OriginalClosed, d.do(keyed(1000+uint32(days), about(book.KindSwap, q.Position))).Reason)
+		quote = keyed(2000+uint32(days), quoteOf(1, air, inn, 1000))
 	}
 }
 
@@ -72,7 +72,7 @@ type heard struct {
 func TestSwapCallsThatComeAgain(t *testing.T) {
 	const kept = 3
 	for seed := range *swapSeeds {
-		r := rand.New(rand.NewPCG(uint64(seed), 11)) //nolint:gosec // chance of a test.
+		r := rand.New(rand.NewPCG(uint64(seed), 11))
 		d := swapDesk(t, 2, plainSwaps, plainSwaps)
 		var calls []heard
 		var quotes []points.Position

@@ -167,7 +167,7 @@ func (b *Book) quoteSwap(cmd *Command, out *Outcome) (points.Reason, error) {
 // is begun.
 func lockedFee(ppm uint32, terms *tariff.SwapTerms, seconds uint32) uint32 {
 	minutes := (uint64(seconds) + 59) / 60
-	return uint32(min(uint64(ppm)+minutes*uint64(terms.LockFeePPM), quote.Million)) //nolint:gosec // bounded. All of the value is refused as too little.
+	return uint32(min(uint64(ppm)+minutes*uint64(terms.LockFeePPM), quote.Million))
 }
 
 // fromProgram is the programme handed in: the one named, else the first of the order.

@@ -17,7 +17,7 @@ func (b *Book) whySwap(cmd *Command) error {
 	}
 	view, ok, err := b.Swap(cmd.Original, cmd.At)
 	if err != nil || !ok || view.Acquirer != cmd.Acquirer {
-		return nil // Another caller's is none.
+		return nil //nolint:nilerr // the refusal stands, and of another caller's swap nothing is told.
 	}
 	closed := func(by points.Position) error {
 		text := ""
@@ -32,7 +32,7 @@ func (b *Book) whySwap(cmd *Command) error {
 			return b.whyLock(cmd, &view)
 		}
 		if cmd.Kind == KindSwap {
-			return b.whyPoints(cmd.At, view.Member, view.Program, view.In, b.live.swaps().At(view.Program, cmd.At))
+			return b.whyPoints(view.Member, view.Program, view.In, b.live.swaps().At(view.Program, cmd.At))
 		}
 		return nil
 	case SwapLocked:
@@ -61,7 +61,7 @@ func (b *Book) whyLock(cmd *Command, view *SwapView) error {
 	case terms.LockFeePPM != 0:
 		return points.Errorf(points.FunctionDisabled, "programme %d takes a fee for a lock: say for how long when asking for the quote (lock_seconds)", view.Program)
 	default:
-		return b.whyPoints(cmd.At, view.Member, view.Program, view.In, terms)
+		return b.whyPoints(view.Member, view.Program, view.In, terms)
 	}
 }
 
@@ -105,7 +105,7 @@ func (b *Book) whyQuote(cmd *Command) error {
 	}
 	m, _, err := b.holder(cmd.Card, cmd.Member, FreezeDebit)
 	if err != nil || m == nil || cmd.Amount <= 0 {
-		return nil
+		return nil //nolint:nilerr // the refusal stands; only its figures are missing.
 	}
 	by := swapTerms(b.live.rates().Pair(from, into, cmd.At), b.live.rates().At(into, tariff.Sell, cmd.At), terms)
 	by.FeePPM = lockedFee(by.FeePPM, terms, cmd.Limit)
@@ -116,7 +116,7 @@ func (b *Book) whyQuote(cmd *Command) error {
 	if err := b.whyLimit(m.ID, from, into, f.In, f.Out, terms, out); err != nil {
 		return err
 	}
-	return b.whyPoints(cmd.At, m.ID, from, f.In, terms)
+	return b.whyPoints(m.ID, from, f.In, terms)
 }
 
 // swapFees reports whether the fees in force have a row for swaps.
@@ -164,7 +164,7 @@ func (b *Book) whyLimit(member points.MemberID, from, into points.ProgramID, in,
 }
 
 // whyPoints tells how many of a member's points may be swapped, where they are fewer.
-func (b *Book) whyPoints(now points.Timestamp, member points.MemberID, program points.ProgramID, in points.Amount, terms *tariff.SwapTerms) error {
+func (b *Book) whyPoints(member points.MemberID, program points.ProgramID, in points.Amount, terms *tariff.SwapTerms) error {
 	if terms == nil || b.farProgram(program) {
 		return nil
 	}

@@ -368,12 +368,12 @@ func (v *verifier) page(s *Statement) *Page {
 }
 
 // same holds a file, where it is there, against what it has to be, line by line.
-func (v *verifier) same(file string, make func() ([]byte, error)) {
+func (v *verifier) same(file string, again func() ([]byte, error)) {
 	found, there := v.texts[file]
 	if !there {
 		return
 	}
-	want, err := make()
+	want, err := again()
 	delete(v.texts, file) // It may be long, and is not needed again.
 	if err != nil {
 		v.blame(file, FormatError{Line: 1, Column: 1, Field: "content", Found: quoted(found), Expected: err.Error()})
@@ -392,7 +392,7 @@ func (v *verifier) same(file string, make func() ([]byte, error)) {
 func unlike(found, want []byte) (broken []FormatError) {
 	is, should := bytes.Split(found, []byte{'\n'}), bytes.Split(want, []byte{'\n'})
 	for i := range max(len(is), len(should)) {
-		at := FormatError{Line: uint64(i) + 1, Column: 1, Field: "content", Found: "the end of the file", Expected: "the end of the file"} //nolint:gosec // never negative.
+		at := FormatError{Line: uint64(i) + 1, Column: 1, Field: "content", Found: "the end of the file", Expected: "the end of the file"}
 		switch {
 		case i < len(is) && i < len(should) && bytes.Equal(is[i], should[i]):
 			continue

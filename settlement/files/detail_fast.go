@@ -78,7 +78,7 @@ func takeMoment(src []byte, to *uint64) bool {
 func takeKind(src []byte, to *tariff.Kind) bool {
 	for i, code := range kindsInOrder {
 		if string(src) == code {
-			*to = tariff.Kind(i + 1) //nolint:gosec // nine of them.
+			*to = tariff.Kind(i + 1)
 			return true
 		}
 	}

@@ -396,7 +396,7 @@ func parseDecimal(text string, scale int) (points.Amount, bool) {
 			return 0, false
 		}
 	}
-	a := points.Amount(v) //nolint:gosec // what has wrapped is not written as it was read.
+	a := points.Amount(v)
 	if len(digits) < len(text) {
 		a = -a
 	}

@@ -105,6 +105,8 @@ test cards.`,
 		p.command("completion", "Capture what was reserved 预授权完成", points.Completion, []string{"card", "amount", "rrn", "auth"}, "program"),
 		p.command("pre-auth-void", "Give back what was reserved 预授权撤销", points.PreAuthVoid, []string{"card", "amount", "rrn", "auth"}, "program"),
 		p.command("transfer", "Give points to another member 转赠", points.Transfer, []string{"card", "to", "amount"}, "program"),
+		p.command("swap-quote", "Ask what points give in another programme; nothing moves 积分互换询价", points.SwapQuote, []string{"card", "program", "into", "amount"}),
+		p.command("swap", "Swap points as a quote has it 积分互换", points.Swap, []string{"card", "program", "into", "amount", "quote"}),
 		p.reversal(),
 		p.closeBatch(),
 		p.totals(),
@@ -180,7 +182,8 @@ func (a *admin) undone(ctx context.Context, r *sim.Receipt) string {
 // message is what a one-shot command fills in.
 type message struct {
 	card, to, rrn, auth string
-	program             uint16
+	quote               string // DE62 of a quote's answer
+	program, into       uint16
 	amount              int64
 	partial             bool
 	originalSTAN        points.STAN
@@ -207,6 +210,10 @@ func (p *pos) command(name, short string, function points.Function, required []s
 			f.StringVar(&m.auth, flag, "", "authorisation code of the original (DE38)")
 		case "program":
 			f.Var(decimal(&m.program, 0), flag, "programme code (DE49); 0: the merchant's first that the member has")
+		case "into":
+			f.Var(decimal(&m.into, 0), flag, "programme that a swap hands out (DE50)")
+		case "quote":
+			f.StringVar(&m.quote, flag, "", "the quote, as swap-quote has printed it (DE62)")
 		case "amount":
 			f.Var(decimal(&m.amount, 0), flag, "points, in the programme's smallest unit")
 		case "partial":
@@ -336,6 +343,13 @@ func (m *message) request(t *sim.Terminal, function points.Function) (req points
 			return req, fmt.Errorf("--to: %w", err)
 		}
 	}
+	req.Target = points.ProgramID(m.into)
+	if m.quote != "" {
+		if _, err := points.ParseQuote([]byte(m.quote)); err != nil {
+			return req, fmt.Errorf("--quote: %w", err)
+		}
+		copy(req.Product[:], m.quote)
+	}
 	if m.rrn != "" {
 		position, err := points.ParseRRN(fullRRN(m.rrn))
 		if err != nil {
@@ -370,6 +384,8 @@ type answer struct {
 	About     string          `json:"about,omitempty"` // what a reversal has met
 	Paid      []paid          `json:"paid,omitempty"`  // by each programme of a sale that several pay
 	ToPay     points.Amount   `json:"to_pay,omitempty"`
+	Granted   points.Amount   `json:"granted,omitempty"`            // what a swap hands out
+	Quote     string          `json:"quote,omitempty"`              // of a swap's quote: DE62, which the swap names
 	Master    uint32          `json:"master_key_version,omitempty"` // that next-key has put in force
 	KCV       string          `json:"master_key_kcv,omitempty"`
 }
@@ -406,7 +422,10 @@ func answerOf(r *sim.Receipt) answer {
 	for _, p := range resp.Paid[:resp.NPaid] {
 		a.Paid = append(a.Paid, paid{p.Program, p.Amount, p.Covers})
 	}
-	a.ToPay = resp.SelfPaid
+	a.ToPay, a.Granted = resp.SelfPaid, resp.Granted
+	if r.Request.Function == points.SwapQuote {
+		a.Quote = resp.List
+	}
 	return a
 }
 
@@ -454,6 +473,12 @@ func (p *pos) explain(cmd *cobra.Command, r *sim.Receipt) error {
 		}
 		if a.ToPay != 0 {
 			t.row("to pay otherwise", fmt.Sprintf("%d  另付%d", a.ToPay, a.ToPay))
+		}
+		if a.Granted != 0 {
+			t.row("handed out", fmt.Sprintf("%d of programme %d  换得%d", a.Granted, r.Request.Target, a.Granted))
+		}
+		if a.Quote != "" {
+			t.row("quote", a.Quote)
 		}
 		for _, b := range a.Balances {
 			t.row(fmt.Sprintf("programme %d %s", b.Program, b.Kind), b.Amount)

@@ -55,6 +55,7 @@ type Step struct {
 
 	Card    string        `yaml:"card"` // name or number
 	To      string        `yaml:"to"`   // transfer: who receives
+	Into    uint16        `yaml:"into"` // swap_quote: the programme handed out; of a swap it is that of its quote
 	Expiry  uint32        `yaml:"expiry"`
 	Program uint16        `yaml:"program"`
 	Amount  *int64        `yaml:"amount"`
@@ -402,7 +403,7 @@ func (t *Terminal) frameWith(req *points.Request, mac MAC) ([]byte, error) {
 
 func (p *Player) request(script *Script, s *Step, t *Terminal, function points.Function) (points.Request, error) {
 	var req points.Request
-	if s.Of != "" {
+	if s.Of != "" && function != points.Swap {
 		earlier, ok := p.receipts[s.Of]
 		if !ok {
 			return req, fmt.Errorf("of: no earlier step is called %q", s.Of)
@@ -416,6 +417,15 @@ func (p *Player) request(script *Script, s *Step, t *Terminal, function points.F
 	switch function {
 	case points.BatchClose:
 		req.Totals = t.Till.Totals(t.Batch)
+	case points.SwapQuote:
+		req.Target = points.ProgramID(s.Into)
+	case points.Swap:
+		quoted, ok := p.receipts[s.Of]
+		if !ok || quoted.Request.Function != points.SwapQuote {
+			return req, errors.New("swap: want of: the step that has asked for its quote")
+		}
+		req.PAN, req.Program, req.Target, req.Amount = quoted.Request.PAN, quoted.Request.Program, quoted.Request.Target, quoted.Request.Amount
+		copy(req.Product[:], quoted.Response.List)
 	case points.Download:
 		req.NetworkCode = s.Network
 		copy(req.Product[:], s.From)

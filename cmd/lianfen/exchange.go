@@ -158,7 +158,7 @@ func languageFlag(cmd *cobra.Command, lang *string) {
 
 // callerFlags are those of whoever calls the desk.
 func callerFlags(cmd *cobra.Command, key, operator *string) {
-	cmd.Flags().StringVar(key, "key", "", "a name of your own for this call: repeated with it, it has one effect and one answer")
+	cmd.Flags().StringVar(key, "key", "", "a name of your own for this call, yours alone: repeated with it by the same --operator, it has one effect and one answer")
 	cmd.Flags().StringVar(operator, "operator", "", "who asks; left out where operators sign in")
 }
 
@@ -225,7 +225,7 @@ func (a *admin) exchangeAct(verb, short string, call func(*app.Client, context.C
 			if err != nil {
 				return err
 			}
-			named.Quote = args[0]
+			named.Quote = fullRRN(args[0])
 			s, err := call(client, cmd.Context(), named)
 			if err != nil {
 				return err

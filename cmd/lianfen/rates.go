@@ -167,6 +167,9 @@ func (a *admin) ratesList() *cobra.Command {
 				return err
 			}
 			return a.print(cmd, list, func() error {
+				if len(list) == 0 && program != 0 {
+					return say(cmd, "There are no rates of programme %d.", program)
+				}
 				if len(list) == 0 {
 					return say(cmd, "There are no rates: nothing has a value at settlement.")
 				}

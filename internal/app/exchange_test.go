@@ -46,6 +46,8 @@ func TestExchangeThroughTheDoors(t *testing.T) {
 	_, err = r.client.ProposeFees(ctx, app.FeeSetting{FeeTerms: fees, Operator: "li", Second: "wang", Note: "opening"})
 	require.NoError(t, err)
 
+	_, err = app.ReadSwapTerms(strings.NewReader(""))
+	require.ErrorContains(t, err, "the file is empty")
 	_, err = app.ReadSwapTerms(strings.NewReader("- {program: 901, most_in: 5}\n"))
 	reasonIs(t, points.FormatError, err)
 	terms, err := app.ReadSwapTerms(strings.NewReader(

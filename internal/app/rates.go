@@ -57,7 +57,9 @@ func ReadFees(r io.Reader) (fees FeeTerms, err error) { return fees, readStrict(
 func readStrict(r io.Reader, what string, into any) error {
 	decoder := yaml.NewDecoder(r)
 	decoder.KnownFields(true)
-	if err := decoder.Decode(into); err != nil {
+	if err := decoder.Decode(into); errors.Is(err, io.EOF) {
+		return points.Errorf(points.FormatError, "%s: the file is empty", what)
+	} else if err != nil {
 		return points.Errorf(points.FormatError, "%s: %w", what, config.PlainYAML(err))
 	}
 	if err := decoder.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {

@@ -181,8 +181,9 @@ func disvalued(l *Line, role Role) (field, found, expected string) {
 // and what rounding leaves; net is the value but for the part of the spread that the
 // issuer itself has a share of. So net is not less than std and not more than the value.
 // Of a part that is undone, std goes in steps of what a granted unit is worth, and says
-// nothing of net; where it is none, the swap was of the issuer's points into its own, and
-// net is such a step's rest.
+// nothing of net, which may be two units beside: what the part is worth and what the issuer
+// has of the spread are each rounded at both ends of the part. Where std is none, the swap was
+// of the issuer's points into its own, and net is such a step's rest.
 func swapped(l *Line, worth points.Amount) bool {
 	if l.Kind.Undoing() && l.Std == 0 {
 		return l.Interchange == 0
@@ -193,7 +194,7 @@ func swapped(l *Line, worth points.Amount) bool {
 	}
 	slack := points.Amount(0)
 	if l.Kind.Undoing() {
-		std, slack = Sum{}, 1
+		std, slack = Sum{}, 2
 	}
 	above, below := net.add(std.negated()).plus(slack), SumOf(worth).add(net.negated()).plus(slack)
 	return l.Interchange == 0 && !std.negative() && !above.negative() && !below.negative()

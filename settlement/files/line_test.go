@@ -121,3 +121,22 @@ func TestValuedLinesVerify(t *testing.T) {
 	})
 	require.Greater(t, valued, 300)
 }
+
+// Of a part of a swap that is undone net may be two units beside what the part is worth, as
+// here: the value and the issuer's share of the spread are each rounded at both its ends.
+func TestUndonePartOfASwapVerifies(t *testing.T) {
+	rates, fees := tariffs(t)
+	item := tariff.Item{
+		Position: 1, Kind: tariff.KindRFD, Of: tariff.KindSWP, Program: 901, At: tariff.LeadTime + 1, OriginalAt: tariff.LeadTime + 1,
+		Issuer: 20, Acquirer: 10, Amount: -65, Refunded: 1622, Target: 10, TargetProgram: 902,
+	}
+	var v tariff.Valuation
+	require.Equal(t, tariff.OK, tariff.Value(rates, fees, &item, &v))
+	l := basic(0)
+	l.Value(&item, &v, Receiver{Member: 20, Role: RoleIssuer})
+	worth, _ := worthOf(&l, RoleIssuer)
+	require.Equal(t, []points.Amount{80, 82}, []points.Amount{worth, l.Net})
+	require.True(t, swapped(&l, worth))
+	l.Net++
+	require.False(t, swapped(&l, worth))
+}

@@ -78,6 +78,7 @@ type workingKeys struct {
 type givenKeys struct {
 	*workingKeys
 	derived *certs.WorkingKeys
+	base    *certs.Key // that they follow from
 }
 
 func newKeyring(store *certs.Keystore, most int, now points.Timestamp) (*keyring, error) {
@@ -132,10 +133,14 @@ func (k *workingKeys) serve(terminal *book.Terminal) bool {
 }
 
 // waiting are the keys of a set that a terminal was given and has not used; nil: none.
-func (r *keyring) waiting(terminal *book.Terminal, set certs.KeySet) *givenKeys {
+func (r *keyring) waiting(terminal *book.Terminal, set certs.KeySet, now points.Timestamp) *givenKeys {
+	base, err := r.store.Use(DerivationKey, certs.WorkingDerivation, now)
+	if err != nil {
+		return nil
+	}
 	r.mu.RLock()
 	defer r.mu.RUnlock()
-	if next := r.given[terminal.ID]; next != nil && next.serve(terminal) && next.derived.Set() == set {
+	if next := r.given[terminal.ID]; next != nil && next.serve(terminal) && next.derived.Set() == set && next.base.Version == base.Version {
 		return next
 	}
 	return nil
@@ -305,7 +310,7 @@ func (s *Switch) signingOn(x *exchange, acceptor router.Acceptor) points.Reason 
 		return points.FunctionDisabled
 	}
 	if !proves {
-		if x.given = s.keys.waiting(terminal, set); x.given != nil {
+		if x.given = s.keys.waiting(terminal, set, x.req.At); x.given != nil {
 			return points.Approved // The journal has them already.
 		}
 	}
@@ -322,6 +327,9 @@ func (x *exchange) signedOn(out *book.Outcome) points.Reason {
 	var err error
 	if given == nil {
 		given = new(givenKeys)
+		given.base, err = s.keys.store.Use(DerivationKey, certs.WorkingDerivation, x.req.At)
+	}
+	if err == nil && x.given == nil {
 		given.derived, given.workingKeys, err = s.keys.derive(terminal, certs.KeySet(x.cmd.KeySet), out.Position, x.req.At)
 	}
 	var wrapped []byte

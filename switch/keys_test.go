@@ -408,9 +408,30 @@ func TestReplayWithAMACMovesNothing(t *testing.T) {
 	require.Equal(t, last+1, h.last(), "of the sign-on")
 }
 
+// Keys that were given and not used follow from the derivation key of then: once that is
+// rotated, the next sign-on gives those of the one in use.
+func TestSignOnAfterRotationOfDerivation(t *testing.T) {
+	h, store := keyedHouse(t)
+	k := h.terminal(store, "T1")
+	frame, _ := k.signOnFrame(certs.KeySet003, nil)
+	unused := k.sends(frame)
+	require.Equal(t, points.Approved, unused.Reason)
+	frame, _ = k.signOnFrame(certs.KeySet003, nil)
+	require.Equal(t, unused.List, k.sends(frame).List, "nothing has changed")
+	require.NoError(t, store.Update(func(c *certs.Changes) error {
+		_, err := c.Rotate(pointswitch.DerivationKey, 1)
+		return err
+	}))
+	frame, _ = k.signOnFrame(certs.KeySet003, nil)
+	after := k.sends(frame)
+	require.Equal(t, points.Approved, after.Reason)
+	require.NotEqual(t, unused.List, after.List)
+}
+
 // A sign-on has no MAC, so that on a line without TLS anybody can send one in a terminal's
-// name: as often as they like it costs that terminal nothing, neither what it has nor what
-// it has just been given, and whoever asks gets keys that they cannot open.
+// name: as often as they like it costs that terminal nothing, neither what it has nor, where
+// they ask for the same set, what it has just been given; whoever asks gets keys that they
+// cannot open.
 func TestSignOnByAStranger(t *testing.T) {
 	h, store := keyedHouse(t)
 	k, stranger := h.terminal(store, "T1"), h.terminal(store, "T1")

@@ -168,19 +168,23 @@ func (c *credentials) terminals(cmd *cobra.Command) (dial sim.Dial, address stri
 		if err != nil {
 			return nil, "", err
 		}
+		if read, err := c.configured(cmd); err == nil && read != nil { // Else --addr, or what it is by default.
+			if l := terminalsDoor(read); l != nil {
+				address = l.Address
+			}
+		}
 		return func(ctx context.Context, address string, _ sim.Identity) (net.Conn, error) {
 			return dialTLS(ctx, address, gate.Client(certs.OfRole(certs.RoleSwitch)))
-		}, "", nil
+		}, address, nil
 	}
 	read, err := c.configured(cmd)
 	if err != nil || read == nil {
 		return nil, "", err
 	}
-	at := slices.IndexFunc(read.Listeners, func(l config.Listener) bool { return l.Dialect == config.DialectPOS })
-	if at < 0 {
+	l := terminalsDoor(read)
+	if l == nil {
 		return nil, "", nil
 	}
-	l := &read.Listeners[at]
 	if !read.ListenerTLS(l) {
 		return nil, l.Address, nil
 	}
@@ -189,6 +193,15 @@ func (c *credentials) terminals(cmd *cobra.Command) (dial sim.Dial, address stri
 		return nil, "", err
 	}
 	return lend.dial, l.Address, nil
+}
+
+// terminalsDoor is the listener for terminals; nil: there is none.
+func terminalsDoor(read *config.Config) *config.Listener {
+	at := slices.IndexFunc(read.Listeners, func(l config.Listener) bool { return l.Dialect == config.DialectPOS })
+	if at < 0 {
+		return nil
+	}
+	return &read.Listeners[at]
 }
 
 // dial connects as a terminal.

@@ -359,6 +359,15 @@ func (v *verifier) positions(name Name, in io.Reader, checked *Checked) ([32]byt
 	if len(broken) == 0 {
 		v.report.add(checked.Name, wholes(rows, v.check.Scale)...)
 	}
+	if v.netsIn != "" {
+		v.report.add(checked.Name, FormatError{Line: 1, Column: 1, Field: "file", Found: "a second NET file beside " + v.netsIn, Expected: "one NET file in a set"})
+		return d.Sum(), nil
+	}
+	for i := range rows {
+		if rows[i].Member != name.Member {
+			v.report.add(checked.Name, FormatError{Line: uint64(i) + 2, Column: 1, Field: "member", Found: rows[i].Member.String(), Expected: name.Member.String() + ", which the name says"})
+		}
+	}
 	checked.Lines, checked.Proof, v.owed = uint64(len(rows)), ProofContent, rows
 	v.net, v.netsIn = make(map[tariff.Member]Sum), checked.Name
 	for i := range rows {

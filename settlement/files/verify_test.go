@@ -220,6 +220,24 @@ func TestVerifyContent(t *testing.T) {
 		require.Equal(t, uint64(strings.Count(text[:strings.Index(text, c.before)], "\n"))+1, r.Breaches[0].Line, "%v", c)
 	}
 
+	// A second file of positions, which could stand before a forged first one, is one too many;
+	// and rows of another member than the name says are none of its.
+	twice := testDay(t)
+	twice["QZ_NET_99999999_M_20260216_01_1of1.csv"] = bytes.NewBuffer(twice["QZ_NET_10000001_M_20260216_01_1of1.csv"].Bytes())
+	twice.sign(t)
+	r, err = Verify(twice.folder(), nil, Check{Scale: 4})
+	require.NoError(t, err)
+	require.NotEmpty(t, r.Breaches)
+	require.Equal(t, "a second NET file beside QZ_NET_10000001_M_20260216_01_1of1.csv", r.Breaches[0].Found)
+	other := testDay(t)
+	other["QZ_NET_99999999_M_20260216_01_1of1.csv"] = other["QZ_NET_10000001_M_20260216_01_1of1.csv"]
+	delete(other, "QZ_NET_10000001_M_20260216_01_1of1.csv")
+	other.sign(t)
+	r, err = Verify(other.folder(), nil, Check{Scale: 4})
+	require.NoError(t, err)
+	require.NotEmpty(t, r.Breaches)
+	require.Equal(t, []string{"member", "10000001"}, []string{r.Breaches[0].Field, r.Breaches[0].Found})
+
 	// A notification that is left out is missed; a row of NET that its member's position does not have, too.
 	m := testDay(t)
 	delete(m, ntf)

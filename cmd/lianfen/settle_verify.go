@@ -160,6 +160,7 @@ func verifyAt(path string, check files.Check) ([]verified, error) {
 	}
 	var all []verified
 	for _, folder := range folders {
+		check.Whole = true
 		report, err := files.Verify(os.DirFS(folder), nil, check)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", folder, err)

@@ -9,6 +9,7 @@ import (
 	"io"
 	"io/fs"
 	"slices"
+	"strings"
 
 	"golang.org/x/crypto/ssh"
 
@@ -87,6 +88,7 @@ func (r *Report) add(file string, broken ...FormatError) {
 type Check struct {
 	Keys  []ssh.PublicKey              // the operator's; none: the signature is not checked
 	Scale int                          // decimals of the standard unit in NET files
+	Whole bool                         // the folder is a set: what every set has is missed where it is not there
 	Read  func(name string, bytes int) // told of what was read; may be nil
 }
 
@@ -127,6 +129,9 @@ func Verify(folder fs.FS, only []string, check Check) (*Report, error) {
 	}
 	if len(only) == 0 {
 		v.missing()
+		if check.Whole {
+			v.lacking(names)
+		}
 		v.parts()
 		v.figures()
 		v.contents()
@@ -138,6 +143,17 @@ func Verify(folder fs.FS, only []string, check Check) (*Report, error) {
 	}
 	v.report.OK = v.report.Broken == 0
 	return v.report, nil
+}
+
+// lacking names what every set has and this one has not: without digests, positions or a
+// statement much is in order because there is nothing to hold it against.
+func (v *verifier) lacking(names []string) {
+	for _, want := range [...]string{SumsName, "QZ_NET_", "QZ_EXC_", "QZ_STM_", JournalName, StatementName} {
+		there := slices.ContainsFunc(names, func(name string) bool { return strings.HasPrefix(name, want) })
+		if !there && (want != SumsName || !v.listed) {
+			v.report.add(want, FormatError{Line: 1, Column: 1, Field: "file", Found: "no such file", Expected: "one in every set"})
+		}
+	}
 }
 
 type verifier struct {

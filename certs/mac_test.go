@@ -185,8 +185,8 @@ func TestMACRefusesOtherKeys(t *testing.T) {
 	require.ErrorIs(t, err, certs.ErrKeyUse)
 }
 
-// One MAC serves many goroutines and allocates nothing.
-func TestMACOnTheHotPath(t *testing.T) {
+// One MAC serves many goroutines.
+func TestMACServesMany(t *testing.T) {
 	message := make([]byte, 150)
 	for _, m := range everyMAC(t) {
 		want := m.Append(nil, message)
@@ -204,9 +204,6 @@ func TestMACOnTheHotPath(t *testing.T) {
 		}
 		all.Wait()
 		require.Empty(t, wrong)
-		dst := make([]byte, 0, certs.MACBytes)
-		require.Zero(t, testing.AllocsPerRun(100, func() { m.Append(dst, message) }), m)
-		require.Zero(t, testing.AllocsPerRun(100, func() { m.Verify(message, want) }), m)
 	}
 }
 

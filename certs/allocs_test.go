@@ -12,6 +12,16 @@ import (
 
 // With the race detector a pool gives away what it has at random, so this is not asked then.
 
+// Making and verifying a MAC allocates nothing, by any algorithm.
+func TestMACOnTheHotPath(t *testing.T) {
+	message, dst := make([]byte, 150), make([]byte, 0, certs.MACBytes)
+	for _, m := range everyMAC(t) {
+		want := m.Append(nil, message)
+		require.Zero(t, testing.AllocsPerRun(100, func() { m.Append(dst, message) }), m)
+		require.Zero(t, testing.AllocsPerRun(100, func() { m.Verify(message, want) }), m)
+	}
+}
+
 // Comparing a PIN allocates nothing, right or wrong.
 func TestPINOnTheHotPath(t *testing.T) {
 	pan := testPAN(t, "5555555551234567")

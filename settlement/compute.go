@@ -46,6 +46,8 @@ type computed struct {
 	missing    map[points.ProgramID]uint64
 	flows      map[flow]netting.Sum
 	batches    map[Batch]struct{}
+	payments   *files.Payments // for the positions; nil: nothing is paid by this switch's files
+	unpaid     []exception     // payments that are left out of these
 }
 
 // booked is how many of the exceptions listed have booked something.

@@ -143,7 +143,7 @@ func verifyAt(path string, check files.Check) ([]verified, error) {
 		if err != nil {
 			return err
 		}
-		if entry.IsDir() && at != place && entry.Name() == settlement.OperatorFolder {
+		if entry.IsDir() && at != place && entry.Name() == settlement.OperatorFolder && !ordersBank(at) {
 			return fs.SkipDir // The run's MANIFEST has its digests: it goes to nobody.
 		}
 		folder := filepath.Dir(at)
@@ -160,7 +160,12 @@ func verifyAt(path string, check files.Check) ([]verified, error) {
 	}
 	var all []verified
 	for _, folder := range folders {
-		check.Whole = true
+		check.Whole, check.House, check.Sums = true, filepath.Base(folder) == settlement.OperatorFolder, nil
+		if check.House {
+			if check.Sums, err = settlement.OperatorSums(filepath.Dir(folder)); err != nil {
+				return nil, fmt.Errorf("%s: %w", folder, err)
+			}
+		}
 		report, err := files.Verify(os.DirFS(folder), nil, check)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", folder, err)
@@ -168,6 +173,12 @@ func verifyAt(path string, check files.Check) ([]verified, error) {
 		all = append(all, verified{folder, report})
 	}
 	return all, nil
+}
+
+// ordersBank reports whether an operator's folder has orders to a bank: these are proved, too.
+func ordersBank(folder string) bool {
+	found, err := filepath.Glob(filepath.Join(folder, "QZ_PAY_*"))
+	return err == nil && len(found) > 0
 }
 
 // ofSet reports whether a file belongs to a set, by its name: other folders below are no

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/lianfen/lianfen/points"
 	"github.com/lianfen/lianfen/settlement/files"
 	"github.com/lianfen/lianfen/settlement/netting"
 	"github.com/lianfen/lianfen/tariff"
@@ -134,13 +135,22 @@ func (r *rendering) bankFiles() (outputs []files.Output, err error) {
 	return outputs, nil
 }
 
+// maxManifest bounds the list of a run's files that is read by whoever has the folder: half a
+// million files.
+const maxManifest = 1 << 26
+
 // OperatorSums reads the digests of the operator's files out of a run's list of files; where
 // there is no list, none.
 func OperatorSums(folder string) ([]files.Output, error) {
-	text, err := os.ReadFile(filepath.Join(folder, ManifestName))
-	if errors.Is(err, fs.ErrNotExist) {
+	path := filepath.Join(folder, ManifestName)
+	info, err := os.Stat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
 		return nil, nil
+	case err == nil && (!info.Mode().IsRegular() || info.Size() > maxManifest): // To read a pipe may never end.
+		return nil, points.Errorf(points.FormatError, "%s: want a file of at most %d bytes", path, maxManifest)
 	}
+	text, err := os.ReadFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("files of the run: %w", err)
 	}

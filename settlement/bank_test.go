@@ -103,6 +103,13 @@ func TestRunPaysAtTheBank(t *testing.T) {
 			strings.HasPrefix(name, "operator/QZ_NET") || strings.HasPrefix(name, "operator/QZ_EXC"), name)
 	}
 
+	hostile := t.TempDir()
+	none, err := settlement.OperatorSums(hostile)
+	require.NoError(t, err)
+	require.Empty(t, none)
+	require.NoError(t, os.Mkdir(filepath.Join(hostile, settlement.ManifestName), 0o700))
+	_, err = settlement.OperatorSums(hostile)
+	require.ErrorContains(t, err, "want a file of at most")
 	sums, err := settlement.OperatorSums(filepath.Join(folder, goldenRun))
 	require.NoError(t, err)
 	require.Len(t, sums, 5)

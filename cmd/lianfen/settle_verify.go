@@ -41,6 +41,10 @@ its net from its parts, lines are numbered without gaps, the trailer's counts, s
 SHA-256 are those of the lines, no part is missing. Net positions: rows and total add
 up, and the lines of all detail files come to the member's figure.
 
+The operator's folder of a run, where it has orders to a bank: payments are computed again
+from net positions and price, the orders are made again from these, and digests are those
+of the run's MANIFEST. It is not signed.
+
 Of a file alone its lines are proved, and its digest where SHA256SUMS lies beside it.
 
 Whatever is broken is named by file, line, column and field, with what is there and what

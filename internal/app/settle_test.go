@@ -1,6 +1,8 @@
 package app_test
 
 import (
+	"bytes"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -380,9 +382,16 @@ func TestNightThatPays(t *testing.T) {
 	}, 30*time.Second, 50*time.Millisecond)
 	require.Equal(t, []string{"bank", "accounts"}, failedChecks(run, settlement.SecondPerson))
 	require.EqualValues(t, 1, run.Payments.LeftOut)
+	_, err = r.client.SettleExport(ctx, app.SettleAsk{Run: run.ID}, io.Discard)
+	reasonIs(t, points.NotPermitted, err)
 	done, err := r.client.Settle(ctx, "approve", app.SettleAsk{Run: run.ID, Operator: "wang", Publish: true}, nil)
 	require.NoError(t, err)
 	require.Equal(t, settlement.Published, done.Run.State)
+	var table bytes.Buffer
+	items, err := r.client.SettleExport(ctx, app.SettleAsk{}, &table)
+	require.NoError(t, err)
+	require.Equal(t, run.Items, items)
+	require.True(t, bytes.HasPrefix(table.Bytes(), []byte("PAR1")) && bytes.HasSuffix(table.Bytes(), []byte("PAR1")), "a whole file of Parquet")
 	changed := h.config
 	changed.Cash.Accounts = slices.Clone(changed.Cash.Accounts)
 	changed.Cash.Price.Den = 100

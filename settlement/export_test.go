@@ -7,10 +7,12 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/parquet-go/parquet-go"
 	"github.com/stretchr/testify/require"
 
+	"github.com/lianfen/lianfen/ledger/book"
 	"github.com/lianfen/lianfen/points"
 	"github.com/lianfen/lianfen/settlement"
 	"github.com/lianfen/lianfen/settlement/files"
@@ -180,3 +182,17 @@ func TestExportRefuses(t *testing.T) {
 type full struct{}
 
 func (full) Write([]byte) (int, error) { return 0, io.ErrShortWrite }
+
+// Who shares a fee without another part in the item is under shares, all of them together.
+func TestExportAddsShares(t *testing.T) {
+	s := tell(t)
+	s.put(book.Entry{Fees: &tariff.Schedule{From: s.clock.Add(10 * time.Minute), Rows: []tariff.FeeRow{
+		{Kind: tariff.KindRDM, Fixed: 100, Shares: []tariff.Share{{Role: tariff.RoleOperator, Weight: 1}, {Member: teaShop, Weight: 2}, {Member: ferry, Weight: 7}}},
+	}}})
+	s.later(time.Hour)
+	s.must(s.at("CAFE1", book.KindRedeem, points.Redeem, 1, miles, 301))
+	s.cutOver(dayTwo, 0)
+	r := s.runner(t.TempDir(), 1)
+	rows, order := exported(t, r, s.settle(r, dayOne, 1, goldenRun))
+	require.Equal(t, []int64{90, 10}, []int64{rows[order[0]].Shares, rows[order[0]].House})
+}

@@ -291,7 +291,7 @@ func TestVerifyPayments(t *testing.T) {
 	for _, name := range []string{payFile, pyiFile, pyoFile} {
 		good := testHouse(t)
 		for at := range good[name].Bytes() {
-			if name == payFile && unordered(at) {
+			if name == payFile && unordered(at) || name != payFile && at%5 != 0 { // A message is compared whole.
 				continue
 			}
 			m := maps.Clone(good)

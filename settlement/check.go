@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 
+	"golang.org/x/crypto/ssh"
+
 	"github.com/lianfen/lianfen/points"
 	"github.com/lianfen/lianfen/settlement/netting"
 	"github.com/lianfen/lianfen/tariff"
@@ -51,6 +53,7 @@ const (
 	CheckPrevious   = "previous"
 	CheckUnfinished = "unfinished"
 	CheckBatches    = "batches"
+	CheckSigned     = "signed"
 	CheckRates      = "rates"
 	CheckExceptions = "exceptions"
 	CheckSumZero    = "sum-zero"
@@ -117,8 +120,23 @@ func (r *Runner) before(ctx context.Context, cut Cut, order Order) ([]Check, err
 	}
 	c.add("pre", CheckUnfinished, Warn, unfinished == 0, fmt.Sprintf("%d requests to issuers elsewhere without an end", unfinished),
 		"lianfen admin owed list, lianfen exchange queue: what ends later is cleared on the date on which it ends")
+	r.checkSigned(&c)
 	return c.list, nil
 }
+
+// checkSigned asks whether members will be able to prove who made their files: without a
+// signature whoever alters one makes its digests anew.
+func (r *Runner) checkSigned(c *checker) {
+	found := "settlement.key names no key: nothing is signed"
+	if r.opts.Key != nil {
+		found = "with the key " + ssh.FingerprintSHA256(r.opts.Key.PublicKey())
+	}
+	c.add("pre", CheckSigned, Warn, r.opts.Key != nil, found,
+		"members cannot prove who made their files: "+NoKey+", start again, and give members what lianfen settle signers prints")
+}
+
+// NoKey says what to do where settlement.key names no key.
+const NoKey = "make a key (ssh-keygen -t ed25519 -N '' -f settlement.key), name it as settlement.key in the configuration"
 
 func earlier(one, other Cut) bool {
 	return one.Date < other.Date || (one.Date == other.Date && one.Cycle < other.Cycle)

@@ -338,7 +338,10 @@ func (r *Runner) advance(ctx context.Context, run *Run, order Order) error {
 	if err != nil {
 		return err
 	}
-	c := checker{at: order.At, list: phase(run.Checks, "pre")}
+	// The key may be another one since the run was begun.
+	pre := slices.DeleteFunc(phase(run.Checks, "pre"), func(c Check) bool { return c.Name == CheckSigned })
+	c := checker{at: order.At, list: pre}
+	r.checkSigned(&c)
 	if err := r.during(ctx, run, &setting, &c, all); err != nil {
 		return err
 	}

@@ -317,6 +317,9 @@ Amounts of the first three are in units of 0.0001 QZP, of reverse in points.`,
 		Example: `  lianfen recon act 3f2a9c01d4e5 --action adjust --payer 10000001 --payee 20000001 --amount 125000 --evidence "mail of 03-02" --operator li --second wang`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			act.ID = args[0]
+			if !slices.Contains(app.ReconActions(), act.Action) {
+				return usage("--action %q: want one of %s", act.Action, strings.Join(app.ReconActions(), ", "))
+			}
 			for _, m := range []struct {
 				flag, text string
 				to         interface{ UnmarshalText([]byte) error }
@@ -344,7 +347,7 @@ Amounts of the first three are in units of 0.0001 QZP, of reverse in points.`,
 			})
 		},
 	}
-	cmd.Flags().StringVar(&act.Action, "action", "", "suspense, post, adjust, reverse or close")
+	cmd.Flags().StringVar(&act.Action, "action", "", strings.Join(app.ReconActions(), ", "))
 	cmd.Flags().StringVar(&payer, "payer", "", "who pays")
 	cmd.Flags().StringVar(&payee, "payee", "", "who is paid")
 	cmd.Flags().Var(decimal((*int64)(&act.Amount), 0), "amount", "see above")

@@ -157,13 +157,13 @@ type ReconActing struct {
 	Second   string        `json:"second,omitempty"`
 }
 
-// reconMark begins the evidence of an act about an exception.
-const reconMark = "recon "
-
 func (a *App) actOn(ctx context.Context, act ReconActing) (Done, error) {
 	what := fmt.Sprintf("%s exception %s", act.Action, act.ID)
 	if err := signed(ctx, what, &act.Operator, act.Second); err != nil {
 		return Done{}, err
+	}
+	if err := knownAction(act.Action); err != nil {
+		return Done{}, fmt.Errorf("exception %s: %w", act.ID, err)
 	}
 	if strings.TrimSpace(act.Evidence) == "" {
 		return Done{}, points.Errorf(points.FormatError, "%s: name the evidence", what)
@@ -212,7 +212,7 @@ func (a *App) actOn(ctx context.Context, act ReconActing) (Done, error) {
 
 // command is what carries an act out.
 func (act *ReconActing) command(e *Exception) (book.Command, error) {
-	evidence := reconMark + act.ID + ": " + act.Evidence
+	evidence := reconEvidence(act.ID, act.Action, act.Evidence)
 	about := points.Position(0)
 	if e.Ours != nil {
 		about = points.Position(e.Ours.CID)
@@ -240,7 +240,7 @@ func (act *ReconActing) command(e *Exception) (book.Command, error) {
 	case ActionClose:
 		return book.Command{Kind: book.KindNote, Act: book.ActSettlement, Note: evidence + ". " + note}, nil
 	default:
-		return book.Command{}, points.Errorf(points.FormatError, "action %q: want %s, %s, %s, %s or %s", act.Action, ActionSuspense, ActionPost, ActionReverse, ActionAdjust, ActionClose)
+		return book.Command{}, knownAction(act.Action)
 	}
 }
 
@@ -258,14 +258,7 @@ func good(class reconcile.Class) bool {
 // decidedAct notes beside the exceptions that an act about one was approved or rejected.
 // What the journal has stands, whatever becomes of the note.
 func (a *App) decidedAct(act *book.Command, proposal, rrn, state string) {
-	said := ""
-	for _, text := range []string{act.Leg.Evidence, act.Dispute.Evidence, act.Note} {
-		if strings.HasPrefix(text, reconMark) {
-			said = text
-			break
-		}
-	}
-	id, _, ok := strings.Cut(strings.TrimPrefix(said, reconMark), ":")
+	id, _, _, ok := reconOf(act)
 	if !ok {
 		return
 	}

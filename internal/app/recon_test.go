@@ -194,6 +194,11 @@ func TestReconcileAtTheDoor(t *testing.T) {
 	require.Equal(t, "pending", state()[0].State)
 	_, err = li.client.ActOn(ctx, act)
 	reasonIs(t, points.AlreadyExists, err)
+	burn := act
+	burn.Action = "burn"
+	_, err = li.client.ActOn(ctx, burn)
+	reasonIs(t, points.FormatError, err)
+	require.ErrorContains(t, err, `action "burn": want one of suspense, post, adjust, reverse, close`, "whatever waits")
 	_, err = wang.client.Reject(ctx, app.Decision{RRN: done.RRN})
 	require.NoError(t, err)
 	require.Equal(t, "rejected", state()[0].State)
@@ -201,8 +206,8 @@ func TestReconcileAtTheDoor(t *testing.T) {
 	require.NoError(t, err)
 	pending, err := wang.client.Pending(ctx)
 	require.NoError(t, err)
-	require.Contains(t, pending[0].What, "ADJ: 10000001 pays 20000001 1.0000 QZP")
-	require.Contains(t, pending[0].What, "evidence recon "+act.ID+": mail of 03-02")
+	require.Contains(t, pending[0].What, "adjust exception "+act.ID+" of the reconciliation: ADJ: 10000001 pays 20000001 1.0000 QZP")
+	require.Contains(t, pending[0].What, "evidence mail of 03-02")
 	_, err = wang.client.Approve(ctx, app.Decision{RRN: done.RRN})
 	require.NoError(t, err)
 	require.Equal(t, "done", state()[1].State)
@@ -217,6 +222,22 @@ func TestReconcileAtTheDoor(t *testing.T) {
 		}
 		reasonIs(t, points.FormatError, err)
 	}
+
+	// What books nothing says so, and which exception it ends: to who approves it, and ever after.
+	closing := app.ReconActing{ID: left.Exceptions[0].ID, Action: app.ActionClose, Evidence: "letter of 03-03", Note: "theirs"}
+	done, err = li.client.ActOn(ctx, closing)
+	require.NoError(t, err)
+	pending, err = wang.client.Pending(ctx)
+	require.NoError(t, err)
+	sentence := "close exception " + closing.ID + " of the reconciliation: nothing is booked, and it is over; evidence: letter of 03-03"
+	require.Contains(t, pending[0].What, sentence)
+	approved, err := wang.client.Approve(ctx, app.Decision{RRN: done.RRN})
+	require.NoError(t, err)
+	shown, err := li.client.Detail(ctx, approved.RRN)
+	require.NoError(t, err)
+	require.Contains(t, shown.What, sentence)
+	act.ID = closing.ID
+	require.Equal(t, "done", state()[0].State)
 	r.stop(t)
 }
 

@@ -240,21 +240,27 @@ func (r *Runner) posted(ctx context.Context, run *Run, order Order) (bool, error
 
 // Postable tells why nobody can approve the posting of a run: it is not under way.
 func (r *Runner) Postable(key, manifest tariff.Digest) error {
+	_, err := r.postable(key, manifest)
+	return err
+}
+
+// postable is the run under way whose posting is named.
+func (r *Runner) postable(key, manifest tariff.Digest) (*Run, error) {
 	runs, err := r.shelf.all()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	end := "there is none"
 	for _, run := range runs {
 		switch is := run.publication(Order{}); {
 		case is.Key != key || is.Manifest != manifest:
 		case run.Live():
-			return nil
+			return run, nil
 		default:
 			end = fmt.Sprintf("run %s is %v", run.ID, run.State)
 		}
 	}
-	return points.Errorf(points.NotPermitted, "it is the posting of no settlement run under way (%s): reject it", end)
+	return nil, points.Errorf(points.NotPermitted, "it is the posting of no settlement run under way (%s): reject it", end)
 }
 
 // Posted has a run approved whose posting somebody has approved by another door.

@@ -285,40 +285,6 @@ func (a *App) operators(ctx context.Context, _ nothing) ([]OperatorState, error)
 	return list, err
 }
 
-// Pending is an act that waits for a second person.
-type Pending struct {
-	RRN      string   `json:"rrn"`
-	Act      book.Act `json:"act"`
-	What     string   `json:"what"`
-	Operator string   `json:"operator"`
-	Note     string   `json:"note,omitempty"`
-	Until    string   `json:"until"`
-	Over     bool     `json:"over,omitempty"` // its time is
-}
-
-// pending lists what waits, in the order in which it was proposed.
-func (a *App) pending(ctx context.Context, _ nothing) ([]Pending, error) {
-	list := []Pending{}
-	now := a.opts.Clock()
-	var views []book.ProposalView
-	err := a.ledger.View(ctx, func(b *book.Book) error {
-		views = b.Proposals()
-		return nil
-	})
-	if err != nil {
-		return nil, err
-	}
-	for i := range views {
-		v := &views[i]
-		what, err := a.inWords(ctx, &v.Act, true)
-		if err != nil {
-			return nil, err
-		}
-		list = append(list, Pending{rrnOf(v.Position), v.Act.Of(), what, v.Act.Operator, v.Act.Note, v.Until.String(), v.Until <= now})
-	}
-	return list, nil
-}
-
 // Decision is about one pending act.
 type Decision struct {
 	RRN  string `json:"rrn"`
@@ -402,6 +368,8 @@ func (a *App) undecided(ctx context.Context, what string, cmd, act *book.Command
 	switch reason {
 	case points.NeedsSecondPerson:
 		return points.Errorf(reason, "%s: nobody approves their own act; ask another approver", what)
+	case points.ProposalStale:
+		return points.Errorf(reason, "%s: %s: lianfen admin reject %s, and propose it again", what, hasChanged, rrnOf(cmd.Original))
 	case points.RoleMissing:
 		operators, err := a.registryOperators(ctx)
 		if err != nil {

@@ -184,7 +184,7 @@ func sayComesTo(cmd *cobra.Command, p *app.Pending) error {
 	}
 	var t table
 	t.row("  run", o.Run+", paid on "+o.Settles.String())
-	t.row("  items", fmt.Sprintf("%d cleared, %d not; %s", o.Items, o.Exceptions, counted(int(o.Files), "file"))) //nolint:gosec // some thousands.
+	t.row("  items", fmt.Sprintf("%d cleared, %d not; %s", o.Items, o.Exceptions, points.Counted(o.Files, "file", "files")))
 	t.row("  manifest", o.Manifest)
 	for _, warning := range o.Warnings {
 		t.row("  not passed", warning)

@@ -14,6 +14,7 @@ import (
 
 	"github.com/lianfen/lianfen/certs"
 	"github.com/lianfen/lianfen/internal/app"
+	"github.com/lianfen/lianfen/points"
 )
 
 // operators is the door of the switch whose operators change the register; nil where there
@@ -176,7 +177,7 @@ func (a *authority) revokeAsked(cmd *cobra.Command, client *app.Client, change a
 		return refusedThere(err)
 	}
 	return a.print(cmd, done, func(io.Writer) error {
-		if err := say(cmd, "Revoked %s.\nThe running switch knows; it closed %d connections.", strings.Join(done.Revoked, ", "), done.Closed); err != nil {
+		if err := say(cmd, "Revoked %s.\nThe running switch knows; it closed %s.", strings.Join(done.Revoked, ", "), points.Counted(done.Closed, "connection", "connections")); err != nil {
 			return err
 		}
 		if done.NotNoted != "" {

@@ -140,8 +140,8 @@ func printReconciled(cmd *cobra.Command, r *app.Reconciled) error {
 			return err
 		}
 	}
-	return say(cmd, "%v: %d lines here, %d of acquirers, %d of issuers; %d in doubt, %d timing, %d exceptions. In %s.",
-		r.Date, r.Lines["switch"], r.Lines["acquirer"], r.Lines["issuer"], r.InDoubt, r.Timing, r.Exceptions, r.Folder)
+	return say(cmd, "%v: %s here, %d of acquirers, %d of issuers; %d in doubt, %d timing, %s. In %s.",
+		r.Date, points.Counted(r.Lines["switch"], "line", "lines"), r.Lines["acquirer"], r.Lines["issuer"], r.InDoubt, r.Timing, points.Counted(r.Exceptions, "exception", "exceptions"), r.Folder)
 }
 
 // printTotals shows whose totals are ours, and which of the others' are not.

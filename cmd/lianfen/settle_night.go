@@ -335,7 +335,7 @@ func runTable(r *settlement.Run, folder string, zone *time.Location) *table {
 	t.row("cycle", r.Cut.String()+", paid on "+r.Cut.Settles.String())
 	t.row("state", r.State)
 	t.row("journal", fmt.Sprintf("positions %d to %d", r.Cut.First, r.Cut.Last))
-	t.row("items", fmt.Sprintf("%d (%d on us), %d legs, %d exceptions", r.Items, r.OnUs, r.Legs, r.Exceptions))
+	t.row("items", fmt.Sprintf("%d (%d on us), %s, %s", r.Items, r.OnUs, points.Counted(r.Legs, "leg", "legs"), points.Counted(r.Exceptions, "exception", "exceptions")))
 	for _, part := range []struct{ name, digest string }{{"key", r.KeyDigest}, {"input", r.Input}, {"rates", r.Rates}, {"fees", r.Fees}, {"positions", r.Positions}, {"manifest", r.Manifest}} {
 		if part.digest != "" {
 			t.row(part.name, part.digest)
@@ -348,7 +348,7 @@ func runTable(r *settlement.Run, folder string, zone *time.Location) *table {
 		t.row("files", folder)
 	}
 	for _, timing := range r.Timings {
-		t.row(timing.Step, fmt.Sprintf("%d rows in %.2f s, %d rows/s", timing.Rows, float64(timing.Micros)/1e6, timing.PerSecond()))
+		t.row(timing.Step, fmt.Sprintf("%s in %.2f s, %d rows/s", points.Counted(timing.Rows, "row", "rows"), float64(timing.Micros)/1e6, timing.PerSecond()))
 	}
 	for _, s := range r.Stages {
 		t.row(s.State, localTime(s.At.String(), zone)+" by "+s.By+"  "+s.Note)
@@ -601,11 +601,7 @@ func printDiff(cmd *cobra.Command, units scales, d *settlement.Comparison) error
 	if err := s.write(cmd.OutOrStdout()); err != nil {
 		return err
 	}
-	differ := "items differ"
-	if d.Differing == 1 {
-		differ = "item differs"
-	}
-	if err := say(cmd, "\nBefore: %s. After: %s. %d %s; those that explain most:\n", d.Before, d.After, d.Differing, differ); err != nil {
+	if err := say(cmd, "\nBefore: %s. After: %s. %s; those that explain most:\n", d.Before, d.After, points.Counted(d.Differing, "item differs", "items differ")); err != nil {
 		return err
 	}
 	s = newSheet(">ITEM", "KIND", ">PROGRAMME", ">POINTS", ">WORTH BEFORE", ">AFTER")

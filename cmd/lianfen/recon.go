@@ -65,7 +65,8 @@ ids, and a digest over all lines. Whose totals are ours is done; lines are compa
 others, or of all with --lines. Of a detail file in several parts name all.
 
 A date that has not ended is refused: what is still to come would be missing. --early looks
-all the same; what it finds is provisional, and nothing of it can be acted on.
+all the same; what it finds is provisional: nothing of it can be acted on, the next date
+takes none of its doubts over, and it is gone once the date has ended.
 The exit status is 1 when there are exceptions.`,
 		Example: `  lianfen recon run --date 2026-03-01 --acquirer 20000001=QZ_DET_20000001_A_20260301_01_1of1.txt --issuer 10000001=issuer.csv`,
 		RunE: func(cmd *cobra.Command, _ []string) (err error) {

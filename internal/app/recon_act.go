@@ -65,7 +65,7 @@ const (
 
 const maxExceptions = 10_000 // in one answer
 
-func (a *App) exceptions(_ context.Context, q ReconQuery) (Exceptions, error) {
+func (a *App) exceptions(ctx context.Context, q ReconQuery) (Exceptions, error) {
 	result := Exceptions{Exceptions: []Exception{}}
 	var class reconcile.Class
 	if q.Class != "" {
@@ -87,6 +87,7 @@ func (a *App) exceptions(_ context.Context, q ReconQuery) (Exceptions, error) {
 	if limit <= 0 || limit > maxExceptions {
 		limit = maxExceptions
 	}
+	running := a.runningDate(ctx)
 	for _, date := range dates {
 		if q.Date != 0 && q.Date != date {
 			continue
@@ -95,6 +96,7 @@ func (a *App) exceptions(_ context.Context, q ReconQuery) (Exceptions, error) {
 			e.Acts = acts[e.ID]
 			done := slices.ContainsFunc(e.Acts, func(act ReconAct) bool { return act.State == actDone })
 			switch {
+			case e.Provisional && date < running: // Found before the end of a date that has ended: it was a look only.
 			case q.ID != "" && e.ID != q.ID, class != 0 && e.Class != class:
 			case q.ID == "" && !q.All && (e.Doubt || e.Timing), q.ID == "" && !q.All && !q.Done && done:
 			case len(result.Exceptions) == limit:

@@ -477,3 +477,46 @@ terminals: [{id: T9, merchant: M9}]
 	require.EqualValues(t, 1, both.Exceptions+both.InDoubt, "%+v", both)
 	r.stop(t)
 }
+
+// What an early look leaves is gone with the date: the next date's run takes none of its doubts
+// over, nothing of it is listed, and the date itself is run as if nobody had looked.
+func TestEarlyLookLeavesNothingBehind(t *testing.T) {
+	r := newHouse(t).start(t)
+	r.load(t, smallTown)
+	ctx := t.Context()
+	terminal := r.terminal(t, "T1")
+	require.Equal(t, points.Approved, send(t, terminal, points.Earn, firstCard, 500).Response.Reason)
+	totals, err := r.client.Totals(ctx)
+	require.NoError(t, err)
+	nothing := []app.PartnerFile{{Member: 20000001, Path: partnerCSV(t, t.TempDir(), "none.csv", nil)}}
+	bad := filepath.Join(t.TempDir(), "bad.csv")
+	require.NoError(t, os.WriteFile(bad, []byte("acquirer,stan,transmitted,rrn,kind,amount,asset\nnonsense,,,,,,\n#TOTAL,1,0\n"), 0o600))
+	early, err := r.client.Reconcile(ctx, app.Reconciling{Date: totals.Date, Early: true, Acquirers: []app.PartnerFile{{Member: 20000001, Path: bad}}})
+	require.NoError(t, err)
+	require.Equal(t, []uint64{1, 1}, []uint64{early.InDoubt, early.Exceptions})
+	listed := func(q app.ReconQuery) int {
+		q.All = true
+		list, err := r.client.Exceptions(ctx, q)
+		require.NoError(t, err)
+		return len(list.Exceptions)
+	}
+	require.Equal(t, 2, listed(app.ReconQuery{}), "as long as the date runs")
+	_, err = r.client.CutOver(ctx, app.CutOver{Force: true, Operator: "li", Second: "wang"})
+	require.NoError(t, err)
+	require.Zero(t, listed(app.ReconQuery{}), "the date has ended: it was a look only")
+	require.DirExists(t, early.Folder)
+
+	next, err := r.client.Reconcile(ctx, app.Reconciling{Date: totals.Date.AddDays(1), Early: true, Acquirers: nothing})
+	require.NoError(t, err)
+	require.Equal(t, []any{points.BusinessDate(0), uint64(0), uint64(0)}, []any{next.Before, next.InDoubt, next.Exceptions}, "the early look's doubts are not the next date's")
+	require.NoDirExists(t, early.Folder)
+	require.DirExists(t, next.Folder)
+	proper, err := r.client.Reconcile(ctx, app.Reconciling{Date: totals.Date, Acquirers: nothing})
+	require.NoError(t, err)
+	require.EqualValues(t, 1, proper.InDoubt)
+	next, err = r.client.Reconcile(ctx, app.Reconciling{Date: totals.Date.AddDays(1), Early: true, Acquirers: nothing})
+	require.NoError(t, err)
+	require.Equal(t, []any{totals.Date, uint64(1)}, []any{next.Before, next.InDoubt}, "those of a date that has ended are")
+	require.DirExists(t, proper.Folder)
+	r.stop(t)
+}

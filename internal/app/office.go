@@ -436,10 +436,12 @@ func (a *App) decision(ctx context.Context, kind book.Kind, d Decision) (book.Co
 		for _, p := range b.Proposals() {
 			if p.Position == position {
 				cmd.Group = []book.Command{p.Act}
-				return nil
 			}
 		}
-		return points.Errorf(points.ProposalUnknown, "%s is not pending: it was approved or rejected, or never proposed; lianfen admin pending lists what is", d.RRN)
+		return nil
 	})
+	if err == nil && len(cmd.Group) == 0 {
+		err = a.notPending(ctx, position)
+	}
 	return cmd, err
 }

@@ -151,7 +151,7 @@ func (a *admin) resolution(cmd *cobra.Command) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		r.RRN = args[0]
+		r.RRN = fullRRN(args[0])
 		done, err := client.Resolve(cmd.Context(), r)
 		if err != nil {
 			return err

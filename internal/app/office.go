@@ -36,7 +36,7 @@ func signed(ctx context.Context, what string, operator *string, second string) e
 	case w.Name == "":
 		return nil
 	case said != "" && said != w.Name:
-		return points.Errorf(points.NotPermitted, "%s: you are %s and cannot act as %q; leave --operator out", what, w.Name, said)
+		return points.Errorf(points.NotPermitted, "%s: you are %s and cannot act as %q; leave the name out", what, w.Name, said)
 	case strings.TrimSpace(second) != "":
 		return points.Errorf(points.NeedsSecondPerson, "%s: a second person approves by lianfen admin approve; leave --second out", what)
 	}

@@ -27,13 +27,13 @@ func untold(text string) string {
 // shownSession reads blocks of a document that show commands behind "$ " and what they print; of
 // other blocks every line is a command. Those that are told to run elsewhere are left out.
 func shownSession(text string) (script string, expected []string) {
-	for _, block := range regexp.MustCompile("(?s)\n```\n(.*?)```").FindAllStringSubmatch(text, -1) {
+	for _, block := range regexp.MustCompile("(?ms)^```(\\w*)\n(.*?)^```$").FindAllStringSubmatch(text, -1) {
 		switch {
-		case strings.HasPrefix(block[1], "lianfen demo"):
-		case !strings.HasPrefix(block[1], "$ "):
-			script += block[1]
+		case block[1] != "", strings.HasPrefix(block[2], "lianfen demo"):
+		case !strings.HasPrefix(block[2], "$ "):
+			script += block[2]
 		default:
-			for shown := range strings.SplitSeq(strings.TrimPrefix(block[1], "$ "), "\n$ ") {
+			for shown := range strings.SplitSeq(strings.TrimPrefix(block[2], "$ "), "\n$ ") {
 				command, prints, _ := strings.Cut(shown, "\n")
 				script += "printf '\\1'; " + command + "\n"
 				expected = append(expected, prints)

@@ -123,7 +123,10 @@ func publicKeys(path string) ([]ssh.PublicKey, error) {
 // verifyAt verifies a file, or every folder at or below path that has files of a set.
 func verifyAt(path string, check files.Check) ([]verified, error) {
 	info, err := os.Stat(path)
-	if err != nil {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, usage("settle verify %s: there is no such file or folder", path)
+	case err != nil:
 		return nil, usage("settle verify: %w", err)
 	}
 	if !info.IsDir() {

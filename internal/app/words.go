@@ -208,7 +208,7 @@ func (w *words) resolve(act *book.Command) (string, error) {
 const maxMovesInWords = 20
 
 func (w *words) post(act *book.Command) string {
-	text := fmt.Sprintf("post the settlement of cycle %d of business date %v: run %x, manifest %x", max(act.Cycle, 1), act.Date, act.Run, act.Manifest)
+	text := fmt.Sprintf("post the settlement of cycle %d of business date %v: key of the run %x, manifest %x", max(act.Cycle, 1), act.Date, act.Run, act.Manifest)
 	for i, move := range act.Moves {
 		if i == maxMovesInWords {
 			return fmt.Sprintf("%s; and %d movements more", text, len(act.Moves)-i)

@@ -41,7 +41,8 @@ type NetPosition struct {
 }
 
 // Outlook tells of the run whose posting is named. The positions are those of the files that will
-// be published: they are read from there, and proved by the manifest that is approved.
+// be published: they are read from there, and proved by the manifest that is approved. Where they
+// are not, nobody can say what would be approved, and the error says why.
 func (r *Runner) Outlook(key, manifest tariff.Digest) (*Outlook, error) {
 	run, err := r.postable(key, manifest)
 	if err != nil {

@@ -238,13 +238,7 @@ func (r *Runner) posted(ctx context.Context, run *Run, order Order) (bool, error
 	return true, r.write(run, "approved")
 }
 
-// Postable tells why nobody can approve the posting of a run: it is not under way.
-func (r *Runner) Postable(key, manifest tariff.Digest) error {
-	_, err := r.postable(key, manifest)
-	return err
-}
-
-// postable is the run under way whose posting is named.
+// postable is the run under way whose posting is named: nobody can approve that of another.
 func (r *Runner) postable(key, manifest tariff.Digest) (*Run, error) {
 	runs, err := r.shelf.all()
 	if err != nil {

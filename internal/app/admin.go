@@ -771,10 +771,10 @@ func (a *App) endable(ctx context.Context, c *CutOver) (book.Command, error) {
 // begunIn says how long ago something began. The journal may be ahead of the clock, where it was
 // set back or a demonstration has played a day.
 func begunIn(ago time.Duration) string {
-	if ago < 0 {
+	if ago <= -time.Second { // Records in one microsecond are put apart, which is no such thing.
 		return fmt.Sprintf("began at a time that is %v ahead of this machine's clock", -ago.Round(time.Second))
 	}
-	return fmt.Sprintf("began only %v ago", ago.Round(time.Second))
+	return fmt.Sprintf("began only %v ago", max(0, ago.Round(time.Second)))
 }
 
 // cycleEndable is endable where the date goes on.

@@ -307,7 +307,7 @@ func (a *App) approve(ctx context.Context, d Decision) (Done, error) {
 		return Done{}, err
 	}
 	if act.Kind == book.KindPost {
-		if err := a.settlement.Postable(act.Run, act.Manifest); err != nil {
+		if _, err := a.settlement.Outlook(act.Run, act.Manifest); err != nil {
 			return Done{}, fmt.Errorf("%s: %w", what, err)
 		}
 	}

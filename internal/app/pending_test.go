@@ -15,7 +15,7 @@ import (
 
 // Who approves a night sees what it comes to: net positions that sum to zero, items, exceptions,
 // checks that did not pass and the manifest. Positions of a file that is not the manifest's are
-// not shown as if they were.
+// neither shown as if they were nor approved, until the files are made again.
 func TestPendingNightShowsItsPositions(t *testing.T) {
 	h := newHouse(t)
 	r, li, wang := twoPersons(t, h)
@@ -48,6 +48,13 @@ func TestPendingNightShowsItsPositions(t *testing.T) {
 	require.NoError(t, err)
 	require.Nil(t, pending[0].Publication)
 	require.Contains(t, pending[0].Problem, "is not the file of MANIFEST")
+	_, err = wang.client.Approve(ctx, app.Decision{RRN: pending[0].RRN})
+	reasonIs(t, points.FormatError, err)
+	require.ErrorContains(t, err, "lianfen settle run makes the files again")
+	_, err = li.client.Settle(ctx, "run", app.SettleAsk{}, nil)
+	require.NoError(t, err)
+	_, err = wang.client.Approve(ctx, app.Decision{RRN: pending[0].RRN})
+	require.NoError(t, err)
 	r.stop(t)
 }
 

@@ -213,6 +213,18 @@ func (r *keyring) all() iter.Seq[*Key] {
 	}
 }
 
+// pendingError is an [ErrNoKey] that names a key which is there and not yet to be used: whoever was
+// told that there is none would make it again.
+type pendingError struct{ name string }
+
+// Error says what has to come first.
+func (e pendingError) Error() string {
+	return fmt.Sprintf("keystore: key %q is pending: a second person has to compare its KCV and approve it first (lianfen admin pending)", e.name)
+}
+
+// Is reports that no such key can be used.
+func (e pendingError) Is(target error) bool { return target == ErrNoKey }
+
 // Key returns one version of a key, in whatever state; version 0 is the newest.
 func (s *Keystore) Key(name string, version uint32) (*Key, error) {
 	return s.keys.Load().key(name, version)
@@ -220,7 +232,11 @@ func (s *Keystore) Key(name string, version uint32) (*Key, error) {
 
 func (r *keyring) key(name string, version uint32) (*Key, error) {
 	versions := r.keys[name]
-	if len(versions) == 0 {
+	waits := r.pending[name]
+	switch {
+	case waits != nil && (version == waits.Version || len(versions) == 0):
+		return nil, pendingError{name}
+	case len(versions) == 0:
 		return nil, fmt.Errorf("%w: %q", ErrNoKey, name)
 	}
 	if version == 0 {
@@ -242,7 +258,10 @@ func (s *Keystore) Use(name string, usage Usage, now points.Timestamp) (*Key, er
 
 func (r *keyring) use(name string, usage Usage, now points.Timestamp) (*Key, error) {
 	versions := r.keys[name]
-	if len(versions) == 0 {
+	switch {
+	case len(versions) == 0 && r.pending[name] != nil:
+		return nil, pendingError{name}
+	case len(versions) == 0:
 		return nil, fmt.Errorf("%w: %q", ErrNoKey, name)
 	}
 	var why error

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 
+	"golang.org/x/crypto/ssh"
+
 	"github.com/lianfen/lianfen/points"
 	"github.com/lianfen/lianfen/settlement/netting"
 	"github.com/lianfen/lianfen/tariff"
@@ -51,6 +53,7 @@ const (
 	CheckPrevious   = "previous"
 	CheckUnfinished = "unfinished"
 	CheckBatches    = "batches"
+	CheckSigned     = "signed"
 	CheckRates      = "rates"
 	CheckExceptions = "exceptions"
 	CheckSumZero    = "sum-zero"
@@ -117,10 +120,25 @@ func (r *Runner) before(ctx context.Context, cut Cut, order Order) ([]Check, err
 	if err != nil {
 		return nil, err //nolint:wrapcheck // the journal's own words.
 	}
-	c.add("pre", CheckUnfinished, Warn, unfinished == 0, fmt.Sprintf("%d requests to issuers elsewhere without an end", unfinished),
+	c.add("pre", CheckUnfinished, Warn, unfinished == 0, fmt.Sprintf("%s to issuers elsewhere without an end", points.Counted(unfinished, "request", "requests")),
 		"lianfen admin owed list, lianfen exchange queue: what ends later is cleared on the date on which it ends")
+	r.checkSigned(&c)
 	return c.list, nil
 }
+
+// checkSigned asks whether members will be able to prove who made their files: without a
+// signature whoever alters one makes its digests anew.
+func (r *Runner) checkSigned(c *checker) {
+	found := "settlement.key names no key: nothing is signed"
+	if r.opts.Key != nil {
+		found = "with the key " + ssh.FingerprintSHA256(r.opts.Key.PublicKey())
+	}
+	c.add("pre", CheckSigned, Warn, r.opts.Key != nil, found,
+		"members cannot prove who made their files: "+NoKey+", start again, and give members what lianfen settle signers prints")
+}
+
+// NoKey says what to do where settlement.key names no key.
+const NoKey = "make a key (ssh-keygen -t ed25519 -N '' -f settlement.key), name it as settlement.key in the configuration"
 
 func earlier(one, other Cut) bool {
 	return one.Date < other.Date || (one.Date == other.Date && one.Cycle < other.Cycle)
@@ -137,7 +155,7 @@ func orElse(text, otherwise string) string {
 func (r *Runner) during(ctx context.Context, run *Run, setting *Setting, c *checker, all *computed) error {
 	missing := make([]string, 0, len(all.missing))
 	for _, program := range slices.Sorted(maps.Keys(all.missing)) {
-		missing = append(missing, fmt.Sprintf("programme %d: %d items", program, all.missing[program]))
+		missing = append(missing, fmt.Sprintf("programme %d: %s", program, points.Counted(all.missing[program], "item", "items")))
 	}
 	// A rate cannot be put in force for the past: to stop here would be to stop for ever.
 	c.add("in", CheckRates, SecondPerson, all.unvalued == 0, orElse(strings.Join(missing, ", "), "every item had its rate and its fees"),
@@ -154,7 +172,7 @@ func (r *Runner) during(ctx context.Context, run *Run, setting *Setting, c *chec
 	if err != nil {
 		return err //nolint:wrapcheck // the journal's own words.
 	}
-	c.add("in", CheckBatches, Warn, unclosed == 0, fmt.Sprintf("%d batches of terminals not closed", unclosed),
+	c.add("in", CheckBatches, Warn, unclosed == 0, fmt.Sprintf("%s of terminals not closed", points.Counted(unclosed, "batch", "batches")),
 		"lianfen admin batch list: they do not stop the night; the terminals close them in the morning")
 	if err := r.checkLive(ctx, run, c, all); err != nil {
 		return err
@@ -171,7 +189,7 @@ func (c *computed) exceptionsFound() string {
 		found = fmt.Sprintf("%d; the first is item %d: %s", c.booked(), c.exceptions[i].ID, c.exceptions[i].Reason)
 	}
 	if c.declined > 0 {
-		found += fmt.Sprintf("; %d refunds were declined without an original", c.declined)
+		found += fmt.Sprintf("; %s declined without an original", points.Counted(c.declined, "refund was", "refunds were"))
 	}
 	return found
 }
@@ -206,7 +224,7 @@ func (r *Runner) checkLive(ctx context.Context, run *Run, c *checker, all *compu
 	}
 	if !slices.Equal(live.Moves, run.Moves) {
 		n++
-		wrong = orElse(wrong, fmt.Sprintf("clearing accounts: %d movements computed, others kept (%d)", len(run.Moves), len(live.Moves)))
+		wrong = orElse(wrong, fmt.Sprintf("clearing accounts: %s computed, others kept (%d)", points.Counted(len(run.Moves), "movement", "movements"), len(live.Moves)))
 	}
 	c.add("in", CheckLive, Must, n == 0, orElse(wrong, "the positions are those that the ledger kept"),
 		"do not publish: lianfen ledger verify tells whether the journal or the positions kept are wrong")
@@ -264,12 +282,12 @@ func (r *rendering) after(c *checker) {
 	}
 	items := r.computed.items
 	if n := acquirers + r.computed.apart.acquirer; n != items && wrong == "" {
-		wrong = fmt.Sprintf("%d items, %d in acquirers' files or without an acquirer", items, n)
+		wrong = fmt.Sprintf("%s, %d in acquirers' files or without an acquirer", points.Counted(items, "item", "items"), n)
 	}
 	if n := issuers + r.computed.apart.issuer; n != items && wrong == "" {
-		wrong = fmt.Sprintf("%d items, %d in issuers' files or without one of their own", items, n)
+		wrong = fmt.Sprintf("%s, %d in issuers' files or without one of their own", points.Counted(items, "item", "items"), n)
 	}
-	c.add("post", CheckComplete, Must, wrong == "", orElse(wrong, fmt.Sprintf("%d items, %d lines of acquirers, %d of issuers; files come to positions", items, acquirers, issuers)),
+	c.add("post", CheckComplete, Must, wrong == "", orElse(wrong, fmt.Sprintf("%s, %s of acquirers, %d of issuers; files come to positions", points.Counted(items, "item", "items"), points.Counted(acquirers, "line", "lines"), issuers)),
 		"do not publish: this is a fault of the program; keep the folder and report it")
 }
 

@@ -41,8 +41,9 @@ type computed struct {
 	lines      []memberLines // by place in the roll
 	apart      apart
 	exceptions []exception
-	unvalued   uint64 // of the exceptions: a rate or fee is missing
-	declined   uint64 // nothing was booked; the first of them are among the exceptions
+	left       map[why]left // the exceptions by reason, and the declined that are not listed too
+	unvalued   uint64       // of the exceptions: a rate or fee is missing
+	declined   uint64       // nothing was booked; the first of them are among the exceptions
 	missing    map[points.ProgramID]uint64
 	flows      map[flow]netting.Sum
 	batches    map[Batch]struct{}
@@ -56,6 +57,8 @@ func (c *computed) booked() int { return len(c.exceptions) - int(min(c.declined,
 // except lists exceptions.
 func (c *computed) except(list []exception) {
 	for i := range list {
+		was := c.left[list[i].why]
+		c.left[list[i].why] = left{was.items + 1, was.points.Plus(netting.SumOf(list[i].amount))}
 		if list[i].declined {
 			if c.declined++; c.declined > maxDeclined {
 				continue
@@ -89,6 +92,8 @@ func (a *apart) add(b apart) { a.acquirer, a.issuer = a.acquirer+b.acquirer, a.i
 type exception struct {
 	members  [3]tariff.Member
 	declined bool
+	why      why
+	amount   points.Amount
 	files.Exception
 }
 
@@ -145,7 +150,7 @@ func (b *basis) compute(ctx context.Context, source Items, cut Cut, workers int,
 		}
 		parts[i] = &partial{fold: fold, lines: make([]memberLines, b.roll.Len()), missing: map[points.ProgramID]uint64{}, flows: map[flow]netting.Sum{}, batches: map[Batch]struct{}{}, hash: sha256.New()}
 	}
-	all := &computed{roll: b.roll, fold: parts[0].fold, lines: parts[0].lines, missing: parts[0].missing, flows: parts[0].flows, batches: parts[0].batches}
+	all := &computed{left: map[why]left{}, roll: b.roll, fold: parts[0].fold, lines: parts[0].lines, missing: parts[0].missing, flows: parts[0].flows, batches: parts[0].batches}
 	var digests []tariff.Digest
 	var entries uint64
 	progress.begin(StepCompute, uint64(cut.Last-cut.First)+1)
@@ -364,7 +369,7 @@ func (a *apart) count(_ *Entry, places []place) {
 
 // exceptionOf is the row of the exception list.
 func exceptionOf(e *Entry, reason, what string) exception {
-	x := exception{members: [3]tariff.Member{e.Acquirer, e.Issuer, e.Target}, declined: e.Declined}
+	x := exception{members: [3]tariff.Member{e.Acquirer, e.Issuer, e.Target}, declined: e.Declined, why: why{reason, e.Kind, e.Program}, amount: e.Amount}
 	if e.Kind.Explicit() {
 		x.members = [3]tariff.Member{e.Payee, e.Payer}
 	}

@@ -42,6 +42,17 @@ type Comparison struct {
 	Positions []Difference     `json:"positions"`
 	Items     []ItemDifference `json:"items"` // those that explain most, at most [MostItems]
 	Differing uint64           `json:"differing_items"`
+	// Cleared and Exceptions count the items of each side that are in its positions, and those
+	// that are not; Uncleared tells of the latter why.
+	Cleared    Counted     `json:"cleared"`
+	Exceptions Counted     `json:"exceptions"`
+	Uncleared  []Uncleared `json:"uncleared"`
+}
+
+// Counted is a number of items on each side of a comparison.
+type Counted struct {
+	Before uint64 `json:"before"`
+	After  uint64 `json:"after"`
 }
 
 // MostItems is how many items a comparison names.
@@ -146,7 +157,10 @@ func (r *Runner) Compare(ctx context.Context, before, after Side) (*Comparison, 
 	if err != nil {
 		return nil, err
 	}
-	c := &Comparison{Before: before.Name, After: after.Name}
+	c := &Comparison{
+		Before: before.Name, After: after.Name, Positions: []Difference{}, Items: []ItemDifference{}, Cleared: Counted{one.computed.items, other.computed.items},
+		Exceptions: Counted{one.computed.uncleared(), other.computed.uncleared()}, Uncleared: uncleared(one.computed.left, other.computed.left),
+	}
 	for d := range netting.Differences(one.computed.fold, other.computed.fold) {
 		at := d.After
 		if at.Member == 0 {

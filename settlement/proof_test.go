@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -455,6 +456,37 @@ func TestCompare(t *testing.T) {
 	runs, err := n.Runs()
 	require.NoError(t, err)
 	require.Empty(t, runs)
+}
+
+// A comparison tells of each side what stays without a value, by reason, with its count and
+// points: with a rate put in the place of a missing one the items are in the positions.
+func TestCompareTellsWhatIsNotCleared(t *testing.T) {
+	day := madeUp(t, 2_000, 6)
+	n := newNight(t, day, nil)
+	runner, err := settlement.NewRunner(&lacking{Synthetic: day}, n.opts)
+	require.NoError(t, err)
+	n.Runner = runner
+	now, err := n.Now(t.Context(), 20260302, 1)
+	require.NoError(t, err)
+	bare := now
+	bare.Rates = tariff.NewRates()
+	diff, err := n.Compare(t.Context(), bare, now)
+	require.NoError(t, err)
+	require.Equal(t, settlement.Counted{Before: diff.Exceptions.Before, After: 1}, diff.Exceptions)
+	require.Equal(t, diff.Cleared.Before+diff.Exceptions.Before, diff.Cleared.After+diff.Exceptions.After, "every item is on one side of the line")
+	require.Positive(t, diff.Exceptions.Before)
+	var before, after uint64
+	for _, u := range diff.Uncleared {
+		before, after = before+u.Before.Items, after+u.After.Items
+		sum, err := strconv.ParseInt(u.Before.Points, 10, 64)
+		require.NoError(t, err)
+		require.NotZero(t, sum, "%+v", u)
+		if u.Reason == "RATE_UNKNOWN" {
+			require.Equal(t, settlement.Left{Points: "0"}, u.After, "it has a rate there")
+		}
+	}
+	require.Equal(t, diff.Exceptions, settlement.Counted{Before: before, After: after})
+	require.Equal(t, "RATE_UNKNOWN", diff.Uncleared[0].Reason, "most of them come first")
 }
 
 // Every bilateral pair and every member's total agree in all three models, and files are

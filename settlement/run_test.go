@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto/ed25519"
 	"crypto/rand"
+	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -140,6 +141,41 @@ func tree(t testing.TB, folder string) map[string]string {
 	return all
 }
 
+// A night that nothing signs goes on with a warning, before anything is computed and among the
+// checks of its run; a key that is there when it is computed counts.
+func TestUnsignedIsWarnedOf(t *testing.T) {
+	signed := func(checks []settlement.Check) (found []settlement.Check) {
+		for _, c := range checks {
+			if c.Name == settlement.CheckSigned {
+				found = append(found, c)
+			}
+		}
+		return found
+	}
+	n := newNight(t, madeUp(t, 200, 4), nil)
+	before, err := n.Prepare(t.Context(), 20260302, 1, order("li"))
+	require.NoError(t, err)
+	run := n.publish(t)
+	for _, checks := range [][]settlement.Check{signed(before), signed(run.Checks)} {
+		require.Len(t, checks, 1)
+		require.Equal(t, []any{settlement.Warn, false}, []any{checks[0].Severity, checks[0].Pass})
+		require.Contains(t, checks[0].Found, "nothing is signed")
+		require.Contains(t, checks[0].Do, "settle signers")
+	}
+	killed := errors.New("killed")
+	key := newKey(t)
+	n = newNight(t, madeUp(t, 200, 4), func(o *settlement.Options) {
+		o.Step = func(step string) error { return map[string]error{"cut": killed}[step] }
+	})
+	_, err = n.Run(t.Context(), 20260302, 1, order("li"))
+	require.ErrorIs(t, err, killed)
+	n.opts.Key, n.opts.Step = key, nil
+	n.restart(t)
+	late := signed(n.publish(t).Checks)
+	require.Len(t, late, 1)
+	require.True(t, late[0].Pass, "%+v", late)
+}
+
 // A run goes through its states, publishes nothing before its time, and every member's
 // set is proved by the verification that partners use.
 func TestRun(t *testing.T) {
@@ -151,7 +187,7 @@ func TestRun(t *testing.T) {
 	for _, c := range run.Checks {
 		require.True(t, c.Pass, "%s: %s", c.Name, c.Found)
 	}
-	require.Len(t, run.Checks, 11)
+	require.Len(t, run.Checks, 12)
 	require.ErrorContains(t, n.Publish(t.Context(), run, order("wang")), "what is published is APPROVED: somebody else approves it first, with: lianfen settle approve "+run.ID)
 	require.NoDirExists(t, filepath.Join(n.opts.Folder, ulid))
 	require.NoError(t, n.Approve(t.Context(), run, order("wang")))

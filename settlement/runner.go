@@ -240,23 +240,23 @@ func (r *Runner) posted(ctx context.Context, run *Run, order Order) (bool, error
 	return true, r.write(run, "approved")
 }
 
-// Postable tells why nobody can approve the posting of a run: it is not under way.
-func (r *Runner) Postable(key, manifest tariff.Digest) error {
+// postable is the run under way whose posting is named: nobody can approve that of another.
+func (r *Runner) postable(key, manifest tariff.Digest) (*Run, error) {
 	runs, err := r.shelf.all()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	end := "there is none"
 	for _, run := range runs {
 		switch is := run.publication(Order{}); {
 		case is.Key != key || is.Manifest != manifest:
 		case run.Live():
-			return nil
+			return run, nil
 		default:
 			end = fmt.Sprintf("run %s is %v", run.ID, run.State)
 		}
 	}
-	return points.Errorf(points.NotPermitted, "it is the posting of no settlement run under way (%s): reject it", end)
+	return nil, points.Errorf(points.NotPermitted, "it is the posting of no settlement run under way (%s): reject it", end)
 }
 
 // Posted has a run approved whose posting somebody has approved by another door.
@@ -343,7 +343,10 @@ func (r *Runner) advance(ctx context.Context, run *Run, order Order) error {
 	if err := r.pay(run, &b, all); err != nil {
 		return fmt.Errorf("settlement of %v: %w", run.Cut, err)
 	}
-	c := checker{at: order.At, list: phase(run.Checks, "pre")}
+	// The key may be another one since the run was begun.
+	pre := slices.DeleteFunc(phase(run.Checks, "pre"), func(c Check) bool { return c.Name == CheckSigned })
+	c := checker{at: order.At, list: pre}
+	r.checkSigned(&c)
 	if err := r.during(ctx, run, &setting, &c, all); err != nil {
 		return err
 	}
@@ -429,7 +432,7 @@ func (r *Runner) compute(ctx context.Context, run *Run, b *basis, order Order) (
 	run.Positions, run.Items, run.OnUs, run.Legs = positions, counts.Items, counts.OnUs, counts.Legs
 	run.Exceptions, run.Rows = uint64(len(all.exceptions)), uint64(run.Cut.Last-run.Cut.First)+1
 	run.time(StepCompute, run.Rows, r.opts.Clock()-began)
-	run.reach(Computed, order, fmt.Sprintf("%d items, %d exceptions", run.Items, run.Exceptions))
+	run.reach(Computed, order, fmt.Sprintf("%s, %s", points.Counted(run.Items, "item", "items"), points.Counted(run.Exceptions, "exception", "exceptions")))
 	return all, r.write(run, "computed")
 }
 

@@ -13,6 +13,7 @@ import (
 
 	"github.com/lianfen/lianfen/internal/app"
 	"github.com/lianfen/lianfen/points"
+	"github.com/lianfen/lianfen/settlement"
 )
 
 // Widths in columns: of what is no terminal, and the least that text is wrapped at.
@@ -150,6 +151,9 @@ func sayWaiting(cmd *cobra.Command, list []app.Pending, client *app.Client) erro
 		if err := sayAct(cmd, p.What, p.RRN, mostDetails); err != nil {
 			return err
 		}
+		if err := sayComesTo(cmd, p); err != nil {
+			return err
+		}
 		if p.Note != "" {
 			if err := sayAct(cmd, "note: "+strings.ReplaceAll(p.Note, "; ", ", "), p.RRN, 0); err != nil {
 				return err
@@ -157,4 +161,44 @@ func sayWaiting(cmd *cobra.Command, list []app.Pending, client *app.Client) erro
 		}
 	}
 	return nil
+}
+
+// mostPositions is how many net positions a list of acts has room for; --json has all.
+const mostPositions = 10
+
+// sayComesTo prints what the approver of an act has to know beside its words: why it would be
+// refused, and of a settlement run what becomes visible.
+func sayComesTo(cmd *cobra.Command, p *app.Pending) error {
+	if p.Problem != "" {
+		head := "CANNOT BE APPROVED: "
+		if p.Stale {
+			head = "STALE: "
+		}
+		if err := sayAct(cmd, head+strings.ReplaceAll(p.Problem, "; ", ", "), p.RRN, 0); err != nil {
+			return err
+		}
+	}
+	o := p.Publication
+	if o == nil {
+		return nil
+	}
+	var t table
+	t.row("  run", o.Run+", paid on "+o.Settles.String())
+	t.row("  items", fmt.Sprintf("%d cleared, %d not; %s", o.Items, o.Exceptions, points.Counted(o.Files, "file", "files")))
+	t.row("  manifest", o.Manifest)
+	for _, warning := range o.Warnings {
+		t.row("  not passed", warning)
+	}
+	if err := t.write(cmd.OutOrStdout()); err != nil {
+		return err
+	}
+	s := newSheet("  MEMBER", ">NET "+settlement.Unit)
+	for _, position := range o.Positions[:min(len(o.Positions), mostPositions)] {
+		s.row("  "+position.Member.String(), position.Net)
+	}
+	if more := len(o.Positions) - mostPositions; more > 0 {
+		s.row(fmt.Sprintf("  and %d more (--json)", more), "")
+	}
+	s.row("  sum of all", o.Sum)
+	return s.write(cmd.OutOrStdout())
 }

@@ -192,16 +192,13 @@ func (a *admin) put(cmd *cobra.Command, d app.Directory) error {
 	}
 	return a.print(cmd, loaded, func() error {
 		if n := len(loaded.Pending); n > 0 {
-			return say(cmd, "%d of %d entries wait for a second person: lianfen admin approve %s", n, loaded.Entries, strings.Join(loaded.Pending, " "))
+			return say(cmd, "%d of %s wait for a second person: lianfen admin approve %s", n, points.Counted(loaded.Entries, "entry", "entries"), strings.Join(loaded.Pending, " "))
 		}
 		known := ""
 		if loaded.Known > 0 {
 			known = fmt.Sprintf(" %d more were there already as they are.", loaded.Known)
 		}
-		if loaded.Entries == 1 {
-			return say(cmd, "1 entry is in the journal.%s", known)
-		}
-		return say(cmd, "%d entries are in the journal.%s", loaded.Entries, known)
+		return say(cmd, "%s in the journal.%s", points.Counted(loaded.Entries, "entry is", "entries are"), known)
 	})
 }
 

@@ -137,7 +137,7 @@ func printBatch(cmd *cobra.Command, d *app.BatchDetail, zone *time.Location) err
 	} else {
 		upload := "nothing"
 		if d.Sent > 0 || d.Complete {
-			upload = fmt.Sprintf("%d transactions, %d of them as ours", d.Sent, d.Matched)
+			upload = fmt.Sprintf("%s, %d of them as ours", points.Counted(d.Sent, "transaction", "transactions"), d.Matched)
 		}
 		if d.Sent > 0 && !d.Complete {
 			upload += "; the end has not come yet"

@@ -570,7 +570,7 @@ connections; where it cannot be told it looks by itself within a second or two.`
 			return a.print(cmd, answer, func(w io.Writer) error {
 				said := "No switch was told from here; one that runs with these files sees it by itself within a second or two."
 				if running {
-					said = fmt.Sprintf("The running switch knows; it closed %d connections.", told.Closed)
+					said = fmt.Sprintf("The running switch knows; it closed %s.", points.Counted(told.Closed, "connection", "connections"))
 				}
 				_, err := fmt.Fprintf(w, "Revoked %s.\n%s\n", strings.Join(serials, ", "), said)
 				return err

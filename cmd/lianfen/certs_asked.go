@@ -14,6 +14,7 @@ import (
 
 	"github.com/lianfen/lianfen/certs"
 	"github.com/lianfen/lianfen/internal/app"
+	"github.com/lianfen/lianfen/points"
 )
 
 // operators is the door of the switch whose operators change the register; nil where there
@@ -86,7 +87,7 @@ func (a *authority) issueAsked(cmd *cobra.Command, client *app.Client, change ap
 		if request != "" {
 			how += " --request " + request
 		}
-		return say(cmd, "Then fetch it: lianfen certs fetch RRN %s, with the RRN of the approval.", how)
+		return say(cmd, "Then fetch it: lianfen certs fetch RRN %s, with the RRN of the approval or of the proposal.", how)
 	})
 }
 
@@ -111,10 +112,10 @@ func (a *authority) keep(cmd *cobra.Command, enrolled *app.Enrolled, key []byte,
 func (a *authority) fetch() *cobra.Command {
 	var request, out string
 	cmd := &cobra.Command{
-		Use: "fetch RRN", Args: one("the RRN of the approval"),
+		Use: "fetch RRN", Args: one("the RRN of the approval, or of the proposal"),
 		Short: "Fetch a certificate that a second person has approved",
 		Long: `Fetch a certificate that was proposed with lianfen certs issue and approved since, within an
-hour of that. The RRN is that of the approval. Only who has proposed it may, once, and for
+hour of that. The RRN is that of the approval or of the proposal. Only who has proposed it may, once, and for
 the key that was proposed: the one in NAME.key.pending, or that of --request.`,
 		Example: `  lianfen certs fetch 000000001234 --out ./t1`,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -176,7 +177,7 @@ func (a *authority) revokeAsked(cmd *cobra.Command, client *app.Client, change a
 		return refusedThere(err)
 	}
 	return a.print(cmd, done, func(io.Writer) error {
-		if err := say(cmd, "Revoked %s.\nThe running switch knows; it closed %d connections.", strings.Join(done.Revoked, ", "), done.Closed); err != nil {
+		if err := say(cmd, "Revoked %s.\nThe running switch knows; it closed %s.", strings.Join(done.Revoked, ", "), points.Counted(done.Closed, "connection", "connections")); err != nil {
 			return err
 		}
 		if done.NotNoted != "" {

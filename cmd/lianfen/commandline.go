@@ -35,7 +35,7 @@ func none(cmd *cobra.Command, args []string) error {
 	return usage("unknown command %q for %q%s", args[0], cmd.CommandPath(), similar)
 }
 
-// byOperator says of a command of the admin and ledger groups that was refused for
+// byOperator says of a command of the admin, ledger and exchange groups that was refused for
 // what its command line says that it is the command line's fault. Of load it is
 // the file's.
 func byOperator(run func(*cobra.Command, []string) error) func(*cobra.Command, []string) error {

@@ -360,7 +360,7 @@ person too; off before there is one stays off.`,
 				}
 				if c.Hours == 0 {
 					return a.print(cmd, s.Policy, func() error {
-						return say(cmd, "A second person is needed for: %s, within %d hours.", s.Policy.TwoPersons, s.Policy.Hours)
+						return say(cmd, "A second person is needed for: %s, within %s.", s.Policy.TwoPersons, points.Counted(s.Policy.Hours, "hour", "hours"))
 					})
 				}
 				two = s.Policy.TwoPersons.String() // The hours alone change.
@@ -502,7 +502,7 @@ func sayOperators(t *table, s app.Status) {
 	if s.Policy.TwoPersons == 0 {
 		t.row("second person", "needed for nothing: each operator acts alone")
 	} else {
-		t.row("second person", fmt.Sprintf("needed for %s, within %d hours", s.Policy.TwoPersons, s.Policy.Hours))
+		t.row("second person", fmt.Sprintf("needed for %s, within %s", s.Policy.TwoPersons, points.Counted(s.Policy.Hours, "hour", "hours")))
 		t.row("waiting for one", s.Pending)
 	}
 	t.row("you are", fmt.Sprintf("%s (%s), by %s", s.AskedBy.Name, s.AskedBy.Roles, s.AskedBy.By))

@@ -197,7 +197,7 @@ func (a *admin) disputeRules() *cobra.Command {
 				if done.Pending != "" {
 					return sayPending(cmd, done, client)
 				}
-				return say(cmd, "%d rules are in force from RRN %s on.", len(r.Rules.Rules), done.RRN)
+				return say(cmd, "%s in force from RRN %s on.", points.Counted(len(r.Rules.Rules), "rule is", "rules are"), done.RRN)
 			})
 		},
 	}

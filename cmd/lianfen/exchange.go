@@ -162,6 +162,22 @@ func callerFlags(cmd *cobra.Command, key, operator *string) {
 	cmd.Flags().StringVar(operator, "operator", "", "who asks; left out where operators sign in")
 }
 
+// quotable refuses what no terms and no rates could quote.
+func quotable(asked *app.SwapAsked) error {
+	if (asked.In == 0) == (asked.Out == 0) {
+		return usage("want --in or --out, one of both, more than 0")
+	}
+	for flag, amount := range map[string]points.Amount{"in": asked.In, "out": asked.Out} {
+		if amount < 0 || amount > points.MaxAmount {
+			return usage("--%s %d: want 1 to %d, in smallest units", flag, amount, points.MaxAmount)
+		}
+	}
+	if asked.From == asked.Into {
+		return usage("--from and --into are both programme %d: want two", asked.From)
+	}
+	return nil
+}
+
 func (a *admin) exchangeQuote() *cobra.Command {
 	var asked app.SwapAsked
 	var lang string
@@ -177,8 +193,8 @@ Such a swap is executing until the issuer has answered; show tells what came of 
 			if err := checkCard("card", string(asked.Card)); err != nil {
 				return err
 			}
-			if (asked.In == 0) == (asked.Out == 0) {
-				return usage("want --in or --out, one of both")
+			if err := quotable(&asked); err != nil {
+				return err
 			}
 			client, err := a.client()
 			if err != nil {

@@ -140,7 +140,7 @@ func (at *keysAt) ask(cmd *cobra.Command, client *app.Client, change app.KeyChan
 	if err := sayPending(cmd, done.Done, client); err != nil || change.Act != book.KeyExport {
 		return err
 	}
-	return say(cmd, "Then fetch it: lianfen keys fetch RRN, with the RRN of the approval.")
+	return say(cmd, "Then fetch it: lianfen keys fetch RRN, with the RRN of the approval or of the proposal.")
 }
 
 // change has the switch of the operators carry out what is asked for; where there is
@@ -602,7 +602,7 @@ word that they are not passed on.`,
 
 func (at *keysAt) fetch() *cobra.Command {
 	return &cobra.Command{
-		Use: "fetch RRN", Short: "Print the key block of your export that was approved", Args: one("the RRN of the approval"),
+		Use: "fetch RRN", Short: "Print the key block of your export that was approved", Args: one("the RRN of the approval, or of the proposal"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			client, err := at.operators()
 			if err != nil {

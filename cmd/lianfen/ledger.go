@@ -15,6 +15,7 @@ import (
 	"github.com/lianfen/lianfen/ledger"
 	"github.com/lianfen/lianfen/ledger/book"
 	"github.com/lianfen/lianfen/points"
+	"github.com/lianfen/lianfen/settlement"
 )
 
 func newLedger() *cobra.Command {
@@ -214,7 +215,7 @@ and its acknowledgement, voids, refunds and reversals.`,
 // scalesOf asks for the decimals of every programme.
 func scalesOf(cmd *cobra.Command, client *app.Client) (scales, error) {
 	programs, err := client.Programs(cmd.Context())
-	units := make(scales, len(programs))
+	units := scales{points.Standard: settlement.Scale} // Debts said outright are in it.
 	for i := range programs {
 		units[programs[i].ID] = programs[i].Scale
 	}

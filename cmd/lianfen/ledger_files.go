@@ -109,7 +109,7 @@ func (a *admin) verifySealed(cmd *cobra.Command, path string, key openers) error
 	return a.print(cmd, b, func() error {
 		var t table
 		t.row("encryption", fmt.Sprintf("opens with this key; %d bytes, none altered, none missing", b.Bytes))
-		t.row("records", fmt.Sprintf("%d in %d blocks, all of them readable", b.Records, b.Blocks))
+		t.row("records", fmt.Sprintf("%d in %s, all of them readable", b.Records, points.Counted(b.Blocks, "block", "blocks")))
 		t.row("chain", fmt.Sprintf("unbroken to position %d, posted %s on business date %v; it ends with %s", b.Position, localTime(b.Posted, time.Local), b.Date, b.Chain))
 		t.row("night's files", fmt.Sprintf("%d of settlement runs and comparisons", b.Files))
 		t.row("outcomes", "not carried out again: restore it for that")
@@ -142,7 +142,7 @@ func writeProof(w io.Writer, p app.Proof, zone *time.Location, took time.Duratio
 		indexed = fmt.Sprintf("what the journal makes of it, up to position %d", p.Index)
 	}
 	var t table
-	t.row("records", fmt.Sprintf("%d in %d blocks; %.0f a second", p.Records, p.Blocks, float64(p.Records)/max(took.Seconds(), 1e-6)))
+	t.row("records", fmt.Sprintf("%d in %s; %.0f a second", p.Records, points.Counted(p.Blocks, "block", "blocks"), float64(p.Records)/max(took.Seconds(), 1e-6)))
 	t.row("chain", fmt.Sprintf("unbroken to position %d, posted %s on business date %v", p.Position, localTime(p.Posted, zone), p.Date))
 	t.row("outcomes", "every one the same again")
 	t.row("checkpoint", state)
@@ -206,10 +206,10 @@ key is in neither: keep that apart.`,
 				return err
 			}
 			return a.print(cmd, b, func() error {
-				_, err := fmt.Fprintf(cmd.OutOrStdout(), "%s holds the journal up to position %d, posted %s on business date %v, and %d files of settlement runs and comparisons: %d bytes in %d ms.\n"+
+				_, err := fmt.Fprintf(cmd.OutOrStdout(), "%s holds the journal up to position %d, posted %s on business date %v, and %s of settlement runs and comparisons: %d bytes in %d ms.\n"+
 					"It is not encrypted: it holds participants, members, balances and transactions in clear, cards as tokens. Or see --recipient.\n"+
 					"The card key is not in it: without that no card is recognised. Keep a copy of it apart.\nNext: lianfen ledger verify --offline --data %s\n",
-					b.Dir, b.Position, localTime(b.Posted, client.Zone()), b.Date, b.Files, b.Bytes, b.Millis, b.Dir)
+					b.Dir, b.Position, localTime(b.Posted, client.Zone()), b.Date, points.Counted(b.Files, "file", "files"), b.Bytes, b.Millis, b.Dir)
 				return err
 			})
 		},
@@ -244,10 +244,10 @@ func (a *admin) backupSealed(cmd *cobra.Command, client *app.Client, dest string
 		if passphrase != "" {
 			everybody, open = "", "--passphrase-file "+passphrase
 		}
-		_, err := fmt.Fprintf(cmd.OutOrStdout(), "%s holds, encrypted, the journal up to position %d, posted %s on business date %v, and %d files of settlement runs and comparisons: %d bytes in %d ms.\n"+
+		_, err := fmt.Fprintf(cmd.OutOrStdout(), "%s holds, encrypted, the journal up to position %d, posted %s on business date %v, and %s of settlement runs and comparisons: %d bytes in %d ms.\n"+
 			"Its chain ends with %s: keep that elsewhere%s.\n"+
 			"The card key is not in it: without that no card is recognised. Keep a copy of it apart.\nNext: lianfen ledger verify --backup %s %s\n",
-			b.File, b.Position, localTime(b.Posted, client.Zone()), b.Date, b.Files, b.Bytes, b.Millis, b.Chain, everybody, b.File, open)
+			b.File, b.Position, localTime(b.Posted, client.Zone()), b.Date, points.Counted(b.Files, "file", "files"), b.Bytes, b.Millis, b.Chain, everybody, b.File, open)
 		return err
 	})
 }
@@ -350,10 +350,10 @@ and the old store and its key, apart from each other, as long as its backups are
 				return ledgerError(err)
 			}
 			return a.print(cmd, r, func() error {
-				_, err := fmt.Fprintf(cmd.OutOrStdout(), "%s ends at position %d, posted %s on business date %v; %d tokens exchanged.\n"+
+				_, err := fmt.Fprintf(cmd.OutOrStdout(), "%s ends at position %d, posted %s on business date %v; %s exchanged.\n"+
 					"Every record gave its outcome again.\nold card key %s, old chain %s\nnew card key %s, new chain %s\nstate digest %s\n"+
 					"Next: put %s and %s in the place of the old store and card key, then start.\n",
-					r.Data, r.Position, localTime(r.Posted, time.Local), r.Date, r.Cards, r.OldKCV, r.OldHash, r.NewKCV, r.NewHash, r.Digest, r.Data, fresh)
+					r.Data, r.Position, localTime(r.Posted, time.Local), r.Date, points.Counted(r.Cards, "token", "tokens"), r.OldKCV, r.OldHash, r.NewKCV, r.NewHash, r.Digest, r.Data, fresh)
 				return err
 			})
 		},
@@ -437,7 +437,7 @@ Cards are masked; offline they are left out unless --card-key names the key.`,
 			if err != nil {
 				return ledgerError(err)
 			}
-			_, err = fmt.Fprintf(cmd.ErrOrStderr(), "%d records of %v to %v.\n", records, e.From, e.To)
+			_, err = fmt.Fprintf(cmd.ErrOrStderr(), "%s of %v to %v.\n", points.Counted(records, "record", "records"), e.From, e.To)
 			return err
 		},
 	}

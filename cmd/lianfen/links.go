@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/lianfen/lianfen/internal/app"
+	"github.com/lianfen/lianfen/points"
 )
 
 func (a *admin) links() *cobra.Command {
@@ -65,7 +66,7 @@ func sayReloaded(cmd *cobra.Command, done *app.Reloaded, zone *time.Location) er
 	if done.Keys {
 		keys = "The keys have changed, and those of the keystore are in force"
 	}
-	errs := []error{say(cmd, "%s. Certificates and revocations were read again; %d connections were closed by them. %d links are in force.", keys, done.Closed, done.Links)}
+	errs := []error{say(cmd, "%s. Certificates and revocations were read again; %s closed by them. %s in force.", keys, points.Counted(done.Closed, "connection was", "connections were"), points.Counted(done.Links, "link is", "links are"))}
 	if len(done.InForce) > 0 {
 		errs = append(errs, say(cmd, "Changed, and in force: %s.", strings.Join(done.InForce, ", ")))
 	}
@@ -150,7 +151,7 @@ func (a *admin) resolution(cmd *cobra.Command) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		r.RRN = args[0]
+		r.RRN = fullRRN(args[0])
 		done, err := client.Resolve(cmd.Context(), r)
 		if err != nil {
 			return err

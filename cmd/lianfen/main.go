@@ -72,7 +72,7 @@ func run(args []string) int {
 // an unknown command or a flag that is missing, is the command line's fault.
 func tellBegin(cmd *cobra.Command, began *bool) {
 	if runE := cmd.RunE; runE != nil {
-		if parent := cmd.Parent(); parent != nil && (parent.Name() == "admin" || parent.Name() == "ledger") {
+		if parent := cmd.Parent(); parent != nil && (parent.Name() == "admin" || parent.Name() == "ledger" || parent.Name() == "exchange") {
 			runE = byOperator(runE)
 		}
 		cmd.RunE = func(cmd *cobra.Command, args []string) error {

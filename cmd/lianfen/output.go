@@ -79,6 +79,21 @@ func (s scales) amount(program points.ProgramID, amount points.Amount) string {
 	return amount.Decimal(int(s[program]))
 }
 
+// sum is likewise a whole number of smallest units that may be larger than an amount can be.
+func (s scales) sum(program points.ProgramID, units string) string {
+	scale := int(s[program])
+	digits, negative := strings.CutPrefix(units, "-")
+	sign := ""
+	if negative {
+		sign = "-"
+	}
+	if scale == 0 {
+		return units
+	}
+	digits = strings.Repeat("0", max(0, scale+1-len(digits))) + digits
+	return sign + digits[:len(digits)-scale] + "." + digits[len(digits)-scale:]
+}
+
 // table prints rows for people, in columns that line up. The first row is the head.
 // Columns named in right are aligned to the right.
 type table struct {

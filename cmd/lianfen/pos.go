@@ -573,7 +573,7 @@ func playScript(ctx context.Context, w io.Writer, player *sim.Player, script *si
 		if err := writeJSON(w, map[string]any{"steps": results, "wrong": wrong}); err != nil {
 			return err
 		}
-	} else if _, err := fmt.Fprintf(w, "%d steps, %d not as expected.\n", steps, wrong); err != nil {
+	} else if _, err := fmt.Fprintf(w, "%s, %d not as expected.\n", points.Counted(steps, "step", "steps"), wrong); err != nil {
 		return fmt.Errorf("print: %w", err)
 	}
 	if wrong > 0 {
@@ -660,19 +660,11 @@ func (p *pos) again(cmd *cobra.Command) (err error) {
 	if err != nil {
 		return err
 	}
-	if _, err := fmt.Fprintf(cmd.OutOrStdout(), "%s answered as the first time, %d differently.\n", counted(same, "request"), other); err != nil {
+	if _, err := fmt.Fprintf(cmd.OutOrStdout(), "%s answered as the first time, %d differently.\n", points.Counted(same, "request", "requests"), other); err != nil {
 		return fmt.Errorf("print: %w", err)
 	}
 	if other > 0 {
 		return &statusError{status: exitFault}
 	}
 	return nil
-}
-
-// counted is a number of things, in words.
-func counted(n int, thing string) string {
-	if n == 1 {
-		return "1 " + thing
-	}
-	return fmt.Sprintf("%d %ss", n, thing)
 }

@@ -182,7 +182,7 @@ func (p *pos) printClosing(cmd *cobra.Command, c *closing) error {
 			t.row("next", "send the transactions up: lianfen pos close --upload, with the same --receipts and --batch 批上送")
 		}
 		if c.Upload != nil {
-			t.row("sent up", fmt.Sprintf("%d transactions: %s  %s  %s", *c.Sent, c.Upload.Code, c.Upload.Meaning, c.Upload.MeaningZH))
+			t.row("sent up", fmt.Sprintf("%s: %s  %s  %s", points.Counted(*c.Sent, "transaction", "transactions"), c.Upload.Code, c.Upload.Meaning, c.Upload.MeaningZH))
 		}
 		err = t.write(cmd.OutOrStdout())
 	}

@@ -65,7 +65,8 @@ ids, and a digest over all lines. Whose totals are ours is done; lines are compa
 others, or of all with --lines. Of a detail file in several parts name all.
 
 A date that has not ended is refused: what is still to come would be missing. --early looks
-all the same; what it finds is provisional, and nothing of it can be acted on.
+all the same; what it finds is provisional: nothing of it can be acted on, the next date
+takes none of its doubts over, and it is gone once the date has ended.
 The exit status is 1 when there are exceptions.`,
 		Example: `  lianfen recon run --date 2026-03-01 --acquirer 20000001=QZ_DET_20000001_A_20260301_01_1of1.txt --issuer 10000001=issuer.csv`,
 		RunE: func(cmd *cobra.Command, _ []string) (err error) {
@@ -140,8 +141,8 @@ func printReconciled(cmd *cobra.Command, r *app.Reconciled) error {
 			return err
 		}
 	}
-	return say(cmd, "%v: %d lines here, %d of acquirers, %d of issuers; %d in doubt, %d timing, %d exceptions. In %s.",
-		r.Date, r.Lines["switch"], r.Lines["acquirer"], r.Lines["issuer"], r.InDoubt, r.Timing, r.Exceptions, r.Folder)
+	return say(cmd, "%v: %s here, %d of acquirers, %d of issuers; %d in doubt, %d timing, %s. In %s.",
+		r.Date, points.Counted(r.Lines["switch"], "line", "lines"), r.Lines["acquirer"], r.Lines["issuer"], r.InDoubt, r.Timing, points.Counted(r.Exceptions, "exception", "exceptions"), r.Folder)
 }
 
 // printTotals shows whose totals are ours, and which of the others' are not.
@@ -317,6 +318,9 @@ Amounts of the first three are in units of 0.0001 QZP, of reverse in points.`,
 		Example: `  lianfen recon act 3f2a9c01d4e5 --action adjust --payer 10000001 --payee 20000001 --amount 125000 --evidence "mail of 03-02" --operator li --second wang`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			act.ID = args[0]
+			if !slices.Contains(app.ReconActions(), act.Action) {
+				return usage("--action %q: want one of %s", act.Action, strings.Join(app.ReconActions(), ", "))
+			}
 			for _, m := range []struct {
 				flag, text string
 				to         interface{ UnmarshalText([]byte) error }
@@ -344,7 +348,7 @@ Amounts of the first three are in units of 0.0001 QZP, of reverse in points.`,
 			})
 		},
 	}
-	cmd.Flags().StringVar(&act.Action, "action", "", "suspense, post, adjust, reverse or close")
+	cmd.Flags().StringVar(&act.Action, "action", "", strings.Join(app.ReconActions(), ", "))
 	cmd.Flags().StringVar(&payer, "payer", "", "who pays")
 	cmd.Flags().StringVar(&payee, "payee", "", "who is paid")
 	cmd.Flags().Var(decimal((*int64)(&act.Amount), 0), "amount", "see above")

@@ -140,7 +140,7 @@ who change the rules at once do not undo each other.`,
 				if done.Pending != "" {
 					return sayPending(cmd, done, client)
 				}
-				return say(cmd, "%d rules are in force from RRN %s on.", len(s.Rules.Rules), done.RRN)
+				return say(cmd, "%s in force from RRN %s on.", points.Counted(len(s.Rules.Rules), "rule is", "rules are"), done.RRN)
 			})
 		},
 	}

@@ -115,10 +115,10 @@ settlement run counts these too.`,
 				case v.Closed:
 					state = "closed"
 				}
-				if err := say(cmd, "Cycle %d of %v is %s: %d items, and %d without a value.", v.Cycle, v.Date, state, v.Items, v.Unvalued); err != nil || v.Exceptions <= v.Unvalued {
+				if err := say(cmd, "Cycle %d of %v is %s: %s, and %d without a value.", v.Cycle, v.Date, state, points.Counted(v.Items, "item", "items"), v.Unvalued); err != nil || v.Exceptions <= v.Unvalued {
 					return err
 				}
-				return say(cmd, "Its run has %d exceptions, also of what was decided before there was any rate: lianfen settle report %s lists them.", v.Exceptions, v.Run)
+				return say(cmd, "Its run has %s, also of what was decided before there was any rate: lianfen settle report %s lists them.", points.Counted(v.Exceptions, "exception", "exceptions"), v.Run)
 			})
 		},
 	}

@@ -149,7 +149,8 @@ confirmed by your word.`,
 		},
 	}
 	f.add(cmd)
-	cmd.Flags().StringVar(&f.Operator, "by", "", "who has given it, while no operator is enrolled")
+	f.by(cmd)
+	cmd.Flags().StringVar(&f.Operator, "by", "", "likewise: who has given it") // The same name: refusals speak of --operator.
 	cmd.Flags().StringVar(&member, "member", "", "the member's number")
 	cmd.Flags().StringVar(&ack, "ack", "", "what the member has said of SHA256SUMS")
 	cmd.Flags().StringVar(&f.Note, "note", "", "of all members: how they got theirs, and who says so")

@@ -264,7 +264,16 @@ func (a *admin) settleStep(cmd *cobra.Command, step string, ask app.SettleAsk) e
 	if err != nil {
 		return err
 	}
-	if err := a.print(cmd, s, func() error { return printSettled(cmd, &s, client.Zone()) }); err != nil {
+	if err := a.print(cmd, s, func() error {
+		if s.Diff == nil {
+			return printSettled(cmd, &s, client.Zone())
+		}
+		units, err := a.people(cmd, client)
+		if err != nil {
+			return err
+		}
+		return printDiff(cmd, units, s.Diff)
+	}); err != nil {
 		return err
 	}
 	return settleStatus(&s)
@@ -304,9 +313,6 @@ func (f *follower) end() {
 }
 
 func printSettled(cmd *cobra.Command, s *app.Settled, zone *time.Location) error {
-	if s.Diff != nil {
-		return printDiff(cmd, s.Diff)
-	}
 	if err := runTable(s.Run, s.Folder, zone).write(cmd.OutOrStdout()); err != nil {
 		return err
 	}
@@ -329,7 +335,7 @@ func runTable(r *settlement.Run, folder string, zone *time.Location) *table {
 	t.row("cycle", r.Cut.String()+", paid on "+r.Cut.Settles.String())
 	t.row("state", r.State)
 	t.row("journal", fmt.Sprintf("positions %d to %d", r.Cut.First, r.Cut.Last))
-	t.row("items", fmt.Sprintf("%d (%d on us), %d legs, %d exceptions", r.Items, r.OnUs, r.Legs, r.Exceptions))
+	t.row("items", fmt.Sprintf("%d (%d on us), %s, %s", r.Items, r.OnUs, points.Counted(r.Legs, "leg", "legs"), points.Counted(r.Exceptions, "exception", "exceptions")))
 	for _, part := range []struct{ name, digest string }{{"key", r.KeyDigest}, {"input", r.Input}, {"rates", r.Rates}, {"fees", r.Fees}, {"positions", r.Positions}, {"manifest", r.Manifest}} {
 		if part.digest != "" {
 			t.row(part.name, part.digest)
@@ -349,7 +355,7 @@ func runTable(r *settlement.Run, folder string, zone *time.Location) *table {
 		t.row("files", folder)
 	}
 	for _, timing := range r.Timings {
-		t.row(timing.Step, fmt.Sprintf("%d rows in %.2f s, %d rows/s", timing.Rows, float64(timing.Micros)/1e6, timing.PerSecond()))
+		t.row(timing.Step, fmt.Sprintf("%s in %.2f s, %d rows/s", points.Counted(timing.Rows, "row", "rows"), float64(timing.Micros)/1e6, timing.PerSecond()))
 	}
 	for _, s := range r.Stages {
 		t.row(s.State, localTime(s.At.String(), zone)+" by "+s.By+"  "+s.Note)
@@ -587,9 +593,12 @@ neither, its own run. The items that explain most of the difference are named.`,
 	return cmd
 }
 
-func printDiff(cmd *cobra.Command, d *settlement.Comparison) error {
+func printDiff(cmd *cobra.Command, units scales, d *settlement.Comparison) error {
 	if len(d.Positions) == 0 {
-		return say(cmd, "%s and %s come to the same in every position.", d.Before, d.After)
+		if err := say(cmd, "%s and %s come to the same in every position.", d.Before, d.After); err != nil {
+			return err
+		}
+		return printUncleared(cmd, units, d)
 	}
 	s := newSheet("MODEL", "MEMBER", "WITH", "CODE", ">BEFORE", ">AFTER", ">DELTA")
 	for i := range d.Positions {
@@ -599,13 +608,31 @@ func printDiff(cmd *cobra.Command, d *settlement.Comparison) error {
 	if err := s.write(cmd.OutOrStdout()); err != nil {
 		return err
 	}
-	if err := say(cmd, "\nBefore: %s. After: %s. %d items differ; those that explain most:\n", d.Before, d.After, d.Differing); err != nil {
+	if err := say(cmd, "\nBefore: %s. After: %s. %s; those that explain most:\n", d.Before, d.After, points.Counted(d.Differing, "item differs", "items differ")); err != nil {
 		return err
 	}
 	s = newSheet(">ITEM", "KIND", ">PROGRAMME", ">POINTS", ">WORTH BEFORE", ">AFTER")
 	for i := range d.Items {
 		item := &d.Items[i]
-		s.row(item.Item, item.Kind, item.Program, int64(item.Amount), item.Before.Decimal(settlement.Scale), item.After.Decimal(settlement.Scale))
+		s.row(item.Item, item.Kind, item.Program, units.amount(item.Program, item.Amount), item.Before.Decimal(settlement.Scale), item.After.Decimal(settlement.Scale))
+	}
+	if err := s.write(cmd.OutOrStdout()); err != nil {
+		return err
+	}
+	return printUncleared(cmd, units, d)
+}
+
+// printUncleared tells what stands in no position, on either side: who tries another rate has to
+// see that items without one are still there.
+func printUncleared(cmd *cobra.Command, units scales, d *settlement.Comparison) error {
+	if err := say(cmd, "\nItems cleared: %d before, %d after. Without a value, in no position: %d before, %d after.",
+		d.Cleared.Before, d.Cleared.After, d.Exceptions.Before, d.Exceptions.After); err != nil || len(d.Uncleared) == 0 {
+		return err
+	}
+	s := newSheet("REASON", "KIND", ">PROGRAMME", ">ITEMS BEFORE", ">AFTER", ">POINTS BEFORE", ">AFTER")
+	for i := range d.Uncleared {
+		u := &d.Uncleared[i]
+		s.row(u.Reason, u.Kind, u.Program, u.Before.Items, u.After.Items, units.sum(u.Program, u.Before.Points), units.sum(u.Program, u.After.Points))
 	}
 	return s.write(cmd.OutOrStdout())
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/lianfen/lianfen/internal/app"
 	"github.com/lianfen/lianfen/internal/config"
+	"github.com/lianfen/lianfen/points"
 	"github.com/lianfen/lianfen/settlement"
 	"github.com/lianfen/lianfen/settlement/files"
 )
@@ -71,7 +72,7 @@ was expected; the exit status is 4 then.`,
 			if err != nil {
 				return err
 			}
-			return reportSets(cmd.OutOrStdout(), all, most, asJSON)
+			return reportSets(cmd.OutOrStdout(), all, most, asJSON, key != "")
 		},
 	}
 	cmd.Flags().StringVar(&key, "key", "", "the operator's public key: a .pub, authorized_keys or allowed_signers file; without it the signature is not checked")
@@ -126,7 +127,10 @@ func publicKeys(path string) ([]ssh.PublicKey, error) {
 // verifyAt verifies a file, or every folder at or below path that has files of a set.
 func verifyAt(path string, check files.Check) ([]verified, error) {
 	info, err := os.Stat(path)
-	if err != nil {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, usage("settle verify %s: there is no such file or folder", path)
+	case err != nil:
 		return nil, usage("settle verify: %w", err)
 	}
 	if !info.IsDir() {
@@ -193,7 +197,7 @@ func ofSet(entry fs.DirEntry) bool {
 }
 
 // reportSets prints what was found, and returns the status.
-func reportSets(w io.Writer, all []verified, most int, asJSON bool) error {
+func reportSets(w io.Writer, all []verified, most int, asJSON, keyed bool) error {
 	var broken, sets uint64
 	for _, v := range all {
 		broken += v.Broken
@@ -208,25 +212,37 @@ func reportSets(w io.Writer, all []verified, most int, asJSON bool) error {
 			Sets []verified `json:"sets"`
 		}{broken == 0, all})
 	} else {
-		err = writeSets(w, all, most)
+		err = writeSets(w, all, most, keyed)
 	}
 	if broken > 0 {
-		return errors.Join(&statusError{exitBroken, fmt.Errorf("settle verify: %d things are broken, in %d of %d sets: do not book these files, ask the operator", broken, sets, len(all))}, err)
+		return errors.Join(&statusError{exitBroken, fmt.Errorf("settle verify: %s broken, in %d of %s: do not book these files, ask the operator", points.Counted(broken, "thing is", "things are"), sets, points.Counted(len(all), "set", "sets"))}, err)
 	}
 	return err
 }
 
 // verdictOf says what was proved of a file, and no more.
 func verdictOf(c *files.Checked) string {
-	if c.Broken > 0 {
+	unknown := c.Proof == files.ProofUnknown
+	switch {
+	case c.Broken > 0 && unknown:
+		return fmt.Sprintf("%d broken, beside %s, which is broken itself: either may be right", c.Broken, c.Against)
+	case c.Broken > 0:
 		return fmt.Sprintf("%d broken", c.Broken)
+	case unknown && c.Listed:
+		return "digest only: " + c.Against + ", which it repeats, is broken"
+	case unknown:
+		return "not checked: " + c.Against + ", which it repeats, is broken, so that it cannot be told right from wrong"
 	}
 	switch c.Proof {
 	case files.ProofContent:
-		if !c.Listed {
-			return "as it must be; no digest at hand"
+		said := "as it must be"
+		if c.Against != "" {
+			said = "as it must be, row by row what " + c.Against + " says"
 		}
-		return "as it must be"
+		if !c.Listed {
+			return said + "; no digest at hand"
+		}
+		return said
 	case files.ProofDigest:
 		return "digest only; content not checked"
 	case files.ProofFlag:
@@ -238,7 +254,7 @@ func verdictOf(c *files.Checked) string {
 	}
 }
 
-func writeSets(w io.Writer, all []verified, most int) error {
+func writeSets(w io.Writer, all []verified, most int, keyed bool) error {
 	var b strings.Builder
 	shown := 0
 	for _, v := range all {
@@ -262,11 +278,15 @@ func writeSets(w io.Writer, all []verified, most int) error {
 			return err
 		}
 		if v.Signature != files.SignatureValid {
-			fmt.Fprintf(&b, "Who made it is not proved (signature %s): it is as good as its digests, and whoever alters a file can make these anew. --key FILE with the operator's public key proves it.\n", v.Signature)
+			said, key := "", ""
+			if !keyed {
+				said, key = " (signature "+v.Signature+")", " --key FILE with the operator's public key proves it."
+			}
+			fmt.Fprintf(&b, "Who made it is not proved%s: it is as good as its digests, and whoever alters a file can make these anew.%s\n", said, key)
 		}
 	}
 	if shown > most {
-		fmt.Fprintf(&b, "%d more are broken: --show %d, or --json\n", shown-most, shown)
+		fmt.Fprintf(&b, "%s broken: --show %d, or --json\n", points.Counted(shown-most, "more is", "more are"), shown)
 	}
 	if _, err := io.WriteString(w, b.String()); err != nil {
 		return fmt.Errorf("print: %w", err)

@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/lianfen/lianfen/internal/sim"
+	"github.com/lianfen/lianfen/points"
 )
 
 // simulation is the command line of the whole-system simulation.
@@ -263,7 +264,7 @@ func (s *simulation) print(w io.Writer, r *simReport) error {
 		}
 		out.WriteString("\n")
 	}
-	fmt.Fprintf(&out, "%d seeds: %d requests, %d records, %v of virtual time\n", r.Played, r.Requests, r.Records, r.Virtual.Round(time.Second))
+	fmt.Fprintf(&out, "%s: %d requests, %d records, %v of virtual time\n", points.Counted(r.Played, "seed", "seeds"), r.Requests, r.Records, r.Virtual.Round(time.Second))
 	for _, what := range slices.Sorted(maps.Keys(r.Did)) {
 		fmt.Fprintf(&out, "%8d  %s\n", r.Did[what], what)
 	}

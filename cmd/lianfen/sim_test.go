@@ -29,7 +29,7 @@ func TestSim(t *testing.T) {
 
 	stdout, stderr, status := lianfen(t, "sim", "--seed", "12", "--faults", "")
 	require.Zero(t, status, stderr)
-	require.Contains(t, stdout, "1 seeds: ")
+	require.Contains(t, stdout, "1 seed: ")
 	require.NotContains(t, stdout, "power cut")
 }
 

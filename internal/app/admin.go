@@ -764,9 +764,18 @@ func (a *App) endable(ctx context.Context, c *CutOver) (book.Command, error) {
 	case c.Date > today.AddDays(DaysAhead) && !c.Ahead:
 		return book.Command{}, points.Errorf(points.NotPermitted, "cut-over to %v: today is %v, and a business date may be %d days ahead of it; it cannot be taken back, and points lapse by it: --ahead begins it all the same", c.Date, today, DaysAhead)
 	case !c.Force && ago < SoonAfter:
-		return book.Command{}, points.Errorf(points.NotPermitted, "cut-over to %v: business date %v began only %v ago; --force ends it all the same", c.Date, now.date, ago.Round(time.Second))
+		return book.Command{}, points.Errorf(points.NotPermitted, "cut-over to %v: business date %v %s; --force ends it all the same", c.Date, now.date, begunIn(ago))
 	}
 	return a.cutOverCommand(c.Date, 1), nil
+}
+
+// begunIn says how long ago something began. The journal may be ahead of the clock, where it was
+// set back or a demonstration has played a day.
+func begunIn(ago time.Duration) string {
+	if ago <= -time.Second { // Records in one microsecond are put apart, which is no such thing.
+		return fmt.Sprintf("began at a time that is %v ahead of this machine's clock", -ago.Round(time.Second))
+	}
+	return fmt.Sprintf("began only %v ago", max(0, ago.Round(time.Second)))
 }
 
 // cycleEndable is endable where the date goes on.
@@ -782,7 +791,7 @@ func (a *App) cycleEndable(c *CutOver, now standing) (book.Command, error) {
 		return book.Command{}, err
 	}
 	if ago := a.opts.Clock().Sub(began.Began); ago < CycleSoonAfter && !c.Force {
-		return book.Command{}, points.Errorf(points.NotPermitted, "cut-over: cycle %d of %v began only %v ago; --force ends it all the same", now.cycle, now.date, ago.Round(time.Second))
+		return book.Command{}, points.Errorf(points.NotPermitted, "cut-over: cycle %d of %v %s; --force ends it all the same", now.cycle, now.date, begunIn(ago))
 	}
 	return a.cutOverCommand(now.date, now.cycle+1), nil
 }

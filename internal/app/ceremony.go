@@ -574,18 +574,16 @@ func (a *App) blockOf(key *certs.Key, under string) (string, error) {
 
 // fetchKey gives whoever has proposed an export its key block, once it was approved.
 func (a *App) fetchKey(ctx context.Context, l Lookup) (KeyChanged, error) {
-	position, err := points.ParseRRN(l.RRN)
-	if err != nil {
-		return KeyChanged{}, err
+	if a.keystore == nil {
+		return KeyChanged{}, points.Errorf(points.FunctionDisabled, "keys: this switch has no keystore")
 	}
-	rec, err := a.ledger.Record(position)
+	rec, err := a.approvalOf(ctx, l.RRN, "an export", func(act *book.Command) bool { return act.Ceremony.Act == book.KeyExport })
 	if err != nil {
-		return KeyChanged{}, err
+		return KeyChanged{}, points.Errorf(points.ReasonOf(err), "keys: %w", err)
 	}
+	l.RRN = rrnOf(rec.Outcome.Position)
 	act := rec.Command.Carried()
 	switch {
-	case a.keystore == nil || rec.Command.Kind != book.KindApprove || !rec.Outcome.Reason.Approved() || act.Ceremony.Act != book.KeyExport:
-		return KeyChanged{}, points.Errorf(points.FormatError, "keys: %s is not the approval of an export", l.RRN)
 	case act.Operator != who(ctx).Name:
 		return KeyChanged{}, points.Errorf(points.NotPermitted, "keys: %s was proposed by %s, who alone may fetch it", l.RRN, act.Operator)
 	case a.opts.Clock().Sub(rec.Outcome.Posted) > exportTime:

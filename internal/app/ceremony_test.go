@@ -76,6 +76,13 @@ func TestKeyCeremonyTakesTwo(t *testing.T) {
 	require.Equal(t, certs.KeyPending, asked.Key.State)
 	_, err = open().Use("zone-bank", certs.ZoneMaster, now())
 	require.ErrorIs(t, err, certs.ErrNoKey)
+	_, err = li.client.ChangeKey(ctx, app.KeyChange{Act: book.KeyExport, Name: "zone-bank", Under: "zone-bank"})
+	require.ErrorContains(t, err, `key "zone-bank" is pending: a second person has to compare its KCV and approve it first`)
+	for _, version := range []uint32{0, 1} {
+		_, err = open().Key("zone-bank", version)
+		require.ErrorIs(t, err, certs.ErrNoKey)
+		require.ErrorContains(t, err, `key "zone-bank" is pending`)
+	}
 	pending, err := wang.client.Pending(ctx)
 	require.NoError(t, err)
 	require.Contains(t, pending[0].What, "generate key zone-bank/1, zone-master of aes-256, KCV "+asked.Key.Check.String()+", fingerprint ")
@@ -126,7 +133,7 @@ func TestKeyCeremonyTakesTwo(t *testing.T) {
 	require.NoError(t, err)
 	require.Empty(t, asked.Block)
 	_, err = li.client.FetchKey(ctx, asked.RRN)
-	reasonIs(t, points.FormatError, err)
+	reasonIs(t, points.NotPermitted, err)
 	approved, err = wang.client.Approve(ctx, app.Decision{RRN: asked.RRN})
 	require.NoError(t, err)
 	_, err = wang.client.FetchKey(ctx, approved.RRN)
@@ -312,7 +319,7 @@ func TestExportIsFetchedInTime(t *testing.T) {
 	approval := agreed(export)
 	_, err := li.client.FetchKey(ctx, made)
 	reasonIs(t, points.FormatError, err)
-	require.ErrorContains(t, err, "not the approval of an export")
+	require.ErrorContains(t, err, made+" is neither the proposal nor the approval of an export")
 
 	first, err := li.client.FetchKey(ctx, approval)
 	require.NoError(t, err)
@@ -331,6 +338,21 @@ func TestExportIsFetchedInTime(t *testing.T) {
 	require.NoError(t, err)
 	rejected, err := wang.client.Reject(ctx, app.Decision{RRN: asked.RRN})
 	require.NoError(t, err)
+	_, err = li.client.FetchKey(ctx, asked.RRN)
+	reasonIs(t, points.NotPermitted, err)
+	require.ErrorContains(t, err, "it was rejected by wang under RRN "+rejected.RRN)
+
+	// What is not pending says what it is, and what became of it.
+	for rrn, says := range map[string]string{
+		asked.RRN:      asked.RRN + " is not pending: it was rejected by wang under RRN " + rejected.RRN,
+		rejected.RRN:   rejected.RRN + " is not pending: it is the decision (reject) about " + asked.RRN,
+		first.RRN:      "it is no proposal",
+		"000000999999": "the journal has no such record",
+	} {
+		_, err = wang.client.Approve(ctx, app.Decision{RRN: rrn})
+		reasonIs(t, points.ProposalUnknown, err)
+		require.ErrorContains(t, err, says)
+	}
 	_, err = li.client.FetchKey(ctx, rejected.RRN)
 	reasonIs(t, points.FormatError, err)
 

@@ -361,18 +361,18 @@ type CertificateFetch struct {
 
 // fetchCertificate issues to whoever has proposed it what somebody else has approved.
 func (a *App) fetchCertificate(ctx context.Context, f CertificateFetch) (CertificateChanged, error) {
-	position, err := points.ParseRRN(f.RRN)
-	if err != nil {
-		return CertificateChanged{}, err
+	if a.authority == nil {
+		return CertificateChanged{}, points.Errorf(points.FormatError, "certificates: this switch issues none")
 	}
-	rec, err := a.ledger.Record(position)
+	rec, err := a.approvalOf(ctx, f.RRN, "a certificate", func(act *book.Command) bool {
+		return act.Certificate != nil && act.Certificate.Act == book.CertificateIssue
+	})
 	if err != nil {
-		return CertificateChanged{}, err
+		return CertificateChanged{}, points.Errorf(points.ReasonOf(err), "certificates: %w", err)
 	}
+	f.RRN = rrnOf(rec.Outcome.Position)
 	act := rec.Command.Carried()
 	switch {
-	case a.authority == nil || rec.Command.Kind != book.KindApprove || !rec.Outcome.Reason.Approved() || act.Certificate == nil || act.Certificate.Act != book.CertificateIssue:
-		return CertificateChanged{}, points.Errorf(points.FormatError, "certificates: %s is not the approval of a certificate", f.RRN)
 	case act.Operator != who(ctx).Name:
 		return CertificateChanged{}, points.Errorf(points.NotPermitted, "certificates: %s was proposed by %s, who alone may fetch it", f.RRN, act.Operator)
 	case a.opts.Clock().Sub(rec.Outcome.Posted) > issueTime:

@@ -330,7 +330,7 @@ func legInWords(act *book.Command) string {
 		text += ", about " + rrnOf(l.About)
 	}
 	if l.Evidence != "" {
-		text += ", evidence " + l.Evidence
+		text += ", evidence " + evidenceOf(l.Evidence)
 	}
 	return text
 }

@@ -208,7 +208,7 @@ func TestSwapWithAnIssuer(t *testing.T) {
 	checks, err := s.client.SettlePrepare(ctx, app.SettleAsk{})
 	require.NoError(t, err)
 	at := slices.IndexFunc(checks, func(c settlement.Check) bool { return c.Name == settlement.CheckUnfinished })
-	require.Equal(t, []any{false, "1 requests to issuers elsewhere without an end"}, []any{checks[at].Pass, checks[at].Found})
+	require.Equal(t, []any{false, "1 request to issuers elsewhere without an end"}, []any{checks[at].Pass, checks[at].Found})
 	_, err = s.client.Resolve(ctx, app.Resolution{RRN: silent, Operator: "li", Second: "li", Note: "asked"})
 	reasonIs(t, points.NeedsSecondPerson, err)
 	_, err = s.client.Resolve(ctx, app.Resolution{RRN: silent, Operator: "li", Second: "wang", Note: "asked"})

@@ -36,7 +36,7 @@ func signed(ctx context.Context, what string, operator *string, second string) e
 	case w.Name == "":
 		return nil
 	case said != "" && said != w.Name:
-		return points.Errorf(points.NotPermitted, "%s: you are %s and cannot act as %q; leave --operator out", what, w.Name, said)
+		return points.Errorf(points.NotPermitted, "%s: you are %s and cannot act as %q; leave the name out", what, w.Name, said)
 	case strings.TrimSpace(second) != "":
 		return points.Errorf(points.NeedsSecondPerson, "%s: a second person approves by lianfen admin approve; leave --second out", what)
 	}
@@ -285,40 +285,6 @@ func (a *App) operators(ctx context.Context, _ nothing) ([]OperatorState, error)
 	return list, err
 }
 
-// Pending is an act that waits for a second person.
-type Pending struct {
-	RRN      string   `json:"rrn"`
-	Act      book.Act `json:"act"`
-	What     string   `json:"what"`
-	Operator string   `json:"operator"`
-	Note     string   `json:"note,omitempty"`
-	Until    string   `json:"until"`
-	Over     bool     `json:"over,omitempty"` // its time is
-}
-
-// pending lists what waits, in the order in which it was proposed.
-func (a *App) pending(ctx context.Context, _ nothing) ([]Pending, error) {
-	list := []Pending{}
-	now := a.opts.Clock()
-	var views []book.ProposalView
-	err := a.ledger.View(ctx, func(b *book.Book) error {
-		views = b.Proposals()
-		return nil
-	})
-	if err != nil {
-		return nil, err
-	}
-	for i := range views {
-		v := &views[i]
-		what, err := a.inWords(ctx, &v.Act, true)
-		if err != nil {
-			return nil, err
-		}
-		list = append(list, Pending{rrnOf(v.Position), v.Act.Of(), what, v.Act.Operator, v.Act.Note, v.Until.String(), v.Until <= now})
-	}
-	return list, nil
-}
-
 // Decision is about one pending act.
 type Decision struct {
 	RRN  string `json:"rrn"`
@@ -341,7 +307,7 @@ func (a *App) approve(ctx context.Context, d Decision) (Done, error) {
 		return Done{}, err
 	}
 	if act.Kind == book.KindPost {
-		if err := a.settlement.Postable(act.Run, act.Manifest); err != nil {
+		if _, err := a.settlement.Outlook(act.Run, act.Manifest); err != nil {
 			return Done{}, fmt.Errorf("%s: %w", what, err)
 		}
 	}
@@ -402,6 +368,8 @@ func (a *App) undecided(ctx context.Context, what string, cmd, act *book.Command
 	switch reason {
 	case points.NeedsSecondPerson:
 		return points.Errorf(reason, "%s: nobody approves their own act; ask another approver", what)
+	case points.ProposalStale:
+		return points.Errorf(reason, "%s: %s: lianfen admin reject %s, and propose it again", what, hasChanged, rrnOf(cmd.Original))
 	case points.RoleMissing:
 		operators, err := a.registryOperators(ctx)
 		if err != nil {
@@ -468,10 +436,12 @@ func (a *App) decision(ctx context.Context, kind book.Kind, d Decision) (book.Co
 		for _, p := range b.Proposals() {
 			if p.Position == position {
 				cmd.Group = []book.Command{p.Act}
-				return nil
 			}
 		}
-		return points.Errorf(points.ProposalUnknown, "%s is not pending: it was approved or rejected, or never proposed; lianfen admin pending lists what is", d.RRN)
+		return nil
 	})
+	if err == nil && len(cmd.Group) == 0 {
+		err = a.notPending(ctx, position)
+	}
 	return cmd, err
 }

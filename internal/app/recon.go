@@ -179,7 +179,7 @@ func (a *App) reconcile(ctx context.Context, q Reconciling) (result Reconciled, 
 	if err := errors.Join(writeWhole(filepath.Join(partial, reportName), run.result), os.RemoveAll(folder), os.Rename(partial, folder)); err != nil {
 		return result, fmt.Errorf("%s: %w", what, err)
 	}
-	return run.result, nil
+	return run.result, a.forgetEarly(ctx)
 }
 
 // strangers refuses files of nobody: what came of the date before is worth more than what
@@ -355,6 +355,11 @@ func (r *reconRun) doubtsBefore() (before [3][]reconcile.Line, err error) {
 		if date >= r.q.Date {
 			continue
 		}
+		if early, err := r.app.early(date); err != nil {
+			return before, err
+		} else if early { // What was still to come then is in doubt there, and is not.
+			continue
+		}
 		r.result.Before = date
 		err := eachLine(filepath.Join(r.app.reconFolder(date), doubtsName), func(d *doubt) error {
 			if d.Side > reconcile.Issuer {
@@ -402,6 +407,42 @@ func (a *App) reconDates() (dates []points.BusinessDate, err error) {
 	}
 	slices.Sort(dates)
 	return dates, nil
+}
+
+// early reports whether what came of a date is of before its end.
+func (a *App) early(date points.BusinessDate) (bool, error) {
+	text, err := os.ReadFile(filepath.Join(a.reconFolder(date), reportName))
+	if err != nil {
+		return false, fmt.Errorf("recon: %w", err)
+	}
+	var report Reconciled
+	if err := json.Unmarshal(text, &report); err != nil {
+		return false, fmt.Errorf("recon: %v: %s: %w", date, reportName, err)
+	}
+	return report.Open, nil
+}
+
+// forgetEarly removes what was found early on dates that have ended since: a look at half a date
+// leaves nothing behind.
+func (a *App) forgetEarly(ctx context.Context) error {
+	dates, err := a.reconDates()
+	if err != nil {
+		return err
+	}
+	running := a.runningDate(ctx)
+	for _, date := range dates {
+		if date >= running {
+			continue
+		}
+		early, err := a.early(date)
+		if err == nil && early {
+			err = os.RemoveAll(a.reconFolder(date))
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // theirs are the lines of one side, in order.

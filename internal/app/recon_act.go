@@ -65,7 +65,7 @@ const (
 
 const maxExceptions = 10_000 // in one answer
 
-func (a *App) exceptions(_ context.Context, q ReconQuery) (Exceptions, error) {
+func (a *App) exceptions(ctx context.Context, q ReconQuery) (Exceptions, error) {
 	result := Exceptions{Exceptions: []Exception{}}
 	var class reconcile.Class
 	if q.Class != "" {
@@ -87,6 +87,7 @@ func (a *App) exceptions(_ context.Context, q ReconQuery) (Exceptions, error) {
 	if limit <= 0 || limit > maxExceptions {
 		limit = maxExceptions
 	}
+	running := a.runningDate(ctx)
 	for _, date := range dates {
 		if q.Date != 0 && q.Date != date {
 			continue
@@ -95,6 +96,7 @@ func (a *App) exceptions(_ context.Context, q ReconQuery) (Exceptions, error) {
 			e.Acts = acts[e.ID]
 			done := slices.ContainsFunc(e.Acts, func(act ReconAct) bool { return act.State == actDone })
 			switch {
+			case e.Provisional && date < running: // Found before the end of a date that has ended: it was a look only.
 			case q.ID != "" && e.ID != q.ID, class != 0 && e.Class != class:
 			case q.ID == "" && !q.All && (e.Doubt || e.Timing), q.ID == "" && !q.All && !q.Done && done:
 			case len(result.Exceptions) == limit:
@@ -157,13 +159,13 @@ type ReconActing struct {
 	Second   string        `json:"second,omitempty"`
 }
 
-// reconMark begins the evidence of an act about an exception.
-const reconMark = "recon "
-
 func (a *App) actOn(ctx context.Context, act ReconActing) (Done, error) {
 	what := fmt.Sprintf("%s exception %s", act.Action, act.ID)
 	if err := signed(ctx, what, &act.Operator, act.Second); err != nil {
 		return Done{}, err
+	}
+	if err := knownAction(act.Action); err != nil {
+		return Done{}, fmt.Errorf("exception %s: %w", act.ID, err)
 	}
 	if strings.TrimSpace(act.Evidence) == "" {
 		return Done{}, points.Errorf(points.FormatError, "%s: name the evidence", what)
@@ -212,7 +214,7 @@ func (a *App) actOn(ctx context.Context, act ReconActing) (Done, error) {
 
 // command is what carries an act out.
 func (act *ReconActing) command(e *Exception) (book.Command, error) {
-	evidence := reconMark + act.ID + ": " + act.Evidence
+	evidence := reconEvidence(act.ID, act.Action, act.Evidence)
 	about := points.Position(0)
 	if e.Ours != nil {
 		about = points.Position(e.Ours.CID)
@@ -240,7 +242,7 @@ func (act *ReconActing) command(e *Exception) (book.Command, error) {
 	case ActionClose:
 		return book.Command{Kind: book.KindNote, Act: book.ActSettlement, Note: evidence + ". " + note}, nil
 	default:
-		return book.Command{}, points.Errorf(points.FormatError, "action %q: want %s, %s, %s, %s or %s", act.Action, ActionSuspense, ActionPost, ActionReverse, ActionAdjust, ActionClose)
+		return book.Command{}, knownAction(act.Action)
 	}
 }
 
@@ -258,14 +260,7 @@ func good(class reconcile.Class) bool {
 // decidedAct notes beside the exceptions that an act about one was approved or rejected.
 // What the journal has stands, whatever becomes of the note.
 func (a *App) decidedAct(act *book.Command, proposal, rrn, state string) {
-	said := ""
-	for _, text := range []string{act.Leg.Evidence, act.Dispute.Evidence, act.Note} {
-		if strings.HasPrefix(text, reconMark) {
-			said = text
-			break
-		}
-	}
-	id, _, ok := strings.Cut(strings.TrimPrefix(said, reconMark), ":")
+	id, _, _, ok := reconOf(act)
 	if !ok {
 		return
 	}

@@ -194,6 +194,11 @@ func TestReconcileAtTheDoor(t *testing.T) {
 	require.Equal(t, "pending", state()[0].State)
 	_, err = li.client.ActOn(ctx, act)
 	reasonIs(t, points.AlreadyExists, err)
+	burn := act
+	burn.Action = "burn"
+	_, err = li.client.ActOn(ctx, burn)
+	reasonIs(t, points.FormatError, err)
+	require.ErrorContains(t, err, `action "burn": want one of suspense, post, adjust, reverse, close`, "whatever waits")
 	_, err = wang.client.Reject(ctx, app.Decision{RRN: done.RRN})
 	require.NoError(t, err)
 	require.Equal(t, "rejected", state()[0].State)
@@ -201,8 +206,8 @@ func TestReconcileAtTheDoor(t *testing.T) {
 	require.NoError(t, err)
 	pending, err := wang.client.Pending(ctx)
 	require.NoError(t, err)
-	require.Contains(t, pending[0].What, "ADJ: 10000001 pays 20000001 1.0000 QZP")
-	require.Contains(t, pending[0].What, "evidence recon "+act.ID+": mail of 03-02")
+	require.Contains(t, pending[0].What, "adjust exception "+act.ID+" of the reconciliation: ADJ: 10000001 pays 20000001 1.0000 QZP")
+	require.Contains(t, pending[0].What, "evidence mail of 03-02")
 	_, err = wang.client.Approve(ctx, app.Decision{RRN: done.RRN})
 	require.NoError(t, err)
 	require.Equal(t, "done", state()[1].State)
@@ -217,6 +222,22 @@ func TestReconcileAtTheDoor(t *testing.T) {
 		}
 		reasonIs(t, points.FormatError, err)
 	}
+
+	// What books nothing says so, and which exception it ends: to who approves it, and ever after.
+	closing := app.ReconActing{ID: left.Exceptions[0].ID, Action: app.ActionClose, Evidence: "letter of 03-03", Note: "theirs"}
+	done, err = li.client.ActOn(ctx, closing)
+	require.NoError(t, err)
+	pending, err = wang.client.Pending(ctx)
+	require.NoError(t, err)
+	sentence := "close exception " + closing.ID + " of the reconciliation: nothing is booked, and it is over; evidence: letter of 03-03"
+	require.Contains(t, pending[0].What, sentence)
+	approved, err := wang.client.Approve(ctx, app.Decision{RRN: done.RRN})
+	require.NoError(t, err)
+	shown, err := li.client.Detail(ctx, approved.RRN)
+	require.NoError(t, err)
+	require.Contains(t, shown.What, sentence)
+	act.ID = closing.ID
+	require.Equal(t, "done", state()[0].State)
 	r.stop(t)
 }
 
@@ -454,5 +475,48 @@ terminals: [{id: T9, merchant: M9}]
 	require.Zero(t, all.Exceptions+all.InDoubt+all.Timing+all.BadRows, "%+v", all)
 	both := run([]string{onUs}, []string{earn, strings.Replace(onUs, ",120,", ",-120,", 1)})
 	require.EqualValues(t, 1, both.Exceptions+both.InDoubt, "%+v", both)
+	r.stop(t)
+}
+
+// What an early look leaves is gone with the date: the next date's run takes none of its doubts
+// over, nothing of it is listed, and the date itself is run as if nobody had looked.
+func TestEarlyLookLeavesNothingBehind(t *testing.T) {
+	r := newHouse(t).start(t)
+	r.load(t, smallTown)
+	ctx := t.Context()
+	terminal := r.terminal(t, "T1")
+	require.Equal(t, points.Approved, send(t, terminal, points.Earn, firstCard, 500).Response.Reason)
+	totals, err := r.client.Totals(ctx)
+	require.NoError(t, err)
+	nothing := []app.PartnerFile{{Member: 20000001, Path: partnerCSV(t, t.TempDir(), "none.csv", nil)}}
+	bad := filepath.Join(t.TempDir(), "bad.csv")
+	require.NoError(t, os.WriteFile(bad, []byte("acquirer,stan,transmitted,rrn,kind,amount,asset\nnonsense,,,,,,\n#TOTAL,1,0\n"), 0o600))
+	early, err := r.client.Reconcile(ctx, app.Reconciling{Date: totals.Date, Early: true, Acquirers: []app.PartnerFile{{Member: 20000001, Path: bad}}})
+	require.NoError(t, err)
+	require.Equal(t, []uint64{1, 1}, []uint64{early.InDoubt, early.Exceptions})
+	listed := func(q app.ReconQuery) int {
+		q.All = true
+		list, err := r.client.Exceptions(ctx, q)
+		require.NoError(t, err)
+		return len(list.Exceptions)
+	}
+	require.Equal(t, 2, listed(app.ReconQuery{}), "as long as the date runs")
+	_, err = r.client.CutOver(ctx, app.CutOver{Force: true, Operator: "li", Second: "wang"})
+	require.NoError(t, err)
+	require.Zero(t, listed(app.ReconQuery{}), "the date has ended: it was a look only")
+	require.DirExists(t, early.Folder)
+
+	next, err := r.client.Reconcile(ctx, app.Reconciling{Date: totals.Date.AddDays(1), Early: true, Acquirers: nothing})
+	require.NoError(t, err)
+	require.Equal(t, []any{points.BusinessDate(0), uint64(0), uint64(0)}, []any{next.Before, next.InDoubt, next.Exceptions}, "the early look's doubts are not the next date's")
+	require.NoDirExists(t, early.Folder)
+	require.DirExists(t, next.Folder)
+	proper, err := r.client.Reconcile(ctx, app.Reconciling{Date: totals.Date, Acquirers: nothing})
+	require.NoError(t, err)
+	require.EqualValues(t, 1, proper.InDoubt)
+	next, err = r.client.Reconcile(ctx, app.Reconciling{Date: totals.Date.AddDays(1), Early: true, Acquirers: nothing})
+	require.NoError(t, err)
+	require.Equal(t, []any{totals.Date, uint64(1)}, []any{next.Before, next.InDoubt}, "those of a date that has ended are")
+	require.DirExists(t, proper.Folder)
 	r.stop(t)
 }

@@ -17,6 +17,8 @@ import (
 	"github.com/lianfen/lianfen/certs"
 	"github.com/lianfen/lianfen/internal/config"
 	"github.com/lianfen/lianfen/points"
+	"github.com/lianfen/lianfen/settlement/delivery"
+	pointswitch "github.com/lianfen/lianfen/switch"
 )
 
 // Reloaded says what a reload has put in force.
@@ -101,25 +103,50 @@ func (a *App) needsRestart(c *config.Config) []string {
 func (a *App) Reload(ctx context.Context, c config.Config) (Reloaded, error) {
 	a.reloading.Lock()
 	defer a.reloading.Unlock()
-	planned, err := a.rehearse(&c)
+	next, err := a.succeeds(ctx, &c)
 	if err != nil {
-		return Reloaded{}, err
+		return Reloaded{}, unchanged(err)
 	}
-	ways, problems, err := a.ways(ctx, &c.Courier)
+	done, err := a.putInForce(ctx, c, next)
 	if err != nil {
-		return Reloaded{}, err
+		err = points.Errorf(points.ReasonOf(err), "reload stopped on its way, so that a part of it is in force: mend this and reload again: %w", err)
 	}
-	profiles, err := a.profiles(c.Links)
-	if err != nil {
-		return Reloaded{}, err
+	return done, err
+}
+
+// unchanged says of what refuses a reload that it has changed nothing.
+func unchanged(err error) error {
+	return points.Errorf(points.ReasonOf(err), "reload refused, nothing was changed: %w", err)
+}
+
+// successor is what a configuration that was read again comes to.
+type successor struct {
+	planned  *plan
+	ways     delivery.Ways
+	problems []string
+	profiles []pointswitch.LinkProfile
+}
+
+// succeeds looks at all that a start would look at, and changes nothing.
+func (a *App) succeeds(ctx context.Context, c *config.Config) (s successor, err error) {
+	if s.planned, err = a.rehearse(c); err != nil {
+		return s, err
 	}
-	if err := a.reloadZones(&c); err != nil {
-		return Reloaded{}, err
+	if s.ways, s.problems, err = a.ways(ctx, &c.Courier); err != nil {
+		return s, err
 	}
+	if s.profiles, err = a.profiles(c.Links); err != nil {
+		return s, err
+	}
+	return s, a.reloadZones(c) // The first that is put in force: it is refused, or done.
+}
+
+// putInForce puts in force what was looked at.
+func (a *App) putInForce(ctx context.Context, c config.Config, next successor) (Reloaded, error) {
 	if err := a.refresh(ctx); err != nil {
 		return Reloaded{}, err
 	}
-	if err := a.issuers.Reload(profiles); err != nil {
+	if err := a.issuers.Reload(next.profiles); err != nil {
 		return Reloaded{}, err
 	}
 	a.sw.Reload(a.parameters(c.Terminals))
@@ -131,15 +158,15 @@ func (a *App) Reload(ctx context.Context, c config.Config) (Reloaded, error) {
 	if err != nil {
 		return Reloaded{}, err
 	}
-	cut, err := a.reloadDeliveries(&c.Courier, ways, problems)
+	cut, err := a.reloadDeliveries(&c.Courier, next.ways, next.problems)
 	if err != nil {
 		return Reloaded{}, err
 	}
-	a.planned.Store(planned)
+	a.planned.Store(next.planned)
 	if a.opts.Level != nil {
 		a.opts.Level.Set(c.Log.Level)
 	}
-	done := Reloaded{Links: len(profiles), Keys: keys, Closed: closed + cut, Restart: a.needsRestart(&c), Warnings: a.deliveryWarnings()}
+	done := Reloaded{Links: len(next.profiles), Keys: keys, Closed: closed + cut, Restart: a.needsRestart(&c), Warnings: a.deliveryWarnings()}
 	for _, key := range config.Changed(&a.current, &c) {
 		if a.heeded(key) && !slices.Contains(done.Restart, key) {
 			done.InForce = append(done.InForce, key)
@@ -147,8 +174,8 @@ func (a *App) Reload(ctx context.Context, c config.Config) (Reloaded, error) {
 	}
 	a.current = c
 	if now, err := a.runs(ctx); err == nil { // Else it is told as one that is not known.
-		if next, ok := planned.next(now); ok {
-			done.NextCutOver = next.at.String()
+		if cut, ok := next.planned.next(now); ok {
+			done.NextCutOver = cut.at.String()
 		}
 	}
 	a.log.Info("reloaded", slog.Int("links", done.Links), slog.Bool("keys", done.Keys), slog.Any("in_force", append([]string{}, done.InForce...)),
@@ -301,7 +328,7 @@ func (a *App) reload(ctx context.Context, _ nothing) (Reloaded, error) {
 	}
 	c, err := a.opts.Reread()
 	if err != nil {
-		return Reloaded{}, points.Errorf(points.FormatError, "reload: %w", err)
+		return Reloaded{}, unchanged(points.Errorf(points.FormatError, "%w", err))
 	}
 	return a.Reload(ctx, c)
 }

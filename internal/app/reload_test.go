@@ -60,6 +60,7 @@ func TestReloadTriesAddresses(t *testing.T) {
 	changed.HTTP.Address = other.Addr().String()
 	_, err = r.Reload(t.Context(), changed)
 	require.ErrorContains(t, err, "give http.address another address")
+	require.ErrorContains(t, err, "reload refused, nothing was changed: ")
 	require.NoError(t, other.Close())
 	done, err := r.Reload(t.Context(), changed)
 	require.NoError(t, err)

@@ -45,6 +45,8 @@ func (a *App) openSettlement() (err error) {
 		if opts.Key, err = readSigner(n.SignedBy); err != nil {
 			return fmt.Errorf("settlement.key: %w", err)
 		}
+	} else {
+		a.log.Warn("settlement files are not signed: members cannot prove who made them", slog.String("do", settlement.NoKey))
 	}
 	if opts.Bank, err = bankOf(&a.opts.Config.Cash); err != nil {
 		return err

@@ -75,6 +75,9 @@ func (w *words) act(act *book.Command) (string, error) {
 		if act.Certificate != nil {
 			return certificateInWords(act.Certificate), nil
 		}
+		if text := aboutException(act); text != "" {
+			return text, nil
+		}
 		return fmt.Sprintf("%v: %s", act.Act, act.Note), nil
 	case book.KindPIN:
 		if act.PINValue.IsZero() {
@@ -88,7 +91,7 @@ func (w *words) act(act *book.Command) (string, error) {
 	case book.KindDispute:
 		return w.dispute(act)
 	case book.KindLeg:
-		return legInWords(act), nil
+		return aboutException(act) + legInWords(act), nil
 	case book.KindPost:
 		return w.post(act), nil
 	case book.KindPut, book.KindEnrol:
@@ -143,7 +146,7 @@ func (w *words) dispute(act *book.Command) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	text := fmt.Sprintf("%v by the %v about %s", m.Step, m.Who, rrnOf(act.Original))
+	text := aboutException(act) + fmt.Sprintf("%v by the %v about %s", m.Step, m.Who, rrnOf(act.Original))
 	if sale == nil {
 		text += noRecord
 	}
@@ -163,7 +166,7 @@ func (w *words) dispute(act *book.Command) (string, error) {
 		text += ", amount " + w.points(sale.Outcome.Program, act.Amount, false)
 	}
 	if m.Evidence != "" {
-		text += ", evidence " + m.Evidence
+		text += ", evidence " + evidenceOf(m.Evidence)
 	}
 	return text, nil
 }
@@ -205,7 +208,7 @@ func (w *words) resolve(act *book.Command) (string, error) {
 const maxMovesInWords = 20
 
 func (w *words) post(act *book.Command) string {
-	text := fmt.Sprintf("post the settlement of cycle %d of business date %v: run %x, manifest %x", max(act.Cycle, 1), act.Date, act.Run, act.Manifest)
+	text := fmt.Sprintf("post the settlement of cycle %d of business date %v: key of the run %x, manifest %x", max(act.Cycle, 1), act.Date, act.Run, act.Manifest)
 	for i, move := range act.Moves {
 		if i == maxMovesInWords {
 			return fmt.Sprintf("%s; and %d movements more", text, len(act.Moves)-i)

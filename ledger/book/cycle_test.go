@@ -61,6 +61,13 @@ func TestProposedCycleGoesStale(t *testing.T) {
 	d.refused(t, points.NeedsSecondPerson, act)
 	first := d.must(proposed(act)).Position
 	second := d.must(proposed(act)).Position
+	stale := func(at points.Position) bool {
+		stale, err := d.book.ProposalStale(at)
+		require.NoError(t, err)
+		return stale
+	}
+	require.Equal(t, []bool{false, false}, []bool{stale(first), stale(second)})
 	require.Equal(t, uint8(2), d.must(d.approval("bob", first)).InCycle())
+	require.Equal(t, []bool{false, true}, []bool{stale(first), stale(second)}, "what is not pending is not stale")
 	d.refused(t, points.ProposalStale, d.approval("bob", second))
 }

@@ -674,6 +674,19 @@ func (b *Book) Proposals() []ProposalView {
 	return views
 }
 
+// ProposalStale reports whether what a pending act is about has changed since it was proposed:
+// approving it is refused then. What is not pending is not stale.
+func (b *Book) ProposalStale(position points.Position) (bool, error) {
+	i, found := b.office.find(position)
+	if !found {
+		return false, nil
+	}
+	p := &b.office.proposals[i]
+	act := p.act
+	basis, err := b.basis(&act)
+	return basis != p.basis, err
+}
+
 // LoginView is how an operator's sign-ins went.
 type LoginView struct {
 	Refused  uint32           // in a row

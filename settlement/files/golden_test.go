@@ -155,6 +155,30 @@ func TestXmllint(t *testing.T) {
 	}
 }
 
+// TestXmllintAsDocumented: the lines that partners are given check a set with a notification and
+// one without, and fail where a notification is not valid.
+func TestXmllintAsDocumented(t *testing.T) {
+	_ = tool(t, "xmllint", "libxml2-utils")
+	_, block, found := strings.Cut(documentText, "```sh\n")
+	require.True(t, found)
+	commands, _, _ := strings.Cut(block, "```")
+	require.Contains(t, commands, "camt.054")
+	dir := laid(t)
+	require.NoError(t, os.CopyFS(dir, os.DirFS("testdata/xsd")))
+	lines := func() (string, error) { return run1(t, dir, "", "/bin/sh", "-e", "-c", commands) }
+	out, err := lines()
+	require.NoError(t, err, out)
+	const ntf = "QZ_NTF_10000001_M_20260216_01_1of1.xml"
+	require.Contains(t, out, ntf+" validates")
+	broken(t, dir, ntf, "<BkTxCd")
+	_, err = lines()
+	require.Error(t, err)
+	require.NoError(t, os.Remove(filepath.Join(dir, ntf)))
+	out, err = lines()
+	require.NoError(t, err, out)
+	require.Contains(t, out, "QZ_STM_10000001_M_20260216_01_1of1.xml validates")
+}
+
 // TestXmllintLarge: a statement of 100,000 entries is valid too.
 func TestXmllintLarge(t *testing.T) {
 	lint := tool(t, "xmllint", "libxml2-utils")

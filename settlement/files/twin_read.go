@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"slices"
 	"strings"
 )
 
@@ -25,7 +26,7 @@ func (v *verifier) twin(name Name, in io.Reader, checked *Checked) (digest [32]b
 		return digest, err //nolint:wrapcheck // the caller says which file.
 	default:
 		defer func() { err = errors.Join(err, detail.Close()) }()
-		checked.Proof = ProofContent
+		checked.Proof, checked.Against = ProofContent, name.String()
 		if err := v.rows(rows, detail, checked); err != nil {
 			return digest, err
 		}
@@ -36,10 +37,26 @@ func (v *verifier) twin(name Name, in io.Reader, checked *Checked) (digest [32]b
 	return d.Sum(), nil
 }
 
+// twins says of every twin whose detail file turned out to be broken that nothing is known of it:
+// to be equal to what is wrong proves nothing, and to differ from it neither.
+func (v *verifier) twins() {
+	for i := range v.report.Files {
+		twin := &v.report.Files[i]
+		if twin.Against == "" {
+			continue
+		}
+		broken := slices.ContainsFunc(v.report.Files, func(c Checked) bool { return c.Name == twin.Against && c.Broken > 0 })
+		if broken {
+			twin.Proof = ProofUnknown
+		}
+	}
+}
+
 // rows compares until the two are at their ends, or cannot be compared any further.
 func (v *verifier) rows(twin *bufio.Reader, detail io.Reader, checked *Checked) error {
 	d, broken, err := NewDetailReader(detail)
 	if err != nil || broken != nil {
+		checked.Proof = ProofUnknown
 		return ignoreEOF(err) // The detail's own report has it.
 	}
 	at := uint64(1)
@@ -57,6 +74,9 @@ func (v *verifier) rows(twin *bufio.Reader, detail io.Reader, checked *Checked) 
 		more, broken, err := d.Next(&l)
 		if _, behind := errors.AsType[FormatError](err); err != nil && !behind {
 			return err
+		}
+		if broken != nil || err != nil {
+			checked.Proof = ProofUnknown
 		}
 		at++
 		found, err := twin.ReadSlice('\n')

@@ -50,6 +50,30 @@ func TestVerifyTwin(t *testing.T) {
 	require.Equal(t, []any{uint64(2), "std"}, []any{r.Breaches[0].Line, r.Breaches[0].Field}, fmt.Sprint(r.Breaches))
 }
 
+// TestTwinOfBrokenDetail: a twin that repeats a broken detail file is neither right nor wrong; the
+// report says which file it was held against, and does not call it proved.
+func TestTwinOfBrokenDetail(t *testing.T) {
+	const twin, text = "QZ_DET_10000001_A_20260216_01_1of1.csv", "QZ_DET_10000001_A_20260216_01_1of1.txt"
+	of := func(m memory, only ...string) Checked {
+		r, err := Verify(m.folder(), only, Check{Scale: 4})
+		require.NoError(t, err)
+		at := slices.IndexFunc(r.Files, func(c Checked) bool { return c.Name == twin })
+		return r.Files[at]
+	}
+	m := memory{}
+	detail(t, m, RoleAcquirer, acquired())
+	whole := of(m)
+	require.Equal(t, []any{ProofContent, text, uint64(0)}, []any{whole.Proof, whole.Against, whole.Broken})
+	replace(m, text, "C000000000004321 D000000000013", "C000000000004322 D000000000013")
+	for _, only := range [][]string{nil, {twin}} {
+		require.Equal(t, ProofUnknown, of(m, only...).Proof, "%v", only)
+	}
+	m = memory{}
+	detail(t, m, RoleAcquirer, acquired())
+	replace(m, text, "HD 001", "HD 002")
+	require.Equal(t, ProofUnknown, of(m, twin).Proof)
+}
+
 // TestNetFollows: where a position closes and what room it leaves follow from the row; a
 // member has one cover and one cap.
 func TestNetFollows(t *testing.T) {

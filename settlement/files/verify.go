@@ -37,6 +37,9 @@ type Checked struct {
 	Broken uint64 `json:"broken"`
 	Listed bool   `json:"listed"` // in SHA256SUMS, with this digest
 	Proof  Proof  `json:"proof"`
+	// Against is the detail file that a CSV twin was compared with.
+	Against string `json:"against,omitempty"`
+
 	net    Sum
 	header Header
 	digest [32]byte
@@ -53,6 +56,8 @@ const (
 	ProofDigest Proof = "digest"
 	// ProofNone: nothing was checked: neither is it listed nor does anything tell what it has to say.
 	ProofNone Proof = "none"
+	// ProofUnknown: it repeats a file that is broken, so that nobody can tell whether it is right.
+	ProofUnknown Proof = "unknown"
 	// ProofFlag: it says that another file is complete, and has the digest of that.
 	ProofFlag Proof = "flag"
 	// ProofMember: it is the member's own, and no part of the set: an acknowledgement, or
@@ -132,6 +137,7 @@ func Verify(folder fs.FS, only []string, check Check) (*Report, error) {
 			return nil, fmt.Errorf("verify %s: %w", name, err)
 		}
 	}
+	v.twins()
 	if len(only) == 0 {
 		v.missing()
 		if check.Whole {
@@ -189,7 +195,7 @@ func (v *verifier) signature() error {
 	sums, err := v.small(SumsName)
 	if errors.Is(err, fs.ErrNotExist) {
 		if len(v.check.Keys) > 0 {
-			v.report.Signature = "there is no " + SumsName
+			v.report.Signature = "missing: " + SumsName + ", which it would sign, is not here; ask the operator for it"
 			v.report.add(SumsName, FormatError{Line: 1, Column: 1, Field: "file", Found: "no such file", Expected: "digests, signed by the operator"})
 		}
 		return nil
@@ -213,6 +219,9 @@ func (v *verifier) signature() error {
 	}
 	if err == nil {
 		err = CheckSignature(sums, armored, v.check.Keys)
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		err = errors.New("missing: " + SignatureName + " is not beside " + SumsName + "; ask the operator for it, or whether its files are signed")
 	}
 	if err != nil {
 		v.report.Signature = err.Error()

@@ -20,7 +20,7 @@ import (
 
 // The golden day is the first cycle of the second day: each kind of item of the
 // specification (settlement.md 1.3), at least three of each, and each case of its table of
-// dates (1.4), as commands to a real ledger.
+// dates (1.4), as commands to a real ledger. TestGoldenDayHasEveryCase holds it to that.
 //
 //	RDM  at either rate, on us, told late, completed, answered elsewhere behind the cut, in
 //	     the issuer's place, resolved by an operator
@@ -32,6 +32,8 @@ import (
 //	CBK  of the whole, of a part, of one elsewhere; a credit adjustment
 //	REP  of the whole, of a part, a debit adjustment
 //	ADJ  and FEE: between members and with the operator's accounts
+//	RDM, RFD, RVS of sales that several programmes pay: of two issuers, on us and not, one
+//	     elsewhere; a part of today's and of yesterday's, the rest, void and what undoes it
 //
 // Exceptions: a refund without its original, what was told too late and its refund, an earn
 // that no row of fees is for, a sale told of a time before there were rates. Nothing is

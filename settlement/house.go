@@ -168,7 +168,10 @@ func (h *House) entry(e *Entry, item *book.ClearingItem) {
 	for _, flag := range [...]struct {
 		set  bool
 		flag files.Flags
-	}{{item.Late && request.Function != points.Refund, files.FlagLate}, {item.StandIn, files.FlagStandIn}, {item.Manual, files.FlagManual}} {
+	}{
+		{item.Late && request.Function != points.Refund, files.FlagLate}, {item.StandIn, files.FlagStandIn},
+		{item.Manual, files.FlagManual}, {item.Kind == tariff.KindREP, files.FlagRepresented},
+	} {
 		if flag.set {
 			l.Flags |= flag.flag
 		}

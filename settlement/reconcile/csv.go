@@ -259,6 +259,8 @@ func (c *CSV) Next(line *Line) (bool, error) {
 			if why = c.read(raw, line); why == nil {
 				return true, nil
 			}
+		} else {
+			c.faulty = true // Whatever its amount is, the sum of the trailer has it.
 		}
 		if err := c.refuse(raw, why); err != nil {
 			return false, err

@@ -294,7 +294,8 @@ type Command struct {
 // card, and of rules on risk, 1 makes them acts of their own ([ActPIN], [ActRisk]). Of an operator,
 // and of an enrolment, 1 begins the policy of two persons where there is none ([TwoPersons]).
 // Of a quote, 0 leaves the fees to those in force at the execution; 1 has those of the quote.
-// Of a cut-over, 2 begins, for good, that what undoes an item without room has none either.
+// Of the reversal of a void, refund or release, 2 asks caps for room (capundo.go). Of a
+// cut-over, 2 begins, for good, that what undoes an item without room has none either.
 const Edition = 2
 
 // editionPairs is the edition of the cut-over from which on that is so.

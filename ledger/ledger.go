@@ -205,7 +205,7 @@ func (l *Ledger) genesis(ctx context.Context) error {
 	if !l.opts.Genesis.Valid() {
 		return fmt.Errorf("ledger: an empty store needs a first business date, not %v", l.opts.Genesis)
 	}
-	out, err := l.Do(ctx, &book.Command{Kind: book.KindCutOver, At: l.opts.GenesisAt, Date: l.opts.Genesis, TraceDays: l.opts.TraceDays})
+	out, err := l.Do(ctx, &book.Command{Kind: book.KindCutOver, Edition: book.Edition, At: l.opts.GenesisAt, Date: l.opts.Genesis, TraceDays: l.opts.TraceDays})
 	if err != nil {
 		return fmt.Errorf("ledger: write the first record: %w", err)
 	}

@@ -20,7 +20,7 @@ import (
 
 // The golden day is the first cycle of the second day: each kind of item of the
 // specification (settlement.md 1.3), at least three of each, and each case of its table of
-// dates (1.4), as commands to a real ledger.
+// dates (1.4), as commands to a real ledger. TestGoldenDayHasEveryCase holds it to that.
 //
 //	RDM  at either rate, on us, told late, completed, answered elsewhere behind the cut, in
 //	     the issuer's place, resolved by an operator
@@ -32,6 +32,8 @@ import (
 //	CBK  of the whole, of a part, of one elsewhere; a credit adjustment
 //	REP  of the whole, of a part, a debit adjustment
 //	ADJ  and FEE: between members and with the operator's accounts
+//	RDM, RFD, RVS of sales that several programmes pay: of two issuers, on us and not, one
+//	     elsewhere; a part of today's and of yesterday's, the rest, void and what undoes it
 //
 // Exceptions: a refund without its original, what was told too late and its refund, an earn
 // that no row of fees is for, a sale told of a time before there were rates. Nothing is
@@ -115,7 +117,7 @@ func (s *story) reversed(name string, of book.Command) {
 }
 
 // before is what the golden day undoes and completes.
-type before struct{ dinner, lost, gift, trip book.Command }
+type before struct{ dinner, lost, gift, trip, fair book.Command }
 
 // firstDay is the day before the golden one.
 func (s *story) firstDay() (b before) {
@@ -139,6 +141,7 @@ func (s *story) firstDay() (b before) {
 	b.trip = s.acted("trip", "CAFE1", book.KindSwap, "trip quoted")
 	s.quoted("spa quoted", "CAFE1", 1, miles, stars, 2_222, 0)
 	s.acted("spa locked", "CAFE1", book.KindSwapLock, "spa quoted")
+	b.fair = s.tendersBefore()
 	s.later(14 * time.Hour)
 	s.elsewhere("night boat", 41) // asked before the cut, answered behind it
 	return b
@@ -178,6 +181,74 @@ func (s *story) goldenDay(b before) {
 	out := s.do(unknown)
 	require.Equal(s.t, points.UnknownOriginal, out.Reason)
 	s.named["no original"] = out.Position
+	s.tendered(b)
+}
+
+// terms is what points pay for at a merchant.
+func terms(list ...[3]uint32) (tender []book.TenderTerm) {
+	for _, term := range list {
+		tender = append(tender, book.TenderTerm{Program: points.ProgramID(term[0]), Points: term[1], Per: term[2]})
+	}
+	return tender
+}
+
+// tender is a sale to member 3 that several programmes pay, on a merchant's terms.
+func (s *story) tender(till string, amount points.Amount, tender []book.TenderTerm) book.Command {
+	cmd := s.at(till, book.KindRedeem, points.Redeem, 3, 0, amount)
+	cmd.Tender = tender
+	return cmd
+}
+
+// given gives member 3 points, so that the first programme of the next sale pays just that.
+func (s *story) given(program points.ProgramID, amount points.Amount) {
+	s.t.Helper()
+	s.must(book.Command{Kind: book.KindAdjust, Member: 3, Program: program, Amount: amount, Operator: "li", Second: "wang", Note: "welcome"})
+}
+
+// tendersBefore has sales of several programmes on the day before. Miles pay as far as they go.
+func (s *story) tendersBefore() (fair book.Command) {
+	s.t.Helper()
+	s.put(book.Entry{Member: &book.Member{ID: 3, Status: book.Active}})
+	s.put(book.Entry{Card: &book.Card{Token: points.CardToken{15: 3}, Member: 3, Status: book.Active}})
+	for _, program := range []points.ProgramID{miles, stars, bonus} {
+		s.must(book.Command{Kind: book.KindOpen, Member: 3, Program: program})
+	}
+	s.given(stars, 5_000)
+	s.given(miles, 401)
+	s.done("lunch", s.tender("CAFE1", 1_000, terms([3]uint32{901, 2, 3}, [3]uint32{902, 7, 5}))) // 401 miles for 601, 559 stars for 399
+	s.given(miles, 250)
+	fair = s.tender("SHOP1", 300, terms([3]uint32{901, 1, 1}, [3]uint32{902, 3, 1})) // 250 miles for 250, 150 stars for 50
+	s.done("fair", fair)
+	island := s.tender("CAFE1", 2_000, terms([3]uint32{902, 9, 4}, [3]uint32{904, 1, 2})) // 4291 stars for 1907, 47 rides for 93
+	island.Ask = true
+	s.done("island", island) // asked before the cut, answered behind it
+	return fair
+}
+
+// tendered has sales of several programmes, and what gives their points back: the programme
+// that paid last first, of whichever date the sale was.
+func (s *story) tendered(b before) {
+	s.t.Helper()
+	s.ended("island paid", book.KindConclude, "island", points.Approved)
+	s.given(miles, 333)
+	s.given(stars, 1_000)
+	s.done("picnic", s.tender("CAFE1", 700, terms([3]uint32{901, 2, 3}, [3]uint32{902, 7, 5}))) // 333 miles for 499, 282 stars for 201
+	back := func(name, till string, amount points.Amount, of string) {
+		refund := s.again(till, book.KindRefund, points.Refund, amount, of)
+		refund.Final = true
+		s.done(name, refund)
+	}
+	back("picnic in part", "CAFE1", 250, "picnic") // 282 stars for 201, 32 miles for 49
+	back("lunch in part", "CAFE1", 300, "lunch")   // 420 stars
+	back("lunch all", "CAFE1", 700, "lunch")       // 139 stars for 99, 401 miles for 601
+	s.reversed("fair reversed", b.fair)
+	s.given(bonus, 90)
+	s.done("basket", s.tender("SHOP1", 150, terms([3]uint32{903, 1, 1}, [3]uint32{901, 5, 4}))) // 90 of the shop's own for 90, 75 miles for 60
+	s.done("basket voided", s.again("SHOP1", book.KindVoid, points.Void, 150, "basket"))
+	wanted := s.again("SHOP1", book.KindReverse, points.Reversal, 0, "basket voided")
+	wanted.Final = true
+	s.done("basket after all", wanted)
+	back("island in part", "CAFE1", 40, "island") // 20 rides
 }
 
 // undone voids, refunds and reverses, what is of today and what is not.
@@ -290,10 +361,10 @@ func TestGoldenDay(t *testing.T) {
 	second := s.settle(r, dayTwo, 1, goldenRun)
 	third := s.settle(r, dayTwo, 2, "01KJJQZ3A00000000000000003")
 	fourth := s.settle(r, dayTwo.AddDays(1), 1, "01KJJQZ3A00000000000000004")
-	require.Equal(t, []uint64{10, 40, 1, 0}, []uint64{first.Items, second.Items, third.Items, fourth.Items})
+	require.Equal(t, []uint64{14, 58, 1, 0}, []uint64{first.Items, second.Items, third.Items, fourth.Items})
 	require.Equal(t, []uint64{0, 5, 0, 0}, []uint64{first.Exceptions, second.Exceptions, third.Exceptions, fourth.Exceptions})
 	require.EqualValues(t, 4, fourth.Sequence)
-	require.EqualValues(t, 2, second.OnUs)
+	require.EqualValues(t, 5, second.OnUs)
 	s.clearingHas(map[points.ProgramID]points.Amount{miles: 57 - 7, stars: 58, bonus: -66}) // the exceptions that were booked
 	got := tree(t, filepath.Join(folder, second.ID))
 	for _, member := range []string{"10000001", "10000002", "10000003", "20000001", "30000001"} {
@@ -326,15 +397,19 @@ func (s *story) clearingHas(want map[points.ProgramID]points.Amount) {
 	require.Equal(s.t, want, got)
 }
 
-// linesOf are the TX lines of a detail file, by clearing id.
-func linesOf(text string) map[string]string {
-	lines := map[string]string{}
+// lineOf is the TX line of a detail file that has a clearing id; of a sale that several
+// programmes pay, behind a slash, that of one of them.
+func lineOf(t *testing.T, text, id string) (found string) {
+	t.Helper()
+	id, program, _ := strings.Cut(id, "/")
 	for line := range strings.Lines(text) {
-		if strings.HasPrefix(line, "TX") {
-			lines[line[16:36]] = line
+		if strings.HasPrefix(line, "TX") && strings.TrimLeft(line[16:36], "0") == id && strings.HasSuffix(line[194:200], program) {
+			require.Empty(t, found, "item %s is there twice", id)
+			found = line
 		}
 	}
-	return lines
+	require.NotEmpty(t, found, "item %s", id)
+	return found
 }
 
 // Three items of each kind, worked out by hand from the specification: what the files of the
@@ -344,8 +419,10 @@ func linesOf(text string) map[string]string {
 // std, the fee at least 50; of the fee 6/106 are VAT. At the grocer: ichg 2/1000, fee 1.5/1000
 // + 7, of what is left behind VAT two thirds are the operator's and one third the issuer's.
 // An earn: fee 1/1000, of which behind VAT a quarter is the tea house's. A swap: value down,
-// fee up, granted down, cost up; of the fee behind VAT a third is the target's.
+// fee up, granted down, cost up; of the fee behind VAT a third is the target's. A sale that
+// several programmes pay is one of each: by clearing id and programme.
 func TestGoldenDayByHand(t *testing.T) {
+	byHand := map[string]int{}
 	for _, want := range []struct {
 		file string // member and role
 		cid  string
@@ -353,61 +430,101 @@ func TestGoldenDayByHand(t *testing.T) {
 		is   [6]int64 // std, ichg, swfee, vat, other, net
 	}{
 		// 299 × 12347/3 = 1230584.33; × 5/1000 = 6152.92; × 3/1000 = 3691.75, of 3692 VAT 208.98
-		{"20000001_A", "64", "RDM", [6]int64{1_230_584, -6_153, -3_483, -209, 0, 1_220_739}},
+		{"20000001_A", "75", "RDM", [6]int64{1_230_584, -6_153, -3_483, -209, 0, 1_220_739}},
 		// 650 × 81/2 = 26325; × 2/1000 = 52.65; × 1.5/1000 + 7 = 46, VAT 2.60; 43 = 28.67 + 14.33
-		{"30000001_A", "68", "RDM", [6]int64{26_325, -53, -29, -3, -14, 26_226}},
+		{"30000001_A", "79", "RDM", [6]int64{26_325, -53, -29, -3, -14, 26_226}},
 		// 450 × 13001/3 = 1950150, the second rate; 9750.75; 5850.45, of 5850 VAT 331.13
-		{"20000001_A", "96", "RDM", [6]int64{1_950_150, -9_751, -5_519, -331, 0, 1_934_549}},
+		{"20000001_A", "107", "RDM", [6]int64{1_950_150, -9_751, -5_519, -331, 0, 1_934_549}},
 		// 1203 × 12347/3 = 4951147; fee 4951.15, of 4951 VAT 280.25; 4671 = 3503.25 + 1167.75
-		{"30000001_A", "65", "EAR", [6]int64{-4_951_147, 0, -3_503, -280, -1_168, -4_956_098}},
+		{"30000001_A", "76", "EAR", [6]int64{-4_951_147, 0, -3_503, -280, -1_168, -4_956_098}},
 		// 25007 × 81/2 = 1012783.5, to the even 1012784; fee 1013, VAT 57.34; 956 = 717 + 239
-		{"20000001_A", "66", "EAR", [6]int64{-1_012_784, 0, -717, -57, -239, -1_013_797}},
+		{"20000001_A", "77", "EAR", [6]int64{-1_012_784, 0, -717, -57, -239, -1_013_797}},
 		// 777 × 12347/3 = 3197873, told in time, at the rate of its own morning; 3198, 181.02; 3017 = 2262.75 + 754.25
-		{"20000001_A", "98", "EAR", [6]int64{-3_197_873, 0, -2_263, -181, -754, -3_201_071}},
+		{"20000001_A", "109", "EAR", [6]int64{-3_197_873, 0, -2_263, -181, -754, -3_201_071}},
 		// 2222 × 11000/3 = 8147333; 1 % = 81473.33, up; 8065859 / 42.5 = 189784.9; × 42.5 = 8065820; rest 39;
 		// VAT of 81474 4611.74; 76862 = 51241.33 + 25620.67; other is share and rest
-		{"10000001_I", "63", "SWP", [6]int64{-8_065_820, 0, -51_241, -4_612, -25_660, -8_147_333}},
+		{"10000001_I", "74", "SWP", [6]int64{-8_065_820, 0, -51_241, -4_612, -25_660, -8_147_333}},
 		// 200000 × 77/2 = 7700000; 1.25 % = 96250; 7603750 / (12500/3) = 1824.9; × 12500/3 = 7600000; rest 3750;
 		// VAT 5448.11; 90802 = 60534.67 + 30267.33
-		{"10000002_I", "80", "SWP", [6]int64{-7_600_000, 0, -60_535, -5_448, -34_017, -7_700_000}},
+		{"10000002_I", "91", "SWP", [6]int64{-7_600_000, 0, -60_535, -5_448, -34_017, -7_700_000}},
 		// 12345 wanted: 144 give 12299, 145 give 12384. 531666; 5317; 526349 / 42.5 = 12384.7; 526320; rest 29;
 		// VAT 300.96; 5016 = 3344 + 1672
-		{"10000002_T", "82", "SWP", [6]int64{526_320, 0, 0, 0, 1_672, 527_992}},
+		{"10000002_T", "93", "SWP", [6]int64{526_320, 0, 0, 0, 1_672, 527_992}},
 		// 100 of 301: 411566.67; 2057.84 of 411567; 1234.70 of which 1235 VAT 69.91
-		{"20000001_A", "70", "RFD", [6]int64{-411_567, 2_058, 1_165, 70, 0, -408_274}},
+		{"20000001_A", "81", "RFD", [6]int64{-411_567, 2_058, 1_165, 70, 0, -408_274}},
 		// the rest: 301 are 1238815.67, 6194.08, 3716.45, 3716 with VAT 210.34; less what the 100 were
-		{"20000001_A", "71", "RFD", [6]int64{-827_249, 4_136, 2_341, 140, 0, -820_632}},
+		{"20000001_A", "82", "RFD", [6]int64{-827_249, 4_136, 2_341, 140, 0, -820_632}},
 		// 40 of 90 × 7143 = 285720; 1428.6; 857.16, of 857 VAT 48.51
-		{"20000001_A", "109", "RFD", [6]int64{-285_720, 1_429, 808, 49, 0, -283_434}},
+		{"20000001_A", "120", "RFD", [6]int64{-285_720, 1_429, 808, 49, 0, -283_434}},
 		// 777 × 81/2 = 31468.5, to the even 31468; 157.34; 94.40, VAT 5.32
-		{"20000001_A", "73", "RVS", [6]int64{-31_468, 157, 89, 5, 0, -31_217}},
+		{"20000001_A", "84", "RVS", [6]int64{-31_468, 157, 89, 5, 0, -31_217}},
 		// of an earn, 88 × 12347/3 = 362178.67; 362.18, VAT 20.49; 342 = 256.5 + 85.5, the odd unit to the lower number
-		{"20000001_A", "74", "RVS", [6]int64{362_179, 0, 256, 20, 86, 362_541}},
+		{"20000001_A", "85", "RVS", [6]int64{362_179, 0, 256, 20, 86, 362_541}},
 		// of a swap, 3001: 11003666; 110036.66 up; 10893629 / 42.5 = 256320.7; 10893600; rest 29;
 		// VAT 6228.51; 103808 = 69205.33 + 34602.67
-		{"10000001_I", "75", "RVS", [6]int64{10_893_600, 0, 69_205, 6_229, 34_632, 11_003_666}},
+		{"10000001_I", "86", "RVS", [6]int64{10_893_600, 0, 69_205, 6_229, 34_632, 11_003_666}},
 		// 1009 × 12347/3 = 4152707.67; 20763.54; 12458.12, VAT 705.17
-		{"20000001_A", "88", "CBK", [6]int64{-4_152_708, 20_764, 11_753, 705, 0, -4_119_486}},
+		{"20000001_A", "99", "CBK", [6]int64{-4_152_708, 20_764, 11_753, 705, 0, -4_119_486}},
 		// 33333 × 81/2 = 1349986.5, to the even; 2699.97; 2024.98 + 7 = 2032, VAT 115.02; 1917 = 1278 + 639
-		{"30000001_A", "89", "CBK", [6]int64{-1_349_986, 2_700, 1_278, 115, 639, -1_345_254}},
+		{"30000001_A", "100", "CBK", [6]int64{-1_349_986, 2_700, 1_278, 115, 639, -1_345_254}},
 		// a credit adjustment, 500 × 12347/3 = 2057833.33; 4115.67; 3086.75 + 7 = 3094, VAT 175.13; 2919 = 1946 + 973
-		{"30000001_A", "91", "CBK", [6]int64{-2_057_833, 4_116, 1_946, 175, 973, -2_050_623}},
-		// all of the chargeback 88, back again
-		{"20000001_A", "92", "REP", [6]int64{4_152_708, -20_764, -11_753, -705, 0, 4_119_486}},
+		{"30000001_A", "102", "CBK", [6]int64{-2_057_833, 4_116, 1_946, 175, 973, -2_050_623}},
+		// all of the chargeback 99, back again
+		{"20000001_A", "103", "REP", [6]int64{4_152_708, -20_764, -11_753, -705, 0, 4_119_486}},
 		// 11111 of 33333: the whole less 22222 × 81/2 = 899991, 1799.98, 1349.99 + 7 = 1357, VAT 76.81; 1280 = 853.33 + 426.67
-		{"30000001_A", "93", "REP", [6]int64{449_995, -900, -425, -38, -212, 448_420}},
+		{"30000001_A", "104", "REP", [6]int64{449_995, -900, -425, -38, -212, 448_420}},
 		// 200 of 500, a debit adjustment: less 300 × 12347/3 = 1234700, 2469.4, 1852.05 + 7 = 1859, VAT 105.23; 1754 = 1169.33 + 584.67
-		{"30000001_A", "94", "REP", [6]int64{823_133, -1_647, -777, -70, -388, 820_251}},
-		{"20000001_A", "117", "ADJ", [6]int64{123_456, 0, 0, 0, 0, 123_456}},
-		{"10000002_A", "118", "ADJ", [6]int64{1, 0, 0, 0, 0, 1}},
-		{"10000001_A", "119", "ADJ", [6]int64{70_000, 0, 0, 0, 0, 70_000}},
-		{"20000001_I", "120", "FEE", [6]int64{0, 0, 0, 0, -500_000, -500_000}},
-		{"10000002_I", "121", "FEE", [6]int64{0, 0, 0, 0, -99, -99}},
-		{"30000001_A", "122", "FEE", [6]int64{0, 0, 0, 0, 31_415, 31_415}},
+		{"30000001_A", "105", "REP", [6]int64{823_133, -1_647, -777, -70, -388, 820_251}},
+		{"20000001_A", "128", "ADJ", [6]int64{123_456, 0, 0, 0, 0, 123_456}},
+		{"10000002_A", "129", "ADJ", [6]int64{1, 0, 0, 0, 0, 1}},
+		{"10000001_A", "130", "ADJ", [6]int64{70_000, 0, 0, 0, 0, 70_000}},
+		{"20000001_I", "131", "FEE", [6]int64{0, 0, 0, 0, -500_000, -500_000}},
+		{"10000002_I", "132", "FEE", [6]int64{0, 0, 0, 0, -99, -99}},
+		{"30000001_A", "133", "FEE", [6]int64{0, 0, 0, 0, 31_415, 31_415}},
+		// the island, 2000: 4291 stars pay floor(4291 × 4/9) = 1907, 93 are left: 47 rides, at two for one.
+		// 4291 × 81/2 = 173785.5, to the even; 868.93; 521.36, of 521 VAT 29.49
+		{"20000001_A", "138/902", "RDM", [6]int64{173_786, -869, -492, -29, 0, 172_396}},
+		// 47 × 50001/7 = 335721; 1678.61; 1007.16, of 1007 VAT 57
+		{"20000001_A", "138/904", "RDM", [6]int64{335_721, -1_679, -950, -57, 0, 333_035}},
+		// the picnic, 700: 333 miles pay floor(333 × 3/2) = 499, 201 are left: 281.4, so 282 stars.
+		// 333 × 13001/3 = 1443111; 7215.56; 4329.33, of 4329 VAT 245.04
+		{"20000001_A", "141/901", "RDM", [6]int64{1_443_111, -7_216, -4_084, -245, 0, 1_431_566}},
+		// 282 × 81/2 = 11421; 57.1; 34.26, the least is 50, VAT 2.83; the tea house owes it
+		{"20000001_A", "141/902", "RDM", [6]int64{11_421, -57, -47, -3, 0, 11_314}},
+		{"10000002_I", "141/902", "RDM", [6]int64{-11_421, 57, 0, 0, 0, -11_364}},
+		// 250 of it back, stars first: all 282 for 201, with the least fee; then 49 of 499 miles: 32.7, so 32.
+		{"20000001_A", "142/902", "RFD", [6]int64{-11_421, 57, 47, 3, 0, -11_314}},
+		// 32 × 13001/3 = 138677.33; 693.38; 416.03, VAT 23.55
+		{"20000001_A", "142/901", "RFD", [6]int64{-138_677, 693, 392, 24, 0, -137_568}},
+		// 300 of yesterday's lunch, which 559 stars paid 399 of: 420.3, so 420 stars. 17010; 85.05; 51.03, VAT 2.89
+		{"20000001_A", "143/902", "RFD", [6]int64{-17_010, 85, 48, 3, 0, -16_874}},
+		// the rest of it: 559 stars are 22639.5, to the even 22640, 113.2, 67.92 with VAT 3.85; less the 420
+		{"20000001_A", "144/902", "RFD", [6]int64{-5_630, 28, 16, 1, 0, -5_585}},
+		// and all 401 miles, at yesterday's rate: 1650382.33; 8251.91; 4951.15, of 4951 VAT 280.25
+		{"20000001_A", "144/901", "RFD", [6]int64{-1_650_382, 8_252, 4_671, 280, 0, -1_637_179}},
+		// the fair, of yesterday at the grocer's: 250 × 12347/3 = 1028916.67; 2057.83; 1543.38 + 7 = 1550, VAT 87.74; 1462 = 974.67 + 487.33
+		{"30000001_A", "145/901", "RVS", [6]int64{-1_028_917, 2_058, 975, 88, 487, -1_025_309}},
+		// 150 × 81/2 = 6075; 12.15; 9.11 + 7 = 16, VAT 0.91; 15 = 10 + 5
+		{"30000001_A", "145/902", "RVS", [6]int64{-6_075, 12, 10, 1, 5, -6_047}},
+		// the basket: 90 of the grocer's own, on us: no value; of 900000 the fee is 1357, VAT 76.81; 1280 = 853.33 + its own 426.67
+		{"30000001_A", "147/903", "RDM", [6]int64{0, 0, -853, -77, 0, -930}},
+		// 75 × 13001/3 = 325025; 650.05; 487.54 + 7 = 495, VAT 28.02; 467 = 311.33 + 155.67
+		{"30000001_A", "147/901", "RDM", [6]int64{325_025, -650, -311, -28, -156, 323_880}},
+		// voided, and the void reversed
+		{"30000001_A", "148/903", "RVS", [6]int64{0, 0, 853, 77, 0, 930}},
+		{"30000001_A", "148/901", "RVS", [6]int64{-325_025, 650, 311, 28, 156, -323_880}},
+		{"30000001_A", "149/903", "RVS", [6]int64{0, 0, -853, -77, 0, -930}},
+		{"30000001_A", "149/901", "RVS", [6]int64{325_025, -650, -311, -28, -156, 323_880}},
+		// 40 of the island: 47 rides paid 93, 20.2, so 20 of them. 142860; 714.3; 428.58, of 429 VAT 24.28
+		{"20000001_A", "150/904", "RFD", [6]int64{-142_860, 714, 405, 24, 0, -141_717}},
 	} {
 		text, err := os.ReadFile(filepath.Join("testdata", "story", want.file[:8], "QZ_DET_"+want.file+"_20260302_01_1of1.txt"))
 		require.NoError(t, err)
-		line := linesOf(string(text))[strings.Repeat("0", 20-len(want.cid))+want.cid]
+		line := lineOf(t, string(text), want.cid)
+		byHand[want.kind]++
+		if strings.Contains(want.cid, "/") {
+			byHand["tender "+want.kind]++
+		}
 		require.Equal(t, want.kind, line[37:40], "item %s", want.cid)
 		var is [6]int64
 		for i, at := range [...]struct{ from, to int }{{256, 271}, {273, 285}, {287, 299}, {301, 313}, {315, 327}, {329, 344}} {
@@ -418,6 +535,12 @@ func TestGoldenDayByHand(t *testing.T) {
 			}
 		}
 		require.Equal(t, want.is, is, "item %s", want.cid)
+	}
+	for kind := tariff.KindRDM; int(kind) < tariff.Kinds; kind++ {
+		require.GreaterOrEqual(t, byHand[kind.String()], 3, "%v: worked out by hand", kind)
+	}
+	for _, kind := range []string{"RDM", "RFD", "RVS"} {
+		require.GreaterOrEqual(t, byHand["tender "+kind], 3, "%s of a sale that several programmes pay: worked out by hand", kind)
 	}
 }
 
@@ -467,9 +590,9 @@ func TestGoldenNotifications(t *testing.T) {
 		}
 	}
 	require.Equal(t, map[string]int{
-		"CBK-88": 2, "CBK-89": 2, "CBK-90": 2, "CBK-91": 2, "CBK-92": 2, "CBK-93": 2, "CBK-94": 2, // 92 to 94 are re-presentments
-		"ADJ-117": 2, "ADJ-118": 2, "ADJ-119": 1, // the other side of 119 is SUSPENSE
-		"OTH-120": 1, "OTH-121": 1, "OTH-122": 2,
+		"CBK-99": 2, "CBK-100": 2, "CBK-101": 2, "CBK-102": 2, "CBK-103": 2, "CBK-104": 2, "CBK-105": 2, // 103 to 105 are re-presentments
+		"ADJ-128": 2, "ADJ-129": 2, "ADJ-130": 1, // the other side of 130 is SUSPENSE
+		"OTH-131": 1, "OTH-132": 1, "OTH-133": 2,
 	}, seen)
 }
 

@@ -135,7 +135,7 @@ func (h *House) entry(e *Entry, item *book.ClearingItem) {
 	request, l := item.Request, &e.Line
 	switch {
 	case item.NoRoom:
-		e.Why, e.What = codeNoRoom, "a sum of what its members owe each other would not fit: settle the cycles that wait, then adjust it"
+		e.Why, e.What = codeNoRoom, "a sum of what its members owe each other would not fit: settle the cycles that wait, then adjust it; or it undoes such an item, or follows one of the same original: adjust them together"
 	case item.TooOld:
 		e.Why, e.What = codeTooLate, "it was told more than 30 days after it was sent, or undoes what was: adjust it, or leave it"
 	case item.Stray:
@@ -168,7 +168,10 @@ func (h *House) entry(e *Entry, item *book.ClearingItem) {
 	for _, flag := range [...]struct {
 		set  bool
 		flag files.Flags
-	}{{item.Late && request.Function != points.Refund, files.FlagLate}, {item.StandIn, files.FlagStandIn}, {item.Manual, files.FlagManual}} {
+	}{
+		{item.Late && request.Function != points.Refund, files.FlagLate}, {item.StandIn, files.FlagStandIn},
+		{item.Manual, files.FlagManual}, {item.Kind == tariff.KindREP, files.FlagRepresented},
+	} {
 		if flag.set {
 			l.Flags |= flag.flag
 		}

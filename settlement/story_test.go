@@ -193,7 +193,7 @@ func (s *story) at(till string, kind book.Kind, function points.Function, member
 
 func (s *story) cutOver(date points.BusinessDate, cycle uint8) {
 	s.t.Helper()
-	s.must(book.Command{Kind: book.KindCutOver, Date: date, Cycle: cycle, Operator: "li", Second: "wang", Note: "cut-over", TraceDays: 2})
+	s.must(book.Command{Kind: book.KindCutOver, Edition: book.Edition, Date: date, Cycle: cycle, Operator: "li", Second: "wang", Note: "cut-over", TraceDays: 2})
 }
 
 // house is the journal of the story, as a run sees it.
@@ -291,6 +291,43 @@ func TestStoryOfMoreThanFits(t *testing.T) {
 		require.Equal(t, rec.Outcome.NoRoom, again.Outcome.NoRoom)
 		return err
 	}))
+}
+
+// What undoes an item that had no room is an exception of the run of its own cycle, and not
+// cleared: the ledger and the run agree (P9), and nobody owes anything for half of a pair (P6).
+// Of a sale of two programmes that is so of the one that had no room, and of a swap.
+func TestStoryOfUndoingWhatHadNoRoom(t *testing.T) {
+	s := tell(t)
+	s.put(book.Entry{Fees: &tariff.Schedule{From: s.clock.Add(10 * time.Minute), Rows: []tariff.FeeRow{{Kind: tariff.KindRDM, PPM: 3000}, {Kind: tariff.KindEAR}, {Kind: tariff.KindSWP}}}})
+	s.later(time.Hour)
+	s.cutOver(dayTwo, 0)
+	const granted = 200_000_000_000 // miles worth 823133333333333
+	for range 88 {
+		s.must(s.at("SHOP1", book.KindEarn, points.Earn, 1, miles, granted)) // The airline and the grocer have no room any more.
+	}
+	sale := s.at("CAFE1", book.KindRedeem, points.Redeem, 1, 0, 1_000_600)
+	sale.Tender = []book.TenderTerm{{Program: stars, Points: 1, Per: 1}, {Program: miles, Points: 1, Per: 1}}
+	s.done("sale", sale)
+	s.quoted("swap quoted", "CAFE1", 2, miles, stars, 3_000, 0)
+	swap := s.acted("swap", "CAFE1", book.KindSwap, "swap quoted")
+	s.cutOver(dayTwo, 2)
+	s.reversed("sale reversed", sale)
+	s.reversed("swap reversed", swap)
+	s.cutOver(dayTwo.AddDays(1), 0)
+	runner := s.runner(t.TempDir(), 2)
+	first := s.settle(runner, dayTwo, 1, "01KJJQZ3A00000000000000001")
+	second := s.settle(runner, dayTwo, 2, "01KJJQZ3A00000000000000002")
+	require.EqualValues(t, 1, second.Items, "the stars")
+	for name, run := range map[string]*settlement.Run{"": first, " reversed": second} {
+		listed, err := runner.Exceptions(run)
+		require.NoError(t, err)
+		var got []uint64
+		for _, x := range listed[len(listed)-2:] {
+			require.Equal(t, "NO_ROOM", x.Reason)
+			got = append(got, x.ID)
+		}
+		require.Equal(t, []uint64{uint64(s.named["sale"+name]), uint64(s.named["swap"+name])}, got)
+	}
 }
 
 // A run gives way to the one whose posting stands in the journal, though that one is void

@@ -325,3 +325,41 @@ func TestValueAllocatesNothing(t *testing.T) {
 		require.NotEmpty(t, v.Legs())
 	}
 }
+
+// A quoted swap is of the versions that it names, each on its own side; a promise from before
+// time is no quote; and what rounding leaves has to fit its column, as fees do.
+func TestQuotesOfSwapsAtTheEdges(t *testing.T) {
+	rates := tariff.NewRates()
+	for i, program := range []points.ProgramID{900, 901, 901} {
+		for _, side := range []tariff.Side{tariff.Buy, tariff.Sell} {
+			approve(t, rates, tariff.Terms{Program: program, Side: side, From: dawn + 10*minute + points.Timestamp(i), Num: 1, Den: 1}, dawn)
+		}
+	}
+	fees := charge(t, tariff.FeeRow{Kind: tariff.KindSWP})
+	item := swap()
+	item.Program, item.TargetProgram, item.Buy, item.Sell = 900, 901, 1, 2
+	item.Quoted = tariff.Swap{Value: 2_000_000_000_000, Worth: 1_000_000_000_001, Granted: 1}
+	item.Amount = item.Quoted.Value
+	var v tariff.Valuation
+	require.Equal(t, tariff.OK, tariff.Value(rates, fees, &item, &v))
+	require.Equal(t, tariff.MaxFee, v.Rest)
+	require.Equal(t, []any{points.ProgramID(900), uint32(1), points.ProgramID(901), uint32(2)}, []any{v.Rate.Program, v.Rate.Version, v.TargetRate.Program, v.TargetRate.Version})
+	item.Quoted.Worth--
+	require.Equal(t, tariff.TooWide, tariff.Value(rates, fees, &item, &v))
+	item.Quoted.Worth++
+	item.Promised = -1
+	require.Equal(t, tariff.BadQuote, tariff.Value(rates, fees, &item, &v))
+}
+
+// What a member pays in all, interchange included, has to fit one column.
+func TestValueWithInterchangeFits(t *testing.T) {
+	rates := tariff.NewRates()
+	approve(t, rates, tariff.Terms{Program: 900, Side: tariff.Clear, From: dawn + 10*minute, Num: 1, Den: 1}, dawn)
+	fees := charge(t, tariff.FeeRow{Kind: tariff.KindRDM, InterchangePPM: 1})
+	item := redemption()
+	var v tariff.Valuation
+	item.Amount = tariff.MaxValue - 1_000_000_000
+	require.Equal(t, tariff.OK, tariff.Value(rates, fees, &item, &v))
+	item.Amount += 2_000
+	require.Equal(t, tariff.TooWide, tariff.Value(rates, fees, &item, &v))
+}

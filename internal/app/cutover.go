@@ -147,7 +147,7 @@ func (a *App) cutOverCommand(date points.BusinessDate, cycle uint8) book.Command
 	}
 	c := &a.opts.Config
 	return book.Command{
-		Kind: book.KindCutOver, At: a.opts.Clock(), Date: date, Cycle: cycle,
+		Kind: book.KindCutOver, Edition: book.Edition, At: a.opts.Clock(), Date: date, Cycle: cycle,
 		TraceDays: uint8(c.Ledger.TraceDays), Limit: uint32(c.Ledger.TraceKeys), //nolint:gosec // 2 to 31; 1 to 2^32-1.
 		TraceTime: uint32(pointswitch.Remembers(c.Switch.FreshnessBehind) / time.Second), //nolint:gosec // at most 30 days and 2 hours.
 	}

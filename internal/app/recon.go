@@ -223,6 +223,7 @@ type reconRun struct {
 	spilled    int
 	seen       map[string]int   // identities of exceptions, to tell equal ones apart
 	equal      map[partner]bool // by totals
+	nameless   *reconcile.Nameless
 }
 
 // doubt is a line that is looked for again, as it is kept.
@@ -237,7 +238,7 @@ func (r *reconRun) do(ctx context.Context) (err error) {
 			err = errors.Join(err, closer())
 		}
 	}()
-	r.seen = make(map[string]int)
+	r.seen, r.nameless = make(map[string]int), reconcile.NewNameless()
 	if r.exceptions, err = r.create(exceptionsName); err != nil {
 		return err
 	}
@@ -253,6 +254,9 @@ func (r *reconRun) do(ctx context.Context) (err error) {
 		return err
 	}
 	if err := r.byTotals(ctx, j, before); err != nil {
+		return err
+	}
+	if err := r.name(ctx, j, before); err != nil {
 		return err
 	}
 	ours, err := r.ours(ctx, j, before[reconcile.Switch])
@@ -462,7 +466,7 @@ func (r *reconRun) theirs(side reconcile.Side, before []reconcile.Line) (reconci
 		}
 		sources = append(sources, source)
 	}
-	return r.sorted(&chain{sources: sources})
+	return r.sorted(&naming{&chain{sources: sources}, r.nameless})
 }
 
 // chain gives one source after the other.

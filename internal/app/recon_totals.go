@@ -140,7 +140,7 @@ func (r *reconRun) readTotals() (map[partner]*partnerTotals, error) {
 		}
 		for _, lines := range opened {
 			s := all[partner{side, lines.file.Member}]
-			if err := s.add(lines); err != nil {
+			if err := s.add(lines, r.nameless); err != nil {
 				return nil, err
 			}
 			if c, ok := lines.lines.(*reconcile.CSV); ok && c.Unsummed() {
@@ -151,15 +151,95 @@ func (r *reconRun) readTotals() (map[partner]*partnerTotals, error) {
 	return all, nil
 }
 
-func (s *partnerTotals) add(lines *fileLines) error {
+func (s *partnerTotals) add(lines *fileLines, nameless *reconcile.Nameless) error {
 	var line reconcile.Line
 	for {
 		ok, err := lines.Next(&line)
 		if !ok || err != nil {
 			return err
 		}
+		if err := nameless.Want(&line); err != nil {
+			return lines.refused(err)
+		}
 		s.totals.Add(&line, s.tells)
 	}
+}
+
+// maxNamelessDates bounds the dates before that are read for lines without DE37.
+const maxNamelessDates = 31
+
+// name looks for what partners' lines without DE37 are of: among our lines of the date, then
+// of the dates about their DE7, the latest first. What is told late is of a later date than
+// its DE7 tells; it is found on the date itself, and as a repeat it is not.
+func (r *reconRun) name(ctx context.Context, j *journalLines, before [3][]reconcile.Line) error {
+	for _, lines := range before {
+		for i := range lines {
+			if err := r.nameless.Want(&lines[i]); err != nil {
+				return err
+			}
+		}
+	}
+	if r.nameless.Empty() {
+		return nil
+	}
+	offer := func(line *reconcile.Line) error {
+		r.nameless.Offer(line)
+		return nil
+	}
+	if err := j.each(ctx, offer); err != nil {
+		return err
+	}
+	for _, date := range datesAbout(r.nameless.Days(), r.q.Date) {
+		cuts, err := r.app.ledger.Cuts(date)
+		if err != nil {
+			return err
+		}
+		if len(cuts) == 0 {
+			continue
+		}
+		then := *j
+		then.first, then.last = cuts[0].First, cuts[len(cuts)-1].Last
+		if err := then.each(ctx, offer); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// datesAbout are the business dates before a date in which something that was sent on one of
+// some days may stand: a date ends at an hour of its own, and DE7 is in UTC. The latest come
+// first, and no more than [maxNamelessDates].
+func datesAbout(days []uint32, before points.BusinessDate) []points.BusinessDate {
+	dates := make(map[points.BusinessDate]bool)
+	for _, day := range days {
+		date := points.BusinessDate(day)
+		if !date.Valid() {
+			continue // A partner may write anything there.
+		}
+		for around := -1; around <= 1; around++ {
+			if near := date.AddDays(around); near < before {
+				dates[near] = true
+			}
+		}
+	}
+	latest := slices.Sorted(maps.Keys(dates))
+	slices.Reverse(latest)
+	return latest[:min(len(latest), maxNamelessDates)]
+}
+
+// naming gives lines with the DE37 that was found for them.
+type naming struct {
+	lines    reconcile.Lines
+	nameless *reconcile.Nameless
+}
+
+// Next gives the next line.
+func (n *naming) Next(line *reconcile.Line) (bool, error) {
+	ok, err := n.lines.Next(line)
+	if ok {
+		n.nameless.Fill(line)
+	}
+	return ok, err //nolint:wrapcheck // the source says which file.
 }
 
 // whole refuses a file that is named twice, and a detail file of which a part is not

@@ -31,6 +31,7 @@ type Book struct {
 	posted   points.Timestamp
 	date     points.BusinessDate
 	cycle    uint8 // of date, where it is not the first
+	edition  uint8 // of the latest meaning that a cut-over has begun; see [Edition]
 	totals   totals
 
 	seed        uint64

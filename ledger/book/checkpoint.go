@@ -238,6 +238,10 @@ const metaWithTickets = 2
 // there, none or some, and the cycle behind them.
 const metaWithCycle = 3
 
+// metaWithEdition is that of one in which a cut-over has begun a later meaning of commands:
+// the cycle is there, or 0, and the edition behind it.
+const metaWithEdition = 4
+
 // appendMeta writes what belongs to the book as a whole. All of it is logical
 // state, so it is hashed into the digest as it stands.
 func (b *Book) appendMeta(dst []byte) []byte {
@@ -247,6 +251,9 @@ func (b *Book) appendMeta(dst []byte) []byte {
 	}
 	if b.cycle != 0 {
 		version = metaWithCycle
+	}
+	if b.edition != 0 {
+		version = metaWithEdition
 	}
 	dst = append(dst, version)
 	dst = binary.AppendUvarint(dst, uint64(b.position))
@@ -273,8 +280,11 @@ func (b *Book) appendMeta(dst []byte) []byte {
 	if version >= metaWithTickets {
 		dst = binary.AppendUvarint(dst, uint64(len(b.unfinished.tickets)))
 	}
-	if version == metaWithCycle {
+	if version >= metaWithCycle {
 		dst = append(dst, b.cycle)
+	}
+	if version >= metaWithEdition {
+		dst = append(dst, b.edition)
 	}
 	return dst
 }
@@ -283,7 +293,7 @@ func (b *Book) appendMeta(dst []byte) []byte {
 func (b *Book) loadMeta(value []byte) bool {
 	r := reader{src: value}
 	version := r.byte()
-	if version < stateVersion || version > metaWithCycle {
+	if version < stateVersion || version > metaWithEdition {
 		return false
 	}
 	var lanes [32]byte // of the sum, at the end
@@ -309,8 +319,11 @@ func (b *Book) loadMeta(value []byte) bool {
 	if version >= metaWithTickets {
 		b.unfinished.toLoad = r.uint32()
 	}
-	if version == metaWithCycle {
+	if version >= metaWithCycle {
 		b.cycle = r.byte()
+	}
+	if version >= metaWithEdition {
+		b.edition = r.byte()
 	}
 	r.fixed(lanes[:])
 	for i := range b.sum {

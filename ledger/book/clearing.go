@@ -193,6 +193,9 @@ type decision struct {
 	decided  points.Position // the record that has cleared it, where it is another one
 	undone   []ProgramAmount // what was undone of it, less what was taken back
 	reserved []memberSum     // for caps, while its issuer is asked, or it holds points
+	// roomless are the programmes of which something that undoes it had no room: nothing of
+	// them is cleared any more, or what takes that back would be cleared alone.
+	roomless []points.ProgramID
 }
 
 func (d *decision) id() points.Position { return d.position }
@@ -202,16 +205,26 @@ func (d *decision) appendKey(dst []byte) []byte {
 }
 
 func (d *decision) appendValue(dst []byte) []byte {
-	if d.decided == 0 && len(d.undone) == 0 && len(d.reserved) == 0 {
+	if d.decided == 0 && len(d.undone) == 0 && len(d.reserved) == 0 && len(d.roomless) == 0 {
 		return dst
 	}
 	dst = binary.AppendUvarint(append(dst, stateVersion), uint64(d.decided))
 	dst = appendProgramAmounts(dst, d.undone)
-	return appendSums(dst, d.reserved)
+	dst = appendSums(dst, d.reserved)
+	if len(d.roomless) == 0 {
+		return dst // What it always was.
+	}
+	return appendList(dst, d.roomless, func(dst []byte, p points.ProgramID) []byte { return binary.AppendUvarint(dst, uint64(p)) })
 }
 
 func (d *decision) decodeValue(r *reader) {
 	d.decided, d.undone, d.reserved = r.position(), decodeProgramAmounts(r, nil), decodeSums(r)
+	if len(r.src) == 0 {
+		return
+	}
+	for range r.count(maxOthers, 1) {
+		d.roomless = append(d.roomless, r.program())
+	}
 }
 
 func appendProgramAmounts(dst []byte, list []ProgramAmount) []byte {
@@ -391,25 +404,9 @@ func (b *Book) own(cmd *Command, out *Outcome) error {
 // clearItem enters the nth item of a record. That it does not fit stands in the outcome: a
 // run counts what the book counts (I20).
 func (b *Book) clearItem(n int, item *ClearingItem, out *Outcome) error {
-	if item.Root != 0 {
-		about := item.Root
-		if out.Root != 0 {
-			var err error
-			if about, err = b.requestOf(item); err != nil {
-				return err
-			}
-		}
-		d, err := b.clearing.change(about)
-		if err != nil {
-			return err
-		}
-		item.Refunded = d.undo(item, out)
-	} else if item.RRN != out.Position {
-		d, err := b.clearing.change(item.RRN)
-		if err != nil {
-			return err
-		}
-		d.decided = out.Position
+	d, err := b.decisionOf(item, out)
+	if err != nil {
+		return err
 	}
 	c := b.openCycle()
 	if item.TooOld || item.Stray {
@@ -420,11 +417,57 @@ func (b *Book) clearItem(n int, item *ClearingItem, out *Outcome) error {
 		c.unvalued++
 		return nil
 	}
-	if out.NoRoom&roomBit(n) != 0 || !c.enter(item, b.clearing.value.Legs(), b.clearing.exposure.unsettled) {
-		c.unvalued++
-		out.NoRoom |= roomBit(n)
+	if out.NoRoom&roomBit(n) == 0 && !b.leftOut(item, d) && c.enter(item, b.clearing.value.Legs(), b.clearing.exposure.unsettled) {
+		return nil
+	}
+	c.unvalued++
+	out.NoRoom |= roomBit(n)
+	if b.pairs() && item.Root != 0 && !slices.Contains(d.roomless, item.Program) {
+		d.roomless = append(d.roomless, item.Program)
 	}
 	return nil
+}
+
+// decisionOf notes what an item undoes, or by which record its request is decided, and returns
+// what is known of the request; nil of one that is decided by its own record.
+func (b *Book) decisionOf(item *ClearingItem, out *Outcome) (*decision, error) {
+	if item.Root == 0 {
+		if item.RRN == out.Position {
+			return nil, nil //nolint:nilnil // nothing.
+		}
+		d, err := b.clearing.change(item.RRN)
+		if err != nil {
+			return nil, err
+		}
+		d.decided = out.Position
+		return d, nil
+	}
+	about := item.Root
+	if out.Root != 0 {
+		var err error
+		if about, err = b.requestOf(item); err != nil {
+			return nil, err
+		}
+	}
+	d, err := b.clearing.change(about)
+	if err != nil {
+		return nil, err
+	}
+	item.Refunded = d.undo(item, out)
+	return d, nil
+}
+
+// pairs reports whether what undoes an item that had no room has none either (I20).
+func (b *Book) pairs() bool { return b.edition >= editionPairs }
+
+// leftOut reports whether an item undoes what had no room, or comes behind something of the
+// same original that had none. Were it cleared, its members would owe for half of a pair.
+func (b *Book) leftOut(item *ClearingItem, d *decision) bool {
+	if !b.pairs() || item.Root == 0 {
+		return false
+	}
+	key := AccountKey{ClearingAccount, item.Program, uint64(item.Acquirer)}
+	return slices.Contains(d.roomless, item.Program) || b.clearing.reader.root.Outcome.hadNoRoom(key)
 }
 
 // requestOf is the request whose decision is the item's root.

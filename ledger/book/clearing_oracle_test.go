@@ -20,7 +20,7 @@ type price struct{ interchange, ppm, fixed, least, most, vat int64 }
 
 var prices = map[tariff.Kind]price{
 	tariff.KindRDM: {interchange: 5_000, ppm: 30_000, fixed: 1, least: 2, most: 40, vat: 60_000},
-	tariff.KindEAR: {interchange: 0, ppm: 20_000, fixed: 0, least: 1, most: 0, vat: 60_000},
+	tariff.KindEAR: {interchange: 0, ppm: 20_000, fixed: 0, least: 1, most: 1_000_000_000, vat: 60_000},
 	tariff.KindSWP: {vat: 60_000}, // its fee is the spread
 }
 
@@ -80,6 +80,17 @@ type naiveBooks struct {
 	owner   map[points.ProgramID]points.IssuerID
 	decided map[points.Position]points.Position // of a request elsewhere, by which record
 	undone  map[points.Position]map[points.ProgramID]points.Amount
+
+	pairs bool                                              // what undoes something without room has none either
+	gross map[naiveCycle]map[tariff.Member]*[2]*big.Int     // what each owes and is owed, without netting
+	debts []naiveDebt                                       // of the item that is looked at
+	out   map[points.Position]map[points.ProgramID]struct{} // originals that had no room, or of which something had none
+}
+
+// naiveDebt is above zero.
+type naiveDebt struct {
+	from, to tariff.Member
+	amount   *big.Int
 }
 
 // recount works out from the journal alone, in rational numbers and by its own reading of
@@ -91,6 +102,7 @@ func (d *desk) recount() naiveSums {
 		naiveSums: naiveSums{make(map[naiveCycle]map[tariff.Member]*big.Int), make(map[naiveCycle]map[book.AccountKey]points.Amount), make(map[naiveCycle]uint64), make(map[naiveCycle]uint64)},
 		records:   make([]book.Record, len(d.store.journal)+1),
 		owner:     make(map[points.ProgramID]points.IssuerID), decided: make(map[points.Position]points.Position), undone: make(map[points.Position]map[points.ProgramID]points.Amount),
+		gross: make(map[naiveCycle]map[tariff.Member]*[2]*big.Int), out: make(map[points.Position]map[points.ProgramID]struct{}),
 	}
 	for i := range d.store.journal {
 		rec := &n.records[i+1]
@@ -109,6 +121,7 @@ func (n *naiveBooks) enter(rec *book.Record) {
 	switch {
 	case cmd.Kind == book.KindCutOver:
 		n.now = naiveCycle{cmd.Date, max(cmd.Cycle, 1)}
+		n.pairs = n.pairs || cmd.Edition > 1
 	case cmd.Entry.Program != nil:
 		n.owner[cmd.Entry.Program.ID] = cmd.Entry.Program.Issuer
 	case cmd.Entry.Rate != nil:
@@ -121,13 +134,15 @@ func (n *naiveBooks) enter(rec *book.Record) {
 	switch {
 	case cmd.Kind == book.KindSettle || cmd.Kind == book.KindPost:
 	case cmd.Kind == book.KindLeg: // One debt, said outright.
-		n.items[n.now]++
 		n.pay(1, cmd.Leg.Payer, cmd.Leg.Payee, big.NewInt(int64(cmd.Amount)))
+		n.count(out.Position, 0, points.Standard)
 	case len(n.rates) == 0: // There is no clearing before the first rate.
 	case cmd.Kind == book.KindSwap:
 		n.swap(1, out.Original, out.Posted)
+		n.count(out.Position, 0, n.records[out.Original].Outcome.Program)
 	case root != 0 && n.records[root].Command.Kind == book.KindSwap:
 		n.swap(-1, n.records[root].Outcome.Original, n.records[root].Outcome.Posted)
+		n.count(out.Position, root, n.records[n.records[root].Outcome.Original].Outcome.Program)
 	default:
 		n.clear(cmd, out, root)
 	}
@@ -229,8 +244,56 @@ func (n *naiveBooks) clear(cmd *book.Command, out *book.Outcome, root points.Pos
 			n.unvalued[n.now]++
 			continue
 		}
-		n.add(key, kind, rate, sign, before, after, amount)
+		n.add(key, kind, rate, sign, before, after)
+		if n.count(out.Position, root, key.Program) {
+			n.move(key, kind, amount)
+		}
 	}
+}
+
+// count enters the debts of an item in the cycle, unless one of its members owes or is owed
+// 2^56 there already, or the item undoes what had no room, or something that undoes the same
+// had none.
+func (n *naiveBooks) count(position, root points.Position, program points.ProgramID) (counted bool) {
+	debts := n.debts
+	n.debts = nil
+	if debts == nil {
+		return false // It has no value at all.
+	}
+	if n.gross[n.now] == nil {
+		n.gross[n.now] = make(map[tariff.Member]*[2]*big.Int)
+		n.net[n.now] = make(map[tariff.Member]*big.Int)
+	}
+	sums := n.gross[n.now]
+	full := new(big.Int).Lsh(big.NewInt(1), 56)
+	_, fits := n.out[root][program]
+	fits = !fits || !n.pairs
+	for _, debt := range debts {
+		for _, m := range []tariff.Member{debt.from, debt.to} {
+			if sums[m] == nil {
+				sums[m], n.net[n.now][m] = &[2]*big.Int{new(big.Int), new(big.Int)}, new(big.Int)
+			}
+			fits = fits && sums[m][0].Cmp(full) < 0 && sums[m][1].Cmp(full) < 0
+		}
+	}
+	if !fits {
+		n.unvalued[n.now]++
+		if about := cmp.Or(root, position); root == 0 || n.pairs {
+			if n.out[about] == nil {
+				n.out[about] = make(map[points.ProgramID]struct{})
+			}
+			n.out[about][program] = struct{}{}
+		}
+		return false
+	}
+	n.items[n.now]++
+	for _, debt := range debts {
+		sums[debt.from][0].Add(sums[debt.from][0], debt.amount)
+		sums[debt.to][1].Add(sums[debt.to][1], debt.amount)
+		n.net[n.now][debt.from].Sub(n.net[n.now][debt.from], debt.amount)
+		n.net[n.now][debt.to].Add(n.net[n.now][debt.to], debt.amount)
+	}
+	return true
 }
 
 // rateAt is the version in force: the last that has begun, and of two that begin together
@@ -245,19 +308,18 @@ func (n *naiveBooks) rateAt(program points.ProgramID, side tariff.Side, at point
 	return found
 }
 
-// pay lets from owe to an amount, or with sign -1 the other way round.
+// pay lets from owe to an amount, or with sign -1 or an amount below zero the other way round.
 func (n *naiveBooks) pay(sign int64, from, to tariff.Member, amount *big.Int) {
-	if n.net[n.now] == nil {
-		n.net[n.now] = make(map[tariff.Member]*big.Int)
+	if n.debts == nil {
+		n.debts = []naiveDebt{}
 	}
-	for member, way := range map[tariff.Member]int64{from: -sign, to: sign} {
-		if from == to {
-			continue
-		}
-		if n.net[n.now][member] == nil {
-			n.net[n.now][member] = new(big.Int)
-		}
-		n.net[n.now][member].Add(n.net[n.now][member], new(big.Int).Mul(amount, big.NewInt(way)))
+	amount = new(big.Int).Mul(amount, big.NewInt(sign))
+	switch {
+	case from == to || amount.Sign() == 0:
+	case amount.Sign() < 0:
+		n.debts = append(n.debts, naiveDebt{to, from, amount.Neg(amount)})
+	default:
+		n.debts = append(n.debts, naiveDebt{from, to, amount})
 	}
 }
 
@@ -277,7 +339,6 @@ func (n *naiveBooks) swap(sign int64, quote points.Position, executed points.Tim
 	cost := up(granted, sell.num, sell.den)
 	vat := even(fee.Int64(), prices[tariff.KindSWP].vat, 1_000_000+prices[tariff.KindSWP].vat)
 	from, into := tariff.Member(n.owner[promise.Program]), tariff.Member(n.owner[promise.Swap.Into])
-	n.items[n.now]++
 	n.pay(sign, from, into, cost)
 	n.pay(sign, from, tariff.AccountFee, new(big.Int).Sub(fee, vat))
 	n.pay(sign, from, tariff.AccountVAT, vat)
@@ -293,16 +354,19 @@ func up(a *big.Int, n, d int64) *big.Int {
 	return new(big.Int).Neg(down(new(big.Int).Neg(a), n, d))
 }
 
-// add enters sign times what after is worth less what before is worth.
-func (n *naiveBooks) add(key book.AccountKey, kind tariff.Kind, rate *naiveRate, sign int64, before, after, amount points.Amount) {
+// move notes what a counted item has moved on a clearing account.
+func (n *naiveBooks) move(key book.AccountKey, kind tariff.Kind, amount points.Amount) {
 	if n.moved[n.now] == nil {
 		n.moved[n.now] = make(map[book.AccountKey]points.Amount)
 	}
-	n.items[n.now]++
 	if kind == tariff.KindEAR {
 		amount = -amount
 	}
 	n.moved[n.now][key] += amount
+}
+
+// add owes sign times what after is worth less what before is worth.
+func (n *naiveBooks) add(key book.AccountKey, kind tariff.Kind, rate *naiveRate, sign int64, before, after points.Amount) {
 	i, a := tariff.Member(n.owner[key.Program]), tariff.Member(key.Party)
 	one, two := figuresOf(rate, kind, after), figuresOf(rate, kind, before)
 	diff := func(at int) *big.Int { return new(big.Int).Sub(one[at], two[at]) }
@@ -370,7 +434,7 @@ func (d *desk) checkClearing() {
 		for i := range items {
 			item := &items[i]
 			var v tariff.Valuation
-			if item.Orphan || item.TooOld || tariff.Value(rates, fees, &item.Item, &v) != tariff.OK {
+			if item.Orphan || item.TooOld || item.NoRoom || tariff.Value(rates, fees, &item.Item, &v) != tariff.OK {
 				continue
 			}
 			at := naiveCycle{item.Date, item.Cycle}

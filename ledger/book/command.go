@@ -294,8 +294,12 @@ type Command struct {
 // card, and of rules on risk, 1 makes them acts of their own ([ActPIN], [ActRisk]). Of an operator,
 // and of an enrolment, 1 begins the policy of two persons where there is none ([TwoPersons]).
 // Of a quote, 0 leaves the fees to those in force at the execution; 1 has those of the quote.
-// Of the reversal of a void, refund or release, 2 asks caps for room (capundo.go).
+// Of the reversal of a void, refund or release, 2 asks caps for room (capundo.go). Of a
+// cut-over, 2 begins, for good, that what undoes an item without room has none either.
 const Edition = 2
+
+// editionPairs is the edition of the cut-over from which on that is so.
+const editionPairs = 2
 
 // Freeze is what an account, member or card may not do.
 type Freeze uint8
@@ -396,7 +400,7 @@ type Outcome struct {
 	Undone []ProgramAmount
 	Owners []ProgramOwner
 	// NoRoom tells which items of the record have no value because a sum of what members
-	// owe would not fit: bit n is the nth of [Clearing.Items], the last bit also those behind.
+	// owe would not fit, or they undo such an item: bit n is the nth of [Clearing.Items], the last bit also those behind.
 	NoRoom uint64
 
 	// Swap is what was quoted, locked, executed, cancelled or reversed.

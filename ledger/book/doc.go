@@ -64,7 +64,9 @@
 //	    two persons behind it and takes effect five minutes after its approval or later.
 //	I20 From the first rate on, what members owe each other in a cycle of a date is what
 //	    the legs of its records' items sum to ([Clearing]), and that sums to zero. What is
-//	    undone of a transaction is worth together what the transaction was worth.
+//	    undone of a transaction is worth together what the transaction was worth. What
+//	    undoes an item that had no room has none, and nothing that comes behind one of the
+//	    same original that had none: from the first cut-over of edition 2 on.
 //	I21 No sale, earn, hold or forwarded request is admitted that would make a member with
 //	    a cap owe more than it: in the open cycle, in closed ones that are not posted, and
 //	    with what is reserved for requests that are not answered, and by the holds that are

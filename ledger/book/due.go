@@ -268,6 +268,7 @@ func (b *Book) cutOver(cmd *Command, out *Outcome) (points.Reason, error) {
 		}
 		b.closeCycle()
 		b.cycle, out.Cycle = cmd.Cycle, cmd.Cycle
+		b.edition = max(b.edition, cmd.Edition)
 		return points.Approved, nil
 	case cmd.Date <= b.date:
 		return points.AlreadyExists, nil
@@ -276,6 +277,7 @@ func (b *Book) cutOver(cmd *Command, out *Outcome) (points.Reason, error) {
 	}
 	b.closeCycle()
 	b.date, b.cycle, out.Cycle = cmd.Date, 0, 0
+	b.edition = max(b.edition, cmd.Edition)
 	out.Date = cmd.Date
 	keep := int(cmd.TraceDays)
 	if keep == 0 {

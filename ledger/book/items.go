@@ -154,6 +154,27 @@ func (c *Clearing) of(cmd *Command, out *Outcome, known *clearing) ([]ClearingIt
 // roomBit is the bit in [Outcome.NoRoom] of the nth item of a record.
 func roomBit(n int) uint64 { return 1 << min(n, 63) }
 
+// hadNoRoom reports whether the item that a record has of a clearing account, or of a swap,
+// had no room.
+func (o *Outcome) hadNoRoom(key AccountKey) bool {
+	if o.NoRoom == 0 || swapped(o) {
+		return o.NoRoom&roomBit(0) != 0
+	}
+	n := 0 // of its items; see [Clearing.of]
+	for i := range o.Postings {
+		account := o.Postings[i].Account
+		again := slices.ContainsFunc(o.Postings[:i], func(p Posting) bool { return p.Account == account })
+		if account.Kind != ClearingAccount || again || clearedOn(o, account) == 0 {
+			continue
+		}
+		if account == key {
+			return o.NoRoom&roomBit(n) != 0
+		}
+		n++
+	}
+	return false
+}
+
 // clears reports whether a record has anything that settlement counts.
 func clears(cmd *Command, out *Outcome) bool {
 	if !out.Reason.Approved() {

@@ -60,7 +60,7 @@ func Columns() []Column { //nolint:funlen // a list.
 			l.When, err = whole(s, 14)
 			return err
 		}, 0},
-		{"rrn", true, "DE37, 12 characters", func(l *Line, _ Side, s string) error {
+		{"rrn", false, "DE37, 12 characters; left out: acquirer, stan and transmitted alone say which one it is", func(l *Line, _ Side, s string) error {
 			if len(s) != len(l.RRN) {
 				return fmt.Errorf("%q: want 12 characters", s)
 			}
@@ -259,6 +259,8 @@ func (c *CSV) Next(line *Line) (bool, error) {
 			if why = c.read(raw, line); why == nil {
 				return true, nil
 			}
+		} else {
+			c.faulty = true // Whatever its amount is, the sum of the trailer has it.
 		}
 		if err := c.refuse(raw, why); err != nil {
 			return false, err
@@ -282,7 +284,7 @@ func (c *CSV) refuse(raw []byte, why error) error {
 
 // read reads one row into line.
 func (c *CSV) read(raw []byte, line *Line) error {
-	*line = Line{Number: c.number, Date: c.date}
+	*line = Line{Key: Key{RRN: untold()}, Number: c.number, Date: c.date}
 	// The amount of a row counts in the trailer whatever else is wrong with it.
 	counted := c.faulty
 	c.faulty = true

@@ -87,6 +87,18 @@ func TestCSVKeepsBadRows(t *testing.T) {
 	}
 }
 
+// A line of as many bytes as are kept is read, one of a byte more is handed on.
+func TestCSVReadsTheLongestLine(t *testing.T) {
+	for _, more := range []int{0, 1} {
+		long := row("000000000001", 500)
+		long = strings.Repeat("\t", maxRaw-len(long)+more) + long
+		require.Len(t, long, maxRaw+more)
+		lines, bad, err := readCSV(csvHead+long+"#TOTAL,1,500\n", Acquirer)
+		require.NoError(t, err)
+		require.Equal(t, []int{1 - more, more}, []int{len(lines), len(bad)})
+	}
+}
+
 // A wrong trailer refuses the file also where a row cannot be read, as long as its amount can;
 // where that cannot be read either, the reader says that the sum was not checked.
 func TestCSVSumBesideBadRows(t *testing.T) {
@@ -209,6 +221,17 @@ func TestSumText(t *testing.T) {
 	var s Sum
 	require.Error(t, s.UnmarshalText([]byte("1e3")))
 	require.Error(t, s.UnmarshalText([]byte("99999999999999999999999999999999999999999")))
+}
+
+// Sums of clearing ids go beyond 64 bits.
+func TestTotalsCarry(t *testing.T) {
+	a := line(1, 500)
+	a.CID = 1<<64 - 1
+	ours := NewTotals(Acquirer)
+	ours.Add(&a, 0)
+	ours.Add(&a, 0)
+	diffs, _ := ours.Compare(NewTotals(Acquirer))
+	require.Equal(t, "36893488147419103230", diffs[0].Ours.CID.String())
 }
 
 // Totals are of the member in whose file a line stands, and name it.

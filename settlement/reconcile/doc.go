@@ -6,7 +6,8 @@
 //
 // # What is one transaction
 //
-// Lines belong together by [Key]: acquirer, DE11, DE7 with its year, DE37. A key may stand
+// Lines belong together by [Key]: acquirer, DE11, DE7 with its year, DE37. A partner's line
+// that tells no DE37 is given ours before, by the rest of the key ([Nameless]). A key may stand
 // several times on every side (a sale that several programmes paid has one key), so all
 // three sides are multisets and each line is consumed once. Within a key, ours take theirs
 // in four rounds, each in the order of the lines: what is equal in everything; in

@@ -382,6 +382,8 @@ func TestDoubtLastsTwoDates(t *testing.T) {
 	far := line(1, 500)
 	far.Date = 20260310
 	require.Zero(t, compared(t, ours, []Line{far}, ours).sum.Timing)
+	far.Date = 0
+	require.Zero(t, compared(t, ours, []Line{far}, ours).sum.Timing, "no date is no neighbour")
 }
 
 // A source that is not in order is refused, with the line, and a key without end is too.

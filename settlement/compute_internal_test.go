@@ -1,0 +1,89 @@
+package settlement
+
+import (
+	"context"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/lianfen/lianfen/points"
+	"github.com/lianfen/lianfen/settlement/netting"
+	"github.com/lianfen/lianfen/tariff"
+)
+
+// refused gives entries that cannot be cleared, one at each position: the first so many were
+// declined and booked nothing.
+type refused struct{ declined points.Position }
+
+func (r refused) Entries(_ context.Context, first, last points.Position, visit func(*Entry) error) error {
+	for position := first; position <= last; position++ {
+		e := Entry{Why: codeTooLate, What: "too late", Declined: position <= r.declined}
+		e.Position, e.Kind = position, tariff.KindRDM
+		e.Batch = Batch{Number: uint32(position)} //nolint:gosec // a small one.
+		if err := visit(&e); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Of what was declined the first ten thousand are listed, and all are counted; a run stops at
+// more than a hundred thousand exceptions that booked something, however many were declined.
+func TestExceptionsAreBounded(t *testing.T) {
+	models, err := netting.NewModels(1, []netting.Rule{{One: netting.Any, Other: netting.Any, Model: netting.MNET}})
+	require.NoError(t, err)
+	b, err := newBasis(&Setting{Rates: tariff.NewRates(), Fees: tariff.NewFees(), Parties: []Party{{Member: 1, Class: 1}}}, models)
+	require.NoError(t, err)
+	compute := func(declined, booked points.Position) (*computed, error) {
+		p := &progress{clock: func() points.Timestamp { return 1 }}
+		return b.compute(t.Context(), refused{declined}, Cut{First: 1, Last: declined + booked}, 2, p)
+	}
+	for _, c := range []struct{ declined, booked, listed points.Position }{
+		{maxDeclined - 1, 3, maxDeclined + 2}, {maxDeclined, 3, maxDeclined + 3}, {maxDeclined + 7, 3, maxDeclined + 3},
+		{maxDeclined + 7, MaxExceptions, maxDeclined + MaxExceptions},
+	} {
+		all, err := compute(c.declined, c.booked)
+		require.NoError(t, err)
+		require.EqualValues(t, c.declined, all.declined)
+		require.EqualValues(t, c.booked, all.booked())
+		require.Len(t, all.exceptions, int(c.listed))
+	}
+	_, err = compute(maxDeclined+7, MaxExceptions+1)
+	require.ErrorContains(t, err, "more than 100000 items cannot be cleared")
+}
+
+// legs gives one debt at each position, each in a batch of its chunk.
+type legs struct{}
+
+func (legs) Entries(_ context.Context, first, last points.Position, visit func(*Entry) error) error {
+	for position := first; position <= last; position++ {
+		e := Entry{Item: tariff.Item{Position: position, Kind: tariff.KindADJ, Program: points.Standard, Payer: 1, Payee: 2, Amount: 1, At: 1}}
+		e.Batch = Batch{Number: uint32(first)} //nolint:gosec // a small one.
+		if err := visit(&e); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// What workers have found apart is put together, of whichever of them: items, lines, and the
+// batches that have to be closed.
+func TestWorkersAreAddedUp(t *testing.T) {
+	models, err := netting.NewModels(1, []netting.Rule{{One: netting.Any, Other: netting.Any, Model: netting.MNET}})
+	require.NoError(t, err)
+	b, err := newBasis(&Setting{Rates: tariff.NewRates(), Fees: tariff.NewFees(), Parties: []Party{{Member: 1, Class: 1}, {Member: 2, Class: 1}}}, models)
+	require.NoError(t, err)
+	const chunks = 8
+	for workers := 1; workers <= 4; workers++ {
+		p := &progress{clock: func() points.Timestamp { return 1 }}
+		all, err := b.compute(t.Context(), legs{}, Cut{First: 1, Last: chunks * chunkPositions}, workers, p)
+		require.NoError(t, err)
+		require.Len(t, all.batches, chunks)
+		require.EqualValues(t, chunks*chunkPositions, all.items)
+		for place := range all.lines {
+			if m := all.roll.Member(place); m.Institution() {
+				require.EqualValues(t, chunks*chunkPositions, all.lines[place].count[0]+all.lines[place].count[1])
+			}
+		}
+	}
+}

@@ -24,9 +24,9 @@ const (
 	// a pass over the cycle of their own, so that neither descriptors nor buffers grow
 	// with the number of members.
 	maxOpen = 1024
-	// batchPositions is how many positions are valued before their lines are written: few
+	// BatchPositions is how many positions are valued before their lines are written: few
 	// enough that a batch is still in the processor's cache then.
-	batchPositions = 256
+	BatchPositions = 256
 	// writers is how many goroutines write lines, each those of its own members.
 	writers = 4
 )
@@ -136,7 +136,7 @@ func (r *rendering) pass(ctx context.Context, source Items, places []int) (err e
 				close(d.batches)
 			}
 		}()
-		return inOrder(ctx, spans(r.run.Cut.First, r.run.Cut.Last, batchPositions), r.opts.Workers,
+		return inOrder(ctx, spans(r.run.Cut.First, r.run.Cut.Last, BatchPositions), r.opts.Workers,
 			func(ctx context.Context, _ int, s span) (*batch, error) {
 				b, _ := pool.Get().(*batch)
 				return b, r.batch(ctx, source, s, b, mine)

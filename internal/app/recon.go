@@ -678,10 +678,7 @@ func (j *journalLines) each(ctx context.Context, visit func(*reconcile.Line) err
 }
 
 func (j *journalLines) clearing() *book.Clearing {
-	return book.NewClearing(func(p points.Position, rec *book.Record) (err error) {
-		*rec, err = j.app.ledger.Record(p)
-		return err
-	})
+	return book.NewClearing(j.app.ledger.Records().Read)
 }
 
 // send sends the lines of the date, but for those of which nothing is left to be compared.

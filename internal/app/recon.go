@@ -223,6 +223,7 @@ type reconRun struct {
 	spilled    int
 	seen       map[string]int   // identities of exceptions, to tell equal ones apart
 	equal      map[partner]bool // by totals
+	inOrder    map[string]bool  // by path: files whose lines came in the order of their keys
 }
 
 // doubt is a line that is looked for again, as it is kept.
@@ -237,7 +238,7 @@ func (r *reconRun) do(ctx context.Context) (err error) {
 			err = errors.Join(err, closer())
 		}
 	}()
-	r.seen = make(map[string]int)
+	r.seen, r.inOrder = make(map[string]int), make(map[string]bool)
 	if r.exceptions, err = r.create(exceptionsName); err != nil {
 		return err
 	}
@@ -410,18 +411,36 @@ func (r *reconRun) theirs(side reconcile.Side, before []reconcile.Line) (reconci
 	if len(list) == 0 && len(before) == 0 {
 		return nil, nil //nolint:nilnil // nothing is expected of this side.
 	}
-	sources := []reconcile.Lines{reconcile.Slice(before)}
+	sources := []reconcile.Lines{reconcile.Slice(ascending(before))}
+	var rest chain
 	for _, f := range list {
 		if r.equal[partner{side, f.Member}] {
 			continue
 		}
 		source, err := r.open(side, f, r.badRow)
+		switch {
+		case err != nil:
+			return nil, err
+		case r.inOrder[f.Path]:
+			sources = append(sources, source)
+		default:
+			rest.sources = append(rest.sources, source)
+		}
+	}
+	if len(rest.sources) > 0 {
+		sorted, err := r.sorted(&rest)
 		if err != nil {
 			return nil, err
 		}
-		sources = append(sources, source)
+		sources = append(sources, sorted)
 	}
-	return r.sorted(&chain{sources: sources})
+	return reconcile.Merge(sources...) // Read by who compares: so rows that cannot be read and findings come in one order.
+}
+
+// ascending are lines in the order of their keys.
+func ascending(lines []reconcile.Line) []reconcile.Line {
+	slices.SortStableFunc(lines, func(a, b reconcile.Line) int { return a.Compare(&b.Key) })
+	return lines
 }
 
 // chain gives one source after the other.
@@ -478,6 +497,7 @@ type fileLines struct {
 	header files.Header // of a detail file
 	file   PartnerFile
 	side   reconcile.Side
+	order  reconcile.Order
 }
 
 // refused says of what is wrong with the file which one it is.
@@ -619,7 +639,11 @@ func (r *reconRun) ours(ctx context.Context, j *journalLines, before []reconcile
 		}
 		return nil
 	})
-	return r.sorted(&chain{sources: []reconcile.Lines{reconcile.Slice(before), &scanning{lines: lines, done: scanned}}})
+	scan := &scanning{lines: lines, done: scanned}
+	if j.inOrder {
+		return reconcile.Merge(reconcile.Slice(ascending(before)), scan)
+	}
+	return r.sorted(&chain{sources: []reconcile.Lines{reconcile.Slice(before), scan}})
 }
 
 // scanning gives the lines that a scan sends.
@@ -650,6 +674,7 @@ type journalLines struct {
 	first, last points.Position
 	expect      map[partner]bool // whose files there are
 	value       tariff.Valuation
+	inOrder     bool   // it was looked at, and lines come in the order of their keys
 	equal       uint64 // lines that were not sent, since totals have settled them
 }
 

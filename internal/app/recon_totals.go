@@ -12,6 +12,8 @@ import (
 	"path/filepath"
 	"slices"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/lianfen/lianfen/points"
 	"github.com/lianfen/lianfen/settlement/reconcile"
 )
@@ -84,7 +86,9 @@ func (r *reconRun) byTotals(ctx context.Context, j *journalLines, before [3][]re
 	for p := range theirs {
 		ours[p] = reconcile.NewTotals(p.side)
 	}
+	var order reconcile.Order
 	err = j.each(ctx, func(line *reconcile.Line) error {
+		order.See(line)
 		for _, side := range [...]reconcile.Side{reconcile.Acquirer, reconcile.Issuer} {
 			p := partnerOf(side, line)
 			if totals := ours[p]; totals != nil && line.Expect.Has(side) {
@@ -96,6 +100,7 @@ func (r *reconRun) byTotals(ctx context.Context, j *journalLines, before [3][]re
 	if err != nil {
 		return err
 	}
+	j.inOrder = order.Kept()
 	r.equal = make(map[partner]bool, len(theirs))
 	for _, p := range slices.SortedFunc(maps.Keys(theirs), func(a, b partner) int {
 		return cmp.Or(cmp.Compare(a.side, b.side), cmp.Compare(a.member, b.member))
@@ -118,39 +123,52 @@ func (r *reconRun) byTotals(ctx context.Context, j *journalLines, before [3][]re
 // before anything else is done, and sums them up.
 func (r *reconRun) readTotals() (map[partner]*partnerTotals, error) {
 	all := make(map[partner]*partnerTotals)
+	var opened [3][]*fileLines // by side
 	for _, side := range [...]reconcile.Side{reconcile.Acquirer, reconcile.Issuer} {
-		var opened []*fileLines
 		for _, f := range r.filesOf(side) {
 			p := partner{side, f.Member}
 			if all[p] == nil {
 				all[p] = &partnerTotals{totals: reconcile.NewTotals(side), tells: ^reconcile.Fields(0)}
 			}
+			totals := all[p]
 			lines, err := r.open(side, f, func(reconcile.Side, PartnerFile, reconcile.BadLine) error {
-				all[p].rows++
+				totals.rows++
 				return nil
 			})
 			if err != nil {
 				return nil, err
 			}
-			all[p].tells &= lines.tells
-			opened = append(opened, lines)
+			totals.tells &= lines.tells
+			opened[side] = append(opened[side], lines)
 		}
-		if err := whole(opened); err != nil {
+		if err := whole(opened[side]); err != nil {
 			return nil, err
 		}
-		for _, lines := range opened {
-			s := all[partner{side, lines.file.Member}]
-			if err := s.add(lines); err != nil {
-				return nil, err
+	}
+	var group errgroup.Group // No partner is on both sides: they share nothing.
+	for _, side := range opened {
+		group.Go(func() error {
+			for _, lines := range side {
+				if err := all[partner{lines.side, lines.file.Member}].add(lines); err != nil {
+					return err
+				}
 			}
-			if c, ok := lines.lines.(*reconcile.CSV); ok && c.Unsummed() {
-				r.result.Unsummed = append(r.result.Unsummed, fmt.Sprintf("%v %d: %s", side, lines.file.Member, lines.file.Path))
-			}
+			return nil
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return nil, err //nolint:wrapcheck // it names the file.
+	}
+	for _, lines := range slices.Concat(opened[:]...) {
+		r.inOrder[lines.file.Path] = lines.order.Kept()
+		if c, ok := lines.lines.(*reconcile.CSV); ok && c.Unsummed() {
+			r.result.Unsummed = append(r.result.Unsummed, fmt.Sprintf("%v %d: %s", lines.side, lines.file.Member, lines.file.Path))
 		}
 	}
 	return all, nil
 }
 
+// add sums a file up, and notes whether its lines come in order.
 func (s *partnerTotals) add(lines *fileLines) error {
 	var line reconcile.Line
 	for {
@@ -158,6 +176,7 @@ func (s *partnerTotals) add(lines *fileLines) error {
 		if !ok || err != nil {
 			return err
 		}
+		lines.order.See(&line)
 		s.totals.Add(&line, s.tells)
 	}
 }

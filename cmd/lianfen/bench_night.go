@@ -46,6 +46,7 @@ journal exactly once.`,
 	rate.Usage, rate.DefValue, opts.Rate = "requests a second of the open loop", "5000", 5_000
 	cmd.Flags().Uint64Var(&opts.Accounts, "accounts", 50_000, "members, each with a card and an account")
 	cmd.Flags().Uint64Var(&opts.Items, "items", 1_000_000, "items of the cycle that is settled")
+	cmd.Flags().IntVar(&opts.Workers, "workers", 2, "goroutines that compute the run")
 	cmd.Flags().StringVar(&opts.Profile, "cpu-profile", "", "write the CPU profile of the switch to this file")
 	addFolderFlags(cmd, &opts.Dir, &opts.Keep)
 	return cmd

@@ -261,6 +261,18 @@ func TestBenchRecon(t *testing.T) {
 	require.GreaterOrEqual(t, counts, 7)
 }
 
+// bench night settles a cycle beside an open loop, and finds every answer in the journal.
+func TestBenchNight(t *testing.T) {
+	report := quickBench(t, "night", "--duration", "60ms", "--rounds", "1", "--conns", "3", "--depth", "8", "--accounts", "300", "--items", "500")
+	require.Len(t, report.Measurements, 2)
+	for _, c := range report.Checks {
+		if c.Target == "= 0" {
+			require.True(t, c.Pass, "%s: %v", c.Name, c.Value)
+		}
+	}
+	require.Regexp(t, "^[1-9][0-9]* runs to CHECKED, of 500 items and more", report.Notes[0])
+}
+
 // quickBench is the report of a short run, which leaves nothing behind. How fast it was is
 // not looked at.
 func quickBench(t *testing.T, args ...string) (report bench.Report) {

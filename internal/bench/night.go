@@ -24,6 +24,7 @@ const targetBeside = 1.2
 type NightOptions struct {
 	AuthOptions        // Rate is that of the open loop
 	Items       uint64 // of the cycle that is settled
+	Workers     int    // goroutines that compute the run
 }
 
 // Lines of the report.
@@ -35,10 +36,11 @@ const (
 // nightRun is one run.
 type nightRun struct {
 	auth
-	items uint64
-	date  points.BusinessDate
-	spent time.Duration // in runs of the night
-	runs  int
+	items   uint64
+	workers int
+	date    points.BusinessDate
+	spent   time.Duration // in runs of the night
+	runs    int
 }
 
 // Night measures authorisations at a fixed rate, with and without a settlement run in the
@@ -48,7 +50,7 @@ func Night(ctx context.Context, opts NightOptions) (_ *Report, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("bench: %w", err)
 	}
-	n := &nightRun{auth: auth{opts: opts.AuthOptions, report: newReport("night"), rounds: map[string][]Measurement{}}, items: opts.Items}
+	n := &nightRun{auth: auth{opts: opts.AuthOptions, report: newReport("night"), rounds: map[string][]Measurement{}}, items: opts.Items, workers: opts.Workers}
 	if opts.Keep {
 		n.report.Kept = dir
 	} else {
@@ -85,7 +87,7 @@ func (n *nightRun) prepare(ctx context.Context, dir string) (err error) {
 		return err
 	}
 	n.house.opts, n.house.base = n.opts, n.opts.Clock()
-	if n.durable, err = n.house.serve(ctx, "durable", n.serving(), "settlement.twin=false"); err != nil {
+	if n.durable, err = n.house.serve(ctx, "durable", n.serving(), "settlement.twin=false", fmt.Sprintf("settlement.workers=%d", n.workers)); err != nil {
 		return err
 	}
 	if err := n.endCycle(ctx); err != nil { // Points were granted in it before there was a rate.

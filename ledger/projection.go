@@ -258,7 +258,7 @@ func endsBlock(s *store.Store, mark store.Mark, end points.Position) (bool, erro
 	if err != nil || !ok {
 		return false, err
 	}
-	b, err := readBlock(key, value)
+	b, err := proveBlock(key, value)
 	if err != nil {
 		return false, err
 	}

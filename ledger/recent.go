@@ -120,7 +120,7 @@ func (p *past) find(s *store.Store, position points.Position, check bool) (*inde
 		return nil, fmt.Errorf("ledger: position %d: %w", position, errNoSuchRecord)
 	}
 	if check {
-		if _, err := readBlock(key, value); err != nil {
+		if _, err := proveBlock(key, value); err != nil {
 			return nil, err
 		}
 	}

@@ -161,7 +161,7 @@ func lastPosition(s *store.Store) (points.Position, error) {
 	if err != nil || !ok {
 		return 0, err
 	}
-	b, err := readBlock(key, value)
+	b, err := proveBlock(key, value)
 	if err != nil {
 		return 0, err
 	}
@@ -169,19 +169,26 @@ func lastPosition(s *store.Store) (points.Position, error) {
 }
 
 // blocks reads the journal from the block that holds position from to the end, and
-// checks each block and that it has its place in the chain.
-// A journal that does not reach from has no blocks to visit; only one that ends
+// checks each block and that it has its place in the chain. A block is valid during the
+// call. A journal that does not reach from has no blocks to visit; only one that ends
 // or begins elsewhere than it should is damaged.
 func blocks(ctx context.Context, s *store.Store, from points.Position, visit func(*block) error) error {
 	c := chain{store: s, from: from, next: from}
+	var memory []byte // of the records of a packed block
 	return scanFrom(ctx, s, from, func(key, value []byte) (bool, error) {
-		b, err := readBlock(key, value)
+		b, err := proveBlock(key, value)
 		if err != nil {
 			return false, err
 		}
 		linked, err := c.link(&b)
 		if err != nil || !linked {
 			return true, err
+		}
+		if b.bytes, err = unpack(memory, b.first, value); err != nil {
+			return false, err
+		}
+		if value[0] == packedBlock {
+			memory = b.bytes
 		}
 		return true, visit(&b)
 	})
@@ -190,14 +197,7 @@ func blocks(ctx context.Context, s *store.Store, from points.Position, visit fun
 // scanFrom visits the journal's keys and values from the block that holds position
 // from on, and if there is none, from the one before it.
 func scanFrom(ctx context.Context, s *store.Store, from points.Position, visit func(key, value []byte) (bool, error)) error {
-	key, _, ok, err := s.AtOrBefore(nil, store.Journal, blockKey(from))
-	if err != nil {
-		return err
-	}
-	if !ok {
-		key = blockKey(0)
-	}
-	return s.Scan(ctx, store.Journal, key, visit)
+	return s.ScanFrom(ctx, store.Journal, blockKey(from), visit)
 }
 
 // chain is the place in the journal up to which blocks were seen to follow each other.
@@ -246,7 +246,7 @@ func before(s *store.Store, b *block, from points.Position) (points.Position, ha
 	if !ok {
 		return 0, hash{}, damaged(b.first-1, "the journal has no block there; the next one begins at %d", b.first)
 	}
-	previous, err := readBlock(key, value)
+	previous, err := proveBlock(key, value)
 	if err != nil {
 		return 0, hash{}, err
 	}
@@ -305,7 +305,7 @@ func readRecord(s *store.Store, position points.Position, rec *book.Record, chec
 		return fmt.Errorf("ledger: position %d: %w", position, errNoSuchRecord)
 	}
 	if check {
-		if _, err := readBlock(key, value); err != nil {
+		if _, err := proveBlock(key, value); err != nil {
 			return err
 		}
 	}

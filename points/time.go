@@ -40,14 +40,20 @@ func DateOf(t time.Time) BusinessDate {
 	return BusinessDate(y*10000 + int(m)*100 + d) //nolint:gosec // years 1 to 9999.
 }
 
-// ParseBusinessDate reads 2006-01-02 or 20060102.
+// ParseBusinessDate reads 2006-01-02 or 20060102. Files have one in every line.
 func ParseBusinessDate(s string) (BusinessDate, error) {
-	for _, layout := range []string{"2006-01-02", "20060102"} {
-		if t, err := time.Parse(layout, s); err == nil {
-			return DateOf(t), nil
-		}
+	digits, d, good := s, BusinessDate(0), true
+	if len(s) == len("2006-01-02") && s[4] == '-' && s[7] == '-' {
+		digits = s[:4] + s[5:7] + s[8:]
 	}
-	return 0, Errorf(FormatError, "business date %q: want a day of the calendar, such as 2026-02-16", s)
+	for i := range len(digits) {
+		good = good && digits[i] >= '0' && digits[i] <= '9'
+		d = d*10 + BusinessDate(digits[i]-'0')
+	}
+	if len(digits) != len("20060102") || !good || !d.Valid() {
+		return 0, Errorf(FormatError, "business date %q: want a day of the calendar, such as 2026-02-16", s)
+	}
+	return d, nil
 }
 
 // Valid reports whether d is a day of the calendar.

@@ -9,6 +9,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/lianfen/lianfen/ledger"
@@ -29,6 +30,8 @@ type House struct {
 	Masked func(points.CardToken) string
 	// Closed calls visit with every batch that a terminal has closed since a date began.
 	Closed func(ctx context.Context, since points.BusinessDate, visit func(Batch)) error
+
+	clearings sync.Pool // of *book.Clearing, for one goroutine each
 }
 
 // Cut finds a cycle in the journal. What the next cut-over ends is complete: nothing
@@ -105,10 +108,8 @@ func (h *House) Setting(ctx context.Context) (Setting, error) {
 
 // Entries reads what the records between two positions clear.
 func (h *House) Entries(ctx context.Context, first, last points.Position, visit func(*Entry) error) error {
-	clearing := book.NewClearing(func(position points.Position, rec *book.Record) (err error) {
-		*rec, err = h.Ledger.Record(position)
-		return err //nolint:wrapcheck // the ledger's own words.
-	})
+	clearing := h.clearing()
+	defer h.clearings.Put(clearing)
 	var e Entry
 	err := h.Ledger.Scan(ctx, first, last, func(rec *book.Record) error {
 		items, err := clearing.Items(rec)
@@ -127,6 +128,15 @@ func (h *House) Entries(ctx context.Context, first, last points.Position, visit 
 		return errors.Join(context.Cause(ctx), err)
 	}
 	return err //nolint:wrapcheck // as above.
+}
+
+// clearing is a reader of items, with the blocks of the journal that it has read before: a
+// second pass comes in short spans, and what a record undoes is often near to it.
+func (h *House) clearing() *book.Clearing {
+	if c, ok := h.clearings.Get().(*book.Clearing); ok {
+		return c
+	}
+	return book.NewClearing(h.Ledger.Records().Read)
 }
 
 // entry fills in an entry from an item of the journal.

@@ -24,9 +24,9 @@ const (
 	// a pass over the cycle of their own, so that neither descriptors nor buffers grow
 	// with the number of members.
 	maxOpen = 1024
-	// batchPositions is how many positions are valued before their lines are written: few
+	// BatchPositions is how many positions are valued before their lines are written: few
 	// enough that a batch is still in the processor's cache then.
-	batchPositions = 256
+	BatchPositions = 256
 	// writers is how many goroutines write lines, each those of its own members.
 	writers = 4
 )
@@ -113,9 +113,10 @@ func (r *rendering) pass(ctx context.Context, source Items, places []int) (err e
 		return nil
 	}
 	desks := make([]*desk, writers)
+	busy := make(chan struct{}, r.opts.Workers)
 	mine := make([]int8, r.roll.Len()) // by place: which desk writes, from 1
 	for i := range desks {
-		desks[i] = &desk{rendering: r, number: i, details: make([]*[roles]*files.DetailWriter, r.roll.Len()), batches: make(chan *batch, 2*r.opts.Workers)}
+		desks[i] = &desk{rendering: r, number: i, details: make([]*[roles]*files.DetailWriter, r.roll.Len()), batches: make(chan *batch, 2*r.opts.Workers), busy: busy}
 	}
 	for i, place := range places {
 		mine[place] = int8(i%writers + 1)
@@ -136,8 +137,10 @@ func (r *rendering) pass(ctx context.Context, source Items, places []int) (err e
 				close(d.batches)
 			}
 		}()
-		return inOrder(ctx, spans(r.run.Cut.First, r.run.Cut.Last, batchPositions), r.opts.Workers,
+		return inOrder(ctx, spans(r.run.Cut.First, r.run.Cut.Last, BatchPositions), r.opts.Workers,
 			func(ctx context.Context, _ int, s span) (*batch, error) {
+				busy <- struct{}{}
+				defer func() { <-busy }()
 				b, _ := pool.Get().(*batch)
 				return b, r.batch(ctx, source, s, b, mine)
 			},
@@ -206,6 +209,7 @@ type desk struct {
 	number  int
 	details []*[roles]*files.DetailWriter // by place in the roll; nil: another desk's
 	batches chan *batch
+	busy    chan struct{} // a place for each goroutine of the pass that computes; who has one waits for nobody
 	line    files.Line
 }
 
@@ -238,10 +242,8 @@ func (d *desk) write(ctx context.Context, pool *sync.Pool) error {
 			if !ok {
 				return nil
 			}
-			for _, j := range b.jobs[d.number] {
-				if err := d.put(&b.entries[j.entry], j.place); err != nil {
-					return err
-				}
+			if err := d.lines(b); err != nil {
+				return err
 			}
 			if b.left.Add(-1) == 0 {
 				pool.Put(b)
@@ -250,6 +252,18 @@ func (d *desk) write(ctx context.Context, pool *sync.Pool) error {
 			return context.Cause(ctx) //nolint:wrapcheck // why the run ends.
 		}
 	}
+}
+
+// lines writes the desk's lines of a batch.
+func (d *desk) lines(b *batch) error {
+	d.busy <- struct{}{}
+	defer func() { <-d.busy }()
+	for _, j := range b.jobs[d.number] {
+		if err := d.put(&b.entries[j.entry], j.place); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // put writes the line of an entry in one of the desk's files.

@@ -32,7 +32,7 @@ the exit status is 0 only if all pass. docs/performance.md explains the figures.
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(newBenchAuth(), newBenchRemote(), newBenchHostile(), newBenchCodec(), newBenchLedger(), newBenchSettle(), newBenchSwaps(), newBenchEcho(),
+	cmd.AddCommand(newBenchAuth(), newBenchRemote(), newBenchHostile(), newBenchCodec(), newBenchLedger(), newBenchSettle(), newBenchRecon(), newBenchNight(), newBenchSwaps(), newBenchEcho(),
 		newBenchGenerate(), newBenchAttack(), newBenchReflect(), newBenchApprove(), newBenchForget())
 	return cmd
 }

@@ -22,12 +22,13 @@ gone on with, run again behind CHECKED, approved, published. Then prove every me
 set as settle verify does, and have SQLite and sort|awk add up the same lines, where they
 are installed: they have to come to the same positions. Of a day of less than ten million
 items the times are those that ten million would take at that speed. Ten million items
-need 12 GB of disk.`,
+need 12 GB of disk. At last a ledger is filled, and its records are read as both passes of
+a run read them, beside a plain read of the same blocks.`,
 		Example: `  lianfen bench settle --items 1000000
   lianfen bench settle --items 10000000 --members 600`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := errors.Join(flags.quicken(cmd, map[string]string{"items": "20000", "members": "20"}), flags.valid()); err != nil {
+			if err := errors.Join(flags.quicken(cmd, map[string]string{"items": "20000", "members": "20", "journal": "6000"}), flags.valid()); err != nil {
 				return err
 			}
 			return measure(cmd, &flags, func(ctx context.Context, progress bench.Progress) (_ *bench.Report, err error) {
@@ -48,6 +49,7 @@ need 12 GB of disk.`,
 	cmd.Flags().IntVar(&opts.Members, "members", 600, "members, half of them issuers, half acquirers")
 	cmd.Flags().IntVar(&opts.Workers, "workers", 2, "goroutines that compute")
 	cmd.Flags().BoolVar(&opts.Twin, "twin", false, "detail files have a twin for spreadsheets")
+	cmd.Flags().Uint64Var(&opts.Journal, "journal", 500_000, "records of a journal that is read as a run reads it; 0: none")
 	cmd.Flags().StringVar(&profile, "cpu-profile", "", "write what the processor was busy with to this file, for go tool pprof")
 	addFolderFlags(cmd, &opts.Dir, &opts.Keep)
 	return cmd

@@ -235,3 +235,54 @@ func TestBenchHostile(t *testing.T) {
 	}
 	require.Regexp(t, "over the rate of [0-9]+ a second and connection [1-9]", notes)
 }
+
+// bench settle settles a day, finds every item of a journal once in both passes, and has
+// no set in which settle verify finds something.
+func TestBenchSettle(t *testing.T) {
+	report := quickBench(t, "settle", "--items", "2000", "--members", "6", "--journal", "2400")
+	require.Len(t, report.Checks, 11)
+	for _, c := range report.Checks {
+		if strings.HasSuffix(c.Unit, "s") && c.Target == "= 0" {
+			require.True(t, c.Pass, "%s: %v", c.Name, c.Value)
+		}
+	}
+}
+
+// bench recon finds every fault that it plants once, in its class, and nothing else.
+func TestBenchRecon(t *testing.T) {
+	report := quickBench(t, "recon", "--lines", "3000", "--members", "6", "--faults", "20")
+	counts := 0
+	for _, c := range report.Checks {
+		if c.Target == "= 0" {
+			require.True(t, c.Pass, "%s: %v", c.Name, c.Value)
+			counts++
+		}
+	}
+	require.GreaterOrEqual(t, counts, 7)
+}
+
+// bench night settles a cycle beside an open loop, and finds every answer in the journal.
+func TestBenchNight(t *testing.T) {
+	report := quickBench(t, "night", "--duration", "60ms", "--rounds", "1", "--conns", "3", "--depth", "8", "--accounts", "300", "--items", "500")
+	require.Len(t, report.Measurements, 2)
+	for _, c := range report.Checks {
+		if c.Target == "= 0" {
+			require.True(t, c.Pass, "%s: %v", c.Name, c.Value)
+		}
+	}
+	require.Regexp(t, "^[1-9][0-9]* runs to CHECKED, of 500 items and more", report.Notes[0])
+}
+
+// quickBench is the report of a short run, which leaves nothing behind. How fast it was is
+// not looked at.
+func quickBench(t *testing.T, args ...string) (report bench.Report) {
+	t.Helper()
+	dir := t.TempDir()
+	t.Setenv("TMPDIR", dir)
+	stdout, stderr, _ := lianfen(t, append([]string{"bench"}, append(args, "--quick", "--json")...)...)
+	require.NoError(t, json.Unmarshal([]byte(stdout), &report), stdout+stderr)
+	left, err := os.ReadDir(dir)
+	require.NoError(t, err)
+	require.Empty(t, left)
+	return report
+}

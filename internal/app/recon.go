@@ -224,6 +224,7 @@ type reconRun struct {
 	seen       map[string]int   // identities of exceptions, to tell equal ones apart
 	equal      map[partner]bool // by totals
 	nameless   *reconcile.Nameless
+	inOrder    map[string]bool // by path: files whose lines came in the order of their keys
 }
 
 // doubt is a line that is looked for again, as it is kept.
@@ -238,7 +239,7 @@ func (r *reconRun) do(ctx context.Context) (err error) {
 			err = errors.Join(err, closer())
 		}
 	}()
-	r.seen, r.nameless = make(map[string]int), reconcile.NewNameless()
+	r.seen, r.nameless, r.inOrder = make(map[string]int), reconcile.NewNameless(), make(map[string]bool)
 	if r.exceptions, err = r.create(exceptionsName); err != nil {
 		return err
 	}
@@ -455,18 +456,41 @@ func (r *reconRun) theirs(side reconcile.Side, before []reconcile.Line) (reconci
 	if len(list) == 0 && len(before) == 0 {
 		return nil, nil //nolint:nilnil // nothing is expected of this side.
 	}
-	sources := []reconcile.Lines{reconcile.Slice(before)}
+	var sources []reconcile.Lines
+	var rest chain // What is not in order, and what has its DE37, and so its place, from ours.
+	if slices.ContainsFunc(before, func(l reconcile.Line) bool { return !l.Told() }) {
+		rest.sources = append(rest.sources, reconcile.Slice(before))
+	} else {
+		sources = append(sources, reconcile.Slice(ascending(before)))
+	}
 	for _, f := range list {
 		if r.equal[partner{side, f.Member}] {
 			continue
 		}
 		source, err := r.open(side, f, r.badRow)
+		switch {
+		case err != nil:
+			return nil, err
+		case r.inOrder[f.Path]:
+			sources = append(sources, source)
+		default:
+			rest.sources = append(rest.sources, source)
+		}
+	}
+	if len(rest.sources) > 0 {
+		sorted, err := r.sorted(&naming{&rest, r.nameless})
 		if err != nil {
 			return nil, err
 		}
-		sources = append(sources, source)
+		sources = append(sources, sorted)
 	}
-	return r.sorted(&naming{&chain{sources: sources}, r.nameless})
+	return reconcile.Merge(sources...) // Read by who compares: so rows that cannot be read and findings come in one order.
+}
+
+// ascending are lines in the order of their keys.
+func ascending(lines []reconcile.Line) []reconcile.Line {
+	slices.SortStableFunc(lines, func(a, b reconcile.Line) int { return a.Compare(&b.Key) })
+	return lines
 }
 
 // chain gives one source after the other.
@@ -523,6 +547,9 @@ type fileLines struct {
 	header files.Header // of a detail file
 	file   PartnerFile
 	side   reconcile.Side
+	order  reconcile.Order
+
+	nameless bool // a line tells no DE37
 }
 
 // refused says of what is wrong with the file which one it is.
@@ -664,7 +691,11 @@ func (r *reconRun) ours(ctx context.Context, j *journalLines, before []reconcile
 		}
 		return nil
 	})
-	return r.sorted(&chain{sources: []reconcile.Lines{reconcile.Slice(before), &scanning{lines: lines, done: scanned}}})
+	scan := &scanning{lines: lines, done: scanned}
+	if j.inOrder {
+		return reconcile.Merge(reconcile.Slice(ascending(before)), scan)
+	}
+	return r.sorted(&chain{sources: []reconcile.Lines{reconcile.Slice(before), scan}})
 }
 
 // scanning gives the lines that a scan sends.
@@ -695,6 +726,7 @@ type journalLines struct {
 	first, last points.Position
 	expect      map[partner]bool // whose files there are
 	value       tariff.Valuation
+	inOrder     bool   // it was looked at, and lines come in the order of their keys
 	equal       uint64 // lines that were not sent, since totals have settled them
 }
 
@@ -723,10 +755,7 @@ func (j *journalLines) each(ctx context.Context, visit func(*reconcile.Line) err
 }
 
 func (j *journalLines) clearing() *book.Clearing {
-	return book.NewClearing(func(p points.Position, rec *book.Record) (err error) {
-		*rec, err = j.app.ledger.Record(p)
-		return err
-	})
+	return book.NewClearing(j.app.ledger.Records().Read)
 }
 
 // send sends the lines of the date, but for those of which nothing is left to be compared.

@@ -11,6 +11,9 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/lianfen/lianfen/points"
 	"github.com/lianfen/lianfen/settlement/reconcile"
@@ -84,7 +87,9 @@ func (r *reconRun) byTotals(ctx context.Context, j *journalLines, before [3][]re
 	for p := range theirs {
 		ours[p] = reconcile.NewTotals(p.side)
 	}
+	var order reconcile.Order
 	err = j.each(ctx, func(line *reconcile.Line) error {
+		order.See(line)
 		for _, side := range [...]reconcile.Side{reconcile.Acquirer, reconcile.Issuer} {
 			p := partnerOf(side, line)
 			if totals := ours[p]; totals != nil && line.Expect.Has(side) {
@@ -96,6 +101,7 @@ func (r *reconRun) byTotals(ctx context.Context, j *journalLines, before [3][]re
 	if err != nil {
 		return err
 	}
+	j.inOrder = order.Kept()
 	r.equal = make(map[partner]bool, len(theirs))
 	for _, p := range slices.SortedFunc(maps.Keys(theirs), func(a, b partner) int {
 		return cmp.Or(cmp.Compare(a.side, b.side), cmp.Compare(a.member, b.member))
@@ -118,48 +124,71 @@ func (r *reconRun) byTotals(ctx context.Context, j *journalLines, before [3][]re
 // before anything else is done, and sums them up.
 func (r *reconRun) readTotals() (map[partner]*partnerTotals, error) {
 	all := make(map[partner]*partnerTotals)
+	var opened [3][]*fileLines // by side
 	for _, side := range [...]reconcile.Side{reconcile.Acquirer, reconcile.Issuer} {
-		var opened []*fileLines
 		for _, f := range r.filesOf(side) {
 			p := partner{side, f.Member}
 			if all[p] == nil {
 				all[p] = &partnerTotals{totals: reconcile.NewTotals(side), tells: ^reconcile.Fields(0)}
 			}
+			totals := all[p]
 			lines, err := r.open(side, f, func(reconcile.Side, PartnerFile, reconcile.BadLine) error {
-				all[p].rows++
+				totals.rows++
 				return nil
 			})
 			if err != nil {
 				return nil, err
 			}
-			all[p].tells &= lines.tells
-			opened = append(opened, lines)
+			totals.tells &= lines.tells
+			opened[side] = append(opened[side], lines)
 		}
-		if err := whole(opened); err != nil {
+		if err := whole(opened[side]); err != nil {
 			return nil, err
 		}
-		for _, lines := range opened {
-			s := all[partner{side, lines.file.Member}]
-			if err := s.add(lines, r.nameless); err != nil {
-				return nil, err
+	}
+	var wanting sync.Mutex
+	want := func(line *reconcile.Line) error {
+		wanting.Lock()
+		defer wanting.Unlock()
+		return r.nameless.Want(line)
+	}
+	var group errgroup.Group // No partner is on both sides: they share what is wanted alone.
+	for _, side := range opened {
+		group.Go(func() error {
+			for _, lines := range side {
+				if err := all[partner{lines.side, lines.file.Member}].add(lines, want); err != nil {
+					return err
+				}
 			}
-			if c, ok := lines.lines.(*reconcile.CSV); ok && c.Unsummed() {
-				r.result.Unsummed = append(r.result.Unsummed, fmt.Sprintf("%v %d: %s", side, lines.file.Member, lines.file.Path))
-			}
+			return nil
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return nil, err //nolint:wrapcheck // it names the file.
+	}
+	for _, lines := range slices.Concat(opened[:]...) {
+		r.inOrder[lines.file.Path] = lines.order.Kept() && !lines.nameless
+		if c, ok := lines.lines.(*reconcile.CSV); ok && c.Unsummed() {
+			r.result.Unsummed = append(r.result.Unsummed, fmt.Sprintf("%v %d: %s", lines.side, lines.file.Member, lines.file.Path))
 		}
 	}
 	return all, nil
 }
 
-func (s *partnerTotals) add(lines *fileLines, nameless *reconcile.Nameless) error {
+// add sums a file up, notes whether its lines come in order, and has those that tell no DE37
+// wanted. A file with such a line is in no order: they get their place from ours.
+func (s *partnerTotals) add(lines *fileLines, want func(*reconcile.Line) error) error {
 	var line reconcile.Line
 	for {
 		ok, err := lines.Next(&line)
 		if !ok || err != nil {
 			return err
 		}
-		if err := nameless.Want(&line); err != nil {
-			return lines.refused(err)
+		if lines.order.See(&line); !line.Told() {
+			lines.nameless = true
+			if err := want(&line); err != nil {
+				return lines.refused(err)
+			}
 		}
 		s.totals.Add(&line, s.tells)
 	}

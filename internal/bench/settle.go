@@ -46,7 +46,8 @@ type SettleOptions struct {
 	Items    uint64
 	Members  int
 	Workers  int
-	Twin     bool // detail files have a CSV twin
+	Twin     bool   // detail files have a CSV twin
+	Journal  uint64 // records of a journal to read; 0: none
 }
 
 // settleRun is one run.
@@ -84,7 +85,10 @@ func Settle(ctx context.Context, opts SettleOptions) (_ *Report, err error) {
 	if err != nil {
 		return nil, err
 	}
-	return r.report, r.baselines(ctx, nets)
+	if err := r.baselines(ctx, nets); err != nil || opts.Journal == 0 {
+		return r.report, err
+	}
+	return r.report, r.journal(ctx)
 }
 
 // stopwatch measures wall and CPU time of one thing after the other.

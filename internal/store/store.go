@@ -291,13 +291,25 @@ func (s *Store) AtOrBefore(dst []byte, prefix Prefix, rest []byte) (found, value
 // Scan calls visit with every key under prefix from start on, ascending, without
 // the prefix, as they were when it began; key and value are valid during the
 // call only. It stops when visit returns false or an error, or ctx ends.
-func (s *Store) Scan(ctx context.Context, prefix Prefix, start []byte, visit func(rest, value []byte) (more bool, err error)) (err error) {
-	iter, err := s.db.NewIterWithContext(ctx, &pebble.IterOptions{LowerBound: key(prefix, start), UpperBound: key(prefix+1, nil)})
+func (s *Store) Scan(ctx context.Context, prefix Prefix, start []byte, visit func(rest, value []byte) (more bool, err error)) error {
+	return s.scan(ctx, prefix, start, (*pebble.Iterator).First, visit)
+}
+
+// ScanFrom is Scan that begins at the greatest key at or before start; where there is
+// none, at the first of all.
+func (s *Store) ScanFrom(ctx context.Context, prefix Prefix, start []byte, visit func(rest, value []byte) (more bool, err error)) error {
+	begin := func(iter *pebble.Iterator) bool { return iter.SeekLT(append(key(prefix, start), 0)) || iter.First() }
+	return s.scan(ctx, prefix, nil, begin, visit)
+}
+
+// scan visits the keys from lowest on, and of these from where begin puts the iterator.
+func (s *Store) scan(ctx context.Context, prefix Prefix, lowest []byte, begin func(*pebble.Iterator) bool, visit func(rest, value []byte) (more bool, err error)) (err error) {
+	iter, err := s.db.NewIterWithContext(ctx, &pebble.IterOptions{LowerBound: key(prefix, lowest), UpperBound: key(prefix+1, nil)})
 	if err != nil {
-		return fmt.Errorf("store: scan %c%x: %w", prefix, start, asDamage(err))
+		return fmt.Errorf("store: scan %c%x: %w", prefix, lowest, asDamage(err))
 	}
 	defer func() { err = errors.Join(err, iter.Close()) }()
-	for valid := iter.First(); valid; valid = iter.Next() {
+	for valid := begin(iter); valid; valid = iter.Next() {
 		if err := ctx.Err(); err != nil {
 			return fmt.Errorf("store: scan %c: %w", prefix, asDamage(err))
 		}

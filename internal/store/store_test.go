@@ -301,6 +301,24 @@ func TestAtOrBefore(t *testing.T) {
 	require.NoError(t, s.Close())
 }
 
+// ScanFrom begins at the key or the last one before it, and at the first where there is
+// none, under the prefix only.
+func TestScanFrom(t *testing.T) {
+	s := create(t, vfs.NewMem())
+	put(t, s, store.Journal, "b", "1")
+	put(t, s, store.Journal, "d", "2")
+	put(t, s, store.Journal+1, "a", "3")
+	for start, want := range map[string]string{"a": "bd", "b": "bd", "c": "bd", "d": "d", "\xff": "d"} {
+		got := ""
+		require.NoError(t, s.ScanFrom(context.Background(), store.Journal, []byte(start), func(rest, _ []byte) (bool, error) {
+			got += string(rest)
+			return true, nil
+		}))
+		require.Equal(t, want, got, "from %q", start)
+	}
+	require.NoError(t, s.Close())
+}
+
 // A backup holds what was started before it, opens as a store of its own once an
 // operator has given it an anchor, and does not change with its original.
 func TestBackupOpens(t *testing.T) {

@@ -68,11 +68,13 @@ func Columns() []Column { //nolint:funlen // a list.
 			return nil
 		}, 0},
 		{"kind", true, "RDM EAR SWP RFD RVS CBK REP ADJ FEE", func(l *Line, _ Side, s string) error {
-			if !slices.Contains(kinds(), s) {
-				return fmt.Errorf("%q: want one of %v", s, kinds())
+			for _, kind := range kinds() {
+				if kind == s {
+					copy(l.Kind[:], s)
+					return nil
+				}
 			}
-			copy(l.Kind[:], s)
-			return nil
+			return fmt.Errorf("%q: want one of %v", s, kinds())
 		}, 0},
 		{"amount", true, "points in the programme's smallest unit, signed: positive in your favour, never 0", func(l *Line, side Side, s string) (err error) {
 			if l.Amount, err = signed(s); err == nil && l.Amount == 0 {
@@ -117,7 +119,9 @@ func Columns() []Column { //nolint:funlen // a list.
 	}
 }
 
-func kinds() []string { return []string{"RDM", "EAR", "SWP", "RFD", "RVS", "CBK", "REP", "ADJ", "FEE"} }
+func kinds() [9]string {
+	return [...]string{"RDM", "EAR", "SWP", "RFD", "RVS", "CBK", "REP", "ADJ", "FEE"}
+}
 
 // AssetOf is the name of a programme as lines have it: without the zeros before a number,
 // which detail files have and partners may leave out, and with blanks behind it.
@@ -299,7 +303,10 @@ func (c *CSV) read(raw []byte, line *Line) error {
 	var first error
 	for i := range c.columns {
 		col := &c.columns[i]
-		cell := strings.TrimLeft(cells[i], "\t'")
+		cell := cells[i]
+		for cell != "" && (cell[0] == '\t' || cell[0] == '\'') {
+			cell = cell[1:]
+		}
 		if cell == "" && !col.Required {
 			continue
 		}

@@ -205,38 +205,91 @@ func (h *runHeap) Pop() any {
 	return last
 }
 
-// Merge gives the lines of several sorted sources as one. Of equal keys the earlier source
-// comes first.
+// Merge gives the lines of several sorted sources as one, keeping one line of each. Of
+// equal keys the earlier source comes first. A source that is not sorted is an error,
+// [ErrUnsorted].
 func Merge(sources ...Lines) (Lines, error) {
 	var m merged
-	for _, source := range sources {
+	for order, source := range sources {
 		if source == nil {
 			continue
 		}
-		s := &stream{lines: source}
+		s := &ordered{stream{lines: source}, order}
 		if err := s.advance(); err != nil {
 			return nil, err
 		}
-		m.streams = append(m.streams, s)
+		if s.open {
+			m.streams = append(m.streams, s)
+		}
 	}
+	heap.Init(&m)
 	return &m, nil
 }
 
-type merged struct{ streams []*stream }
+// Order notes whether the lines of a source come in the order of the keys, so that it need
+// not be sorted when it is read again.
+type Order struct {
+	last   Key
+	broken bool
+}
 
-// Next gives the smallest line of all sources. They are few.
+// See takes the next line.
+func (o *Order) See(line *Line) {
+	o.broken = o.broken || o.last.Compare(&line.Key) > 0
+	o.last = line.Key
+}
+
+// Kept reports whether all lines so far came in order.
+func (o *Order) Kept() bool { return !o.broken }
+
+// ordered is a stream with its place among the others.
+type ordered struct {
+	stream
+	order int
+}
+
+type merged struct{ streams []*ordered }
+
+// Next gives the smallest line of all sources.
 func (m *merged) Next(line *Line) (bool, error) {
-	var first *stream
-	for _, s := range m.streams {
-		if s.open && (first == nil || s.next.Compare(&first.next.Key) < 0) {
-			first = s
-		}
-	}
-	if first == nil {
+	if len(m.streams) == 0 {
 		return false, nil
 	}
+	first := m.streams[0]
 	*line = first.next
-	return true, first.advance()
+	if err := first.advance(); err != nil {
+		return false, err
+	}
+	if first.open {
+		heap.Fix(m, 0)
+	} else {
+		heap.Pop(m)
+	}
+	return true, nil
+}
+
+// Len is the number of sources that have lines left.
+func (m *merged) Len() int { return len(m.streams) }
+
+// Less orders by key, then by place.
+func (m *merged) Less(i, j int) bool {
+	if c := m.streams[i].next.Compare(&m.streams[j].next.Key); c != 0 {
+		return c < 0
+	}
+	return m.streams[i].order < m.streams[j].order
+}
+
+// Swap swaps two sources.
+func (m *merged) Swap(i, j int) { m.streams[i], m.streams[j] = m.streams[j], m.streams[i] }
+
+// Push is for the interface: sources are only taken away.
+func (m *merged) Push(x any) { m.streams = append(m.streams, x.(*ordered)) }
+
+// Pop takes the last source away.
+func (m *merged) Pop() any {
+	last := m.streams[len(m.streams)-1]
+	m.streams = m.streams[:len(m.streams)-1]
+	return last
 }
 
 // Slice gives lines from memory.

@@ -64,11 +64,41 @@ func TestSortSpills(t *testing.T) {
 	require.Empty(t, left)
 }
 
-// Several sorted sources are merged into one in order.
+// Sorted sources are merged into what sorting one after the other gives, stably; one that
+// is not sorted is an error.
 func TestMergeKeepsOrder(t *testing.T) {
-	m, err := Merge(Slice([]Line{line(1, 1), line(4, 1)}), nil, Slice([]Line{line(2, 1), line(4, 2)}))
+	rapid.Check(t, func(rt *rapid.T) {
+		sources := []Lines{nil}
+		var want []Line
+		for range rapid.IntRange(0, 5).Draw(rt, "sources") {
+			lines := anyLines(rt, Switch)
+			sortLines(lines)
+			want = append(want, lines...)
+			sources = append(sources, Slice(lines))
+		}
+		sortLines(want)
+		m, err := Merge(sources...)
+		require.NoError(rt, err)
+		require.Equal(rt, want, drain(rt, m))
+	})
+	m, err := Merge(Slice([]Line{line(2, 1), line(1, 1)}), Slice([]Line{line(3, 1)}))
 	require.NoError(t, err)
-	require.Equal(t, []Line{line(1, 1), line(2, 1), line(4, 1), line(4, 2)}, drain(t, m))
+	_, err = m.Next(new(Line))
+	require.ErrorIs(t, err, ErrUnsorted)
+}
+
+// A source is in order if sorting would leave it as it is.
+func TestOrder(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		lines := anyLines(rt, Switch)
+		sorted := slices.Clone(lines)
+		sortLines(sorted)
+		var o Order
+		for i := range lines {
+			o.See(&lines[i])
+		}
+		require.Equal(rt, slices.Equal(sorted, lines), o.Kept())
+	})
 }
 
 // A line on disk is the line that was written.

@@ -86,6 +86,9 @@ type register struct {
 	seen    RegisterMark    // that the file is known to begin with
 }
 
+// maxRegister bounds the file: a million certificates and more.
+const maxRegister = 1 << 30
+
 func openRegister(path string) (*register, error) {
 	r := &register{path: path, certs: map[string]*issued{}, codes: map[string]*enrolment{}, revoked: map[string]bool{}, acts: map[string]bool{}, sum: sha256.New()}
 	return r, r.refresh()
@@ -95,7 +98,7 @@ func openRegister(path string) (*register, error) {
 func (r *register) refresh() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	file, err := os.Open(r.path)
+	file, err := OpenRegular(r.path, maxRegister)
 	if err != nil {
 		return fmt.Errorf("certs: register: %w", err)
 	}

@@ -98,6 +98,9 @@ func writeSecretFile(what, path string, random io.Reader) (err error) {
 var errSecretFile = errors.New("the file is damaged")
 
 func readSecretFile(what, path string) ([]byte, error) {
+	if err := Regular(path, MaxFile); err != nil {
+		return nil, fmt.Errorf("%s: %w", what, err)
+	}
 	info, err := os.Stat(path)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", what, err)
@@ -105,7 +108,7 @@ func readSecretFile(what, path string) ([]byte, error) {
 	if open := info.Mode().Perm() & 0o077; open != 0 {
 		return nil, fmt.Errorf("%s %s: mode %v lets others read it; run: chmod 600 %s", what, path, info.Mode().Perm(), path)
 	}
-	text, err := os.ReadFile(path)
+	text, err := ReadRegular(path, MaxFile)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", what, err)
 	}

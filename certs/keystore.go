@@ -585,10 +585,10 @@ func (s *Keystore) read() (*keyring, error) {
 	if err != nil {
 		return nil, fmt.Errorf("keystore: %w", err)
 	}
-	if info.Size() > maxKeystoreBytes {
+	if info.Mode().IsRegular() && info.Size() > maxKeystoreBytes {
 		return nil, fmt.Errorf("%w (%s): %d bytes, more than %d", ErrKeystoreDamaged, s.path, info.Size(), maxKeystoreBytes)
 	}
-	file, err := os.ReadFile(s.path)
+	file, err := ReadRegular(s.path, maxKeystoreBytes)
 	if err != nil {
 		return nil, fmt.Errorf("keystore: %w", err)
 	}
@@ -618,7 +618,7 @@ func (s *Keystore) generationPath() string { return s.path + ".generation" }
 
 // readGeneration returns the generation that was written last; 0 if that is unknown.
 func (s *Keystore) readGeneration() (uint64, error) {
-	text, err := os.ReadFile(s.generationPath())
+	text, err := ReadRegular(s.generationPath(), MaxFile)
 	if errors.Is(err, fs.ErrNotExist) {
 		return 0, nil
 	}

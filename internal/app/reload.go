@@ -160,6 +160,9 @@ func (a *App) Reload(ctx context.Context, c config.Config) (Reloaded, error) {
 // what is taken now is taken then too. Of one member's files that are wrong a start warns,
 // and so does a reload: see [App.ways].
 func (a *App) rehearse(c *config.Config) (*plan, error) {
+	if err := readable(c); err != nil {
+		return nil, err
+	}
 	planned, err := a.planOf(c)
 	if err != nil {
 		return nil, err
@@ -238,7 +241,7 @@ func (a *App) rehearseGate(c *config.Config) error {
 		if c.TLS.Key != "" {
 			return fmt.Errorf("app: tls.key is %s, and tls.certificate says of no certificate", c.TLS.Key)
 		}
-		text, err := os.ReadFile(c.TrustFile())
+		text, err := certs.ReadRegular(c.TrustFile(), certs.MaxFile)
 		if err == nil && !x509.NewCertPool().AppendCertsFromPEM(text) {
 			err = fmt.Errorf("%s holds no certificate", c.TrustFile())
 		}

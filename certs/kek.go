@@ -39,6 +39,9 @@ const KEKSources = `file:PATH (64 hexadecimal digits, readable by its owner only
 func OpenKEK(source string, random io.Reader) (KEK, error) {
 	switch {
 	case strings.HasPrefix(source, kekFile):
+		if source == kekFile {
+			return nil, errors.New("key-encryption key: file: names no file; want file:PATH")
+		}
 		key, err := readSecretFile("key-encryption key", strings.TrimPrefix(source, kekFile))
 		if err != nil {
 			return nil, err

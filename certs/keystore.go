@@ -404,15 +404,23 @@ func (n NewKey) info(version uint32) KeyInfo {
 	return KeyInfo{Name: n.Name, Version: version, Usage: n.Usage, Algorithm: n.Algorithm, State: KeyActive, From: n.From, Until: n.Until}
 }
 
+// CheckKeyName refuses what no key can be called.
+func CheckKeyName(name string) error {
+	if name == "" || len(name) > MaxKeyName {
+		return fmt.Errorf("the name of a key has 1 to %d characters, not %d", MaxKeyName, len(name))
+	}
+	for _, r := range []byte(name) {
+		if r <= ' ' || r > '~' {
+			return fmt.Errorf("the name %q: a key's name has printable ASCII without spaces", name)
+		}
+	}
+	return nil
+}
+
 // free checks that a key may be called what want says.
 func (c *Changes) free(want NewKey) error {
-	if want.Name == "" || len(want.Name) > MaxKeyName {
-		return fmt.Errorf("keystore: the name of a key has 1 to %d characters, not %d", MaxKeyName, len(want.Name))
-	}
-	for _, r := range []byte(want.Name) {
-		if r <= ' ' || r > '~' {
-			return fmt.Errorf("keystore: the name %q: a key's name has printable ASCII without spaces", want.Name)
-		}
+	if err := CheckKeyName(want.Name); err != nil {
+		return fmt.Errorf("keystore: %w", err)
 	}
 	if want.Algorithm == DES {
 		return errors.New("keystore: single DES is for the working keys of a session only; use 3des-2key or AES")

@@ -29,7 +29,7 @@ func parseTokenURI(uri string) (u tokenURI, err error) {
 		}
 		field, ok := into[name]
 		if !ok {
-			return u, fmt.Errorf("pkcs11: %q is not known; want token, object, module-path, pin-source", name)
+			return u, fmt.Errorf("key-encryption key: pkcs11: %q is not known; want token, object, module-path, pin-source", name)
 		}
 		if *field, err = url.PathUnescape(value); err != nil {
 			return u, fmt.Errorf("pkcs11: %s: %w", name, err)

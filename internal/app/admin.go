@@ -234,12 +234,14 @@ func whyEnded(ctx context.Context, err error) error {
 
 // problem is an RFC 9457 problem document.
 type problem struct {
-	Type   string        `json:"type"`
-	Title  string        `json:"title"`
-	Status int           `json:"status"`
-	Detail string        `json:"detail"`
-	Reason points.Reason `json:"reason"`
-	Load   *loadProblem  `json:"load,omitempty"`
+	Type   string `json:"type"`
+	Title  string `json:"title"`
+	Status int    `json:"status"`
+	Detail string `json:"detail"`
+	// Chinese is the detail for members, where there is one.
+	Chinese string        `json:"detail_zh,omitempty"`
+	Reason  points.Reason `json:"reason"`
+	Load    *loadProblem  `json:"load,omitempty"`
 }
 
 // loadProblem is what a [LoadError] has beside its refusal.
@@ -272,7 +274,7 @@ func refuse(w http.ResponseWriter, err error) {
 	reason := points.ReasonOf(err)
 	w.Header().Set("Content-Type", "application/problem+json")
 	w.WriteHeader(reason.HTTPStatus())
-	p := problem{Type: "about:blank", Title: reason.English(), Status: reason.HTTPStatus(), Detail: err.Error(), Reason: reason}
+	p := problem{Type: "about:blank", Title: reason.English(), Status: reason.HTTPStatus(), Detail: err.Error(), Chinese: points.ChineseOf(err), Reason: reason}
 	if load, ok := errors.AsType[*LoadError](err); ok {
 		p.Detail, p.Load = load.err.Error(), &loadProblem{load.At, load.Done, load.Total}
 	}

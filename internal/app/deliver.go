@@ -138,10 +138,14 @@ func (a *App) fetching(ctx context.Context, folder string) (members []tariff.Mem
 	registered := make(map[tariff.Member]bool)
 	if err := a.ledger.View(ctx, func(b *book.Book) error {
 		for id := range b.Registry().Issuers {
-			registered[tariff.Member(id)] = true
+			if m, err := tariff.MemberOf(id); err == nil {
+				registered[m] = true
+			}
 		}
 		for id := range b.Registry().Acquirers {
-			registered[tariff.Member(id)] = true
+			if m, err := tariff.MemberOf(id); err == nil {
+				registered[m] = true
+			}
 		}
 		return nil
 	}); err != nil {

@@ -104,7 +104,7 @@ func (a *App) needsRestart(c *config.Config) []string {
 func (a *App) Reload(ctx context.Context, c config.Config) (Reloaded, error) {
 	a.reloading.Lock()
 	defer a.reloading.Unlock()
-	planned, err := a.rehearse(&c)
+	planned, err := a.rehearse(ctx, &c)
 	if err != nil {
 		return Reloaded{}, err
 	}
@@ -162,7 +162,7 @@ func (a *App) Reload(ctx context.Context, c config.Config) (Reloaded, error) {
 // rehearse looks at everything that a start with a configuration would look at, so that
 // what is taken now is taken then too. Of one member's files that are wrong a start warns,
 // and so does a reload: see [App.ways].
-func (a *App) rehearse(c *config.Config) (*plan, error) {
+func (a *App) rehearse(ctx context.Context, c *config.Config) (*plan, error) {
 	if err := readable(c); err != nil {
 		return nil, err
 	}
@@ -180,7 +180,7 @@ func (a *App) rehearse(c *config.Config) (*plan, error) {
 	if _, err := os.Stat(c.Data); err != nil {
 		return nil, fmt.Errorf("data: %w", err)
 	}
-	if err := errors.Join(ownFolder(c.Data), a.rehearseKeys(&c.Keys), a.rehearseGate(c), a.rehearseAddresses(c)); err != nil {
+	if err := errors.Join(ownFolder(c.Data), a.rehearseKeys(&c.Keys), a.rehearseGate(c), a.rehearseAddresses(ctx, c)); err != nil {
 		return nil, err
 	}
 	for i := range c.Listeners {
@@ -277,7 +277,7 @@ func addresses(c *config.Config) map[string]string {
 
 // rehearseAddresses listens for a moment where a start would and this process does not, and
 // refuses addresses of one configuration that cannot be listened on together.
-func (a *App) rehearseAddresses(c *config.Config) error {
+func (a *App) rehearseAddresses(ctx context.Context, c *config.Config) error {
 	ours := slices.Collect(maps.Values(addresses(&a.opts.Config)))
 	planned := addresses(c)
 	keys := slices.Sorted(maps.Keys(planned))
@@ -294,7 +294,7 @@ func (a *App) rehearseAddresses(c *config.Config) error {
 		if err != nil || port == "0" || slices.ContainsFunc(ours, inUse) {
 			continue
 		}
-		listener, err := new(net.ListenConfig).Listen(context.Background(), "tcp", address)
+		listener, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
 		if err != nil {
 			errs = append(errs, taken(fmt.Errorf("%s: %w", key, err), key))
 			continue

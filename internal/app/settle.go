@@ -196,9 +196,9 @@ func (a *App) following(f func(context.Context, SettleAsk) (Settled, error)) htt
 			settled Settled
 			err     error
 		}
-		ended := make(chan end, 1)
+		ended, ctx := make(chan end, 1), r.Context()
 		go func() {
-			settled, err := f(r.Context(), ask)
+			settled, err := f(ctx, ask)
 			ended <- end{settled, err}
 		}()
 		control, lines := http.NewResponseController(w), json.NewEncoder(w)
@@ -214,7 +214,7 @@ func (a *App) following(f func(context.Context, SettleAsk) (Settled, error)) htt
 					tell(settling{Progress: &now})
 				}
 			case e := <-ended:
-				if err := whyEnded(r.Context(), e.err); err != nil {
+				if err := whyEnded(ctx, e.err); err != nil {
 					tell(settling{Fault: err.Error(), Reason: points.ReasonOf(err)})
 					return
 				}

@@ -172,7 +172,7 @@ func readable(c *config.Config) error {
 	var errs []error
 	for _, f := range c.Files() {
 		if err := certs.Regular(f.Path, maxNamed); err != nil && !errors.Is(err, fs.ErrNotExist) && !f.Member {
-			errs = append(errs, fmt.Errorf("%s: %w", f.Key, err))
+			errs = append(errs, fmt.Errorf("%s: %w", f.Setting, err))
 		}
 	}
 	return errors.Join(errs...)

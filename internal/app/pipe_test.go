@@ -57,7 +57,7 @@ func TestFilesThatAreNone(t *testing.T) {
 	}
 	all := make(map[string]bool)
 	for _, f := range h.config.Files() {
-		all[f.Key] = true
+		all[f.Setting] = true
 	}
 	for key := range all {
 		require.Contains(t, named, key)

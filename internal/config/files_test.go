@@ -18,8 +18,8 @@ func TestFilesAreAllFiles(t *testing.T) {
 	c.TLS.Certificate, c.TLS.Key, c.TLS.Trust, c.Night.SignedBy, c.Settlement.Holidays, c.Courier.Fetch.IdentityFile = "crt", "key", "trust", "sign", "days", "host"
 	keys := make(map[string]bool)
 	for _, f := range c.Files() {
-		keys[f.Key] = true
-		require.Equal(t, strings.HasPrefix(f.Key, "settlement.delivery."), f.Member, f.Key)
+		keys[f.Setting] = true
+		require.Equal(t, strings.HasPrefix(f.Setting, "settlement.delivery."), f.Member, f.Setting)
 	}
 	for _, s := range c.settings() {
 		if s.isPath {
@@ -28,5 +28,5 @@ func TestFilesAreAllFiles(t *testing.T) {
 	}
 	require.True(t, keys["keys.kek"])
 	c.Keys.KEK = "env:KEK"
-	require.False(t, slices.ContainsFunc(c.Files(), func(f NamedFile) bool { return f.Key == "keys.kek" }))
+	require.False(t, slices.ContainsFunc(c.Files(), func(f NamedFile) bool { return f.Setting == "keys.kek" }))
 }

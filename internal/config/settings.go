@@ -205,9 +205,9 @@ func file(key string, field *string, help string) setting {
 
 // NamedFile is a file that a configuration names.
 type NamedFile struct {
-	Key    string // of the setting
-	Path   string
-	Member bool // it is of one member's delivery alone
+	Setting string // its key
+	Path    string
+	Member  bool // it is of one member's delivery alone
 }
 
 // Files are the files that a configuration names and that are read whole, the file of the
@@ -225,7 +225,7 @@ func (c *Config) Files() []NamedFile {
 			continue
 		}
 		if path != "" {
-			all = append(all, NamedFile{Key: s.key, Path: path, Member: strings.HasPrefix(s.key, deliveryList+".")})
+			all = append(all, NamedFile{Setting: s.key, Path: path, Member: strings.HasPrefix(s.key, deliveryList+".")})
 		}
 	}
 	return all

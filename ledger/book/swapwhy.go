@@ -25,7 +25,7 @@ func (s SwapState) chinese() string {
 
 // ChineseSwapStates are the names of the states of a swap for people, by those for machines.
 func ChineseSwapStates() map[string]string {
-	return map[string]string{
+	return map[string]string{ //nolint:gosec // words for states, no credentials.
 		"open": "已报价", "locked": "已锁定", "executing": "处理中", "done": "已完成", "expired": "已过期", "cancelled": "已撤销",
 		"rejected": "已拒绝", "credit_unknown": "对方结果未明", "reversed": "已冲正", "manual": "待人工处理",
 	}

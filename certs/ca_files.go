@@ -117,7 +117,7 @@ func parseCertificates(text []byte) ([]*x509.Certificate, error) {
 }
 
 func readCertificates(path string) ([]*x509.Certificate, error) {
-	text, err := os.ReadFile(path)
+	text, err := ReadRegular(path, MaxFile)
 	if err != nil {
 		return nil, fmt.Errorf("certs: %w", err)
 	}
@@ -130,6 +130,9 @@ func readCertificates(path string) ([]*x509.Certificate, error) {
 
 // readKey reads a key that nobody else may read.
 func readKey(path string, passphrase []byte) (crypto.Signer, error) {
+	if err := Regular(path, MaxFile); err != nil {
+		return nil, fmt.Errorf("certs: %w", err)
+	}
 	text, err := readPrivate(path)
 	if err != nil {
 		return nil, err

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"strings"
 )
@@ -43,7 +42,7 @@ func (a *Authority) RegisterSince(known RegisterMark) (is RegisterMark, changes 
 	r := a.register
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	file, err := os.Open(r.path)
+	file, err := OpenRegular(r.path, maxRegister)
 	if err != nil {
 		return is, nil, fmt.Errorf("certs: register: %w", err)
 	}

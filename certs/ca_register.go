@@ -40,7 +40,9 @@ type event struct {
 	Until    *time.Time `json:"until,omitempty"`
 	Reason   string     `json:"reason,omitempty"`
 	Code     string     `json:"code,omitempty"` // SHA-256 of it
-	Lifetime string     `json:"lifetime,omitempty"`
+	// Halves are the hashes of the two halves of a code, so that who types one alone is told.
+	Halves   []string `json:"halves,omitempty"`
+	Lifetime string   `json:"lifetime,omitempty"`
 }
 
 // issued is what the register knows of a certificate.
@@ -63,6 +65,12 @@ type enrolment struct {
 	used     bool
 }
 
+// half is one of the two that make a code.
+type half struct {
+	of     *enrolment
+	second bool
+}
+
 // register is the list of all certificates and codes, as a file of events, a line
 // each, that is only ever appended to: whoever issues writes the serial before the
 // certificate leaves, so there is none that cannot be revoked. Processes that write
@@ -76,6 +84,8 @@ type register struct {
 	certs map[string]*issued
 	order []*issued
 	codes map[string]*enrolment
+	// halves are those of codes that have two, by their hashes.
+	halves map[string]half
 	// revoked is read without mu by whoever asked for it: once shared it is copied
 	// before it changes.
 	revoked map[string]bool
@@ -86,8 +96,11 @@ type register struct {
 	seen    RegisterMark    // that the file is known to begin with
 }
 
+// maxRegister bounds the file: a million certificates and more.
+const maxRegister = 1 << 30
+
 func openRegister(path string) (*register, error) {
-	r := &register{path: path, certs: map[string]*issued{}, codes: map[string]*enrolment{}, revoked: map[string]bool{}, acts: map[string]bool{}, sum: sha256.New()}
+	r := &register{path: path, certs: map[string]*issued{}, codes: map[string]*enrolment{}, halves: map[string]half{}, revoked: map[string]bool{}, acts: map[string]bool{}, sum: sha256.New()}
 	return r, r.refresh()
 }
 
@@ -95,7 +108,7 @@ func openRegister(path string) (*register, error) {
 func (r *register) refresh() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	file, err := os.Open(r.path)
+	file, err := OpenRegular(r.path, maxRegister)
 	if err != nil {
 		return fmt.Errorf("certs: register: %w", err)
 	}
@@ -167,7 +180,11 @@ func (r *register) apply(e *event) error {
 		if err != nil {
 			return fmt.Errorf("a code whose certificate lives %q", e.Lifetime)
 		}
-		r.codes[e.Code] = &enrolment{identity: *e.Identity, names: e.Names, until: *e.Until, lifetime: lifetime}
+		code := &enrolment{identity: *e.Identity, names: e.Names, until: *e.Until, lifetime: lifetime}
+		r.codes[e.Code] = code
+		for i, hash := range e.Halves {
+			r.halves[hash] = half{of: code, second: i > 0}
+		}
 	case eventUsed:
 		code := r.codes[e.Code]
 		if code == nil {

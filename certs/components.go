@@ -48,7 +48,7 @@ type Components struct {
 // NewComponents begins a key of algorithm.
 func NewComponents(algorithm Algorithm) (*Components, error) {
 	if algorithm.size() == 0 || algorithm == ECDSAP256 || algorithm == DES {
-		return nil, fmt.Errorf("components: no key of %v comes in components", algorithm)
+		return nil, fmt.Errorf("no key of %v comes in components", algorithm)
 	}
 	return &Components{algorithm: algorithm, sum: newSecret(make([]byte, algorithm.size()))}, nil
 }
@@ -61,7 +61,7 @@ func (c *Components) Add(part []byte) (CheckValue, error) {
 	plain := make([]byte, hex.DecodedLen(len(digits)))
 	defer wipe(plain)
 	if _, err := hex.Decode(plain, digits); err != nil || len(plain) != c.algorithm.size() {
-		return CheckValue{}, fmt.Errorf("components: a part of a key of %v has %d hexadecimal digits", c.algorithm, 2*c.algorithm.size())
+		return CheckValue{}, fmt.Errorf("a part of a key of %v has %d hexadecimal digits", c.algorithm, 2*c.algorithm.size())
 	}
 	check, err := checkValue(c.algorithm, plain)
 	if err != nil {

@@ -46,7 +46,7 @@ func DrawCode() (code string, hash [32]byte) {
 	var random [codeBytes]byte
 	_, _ = rand.Read(random[:]) // Never fails.
 	code = spellCode(random[:])
-	return code, codeSum(plainCode(code))
+	return code, ProofOfCode(code)
 }
 
 // spellCode writes codeBytes of a code, or half of one, as they are shown: XXXX-XXXX-XXXX-XXXX.
@@ -55,10 +55,8 @@ func spellCode(b []byte) string {
 	return text[:4] + "-" + text[4:8] + "-" + text[8:12] + "-" + text[12:]
 }
 
-// DividedCode is the hash of a code of two halves, for [Authority.AddCode]: of the first
-// only its hash is known, as [DrawCode] gives it. Whoever enrols types the first and then
-// the second.
-func DividedCode(first [32]byte, second points.Secret) [32]byte {
+// dividedCode is the hash of a code of two halves: of the first only its hash is known.
+func dividedCode(first [32]byte, second points.Secret) [32]byte {
 	both := append([]byte("lianfen divided code "), first[:]...)
 	return sha256.Sum256(append(both, plainCode(string(second))...))
 }
@@ -80,6 +78,17 @@ func (a *Authority) MayOrder(o Order, life time.Duration) error {
 
 // AddCode lets o be enrolled once with the code of this hash, from now until life is over.
 func (a *Authority) AddCode(o Order, hash [32]byte, life time.Duration) (until time.Time, err error) {
+	return a.addCode(o, hash, nil, life)
+}
+
+// AddDividedCode is [Authority.AddCode] of a code of two halves: of the first the hash, as
+// [DrawCode] gives it. Whoever enrols types the first and then the second.
+func (a *Authority) AddDividedCode(o Order, first [32]byte, second points.Secret, life time.Duration) (until time.Time, err error) {
+	other := ProofOfCode(string(second))
+	return a.addCode(o, dividedCode(first, second), []string{hex.EncodeToString(first[:]), hex.EncodeToString(other[:])}, life)
+}
+
+func (a *Authority) addCode(o Order, hash [32]byte, halves []string, life time.Duration) (until time.Time, err error) {
 	if err := a.MayOrder(o, max(life, 1)); err != nil {
 		return until, err
 	}
@@ -94,18 +103,18 @@ func (a *Authority) AddCode(o Order, hash [32]byte, life time.Duration) (until t
 			return nil, fmt.Errorf("%w (%s)", ErrIssued, o.Act)
 		}
 		return []event{{
-			At: now, Event: eventCode, By: o.By, Act: o.Act, Code: code, Identity: &o.Identity, Names: o.Names, Until: &until, Lifetime: o.Lifetime.String(),
+			At: now, Event: eventCode, By: o.By, Act: o.Act, Code: code, Halves: halves, Identity: &o.Identity, Names: o.Names, Until: &until, Lifetime: o.Lifetime.String(),
 		}}, nil
 	})
 }
 
 // codeHash is what the register keeps of a code: of one of two halves what
-// [DividedCode] makes of them.
+// [dividedCode] makes of them.
 func codeHash(code string) string {
 	plain := plainCode(code)
 	sum := codeSum(plain)
 	if len(plain) == 2*codeLetters {
-		sum = DividedCode(codeSum(plain[:codeLetters]), points.Secret(plain[codeLetters:]))
+		sum = dividedCode(codeSum(plain[:codeLetters]), points.Secret(plain[codeLetters:]))
 	}
 	return hex.EncodeToString(sum[:])
 }
@@ -116,6 +125,17 @@ func plainCode(code string) string {
 	return strings.NewReplacer("-", "", " ", "", "O", "0", "I", "1", "L", "1").Replace(strings.ToUpper(code))
 }
 
+// CheckCode refuses what is as long as no code, before a switch counts it as a try.
+func CheckCode(code string) error {
+	if n := len(plainCode(code)); n != codeLetters && n != 2*codeLetters {
+		return fmt.Errorf("%d letters and digits; a code has %d, or two halves of as many: first that of who asked for it, then that of who approved it", n, codeLetters)
+	}
+	return nil
+}
+
+// ProofOfCode is the hash of a code, or of one half, however it was typed.
+func ProofOfCode(code string) [32]byte { return codeSum(plainCode(code)) }
+
 func codeSum(plain string) [32]byte {
 	return sha256.Sum256([]byte("lianfen enrolment code " + plain))
 }
@@ -124,6 +144,9 @@ func codeSum(plain string) [32]byte {
 var (
 	// ErrCode refuses a code. Why it is not good is nobody's business who has not got it.
 	ErrCode = errors.New("certs: this code is not good here: it may wait for its approval, and is good from then on; or it was used, is over, or is not known, and you need a new one")
+	// ErrHalfCode refuses one half of a code that is good, or the two in the wrong order. Who
+	// has a half may know that: it is as long a secret as a whole code is.
+	ErrHalfCode = errors.New("certs: this is half of a code")
 	// ErrRenewal refuses to renew a certificate.
 	ErrRenewal = errors.New("certs: not renewed")
 )
@@ -138,7 +161,7 @@ func (a *Authority) Enrol(code string, request []byte) (*Issued, error) {
 	}
 	known, ok := a.code(hash)
 	if !ok {
-		return nil, ErrCode
+		return nil, a.notGood(code)
 	}
 	public, err := requestedKey(request, known.identity)
 	if err != nil {
@@ -153,6 +176,29 @@ func (a *Authority) Enrol(code string, request []byte) (*Issued, error) {
 		return Order{Identity: code.identity, Names: code.names, Lifetime: code.lifetime, By: ByCode},
 			[]event{{At: now, Event: eventUsed, Code: hash}}, nil
 	})
+}
+
+// notGood says what is wrong with a code, as far as who has typed it may know.
+func (a *Authority) notGood(code string) error {
+	plain := plainCode(code)
+	if len(plain) == 2*codeLetters {
+		if _, swapped := a.code(codeHash(plain[codeLetters:] + plain[:codeLetters])); swapped {
+			return fmt.Errorf("%w, the second, and then the first; type the first and then the second", ErrHalfCode)
+		}
+		return ErrCode
+	}
+	sum := codeSum(plain)
+	a.register.mu.Lock()
+	part, known := a.register.halves[hex.EncodeToString(sum[:])]
+	a.register.mu.Unlock()
+	switch {
+	case !known || part.of.used || !a.clock().Time().Before(part.of.until):
+		return ErrCode
+	case part.second:
+		return fmt.Errorf("%w, the second, which was shown to who approved it; who asked for the code has the first: type that, then this one", ErrHalfCode)
+	default:
+		return fmt.Errorf("%w, the first, which was shown to who asked for it; who approved it has the second: type this one, then that", ErrHalfCode)
+	}
 }
 
 func (a *Authority) code(hash string) (enrolment, bool) {

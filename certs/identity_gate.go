@@ -151,7 +151,7 @@ func (g *Gate) Reload() (changed bool, err error) {
 	}
 	var text []byte
 	for _, path := range []string{g.opts.Trust, g.opts.Certificate, g.opts.Key} {
-		part, err := os.ReadFile(path)
+		part, err := ReadRegular(path, MaxFile)
 		if err != nil {
 			return false, fmt.Errorf("certs: %w", err)
 		}

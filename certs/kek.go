@@ -39,6 +39,9 @@ const KEKSources = `file:PATH (64 hexadecimal digits, readable by its owner only
 func OpenKEK(source string, random io.Reader) (KEK, error) {
 	switch {
 	case strings.HasPrefix(source, kekFile):
+		if source == kekFile {
+			return nil, errors.New("key-encryption key: file: names no file; want file:PATH")
+		}
 		key, err := readSecretFile("key-encryption key", strings.TrimPrefix(source, kekFile))
 		if err != nil {
 			return nil, err
@@ -98,6 +101,9 @@ func writeSecretFile(what, path string, random io.Reader) (err error) {
 var errSecretFile = errors.New("the file is damaged")
 
 func readSecretFile(what, path string) ([]byte, error) {
+	if err := Regular(path, MaxFile); err != nil {
+		return nil, fmt.Errorf("%s: %w", what, err)
+	}
 	info, err := os.Stat(path)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", what, err)
@@ -105,7 +111,7 @@ func readSecretFile(what, path string) ([]byte, error) {
 	if open := info.Mode().Perm() & 0o077; open != 0 {
 		return nil, fmt.Errorf("%s %s: mode %v lets others read it; run: chmod 600 %s", what, path, info.Mode().Perm(), path)
 	}
-	text, err := os.ReadFile(path)
+	text, err := ReadRegular(path, MaxFile)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", what, err)
 	}

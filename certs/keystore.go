@@ -423,15 +423,23 @@ func (n NewKey) info(version uint32) KeyInfo {
 	return KeyInfo{Name: n.Name, Version: version, Usage: n.Usage, Algorithm: n.Algorithm, State: KeyActive, From: n.From, Until: n.Until}
 }
 
+// CheckKeyName refuses what no key can be called.
+func CheckKeyName(name string) error {
+	if name == "" || len(name) > MaxKeyName {
+		return fmt.Errorf("the name of a key has 1 to %d characters, not %d", MaxKeyName, len(name))
+	}
+	for _, r := range []byte(name) {
+		if r <= ' ' || r > '~' {
+			return fmt.Errorf("the name %q: a key's name has printable ASCII without spaces", name)
+		}
+	}
+	return nil
+}
+
 // free checks that a key may be called what want says.
 func (c *Changes) free(want NewKey) error {
-	if want.Name == "" || len(want.Name) > MaxKeyName {
-		return fmt.Errorf("keystore: the name of a key has 1 to %d characters, not %d", MaxKeyName, len(want.Name))
-	}
-	for _, r := range []byte(want.Name) {
-		if r <= ' ' || r > '~' {
-			return fmt.Errorf("keystore: the name %q: a key's name has printable ASCII without spaces", want.Name)
-		}
+	if err := CheckKeyName(want.Name); err != nil {
+		return fmt.Errorf("keystore: %w", err)
 	}
 	if want.Algorithm == DES {
 		return errors.New("keystore: single DES is for the working keys of a session only; use 3des-2key or AES")
@@ -604,10 +612,10 @@ func (s *Keystore) read() (*keyring, error) {
 	if err != nil {
 		return nil, fmt.Errorf("keystore: %w", err)
 	}
-	if info.Size() > maxKeystoreBytes {
+	if info.Mode().IsRegular() && info.Size() > maxKeystoreBytes {
 		return nil, fmt.Errorf("%w (%s): %d bytes, more than %d", ErrKeystoreDamaged, s.path, info.Size(), maxKeystoreBytes)
 	}
-	file, err := os.ReadFile(s.path)
+	file, err := ReadRegular(s.path, maxKeystoreBytes)
 	if err != nil {
 		return nil, fmt.Errorf("keystore: %w", err)
 	}
@@ -637,7 +645,7 @@ func (s *Keystore) generationPath() string { return s.path + ".generation" }
 
 // readGeneration returns the generation that was written last; 0 if that is unknown.
 func (s *Keystore) readGeneration() (uint64, error) {
-	text, err := os.ReadFile(s.generationPath())
+	text, err := ReadRegular(s.generationPath(), MaxFile)
 	if errors.Is(err, fs.ErrNotExist) {
 		return 0, nil
 	}

@@ -150,7 +150,7 @@ func damaged(format string, args ...any) error {
 func openRing(file []byte, kek KEK) (*keyring, error) {
 	c := &cursor{b: file}
 	if string(c.take(len(keystoreMagic))) != keystoreMagic {
-		return nil, damaged("it does not begin with %s", keystoreMagic)
+		return nil, damaged("it does not begin with %s, so that it is perhaps no keystore at all", keystoreMagic)
 	}
 	if version := c.uint16(); !c.short && version != keystoreVersion {
 		return nil, fmt.Errorf("%w: version %d, this program reads %d", ErrKeystoreVersion, version, keystoreVersion)

@@ -29,7 +29,7 @@ func parseTokenURI(uri string) (u tokenURI, err error) {
 		}
 		field, ok := into[name]
 		if !ok {
-			return u, fmt.Errorf("pkcs11: %q is not known; want token, object, module-path, pin-source", name)
+			return u, fmt.Errorf("key-encryption key: pkcs11: %q is not known; want token, object, module-path, pin-source", name)
 		}
 		if *field, err = url.PathUnescape(value); err != nil {
 			return u, fmt.Errorf("pkcs11: %s: %w", name, err)
@@ -53,7 +53,7 @@ func (u *tokenURI) pin() (string, error) {
 	if open := info.Mode().Perm() & 0o077; open != 0 {
 		return "", fmt.Errorf("pkcs11: PIN %s: mode %v lets others read it; run: chmod 600 %s", u.pinFile, info.Mode().Perm(), u.pinFile)
 	}
-	text, err := os.ReadFile(u.pinFile)
+	text, err := ReadRegular(u.pinFile, MaxFile)
 	if err != nil {
 		return "", fmt.Errorf("pkcs11: PIN: %w", err)
 	}

@@ -13,6 +13,7 @@
 package exchange
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
@@ -119,7 +120,8 @@ func (d *Desk) Show(ctx context.Context, n Named) (view book.SwapView, err error
 	case err != nil:
 		return book.SwapView{}, err
 	case !ok, n.Acquirer != 0 && n.Acquirer != view.Acquirer:
-		return book.SwapView{}, points.Errorf(points.UnknownOriginal, "swap %d: there is no quote at this position", n.Quote)
+		rrn := n.Quote.RRN()
+		return book.SwapView{}, points.InBoth(points.UnknownOriginal, fmt.Sprintf("swap %s: there is no quote at this position", rrn[:]), fmt.Sprintf("互换%s：没有此报价", rrn[:]))
 	}
 	return view, nil
 }
@@ -223,12 +225,17 @@ func (d *Desk) refused(ctx context.Context, what string, cmd *book.Command, reas
 	})
 	switch {
 	case reason == points.DuplicateOther:
-		return points.Errorf(reason, "%s: this key was used before for another call", what)
+		return points.InBoth(reason, what+": this key was used before for another call", verbs()[what]+"：此键(key)已用于另一请求")
 	case err == nil && why != nil && points.ReasonOf(why) == reason:
-		return points.Errorf(reason, "%s: %w", what, why)
+		return points.InBoth(reason, what+": "+why.Error(), verbs()[what]+"："+cmp.Or(points.ChineseOf(why), reason.Chinese()))
 	default:
-		return points.Errorf(reason, "%s: %s", what, reason.English())
+		return points.InBoth(reason, what+": "+reason.English(), verbs()[what]+"："+reason.Chinese())
 	}
+}
+
+// verbs are the desk's in Chinese.
+func verbs() map[string]string {
+	return map[string]string{"quote": "报价", "lock": "锁定", "swap": "互换", "cancel": "撤销"}
 }
 
 // keyOf is the trace key of a caller's key for a verb: 144 bits of a SHA-256, so that no two

@@ -291,15 +291,31 @@ func Reasons() []Reason {
 
 // Error is a fault that knows how the outside is told about it.
 type Error struct {
-	Reason Reason
-	text   string
-	cause  error
+	Reason  Reason
+	text    string
+	chinese string // empty: it is not said in Chinese
+	cause   error
 }
 
 // Errorf makes an [Error]. The format follows fmt.Errorf, %w included.
 func Errorf(reason Reason, format string, args ...any) error {
 	wrapped := fmt.Errorf(format, args...)
 	return &Error{Reason: reason, text: wrapped.Error(), cause: errors.Unwrap(wrapped)}
+}
+
+// InBoth makes an [Error] that members are told of, in English and Chinese.
+func InBoth(reason Reason, english, chinese string) error {
+	return &Error{Reason: reason, text: english, chinese: chinese}
+}
+
+// ChineseOf is what an error says in Chinese; empty: only its reason can be told.
+func ChineseOf(err error) string {
+	for known, ok := errors.AsType[*Error](err); ok; known, ok = errors.AsType[*Error](known.cause) {
+		if known.chinese != "" {
+			return known.chinese
+		}
+	}
+	return ""
 }
 
 // Error returns what was being done, with what, and why it failed.

@@ -77,7 +77,7 @@ func (r *Runner) proveFolder(folder, manifest string, known *witness) error {
 			return points.Errorf(points.FormatError, "%s: %q is no line of it", ManifestName, scanner.Text())
 		}
 		path, want := filepath.Join(folder, filepath.FromSlash(string(name))), string(digest)
-		if info, err := os.Lstat(path); err == nil && known.knows(string(name), info) {
+		if info, err := os.Lstat(path); err == nil && known.knows(string(name), info) { //nolint:gosec // the manifest is the one whose digest the run has.
 			r.progress.add(1)
 			continue
 		}

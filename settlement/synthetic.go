@@ -146,8 +146,8 @@ func (s *Synthetic) make(e *Entry, p points.Position) {
 	case kind < 88:
 		e.Kind = tariff.KindEAR
 	case kind < 95:
-		target := int(h >> 32 % uint64(s.half())) //nolint:gosec // a few hundred. //nolint:gosec // as above.
-		e.Kind, e.Target = tariff.KindSWP, firstIssuer+tariff.Member(target)
+		target := int(h >> 32 % uint64(s.half()))                            //nolint:gosec // a few hundred.
+		e.Kind, e.Target = tariff.KindSWP, firstIssuer+tariff.Member(target) //nolint:gosec // as above.
 		e.TargetProgram = points.MinProgram + points.ProgramID(target%syntheticPrograms)
 	case kind < 98:
 		e.Kind, e.Of, e.Whole, e.Amount, e.OriginalAt = tariff.KindRFD, tariff.KindRDM, e.Amount, -e.Amount, e.At-day

@@ -27,8 +27,10 @@ func HoldersForTest(s *Switch, ksn certs.KSN, now points.Timestamp) []any {
 	for _, keys := range s.keys.of {
 		all = append(all, keys, keys.mac, keys.pin)
 	}
-	for _, keys := range s.keys.given {
-		all = append(all, keys, *keys, keys.derived, keys.workingKeys)
+	for _, given := range s.keys.given {
+		for _, keys := range given {
+			all = append(all, keys, *keys, keys.derived, keys.workingKeys)
+		}
 	}
 	return all
 }

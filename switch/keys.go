@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -50,7 +51,8 @@ const dukptTerminals = 16_384
 //	                      └─┘                    └ and in force until those are used
 //
 // A sign-on has no MAC by the keys, and on a line without TLS anybody can send one: so it takes
-// nothing away. What it gives, under the master key, is of use to the terminal alone.
+// nothing away. What it gives, under the master key, is of use to the terminal alone. A terminal
+// may wait with keys of each set: who asks for another set takes the place of nothing.
 type keyring struct {
 	store    *certs.Keystore // nil: there is none, and no terminal has keys
 	verifier *certs.PINVerifier
@@ -60,7 +62,7 @@ type keyring struct {
 
 	mu     sync.RWMutex                       // guards what follows
 	of     map[points.TerminalID]*workingKeys // in force
-	given  map[points.TerminalID]*givenKeys   // at a sign-on, and not used yet
+	given  map[points.TerminalID][]*givenKeys // at a sign-on, and not used yet: one of each set at most; a list is never written to, but replaced
 	proved map[provedBy]uint32                // versions; see master.go
 	zones  map[points.IssuerID]zoneKey        // those that were used
 }
@@ -84,7 +86,7 @@ type givenKeys struct {
 func newKeyring(store *certs.Keystore, most int, now points.Timestamp) (*keyring, error) {
 	r := &keyring{
 		store: store, most: int32(most), //nolint:gosec // a small bound.
-		of: make(map[points.TerminalID]*workingKeys), given: make(map[points.TerminalID]*givenKeys), proved: make(map[provedBy]uint32), zones: make(map[points.IssuerID]zoneKey),
+		of: make(map[points.TerminalID]*workingKeys), given: make(map[points.TerminalID][]*givenKeys), proved: make(map[provedBy]uint32), zones: make(map[points.IssuerID]zoneKey),
 	}
 	if store == nil {
 		return r, nil
@@ -112,17 +114,19 @@ func newKeyring(store *certs.Keystore, most int, now points.Timestamp) (*keyring
 	return r, nil
 }
 
-// find returns the keys of a terminal that are in force, and those that it was given and has
-// not used yet; nil: there are none. Those that it was given elsewhere, or for another
+// find returns the keys of a terminal that are in force, nil where there are none, and those
+// that it was given and has not used yet. Those that it was given elsewhere, or for another
 // algorithm than it is to use, are none.
-func (r *keyring) find(terminal *book.Terminal) (inForce, given *workingKeys) {
+func (r *keyring) find(terminal *book.Terminal) (inForce *workingKeys, given []*givenKeys) {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	if inForce = r.of[terminal.ID]; !inForce.serve(terminal) {
 		inForce = nil
 	}
-	if next := r.given[terminal.ID]; next != nil && next.serve(terminal) {
-		given = next.workingKeys
+	given = r.given[terminal.ID]
+	foreign := func(k *givenKeys) bool { return !k.serve(terminal) }
+	if slices.ContainsFunc(given, foreign) {
+		given = without(given, foreign)
 	}
 	return inForce, given
 }
@@ -140,8 +144,10 @@ func (r *keyring) waiting(terminal *book.Terminal, set certs.KeySet, now points.
 	}
 	r.mu.RLock()
 	defer r.mu.RUnlock()
-	if next := r.given[terminal.ID]; next != nil && next.serve(terminal) && next.derived.Set() == set && next.base.Version == base.Version {
-		return next
+	for _, next := range r.given[terminal.ID] {
+		if next.serve(terminal) && next.derived.Set() == set && next.base.Version == base.Version {
+			return next
+		}
 	}
 	return nil
 }
@@ -153,33 +159,39 @@ func (r *keyring) put(terminal points.TerminalID, keys *workingKeys) {
 	r.of[terminal] = keys
 }
 
-// give has a terminal have keys that it has not used.
+// give has a terminal have keys that it has not used, instead of those of the same set.
 func (r *keyring) give(terminal points.TerminalID, keys *givenKeys) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.given[terminal] = keys
+	r.given[terminal] = append(without(r.given[terminal], func(k *givenKeys) bool { return k.derived.Set() == keys.derived.Set() }), keys)
 }
 
-// use puts keys in force that a terminal was given: it has used them, and those before are
-// over.
-func (r *keyring) use(terminal points.TerminalID, keys *workingKeys) {
+// without is a list of its own of those keys that are not told by out.
+func without(list []*givenKeys, out func(*givenKeys) bool) []*givenKeys {
+	return slices.DeleteFunc(slices.Clone(list), out)
+}
+
+// use puts keys in force that a terminal was given: it has used them, and all others that it
+// has are over.
+func (r *keyring) use(terminal points.TerminalID, keys *givenKeys) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if next := r.given[terminal]; next != nil && next.workingKeys == keys {
-		r.of[terminal] = keys
+	if slices.Contains(r.given[terminal], keys) {
+		r.of[terminal] = keys.workingKeys
 		delete(r.given, terminal)
 	}
 }
 
 // drop takes keys from a terminal, and those that it was given besides, unless it has others
 // by now.
-func (r *keyring) drop(terminal points.TerminalID, inForce, given *workingKeys) {
+func (r *keyring) drop(terminal points.TerminalID, inForce *workingKeys, given []*givenKeys) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.of[terminal] == inForce {
 		delete(r.of, terminal)
 	}
-	if next := r.given[terminal]; next != nil && next.workingKeys == given {
+	left := without(r.given[terminal], func(k *givenKeys) bool { return slices.Contains(given, k) })
+	if r.given[terminal] = left; len(left) == 0 {
 		delete(r.given, terminal)
 	}
 }
@@ -386,27 +398,31 @@ func (s *Switch) authentic(x *exchange, frame []byte) points.Reason {
 	}
 	signed := x.session.listener.dialect.Signed(frame, &x.req)
 	inForce, given := s.keys.find(terminal)
-	switch {
-	case inForce == nil && given == nil:
-		return s.notAuthentic(macNoKeys)
-	case inForce != nil && inForce.mac.Verify(signed, x.req.MAC[:]):
+	if inForce != nil && inForce.mac.Verify(signed, x.req.MAC[:]) {
 		inForce.wrong.Store(0)
 		x.keys = inForce
-	case given != nil && given.mac.Verify(signed, x.req.MAC[:]):
-		s.keys.use(terminal.ID, given)
-		given.wrong.Store(0)
-		x.keys = given
-	default:
-		counted := inForce
-		if counted == nil {
-			counted = given
-		}
-		if counted.wrong.Add(1) >= s.keys.most {
-			s.keys.drop(terminal.ID, inForce, given)
-		}
-		return s.notAuthentic(macWrong)
+		return points.Approved
 	}
-	return points.Approved
+	for _, next := range given {
+		if next.mac.Verify(signed, x.req.MAC[:]) {
+			s.keys.use(terminal.ID, next)
+			next.wrong.Store(0)
+			x.keys = next.workingKeys
+			return points.Approved
+		}
+	}
+	counted := inForce
+	switch {
+	case inForce != nil:
+	case len(given) > 0:
+		counted = given[0].workingKeys
+	default:
+		return s.notAuthentic(macNoKeys)
+	}
+	if counted.wrong.Add(1) >= s.keys.most {
+		s.keys.drop(terminal.ID, inForce, given)
+	}
+	return s.notAuthentic(macWrong)
 }
 
 // derived checks the MAC of a terminal whose keys are derived for each message (ANSI
@@ -532,27 +548,35 @@ func (s *Switch) pin(x *exchange) points.Reason {
 	if s.keys.verifier == nil {
 		return points.Approved
 	}
-	for _, under := range [...]*workingKeys{keys, given} {
-		if under == nil {
-			continue
+	s.underOneOf(x, keys, given, func(key *certs.PINKey) error {
+		value, err := s.keys.verifier.Value(key, pinFormat(req), req.PIN[:req.PINLen], req.PAN)
+		if err == nil {
+			cmd.PINResult, cmd.PINValue = 0, book.PINValue(value)
 		}
-		value, err := s.keys.verifier.Value(under.pin, pinFormat(req), req.PIN[:req.PINLen], req.PAN)
-		if err != nil {
-			continue // Its words say no more than the answer does.
-		}
-		cmd.PINResult, cmd.PINValue = 0, book.PINValue(value)
-		if under == given {
-			s.keys.use(x.acceptor.Terminal.ID, given)
-		}
-		break
-	}
+		return err
+	})
 	return points.Approved
+}
+
+// underOneOf has a PIN read under the keys in force, or else under those that were given: with
+// that they are in force. Errors of read are no more than that the PIN is under other keys.
+func (s *Switch) underOneOf(x *exchange, keys *workingKeys, given []*givenKeys, read func(*certs.PINKey) error) bool {
+	if keys != nil && read(keys.pin) == nil {
+		return true
+	}
+	for _, next := range given {
+		if read(next.pin) == nil {
+			s.keys.use(x.acceptor.Terminal.ID, next)
+			return true
+		}
+	}
+	return false
 }
 
 // pinKeys are the keys that a request's PIN is under, nil where they are not there; shared
 // is false where none are shared with its sender. A terminal whose message has no MAC may
-// have used those that it was given last for the first time.
-func (s *Switch) pinKeys(x *exchange) (keys, given *workingKeys, shared bool) {
+// use some that it was given for the first time.
+func (s *Switch) pinKeys(x *exchange) (keys *workingKeys, given []*givenKeys, shared bool) {
 	terminal := x.acceptor.Terminal
 	switch keys = x.keys; {
 	case x.req.Door == points.DoorHost:
@@ -580,14 +604,14 @@ func ZonePINName(issuer points.IssuerID) string {
 }
 
 // forwardPIN enciphers the request's PIN anew for the issuer that is to decide.
-func (s *Switch) forwardPIN(x *exchange, keys, given *workingKeys) points.Reason {
+func (s *Switch) forwardPIN(x *exchange, keys *workingKeys, given []*givenKeys) points.Reason {
 	req := &x.req
 	switch {
 	case req.PINLen == 0 && x.acceptor.Terminal != nil && x.acceptor.Terminal.PIN == book.PINDemanded && !book.Told(req.Function):
 		return points.PINRequired
 	case req.PINLen == 0:
 		return points.Approved
-	case keys == nil && given == nil:
+	case keys == nil && len(given) == 0:
 		return points.BadPINFormat
 	}
 	zone, format, err := s.keys.zone(x.resp.Issuer, req.At)
@@ -595,21 +619,16 @@ func (s *Switch) forwardPIN(x *exchange, keys, given *workingKeys) points.Reason
 		s.opts.Log.Warn("a PIN cannot be passed on to its issuer", slog.Uint64("issuer", uint64(x.resp.Issuer)), slog.String("error", err.Error()))
 		return points.FunctionDisabled
 	}
-	for _, under := range [...]*workingKeys{keys, given} {
-		if under == nil {
-			continue
-		}
-		block, err := certs.TranslatePIN(x.pin[:0], under.pin, pinFormat(req), req.PIN[:req.PINLen], req.PAN, zone, format, rand.Reader)
-		if err != nil {
-			continue // Its words say no more than the answer does.
-		}
-		if under == given {
-			s.keys.use(x.acceptor.Terminal.ID, given)
-		}
+	translated := s.underOneOf(x, keys, given, func(key *certs.PINKey) error {
+		block, err := certs.TranslatePIN(x.pin[:0], key, pinFormat(req), req.PIN[:req.PINLen], req.PAN, zone, format, rand.Reader)
 		x.pinLen = uint8(len(block)) //nolint:gosec // at most 16.
-		return points.Approved
+		return err
+	})
+	if !translated {
+		x.pinLen = 0
+		return points.BadPINFormat
 	}
-	return points.BadPINFormat
+	return points.Approved
 }
 
 // zoneKey is a key with an issuer, expanded once.

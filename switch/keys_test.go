@@ -429,9 +429,8 @@ func TestSignOnAfterRotationOfDerivation(t *testing.T) {
 }
 
 // A sign-on has no MAC, so that on a line without TLS anybody can send one in a terminal's
-// name: as often as they like it costs that terminal nothing, neither what it has nor, where
-// they ask for the same set, what it has just been given; whoever asks gets keys that they
-// cannot open.
+// name: as often as they like it costs that terminal nothing, neither what it has nor what it
+// has just been given; whoever asks gets keys that they cannot open.
 func TestSignOnByAStranger(t *testing.T) {
 	h, store := keyedHouse(t)
 	k, stranger := h.terminal(store, "T1"), h.terminal(store, "T1")
@@ -468,10 +467,47 @@ func TestSignOnByAStranger(t *testing.T) {
 		require.Equal(t, points.Approved, k.signsOn(certs.KeySet003).Reason)
 		require.Equal(t, points.Approved, k.sells(1))
 	}
-	// Another set of keys takes the place of what was given, and of nothing that is in force.
-	signsOnOften(certs.KeySet001, certs.KeySet003)
+	// Another set of keys takes the place of nothing, neither of what is in force nor of what
+	// was given: before the terminal's own sign-on, after it, and on both sides.
+	others := []certs.KeySet{certs.KeySet001, certs.KeySet004}
+	signsOnOften(certs.KeySet001, certs.KeySet003, certs.KeySet004)
 	require.Equal(t, points.Approved, k.sells(1))
+	for _, when := range []string{"before", "after", "both"} {
+		old := k.mac
+		if when != "after" {
+			signsOnOften(others...)
+		}
+		require.Equal(t, points.Approved, k.signsOn(certs.KeySet003).Reason)
+		if when != "before" {
+			lists := signsOnOften(others...)
+			for i, list := range lists {
+				require.Equal(t, lists[i%2], list, "there are no more keys for asking more often")
+			}
+		}
+		require.Equal(t, points.Approved, k.sells(1), when)
+		k.mac = old
+		require.Equal(t, points.BadMAC, k.sells(1), "over with the first use of the next")
+		require.Equal(t, points.Approved, k.signsOn(certs.KeySet003).Reason)
+		require.Equal(t, points.Approved, k.sells(1))
+	}
+	// Nor where nothing is in force, by the terminal's first sign-on of all, and its next message
+	// ends what else waits.
+	first, other := h.terminal(store, "T2"), h.terminal(store, "T2")
+	other.stan = 500_000
+	signsOn := func(set certs.KeySet) string {
+		frame, _ := other.signOnFrame(set, nil)
+		resp := other.sends(frame)
+		require.Equal(t, points.Approved, resp.Reason)
+		return resp.List
+	}
+	waits := signsOn(certs.KeySet001)
+	require.Equal(t, points.Approved, first.signsOn(certs.KeySet004).Reason)
+	require.Equal(t, waits, signsOn(certs.KeySet001))
+	require.Equal(t, points.Approved, first.sells(1))
+	require.NotEqual(t, waits, signsOn(certs.KeySet001))
+	require.Equal(t, points.Approved, first.sells(1))
 	// A start knows the keys of the last sign-on alone: the terminal signs on once.
+	signsOnOften(others...)
 	h.again(k)
 	require.Equal(t, points.BadMAC, k.sells(1))
 	require.Equal(t, points.Approved, k.signsOn(certs.KeySet003).Reason)

@@ -196,6 +196,7 @@ func TestPlainKeys(t *testing.T) {
 		switch kind := book.KindOf(f); kind {
 		case 0, book.KindSwap, book.KindSwapLock, book.KindReverse, book.KindCloseBatch, book.KindUpload, book.KindSignOn:
 			t.Errorf("%v is of kind %d", f, kind)
+		default:
 		}
 		if goesFirst(&points.Request{Function: f}) {
 			t.Errorf("%v goes first", f)

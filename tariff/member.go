@@ -78,11 +78,12 @@ func (m Member) Append(dst []byte) []byte {
 		return append(dst, "ROUND"...)
 	case AccountSuspense:
 		return append(dst, "SUSPENSE"...)
+	default:
+		for least := Member(10_000_000); least > m; least /= 10 {
+			dst = append(dst, '0')
+		}
+		return strconv.AppendUint(dst, uint64(m), 10)
 	}
-	for least := Member(10_000_000); least > m; least /= 10 {
-		dst = append(dst, '0')
-	}
-	return strconv.AppendUint(dst, uint64(m), 10)
 }
 
 // MarshalText is [Member.String].

@@ -376,10 +376,10 @@ func (r *SwapRules) checkCampaign() error {
 		if step.Per <= 0 || step.Add <= 0 || step.Per > points.MaxAmount || step.Add > points.MaxAmount {
 			return fmt.Errorf("volume_bonus: %d more for each %d: want 1 to %d", step.Add, step.Per, points.MaxAmount)
 		}
+		before := all[max(i-1, 0)]
 		if i == 0 {
 			continue
 		}
-		before := all[i-1]
 		least, _, ok := (step.Per / before.Per).MulRat(uint64(before.Add), 1) //nolint:gosec // not negative.
 		if step.Per <= before.Per || step.Per%before.Per != 0 || !ok || step.Add < least {
 			return fmt.Errorf("volume_bonus: %d more for each %d behind %d for each %d: want a multiple of it that adds no less than as many of it, else splitting a swap would pay",

@@ -48,7 +48,7 @@ func campaign(r *rand.Rand) tariff.SwapRules {
 // A bonus is the most that its steps give in any way, by trying all of them, and the highest
 // tier's part rounded down; so neither splitting an amount nor taking another step gains.
 func TestBonusIsTheMostThereIs(t *testing.T) {
-	seed := rand.Uint64()
+	seed := rand.Uint64() //nolint:forbidigo // told where it fails, so that it can be replayed.
 	t.Logf("seed %d", seed)
 	r := rand.New(rand.NewPCG(seed, 2))
 	var most [201]points.Amount
@@ -123,7 +123,7 @@ func TestSwapRulesAsWritten(t *testing.T) {
 		})
 		return rules, ok && len(numbers) == 0
 	}
-	seed := rand.Uint64()
+	seed := rand.Uint64() //nolint:forbidigo // told where it fails, so that it can be replayed.
 	r := rand.New(rand.NewPCG(seed, 3))
 	for range 1000 {
 		rules := campaign(r)

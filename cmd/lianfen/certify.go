@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -9,6 +10,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -107,6 +109,9 @@ func (k *certificationKit) run(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
+	if connect == nil {
+		tell = k.orTLS(cmd.Context(), tell)
+	}
 	options := certify.Options{Target: k.target, Dial: connect, Parameters: parameters, Scripts: scripts, Clock: now, FirstSTAN: stan, Only: k.only}
 	var report *certify.Report
 	play := func() (err error) {
@@ -128,6 +133,39 @@ func (k *certificationKit) run(cmd *cobra.Command) error {
 		return err
 	}
 	return k.report(out, report)
+}
+
+// orTLS is tell, but ends the run where the first case fails because the target speaks TLS and
+// was asked without: every other case would wait for an answer and fail, too.
+func (k *certificationKit) orTLS(ctx context.Context, tell func(*certify.CaseResult) error) func(*certify.CaseResult) error {
+	looked := false
+	return func(c *certify.CaseResult) error {
+		if c.Verdict != certify.Skipped && !looked {
+			looked = true
+			if c.Verdict == certify.Failed && speaksTLS(ctx, k.target) {
+				return usage("%s speaks TLS, and was asked without: --config of the switch lends certificates, or name yours: --tls-cert, --tls-key and --tls-ca", k.target)
+			}
+		}
+		return tell(c)
+	}
+}
+
+// tlsLook is how long a target has to begin a TLS handshake.
+const tlsLook = 3 * time.Second
+
+// speaksTLS reports whether a TLS handshake is answered at an address. Nothing is sent over
+// the connection, whoever answers.
+func speaksTLS(ctx context.Context, address string) bool {
+	ctx, cancel := context.WithTimeout(ctx, tlsLook)
+	defer cancel()
+	line, err := new(net.Dialer).DialContext(ctx, "tcp", address)
+	if err != nil {
+		return false
+	}
+	defer func() { _ = line.Close() }()                                                 // Whatever came of it.
+	err = tls.Client(line, &tls.Config{InsecureSkipVerify: true}).HandshakeContext(ctx) //nolint:gosec // who it is does not matter: nothing is told to it.
+	var refused *net.OpError
+	return err == nil || errors.As(err, &refused) && refused.Op == "remote error" // A TLS alert.
 }
 
 // connect is how the target is reached: as the acquirer of the terminal that begins, or as

@@ -514,6 +514,11 @@ func (a *authority) ask(cmd *cobra.Command, to *enrolment, code string) error {
 		}
 		code = strings.TrimSpace(string(line))
 	}
+	if to.cert == "" {
+		if err := certs.CheckCode(code); err != nil {
+			return usage("--code: %w", err)
+		}
+	}
 	request, key, err := certs.NewRequest()
 	if err != nil {
 		return err

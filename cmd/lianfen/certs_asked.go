@@ -47,7 +47,7 @@ func (a *authority) operators(ctx context.Context) (*app.Client, error) {
 
 // refusedThere says of a refusal whose it is.
 func refusedThere(err error) error {
-	return fmt.Errorf("the changes of certificates are acts of operators at the switch: %w", err)
+	return notActed(err, "the changes of certificates are acts of operators at the switch")
 }
 
 // issueAsked has the switch issue a certificate, or propose it. The key is made here and

@@ -23,7 +23,7 @@ func none(cmd *cobra.Command, args []string) error {
 	case len(args) == 0:
 		return nil
 	case !cmd.HasSubCommands():
-		return usage("%d arguments, want none; see: %s --help", len(args), cmd.CommandPath())
+		return usage("%s, want none; see: %s --help", arguments(len(args)), cmd.CommandPath())
 	}
 	similar := ""
 	if cmd.SuggestionsMinimumDistance <= 0 {
@@ -168,4 +168,12 @@ func wanted(kind string) string {
 	default:
 		return "a " + kind
 	}
+}
+
+// arguments counts them in words.
+func arguments(n int) string {
+	if n == 1 {
+		return "1 argument"
+	}
+	return fmt.Sprintf("%d arguments", n)
 }

@@ -83,7 +83,7 @@ func (d *demo) prepareNight() error {
 		os.WriteFile(filepath.Join(d.dir, demoKey), pem.EncodeToMemory(block), 0o600),
 		os.WriteFile(filepath.Join(d.dir, demoKey+".pub"), []byte(line+"\n"), 0o600),
 		os.WriteFile(filepath.Join(d.dir, demoSigners), files.AppendSigner(nil, key), 0o600),
-		os.WriteFile(path, []byte(head+"\nsettlement:\n"+section), 0o600))
+		os.WriteFile(path, []byte(head+"\nsettlement:\n"+section), 0o600)) //nolint:gosec // the folder that the demonstration has made for itself.
 }
 
 // terms puts rates and fees in force: what a point is worth, and what clearing costs.

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/lianfen/lianfen/internal/app"
+	"github.com/lianfen/lianfen/ledger/book"
 	"github.com/lianfen/lianfen/points"
 )
 
@@ -59,10 +60,7 @@ func swapWords(lang string) func(english, chinese string) string {
 func swapState(s *app.SwapState, lang string) string {
 	state, say := s.State, swapWords(lang)
 	if lang == chinese {
-		names := map[string]string{
-			"open": "已报价", "locked": "已锁定", "executing": "处理中", "done": "已完成", "expired": "已过期", "cancelled": "已撤销",
-			"rejected": "已拒绝", "credit_unknown": "对方结果未明", "reversed": "已冲正", "manual": "待人工处理",
-		}
+		names := book.ChineseSwapStates()
 		if name, ok := names[state]; ok {
 			state = name
 		}
@@ -96,9 +94,9 @@ func swapTable(s *app.SwapState, units scales, zone *time.Location, lang string)
 	}
 	t.row(label("value", "价值"), fmt.Sprintf(say("%s QZP, of that fee %s, cost %s, rest %s", "%s标准积分，其中手续费%s，成本%s，尾差%s"),
 		s.Value.Decimal(qzpScale), s.Fee.Decimal(qzpScale), s.Cost.Decimal(qzpScale), s.Rest.Decimal(qzpScale)))
-	t.row(label("rates", "汇率"), fmt.Sprintf(say("BUY version %d, SELL version %d", "BUY版本%d,SELL版本%d"), s.Buy, s.Sell))
+	t.row(label("rates", "兑换比例"), fmt.Sprintf(say("BUY version %d, SELL version %d", "买入版本%d，卖出版本%d"), s.Buy, s.Sell))
 	t.row(label("good before", "有效至"), localTime(s.Expires, zone))
-	for _, row := range [...]struct{ name, value string }{{label("RRN", "流水号"), s.RRN}, {label("locked by", "锁定流水号"), s.Locked}, {label("executed by", "执行流水号"), s.Done}} {
+	for _, row := range [...]struct{ name, value string }{{label("RRN", "参考号"), s.RRN}, {label("locked by", "锁定参考号"), s.Locked}, {label("executed by", "执行参考号"), s.Done}} {
 		if row.value != "" {
 			t.row(row.name, row.value)
 		}
@@ -129,6 +127,19 @@ func swapTable(s *app.SwapState, units scales, zone *time.Location, lang string)
 		t.row(label("repeated", "重复请求"), say("this is the first answer again; nothing was done now", "与首次应答相同，本次未作处理"))
 	}
 	return t
+}
+
+// refusedIn is a refusal in the language that the member reads. What is told in English alone
+// stands behind its reason in Chinese.
+func refusedIn(lang string, err error) error {
+	reason, zh := points.ReasonOf(err), points.ChineseOf(err)
+	switch {
+	case lang != chinese, reason == points.InternalError:
+		return err
+	case zh == "":
+		zh = fmt.Sprintf("%s（%v）", reason.Chinese(), err)
+	}
+	return points.InBoth(reason, zh, zh)
 }
 
 // swapEnd tells what has decided the leg of a swap, in the language that say chooses.
@@ -206,7 +217,7 @@ Such a swap is executing until the issuer has answered; show tells what came of 
 			}
 			s, err := client.QuoteSwap(cmd.Context(), asked)
 			if err != nil {
-				return err
+				return refusedIn(lang, err)
 			}
 			return a.print(cmd, &s, func() error { return swapTable(&s, units, client.Zone(), lang).write(cmd.OutOrStdout()) })
 		},
@@ -244,7 +255,7 @@ func (a *admin) exchangeAct(verb, short string, call func(*app.Client, context.C
 			named.Quote = fullRRN(args[0])
 			s, err := call(client, cmd.Context(), named)
 			if err != nil {
-				return err
+				return refusedIn(lang, err)
 			}
 			return a.print(cmd, &s, func() error { return swapTable(&s, units, client.Zone(), lang).write(cmd.OutOrStdout()) })
 		},

@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -123,7 +124,7 @@ func (at *keysAt) operators() (*app.Client, error) {
 func (at *keysAt) ask(cmd *cobra.Command, client *app.Client, change app.KeyChange) error {
 	done, err := client.ChangeKey(cmd.Context(), change)
 	if err != nil {
-		return fmt.Errorf("the changes of %s are acts of operators at its switch: %w", at.path, err)
+		return notActed(err, "the changes of "+at.path+" are acts of operators at its switch")
 	}
 	switch {
 	case at.asJSON:
@@ -141,6 +142,25 @@ func (at *keysAt) ask(cmd *cobra.Command, client *app.Client, change app.KeyChan
 		return err
 	}
 	return say(cmd, "Then fetch it: lianfen keys fetch RRN, with the RRN of the approval or of the proposal.")
+}
+
+// notActed tells why a switch was asked, where it could not be or does not know who asks;
+// what it refuses for its own reasons it says itself.
+func notActed(err error, why string) error {
+	switch points.ReasonOf(err) {
+	case points.InternalError, points.SignInRefused, points.RoleMissing:
+		return fmt.Errorf("%s: %w", why, err)
+	default:
+		return err
+	}
+}
+
+// local refuses --url for what reads the file itself.
+func (at *keysAt) local(cmd *cobra.Command) error {
+	if cmd.Flags().Changed("url") {
+		return usage("--url: %s reads the file of the keystore here and asks no switch; leave it out", cmd.CommandPath())
+	}
+	return nil
 }
 
 // change has the switch of the operators carry out what is asked for; where there is
@@ -226,16 +246,7 @@ func (at *keysAt) init() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "init", Short: "Make an empty keystore, and with --new-kek the key-encryption key too", Args: none,
 		RunE: func(cmd *cobra.Command, _ []string) (err error) {
-			if newKEK {
-				path, ok := strings.CutPrefix(at.kek, "file:")
-				if !ok {
-					return usage("--new-kek goes with --kek file:PATH; a key in a token is made with the token's own tool")
-				}
-				if err := certs.WriteKEK(path, rand.Reader); err != nil {
-					return err
-				}
-			}
-			kek, err := certs.OpenKEK(at.kek, rand.Reader)
+			kek, err := at.firstKEK(newKEK)
 			if err != nil {
 				return err
 			}
@@ -257,11 +268,38 @@ func (at *keysAt) init() *cobra.Command {
 	return cmd
 }
 
+// firstKEK is the key-encryption key of a keystore that is to be made; draw makes it first.
+// Nothing is written where the keystore could not be.
+func (at *keysAt) firstKEK(draw bool) (certs.KEK, error) {
+	if info, err := os.Stat(filepath.Dir(at.path)); err != nil || !info.IsDir() {
+		return nil, fmt.Errorf("keystore: create %s: %s is no folder; make it first", at.path, filepath.Dir(at.path))
+	}
+	path, isFile := strings.CutPrefix(at.kek, "file:")
+	switch {
+	case draw && !isFile:
+		return nil, usage("--new-kek goes with --kek file:PATH; a key in a token is made with the token's own tool")
+	case draw && path == "":
+		return nil, usage("--kek: file: names no file; want file:PATH")
+	case draw:
+		if err := certs.WriteKEK(path, rand.Reader); err != nil {
+			return nil, err
+		}
+	}
+	kek, err := certs.OpenKEK(at.kek, rand.Reader)
+	if isFile && errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%w; --kek names another, --new-kek draws it", err)
+	}
+	return kek, err
+}
+
 func (at *keysAt) list() *cobra.Command {
 	var usageWord string
 	cmd := &cobra.Command{
 		Use: "list", Short: "List every version of every key", Args: none,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := at.local(cmd); err != nil {
+				return err
+			}
 			var only certs.Usage
 			if usageWord != "" {
 				var err error
@@ -299,6 +337,9 @@ func (at *keysAt) show() *cobra.Command {
 	return &cobra.Command{
 		Use: "show NAME", Short: "Show the versions of one key", Args: one("the name of a key"),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := at.local(cmd); err != nil {
+				return err
+			}
 			return at.open(func(store *certs.Keystore) error {
 				if _, err := store.Key(args[0], 0); err != nil {
 					return err
@@ -340,8 +381,17 @@ func (f *newKeyFlags) read(name string, zone *time.Location) (want certs.NewKey,
 	if want.From, err = keyTime("from", f.from, zone, now()); err != nil {
 		return want, err
 	}
-	want.Until, err = keyTime("until", f.until, zone, 0)
-	return want, err
+	if want.Until, err = keyTime("until", f.until, zone, 0); err != nil {
+		return want, err
+	}
+	if want.Until != 0 && want.Until <= want.From {
+		told := func(t points.Timestamp) string { return t.Time().In(zone).Format(time.RFC3339) }
+		return want, usage("--until: %s is not after %s, when the key comes in force (--from, or else now)", told(want.Until), told(want.From))
+	}
+	if err := certs.CheckKeyName(name); err != nil {
+		return want, usage("%w", err)
+	}
+	return want, nil
 }
 
 // keyTime reads a day in zone, or an instant.
@@ -428,7 +478,13 @@ From a key block (--block, TR-31 of version B or D) under a master key of the ke
 			if block == "" && kcv == "" {
 				return usage("components want --kcv: the check value of the whole key, from the sender's paper")
 			}
+			if kcv != "" && !isKCV.MatchString(kcv) {
+				return usage("--kcv: want six hexadecimal digits, as they stand on the sender's paper")
+			}
 			return at.open(func(store *certs.Keystore) error {
+				if err := free(store, args[0], replace); err != nil {
+					return err
+				}
 				client, err := at.operators()
 				if err != nil {
 					return err
@@ -466,6 +522,38 @@ From a key block (--block, TR-31 of version B or D) under a master key of the ke
 	return cmd
 }
 
+// isKCV is the form of a check value.
+var isKCV = regexp.MustCompile(`^[0-9A-Fa-f]{6}$`)
+
+// free sees that a name has no key yet, or, where it is to be replaced, has one: before
+// persons type what they hold.
+func free(store *certs.Keystore, name string, replace bool) error {
+	_, err := store.Key(name, 0)
+	switch {
+	case replace && err != nil:
+		return fmt.Errorf("--replace: %w; without it the key is the first of that name", err)
+	case !replace && err == nil:
+		return fmt.Errorf("there is a key %s; --replace makes this its next version, or choose another name", name)
+	default:
+		return nil
+	}
+}
+
+// blockMaster is the key that a block is, or is to be, under.
+func blockMaster(store *certs.Keystore, under string, checking bool) (*certs.Key, error) {
+	master, err := store.Key(under, 0)
+	if err == nil {
+		err = master.InForce(now(), checking)
+	}
+	if err == nil && master.Usage != certs.ZoneMaster && master.Usage != certs.TerminalMaster {
+		err = fmt.Errorf("%w: %v is for %v; a block is under a key for %v or %v", certs.ErrKeyUse, master, master.Usage, certs.ZoneMaster, certs.TerminalMaster)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("--under: %w", err)
+	}
+	return master, nil
+}
+
 // takeIn puts an imported key into the keystore: as a new one, or as the next version.
 func (at *keysAt) takeIn(cmd *cobra.Command, store *certs.Keystore, want *certs.NewKey, imported *certs.Imported, replace bool) error {
 	var key *certs.Key
@@ -491,24 +579,24 @@ func readKeyBlock(cmd *cobra.Command, store *certs.Keystore, path, under string)
 	if path != "-" {
 		file, err := os.Open(path)
 		if err != nil {
-			return "", nil, fmt.Errorf("key block: %w", err)
+			return "", nil, fmt.Errorf("--block: %w", err)
 		}
 		defer func() { _ = file.Close() }() // It was read only.
 		in = file
 	}
 	text, err := io.ReadAll(io.LimitReader(in, maxKeyBlockFile))
 	if err != nil {
-		return "", nil, fmt.Errorf("key block: %w", err)
+		return "", nil, fmt.Errorf("--block: %w", err)
 	}
-	master, err := store.Key(under, 0)
+	master, err := blockMaster(store, under, true)
 	if err != nil {
 		return "", nil, err
 	}
-	if err := master.InForce(now(), true); err != nil {
-		return "", nil, err
-	}
 	imported, err := certs.OpenKeyBlock(bytes.TrimSpace(text), master)
-	return string(bytes.TrimSpace(text)), imported, err
+	if err != nil {
+		return "", nil, fmt.Errorf("--block %s: %w", path, err)
+	}
+	return string(bytes.TrimSpace(text)), imported, nil
 }
 
 // readComponents asks each person in turn. Nothing that is typed is shown.
@@ -519,13 +607,16 @@ func readComponents(cmd *cobra.Command, algorithm certs.Algorithm, parts int) (*
 	}
 	components, err := certs.NewComponents(algorithm)
 	if err != nil {
-		return nil, err
+		return nil, usage("--algorithm: %w", err)
 	}
 	lines := bufio.NewReader(cmd.InOrStdin())
 	for i := range parts {
 		_, _ = fmt.Fprintf(cmd.ErrOrStderr(), "Component %d of %d, typed by person %d, not shown: ", i+1, parts, i+1)
 		part, err := readHidden(cmd.InOrStdin(), lines)
 		_, _ = fmt.Fprintln(cmd.ErrOrStderr())
+		if errors.Is(err, io.EOF) {
+			return nil, fmt.Errorf("component %d of %d: nothing was typed; nothing was changed", i+1, parts)
+		}
 		if err != nil {
 			return nil, fmt.Errorf("component %d: %w", i+1, err)
 		}
@@ -573,14 +664,12 @@ word that they are not passed on.`,
 				if err != nil {
 					return err
 				}
-				master, err := store.Key(under, 0)
-				if err != nil {
+				if err := key.InForce(now(), true); err != nil {
 					return err
 				}
-				for _, k := range []*certs.Key{key, master} {
-					if err := k.InForce(now(), k == key); err != nil {
-						return err
-					}
+				master, err := blockMaster(store, under, false)
+				if err != nil {
+					return err
 				}
 				block, err := certs.AppendKeyBlock(nil, key, master, rand.Reader)
 				if err != nil {

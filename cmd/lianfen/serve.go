@@ -228,7 +228,7 @@ func readingBar(w io.Writer, what string) func(done, total uint64) {
 func one(what string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		if len(args) != 1 {
-			return usage("%d arguments, want one: %s; see: %s --help", len(args), what, cmd.CommandPath())
+			return usage("%s, want one: %s; see: %s --help", arguments(len(args)), what, cmd.CommandPath())
 		}
 		return nil
 	}

@@ -101,7 +101,7 @@ func (f *cycleFlags) ask(args []string) (app.SettleAsk, error) {
 // atMostRun lets a command name a run.
 func atMostRun(cmd *cobra.Command, args []string) error {
 	if len(args) > 1 {
-		return usage("%d arguments, want a run at most; see: %s --help", len(args), cmd.CommandPath())
+		return usage("%s, want a run at most; see: %s --help", arguments(len(args)), cmd.CommandPath())
 	}
 	return nil
 }

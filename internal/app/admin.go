@@ -64,7 +64,19 @@ type door struct {
 // refused here never reaches what serves it; what an act needs is in the book besides.
 // What reads the whole journal is given up once stopping has ended.
 func (a *App) doors(stopping context.Context) []door {
-	const look, enter, decide, administer = book.RoleViewer, book.RoleOperator, book.RoleApprover, book.RoleAdmin
+	return slices.Concat(a.houseDoors(), a.dayDoors(stopping), a.keyDoors(stopping), a.tariffDoors(stopping), a.journalDoors())
+}
+
+// What the rows of doors want of whoever asks.
+const (
+	look       = book.RoleViewer
+	enter      = book.RoleOperator
+	decide     = book.RoleApprover
+	administer = book.RoleAdmin
+)
+
+// houseDoors are those of operators and of the directory.
+func (a *App) houseDoors() []door {
 	return []door{
 		{"POST /v1/login", 0, answer(a.login)},
 		{"POST /v1/enrol", 0, answer(a.join)},
@@ -84,6 +96,12 @@ func (a *App) doors(stopping context.Context) []door {
 		{"POST /v1/adjust", enter, answer(a.adjust)},
 		{"POST /v1/cutover", enter, answer(a.cutOver)},
 		{"POST /v1/cycles", look, answer(a.cycles)},
+	}
+}
+
+// dayDoors are those of settlement and of all that is compared, disputed or owed.
+func (a *App) dayDoors(stopping context.Context) []door {
+	return []door{
 		{"POST /v1/settle/prepare", look, answer(a.settlePrepare)},
 		{"POST /v1/settle/show", look, answer(a.settleShow)},
 		{"POST /v1/settle/exceptions", look, answer(a.settleExceptions)},
@@ -114,6 +132,12 @@ func (a *App) doors(stopping context.Context) []door {
 		{"POST /v1/recon/act", enter, answer(a.actOn)},
 		{"POST /v1/liability", look, lasting(stopping, a.liability)},
 		{"POST /v1/owed/resolve", enter, answer(a.resolve)},
+	}
+}
+
+// keyDoors are those of the configuration, of keys and certificates, and of copies.
+func (a *App) keyDoors(stopping context.Context) []door {
+	return []door{
 		{"POST /v1/reload", enter, a.noted("reload of the configuration", answer(a.reload))},
 		{"POST /v1/keys", enter, answer(a.changeKey)},
 		{"POST /v1/keys/fetch", enter, answer(a.fetchKey)},
@@ -126,6 +150,12 @@ func (a *App) doors(stopping context.Context) []door {
 		{"POST /v1/journal", enter, a.noted("encrypted backup", lasting(stopping, a.journal))},
 		{"POST /v1/prove", look, lasting(stopping, a.prove)},
 		{"POST /v1/export", enter, a.noted("export", lasting(stopping, a.export))},
+	}
+}
+
+// tariffDoors are those of rates, fees and caps, of swaps and of risk.
+func (a *App) tariffDoors(stopping context.Context) []door {
+	return []door{
 		{"GET /v1/rates", look, answer(a.rates)},
 		{"POST /v1/rates", enter, bounded(maxTariff, answer(a.proposeRates))},
 		{"GET /v1/fees", look, answer(a.fees)},
@@ -145,6 +175,12 @@ func (a *App) doors(stopping context.Context) []door {
 		{"POST /v1/risk", enter, bounded(maxRiskRules, answer(a.setRisk))},
 		{"POST /v1/risk/test", look, bounded(maxRiskRules, lasting(stopping, answer(a.tryRisk)))},
 		{"POST /v1/risk/flags", look, lasting(stopping, answer(a.riskFlags))},
+	}
+}
+
+// journalDoors are those of records and of their index.
+func (a *App) journalDoors() []door {
+	return []door{
 		{"POST /v1/statement", look, answer(a.statement)},
 		{"POST /v1/find", look, answer(a.find)},
 		{"POST /v1/detail", look, answer(a.detail)},
@@ -235,12 +271,14 @@ func whyEnded(ctx context.Context, err error) error {
 
 // problem is an RFC 9457 problem document.
 type problem struct {
-	Type   string        `json:"type"`
-	Title  string        `json:"title"`
-	Status int           `json:"status"`
-	Detail string        `json:"detail"`
-	Reason points.Reason `json:"reason"`
-	Load   *loadProblem  `json:"load,omitempty"`
+	Type   string `json:"type"`
+	Title  string `json:"title"`
+	Status int    `json:"status"`
+	Detail string `json:"detail"`
+	// Chinese is the detail for members, where there is one.
+	Chinese string        `json:"detail_zh,omitempty"`
+	Reason  points.Reason `json:"reason"`
+	Load    *loadProblem  `json:"load,omitempty"`
 }
 
 // loadProblem is what a [LoadError] has beside its refusal.
@@ -273,7 +311,7 @@ func refuse(w http.ResponseWriter, err error) {
 	reason := points.ReasonOf(err)
 	w.Header().Set("Content-Type", "application/problem+json")
 	w.WriteHeader(reason.HTTPStatus())
-	p := problem{Type: "about:blank", Title: reason.English(), Status: reason.HTTPStatus(), Detail: err.Error(), Reason: reason}
+	p := problem{Type: "about:blank", Title: reason.English(), Status: reason.HTTPStatus(), Detail: err.Error(), Chinese: points.ChineseOf(err), Reason: reason}
 	if load, ok := errors.AsType[*LoadError](err); ok {
 		p.Detail, p.Load = load.err.Error(), &loadProblem{load.At, load.Done, load.Total}
 	}

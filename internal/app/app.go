@@ -112,6 +112,9 @@ func New(ctx context.Context, opts Options) (_ *App, err error) {
 	if a.zone, err = opts.Config.Location(); err != nil {
 		return nil, err
 	}
+	if err := readable(&opts.Config); err != nil {
+		return nil, err
+	}
 	planned, err := a.planOf(&opts.Config)
 	if err != nil {
 		return nil, err
@@ -161,6 +164,23 @@ func New(ctx context.Context, opts Options) (_ *App, err error) {
 	}
 	return a, nil
 }
+
+// readable sees that the files which a configuration names, and which are there, can be read
+// to their end. What is missing is told better by who reads it, and so is what is wrong with
+// the files of one member's delivery: those stop nobody else's.
+func readable(c *config.Config) error {
+	var errs []error
+	for _, f := range c.Files() {
+		if err := certs.Regular(f.Path, maxNamed); err != nil && !errors.Is(err, fs.ErrNotExist) && !f.Member {
+			errs = append(errs, fmt.Errorf("%s: %w", f.Setting, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// maxNamed bounds any file that a configuration names; those of keys and certificates have
+// bounds of their own. It is the largest keystore, or ten million refused cards.
+const maxNamed = 256 << 20
 
 // ownFolder checks that nobody but its owner can look into the folder of the store; that
 // there is none is told better by who opens it.

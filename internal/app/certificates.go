@@ -283,10 +283,10 @@ func orderOf(c *book.Certificate, by, act string) certs.Order {
 // approveCode lets a code be used that somebody else has proposed: with the half that this
 // one has and the half that is returned, for the approver.
 func (a *App) approveCode(ctx context.Context, c *book.Certificate, by, act string) (second points.Secret, err error) {
-	whole := *c
-	second = a.desk.key.CodeHalf(c.Proof, orderOf(c, by, act).Identity)
-	whole.Proof = certs.DividedCode(c.Proof, second)
-	if _, err = a.makeCode(ctx, &whole, by, act); err != nil {
+	o := orderOf(c, by, act)
+	second = a.desk.key.CodeHalf(c.Proof, o.Identity)
+	until, err := a.authority.AddDividedCode(o, c.Proof, second, seconds(c.Valid))
+	if _, err = a.codeMade(ctx, &o, until, err); err != nil {
 		return "", err
 	}
 	return second, nil
@@ -294,11 +294,38 @@ func (a *App) approveCode(ctx context.Context, c *book.Certificate, by, act stri
 
 // makeCode lets a code be used, as was decided under act.
 func (a *App) makeCode(ctx context.Context, c *book.Certificate, by, act string) (until time.Time, err error) {
-	if until, err = a.authority.AddCode(orderOf(c, by, act), c.Proof, seconds(c.Valid)); err != nil {
+	o := orderOf(c, by, act)
+	until, err = a.authority.AddCode(o, c.Proof, seconds(c.Valid))
+	return a.codeMade(ctx, &o, until, err)
+}
+
+// codeMade tells of a code that the authority has let be used, or refused with err.
+func (a *App) codeMade(ctx context.Context, o *certs.Order, until time.Time, err error) (time.Time, error) {
+	if err != nil {
 		return until, points.Errorf(points.NotPermitted, "%w", err)
 	}
-	a.log.Info("enrolment code made", slog.String("identity", c.Identity), slog.String("by", by), slog.String("rrn", act))
+	a.log.Info("enrolment code made", slog.String("identity", o.Identity.String()), slog.String("by", o.By), slog.String("rrn", o.Act))
 	return until, a.noteRegister(ctx)
+}
+
+// waitingHalf says that a code is the first half of one that waits for its approval, and
+// else what err says of it.
+func (a *App) waitingHalf(ctx context.Context, code points.Secret, err error) error {
+	proof := certs.ProofOfCode(string(code))
+	waits := false
+	if viewErr := a.ledger.View(ctx, func(b *book.Book) error {
+		for _, p := range b.Proposals() {
+			c := p.Act.Certificate
+			waits = waits || c != nil && c.Act == book.CertificateCode && c.Proof == proof
+		}
+		return nil
+	}); viewErr != nil {
+		return viewErr
+	}
+	if waits {
+		return fmt.Errorf("%w, the first, which was shown to who asked for it; it waits for its approval, and who approves is shown the second: type this one, then that", certs.ErrHalfCode)
+	}
+	return err
 }
 
 // issueDecided issues what was decided under act, for the key that was decided on, once.

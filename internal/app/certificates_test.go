@@ -131,7 +131,12 @@ func TestEnrolmentCodesTakeTwo(t *testing.T) {
 		require.NotEmpty(t, asked.Code)
 		other, err := li.client.ChangeCertificates(ctx, codeOf(i))
 		require.NoError(t, err)
-		reasonIs(t, points.ForeignIdentity, enrol(asked.Code))
+		refusedAs := func(code points.Secret, want string) {
+			err := enrol(code)
+			reasonIs(t, points.ForeignIdentity, err)
+			require.ErrorContains(t, err, want)
+		}
+		refusedAs(asked.Code, "this is half of a code, the first, which was shown to who asked for it; it waits for its approval")
 		approved, err := wang.client.Approve(ctx, app.Decision{RRN: asked.RRN})
 		require.NoError(t, err)
 		require.Len(t, approved.SecondHalf, len(asked.Code))
@@ -140,9 +145,15 @@ func TestEnrolmentCodesTakeTwo(t *testing.T) {
 			reasonIs(t, points.ForeignIdentity, enrol(part))
 			later.Add(1) // Ten tries a minute are taken.
 		}
+		refusedAs(points.Secret(strings.ToLower(string(asked.Code))), "this is half of a code, the first, which was shown to who asked for it; who approved it has the second")
+		refusedAs(approved.SecondHalf, "this is half of a code, the second, which was shown to who approved it; who asked for the code has the first")
+		refusedAs(approved.SecondHalf+asked.Code, "type the first and then the second")
+		refusedAs(other.Code+approved.SecondHalf, "it was used, is over, or is not known")
+		later.Add(1)
 		whole := points.Secret(strings.ToLower(string(asked.Code))) + " " + approved.SecondHalf
 		require.NoError(t, enrol(whole))
 		reasonIs(t, points.ForeignIdentity, enrol(whole))
+		refusedAs(asked.Code, "it was used, is over, or is not known")
 		require.Len(t, s.valid(t, i), 1)
 		require.NotContains(t, s.log.String(), string(asked.Code))
 		require.NotContains(t, s.log.String(), string(approved.SecondHalf))

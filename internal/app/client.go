@@ -286,7 +286,7 @@ func (c *Client) send(ctx context.Context, method, path string, in any) (*http.R
 	if err := json.NewDecoder(response.Body).Decode(&p); err != nil {
 		return nil, errors.Join(fmt.Errorf("admin %s: status %d: %w", path, response.StatusCode, err), response.Body.Close())
 	}
-	refused := points.Errorf(p.Reason, "%s", p.Detail)
+	refused := points.InBoth(p.Reason, p.Detail, p.Chinese)
 	if p.Load != nil {
 		refused = &LoadError{p.Load.At, p.Load.Done, p.Load.Total, refused}
 	}

@@ -6,10 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"slices"
 	"time"
 
+	"github.com/lianfen/lianfen/certs"
 	"github.com/lianfen/lianfen/internal/config"
 	"github.com/lianfen/lianfen/ledger"
 	"github.com/lianfen/lianfen/ledger/book"
@@ -238,7 +238,7 @@ func readCalendar(c *config.Settlement) (points.Calendar, error) {
 	var text []byte
 	if c.Holidays != "" {
 		var err error
-		if text, err = os.ReadFile(c.Holidays); err != nil {
+		if text, err = certs.ReadRegular(c.Holidays, certs.MaxFile); err != nil {
 			return points.Calendar{}, fmt.Errorf("settlement.holidays: %w", err)
 		}
 	}

@@ -17,6 +17,9 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/crypto/ssh"
+
+	"github.com/lianfen/lianfen/certs"
 	"github.com/lianfen/lianfen/internal/config"
 	"github.com/lianfen/lianfen/ledger/book"
 	"github.com/lianfen/lianfen/points"
@@ -112,7 +115,11 @@ func wayTo(d *config.Delivery) (target delivery.Target, dial delivery.Dial, err 
 	if err != nil {
 		return target, nil, fmt.Errorf("settlement.delivery.%v.key: %w", target.Member, err)
 	}
-	hosts, err := delivery.KnownHosts(d.KnownHosts)
+	err = certs.Regular(d.KnownHosts, certs.MaxFile)
+	var hosts ssh.HostKeyCallback
+	if err == nil {
+		hosts, err = delivery.KnownHosts(d.KnownHosts)
+	}
 	if err != nil {
 		return target, nil, fmt.Errorf("settlement.delivery.%v.known_hosts: %w", target.Member, err)
 	}
@@ -131,10 +138,14 @@ func (a *App) fetching(ctx context.Context, folder string) (members []tariff.Mem
 	registered := make(map[tariff.Member]bool)
 	if err := a.ledger.View(ctx, func(b *book.Book) error {
 		for id := range b.Registry().Issuers {
-			registered[tariff.Member(id)] = true
+			if m, err := tariff.MemberOf(id); err == nil {
+				registered[m] = true
+			}
 		}
 		for id := range b.Registry().Acquirers {
-			registered[tariff.Member(id)] = true
+			if m, err := tariff.MemberOf(id); err == nil {
+				registered[m] = true
+			}
 		}
 		return nil
 	}); err != nil {
@@ -165,7 +176,7 @@ func (a *App) fetching(ctx context.Context, folder string) (members []tariff.Mem
 
 // unreadable says why a file holds no public keys; empty: it does.
 func unreadable(path string) string {
-	text, err := os.ReadFile(path)
+	text, err := certs.ReadRegular(path, certs.MaxFile)
 	if err == nil {
 		_, err = files.ParseKeys(text)
 	}
@@ -197,7 +208,7 @@ func (a *App) openFetch(ctx context.Context, c *config.Fetch) error {
 // fetchAccounts reads the keys of the members that fetch. Whose file is gone has none.
 func (a *App) fetchAccounts(c *config.Fetch) ([]delivery.Account, error) {
 	accounts, err := a.deliveries.dispatch.Accounts(func(m tariff.Member) ([]byte, error) {
-		text, err := os.ReadFile(filepath.Join(c.Keys, m.String()+keySuffix))
+		text, err := certs.ReadRegular(filepath.Join(c.Keys, m.String()+keySuffix), certs.MaxFile)
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil, nil
 		}

@@ -98,9 +98,12 @@ func (a *App) enrol(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	made, err := a.certify(PeerOf(r.Context()), &e)
+	if errors.Is(err, certs.ErrCode) {
+		err = a.waitingHalf(r.Context(), e.Code, err)
+	}
 	if err != nil {
 		a.log.Warn("enrolment refused", slog.String("peer", r.RemoteAddr), slog.String("cause", err.Error()))
-		if errors.Is(err, certs.ErrCode) || errors.Is(err, certs.ErrRenewal) {
+		if errors.Is(err, certs.ErrCode) || errors.Is(err, certs.ErrHalfCode) || errors.Is(err, certs.ErrRenewal) {
 			err = points.Errorf(points.ForeignIdentity, "%w", err)
 		}
 		refuse(w, err)

@@ -148,7 +148,7 @@ func caller(ctx context.Context, key, operator string) (exchange.Caller, error) 
 
 func (a *App) answered(done exchange.Swap, err error) (SwapState, error) {
 	if reason := points.ReasonOf(err); err != nil && reason != points.InternalError {
-		return SwapState{}, points.Errorf(reason, "%s", a.inZone(err.Error()))
+		return SwapState{}, points.InBoth(reason, a.inZone(err.Error()), a.inZone(points.ChineseOf(err)))
 	}
 	if err != nil {
 		return SwapState{}, err
@@ -176,16 +176,27 @@ func (a *App) quoteSwap(ctx context.Context, s SwapAsked) (SwapState, error) {
 
 // aboutSwap serves a verb of the desk about a quote.
 func (a *App) aboutSwap(verb func(context.Context, exchange.Named) (exchange.Swap, error)) func(context.Context, SwapNamed) (SwapState, error) {
-	return func(ctx context.Context, s SwapNamed) (SwapState, error) {
-		by, err := caller(ctx, s.CallID, s.Operator)
+	return func(ctx context.Context, n SwapNamed) (SwapState, error) {
+		by, err := caller(ctx, n.CallID, n.Operator)
 		if err != nil {
 			return SwapState{}, err
 		}
-		quote, err := points.ParseRRN(s.Quote)
+		quote, err := points.ParseRRN(n.Quote)
 		if err != nil {
 			return SwapState{}, err
 		}
-		return a.answered(verb(ctx, exchange.Named{Caller: by, Quote: quote}))
+		s, err := a.answered(verb(ctx, exchange.Named{Caller: by, Quote: quote}))
+		if err != nil {
+			return s, err
+		}
+		// The record of an execution has the quote's end. What is locked is good until the
+		// lock's, whatever became of it.
+		if view, err := a.swaps.Show(ctx, exchange.Named{Quote: quote}); err != nil {
+			a.log.Warn("an answered swap cannot be shown", slog.String("quote", rrnOf(quote)), slog.String("error", err.Error()))
+		} else if view.Locked != 0 {
+			s.Expires, s.Locked = view.Expires.String(), rrnOf(view.Locked)
+		}
+		return s, nil
 	}
 }
 
@@ -364,16 +375,11 @@ func (a *App) proposeSwapTerms(ctx context.Context, s SwapTermsSetting) ([]Done,
 		}
 		entries[i] = &tariff.SwapTerms{Program: t.Program, From: from, SwapRules: t.SwapRules}
 	}
-	done := []Done{}
+	cmds := make([]book.Command, len(entries))
 	for i, e := range entries {
-		cmd := book.Command{Kind: book.KindPut, At: a.opts.Clock(), Entry: book.Entry{Swaps: e}, Operator: s.Operator, Second: s.Second, Note: s.Note}
-		one, err := a.do(ctx, fmt.Sprintf("swap terms %d of %d", i+1, len(entries)), &cmd)
-		if err != nil {
-			return nil, entered(done, err)
-		}
-		done = append(done, one)
+		cmds[i] = book.Command{Kind: book.KindPut, Entry: book.Entry{Swaps: e}, Operator: s.Operator, Second: s.Second, Note: s.Note}
 	}
-	return done, nil
+	return a.enter(ctx, "swap terms", cmds)
 }
 
 // SwapTermsVersion is a version of swap terms.

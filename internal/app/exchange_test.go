@@ -1,6 +1,7 @@
 package app_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -40,7 +41,21 @@ func TestExchangeThroughTheDoors(t *testing.T) {
 	require.NotContains(t, err.Error(), "entered already")
 	cheap := app.RateTerms{Program: 901, Side: "BUY", From: "2027-03-02 09:11", Ratio: "90/1"}
 	_, err = r.client.ProposeRates(ctx, app.RateSetting{Rates: []app.RateTerms{cheap, dear}, Operator: "li", Second: "wang", Note: "x"})
-	require.ErrorContains(t, err, "the 1 before it are entered already (RRN 0")
+	require.ErrorContains(t, err, "rate 2 of 2: ")
+	require.ErrorContains(t, err, "the way QZP -> 901 -> QZP gains")
+	require.ErrorContains(t, err, "; nothing was entered")
+	published, err := r.client.Rates(ctx)
+	require.NoError(t, err)
+	require.Len(t, published, len(rates))
+	// What is refused alone is taken behind what makes room for it.
+	lower := app.RateTerms{Program: 901, Side: "SELL", From: "2027-04-02 09:11", Ratio: "102/1"}
+	higher := app.RateTerms{Program: 901, Side: "BUY", From: "2027-04-02 09:11", Ratio: "101/1"}
+	both := app.RateSetting{Rates: []app.RateTerms{higher, lower}, Operator: "li", Second: "wang", Note: "x"}
+	_, err = r.client.ProposeRates(ctx, both)
+	require.ErrorContains(t, err, "rate 1 of 2: ")
+	both.Rates = []app.RateTerms{lower, higher}
+	_, err = r.client.ProposeRates(ctx, both)
+	require.NoError(t, err)
 	fees, err := app.ReadFees(strings.NewReader("from: " + from + "\nrows:\n  - {kind: SWP}\n"))
 	require.NoError(t, err)
 	_, err = r.client.ProposeFees(ctx, app.FeeSetting{FeeTerms: fees, Operator: "li", Second: "wang", Note: "opening"})
@@ -57,6 +72,15 @@ func TestExchangeThroughTheDoors(t *testing.T) {
 	_, err = r.client.ProposeSwapTerms(ctx, setting)
 	reasonIs(t, points.NeedsSecondPerson, err)
 	setting.Second = "wang"
+	wrong := setting
+	wrong.Terms = append(slices.Clone(terms), terms[0])
+	wrong.Terms[2].Program = 903
+	_, err = r.client.ProposeSwapTerms(ctx, wrong)
+	require.ErrorContains(t, err, "swap terms 3 of 3: ")
+	require.ErrorContains(t, err, "; nothing was entered")
+	none, err := r.client.SwapTerms(ctx)
+	require.NoError(t, err)
+	require.Empty(t, none)
 	_, err = r.client.ProposeSwapTerms(ctx, setting)
 	require.NoError(t, err)
 	clock.set(t, "2026-03-02T09:20:00+08:00")
@@ -78,8 +102,9 @@ func TestExchangeThroughTheDoors(t *testing.T) {
 	require.True(t, again.Repeated)
 	require.Equal(t, quoted.Quote, again.Quote)
 	named := app.SwapNamed{Quote: quoted.Quote, CallID: "b"}
-	_, err = r.client.LockSwap(ctx, app.SwapNamed{Quote: quoted.Quote})
+	locked, err := r.client.LockSwap(ctx, app.SwapNamed{Quote: quoted.Quote})
 	require.NoError(t, err)
+	require.NotEqual(t, quoted.Expires, locked.Expires)
 	queue, err := r.client.SwapQueue(ctx)
 	require.NoError(t, err)
 	require.Len(t, queue, 1)
@@ -87,6 +112,7 @@ func TestExchangeThroughTheDoors(t *testing.T) {
 	done, err := r.client.Swap(ctx, named)
 	require.NoError(t, err)
 	require.Equal(t, "done", done.State)
+	require.Equal(t, []string{locked.Expires, locked.RRN}, []string{done.Expires, done.Locked}, "good until the lock's end, not the quote's")
 	repeated, err := r.client.Swap(ctx, named)
 	require.NoError(t, err)
 	require.True(t, repeated.Repeated)
@@ -97,6 +123,18 @@ func TestExchangeThroughTheDoors(t *testing.T) {
 	_, err = r.client.CancelSwap(ctx, app.SwapNamed{Quote: quoted.Quote})
 	reasonIs(t, points.OriginalClosed, err)
 	require.ErrorContains(t, err, "swap "+quoted.Quote+" is done already")
+	require.Equal(t, "撤销：互换"+quoted.Quote+"已完成（参考号"+done.RRN+"）", points.ChineseOf(err), "as the member reads it")
+	_, err = r.client.QuoteSwap(ctx, app.SwapAsked{Member: 1, From: 901, Into: 902, In: 5})
+	require.Equal(t, "报价：换出5：积分计划901每笔至少10(min_in)", points.ChineseOf(err))
+	_, err = r.client.QuoteSwap(ctx, app.SwapAsked{Member: 77, From: 901, Into: 902, In: 50})
+	require.Equal(t, "报价："+points.ReasonOf(err).Chinese(), points.ChineseOf(err))
+	given, err := r.client.QuoteSwap(ctx, app.SwapAsked{Member: 1, From: 901, Into: 902, In: 100})
+	require.NoError(t, err)
+	held, err := r.client.LockSwap(ctx, app.SwapNamed{Quote: given.Quote})
+	require.NoError(t, err)
+	cancelled, err := r.client.CancelSwap(ctx, app.SwapNamed{Quote: given.Quote})
+	require.NoError(t, err)
+	require.Equal(t, []string{"cancelled", held.Expires}, []string{cancelled.State, cancelled.Expires})
 	_, err = r.client.ShowSwap(ctx, app.SwapNamed{Quote: "000000000001"})
 	reasonIs(t, points.UnknownOriginal, err)
 	cleared, err := r.client.Cleared(ctx, app.ClearedAsked{})

@@ -151,7 +151,7 @@ func (a *App) refusedCards(path string) (cards map[points.CardToken]bool, err er
 	if open := info.Mode().Perm() & 0o077; open != 0 {
 		return nil, fmt.Errorf("refused cards: %s has mode %v and lets others read card numbers; run: chmod 600 %s", path, info.Mode().Perm(), path)
 	}
-	file, err := os.Open(path)
+	file, err := certs.OpenRegular(path, maxNamed)
 	if err != nil {
 		return nil, fmt.Errorf("refused cards: %w", err)
 	}

@@ -132,8 +132,7 @@ func (a *App) terms(t *RateTerms, programs map[points.ProgramID]*book.Program) (
 	return &tariff.Rate{Terms: tariff.Terms{Program: t.Program, Side: side, From: from, Num: num, Den: den, SpreadPPM: t.SpreadPPM, Into: t.Into}}, nil
 }
 
-// proposeRates proposes each of the terms; it stops at the first that is refused, and says
-// which were proposed before.
+// proposeRates proposes each of the terms, or none; see [App.enter].
 func (a *App) proposeRates(ctx context.Context, s RateSetting) ([]Done, error) {
 	if err := signed(ctx, "rates", &s.Operator, s.Second); err != nil {
 		return nil, err
@@ -155,10 +154,34 @@ func (a *App) proposeRates(ctx context.Context, s RateSetting) ([]Done, error) {
 			return nil, fmt.Errorf("rate %d: %w", i+1, err)
 		}
 	}
-	done := []Done{}
+	cmds := make([]book.Command, len(rates))
 	for i, rate := range rates {
-		cmd := book.Command{Kind: book.KindPut, At: a.opts.Clock(), Entry: book.Entry{Rate: rate}, Operator: s.Operator, Second: s.Second, Note: s.Note}
-		one, err := a.do(ctx, fmt.Sprintf("rate %d of %d", i+1, len(rates)), &cmd)
+		cmds[i] = book.Command{Kind: book.KindPut, Entry: book.Entry{Rate: rate}, Operator: s.Operator, Second: s.Second, Note: s.Note}
+	}
+	return a.enter(ctx, "rate", cmds)
+}
+
+// enter enters, or proposes, a list of versions. What could not be entered behind those before
+// it is told first, and then nothing is; what the switch refuses on the way all the same, such
+// as for too many proposals, is told with what stands in the journal already.
+func (a *App) enter(ctx context.Context, what string, cmds []book.Command) ([]Done, error) {
+	for i := range cmds {
+		cmds[i].At = a.opts.Clock()
+	}
+	at := 0
+	var why error
+	if err := a.ledger.View(ctx, func(b *book.Book) error {
+		at, why = b.WhyVersions(cmds)
+		return nil
+	}); err != nil {
+		return nil, err
+	}
+	if why != nil {
+		return nil, points.Errorf(points.ReasonOf(why), "%s %d of %d: %s; nothing was entered", what, at+1, len(cmds), a.inZone(why.Error()))
+	}
+	done := []Done{}
+	for i := range cmds {
+		one, err := a.do(ctx, fmt.Sprintf("%s %d of %d", what, i+1, len(cmds)), &cmds[i])
 		if err != nil {
 			return nil, entered(done, err)
 		}

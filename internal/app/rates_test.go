@@ -1,6 +1,7 @@
 package app_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -116,5 +117,25 @@ func TestRatesAreAlwaysProposed(t *testing.T) {
 	rates, err = li.client.Rates(t.Context())
 	require.NoError(t, err)
 	require.Equal(t, []any{uint64(3), uint64(2), "li", "wang"}, []any{rates[0].Num, rates[0].Den, rates[0].Maker, rates[0].Checker})
+	r.stop(t)
+}
+
+// A list that the switch refuses on the way, for what the list itself does not show, says what
+// of it stands in the journal already.
+func TestRatesTooManyProposals(t *testing.T) {
+	r := newHouse(t, "admin.session=24h").start(t)
+	r.load(t, smallTown)
+	li, _ := r.staffedHouse(t, book.TwoPersons)
+	const most = 256
+	list := make([]app.RateTerms, most+1)
+	for i := range list {
+		list[i] = app.RateTerms{Program: 901, From: fmt.Sprintf("2099-01-01 %02d:%02d", i/60, i%60), Ratio: fmt.Sprintf("%d/1", i+1)}
+	}
+	_, err := li.client.ProposeRates(t.Context(), app.RateSetting{Rates: list, Note: "a whole day"})
+	require.ErrorContains(t, err, fmt.Sprintf("rate %d of %d: ", most+1, most+1))
+	require.ErrorContains(t, err, fmt.Sprintf("the %d before it are entered already (RRN 0", most))
+	waiting, err := li.client.Pending(t.Context())
+	require.NoError(t, err)
+	require.Len(t, waiting, most)
 	r.stop(t)
 }

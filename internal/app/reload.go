@@ -9,9 +9,12 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
+	"maps"
 	"net"
+	"net/netip"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/lianfen/lianfen/certs"
@@ -129,7 +132,7 @@ type successor struct {
 
 // succeeds looks at all that a start would look at, and changes nothing.
 func (a *App) succeeds(ctx context.Context, c *config.Config) (s successor, err error) {
-	if s.planned, err = a.rehearse(c); err != nil {
+	if s.planned, err = a.rehearse(ctx, c); err != nil {
 		return s, err
 	}
 	if s.ways, s.problems, err = a.ways(ctx, &c.Courier); err != nil {
@@ -186,7 +189,10 @@ func (a *App) putInForce(ctx context.Context, c config.Config, next successor) (
 // rehearse looks at everything that a start with a configuration would look at, so that
 // what is taken now is taken then too. Of one member's files that are wrong a start warns,
 // and so does a reload: see [App.ways].
-func (a *App) rehearse(c *config.Config) (*plan, error) {
+func (a *App) rehearse(ctx context.Context, c *config.Config) (*plan, error) {
+	if err := readable(c); err != nil {
+		return nil, err
+	}
 	planned, err := a.planOf(c)
 	if err != nil {
 		return nil, err
@@ -201,7 +207,7 @@ func (a *App) rehearse(c *config.Config) (*plan, error) {
 	if _, err := os.Stat(c.Data); err != nil {
 		return nil, fmt.Errorf("data: %w", err)
 	}
-	if err := errors.Join(ownFolder(c.Data), a.rehearseKeys(&c.Keys), a.rehearseGate(c), a.rehearseAddresses(c)); err != nil {
+	if err := errors.Join(ownFolder(c.Data), a.rehearseKeys(&c.Keys), a.rehearseGate(c), a.rehearseAddresses(ctx, c)); err != nil {
 		return nil, err
 	}
 	for i := range c.Listeners {
@@ -268,7 +274,7 @@ func (a *App) rehearseGate(c *config.Config) error {
 		if c.TLS.Key != "" {
 			return fmt.Errorf("app: tls.key is %s, and tls.certificate says of no certificate", c.TLS.Key)
 		}
-		text, err := os.ReadFile(c.TrustFile())
+		text, err := certs.ReadRegular(c.TrustFile(), certs.MaxFile)
 		if err == nil && !x509.NewCertPool().AppendCertsFromPEM(text) {
 			err = fmt.Errorf("%s holds no certificate", c.TrustFile())
 		}
@@ -299,20 +305,26 @@ func addresses(c *config.Config) map[string]string {
 	return all
 }
 
-// rehearseAddresses listens for a moment where a start would and this process does not.
-func (a *App) rehearseAddresses(c *config.Config) error {
-	ours := make(map[string]bool) // ports
-	for _, address := range addresses(&a.opts.Config) {
-		_, port, _ := net.SplitHostPort(address)
-		ours[port] = true
-	}
+// rehearseAddresses listens for a moment where a start would and this process does not, and
+// refuses addresses of one configuration that cannot be listened on together.
+func (a *App) rehearseAddresses(ctx context.Context, c *config.Config) error {
+	ours := slices.Collect(maps.Values(addresses(&a.opts.Config)))
+	planned := addresses(c)
+	keys := slices.Sorted(maps.Keys(planned))
 	var errs []error
-	for key, address := range addresses(c) {
+	for i, key := range keys {
+		address := planned[key]
+		for _, other := range keys[:i] {
+			if overlap(address, planned[other]) == overlaps {
+				errs = append(errs, fmt.Errorf("%s: %s is taken by %s, which is %s; give one of them another port", key, address, other, planned[other]))
+			}
+		}
 		_, port, err := net.SplitHostPort(address)
-		if err != nil || port == "0" || ours[port] {
+		inUse := func(other string) bool { return overlap(address, other) != apart } // by ourselves: a start finds it free.
+		if err != nil || port == "0" || slices.ContainsFunc(ours, inUse) {
 			continue
 		}
-		listener, err := new(net.ListenConfig).Listen(context.Background(), "tcp", address)
+		listener, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
 		if err != nil {
 			errs = append(errs, taken(fmt.Errorf("%s: %w", key, err), key))
 			continue
@@ -320,6 +332,51 @@ func (a *App) rehearseAddresses(c *config.Config) error {
 		errs = append(errs, listener.Close())
 	}
 	return errors.Join(errs...)
+}
+
+// overlapping says whether two addresses can be listened on at the same time.
+type overlapping uint8
+
+const (
+	apart    overlapping = iota + 1
+	overlaps             // who listens at the one keeps others from the other
+	unknown              // a name's addresses are its server's to say
+)
+
+// overlap compares two addresses as the net package opens them: an unspecified host, be it
+// empty, 0.0.0.0 or ::, is every address of either family; port 0 is never the same one.
+func overlap(a, b string) overlapping {
+	hostA, portA, errA := net.SplitHostPort(a)
+	hostB, portB, errB := net.SplitHostPort(b)
+	numberA, badA := strconv.ParseUint(portA, 10, 16)
+	numberB, badB := strconv.ParseUint(portB, 10, 16)
+	if errA != nil || errB != nil || badA != nil || badB != nil || numberA != numberB || numberA == 0 {
+		return apart
+	}
+	ipA, nameA := hostIP(hostA)
+	ipB, nameB := hostIP(hostB)
+	switch {
+	case !nameA && ipA.IsUnspecified(), !nameB && ipB.IsUnspecified():
+		return overlaps
+	case nameA != nameB, nameA && !strings.EqualFold(hostA, hostB):
+		return unknown
+	case nameA || ipA == ipB:
+		return overlaps
+	default:
+		return apart
+	}
+}
+
+// hostIP is the address that a host stands for, or that it is a name.
+func hostIP(host string) (ip netip.Addr, isName bool) {
+	switch strings.ToLower(host) {
+	case "":
+		return netip.IPv6Unspecified(), false
+	case "localhost":
+		return netip.AddrFrom4([4]byte{127, 0, 0, 1}), false // As net.Listen takes it.
+	}
+	ip, err := netip.ParseAddr(host)
+	return ip.Unmap(), err != nil
 }
 
 func (a *App) reload(ctx context.Context, _ nothing) (Reloaded, error) {

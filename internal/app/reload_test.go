@@ -68,6 +68,34 @@ func TestReloadTriesAddresses(t *testing.T) {
 	r.stop(t)
 }
 
+// An address at which the switch listens itself is not tried; one on the same port of another
+// host is, and two of one configuration that a start could not have together are refused.
+func TestReloadComparesHostsToo(t *testing.T) {
+	h := newHouse(t)
+	h.config.HTTP.Address = freeAddress(t)
+	_, port, err := net.SplitHostPort(h.config.HTTP.Address)
+	require.NoError(t, err)
+	other, err := net.Listen("tcp", "127.0.0.2:"+port)
+	if err != nil {
+		t.Skipf("this system has no 127.0.0.2: %v", err)
+	}
+	r := h.start(t)
+	changed := h.config
+	changed.HTTP.Address = other.Addr().String()
+	_, err = r.Reload(t.Context(), changed)
+	require.ErrorContains(t, err, "give http.address another address", "it is taken, though the port is one of ours")
+	require.NoError(t, other.Close())
+	for _, host := range []string{"127.0.0.2", "0.0.0.0", ""} {
+		changed.HTTP.Address, changed.HTTP.AllowRemote = host+":"+port, true
+		_, err = r.Reload(t.Context(), changed)
+		require.NoError(t, err, host)
+	}
+	changed.Admin.Address = "127.0.0.1:" + port
+	_, err = r.Reload(t.Context(), changed)
+	require.ErrorContains(t, err, "http.address: :"+port+" is taken by admin.address, which is 127.0.0.1:"+port)
+	r.stop(t)
+}
+
 // An unchanged directory that is loaded again writes no record, members and cards included;
 // an entry that stands twice with two contents ends as its last one, however often it is loaded.
 func TestLoadOfWhatIsThereWritesNothing(t *testing.T) {

@@ -18,6 +18,7 @@ import (
 	"github.com/oklog/ulid/v2"
 	"golang.org/x/crypto/ssh"
 
+	"github.com/lianfen/lianfen/certs"
 	"github.com/lianfen/lianfen/internal/config"
 	"github.com/lianfen/lianfen/ledger"
 	"github.com/lianfen/lianfen/points"
@@ -116,14 +117,17 @@ func SettlementKey(c *config.Config) (ssh.PublicKey, error) {
 
 // readSigner reads a private key in OpenSSH's form, which nobody else may read.
 func readSigner(path string) (ssh.Signer, error) {
+	if err := certs.Regular(path, certs.MaxFile); err != nil {
+		return nil, err //nolint:wrapcheck // it names the path.
+	}
 	info, err := os.Stat(path)
 	if err != nil {
-		return nil, err //nolint:wrapcheck // it names the path.
+		return nil, err //nolint:wrapcheck // as above.
 	}
 	if info.Mode().Perm()&0o077 != 0 {
 		return nil, fmt.Errorf("%s: mode %v lets others read it; run: chmod 600 %s", path, info.Mode().Perm(), path)
 	}
-	text, err := os.ReadFile(path)
+	text, err := certs.ReadRegular(path, certs.MaxFile)
 	if err != nil {
 		return nil, err //nolint:wrapcheck // as above.
 	}
@@ -223,9 +227,9 @@ func (a *App) following(f func(context.Context, SettleAsk) (Settled, error)) htt
 			settled Settled
 			err     error
 		}
-		ended := make(chan end, 1)
+		ended, ctx := make(chan end, 1), r.Context()
 		go func() {
-			settled, err := f(r.Context(), ask)
+			settled, err := f(ctx, ask)
 			ended <- end{settled, err}
 		}()
 		control, lines := http.NewResponseController(w), json.NewEncoder(w)
@@ -241,7 +245,7 @@ func (a *App) following(f func(context.Context, SettleAsk) (Settled, error)) htt
 					tell(settling{Progress: &now})
 				}
 			case e := <-ended:
-				if err := whyEnded(r.Context(), e.err); err != nil {
+				if err := whyEnded(ctx, e.err); err != nil {
 					tell(settling{Fault: err.Error(), Reason: points.ReasonOf(err)})
 					return
 				}

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -73,7 +74,7 @@ func Settle(ctx context.Context, opts SettleOptions) (_ *Report, err error) {
 	if r.day, err = settlement.NewSynthetic(opts.Items, opts.Members, 1); err != nil {
 		return nil, err
 	}
-	opts.Progress("making the day up, and what the ledger would have kept of it", time.Duration(opts.Items)*time.Microsecond)
+	opts.Progress("making the day up, and what the ledger would have kept of it", lasts(opts.Items, time.Microsecond))
 	if err := r.day.Naive(ctx); err != nil {
 		return nil, err
 	}
@@ -147,7 +148,7 @@ func (r *settleRun) settle(ctx context.Context) (*settlement.Run, error) {
 	if err != nil {
 		return nil, err
 	}
-	r.opts.Progress("settling it", time.Duration(r.opts.Items)*6*time.Microsecond)
+	r.opts.Progress("settling it", lasts(r.opts.Items, 6*time.Microsecond))
 	order := settlement.Order{At: points.TimestampOf(r.opts.Clock()), By: "bench", ID: "01KJJQZ3A0000000000000000A"}
 	watch, err := r.watch()
 	if err != nil {
@@ -259,7 +260,7 @@ func (r *settleRun) published(run *settlement.Run) (map[string]string, error) {
 	if err := r.verified(run, folder); err != nil {
 		return nil, err
 	}
-	r.opts.Progress("reading the files again", time.Duration(run.Items)*time.Microsecond)
+	r.opts.Progress("reading the files again", lasts(run.Items, time.Microsecond))
 	size, buffer := int64(0), make([]byte, 1<<20)
 	out, err := os.Create(r.lines())
 	if err != nil {
@@ -306,7 +307,7 @@ func (r *settleRun) verified(run *settlement.Run, folder string) error {
 	if err != nil {
 		return fmt.Errorf("bench: %w", err)
 	}
-	r.opts.Progress("proving every set", time.Duration(run.Items)*2*time.Microsecond)
+	r.opts.Progress("proving every set", lasts(run.Items, 2*time.Microsecond))
 	watch, err := r.watch()
 	if err != nil {
 		return err
@@ -420,7 +421,7 @@ func (r *settleRun) baselines(ctx context.Context, nets map[string]string) error
 			r.report.note("there is no %s here: not compared", other.program)
 			continue
 		}
-		r.opts.Progress(other.name, time.Duration(r.opts.Items)*2*time.Microsecond)
+		r.opts.Progress(other.name, lasts(r.opts.Items, 2*time.Microsecond))
 		began := r.opts.Clock()
 		cmd := exec.CommandContext(ctx, path, other.args...) //nolint:gosec // the two of this table.
 		cmd.Stdin = strings.NewReader(other.in)
@@ -442,4 +443,12 @@ func (r *settleRun) baselines(ctx context.Context, nets map[string]string) error
 		r.report.Checks = append(r.report.Checks, none("members whose position "+other.name+" finds otherwise", wrong, "members"))
 	}
 	return nil
+}
+
+// lasts is how long n of each take; what no duration holds is the longest there is.
+func lasts(n uint64, each time.Duration) time.Duration {
+	if longest := math.MaxInt64 / each; n < uint64(longest) { //nolint:gosec // each is above zero.
+		return time.Duration(n) * each //nolint:gosec // less than longest.
+	}
+	return math.MaxInt64
 }

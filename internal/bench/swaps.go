@@ -28,8 +28,9 @@ const (
 	swapIssuer  points.IssuerID  = 10000002
 	swapProgram points.ProgramID = 902
 
-	swapIn     points.Amount = 1_003 // of each swap, so that rounding leaves something
-	swapQuotes               = 120_000
+	swapIn points.Amount = 1_003 // of each swap, so that rounding leaves something
+
+	swapQuotes = 120_000
 
 	// switchAccounts is what a switch keeps in memory by default: of quotes no more than that.
 	switchAccounts uint64 = 1_000_000
@@ -362,7 +363,7 @@ func journalAlone(ctx context.Context, db *store.Store, groups, bytes int, clock
 	for i := range groups {
 		var batch *store.Batch
 		// Behind what other lines have written, as a journal is.
-		if batch, err = db.Start(store.Journal, binary.BigEndian.AppendUint64(nil, uint64(began.UnixNano())+uint64(i)), block); err != nil { //nolint:gosec // after 1970.
+		if batch, err = db.Start(store.Journal, binary.BigEndian.AppendUint64(nil, uint64(began.UnixNano())+uint64(i)), block); err != nil {
 			break
 		}
 		flying <- batch

@@ -93,12 +93,41 @@ func fieldOf(line string) (number int, ok bool) {
 	return number, err == nil && number > 0
 }
 
-// WriteSummary writes the run's last line.
+// WriteSummary writes which cases failed, each with what differed first, and the run's last
+// line: of a long run nobody looks through all that was written before.
 func (r *Report) WriteSummary(w io.Writer) error {
+	var out strings.Builder
+	for _, script := range r.Scripts {
+		for i := range script.Cases {
+			script.Cases[i].writeFailure(&out)
+		}
+	}
+	if _, err := io.WriteString(w, out.String()); err != nil {
+		return fmt.Errorf("certify: report: %w", err)
+	}
 	_, err := fmt.Fprintf(w, "%d cases passed, %d failed, %d skipped; %d expectations looked at in %v. 通过 %d,不符 %d,跳过 %d\n",
 		r.Passed, r.Failed, r.Skipped, r.Checks, r.Took.Round(1e6), r.Passed, r.Failed, r.Skipped)
 	if err != nil {
 		return fmt.Errorf("certify: report: %w", err)
 	}
 	return nil
+}
+
+// writeFailure writes one line about a case that failed.
+func (c *CaseResult) writeFailure(out *strings.Builder) {
+	if c.Verdict != Failed {
+		return
+	}
+	if out.Len() == 0 {
+		out.WriteString("Failed 不符:\n")
+	}
+	for i := range c.Steps {
+		for _, check := range c.Steps[i].Checks {
+			if !check.Passed {
+				fmt.Fprintf(out, "  %s  step %d  %s %s: expected %s, got %s\n", c.ID, c.Steps[i].Number, check.What, check.WhatZH, check.Expected, check.Got)
+				return
+			}
+		}
+	}
+	fmt.Fprintf(out, "  %s\n", c.ID)
 }

@@ -54,7 +54,7 @@ func eightDigits(member int) string {
 func (c *Courier) settings() []setting {
 	table := []setting{
 		optional(address("settlement.fetch_address", &c.Fetch.Address, "Address of the SFTP server at which members fetch their files. Empty: there is none.")),
-		optional(path("settlement.fetch_host_key", &c.Fetch.IdentityFile, "File of the OpenSSH private key that this server shows (ssh-keygen -t ed25519); "+
+		optional(file("settlement.fetch_host_key", &c.Fetch.IdentityFile, "File of the OpenSSH private key that this server shows (ssh-keygen -t ed25519); "+
 			"members put the public one among their known hosts.")),
 		optional(path("settlement.fetch_keys", &c.Fetch.Keys, "Folder with the public keys of the members that fetch: a file for each, of lines as in "+
 			"authorized_keys, named by its number: 20000001.pub.")),
@@ -73,8 +73,8 @@ func (d *Delivery) settings(prefix string) []setting {
 		address(prefix+"address", &d.Address, "Its SFTP server."),
 		oneWord(prefix+"user", &d.User, "User there."),
 		oneWord(prefix+"folder", &d.Folder, "Folder there; a folder for each cycle is made in it, such as 20260216-01."),
-		path(prefix+"key", &d.IdentityFile, "File of the OpenSSH private key that opens it; nobody else may read it."),
-		path(prefix+"known_hosts", &d.KnownHosts, "File with the key that its server shows, as in ~/.ssh/known_hosts; another is refused."),
+		file(prefix+"key", &d.IdentityFile, "File of the OpenSSH private key that opens it; nobody else may read it."),
+		file(prefix+"known_hosts", &d.KnownHosts, "File with the key that its server shows, as in ~/.ssh/known_hosts; another is refused."),
 	}
 }
 

@@ -137,7 +137,7 @@ func (s *StandIn) settings(prefix string) []setting {
 		number(prefix+"stand_in_max_amount", &s.MaxAmount, 0, mostAmount, "Most points of one such redemption; 0 is no limit."),
 		number(prefix+"stand_in_max_day", &s.MaxDay, 0, mostAmount, "Most points for one card, programme and business date; 0 is no limit."),
 		number(prefix+"stand_in_max_count", &s.MaxCount, 0, 1_000_000, "Most such redemptions for one card, programme and business date; 0 is no limit."),
-		optional(path(prefix+"stand_in_refused", &s.Refused, "File with card numbers, one a line, for which nothing is approved here. "+
+		optional(file(prefix+"stand_in_refused", &s.Refused, "File with card numbers, one a line, for which nothing is approved here. "+
 			"Readable by its owner only.")),
 		flag(prefix+"stand_in_after_timeout", &s.AfterTimeout, "Approve also what the host was asked and did not answer: it is owed the reversal of that first, and then the advice."),
 	}

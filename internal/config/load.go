@@ -65,7 +65,7 @@ func Load(path string, env, overrides []string) (Config, error) {
 func readFile(path string) ([]byte, error) {
 	file, err := os.Open(path)
 	if err != nil {
-		return nil, fmt.Errorf("config: open: %w", err)
+		return nil, fmt.Errorf("config: %w", err)
 	}
 	text, err := io.ReadAll(io.LimitReader(file, maxFileBytes+1))
 	if err := errors.Join(err, file.Close()); err != nil {

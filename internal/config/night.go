@@ -51,7 +51,7 @@ func (n *Night) settings() []setting {
 		title("settlement.name", &n.Name, "Name of this house in the files of members."),
 		choice("settlement.model", &n.Model, "How debts are settled: one figure a member, one a pair of members, or each leg by itself.",
 			ModelMultilateral, ModelBilateral, ModelGross),
-		optional(path("settlement.key", &n.SignedBy, "File of the OpenSSH private key (ssh-keygen -t ed25519) that signs what members get; without it nothing is signed.")),
+		optional(file("settlement.key", &n.SignedBy, "File of the OpenSSH private key (ssh-keygen -t ed25519) that signs what members get; without it nothing is signed.")),
 		flag("settlement.twin", &n.Twin, "Whether detail files have a twin for spreadsheets, as CSV."),
 		number("settlement.workers", &n.Workers, 1, 64, "Goroutines that compute a run."),
 	}

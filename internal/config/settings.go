@@ -40,6 +40,7 @@ type setting struct {
 	valid func() bool
 
 	isPath   bool // relative to the file's folder
+	isFile   bool // a path, and of a file that is read whole
 	optional bool // it may be empty
 }
 
@@ -47,7 +48,7 @@ type setting struct {
 func (c *Config) settings() []setting {
 	table := []setting{
 		path("data", &c.Data, "Folder of the store: the journal and everything derived from it."),
-		path("card_key", &c.CardKey, "File with the 32-byte key that card numbers are stored under. "+
+		file("card_key", &c.CardKey, "File with the 32-byte key that card numbers are stored under. "+
 			"Readable by its owner only (mode 0600); without it no card can be read again."),
 		zone("time_zone", &c.TimeZone, "Zone that business dates and terminals' local times are told in."),
 		flag("core_dumps", &c.CoreDumps, "Let the system write the process's memory to a file when it crashes, and debuggers attach. "+
@@ -64,7 +65,7 @@ func (c *Config) settings() []setting {
 	}
 	table = append(table, c.TLS.settings()...)
 	table = append(table,
-		path("keys.file", &c.Keys.File, "Keystore: master keys of terminals and what their working keys and PINs are made with (lianfen keys). "+
+		file("keys.file", &c.Keys.File, "Keystore: master keys of terminals and what their working keys and PINs are made with (lianfen keys). "+
 			"Without such a file no terminal has keys."),
 		source("keys.kek", &c.Keys.KEK, "Where the key-encryption key is that the keystore is sealed under. Keep it apart from the file and its copies."),
 		number("keys.accept", &c.Keys.Accept, 0, 1<<31-1, "Generation of the keystore that is taken although the journal knows another content, which the journal then says: "+
@@ -194,6 +195,41 @@ func path(key string, field *string, help string) setting {
 		show:  func() string { return *field },
 		valid: func() bool { return *field != "" && !strings.ContainsRune(*field, 0) },
 	}
+}
+
+// file is a path of a file that is read whole.
+func file(key string, field *string, help string) setting {
+	s := path(key, field, help)
+	s.isFile = true
+	return s
+}
+
+// NamedFile is a file that a configuration names.
+type NamedFile struct {
+	Setting string // its key
+	Path    string
+	Member  bool // it is of one member's delivery alone
+}
+
+// Files are the files that a configuration names and that are read whole, the file of the
+// key-encryption key among them, in the order of their settings.
+func (c *Config) Files() []NamedFile {
+	var all []NamedFile
+	for _, s := range c.settings() {
+		path := s.show()
+		if s.key == "keys.kek" {
+			var isFile bool
+			if path, isFile = strings.CutPrefix(path, kekFile); !isFile {
+				continue
+			}
+		} else if !s.isFile {
+			continue
+		}
+		if path != "" {
+			all = append(all, NamedFile{Setting: s.key, Path: path, Member: strings.HasPrefix(s.key, deliveryList+".")})
+		}
+	}
+	return all
 }
 
 // kekFile stands before a path, as package certs reads sources of a key-encryption key.

@@ -38,7 +38,7 @@ func (s *Settlement) settings() []setting {
 			"the same day, before 12:00 that of the day before. With none, only operators end it."),
 		clockTimes("settlement.cycles", &s.Cycles, maxCycleTimes, "Local times at which a settlement cycle ends, and the business date goes on; "+
 			"without settlement.cutover those of the date's own day."),
-		optional(path("settlement.holidays", &s.Holidays, "File of days on which banks are closed (2026-10-01, or 2026-10-01..2026-10-07), "+
+		optional(file("settlement.holidays", &s.Holidays, "File of days on which banks are closed (2026-10-01, or 2026-10-01..2026-10-07), "+
 			"or open at a weekend (open 2026-10-10), one a line. What is cleared on a date is paid on the next banking day.")),
 		weekdays("settlement.weekend", &s.Weekend, "Days of the week on which banks are closed."),
 	}

@@ -51,9 +51,9 @@ func (t *TLS) settings() []setting {
 		choice("tls.mode", &t.Mode, "mutual: every door and link speaks TLS and both sides show certificates, unless it says off itself. off: plain TCP.", TLSMutual, TLSOff),
 		path("tls.authority", &t.Authority, "Folder of the scheme's certification authority, which lianfen init and lianfen certs init make. "+
 			"Its register says who is revoked."),
-		optional(path("tls.certificate", &t.Certificate, "File of our own certificate and what stands between it and the root, as PEM. Empty: the authority issues it and renews it.")),
-		optional(path("tls.key", &t.Key, "File of its key, readable by its owner only. Empty: it stands in the file of the certificate. Without tls.certificate it has no meaning.")),
-		optional(path("tls.trust", &t.Trust, "File of the roots that peers are checked against, as PEM. Empty: the authority's root.")),
+		optional(file("tls.certificate", &t.Certificate, "File of our own certificate and what stands between it and the root, as PEM. Empty: the authority issues it and renews it.")),
+		optional(file("tls.key", &t.Key, "File of its key, readable by its owner only. Empty: it stands in the file of the certificate. Without tls.certificate it has no meaning.")),
+		optional(file("tls.trust", &t.Trust, "File of the roots that peers are checked against, as PEM. Empty: the authority's root.")),
 		hosts("tls.names", &t.Names, "DNS names and addresses at which we are reached, with commas between: the authority puts them into our certificate."),
 		choice("tls.min_version", &t.MinVersion, "Oldest version of TLS; 1.2 is with AEAD suites only.", TLS13, TLS12),
 		number("tls.accept", &t.Accept, 0, 1<<31-1, "Length in bytes of the authority's register that is taken although the journal knows another one, which the journal then says: "+

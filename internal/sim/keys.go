@@ -99,7 +99,7 @@ func (k *Keys) advance(req *points.Request) (err error) {
 		if err != nil {
 			return err
 		}
-		time.Sleep(wait)
+		time.Sleep(wait) //nolint:forbidigo // the counter follows the clock, and nothing but time brings the next one: a millisecond at most.
 		k.KSN, req.KSN = next, next
 	}
 	if k.mac, err = k.derived(req, certs.DUKPTRequestMAC); err != nil {

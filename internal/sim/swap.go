@@ -448,10 +448,10 @@ func (p *swapPlay) key() (string, error) {
 		return "", err
 	}
 	var key strings.Builder
-	key.WriteString(fmt.Sprintf("%v %v %d %v %v %v|%d %d %d|", leg.State, leg.Asks, leg.Attempt, leg.Fenced != 0, leg.Undoing, p.waits, p.timers, p.copies, p.kills))
+	fmt.Fprintf(&key, "%v %v %d %v %v %v|%d %d %d|", leg.State, leg.Asks, leg.Attempt, leg.Fenced != 0, leg.Undoing, p.waits, p.timers, p.copies, p.kills)
 	for _, e := range p.issuer.history {
 		if e.request.Function != points.SwapEnquiry {
-			key.WriteString(fmt.Sprintf("%v %v %v %v;", e.request.Function, e.response.Reason, e.reversed, e.tomb))
+			fmt.Fprintf(&key, "%v %v %v %v;", e.request.Function, e.response.Reason, e.reversed, e.tomb)
 		}
 	}
 	var line []string

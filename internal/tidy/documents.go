@@ -247,7 +247,7 @@ var (
 	tableRow  = regexp.MustCompile(`^\|.*\|\s*$`)
 	tableRule = regexp.MustCompile(`^\|[ :|-]+\|\s*$`)
 	// testName is a test, benchmark or fuzz target, perhaps with the name of a part of it.
-	testName = regexp.MustCompile("^((?:Test|Fuzz|Benchmark)[A-Z]\\w*)(?:/(.+))?$")
+	testName = regexp.MustCompile(`^((?:Test|Fuzz|Benchmark)[A-Z]\w*)(?:/(.+))?$`)
 	// testStory is a script under a folder testdata, named by the end of its path.
 	testStory = regexp.MustCompile(`^[\w/]+\.(?:txt|txtar)$`)
 	testFunc  = regexp.MustCompile(`(?m)^func ((?:Test|Fuzz|Benchmark)[A-Z]\w*)\(`)

@@ -297,7 +297,7 @@ func (d *dayOf) post() {
 	if !something {
 		return
 	}
-	d.must(book.Command{Kind: book.KindPost, Date: at.date, Cycle: at.cycle, Run: [32]byte{byte(at.date), byte(at.cycle)}, Manifest: [32]byte{1}, Moves: view.Moves, Operator: "li", Second: "wang"})
+	d.must(book.Command{Kind: book.KindPost, Date: at.date, Cycle: at.cycle, Run: [32]byte{byte(at.date), at.cycle}, Manifest: [32]byte{1}, Moves: view.Moves, Operator: "li", Second: "wang"})
 	d.done["posted"]++
 }
 

@@ -291,20 +291,9 @@ func (b *Book) basis(act *Command) (uint64, error) {
 			text = c.appendValue(text)
 		}
 	case KindResolve:
-		r, err := b.findRemote(act.Original)
-		if err != nil {
+		var err error
+		if text, err = b.owedAs(act.Original); err != nil {
 			return 0, err
-		}
-		if r != nil {
-			text = r.appendValue(text)
-			break
-		}
-		s, err := b.findSwap(act.Original)
-		if err != nil {
-			return 0, err
-		}
-		if s != nil {
-			text = s.settledAs(text)
 		}
 	case KindDispute:
 		d, err := b.findDispute(act.Original)
@@ -315,20 +304,9 @@ func (b *Book) basis(act *Command) (uint64, error) {
 			text = d.appendValue(text)
 		}
 	case KindAdjust, KindReinstate:
-		m, _, err := b.holder(act.Card, act.Member, 0)
-		if err != nil {
+		var err error
+		if text, err = b.holderAs(act); err != nil {
 			return 0, err
-		}
-		if m == nil {
-			break
-		}
-		text = binary.AppendUvarint(append(text, byte(m.Status), byte(m.Freeze)), uint64(m.ID))
-		a, err := b.findAccount(AccountKey{MemberAccount, act.Program, uint64(m.ID)})
-		if err != nil {
-			return 0, err
-		}
-		if a != nil {
-			text = append(text, byte(a.status), byte(a.freeze))
 		}
 	case KindPIN:
 		c, err := b.findCard(act.Card)
@@ -343,6 +321,36 @@ func (b *Book) basis(act *Command) (uint64, error) {
 	}
 	digest := sha256.Sum256(text)
 	return binary.BigEndian.Uint64(digest[:]), nil
+}
+
+// owedAs is what is open about a request, or a swap, that is to be resolved.
+func (b *Book) owedAs(position points.Position) ([]byte, error) {
+	r, err := b.findRemote(position)
+	if err != nil {
+		return nil, err
+	}
+	if r != nil {
+		return r.appendValue(nil), nil
+	}
+	s, err := b.findSwap(position)
+	if err != nil || s == nil {
+		return nil, err
+	}
+	return s.settledAs(nil), nil
+}
+
+// holderAs is in which state the member is whose points an act moves, and the account.
+func (b *Book) holderAs(act *Command) (text []byte, err error) {
+	m, _, err := b.holder(act.Card, act.Member, 0)
+	if err != nil || m == nil {
+		return nil, err
+	}
+	text = binary.AppendUvarint([]byte{byte(m.Status), byte(m.Freeze)}, uint64(m.ID))
+	a, err := b.findAccount(AccountKey{MemberAccount, act.Program, uint64(m.ID)})
+	if err != nil || a == nil {
+		return text, err
+	}
+	return append(text, byte(a.status), byte(a.freeze)), nil
 }
 
 func (o *office) find(position points.Position) (int, bool) {

@@ -252,6 +252,28 @@ func (b *Book) nextVersion(e *Entry, maker, checker string, now points.Timestamp
 	return Entry{Fees: next}, err
 }
 
+// WhyVersions tells which of a list of versions could not be entered now, each behind the ones
+// before it, and why; it changes nothing. Without an error all can.
+func (b *Book) WhyVersions(list []Command) (at int, err error) {
+	rates, swaps, fees := b.live.Rates, b.live.Swaps, b.live.Fees
+	defer func() { b.live.Rates, b.live.Swaps, b.live.Fees = rates, swaps, fees }()
+	b.live.Rates, b.live.Swaps, b.live.Fees = b.live.rates().Clone(), b.live.swaps().Clone(), b.live.fees().Clone()
+	for i := range list {
+		cmd := &list[i]
+		if err := b.Why(cmd); err != nil {
+			return i, err
+		}
+		next, err := b.nextVersion(&cmd.Entry, cmp.Or(cmd.Operator, "maker"), cmp.Or(cmd.Second, "checker"), b.postingTime(cmd))
+		if err == nil {
+			err = b.live.setVersion(&next)
+		}
+		if err != nil {
+			return i, err
+		}
+	}
+	return 0, nil
+}
+
 // whyVersion tells why an entry's terms cannot be a version now.
 func (b *Book) whyVersion(cmd *Command) error {
 	maker, checker := cmp.Or(cmd.Operator, "maker"), cmp.Or(cmd.Second, "checker")

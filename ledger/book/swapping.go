@@ -132,17 +132,9 @@ func (b *Book) quoteSwap(cmd *Command, out *Outcome) (points.Reason, error) {
 	}
 	by := swapTerms(d.buy, d.sell, d.terms)
 	by.FeePPM = lockedFee(by.FeePPM, d.terms, cmd.Limit)
-	var f quote.Figures
-	if cmd.Amount != 0 {
-		f, reason = by.ExactIn(cmd.Amount)
-	} else if f, reason = by.ExactOut(cmd.Wanted); reason.Approved() && d.terms.StepIn > 0 && f.In%d.terms.StepIn != 0 {
-		f, reason = by.ExactIn(f.In + d.terms.StepIn - f.In%d.terms.StepIn)
-	}
+	f, reason := figuresOf(&by, cmd, d.terms)
 	if !reason.Approved() {
 		return reason, nil
-	}
-	if f.In > points.MaxAmount || f.Out > points.MaxAmount {
-		return points.BalanceOverflow, nil
 	}
 	d.figures = SwapFigures{
 		Quote: b.position + 1, State: SwapOpen, Into: d.into.ID, IntoIssuer: d.into.Issuer,
@@ -161,6 +153,20 @@ func (b *Book) quoteSwap(cmd *Command, out *Outcome) (points.Reason, error) {
 	}
 	out.Amount, out.Swap = d.figures.In, d.figures
 	return points.Approved, nil
+}
+
+// figuresOf is what a quote promises: for Amount handed in, or for Wanted at least, and then
+// for the next step of the terms.
+func figuresOf(by *quote.Terms, cmd *Command, terms *tariff.SwapTerms) (f quote.Figures, reason points.Reason) {
+	if cmd.Amount != 0 {
+		f, reason = by.ExactIn(cmd.Amount)
+	} else if f, reason = by.ExactOut(cmd.Wanted); reason.Approved() && terms.StepIn > 0 && f.In%terms.StepIn != 0 {
+		f, reason = by.ExactIn(f.In + terms.StepIn - f.In%terms.StepIn)
+	}
+	if reason.Approved() && (f.In > points.MaxAmount || f.Out > points.MaxAmount) {
+		return f, points.BalanceOverflow
+	}
+	return f, reason
 }
 
 // lockedFee is the fee of a quote that may be locked for so long: more for each minute that

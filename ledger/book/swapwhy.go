@@ -9,6 +9,28 @@ import (
 	"github.com/lianfen/lianfen/tariff"
 )
 
+// both says the same in English and Chinese, of the same values: a member who swaps reads it.
+// The Chinese counts them, %[1]d, where its order is another.
+func both(reason points.Reason, english, chinese string, args ...any) error {
+	return points.InBoth(reason, fmt.Sprintf(english, args...), fmt.Sprintf(chinese, args...))
+}
+
+// chinese names the states of a swap.
+func (s SwapState) chinese() string {
+	if name, ok := ChineseSwapStates()[s.String()]; ok {
+		return name
+	}
+	return s.String()
+}
+
+// ChineseSwapStates are the names of the states of a swap for people, by those for machines.
+func ChineseSwapStates() map[string]string {
+	return map[string]string{ //nolint:gosec // words for states, no credentials.
+		"open": "已报价", "locked": "已锁定", "executing": "处理中", "done": "已完成", "expired": "已过期", "cancelled": "已撤销",
+		"rejected": "已拒绝", "credit_unknown": "对方结果未明", "reversed": "已冲正", "manual": "待人工处理",
+	}
+}
+
 // whySwap is Why of a command about a swap: which limit it meets and how much of it is used,
 // what is not on offer, what of the points may not be swapped, or where the swap is already.
 func (b *Book) whySwap(cmd *Command) error {
@@ -20,11 +42,12 @@ func (b *Book) whySwap(cmd *Command) error {
 		return nil //nolint:nilerr // the refusal stands, and of another caller's swap nothing is told.
 	}
 	closed := func(by points.Position) error {
-		text := ""
+		text, zh := "", ""
 		if by != 0 {
-			text = " (RRN " + rrnText(by) + ")"
+			text, zh = " (RRN "+rrnText(by)+")", "（参考号"+rrnText(by)+"）"
 		}
-		return points.Errorf(points.OriginalClosed, "swap %s is %s already%s", rrnText(cmd.Original), view.State, text)
+		quote := rrnText(cmd.Original)
+		return points.InBoth(points.OriginalClosed, fmt.Sprintf("swap %s is %s already%s", quote, view.State, text), "互换"+quote+view.State.chinese()+zh)
 	}
 	switch view.State {
 	case SwapOpen:
@@ -38,7 +61,7 @@ func (b *Book) whySwap(cmd *Command) error {
 	case SwapLocked:
 		return closed(view.Locked)
 	case SwapExpired:
-		return points.Errorf(points.QuoteExpired, "the quote %s was good before %s: ask for a new one", rrnText(cmd.Original), view.Expires)
+		return both(points.QuoteExpired, "the quote %s was good before %s: ask for a new one", "报价%s有效至%s，已过期，请重新报价", rrnText(cmd.Original), view.Expires)
 	default:
 		return closed(view.Done)
 	}
@@ -53,13 +76,14 @@ func (b *Book) whyLock(cmd *Command, view *SwapView) error {
 	terms := b.live.swaps().At(view.Program, cmd.At)
 	switch {
 	case b.farProgram(view.Program) || b.farProgram(view.Into):
-		return points.Errorf(points.FunctionDisabled, "a swap with an issuer that keeps its own ledger is not locked: execute the quote")
+		return both(points.FunctionDisabled, "a swap with an issuer that keeps its own ledger is not locked: execute the quote", "与自管账务的发行方互换不可锁定，请直接按报价执行")
 	case terms == nil:
 		return nil
 	case terms.LockSeconds == 0:
-		return points.Errorf(points.FunctionDisabled, "the swap terms of programme %d give no lock (lock_seconds): execute the quote", view.Program)
+		return both(points.FunctionDisabled, "the swap terms of programme %d give no lock (lock_seconds): execute the quote", "积分计划%d的互换条款不支持锁定(lock_seconds)，请直接按报价执行", view.Program)
 	case terms.LockFeePPM != 0:
-		return points.Errorf(points.FunctionDisabled, "programme %d takes a fee for a lock: say for how long when asking for the quote (lock_seconds)", view.Program)
+		return both(points.FunctionDisabled, "programme %d takes a fee for a lock: say for how long when asking for the quote (lock_seconds)",
+			"积分计划%d的锁定需收费，请在报价时说明锁定时长(lock_seconds)", view.Program)
 	default:
 		return b.whyPoints(view.Member, view.Program, view.In, terms)
 	}
@@ -72,51 +96,69 @@ func (b *Book) whyQuote(cmd *Command) error {
 		return nil
 	}
 	switch source, target := b.farProgram(from), b.farProgram(into); {
+	case max(cmd.Amount, cmd.Wanted) > points.MaxAmount:
+		return both(points.BadAmount, "%d is larger than an account can hold (%d)", "%d超过账户上限(%d)", max(cmd.Amount, cmd.Wanted), points.MaxAmount)
 	case from == into:
-		return points.Errorf(points.NotPermitted, "from and into are both programme %d", from)
+		return both(points.NotPermitted, "from and into are both programme %d", "换出与换入同为积分计划%d", from)
 	case source && target:
-		return points.Errorf(points.RemoteSwap, "programmes %d and %d: both are in their issuers' own ledgers, and one side has to be here: swap through a programme that is", from, into)
+		return both(points.RemoteSwap, "programmes %d and %d: both are in their issuers' own ledgers, and one side has to be here: swap through a programme that is",
+			"积分计划%d和%d均由发行方自管账务，至少一方须在本平台：请经由在本平台的积分计划互换", from, into)
 	case (source || target) && cmd.Card.IsZero():
-		return points.Errorf(points.RemoteSwap, "one of the programmes %d and %d is in its issuer's own ledger, which knows the member by the card: name it (--card)", from, into)
+		return both(points.RemoteSwap, "one of the programmes %d and %d is in its issuer's own ledger, which knows the member by the card: name it (--card)",
+			"积分计划%d和%d之一由发行方自管账务，需以卡号识别会员：请提供卡号(--card)", from, into)
 	case (source || target) && !cmd.Ask:
 		return nil
 	}
 	terms, out := b.live.swaps().At(from, cmd.At), b.live.swaps().At(into, cmd.At)
-	var lacks []string
-	for _, part := range [...]struct {
-		there bool
-		name  string
-	}{
-		{b.live.rates().Pair(from, into, cmd.At) != nil, fmt.Sprintf("a BUY rate of programme %d", from)},
-		{b.live.rates().At(into, tariff.Sell, cmd.At) != nil, fmt.Sprintf("a SELL rate of programme %d", into)},
-		{terms != nil, fmt.Sprintf("swap terms of programme %d", from)},
-		{out != nil, fmt.Sprintf("swap terms of programme %d", into)},
-		{b.swapFees(cmd.At), "a row of kind SWP in the fees"},
-	} {
-		if !part.there {
-			lacks = append(lacks, part.name)
-		}
-	}
-	if len(lacks) > 0 {
-		return points.Errorf(points.NoSwapRate, "no swap of programme %d into %d is on offer: not in force now: %s", from, into, strings.Join(lacks, ", "))
+	if err := b.whyNoOffer(from, into, cmd.At); err != nil {
+		return err
 	}
 	if cmd.Limit > terms.LockSeconds {
-		return points.Errorf(points.FunctionDisabled, "lock_seconds %d: the swap terms of programme %d give at most %d", cmd.Limit, from, terms.LockSeconds)
+		return both(points.FunctionDisabled, "lock_seconds %d: the swap terms of programme %d give at most %d", "锁定%d秒：积分计划%d的互换条款最长%d秒(lock_seconds)", cmd.Limit, from, terms.LockSeconds)
 	}
 	m, _, err := b.holder(cmd.Card, cmd.Member, FreezeDebit)
-	if err != nil || m == nil || cmd.Amount <= 0 {
+	if err != nil || m == nil || cmd.Amount <= 0 && cmd.Wanted <= 0 {
 		return nil //nolint:nilerr // the refusal stands; only its figures are missing.
 	}
 	by := swapTerms(b.live.rates().Pair(from, into, cmd.At), b.live.rates().At(into, tariff.Sell, cmd.At), terms)
 	by.FeePPM = lockedFee(by.FeePPM, terms, cmd.Limit)
-	f, reason := by.ExactIn(cmd.Amount)
-	if !reason.Approved() {
+	f, reason := figuresOf(&by, cmd, terms)
+	switch {
+	case reason == points.BalanceOverflow && cmd.Amount > 0:
+		return both(reason, "in %d: its value, or what it gives, is larger than an account can hold (%d)", "换出%d：其价值或可换入数额超过账户上限(%d)", cmd.Amount, points.MaxAmount)
+	case reason == points.BalanceOverflow:
+		return both(reason, "out %d: its value, or what has to be handed in, is larger than an account can hold (%d)", "换入%d：其价值或须换出数额超过账户上限(%d)", cmd.Wanted, points.MaxAmount)
+	case !reason.Approved():
 		return nil
 	}
 	if err := b.whyLimit(m.ID, from, into, f.In, f.Out, terms, out); err != nil {
 		return err
 	}
 	return b.whyPoints(m.ID, from, f.In, terms)
+}
+
+// whyNoOffer names what is not in force of all that a swap needs; nil: nothing is missing.
+func (b *Book) whyNoOffer(from, into points.ProgramID, now points.Timestamp) error {
+	var lacks, lacksZH []string
+	for _, part := range [...]struct {
+		there    bool
+		name, zh string
+	}{
+		{b.live.rates().Pair(from, into, now) != nil, fmt.Sprintf("a BUY rate of programme %d", from), fmt.Sprintf("积分计划%d的买入价", from)},
+		{b.live.rates().At(into, tariff.Sell, now) != nil, fmt.Sprintf("a SELL rate of programme %d", into), fmt.Sprintf("积分计划%d的卖出价", into)},
+		{b.live.swaps().At(from, now) != nil, fmt.Sprintf("swap terms of programme %d", from), fmt.Sprintf("积分计划%d的互换条款", from)},
+		{b.live.swaps().At(into, now) != nil, fmt.Sprintf("swap terms of programme %d", into), fmt.Sprintf("积分计划%d的互换条款", into)},
+		{b.swapFees(now), "a row of kind SWP in the fees", "费率表中的SWP行"},
+	} {
+		if !part.there {
+			lacks, lacksZH = append(lacks, part.name), append(lacksZH, part.zh)
+		}
+	}
+	if len(lacks) == 0 {
+		return nil
+	}
+	return points.InBoth(points.NoSwapRate, fmt.Sprintf("no swap of programme %d into %d is on offer: not in force now: %s", from, into, strings.Join(lacks, ", ")),
+		fmt.Sprintf("积分计划%d换%d暂不可用：目前缺少%s", from, into, strings.Join(lacksZH, "、")))
 }
 
 // swapFees reports whether the fees in force have a row for swaps.
@@ -128,13 +170,13 @@ func (b *Book) swapFees(now points.Timestamp) bool {
 // whyLimit names the limit of the terms that a swap of in into gets would pass.
 func (b *Book) whyLimit(member points.MemberID, from, into points.ProgramID, in, gets points.Amount, terms, out *tariff.SwapTerms) error {
 	if terms.MinIn > 0 && in < terms.MinIn {
-		return points.Errorf(points.BelowMinimum, "in %d: programme %d takes at least %d (min_in)", in, from, terms.MinIn)
+		return both(points.BelowMinimum, "in %d: programme %d takes at least %d (min_in)", "换出%d：积分计划%d每笔至少%d(min_in)", in, from, terms.MinIn)
 	}
 	if terms.StepIn > 0 && in%terms.StepIn != 0 {
-		return points.Errorf(points.BelowMinimum, "in %d: programme %d takes multiples of %d only (step_in)", in, from, terms.StepIn)
+		return both(points.BelowMinimum, "in %d: programme %d takes multiples of %d only (step_in)", "换出%d：积分计划%d只接受%d的整数倍(step_in)", in, from, terms.StepIn)
 	}
 	if over(terms.MaxIn, 0, in) {
-		return points.Errorf(points.OverAmountLimit, "in %d: programme %d takes at most %d a swap (max_in)", in, from, terms.MaxIn)
+		return both(points.OverAmountLimit, "in %d: programme %d takes at most %d a swap (max_in)", "换出%d：积分计划%d每笔至多%d(max_in)", in, from, terms.MaxIn)
 	}
 	giver, err := b.SwapCount(from, member)
 	pool, poolErr := b.SwapCount(from, 0)
@@ -156,7 +198,7 @@ func (b *Book) whyLimit(member points.MemberID, from, into points.ProgramID, in,
 		{"pool_out_day", into, out.PoolOut, other.DayOut, gets},
 	} {
 		if over(window.limit, window.used, window.another) {
-			return points.Errorf(points.OverAmountLimit, "%d more: %s of programme %d is %d, of which %d are used and %d left",
+			return both(points.OverAmountLimit, "%d more: %s of programme %d is %d, of which %d are used and %d left", "再加%d：积分计划%[3]d的限额%[2]s为%[4]d，已用%[5]d，剩余%[6]d",
 				window.another, window.name, window.program, window.limit, window.used, max(0, window.limit-window.used))
 		}
 	}
@@ -176,6 +218,9 @@ func (b *Book) whyPoints(member points.MemberID, program points.ProgramID, in po
 	if may >= in || free <= may {
 		return nil
 	}
-	return points.Errorf(points.NotEnoughPoints, "of %d points that member %d may spend in programme %d, %d may be swapped: those that are %s, and of swapped ones those whose swap_lock_days are over",
-		free, member, program, may, strings.Join(terms.Lots.Names(), " or "))
+	origins := terms.Lots.Names()
+	return points.InBoth(points.NotEnoughPoints,
+		fmt.Sprintf("of %d points that member %d may spend in programme %d, %d may be swapped: those that are %s, and of swapped ones those whose swap_lock_days are over",
+			free, member, program, may, strings.Join(origins, " or ")),
+		fmt.Sprintf("会员%d在积分计划%d可用的%d积分中，可互换%d：仅限来源为%s者，换入的积分须过锁定期(swap_lock_days)", member, program, free, may, strings.Join(origins, "、")))
 }

@@ -2,6 +2,7 @@ package book_test
 
 import (
 	"fmt"
+	"regexp"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -10,6 +11,9 @@ import (
 	"github.com/lianfen/lianfen/points"
 	"github.com/lianfen/lianfen/tariff"
 )
+
+// number is a figure in a sentence.
+var number = regexp.MustCompile(`\d+`)
 
 // Whoever is refused a swap hears which limit it meets and how much of it is used, what is
 // not on offer, what may not be swapped, or where the swap is: for the same reason for which
@@ -25,11 +29,20 @@ func TestWhySwap(t *testing.T) {
 		err := d.book.Why(&cmd)
 		require.EqualError(t, err, want)
 		require.Equal(t, out.Reason, points.ReasonOf(err), want)
+		zh := points.ChineseOf(err)
+		require.Regexp(t, `\p{Han}`, zh, want)
+		require.NotRegexp(t, `[%!]`, zh, want)
+		require.ElementsMatch(t, number.FindAllString(want, -1), number.FindAllString(zh, -1), "the same figures: %s", zh)
 	}
 	why("in 90: programme 900 takes at least 100 (min_in)", quoteOf(1, air, inn, 90))
 	why("in 105: programme 900 takes multiples of 10 only (step_in)", quoteOf(1, air, inn, 105))
 	why("in 5010: programme 900 takes at most 5000 a swap (max_in)", quoteOf(1, air, inn, 5010))
 	why("from and into are both programme 900", quoteOf(1, air, air, 100))
+	why("1000000000000 is larger than an account can hold (999999999999)", quoteOf(1, air, inn, points.MaxAmount+1))
+	why("in 999999999999: its value, or what it gives, is larger than an account can hold (999999999999)", quoteOf(1, air, inn, points.MaxAmount))
+	wanted := quoteOf(1, air, inn, 0)
+	wanted.Wanted = points.MaxAmount
+	why("out 999999999999: its value, or what has to be handed in, is larger than an account can hold (999999999999)", wanted)
 	cmd := quoteOf(1, air, inn, 100)
 	cmd.Limit = 60
 	why("lock_seconds 60: the swap terms of programme 900 give at most 0", cmd)
@@ -67,7 +80,9 @@ func TestWhyNoSwap(t *testing.T) {
 		cmd := quoteOf(1, air, inn, 100)
 		cmd.At = d.now
 		require.Equal(t, points.NoSwapRate, d.do(cmd).Reason)
-		require.EqualError(t, d.book.Why(&cmd), "no swap of programme 900 into 901 is on offer: not in force now: "+want)
+		err := d.book.Why(&cmd)
+		require.EqualError(t, err, "no swap of programme 900 into 901 is on offer: not in force now: "+want)
+		require.Contains(t, points.ChineseOf(err), "积分计划900换901暂不可用：目前缺少")
 	}
 	why("a BUY rate of programme 900, a SELL rate of programme 901, swap terms of programme 900, swap terms of programme 901, a row of kind SWP in the fees")
 	from := d.now + 2*tariff.LeadTime

@@ -44,8 +44,9 @@ func accountNames(m tariff.Member) (chinese, english string) {
 		return "尾差账户", "rounding"
 	case tariff.AccountSuspense:
 		return "挂账账户", "suspense"
+	default:
+		return "", ""
 	}
-	return "", ""
 }
 
 // ReasonInChinese says why an item was not cleared; of a code that it does not know, nothing.

@@ -79,7 +79,7 @@ func checkCount(n uint64) string {
 func original90() []part60 {
 	return []part60{
 		{0, 4, "message type", "消息类型"},
-		{4, 10, "STAN", "跟踪号"},
+		{4, 10, "STAN", "流水号"},
 		{10, 20, "transmission time", "传输时间"},
 		{20, 31, "acquirer", "受理机构"},
 		{31, 42, "forwarder", "发送机构"},

@@ -534,8 +534,8 @@ func readPosAnswer(m *message, resp *points.Response) {
 	if len(v[60]) >= shortest60 {
 		resp.Batch = uint32(number(v[60][2:8])) //nolint:gosec // six digits.
 		network := m.envelope.MTI/100%10 == uint16(points.ClassNetwork)
-		code := int(number(v[60][8:11])) //nolint:gosec // three digits.
-		if network && (slices.Contains(downloads(), code) || (m.envelope.MTI == signOnAnswer && bringsKeys(int(number(v[60][:2])), code))) {
+		code := int(number(v[60][8:11]))                                                                                                     //nolint:gosec // three digits.
+		if network && (slices.Contains(downloads(), code) || (m.envelope.MTI == signOnAnswer && bringsKeys(int(number(v[60][:2])), code))) { //nolint:gosec // two digits.
 			resp.List = string(v[62])
 		}
 	}

@@ -100,17 +100,9 @@ func (r *Runner) before(ctx context.Context, cut Cut, order Order) ([]Check, err
 	c := checker{at: order.At}
 	c.add("pre", CheckCut, Must, !cut.NeverClosed, fmt.Sprintf("%v: positions %d to %d", cut, cut.First, cut.Last),
 		"the cycle still takes items: wait for its cut-over, or end it now: lianfen settle cutover --now")
-	runs, err := r.shelf.all()
-	if err != nil {
+	if err := r.previous(ctx, &c, cut); err != nil {
 		return nil, err
 	}
-	open := ""
-	for _, run := range runs {
-		if earlier(run.Cut, cut) && run.Live() {
-			open = fmt.Sprintf("run %s of %v is %v", run.ID, run.Cut, run.State)
-		}
-	}
-	c.add("pre", CheckPrevious, Must, open == "", orElse(open, "every earlier run is published or void"), "publish it, or: lianfen settle void RUN")
 	unfinished, err := r.journal.Unfinished(ctx, cut)
 	if err != nil {
 		return nil, err //nolint:wrapcheck // the journal's own words.
@@ -120,8 +112,55 @@ func (r *Runner) before(ctx context.Context, cut Cut, order Order) ([]Check, err
 	return c.list, nil
 }
 
-func earlier(one, other Cut) bool {
-	return one.Date < other.Date || (one.Date == other.Date && one.Cycle < other.Cycle)
+// mostNamed is how many cycles a sentence names.
+const mostNamed = 5
+
+// previous asks whether this cycle is the next one to settle. A run that is under way of
+// another cycle is a must: statements are numbered in the order of publication, and two at
+// a time would get one number. A closed cycle that cleared something and was never posted
+// asks for a second person only: where it can not be settled, since the program is wrong
+// about it, all later ones would stand still for ever. The switch alone never passes it.
+func (r *Runner) previous(ctx context.Context, c *checker, cut Cut) error {
+	runs, err := r.shelf.all()
+	if err != nil {
+		return err
+	}
+	last := map[string]*Run{} // of each cycle
+	for _, run := range runs {
+		if run.Live() && run.Cut.String() != cut.String() {
+			c.add("pre", CheckPrevious, Must, false, fmt.Sprintf("run %s of %v is %v", run.ID, run.Cut, run.State), "publish it, or: lianfen settle void "+run.ID)
+			return nil
+		}
+		last[run.Cut.String()] = run
+	}
+	waiting, err := r.journal.Unposted(ctx, cut.First)
+	if err != nil {
+		return err //nolint:wrapcheck // the journal's own words.
+	}
+	if len(waiting) == 0 {
+		c.add("pre", CheckPrevious, Must, true, "every earlier cycle that cleared something is posted", "")
+		return nil
+	}
+	named := make([]string, 0, mostNamed)
+	for _, w := range waiting[:min(len(waiting), mostNamed)] {
+		state := "no run"
+		if run := last[w.String()]; run != nil {
+			state = "run " + run.ID + " is " + run.State.String()
+		}
+		named = append(named, fmt.Sprintf("%v (%s)", w, state))
+	}
+	found := "closed and not posted: " + strings.Join(named, ", ")
+	if more := len(waiting) - len(named); more > 0 {
+		found += fmt.Sprintf(", and %d more", more)
+	}
+	c.add("pre", CheckPrevious, SecondPerson, false, found, fmt.Sprintf("settle in order: lianfen settle run --date %v --cycle %d; "+
+		"who passes it leaves its points on the clearing accounts, and its statement comes behind this one", waiting[0].Date, waiting[0].Cycle))
+	return nil
+}
+
+// Before reports whether a cycle comes before another one.
+func (c Cut) Before(other Cut) bool {
+	return c.Date < other.Date || (c.Date == other.Date && c.Cycle < other.Cycle)
 }
 
 func orElse(text, otherwise string) string {

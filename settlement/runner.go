@@ -65,6 +65,11 @@ type Order struct {
 	ID string // ULID
 }
 
+// ByRule stands as who approved a run that nobody has approved: where the configuration has
+// the switch publish by itself, and neither the policy of the house nor a check asks for a
+// second person. No person can have this name.
+const ByRule = "rule settlement.run=publish"
+
 // Errors.
 var (
 	// ErrWaits says that a second person has to approve the run.
@@ -512,6 +517,8 @@ func (r *Runner) Approve(ctx context.Context, run *Run, order Order) error {
 	switch {
 	case run.State != Checked:
 		return points.Errorf(points.NotPermitted, "settlement run %s is %v; what is approved is CHECKED", run.ID, run.State)
+	case order.By == ByRule && (second || run.Proposal != 0):
+		return points.Errorf(points.NeedsSecondPerson, "settlement run %s: a person approves it, not the configured rule%s", run.ID, because(name))
 	case order.By == run.Maker && (second || run.Proposal != 0):
 		return points.Errorf(points.NeedsSecondPerson, "settlement run %s was run by %s: another person approves it%s", run.ID, run.Maker, because(name))
 	}
@@ -637,7 +644,7 @@ func (r *Runner) Confirm(run *Run, order Order, note string) error {
 }
 
 // Void ends a run that was not published nor posted, and what was proposed of it. Only the
-// latest one: what comes after another run was made on it.
+// latest one that is not published: another one was begun on the ground that this one is.
 func (r *Runner) Void(ctx context.Context, run *Run, order Order, why string) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -655,8 +662,8 @@ func (r *Runner) Void(ctx context.Context, run *Run, order Order, why string) er
 		return err
 	}
 	for _, other := range runs {
-		if earlier(run.Cut, other.Cut) && other.State != Void {
-			return points.Errorf(points.NotPermitted, "settlement run %s: run %s of %v comes after it; only the latest is void", run.ID, other.ID, other.Cut)
+		if run.Cut.Before(other.Cut) && other.Live() {
+			return points.Errorf(points.NotPermitted, "settlement run %s: run %s of %v comes after it; only the latest that is not published can be void", run.ID, other.ID, other.Cut)
 		}
 	}
 	// What is rejected first cannot be posted between the question and the end of the run.

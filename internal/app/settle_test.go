@@ -328,7 +328,7 @@ func TestNightByItself(t *testing.T) {
 		}
 		return run != nil && run.State == settlement.Published
 	}, 30*time.Second, 50*time.Millisecond)
-	require.Equal(t, []string{"night", "settlement.run"}, []string{run.Maker, run.Checker})
+	require.Equal(t, []string{"night", settlement.ByRule}, []string{run.Maker, run.Checker})
 	require.NotZero(t, run.Posting)
 
 	same, err := r.client.Settle(ctx, "diff", app.SettleAsk{}, nil)

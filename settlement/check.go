@@ -179,7 +179,7 @@ func (r *Runner) during(ctx context.Context, run *Run, setting *Setting, c *chec
 	// A rate cannot be put in force for the past: to stop here would be to stop for ever.
 	c.add("in", CheckRates, SecondPerson, all.unvalued == 0, orElse(strings.Join(missing, ", "), "every item had its rate and its fees"),
 		"lianfen rates list: propose what is missing; such items stay exceptions until they are adjusted")
-	c.add("in", CheckExceptions, SecondPerson, all.booked() == 0, all.exceptionsFound(),
+	c.add("in", CheckExceptions, SecondPerson, all.exceptions.booked == 0, all.exceptions.found(),
 		"lianfen settle report RUN lists them; they are not cleared: adjust them, or approve the run without them")
 	sum := "all members sum to zero, and pairs to positions"
 	wrong := all.fold.Check()
@@ -197,17 +197,6 @@ func (r *Runner) during(ctx context.Context, run *Run, setting *Setting, c *chec
 		return err
 	}
 	return r.checkDebtors(setting, c, all)
-}
-
-func (c *computed) exceptionsFound() string {
-	found := "none"
-	if i := slices.IndexFunc(c.exceptions, func(x exception) bool { return !x.declined }); i >= 0 {
-		found = fmt.Sprintf("%d; the first is item %d: %s", c.booked(), c.exceptions[i].ID, c.exceptions[i].Reason)
-	}
-	if c.declined > 0 {
-		found += fmt.Sprintf("; %d refunds were declined without an original", c.declined)
-	}
-	return found
 }
 
 // checkLive holds the positions against those that the ledger kept (P9).

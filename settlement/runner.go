@@ -427,7 +427,7 @@ func (r *Runner) compute(ctx context.Context, run *Run, b *basis, order Order) (
 	counts := all.fold.Counts()
 	run.setKey(key)
 	run.Positions, run.Items, run.OnUs, run.Legs = positions, counts.Items, counts.OnUs, counts.Legs
-	run.Exceptions, run.Rows = uint64(len(all.exceptions)), uint64(run.Cut.Last-run.Cut.First)+1
+	run.Exceptions, run.Rows = all.exceptions.all(), uint64(run.Cut.Last-run.Cut.First)+1
 	run.time(StepCompute, run.Rows, r.opts.Clock()-began)
 	run.reach(Computed, order, fmt.Sprintf("%d items, %d exceptions", run.Items, run.Exceptions))
 	return all, r.write(run, "computed")

@@ -123,10 +123,7 @@ func (r *rendering) operatorSet() (total files.NetTotal, outputs []files.Output,
 	if err := errors.Join(err, w.Close()); err != nil {
 		return total, nil, fmt.Errorf("%s: %w", name, err)
 	}
-	exceptions := make([]files.Exception, len(r.computed.exceptions))
-	for i := range r.computed.exceptions {
-		exceptions[i] = r.computed.exceptions[i].Exception
-	}
+	exceptions := r.computed.exceptions.rows(0)
 	list, err := r.put(OperatorFolder, exceptionsName(r.opts.Operator, r.run.Cut), files.AppendExceptions(nil, exceptions), uint64(len(exceptions)))
 	return total, []files.Output{output, list}, err
 }
@@ -263,7 +260,7 @@ func (r *rendering) set(party *Party, total files.NetTotal) ([]files.Output, err
 	if err := add(files.WholeName(files.NET, m, date, cycle, "csv").String(), net, uint64(len(rows)), err); err != nil {
 		return nil, err
 	}
-	exceptions := r.exceptionsOf(m)
+	exceptions := r.computed.exceptions.rows(m)
 	if err := add(files.WholeName(files.EXC, m, date, cycle, "csv").String(), files.AppendExceptions(text, exceptions), uint64(len(exceptions)), nil); err != nil {
 		return nil, err
 	}
@@ -310,15 +307,6 @@ func (r *rendering) sign(folder string, outputs []files.Output) ([]files.Output,
 	}
 	output, err = r.put(folder, files.SignatureName, signature, 0)
 	return append(outputs, output), err
-}
-
-func (r *rendering) exceptionsOf(m tariff.Member) (list []files.Exception) {
-	for i := range r.computed.exceptions {
-		if x := &r.computed.exceptions[i]; slices.Contains(x.members[:], m) {
-			list = append(list, x.Exception)
-		}
-	}
-	return list
 }
 
 // sorted are the merchants, the one with most items first.

@@ -546,12 +546,20 @@ func printExceptions(cmd *cobra.Command, units scales, list []files.Exception) e
 		if says["amount"] != "" {
 			shown = units.amount(points.ProgramID(program), points.Amount(amount))
 		}
-		s.row(e.ID, e.Reason, kind, says["programme"], shown, says["acq"], says["iss"], e.What)
+		id := strconv.FormatUint(e.ID, 10)
+		if e.More > 0 { // It stands for so many.
+			id = "+" + strconv.FormatUint(e.More, 10)
+		}
+		s.row(id, e.Reason, kind, says["programme"], shown, says["acq"], says["iss"], e.What)
 	}
 	if err := s.write(cmd.OutOrStdout()); err != nil || len(list) <= shownExceptions {
 		return err
 	}
-	return say(cmd, "and %d more: --json has all", len(list)-shownExceptions)
+	more := uint64(0)
+	for _, e := range list[shownExceptions:] {
+		more += max(1, e.More)
+	}
+	return say(cmd, "and %d more: --json lists the first %d of a run, and sums up the others by reason and programme", more, settlement.MaxExceptions)
 }
 
 func (a *admin) settleDiff() *cobra.Command {

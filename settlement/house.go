@@ -110,7 +110,7 @@ func (h *House) Setting(ctx context.Context) (Setting, error) {
 				Member: m, Prefund: limit.Prefund, PrefundHaircut: limit.PrefundHaircut, Collateral: limit.Collateral, CollateralHaircut: limit.CollateralHaircut,
 			}
 			if !limit.Unlimited {
-				p.Cap = limit.Cap
+				p.Capped, p.Cap = true, limit.Cap
 			}
 		}
 		parties[m] = p

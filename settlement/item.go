@@ -52,7 +52,8 @@ type Party struct {
 	Name   string
 	Class  netting.Class
 	Cover  netting.Cover
-	Cap    points.Amount // most that it may owe; 0: no cap
+	Capped bool          // it has a cap; of 0: it must not owe
+	Cap    points.Amount // most that it may owe, where it has one
 }
 
 // Program is a points programme as files name it.

@@ -163,7 +163,7 @@ func (r *rendering) positions(m tariff.Member) (rows []files.Position, err error
 		return nil, err
 	}
 	common := files.Position{
-		Run: r.run.ID, Date: r.run.Cut.Date, Cycle: r.run.Cut.Cycle, SettlementDate: r.run.Cut.Settles, Unit: Unit, Member: m, Cover: cover, Cap: party.Cap,
+		Run: r.run.ID, Date: r.run.Cut.Date, Cycle: r.run.Cut.Cycle, SettlementDate: r.run.Cut.Settles, Unit: Unit, Member: m, Cover: cover, Capped: party.Capped, Cap: party.Cap,
 	}
 	for p := range r.computed.fold.Of(m) {
 		if rows, err = r.row(rows, &common, &p); err != nil {
@@ -206,9 +206,8 @@ func (r *rendering) row(rows []files.Position, common *files.Position, p *nettin
 		row.Closing = row.Receive - row.Pay
 		row.Instruction = r.instruction(row.Member, p.Model)
 	}
-	row.Headroom = row.Cap + min(row.Closing, 0)
-	if row.Cap == 0 {
-		row.Headroom = 0
+	if row.Capped {
+		row.Headroom = row.Cap + min(row.Closing, 0)
 	}
 	return rows, nil
 }
@@ -281,7 +280,7 @@ func (r *rendering) set(party *Party, total files.NetTotal) ([]files.Output, err
 	if err := add(files.JournalName, files.AppendJournal(text, statement), 0, nil); err != nil {
 		return nil, err
 	}
-	page := files.Page{Statement: statement, Capped: party.Cap > 0, Exceptions: exceptions, Names: r.names(rows), Merchants: r.written[place].sorted(), Files: outputs}
+	page := files.Page{Statement: statement, Exceptions: exceptions, Names: r.names(rows), Merchants: r.written[place].sorted(), Files: outputs}
 	html := bytes.NewBuffer(text)
 	err = files.WriteStatement(html, &page)
 	if err := add(files.StatementName, html.Bytes(), 0, err); err != nil {
@@ -348,7 +347,7 @@ func (r *rendering) statement(party *Party, place int, rows []files.Position) (*
 	if err := s.Follow(rows, detail); err != nil {
 		return nil, err //nolint:wrapcheck // it says whose.
 	}
-	s.Available = s.Closing + party.Cap
+	s.Capped, s.Available = party.Capped, s.Closing+party.Cap
 	return s, nil
 }
 

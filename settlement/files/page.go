@@ -23,7 +23,6 @@ type MerchantTotal struct {
 // Page is what statement.html says beside the statement.
 type Page struct {
 	Statement  *Statement
-	Capped     bool                     // the member has a cap; else nothing is said to be left of one
 	Names      map[tariff.Member]string // of counterparties
 	Merchants  []MerchantTotal
 	Exceptions []Exception
@@ -182,7 +181,7 @@ func WriteStatement(w io.Writer, p *Page) error {
 		"Member": s.Member.String(), "Name": points.Escaped(s.Name), "Operator": points.Escaped(s.Operator), "Date": s.Date, "Cycle": s.Cycle,
 		"From": s.From.Format(moment), "To": s.To.Format(moment), "SettlementDate": s.SettlementDate, "Sequence": s.Sequence, "Unit": s.Unit,
 		"Opening": amount(SumOf(s.Opening)), "Closing": amount(SumOf(s.Closing)), "Available": amount(SumOf(s.Available)),
-		"Received": amount(received), "Paid": amount(paid), "Net": amount(received.add(paid.negated())), "Capped": p.Capped,
+		"Received": amount(received), "Paid": amount(paid), "Net": amount(received.add(paid.negated())), "Capped": s.Capped,
 		"Exceptions": exceptions, "Unlisted": unlisted,
 		"Entries":   template.HTML(rows), //nolint:gosec // appendRow has escaped what is not its own.
 		"Merchants": merchants, "Files": list,

@@ -3,6 +3,7 @@ package settlement
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"maps"
 	"slices"
 	"strings"
@@ -196,7 +197,7 @@ func (r *Runner) during(ctx context.Context, run *Run, setting *Setting, c *chec
 	if err := r.checkLive(ctx, run, c, all); err != nil {
 		return err
 	}
-	return r.checkDebtors(setting, c, all)
+	return r.checkDebtors(run, setting, c, all)
 }
 
 // checkLive holds the positions against those that the ledger kept (P9).
@@ -242,8 +243,8 @@ func netOf(f *netting.Fold, m tariff.Member) netting.Sum {
 }
 
 // checkDebtors asks whether every debt is within its cap, and whether the day settles
-// although its largest net debtor fails.
-func (r *Runner) checkDebtors(setting *Setting, c *checker, all *computed) error {
+// although its largest net debtor fails. A cap of 0 is one: who has it must not owe.
+func (r *Runner) checkDebtors(run *Run, setting *Setting, c *checker, all *computed) error {
 	covers := make([]netting.Cover, 0, len(setting.Parties))
 	over := ""
 	for i := range setting.Parties {
@@ -252,7 +253,7 @@ func (r *Runner) checkDebtors(setting *Setting, c *checker, all *computed) error
 		cover.Member = party.Member
 		covers = append(covers, cover)
 		debt := netOf(all.fold, party.Member).Neg()
-		if party.Cap > 0 && debt.Cmp(netting.SumOf(party.Cap)) > 0 && over == "" {
+		if party.Capped && debt.Sign() > 0 && debt.Cmp(netting.SumOf(party.Cap)) > 0 && over == "" {
 			over = fmt.Sprintf("%v owes %s, its cap is %s", party.Member, debt.Decimal(Scale), party.Cap.Decimal(Scale))
 		}
 	}
@@ -261,15 +262,36 @@ func (r *Runner) checkDebtors(setting *Setting, c *checker, all *computed) error
 	if err != nil {
 		return fmt.Errorf("largest debtor: %w", err)
 	}
+	run.Debtor = nil
 	if len(exposures) == 0 {
 		c.add("in", CheckDebtor, Warn, true, "nobody owes anything", "")
 		return nil
 	}
-	e := exposures[0]
-	c.add("in", CheckDebtor, Warn, e.Shortfall.Sign() == 0,
-		fmt.Sprintf("%v owes %s, cover %s, short by %s if it fails", e.Member, e.Debt.Decimal(Scale), e.Cover.Decimal(Scale), e.Shortfall.Decimal(Scale)),
-		"the night would not settle if it failed: ask it for cover, or lower its cap")
+	if run.Debtor, err = debtorOf(&exposures[0]); err != nil {
+		return err
+	}
+	c.add("in", CheckDebtor, Warn, run.Debtor.Shortfall == 0, run.Debtor.String(), "the night would not settle if it failed: ask it for cover, or lower its cap")
+	if run.Debtor.Shortfall > 0 {
+		r.opts.Log.Warn("settlement would fail with its largest net debtor", slog.String("run", run.ID), slog.String("cycle", run.Cut.String()),
+			slog.String("member", run.Debtor.Member.String()), slog.String("debt", run.Debtor.Debt.Decimal(Scale)), slog.String("cover", run.Debtor.Cover.Decimal(Scale)),
+			slog.String("shortfall", run.Debtor.Shortfall.Decimal(Scale)))
+	}
 	return nil
+}
+
+// debtorOf is an exposure in amounts, as notes carry it.
+func debtorOf(e *netting.Exposure) (*Debtor, error) {
+	d := &Debtor{Member: e.Member}
+	for _, part := range []struct {
+		sum netting.Sum
+		to  *points.Amount
+	}{{e.Debt, &d.Debt}, {e.Cover, &d.Cover}, {e.Shortfall, &d.Shortfall}} {
+		var ok bool
+		if *part.to, ok = part.sum.Amount(); !ok {
+			return nil, points.Errorf(points.BalanceOverflow, "largest debtor %v: %s is more than files carry", e.Member, part.sum.Decimal(Scale))
+		}
+	}
+	return d, nil
 }
 
 // after holds the files against the positions (P5): every item is in its acquirer's file

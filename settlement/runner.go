@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -50,6 +51,8 @@ type Runner struct {
 	journal  Journal
 	shelf    shelf
 	progress *progress
+
+	debtor atomic.Pointer[Run] // the latest run, where somebody owes something in it
 
 	mu sync.Mutex // one step of one run at a time
 
@@ -97,11 +100,53 @@ func NewRunner(journal Journal, opts Options) (*Runner, error) {
 	}
 	r := &Runner{opts: opts, journal: journal, shelf: shelf{opts.Folder}, progress: &progress{clock: opts.Clock}}
 	if opts.Registry != nil {
-		if err := r.progress.register(opts.Registry); err != nil {
+		if err := errors.Join(r.progress.register(opts.Registry), opts.Registry.Register(r.shortfall())); err != nil {
 			return nil, fmt.Errorf("settlement: %w", err)
 		}
 	}
-	return r, nil
+	return r, r.noteDebtor()
+}
+
+// shortfall is the gauge of what the largest net debtor's cover is short by.
+func (r *Runner) shortfall() prometheus.Collector {
+	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Namespace: "lianfen", Subsystem: "settlement", Name: "debtor_shortfall_qzp",
+		Help: "What the cover of the largest net debtor of the latest settlement run is less than its debt, in standard points; 0: the run settles although it fails.",
+	}, func() float64 {
+		if latest := r.debtor.Load(); latest != nil {
+			return float64(latest.Debtor.Shortfall) / 10_000
+		}
+		return 0
+	})
+}
+
+// noteDebtor looks for the latest run that was computed and is not void: what of it would
+// fail with its largest net debtor is told until a later one is computed.
+func (r *Runner) noteDebtor() error {
+	runs, err := r.shelf.all()
+	if err != nil {
+		return err
+	}
+	var latest *Run
+	for _, run := range runs {
+		if run.State >= Computed && run.State != Void && (latest == nil || latest.Cut.Before(run.Cut)) {
+			latest = run
+		}
+	}
+	if latest != nil && latest.Debtor == nil {
+		latest = nil
+	}
+	r.debtor.Store(latest)
+	return nil
+}
+
+// WouldFail returns the latest run where it would not settle if its largest net debtor
+// failed; nil: it would.
+func (r *Runner) WouldFail() *Run {
+	if latest := r.debtor.Load(); latest != nil && latest.Debtor.Shortfall > 0 {
+		return latest
+	}
+	return nil
 }
 
 // Progress tells how far the step is that is under way.
@@ -323,7 +368,7 @@ func found(checks []Check, name string) string {
 
 // write writes a run down and tells of the step.
 func (r *Runner) write(run *Run, step string) error {
-	if err := r.shelf.save(run); err != nil {
+	if err := errors.Join(r.shelf.save(run), r.noteDebtor()); err != nil {
 		return err
 	}
 	return r.opts.Step(step)
@@ -386,7 +431,7 @@ func (r *Runner) held(run *Run) error {
 	if !failed {
 		return nil
 	}
-	if err := r.shelf.save(run); err != nil {
+	if err := errors.Join(r.shelf.save(run), r.noteDebtor()); err != nil {
 		return err
 	}
 	return fmt.Errorf("%w: %s: %s", ErrCheck, name, found(run.Checks, name))

@@ -28,7 +28,7 @@ const (
 func settleStatus(s *app.Settled) error {
 	switch s.Outcome {
 	case app.SettleWaits:
-		return &statusError{status: exitWaits}
+		return &statusError{exitWaits, shortfall(s.Run)}
 	case app.SettleHeld, app.SettleDiffers:
 		return &statusError{exitHeld, fmt.Errorf("%s", s.Problem)}
 	default:
@@ -39,7 +39,17 @@ func settleStatus(s *app.Settled) error {
 	return checkStatus(s.Run.Checks)
 }
 
-// checkStatus is the exit status that checks come to.
+// shortfall tells of the largest net debtor whose cover is short, where the exit status says
+// something else; nil: there is none.
+func shortfall(run *settlement.Run) error {
+	if run == nil || run.Debtor == nil || run.Debtor.Shortfall == 0 {
+		return nil
+	}
+	return fmt.Errorf("it waits for a second person, and it would not settle if the largest net debtor failed: %v", run.Debtor)
+}
+
+// checkStatus is the exit status that checks come to. What did not pass and is a must comes
+// first, then the largest net debtor, then all others.
 func checkStatus(checks []settlement.Check) error {
 	status := exitOK
 	for i := range checks {
@@ -178,7 +188,8 @@ is published. To run again is safe: it goes on where it was stopped, and of what
 published it proves that it comes to the same.
 
 --dry-run computes only and compares with --against, another run, or with --rates, other
-rates; nothing is written down.
+rates; with both, the cycle under the other rates with the other run. Nothing is written
+down.
 
 Exit status: 0 done; 5 a second person has to approve; 6 a check of severity must did
 not pass, or the run does not come to the same; 7 done with warnings; 8 done, and it
@@ -569,7 +580,7 @@ func (a *admin) settleDiff() *cobra.Command {
 		Use: "diff [RUN]", Short: "Compare a cycle, as it would come out now, with a run or with other rates", Args: atMostRun,
 		Long: `Compute a cycle as it would come out now and compare it, position by position: with
 --against, another run under the tables as they were then; with --rates, other rates; with
-neither, its own run. The items that explain most of the difference are named.`,
+both, the cycle under other rates with the other run; with neither, its own run. The items that explain most of the difference are named.`,
 		Example: `  lianfen settle diff --rates 901:CLEAR:3/2
   lianfen settle diff --date 2026-03-03 --against 01KJJQZ3A0000000000000000A`,
 		RunE: func(cmd *cobra.Command, args []string) (err error) {

@@ -448,7 +448,8 @@ func (a *App) settleVoid(ctx context.Context, ask SettleAsk) (Settled, error) {
 	return a.settled(run, a.settlement.Void(ctx, run, order, ask.Note))
 }
 
-// settleDiff compares a cycle, as it would come out now, with a run or with other rates.
+// settleDiff compares a cycle, as it would come out now, or with other rates, with a run; or
+// with other rates and with those of now.
 func (a *App) settleDiff(ctx context.Context, ask SettleAsk) (Settled, error) {
 	date, cycle, err := a.asked(ctx, &ask)
 	if err != nil {
@@ -463,6 +464,11 @@ func (a *App) compare(ctx context.Context, ask *SettleAsk, date points.BusinessD
 		return Settled{}, err
 	}
 	before, after := now, now
+	if len(ask.Rates) > 0 {
+		if after, err = a.settlement.Otherwise(ctx, now, ask.terms()); err != nil {
+			return Settled{}, err
+		}
+	}
 	switch {
 	case ask.Against != "":
 		run, err := a.settlement.Load(ask.Against)
@@ -472,10 +478,7 @@ func (a *App) compare(ctx context.Context, ask *SettleAsk, date points.BusinessD
 		if before, err = a.settlement.Side(ctx, run); err != nil {
 			return Settled{}, err
 		}
-	case len(ask.Rates) > 0:
-		if after, err = a.settlement.Otherwise(ctx, now, ask.terms()); err != nil {
-			return Settled{}, err
-		}
+	case len(ask.Rates) > 0: // Only the rates are to differ.
 	default:
 		run, err := a.settlement.Of(date, cycle)
 		if err != nil {

@@ -123,15 +123,16 @@ func (a *App) nightMaker(ctx context.Context) (m maker, err error) {
 }
 
 // nightWarnings are for people who look at how the switch is.
-func (a *App) nightWarnings(ctx context.Context) []string {
-	if a.opts.Config.Night.Run == config.NightlyOff {
-		return nil
+func (a *App) nightWarnings(ctx context.Context) (list []string) {
+	if a.opts.Config.Night.Run != config.NightlyOff {
+		if m, err := a.nightMaker(ctx); err == nil && m.problem != "" { // What is wrong with the ledger is told by whoever watches it.
+			list = append(list, m.problem)
+		}
 	}
-	m, err := a.nightMaker(ctx)
-	if err != nil || m.problem == "" {
-		return nil // What is wrong with the ledger is told by whoever watches it.
+	if run := a.settlement.WouldFail(); run != nil {
+		list = append(list, fmt.Sprintf("settlement of %v would not settle if the largest net debtor failed: %v: lianfen settle report %s", run.Cut, run.Debtor, run.ID))
 	}
-	return []string{m.problem}
+	return list
 }
 
 // runEnded runs the cycles that have ended and are not settled, in their order, until one

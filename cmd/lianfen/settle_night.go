@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
 	"strconv"
 	"strings"
 	"time"
@@ -284,7 +285,8 @@ func (a *admin) settleStep(cmd *cobra.Command, step string, ask app.SettleAsk) e
 // follower shows progress: on a terminal one line that is drawn over, elsewhere a line
 // every five seconds.
 type follower struct {
-	cmd  *cobra.Command
+	w    io.Writer
+	over bool // drawn over
 	last time.Time
 	wide int
 }
@@ -292,25 +294,27 @@ type follower struct {
 // followEvery is how far apart in time lines of progress are where they are not drawn over.
 const followEvery = 5 * time.Second
 
-func newFollower(cmd *cobra.Command) *follower { return &follower{cmd: cmd, last: time.Now()} }
+func newFollower(cmd *cobra.Command) *follower {
+	w := cmd.ErrOrStderr()
+	return &follower{w: w, over: drawn(w), last: time.Now()}
+}
 
 func (f *follower) hear(p settlement.Progress) {
-	w := f.cmd.ErrOrStderr()
 	line := fmt.Sprintf("%s: %d of %d rows, %d rows/s, %d s left", p.Step, p.Done, p.Total, p.PerSecond(), p.Left())
-	if drawn(w) {
-		_, _ = fmt.Fprintf(w, "\r%-*s", f.wide, line) // What cannot be drawn stops nothing.
+	if f.over {
+		_, _ = fmt.Fprintf(f.w, "\r%-*s", f.wide, line) // What cannot be drawn stops nothing.
 		f.wide = len(line)
 		return
 	}
 	if now := time.Now(); now.Sub(f.last) >= followEvery {
 		f.last = now
-		_, _ = fmt.Fprintln(w, line) // As above.
+		_, _ = fmt.Fprintln(f.w, line) // As above.
 	}
 }
 
 func (f *follower) end() {
 	if f.wide > 0 {
-		_, _ = fmt.Fprintf(f.cmd.ErrOrStderr(), "\r%*s\r", f.wide, "") // As above.
+		_, _ = fmt.Fprintf(f.w, "\r%*s\r", f.wide, "") // As above.
 	}
 }
 

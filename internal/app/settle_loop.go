@@ -160,7 +160,7 @@ func (a *App) runEnded(ctx context.Context, n *config.Night) looked {
 		if err != nil {
 			return looked{err.Error(), true}
 		}
-		finish := a.tellProgress(ctx)
+		finish := tellProgress(ctx, a.log, a.settlement.Progress)
 		settled, err := a.take(ctx, next.Date, next.Cycle, order, settlement.ByRule, publish)
 		finish()
 		switch {
@@ -269,7 +269,7 @@ func (a *App) behindLast(ctx context.Context, runs []*settlement.Run) (cut settl
 }
 
 // tellProgress logs how far the run is, until finish is called.
-func (a *App) tellProgress(ctx context.Context) (finish func()) {
+func tellProgress(ctx context.Context, log *slog.Logger, read func() settlement.Progress) (finish func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	done := make(chan struct{})
 	go func() {
@@ -279,8 +279,8 @@ func (a *App) tellProgress(ctx context.Context) (finish func()) {
 		for {
 			select {
 			case <-ticker.C:
-				if now := a.settlement.Progress(); now.Step != "" {
-					a.log.Info("settlement progress", slog.String("step", now.Step), slog.Uint64("done", now.Done), slog.Uint64("total", now.Total),
+				if now := read(); now.Step != "" {
+					log.Info("settlement progress", slog.String("step", now.Step), slog.Uint64("done", now.Done), slog.Uint64("total", now.Total),
 						slog.Uint64("per_second", now.PerSecond()), slog.Uint64("seconds_left", now.Left()))
 				}
 			case <-ctx.Done():

@@ -104,7 +104,8 @@ func NewRunner(journal Journal, opts Options) (*Runner, error) {
 			return nil, fmt.Errorf("settlement: %w", err)
 		}
 	}
-	return r, r.noteDebtor()
+	r.noteDebtor()
+	return r, nil
 }
 
 // shortfall is the gauge of what the largest net debtor's cover is short by.
@@ -121,11 +122,13 @@ func (r *Runner) shortfall() prometheus.Collector {
 }
 
 // noteDebtor looks for the latest run that was computed and is not void: what of it would
-// fail with its largest net debtor is told until a later one is computed.
-func (r *Runner) noteDebtor() error {
+// fail with its largest net debtor is told until a later one is computed. A note that cannot
+// be read stops neither a start nor a step, which has been taken.
+func (r *Runner) noteDebtor() {
 	runs, err := r.shelf.all()
 	if err != nil {
-		return err
+		r.opts.Log.Warn("largest net debtor is not known", slog.String("error", err.Error()))
+		return
 	}
 	var latest *Run
 	for _, run := range runs {
@@ -137,7 +140,6 @@ func (r *Runner) noteDebtor() error {
 		latest = nil
 	}
 	r.debtor.Store(latest)
-	return nil
 }
 
 // WouldFail returns the latest run where it would not settle if its largest net debtor
@@ -368,9 +370,10 @@ func found(checks []Check, name string) string {
 
 // write writes a run down and tells of the step.
 func (r *Runner) write(run *Run, step string) error {
-	if err := errors.Join(r.shelf.save(run), r.noteDebtor()); err != nil {
+	if err := r.shelf.save(run); err != nil {
 		return err
 	}
+	r.noteDebtor()
 	return r.opts.Step(step)
 }
 
@@ -431,9 +434,10 @@ func (r *Runner) held(run *Run) error {
 	if !failed {
 		return nil
 	}
-	if err := errors.Join(r.shelf.save(run), r.noteDebtor()); err != nil {
+	if err := r.shelf.save(run); err != nil {
 		return err
 	}
+	r.noteDebtor()
 	return fmt.Errorf("%w: %s: %s", ErrCheck, name, found(run.Checks, name))
 }
 

@@ -36,9 +36,19 @@ func (a *App) keepNights(ctx context.Context) error {
 	if n.Run == config.NightlyOff {
 		return nil
 	}
-	told, failures := "", 0
+	told, warned, failures := "", "", 0
 	for {
-		look := a.runEnded(ctx, n)
+		m, err := a.nightMaker(ctx)
+		if m.problem != warned {
+			a.tellNight(m.problem, false)
+			warned = m.problem
+		}
+		look := looked{failed: true}
+		if err == nil {
+			look = a.runEnded(ctx, n, m)
+		} else {
+			look.tell = err.Error()
+		}
 		if say := look.tell; say != told && ctx.Err() == nil {
 			a.tellNight(say, look.failed)
 			told = say
@@ -77,14 +87,6 @@ func nightWait(failures int) time.Duration {
 		}
 	}
 	return wait
-}
-
-// joined puts two sentences together, of which either may be empty.
-func joined(one, other string) string {
-	if one == "" || other == "" {
-		return one + other
-	}
-	return one + "; " + other
 }
 
 // maker is in whose name the switch makes runs.
@@ -137,14 +139,10 @@ func (a *App) nightWarnings(ctx context.Context) (list []string) {
 
 // runEnded runs the cycles that have ended and are not settled, in their order, until one
 // has to wait.
-func (a *App) runEnded(ctx context.Context, n *config.Night) looked {
+func (a *App) runEnded(ctx context.Context, n *config.Night, m maker) looked {
 	publish := n.Run == config.NightlyPublish
-	m, err := a.nightMaker(ctx)
-	switch {
-	case err != nil:
-		return looked{err.Error(), true}
-	case m.barred && publish:
-		return looked{tell: m.problem}
+	if m.barred && publish {
+		return looked{}
 	}
 	for last := (settlement.Cut{}); ; {
 		next, tell, err := a.nextToRun(ctx, publish)
@@ -152,7 +150,7 @@ func (a *App) runEnded(ctx context.Context, n *config.Night) looked {
 		case err != nil:
 			return looked{err.Error(), true}
 		case next.Date == 0:
-			return looked{tell: joined(m.problem, tell)}
+			return looked{tell: tell}
 		case next.Date == last.Date && next.Cycle == last.Cycle: // Whatever is wrong, it must not compute a day for ever.
 			return looked{fmt.Sprintf("%v was settled, and still counts as not settled: lianfen settle report --date %v --cycle %d", next, next.Date, next.Cycle), true}
 		}

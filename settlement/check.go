@@ -59,6 +59,8 @@ const (
 	CheckLive       = "live"
 	CheckCaps       = "caps"
 	CheckDebtor     = "debtor"
+	CheckBank       = "bank"
+	CheckAccounts   = "accounts"
 )
 
 // Check is one thing that was looked at.
@@ -197,7 +199,10 @@ func (r *Runner) during(ctx context.Context, run *Run, setting *Setting, c *chec
 	if err := r.checkLive(ctx, run, c, all); err != nil {
 		return err
 	}
-	return r.checkDebtors(run, setting, c, all)
+	if err := r.checkDebtors(run, setting, c, all); err != nil {
+		return err
+	}
+	return r.checkBank(run, c, all)
 }
 
 // checkLive holds the positions against those that the ledger kept (P9).

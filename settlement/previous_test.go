@@ -14,8 +14,8 @@ import (
 	"github.com/lianfen/lianfen/settlement"
 )
 
-// checkOf is the check of a name.
-func checkOf(t *testing.T, checks []settlement.Check, name string) settlement.Check {
+// checkNamed is the check of a name.
+func checkNamed(t *testing.T, checks []settlement.Check, name string) settlement.Check {
 	t.Helper()
 	for _, c := range checks {
 		if c.Name == name {
@@ -63,7 +63,7 @@ func TestStoryOfSkippedCycles(t *testing.T) {
 	order := func(id string) settlement.Order { return settlement.Order{At: s.clock, By: "li", ID: id} }
 	skipped, err := r.Prepare(ctx, dayTwo, 2, order(""))
 	require.NoError(t, err)
-	c := checkOf(t, skipped, settlement.CheckPrevious)
+	c := checkNamed(t, skipped, settlement.CheckPrevious)
 	require.Equal(t, []any{false, settlement.SecondPerson}, []any{c.Pass, c.Severity})
 	require.Equal(t, "closed and not posted: 2026-03-01 cycle 1 (no run), 2026-03-02 cycle 1 (no run)", c.Found)
 	require.Contains(t, c.Do, "lianfen settle run --date 2026-03-01 --cycle 1")
@@ -80,7 +80,7 @@ func TestStoryOfSkippedCycles(t *testing.T) {
 
 	for i, cut := range []settlement.Cut{{Date: dayOne, Cycle: 1}, {Date: dayTwo, Cycle: 1}, {Date: dayTwo, Cycle: 2}, {Date: dayTwo.AddDays(1), Cycle: 1}} {
 		run := s.settle(r, cut.Date, cut.Cycle, []string{runTwo, runThree, runFour, "01KJJQZ3A00000000000000005"}[i])
-		require.True(t, checkOf(t, run.Checks, settlement.CheckPrevious).Pass)
+		require.True(t, checkNamed(t, run.Checks, settlement.CheckPrevious).Pass)
 		require.EqualValues(t, i+1, run.Sequence, "statements are numbered in the order of cycles")
 	}
 }
@@ -102,7 +102,7 @@ func TestStoryOfAPassedCycle(t *testing.T) {
 	require.NoError(t, r.Void(ctx, run, order(""), "once more"))
 	skipped, err := r.Prepare(ctx, dayTwo.AddDays(2), 1, order(""))
 	require.NoError(t, err)
-	require.Equal(t, "closed and not posted: 2026-03-01 cycle 1 (run "+runThree+" is VOID)", checkOf(t, skipped, settlement.CheckPrevious).Found)
+	require.Equal(t, "closed and not posted: 2026-03-01 cycle 1 (run "+runThree+" is VOID)", checkNamed(t, skipped, settlement.CheckPrevious).Found)
 	run, err = r.Run(ctx, dayOne, 1, order(runFour))
 	require.NoError(t, err)
 

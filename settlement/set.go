@@ -23,7 +23,7 @@ import (
 
 // The standard unit: what members settle in.
 const (
-	Unit  = "QZP"
+	Unit  = files.Unit
 	Scale = files.Scale
 )
 
@@ -123,9 +123,13 @@ func (r *rendering) operatorSet() (total files.NetTotal, outputs []files.Output,
 	if err := errors.Join(err, w.Close()); err != nil {
 		return total, nil, fmt.Errorf("%s: %w", name, err)
 	}
-	exceptions := r.computed.exceptions.rows(0)
+	exceptions := r.exceptionsOf(0)
 	list, err := r.put(OperatorFolder, exceptionsName(r.opts.Operator, r.run.Cut), files.AppendExceptions(nil, exceptions), uint64(len(exceptions)))
-	return total, []files.Output{output, list}, err
+	if err != nil {
+		return total, nil, err
+	}
+	orders, err := r.bankFiles()
+	return total, append([]files.Output{output, list}, orders...), err
 }
 
 func (r *rendering) net(w io.Writer, name string) (files.Output, files.NetTotal, error) {
@@ -179,12 +183,12 @@ func (r *rendering) positions(m tariff.Member) (rows []files.Position, err error
 }
 
 // party is what is known of a member; of the operator's accounts nothing.
-func (r *rendering) party(m tariff.Member) *Party {
-	i, found := slices.BinarySearchFunc(r.setting.Parties, m, func(p Party, m tariff.Member) int { return cmp.Compare(p.Member, m) })
+func (b *basis) party(m tariff.Member) *Party {
+	i, found := slices.BinarySearchFunc(b.setting.Parties, m, func(p Party, m tariff.Member) int { return cmp.Compare(p.Member, m) })
 	if !found {
 		return new(Party)
 	}
-	return &r.setting.Parties[i]
+	return &b.setting.Parties[i]
 }
 
 // maxPosition is the largest position that files carry: the 18 digits of an ISO 20022
@@ -196,20 +200,28 @@ func (r *rendering) row(rows []files.Position, common *files.Position, p *nettin
 	rows = append(rows, *common)
 	row := &rows[len(rows)-1]
 	row.Model, row.Counterparty, row.Code, row.Items = p.Model, p.Counterparty, p.Code, p.Items
-	var ok, both bool
-	row.Pay, ok = p.Pay.Amount()
-	row.Receive, both = p.Receive.Amount()
-	if !ok || !both || row.Pay > maxPosition || row.Receive > maxPosition {
-		return nil, points.Errorf(points.BalanceOverflow, "net position of %v: pay %s, receive %s: more than files carry", row.Member, p.Pay.Decimal(Scale), p.Receive.Decimal(Scale))
+	if err := grossOf(row, p); err != nil {
+		return nil, err
 	}
 	if row.Whole() {
 		row.Closing = row.Receive - row.Pay
-		row.Instruction = r.instruction(row.Member, p.Model)
+		row.Instruction = r.run.instruction(row.Member, p.Model)
 	}
 	if row.Capped {
 		row.Headroom = row.Cap + min(row.Closing, 0)
 	}
 	return rows, nil
+}
+
+// grossOf sets what a row pays and receives.
+func grossOf(row *files.Position, p *netting.Position) error {
+	var ok, both bool
+	row.Pay, ok = p.Pay.Amount()
+	row.Receive, both = p.Receive.Amount()
+	if !ok || !both || row.Pay > maxPosition || row.Receive > maxPosition {
+		return points.Errorf(points.BalanceOverflow, "net position of %v: pay %s, receive %s: more than files carry", row.Member, p.Pay.Decimal(Scale), p.Receive.Decimal(Scale))
+	}
+	return nil
 }
 
 // coverOf is what the haircuts leave of what a member has put down.
@@ -223,11 +235,6 @@ func coverOf(party *Party) (points.Amount, error) {
 		return 0, points.Errorf(points.BalanceOverflow, "cover of %v: more than fits", party.Member)
 	}
 	return cover, nil
-}
-
-// instruction names the payment that settles a member's position in a model.
-func (r *rendering) instruction(m tariff.Member, model netting.Model) string {
-	return fmt.Sprintf("%08d-%02d-%v-%v", uint32(r.run.Cut.Date), r.run.Cut.Cycle, m, model)
 }
 
 // set writes what a member gets beside its items, and signs the whole.
@@ -259,7 +266,7 @@ func (r *rendering) set(party *Party, total files.NetTotal) ([]files.Output, err
 	if err := add(files.WholeName(files.NET, m, date, cycle, "csv").String(), net, uint64(len(rows)), err); err != nil {
 		return nil, err
 	}
-	exceptions := r.computed.exceptions.rows(m)
+	exceptions := r.exceptionsOf(m)
 	if err := add(files.WholeName(files.EXC, m, date, cycle, "csv").String(), files.AppendExceptions(text, exceptions), uint64(len(exceptions)), nil); err != nil {
 		return nil, err
 	}
@@ -306,6 +313,18 @@ func (r *rendering) sign(folder string, outputs []files.Output) ([]files.Output,
 	}
 	output, err = r.put(folder, files.SignatureName, signature, 0)
 	return append(outputs, output), err
+}
+
+// exceptionsOf are the exceptions of a member, of everybody for 0: items that were not cleared,
+// and who has no bank account.
+func (r *rendering) exceptionsOf(m tariff.Member) []files.Exception {
+	list := r.computed.exceptions.rows(m)
+	for i := range r.computed.unpaid {
+		if x := &r.computed.unpaid[i]; m == 0 || slices.Contains(x.members[:], m) {
+			list = append(list, x.Exception)
+		}
+	}
+	return list
 }
 
 // sorted are the merchants, the one with most items first.

@@ -48,7 +48,7 @@ func TestMoreExceptionsThanAreListed(t *testing.T) {
 		run, err := n.Run(t.Context(), 20260302, 1, order("li"))
 		require.NoError(t, err)
 		require.Equal(t, []uint64{0, items}, []uint64{run.Items, run.Exceptions})
-		c := checkOf(t, run.Checks, settlement.CheckExceptions)
+		c := checkNamed(t, run.Checks, settlement.CheckExceptions)
 		require.Equal(t, []any{false, settlement.SecondPerson}, []any{c.Pass, c.Severity})
 		require.Equal(t, "144000; the first is item 1: RATE_UNKNOWN; 100000 are listed, the others summed up by reason; 16000 refunds were declined without an original", c.Found)
 		require.NoError(t, n.Approve(t.Context(), run, order("wang")))

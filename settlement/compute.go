@@ -32,7 +32,7 @@ type computed struct {
 	items      uint64        // cleared
 	lines      []memberLines // by place in the roll
 	apart      apart
-	exceptions uncleared
+	exceptions exceptionList
 	unvalued   uint64 // of the exceptions: a rate or fee is missing
 	missing    map[points.ProgramID]uint64
 	flows      map[flow]netting.Sum
@@ -80,7 +80,7 @@ type partial struct {
 type chunkResult struct {
 	digest     tariff.Digest
 	entries    uint64
-	exceptions uncleared
+	exceptions exceptionList
 	unvalued   uint64
 }
 

@@ -31,8 +31,8 @@ type exception struct {
 	files.Exception
 }
 
-// uncleared is what cannot be cleared of a part of a cycle.
-type uncleared struct {
+// exceptionList is what cannot be cleared of a part of a cycle.
+type exceptionList struct {
 	listed   []exception
 	booked   uint64 // of the listed and the others: something was booked
 	declined uint64 // likewise: nothing was
@@ -52,14 +52,14 @@ type restSum struct {
 }
 
 // full reports whether no more of what has booked something is listed.
-func (u *uncleared) full() bool { return u.booked >= MaxExceptions }
+func (u *exceptionList) full() bool { return u.booked >= MaxExceptions }
 
 // all is how many items were not cleared.
-func (u *uncleared) all() uint64 { return u.booked + u.declined }
+func (u *exceptionList) all() uint64 { return u.booked + u.declined }
 
 // take lists what comes behind, as far as there is room, and counts the others. Parts come
 // in the order of the journal, so that the same cycle has the same list.
-func (u *uncleared) take(part *uncleared) {
+func (u *exceptionList) take(part *exceptionList) {
 	for i := range part.listed {
 		x := &part.listed[i]
 		if x.declined {
@@ -80,13 +80,13 @@ func (u *uncleared) take(part *uncleared) {
 }
 
 // count counts an entry that has booked something, without a row of its own.
-func (u *uncleared) count(e *Entry, reason string) {
+func (u *exceptionList) count(e *Entry, reason string) {
 	u.booked++
 	u.add(e.members(), reason, e.Program, e.Amount)
 }
 
 // add sums up for everybody, and for each member that has a part in it.
-func (u *uncleared) add(members [3]tariff.Member, reason string, program points.ProgramID, amount points.Amount) {
+func (u *exceptionList) add(members [3]tariff.Member, reason string, program points.ProgramID, amount points.Amount) {
 	sum := restSum{1, netting.SumOf(amount)}
 	u.sumUp(restOf{0, reason, program}, sum)
 	for i, m := range members {
@@ -96,7 +96,7 @@ func (u *uncleared) add(members [3]tariff.Member, reason string, program points.
 	}
 }
 
-func (u *uncleared) sumUp(of restOf, sum restSum) {
+func (u *exceptionList) sumUp(of restOf, sum restSum) {
 	if u.rest == nil {
 		u.rest = make(map[restOf]restSum)
 	}
@@ -106,7 +106,7 @@ func (u *uncleared) sumUp(of restOf, sum restSum) {
 
 // rows are the exceptions of a member, of everybody for 0: those that are listed, and what
 // the others come to.
-func (u *uncleared) rows(m tariff.Member) (list []files.Exception) {
+func (u *exceptionList) rows(m tariff.Member) (list []files.Exception) {
 	if m == 0 {
 		list = make([]files.Exception, 0, len(u.listed))
 	}
@@ -128,7 +128,7 @@ func (u *uncleared) rows(m tariff.Member) (list []files.Exception) {
 }
 
 // found says in a sentence what was not cleared.
-func (u *uncleared) found() string {
+func (u *exceptionList) found() string {
 	found := "none"
 	if i := slices.IndexFunc(u.listed, func(x exception) bool { return !x.declined }); i >= 0 {
 		found = fmt.Sprintf("%d; the first is item %d: %s", u.booked, u.listed[i].ID, u.listed[i].Reason)

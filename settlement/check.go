@@ -3,6 +3,7 @@ package settlement
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"maps"
 	"slices"
 	"strings"
@@ -105,17 +106,9 @@ func (r *Runner) before(ctx context.Context, cut Cut, order Order) ([]Check, err
 	c := checker{at: order.At}
 	c.add("pre", CheckCut, Must, !cut.NeverClosed, fmt.Sprintf("%v: positions %d to %d", cut, cut.First, cut.Last),
 		"the cycle still takes items: wait for its cut-over, or end it now: lianfen settle cutover --now")
-	runs, err := r.shelf.all()
-	if err != nil {
+	if err := r.previous(ctx, &c, cut); err != nil {
 		return nil, err
 	}
-	open := ""
-	for _, run := range runs {
-		if earlier(run.Cut, cut) && run.Live() {
-			open = fmt.Sprintf("run %s of %v is %v", run.ID, run.Cut, run.State)
-		}
-	}
-	c.add("pre", CheckPrevious, Must, open == "", orElse(open, "every earlier run is published or void"), "publish it, or: lianfen settle void RUN")
 	unfinished, err := r.journal.Unfinished(ctx, cut)
 	if err != nil {
 		return nil, err //nolint:wrapcheck // the journal's own words.
@@ -140,8 +133,55 @@ func (r *Runner) checkSigned(c *checker) {
 // NoKey says what to do where settlement.key names no key.
 const NoKey = "make a key (ssh-keygen -t ed25519 -N '' -f settlement.key), name it as settlement.key in the configuration"
 
-func earlier(one, other Cut) bool {
-	return one.Date < other.Date || (one.Date == other.Date && one.Cycle < other.Cycle)
+// mostNamed is how many cycles a sentence names.
+const mostNamed = 5
+
+// previous asks whether this cycle is the next one to settle. A run that is under way of
+// another cycle is a must: statements are numbered in the order of publication, and two at
+// a time would get one number. A closed cycle that cleared something and was never posted
+// asks for a second person only: where it can not be settled, since the program is wrong
+// about it, all later ones would stand still for ever. The switch alone never passes it.
+func (r *Runner) previous(ctx context.Context, c *checker, cut Cut) error {
+	runs, err := r.shelf.all()
+	if err != nil {
+		return err
+	}
+	last := map[string]*Run{} // of each cycle
+	for _, run := range runs {
+		if run.Live() && run.Cut.String() != cut.String() {
+			c.add("pre", CheckPrevious, Must, false, fmt.Sprintf("run %s of %v is %v", run.ID, run.Cut, run.State), "publish it, or: lianfen settle void "+run.ID)
+			return nil
+		}
+		last[run.Cut.String()] = run
+	}
+	waiting, err := r.journal.Unposted(ctx, cut.First)
+	if err != nil {
+		return err //nolint:wrapcheck // the journal's own words.
+	}
+	if len(waiting) == 0 {
+		c.add("pre", CheckPrevious, Must, true, "every earlier cycle that cleared something is posted", "")
+		return nil
+	}
+	named := make([]string, 0, mostNamed)
+	for _, w := range waiting[:min(len(waiting), mostNamed)] {
+		state := "no run"
+		if run := last[w.String()]; run != nil {
+			state = "run " + run.ID + " is " + run.State.String()
+		}
+		named = append(named, fmt.Sprintf("%v (%s)", w, state))
+	}
+	found := "closed and not posted: " + strings.Join(named, ", ")
+	if more := len(waiting) - len(named); more > 0 {
+		found += fmt.Sprintf(", and %d more", more)
+	}
+	c.add("pre", CheckPrevious, SecondPerson, false, found, fmt.Sprintf("settle in order: lianfen settle run --date %v --cycle %d; "+
+		"who passes it leaves its points on the clearing accounts, and its statement comes behind this one", waiting[0].Date, waiting[0].Cycle))
+	return nil
+}
+
+// Before reports whether a cycle comes before another one.
+func (c Cut) Before(other Cut) bool {
+	return c.Date < other.Date || (c.Date == other.Date && c.Cycle < other.Cycle)
 }
 
 func orElse(text, otherwise string) string {
@@ -160,7 +200,7 @@ func (r *Runner) during(ctx context.Context, run *Run, setting *Setting, c *chec
 	// A rate cannot be put in force for the past: to stop here would be to stop for ever.
 	c.add("in", CheckRates, SecondPerson, all.unvalued == 0, orElse(strings.Join(missing, ", "), "every item had its rate and its fees"),
 		"lianfen rates list: propose what is missing; such items stay exceptions until they are adjusted")
-	c.add("in", CheckExceptions, SecondPerson, all.booked() == 0, all.exceptionsFound(),
+	c.add("in", CheckExceptions, SecondPerson, all.exceptions.booked == 0, all.exceptions.found(),
 		"lianfen settle report RUN lists them; they are not cleared: adjust them, or approve the run without them")
 	sum := "all members sum to zero, and pairs to positions"
 	wrong := all.fold.Check()
@@ -177,21 +217,10 @@ func (r *Runner) during(ctx context.Context, run *Run, setting *Setting, c *chec
 	if err := r.checkLive(ctx, run, c, all); err != nil {
 		return err
 	}
-	if err := r.checkDebtors(setting, c, all); err != nil {
+	if err := r.checkDebtors(run, setting, c, all); err != nil {
 		return err
 	}
 	return r.checkBank(run, c, all)
-}
-
-func (c *computed) exceptionsFound() string {
-	found := "none"
-	if i := slices.IndexFunc(c.exceptions, func(x exception) bool { return !x.declined }); i >= 0 {
-		found = fmt.Sprintf("%d; the first is item %d: %s", c.booked(), c.exceptions[i].ID, c.exceptions[i].Reason)
-	}
-	if c.declined > 0 {
-		found += fmt.Sprintf("; %s declined without an original", points.Counted(c.declined, "refund was", "refunds were"))
-	}
-	return found
 }
 
 // checkLive holds the positions against those that the ledger kept (P9).
@@ -237,8 +266,8 @@ func netOf(f *netting.Fold, m tariff.Member) netting.Sum {
 }
 
 // checkDebtors asks whether every debt is within its cap, and whether the day settles
-// although its largest net debtor fails.
-func (r *Runner) checkDebtors(setting *Setting, c *checker, all *computed) error {
+// although its largest net debtor fails. A cap of 0 is one: who has it must not owe.
+func (r *Runner) checkDebtors(run *Run, setting *Setting, c *checker, all *computed) error {
 	covers := make([]netting.Cover, 0, len(setting.Parties))
 	over := ""
 	for i := range setting.Parties {
@@ -247,7 +276,7 @@ func (r *Runner) checkDebtors(setting *Setting, c *checker, all *computed) error
 		cover.Member = party.Member
 		covers = append(covers, cover)
 		debt := netOf(all.fold, party.Member).Neg()
-		if party.Cap > 0 && debt.Cmp(netting.SumOf(party.Cap)) > 0 && over == "" {
+		if party.Capped && debt.Sign() > 0 && debt.Cmp(netting.SumOf(party.Cap)) > 0 && over == "" {
 			over = fmt.Sprintf("%v owes %s, its cap is %s", party.Member, debt.Decimal(Scale), party.Cap.Decimal(Scale))
 		}
 	}
@@ -256,15 +285,36 @@ func (r *Runner) checkDebtors(setting *Setting, c *checker, all *computed) error
 	if err != nil {
 		return fmt.Errorf("largest debtor: %w", err)
 	}
+	run.Debtor = nil
 	if len(exposures) == 0 {
 		c.add("in", CheckDebtor, Warn, true, "nobody owes anything", "")
 		return nil
 	}
-	e := exposures[0]
-	c.add("in", CheckDebtor, Warn, e.Shortfall.Sign() == 0,
-		fmt.Sprintf("%v owes %s, cover %s, short by %s if it fails", e.Member, e.Debt.Decimal(Scale), e.Cover.Decimal(Scale), e.Shortfall.Decimal(Scale)),
-		"the night would not settle if it failed: ask it for cover, or lower its cap")
+	if run.Debtor, err = debtorOf(&exposures[0]); err != nil {
+		return err
+	}
+	c.add("in", CheckDebtor, Warn, run.Debtor.Shortfall == 0, run.Debtor.String(), "the night would not settle if it failed: ask it for cover, or lower its cap")
+	if run.Debtor.Shortfall > 0 {
+		r.opts.Log.Warn("settlement would fail with its largest net debtor", slog.String("run", run.ID), slog.String("cycle", run.Cut.String()),
+			slog.String("member", run.Debtor.Member.String()), slog.String("debt", run.Debtor.Debt.Decimal(Scale)), slog.String("cover", run.Debtor.Cover.Decimal(Scale)),
+			slog.String("shortfall", run.Debtor.Shortfall.Decimal(Scale)))
+	}
 	return nil
+}
+
+// debtorOf is an exposure in amounts, as notes carry it.
+func debtorOf(e *netting.Exposure) (*Debtor, error) {
+	d := &Debtor{Member: e.Member}
+	for _, part := range []struct {
+		sum netting.Sum
+		to  *points.Amount
+	}{{e.Debt, &d.Debt}, {e.Cover, &d.Cover}, {e.Shortfall, &d.Shortfall}} {
+		var ok bool
+		if *part.to, ok = part.sum.Amount(); !ok {
+			return nil, points.Errorf(points.BalanceOverflow, "largest debtor %v: %s is more than files carry", e.Member, part.sum.Decimal(Scale))
+		}
+	}
+	return d, nil
 }
 
 // after holds the files against the positions (P5): every item is in its acquirer's file

@@ -1,7 +1,6 @@
 package settlement
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"crypto/sha256"
@@ -10,6 +9,7 @@ import (
 	"hash"
 	"maps"
 	"slices"
+	"sync/atomic"
 
 	"github.com/lianfen/lianfen/points"
 	"github.com/lianfen/lianfen/settlement/files"
@@ -20,14 +20,6 @@ import (
 // chunkPositions is how many positions of the journal are under one digest, and are
 // worked on by one goroutine at a time.
 const chunkPositions = netting.ChunkRecords
-
-// MaxExceptions is how many exceptions a run lists. With more of them it is not a night
-// with exceptions but one with a cause: the run stops and says so.
-const MaxExceptions = 100_000
-
-// maxDeclined is how many refunds that were declined are listed among the exceptions; the
-// others are counted. Whoever sends nonsense all day neither stops the night nor fills it.
-const maxDeclined = 10_000
 
 // roles are the files of items that a member has.
 const roles = int(files.RoleShare)
@@ -40,32 +32,13 @@ type computed struct {
 	items      uint64        // cleared
 	lines      []memberLines // by place in the roll
 	apart      apart
-	exceptions []exception
-	left       map[why]left // the exceptions by reason, and the declined that are not listed too
-	unvalued   uint64       // of the exceptions: a rate or fee is missing
-	declined   uint64       // nothing was booked; the first of them are among the exceptions
+	exceptions exceptionList
+	unvalued   uint64 // of the exceptions: a rate or fee is missing
 	missing    map[points.ProgramID]uint64
 	flows      map[flow]netting.Sum
 	batches    map[Batch]struct{}
 	payments   *files.Payments // for the positions; nil: nothing is paid by this switch's files
 	unpaid     []exception     // payments that are left out of these
-}
-
-// booked is how many of the exceptions listed have booked something.
-func (c *computed) booked() int { return len(c.exceptions) - int(min(c.declined, maxDeclined)) }
-
-// except lists exceptions.
-func (c *computed) except(list []exception) {
-	for i := range list {
-		was := c.left[list[i].why]
-		c.left[list[i].why] = left{was.items + 1, was.points.Plus(netting.SumOf(list[i].amount))}
-		if list[i].declined {
-			if c.declined++; c.declined > maxDeclined {
-				continue
-			}
-		}
-		c.exceptions = append(c.exceptions, list[i])
-	}
 }
 
 // maxBatches is how many batches of terminals are looked at.
@@ -88,15 +61,6 @@ type apart struct{ acquirer, issuer uint64 }
 
 func (a *apart) add(b apart) { a.acquirer, a.issuer = a.acquirer+b.acquirer, a.issuer+b.issuer }
 
-// exception is an entry that cannot be cleared.
-type exception struct {
-	members  [3]tariff.Member
-	declined bool
-	why      why
-	amount   points.Amount
-	files.Exception
-}
-
 // partial is what one worker has come to.
 type partial struct {
 	fold    *netting.Fold
@@ -116,7 +80,7 @@ type partial struct {
 type chunkResult struct {
 	digest     tariff.Digest
 	entries    uint64
-	exceptions []exception
+	exceptions exceptionList
 	unvalued   uint64
 }
 
@@ -150,22 +114,20 @@ func (b *basis) compute(ctx context.Context, source Items, cut Cut, workers int,
 		}
 		parts[i] = &partial{fold: fold, lines: make([]memberLines, b.roll.Len()), missing: map[points.ProgramID]uint64{}, flows: map[flow]netting.Sum{}, batches: map[Batch]struct{}{}, hash: sha256.New()}
 	}
-	all := &computed{left: map[why]left{}, roll: b.roll, fold: parts[0].fold, lines: parts[0].lines, missing: parts[0].missing, flows: parts[0].flows, batches: parts[0].batches}
+	all := &computed{roll: b.roll, fold: parts[0].fold, lines: parts[0].lines, missing: parts[0].missing, flows: parts[0].flows, batches: parts[0].batches}
 	var digests []tariff.Digest
 	var entries uint64
+	var full atomic.Bool // Spans that are begun from then on come behind all exceptions that are listed.
 	progress.begin(StepCompute, uint64(cut.Last-cut.First)+1)
 	err := inOrder(ctx, spans(cut.First, cut.Last, chunkPositions), workers,
 		func(ctx context.Context, worker int, s span) (chunkResult, error) {
-			return b.chunk(ctx, source, parts[worker], s, progress)
+			return b.chunk(ctx, source, parts[worker], s, full.Load(), progress)
 		},
 		func(r chunkResult) error {
 			digests, entries = append(digests, r.digest), entries+r.entries
-			all.except(r.exceptions)
+			all.exceptions.take(&r.exceptions)
+			full.Store(all.exceptions.full())
 			all.unvalued += r.unvalued
-			if all.booked() > MaxExceptions {
-				return points.Errorf(points.NotPermitted, "settlement of %v: more than %d items cannot be cleared; the first is %d: %s",
-					cut, MaxExceptions, all.exceptions[0].ID, all.exceptions[0].What)
-			}
 			return nil
 		})
 	if err != nil {
@@ -202,14 +164,19 @@ func (m *memberLines) add(other memberLines) {
 	m.net = m.net.Plus(other.net)
 }
 
-// chunk values and folds the items of a span.
-func (b *basis) chunk(ctx context.Context, source Items, p *partial, s span, progress *progress) (r chunkResult, err error) {
+// chunk values and folds the items of a span. Once the list of exceptions is full, those of
+// later spans are only counted.
+func (b *basis) chunk(ctx context.Context, source Items, p *partial, s span, full bool, progress *progress) (r chunkResult, err error) {
 	p.hash.Reset()
 	err = source.Entries(ctx, s.first, s.last, func(e *Entry) error {
 		r.entries++
 		p.digest(e)
 		if reason, what := b.value(e, &p.worth, p.fold); reason != "" {
-			r.exceptions = append(r.exceptions, exceptionOf(e, reason, what))
+			if full && !e.Declined {
+				r.exceptions.count(e, reason)
+			} else {
+				r.exceptions.listed = append(r.exceptions.listed, exceptionOf(e, reason, what))
+			}
 			if missesTerms(reason) {
 				r.unvalued++
 				p.missing[e.Program]++
@@ -365,15 +332,4 @@ func (a *apart) count(_ *Entry, places []place) {
 		default:
 		}
 	}
-}
-
-// exceptionOf is the row of the exception list.
-func exceptionOf(e *Entry, reason, what string) exception {
-	x := exception{members: [3]tariff.Member{e.Acquirer, e.Issuer, e.Target}, declined: e.Declined, why: why{reason, e.Kind, e.Program}, amount: e.Amount}
-	if e.Kind.Explicit() {
-		x.members = [3]tariff.Member{e.Payee, e.Payer}
-	}
-	raw := fmt.Appendf(nil, "%v rrn=%s acq=%v iss=%v programme=%d amount=%d at=%v", e.Kind, bytes.TrimRight(e.Line.RRN[:], "\x00 "), e.Acquirer, e.Issuer, e.Program, e.Amount, e.At)
-	x.Exception = files.Exception{Source: "journal", ID: uint64(e.Position), Reason: reason, What: what, Raw: raw}
-	return x
 }

@@ -159,7 +159,7 @@ func (r *Runner) Compare(ctx context.Context, before, after Side) (*Comparison, 
 	}
 	c := &Comparison{
 		Before: before.Name, After: after.Name, Positions: []Difference{}, Items: []ItemDifference{}, Cleared: Counted{one.computed.items, other.computed.items},
-		Exceptions: Counted{one.computed.uncleared(), other.computed.uncleared()}, Uncleared: uncleared(one.computed.left, other.computed.left),
+		Exceptions: Counted{one.computed.exceptions.all(), other.computed.exceptions.all()}, Uncleared: uncleared(one.computed.exceptions.left, other.computed.exceptions.left),
 	}
 	for d := range netting.Differences(one.computed.fold, other.computed.fold) {
 		at := d.After

@@ -29,7 +29,8 @@
 //	R4  Nothing is published whose positions do not sum to zero (P1, P2), whose files
 //	    do not add up to the positions (P5), or whose positions are not those that the
 //	    ledger kept while the day went on (P9).
-//	R5  An item is cleared or it is an exception, listed with its reason. None is skipped.
+//	R5  An item is cleared or it is an exception, listed with its reason; the first of a run
+//	    one by one, all others counted and summed up by reason. None is skipped.
 //	R6  The heap is bounded: what grows with the day goes through and is not kept.
 //
 // Times and identifiers come in with the [Order] from a door. It will not decide who

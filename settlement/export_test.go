@@ -2,9 +2,11 @@ package settlement_test
 
 import (
 	"bytes"
+	"cmp"
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -20,8 +22,14 @@ import (
 	"github.com/lianfen/lianfen/tariff"
 )
 
-// exported reads the table of a run as other programs do, by clearing id.
-func exported(t *testing.T, r *settlement.Runner, run *settlement.Run) (all map[uint64]*table.Row, order []uint64) {
+// rowKey tells rows apart: a sale that several programmes pay is an item of each.
+type rowKey struct {
+	id      uint64
+	program string
+}
+
+// exported reads the table of a run as other programs do, by clearing id and programme.
+func exported(t *testing.T, r *settlement.Runner, run *settlement.Run) (all map[rowKey]*table.Row, order []rowKey) {
 	t.Helper()
 	var file bytes.Buffer
 	n, err := r.Export(t.Context(), run, &file)
@@ -30,11 +38,12 @@ func exported(t *testing.T, r *settlement.Runner, run *settlement.Run) (all map[
 	rows, err := parquet.Read[table.Row](bytes.NewReader(file.Bytes()), int64(file.Len()))
 	require.NoError(t, err)
 	require.Len(t, rows, int(n))
-	all = map[uint64]*table.Row{}
+	all = map[rowKey]*table.Row{}
 	for i := range rows {
-		require.NotContains(t, all, rows[i].ID)
-		all[rows[i].ID] = &rows[i]
-		order = append(order, rows[i].ID)
+		key := rowKey{rows[i].ID, rows[i].Program}
+		require.NotContains(t, all, key)
+		all[key] = &rows[i]
+		order = append(order, key)
 	}
 	return all, order
 }
@@ -95,30 +104,39 @@ func TestExportIsWhatDetailFilesSay(t *testing.T) {
 	run := s.settle(r, dayOne, 1, "01KJJQZ3A00000000000000001")
 	run = s.settle(r, dayTwo, 1, goldenRun)
 	rows, order := exported(t, r, run)
-	require.IsIncreasing(t, order)
-	lines, shares := map[uint64]int{}, map[uint64]int64{}
+	require.True(t, slices.IsSortedFunc(order, func(a, b rowKey) int { return cmp.Compare(a.id, b.id) }), "by clearing id")
+	lines, shares, source := map[rowKey]int{}, map[rowKey]int64{}, map[uint64]string{}
+	for key, row := range rows {
+		if row.Swap != nil {
+			source[key.id] = key.program
+		}
+	}
 	details(t, filepath.Join(folder, goldenRun), func(h files.Header, l *files.Line) {
-		row := rows[l.ID]
-		require.NotNil(t, row, "item %d", l.ID)
-		lines[l.ID]++
+		key := rowKey{l.ID, text(l.Asset[:])}
+		if h.Role == files.RoleSwapTarget {
+			key.program = source[l.ID] // The line is of what was granted.
+		}
+		row := rows[key]
+		require.NotNil(t, row, "item %v", key)
+		lines[key]++
 		require.Equal(t, common(l), commonOf(row), "item %d, role %v", l.ID, h.Role)
 		require.Equal(t, []any{table.Date(h.Date), uint32(h.Cycle), uint32(h.Scale)}, []any{row.BusinessDate, row.Cycle, row.StdScale})
 		is := table.Side{Std: int64(l.Std), Interchange: int64(l.Interchange), SwitchFee: int64(l.SwitchFee), VAT: int64(l.VAT), Other: int64(l.Other), Net: int64(l.Net)}
 		of := []any{text(l.Asset[:]), uint32(l.AssetScale), l.RateVersion, l.Num, l.Den}
-		source := []any{row.Program, row.Scale, row.RateVersion, row.Num, row.Den}
+		from := []any{row.Program, row.Scale, row.RateVersion, row.Num, row.Den}
 		switch h.Role {
 		case files.RoleAcquirer:
 			require.Equal(t, &is, row.AcquirerSide, "item %d", l.ID)
-			require.Equal(t, source, of)
+			require.Equal(t, from, of)
 		case files.RoleIssuer:
 			require.Equal(t, &is, row.IssuerSide, "item %d", l.ID)
-			require.Equal(t, source, of)
+			require.Equal(t, from, of)
 		case files.RoleSwapTarget:
 			require.Equal(t, &is, row.TargetSide, "item %d", l.ID)
 			require.Equal(t, []any{row.Swap.Program, row.Swap.Scale, row.Swap.RateVersion, row.Swap.Num, row.Swap.Den, row.Swap.Granted}, append(of, int64(l.Amount)))
 			require.EqualValues(t, h.Receiver, row.Target)
 		default:
-			shares[l.ID] += int64(l.Net)
+			shares[key] += int64(l.Net)
 		}
 		if amount := max(l.Amount, -l.Amount); h.Role == files.RoleAcquirer || h.Role == files.RoleIssuer {
 			require.EqualValues(t, amount, max(row.Amount, -row.Amount), "item %d", l.ID)
@@ -126,7 +144,7 @@ func TestExportIsWhatDetailFilesSay(t *testing.T) {
 	})
 	require.Len(t, lines, len(rows))
 	nets := map[tariff.Member]int64{}
-	for id, row := range rows {
+	for key, row := range rows {
 		sum, sides := row.Shares+row.House, 0
 		for _, of := range []struct {
 			member uint32
@@ -137,15 +155,24 @@ func TestExportIsWhatDetailFilesSay(t *testing.T) {
 				nets[tariff.Member(of.member)] += of.side.Net
 			}
 		}
-		require.Zero(t, sum, "item %d", id)
-		require.LessOrEqual(t, sides, lines[id])
-		require.Equal(t, shares[id], row.Shares, "item %d", id)
+		require.Zero(t, sum, "item %v", key)
+		require.LessOrEqual(t, sides, lines[key])
+		require.Equal(t, shares[key], row.Shares, "item %v", key)
 	}
-	require.EqualValues(t, 16_821_204, nets[airline], "its figure in NET")
-	cup := rows[82] // By hand: 12345 wanted, 531666 worth, 12384 granted
-	require.Equal(t, &table.Swap{Program: "000902", Scale: 2, Granted: 12_384, RateVersion: cup.Swap.RateVersion, Num: 85, Den: 2}, cup.Swap)
-	require.EqualValues(t, 531_666, cup.Value)
-	require.Equal(t, []any{"RFD", "RDM", int64(-100)}, []any{rows[70].Kind, rows[70].Of, rows[70].Amount})
+	require.EqualValues(t, 17_867_576, nets[airline], "its figure in NET")
+	var cups, refunds int
+	for _, row := range rows {
+		switch {
+		case row.Swap != nil && row.Swap.Granted == 12_384: // By hand: 12345 wanted, 531666 worth, 12384 granted
+			cups++
+			require.Equal(t, &table.Swap{Program: "000902", Scale: 2, Granted: 12_384, RateVersion: row.Swap.RateVersion, Num: 85, Den: 2}, row.Swap)
+			require.EqualValues(t, 531_666, row.Value)
+		case row.Kind == "RFD" && row.Of == "RDM" && row.Amount == -100:
+			refunds++
+		}
+	}
+	require.Equal(t, 1, cups)
+	require.Positive(t, refunds)
 }
 
 // What is exported is what was published: a run that is not, or whose rates, fees or input are

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/lianfen/lianfen/ledger"
@@ -32,6 +33,9 @@ type House struct {
 	Closed func(ctx context.Context, since points.BusinessDate, visit func(Batch)) error
 
 	clearings sync.Pool // of *book.Clearing, for one goroutine each
+	// settled is a position up to which every cycle is over: what was posted, and what is
+	// closed and empty, stays so. Only what is behind it is looked at again.
+	settled atomic.Uint64
 }
 
 // Cut finds a cycle in the journal. What the next cut-over ends is complete: nothing
@@ -53,6 +57,33 @@ func (h *House) Cut(date points.BusinessDate, cycle uint8) (Cut, error) {
 		cut.Ended = next.Outcome.Posted
 	}
 	return cut, nil
+}
+
+// Unposted goes over the cycles of the journal in their order. One in which nothing was
+// cleared has nothing to post.
+func (h *House) Unposted(ctx context.Context, before points.Position) (waiting []Cut, err error) {
+	for first := points.Position(h.settled.Load()) + 1; first < before; {
+		began, err := h.Ledger.Record(first)
+		if err != nil {
+			return nil, err //nolint:wrapcheck // the ledger's own words.
+		}
+		c, err := h.Ledger.Range(began.Outcome.Date, began.Outcome.InCycle())
+		if err != nil || !c.Closed {
+			return waiting, err //nolint:wrapcheck // as above.
+		}
+		cut := Cut{Date: c.Date, Cycle: c.Cycle, First: c.First, Last: c.Last}
+		view, something, err := h.cleared(ctx, cut)
+		switch {
+		case err != nil:
+			return nil, err
+		case something && view.Posted == 0:
+			waiting = append(waiting, cut)
+		case len(waiting) == 0:
+			h.settled.Store(uint64(c.Last))
+		}
+		first = c.Last + 1
+	}
+	return waiting, nil
 }
 
 // Setting reads tables and members from the registry. An issuer and an acquirer with one
@@ -81,7 +112,7 @@ func (h *House) Setting(ctx context.Context) (Setting, error) {
 				Member: m, Prefund: limit.Prefund, PrefundHaircut: limit.PrefundHaircut, Collateral: limit.Collateral, CollateralHaircut: limit.CollateralHaircut,
 			}
 			if !limit.Unlimited {
-				p.Cap = limit.Cap
+				p.Capped, p.Cap = true, limit.Cap
 			}
 		}
 		parties[m] = p
@@ -430,14 +461,18 @@ func (h *House) Approvable(ctx context.Context, p Publication) error {
 	case p.Proposal != 0 && !slices.ContainsFunc(o.proposals, pending):
 		return points.Errorf(points.ProposalExpired, "the proposal is not pending any more: run lianfen settle run again")
 	}
-	who := o.operators[p.Checker]
+	name := p.Checker
+	if p.Checker == ByRule { // It gives nobody a right: whoever it posts for needs one.
+		name = p.Maker
+	}
+	who := o.operators[name]
 	switch {
 	case who == nil || who.Status != book.Active:
-		return points.Errorf(points.RoleMissing, "%s is no active operator", p.Checker)
+		return points.Errorf(points.RoleMissing, "%s is no active operator", name)
 	case who.Roles.Has(book.RoleApprover), p.Proposal == 0 && who.Roles.Has(book.RoleOperator):
 		return nil
 	}
-	return points.Errorf(points.RoleMissing, "%s has not the role %v", p.Checker, book.RoleApprover)
+	return points.Errorf(points.RoleMissing, "%s has not the role %v", name, book.RoleApprover)
 }
 
 // Publish posts a publication, once: by an approval of what was proposed, or alone where

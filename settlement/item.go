@@ -52,7 +52,8 @@ type Party struct {
 	Name   string
 	Class  netting.Class
 	Cover  netting.Cover
-	Cap    points.Amount // most that it may owe; 0: no cap
+	Capped bool          // it has a cap; of 0: it must not owe
+	Cap    points.Amount // most that it may owe, where it has one
 }
 
 // Program is a points programme as files name it.
@@ -132,6 +133,10 @@ type Journal interface {
 	Items
 	// Cut finds a cycle. The error has [points.UnknownOriginal] when there is none.
 	Cut(date points.BusinessDate, cycle uint8) (Cut, error)
+	// Unposted lists, in order, the closed cycles that began before a position, in which
+	// something was cleared and of which nothing was posted. Of these it says dates, cycles
+	// and positions only.
+	Unposted(ctx context.Context, before points.Position) ([]Cut, error)
 	// Setting reads tables and members as they are now.
 	Setting(ctx context.Context) (Setting, error)
 	// Kept returns what the ledger has kept of a cycle.

@@ -28,6 +28,9 @@ func (b *basis) policy(opts *Options) tariff.Digest {
 	text := fmt.Appendf(nil, "lianfen settlement policy 1\n%x\noperator %d %q mode %d twin %t signed %t zone %q\n", roll, opts.Operator, opts.Name, opts.Mode, opts.Twin, opts.Key != nil, opts.Zone.String())
 	for i := range b.setting.Parties {
 		p := &b.setting.Parties[i]
+		if p.Capped && p.Cap == 0 { // No cap at all is written as 0, as it always was.
+			text = fmt.Appendf(text, "member %d must not owe\n", p.Member)
+		}
 		text = fmt.Appendf(text, "member %d %q cap %d cover %d %d %d %d\n", p.Member, p.Name, p.Cap, p.Cover.Prefund, p.Cover.PrefundHaircut, p.Cover.Collateral, p.Cover.CollateralHaircut)
 	}
 	for _, id := range slices.Sorted(maps.Keys(b.setting.Programs)) {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math/big"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -443,11 +444,16 @@ func TestCompare(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, diff.Items, settlement.MostItems)
 	require.Positive(t, diff.Differing)
-	sum := netting.Sum{}
+	sum := new(big.Rat)
 	for _, p := range diff.Positions {
-		require.NotEqual(t, p.Before, p.After)
-		_ = sum
+		before, after, delta := rational(t, p.Before), rational(t, p.After), rational(t, p.Delta)
+		require.NotZero(t, delta.Sign())
+		require.Zero(t, new(big.Rat).Sub(after, before).Cmp(delta), "%+v", p)
+		if p.Counterparty == 0 && p.Code == 0 {
+			sum.Add(sum, delta)
+		}
 	}
+	require.Zero(t, sum.Sign(), "what one gains the others lose")
 	for i := range diff.Items {
 		require.Equal(t, points.MinProgram, diff.Items[i].Program)
 		require.Equal(t, max(diff.Items[i].Amount, -diff.Items[i].Amount), max(diff.Items[i].After, -diff.Items[i].After), "one for one")
@@ -487,6 +493,14 @@ func TestCompareTellsWhatIsNotCleared(t *testing.T) {
 	}
 	require.Equal(t, diff.Exceptions, settlement.Counted{Before: before, After: after})
 	require.Equal(t, "RATE_UNKNOWN", diff.Uncleared[0].Reason, "most of them come first")
+}
+
+// rational reads a decimal.
+func rational(t *testing.T, text string) *big.Rat {
+	t.Helper()
+	r, ok := new(big.Rat).SetString(text)
+	require.True(t, ok, text)
+	return r
 }
 
 // Every bilateral pair and every member's total agree in all three models, and files are

@@ -93,6 +93,7 @@ type Run struct {
 	Bank     string               `json:"bank,omitempty"`
 
 	Checks  []Check  `json:"checks,omitempty"`
+	Debtor  *Debtor  `json:"largest_debtor,omitempty"` // nil: nobody owes anything, or it was not computed
 	Stages  []Stage  `json:"stages"`
 	Timings []Timing `json:"timings,omitempty"`
 
@@ -116,6 +117,20 @@ func (t Timing) PerSecond() uint64 {
 		return 0
 	}
 	return t.Rows * 1_000_000 / uint64(t.Micros)
+}
+
+// Debtor is the largest net debtor of a cycle, and whether the cycle settles although it
+// fails (Lamfalussy IV). Amounts are in smallest units of the standard point.
+type Debtor struct {
+	Member    tariff.Member `json:"member"`
+	Debt      points.Amount `json:"debt"`
+	Cover     points.Amount `json:"cover"`
+	Shortfall points.Amount `json:"shortfall"`
+}
+
+// String says it in a sentence.
+func (d *Debtor) String() string {
+	return fmt.Sprintf("%v owes %s, cover %s, short by %s if it fails", d.Member, d.Debt.Decimal(Scale), d.Cover.Decimal(Scale), d.Shortfall.Decimal(Scale))
 }
 
 // Live reports whether the run can still come to be published.

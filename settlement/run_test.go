@@ -95,6 +95,7 @@ func TestNoteOfAnotherRun(t *testing.T) {
 	text, err := os.ReadFile(note)
 	require.NoError(t, err)
 	require.NoError(t, os.WriteFile(note, bytes.Replace(text, []byte(ulid), []byte(away), 1), 0o600))
+	n.restart(t) // One bad note does not keep the switch from starting.
 	run, err := n.Load(ulid)
 	if err == nil {
 		err = n.Void(t.Context(), run, order("wang"), "to see what goes")

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -52,6 +53,8 @@ type Runner struct {
 	shelf    shelf
 	progress *progress
 
+	debtor atomic.Pointer[Run] // the latest run, where somebody owes something in it
+
 	mu sync.Mutex // one step of one run at a time
 
 	// The files that this process has made last, and the digest of their manifest.
@@ -65,6 +68,11 @@ type Order struct {
 	By string
 	ID string // ULID
 }
+
+// ByRule stands as who approved a run that nobody has approved: where the configuration has
+// the switch publish by itself, and neither the policy of the house nor a check asks for a
+// second person. No person can have this name.
+const ByRule = "rule settlement.run=publish"
 
 // Errors.
 var (
@@ -93,11 +101,55 @@ func NewRunner(journal Journal, opts Options) (*Runner, error) {
 	}
 	r := &Runner{opts: opts, journal: journal, shelf: shelf{opts.Folder}, progress: &progress{clock: opts.Clock}}
 	if opts.Registry != nil {
-		if err := r.progress.register(opts.Registry); err != nil {
+		if err := errors.Join(r.progress.register(opts.Registry), opts.Registry.Register(r.shortfall())); err != nil {
 			return nil, fmt.Errorf("settlement: %w", err)
 		}
 	}
+	r.noteDebtor()
 	return r, nil
+}
+
+// shortfall is the gauge of what the largest net debtor's cover is short by.
+func (r *Runner) shortfall() prometheus.Collector {
+	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Namespace: "lianfen", Subsystem: "settlement", Name: "debtor_shortfall_qzp",
+		Help: "What the cover of the largest net debtor of the latest settlement run is less than its debt, in standard points; 0: the run settles although it fails.",
+	}, func() float64 {
+		if latest := r.debtor.Load(); latest != nil {
+			return float64(latest.Debtor.Shortfall) / 10_000
+		}
+		return 0
+	})
+}
+
+// noteDebtor looks for the latest run that was computed and is not void: what of it would
+// fail with its largest net debtor is told until a later one is computed. A note that cannot
+// be read stops neither a start nor a step, which has been taken.
+func (r *Runner) noteDebtor() {
+	runs, err := r.shelf.all()
+	if err != nil {
+		r.opts.Log.Warn("largest net debtor is not known", slog.String("error", err.Error()))
+		return
+	}
+	var latest *Run
+	for _, run := range runs {
+		if run.State >= Computed && run.State != Void && (latest == nil || latest.Cut.Before(run.Cut)) {
+			latest = run
+		}
+	}
+	if latest != nil && latest.Debtor == nil {
+		latest = nil
+	}
+	r.debtor.Store(latest)
+}
+
+// WouldFail returns the latest run where it would not settle if its largest net debtor
+// failed; nil: it would.
+func (r *Runner) WouldFail() *Run {
+	if latest := r.debtor.Load(); latest != nil && latest.Debtor.Shortfall > 0 {
+		return latest
+	}
+	return nil
 }
 
 // Progress tells how far the step is that is under way.
@@ -323,6 +375,7 @@ func (r *Runner) write(run *Run, step string) error {
 	if err := r.shelf.save(run); err != nil {
 		return err
 	}
+	r.noteDebtor()
 	return r.opts.Step(step)
 }
 
@@ -392,6 +445,7 @@ func (r *Runner) held(run *Run) error {
 	if err := r.shelf.save(run); err != nil {
 		return err
 	}
+	r.noteDebtor()
 	return fmt.Errorf("%w: %s: %s", ErrCheck, name, found(run.Checks, name))
 }
 
@@ -430,7 +484,7 @@ func (r *Runner) compute(ctx context.Context, run *Run, b *basis, order Order) (
 	counts := all.fold.Counts()
 	run.setKey(key)
 	run.Positions, run.Items, run.OnUs, run.Legs = positions, counts.Items, counts.OnUs, counts.Legs
-	run.Exceptions, run.Rows = uint64(len(all.exceptions)), uint64(run.Cut.Last-run.Cut.First)+1
+	run.Exceptions, run.Rows = all.exceptions.all(), uint64(run.Cut.Last-run.Cut.First)+1
 	run.time(StepCompute, run.Rows, r.opts.Clock()-began)
 	run.reach(Computed, order, fmt.Sprintf("%s, %s", points.Counted(run.Items, "item", "items"), points.Counted(run.Exceptions, "exception", "exceptions")))
 	return all, r.write(run, "computed")
@@ -520,6 +574,8 @@ func (r *Runner) Approve(ctx context.Context, run *Run, order Order) error {
 	switch {
 	case run.State != Checked:
 		return points.Errorf(points.NotPermitted, "settlement run %s is %v; what is approved is CHECKED", run.ID, run.State)
+	case order.By == ByRule && (second || run.Proposal != 0):
+		return points.Errorf(points.NeedsSecondPerson, "settlement run %s: a person approves it, not the configured rule%s", run.ID, because(name))
 	case order.By == run.Maker && (second || run.Proposal != 0):
 		return points.Errorf(points.NeedsSecondPerson, "settlement run %s was run by %s: another person approves it%s", run.ID, run.Maker, because(name))
 	}
@@ -645,7 +701,7 @@ func (r *Runner) Confirm(run *Run, order Order, note string) error {
 }
 
 // Void ends a run that was not published nor posted, and what was proposed of it. Only the
-// latest one: what comes after another run was made on it.
+// latest one that is not published: another one was begun on the ground that this one is.
 func (r *Runner) Void(ctx context.Context, run *Run, order Order, why string) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -663,8 +719,8 @@ func (r *Runner) Void(ctx context.Context, run *Run, order Order, why string) er
 		return err
 	}
 	for _, other := range runs {
-		if earlier(run.Cut, other.Cut) && other.State != Void {
-			return points.Errorf(points.NotPermitted, "settlement run %s: run %s of %v comes after it; only the latest is void", run.ID, other.ID, other.Cut)
+		if run.Cut.Before(other.Cut) && other.Live() {
+			return points.Errorf(points.NotPermitted, "settlement run %s: run %s of %v comes after it; only the latest that is not published can be void", run.ID, other.ID, other.Cut)
 		}
 	}
 	// What is rejected first cannot be posted between the question and the end of the run.

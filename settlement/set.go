@@ -123,13 +123,7 @@ func (r *rendering) operatorSet() (total files.NetTotal, outputs []files.Output,
 	if err := errors.Join(err, w.Close()); err != nil {
 		return total, nil, fmt.Errorf("%s: %w", name, err)
 	}
-	exceptions := make([]files.Exception, len(r.computed.exceptions))
-	for i := range r.computed.exceptions {
-		exceptions[i] = r.computed.exceptions[i].Exception
-	}
-	for i := range r.computed.unpaid {
-		exceptions = append(exceptions, r.computed.unpaid[i].Exception)
-	}
+	exceptions := r.exceptionsOf(0)
 	list, err := r.put(OperatorFolder, exceptionsName(r.opts.Operator, r.run.Cut), files.AppendExceptions(nil, exceptions), uint64(len(exceptions)))
 	if err != nil {
 		return total, nil, err
@@ -173,7 +167,7 @@ func (r *rendering) positions(m tariff.Member) (rows []files.Position, err error
 		return nil, err
 	}
 	common := files.Position{
-		Run: r.run.ID, Date: r.run.Cut.Date, Cycle: r.run.Cut.Cycle, SettlementDate: r.run.Cut.Settles, Unit: Unit, Member: m, Cover: cover, Cap: party.Cap,
+		Run: r.run.ID, Date: r.run.Cut.Date, Cycle: r.run.Cut.Cycle, SettlementDate: r.run.Cut.Settles, Unit: Unit, Member: m, Cover: cover, Capped: party.Capped, Cap: party.Cap,
 	}
 	for p := range r.computed.fold.Of(m) {
 		if rows, err = r.row(rows, &common, &p); err != nil {
@@ -213,9 +207,8 @@ func (r *rendering) row(rows []files.Position, common *files.Position, p *nettin
 		row.Closing = row.Receive - row.Pay
 		row.Instruction = r.run.instruction(row.Member, p.Model)
 	}
-	row.Headroom = row.Cap + min(row.Closing, 0)
-	if row.Cap == 0 {
-		row.Headroom = 0
+	if row.Capped {
+		row.Headroom = row.Cap + min(row.Closing, 0)
 	}
 	return rows, nil
 }
@@ -294,7 +287,7 @@ func (r *rendering) set(party *Party, total files.NetTotal) ([]files.Output, err
 	if err := add(files.JournalName, files.AppendJournal(text, statement), 0, nil); err != nil {
 		return nil, err
 	}
-	page := files.Page{Statement: statement, Capped: party.Cap > 0, Exceptions: exceptions, Names: r.names(rows), Merchants: r.written[place].sorted(), Files: outputs}
+	page := files.Page{Statement: statement, Exceptions: exceptions, Names: r.names(rows), Merchants: r.written[place].sorted(), Files: outputs}
 	html := bytes.NewBuffer(text)
 	err = files.WriteStatement(html, &page)
 	if err := add(files.StatementName, html.Bytes(), 0, err); err != nil {
@@ -322,12 +315,13 @@ func (r *rendering) sign(folder string, outputs []files.Output) ([]files.Output,
 	return append(outputs, output), err
 }
 
-func (r *rendering) exceptionsOf(m tariff.Member) (list []files.Exception) {
-	for _, some := range [][]exception{r.computed.exceptions, r.computed.unpaid} {
-		for i := range some {
-			if x := &some[i]; slices.Contains(x.members[:], m) {
-				list = append(list, x.Exception)
-			}
+// exceptionsOf are the exceptions of a member, of everybody for 0: items that were not cleared,
+// and who has no bank account.
+func (r *rendering) exceptionsOf(m tariff.Member) []files.Exception {
+	list := r.computed.exceptions.rows(m)
+	for i := range r.computed.unpaid {
+		if x := &r.computed.unpaid[i]; m == 0 || slices.Contains(x.members[:], m) {
+			list = append(list, x.Exception)
 		}
 	}
 	return list
@@ -372,7 +366,7 @@ func (r *rendering) statement(party *Party, place int, rows []files.Position) (*
 	if err := s.Follow(rows, detail); err != nil {
 		return nil, err //nolint:wrapcheck // it says whose.
 	}
-	s.Available = s.Closing + party.Cap
+	s.Capped, s.Available = party.Capped, s.Closing+party.Cap
 	return s, nil
 }
 

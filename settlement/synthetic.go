@@ -108,6 +108,9 @@ func (s *Synthetic) Cut(points.BusinessDate, uint8) (Cut, error) {
 	return Cut{Date: syntheticDate, Cycle: 1, First: 1, Last: points.Position(s.Items), Began: syntheticStart, Ended: syntheticStart + day, Settles: syntheticDate.AddDays(1)}, nil
 }
 
+// Unposted knows of no cycle but the one of the day.
+func (s *Synthetic) Unposted(context.Context, points.Position) ([]Cut, error) { return nil, nil }
+
 // Setting returns the day's tables.
 func (s *Synthetic) Setting(context.Context) (Setting, error) { return s.setting, nil }
 

@@ -43,14 +43,6 @@ type left struct {
 
 func (l left) told() Left { return Left{l.items, l.points.Decimal(0)} }
 
-// uncleared is how many items are left.
-func (c *computed) uncleared() (n uint64) {
-	for _, l := range c.left {
-		n += l.items
-	}
-	return n
-}
-
 // uncleared puts what two computations have left side by side; most items first.
 func uncleared(before, after map[why]left) []Uncleared {
 	all := maps.Clone(before)

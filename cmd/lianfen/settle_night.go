@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
 	"strconv"
 	"strings"
 	"time"
@@ -28,7 +29,7 @@ const (
 func settleStatus(s *app.Settled) error {
 	switch s.Outcome {
 	case app.SettleWaits:
-		return &statusError{status: exitWaits}
+		return &statusError{exitWaits, shortfall(s.Run)}
 	case app.SettleHeld, app.SettleDiffers:
 		return &statusError{exitHeld, fmt.Errorf("%s", s.Problem)}
 	default:
@@ -39,7 +40,17 @@ func settleStatus(s *app.Settled) error {
 	return checkStatus(s.Run.Checks)
 }
 
-// checkStatus is the exit status that checks come to.
+// shortfall tells of the largest net debtor whose cover is short, where the exit status says
+// something else; nil: there is none.
+func shortfall(run *settlement.Run) error {
+	if run == nil || run.Debtor == nil || run.Debtor.Shortfall == 0 {
+		return nil
+	}
+	return fmt.Errorf("it waits for a second person, and it would not settle if the largest net debtor failed: %v", run.Debtor)
+}
+
+// checkStatus is the exit status that checks come to. What did not pass and is a must comes
+// first, then the largest net debtor, then all others.
 func checkStatus(checks []settlement.Check) error {
 	status := exitOK
 	for i := range checks {
@@ -178,7 +189,8 @@ is published. To run again is safe: it goes on where it was stopped, and of what
 published it proves that it comes to the same.
 
 --dry-run computes only and compares with --against, another run, or with --rates, other
-rates; nothing is written down.
+rates; with both, the cycle under the other rates with the other run. Nothing is written
+down.
 
 Exit status: 0 done; 5 a second person has to approve; 6 a check of severity must did
 not pass, or the run does not come to the same; 7 done with warnings; 8 done, and it
@@ -282,7 +294,8 @@ func (a *admin) settleStep(cmd *cobra.Command, step string, ask app.SettleAsk) e
 // follower shows progress: on a terminal one line that is drawn over, elsewhere a line
 // every five seconds.
 type follower struct {
-	cmd  *cobra.Command
+	w    io.Writer
+	over bool // drawn over
 	last time.Time
 	wide int
 }
@@ -290,25 +303,27 @@ type follower struct {
 // followEvery is how far apart in time lines of progress are where they are not drawn over.
 const followEvery = 5 * time.Second
 
-func newFollower(cmd *cobra.Command) *follower { return &follower{cmd: cmd, last: time.Now()} }
+func newFollower(cmd *cobra.Command) *follower {
+	w := cmd.ErrOrStderr()
+	return &follower{w: w, over: drawn(w), last: time.Now()}
+}
 
 func (f *follower) hear(p settlement.Progress) {
-	w := f.cmd.ErrOrStderr()
 	line := fmt.Sprintf("%s: %d of %d rows, %d rows/s, %d s left", p.Step, p.Done, p.Total, p.PerSecond(), p.Left())
-	if drawn(w) {
-		_, _ = fmt.Fprintf(w, "\r%-*s", f.wide, line) // What cannot be drawn stops nothing.
+	if f.over {
+		_, _ = fmt.Fprintf(f.w, "\r%-*s", f.wide, line) // What cannot be drawn stops nothing.
 		f.wide = len(line)
 		return
 	}
 	if now := time.Now(); now.Sub(f.last) >= followEvery {
 		f.last = now
-		_, _ = fmt.Fprintln(w, line) // As above.
+		_, _ = fmt.Fprintln(f.w, line) // As above.
 	}
 }
 
 func (f *follower) end() {
 	if f.wide > 0 {
-		_, _ = fmt.Fprintf(f.cmd.ErrOrStderr(), "\r%*s\r", f.wide, "") // As above.
+		_, _ = fmt.Fprintf(f.w, "\r%*s\r", f.wide, "") // As above.
 	}
 }
 
@@ -559,12 +574,20 @@ func printExceptions(cmd *cobra.Command, units scales, list []files.Exception) e
 		if says["amount"] != "" {
 			shown = units.amount(points.ProgramID(program), points.Amount(amount))
 		}
-		s.row(e.ID, e.Reason, kind, says["programme"], shown, says["acq"], says["iss"], e.What)
+		id := strconv.FormatUint(e.ID, 10)
+		if e.More > 0 { // It stands for so many.
+			id = "+" + strconv.FormatUint(e.More, 10)
+		}
+		s.row(id, e.Reason, kind, says["programme"], shown, says["acq"], says["iss"], e.What)
 	}
 	if err := s.write(cmd.OutOrStdout()); err != nil || len(list) <= shownExceptions {
 		return err
 	}
-	return say(cmd, "and %d more: --json has all", len(list)-shownExceptions)
+	more := uint64(0)
+	for _, e := range list[shownExceptions:] {
+		more += max(1, e.More)
+	}
+	return say(cmd, "and %d more: --json lists the first %d of a run, and sums up the others by reason and programme", more, settlement.MaxExceptions)
 }
 
 func (a *admin) settleDiff() *cobra.Command {
@@ -574,7 +597,7 @@ func (a *admin) settleDiff() *cobra.Command {
 		Use: "diff [RUN]", Short: "Compare a cycle, as it would come out now, with a run or with other rates", Args: atMostRun,
 		Long: `Compute a cycle as it would come out now and compare it, position by position: with
 --against, another run under the tables as they were then; with --rates, other rates; with
-neither, its own run. The items that explain most of the difference are named.`,
+both, the cycle under other rates with the other run; with neither, its own run. The items that explain most of the difference are named.`,
 		Example: `  lianfen settle diff --rates 901:CLEAR:3/2
   lianfen settle diff --date 2026-03-03 --against 01KJJQZ3A0000000000000000A`,
 		RunE: func(cmd *cobra.Command, args []string) (err error) {

@@ -424,7 +424,7 @@ type Status struct {
 func (a *App) status(ctx context.Context, _ nothing) (Status, error) {
 	s := Status{AskedBy: who(ctx), Version: a.opts.Version, Ready: a.ready.yes.Load(), Position: a.ledger.Durable(), HTTP: a.web.Addr().String(), Listeners: map[string]string{}}
 	s.Certificates, s.Warnings = a.certificates()
-	s.Warnings = append(s.Warnings, a.deliveryWarnings()...)
+	s.Warnings = append(append(s.Warnings, a.deliveryWarnings()...), a.nightWarnings(ctx)...)
 	if a.remote != nil {
 		s.Admin = a.remote.Addr().String()
 	}

@@ -69,6 +69,7 @@ type App struct {
 	ledger      *ledger.Ledger
 	swaps       *exchange.Desk
 	projection  *ledger.Projection
+	clearing    *settlement.House // the ledger, as a run sees it
 	settlement  *settlement.Runner
 	deliveries  deliveries
 	router      *router.Router

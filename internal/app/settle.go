@@ -52,7 +52,7 @@ func (a *App) openSettlement() (err error) {
 	if opts.Bank, err = bankOf(&a.opts.Config.Cash); err != nil {
 		return err
 	}
-	house := &settlement.House{
+	a.clearing = &settlement.House{
 		Ledger: a.ledger, Zone: a.zone, Settles: a.settles, Closed: a.closedBatches,
 		Masked: func(token points.CardToken) string {
 			if pan, ok := a.key.PAN(token); ok {
@@ -61,7 +61,7 @@ func (a *App) openSettlement() (err error) {
 			return ""
 		},
 	}
-	if a.settlement, err = settlement.NewRunner(house, opts); err != nil {
+	if a.settlement, err = settlement.NewRunner(a.clearing, opts); err != nil {
 		return err
 	}
 	return a.settlement.Clean()
@@ -262,6 +262,9 @@ func (a *App) order(ctx context.Context, ask *SettleAsk) (settlement.Order, erro
 		return settlement.Order{}, err
 	}
 	by := strings.TrimSpace(ask.Operator)
+	if strings.EqualFold(by, settlement.ByRule) || strings.EqualFold(strings.TrimSpace(ask.Second), settlement.ByRule) {
+		return settlement.Order{}, points.Errorf(points.NotPermitted, "settle: %q is what the switch writes where nobody has approved: give a person's name", settlement.ByRule)
+	}
 	if by == "" {
 		return settlement.Order{}, points.Errorf(points.FormatError, "settle: say who you are: --operator NAME")
 	}
@@ -481,7 +484,8 @@ func (a *App) settleVoid(ctx context.Context, ask SettleAsk) (Settled, error) {
 	return a.settled(run, a.settlement.Void(ctx, run, order, ask.Note))
 }
 
-// settleDiff compares a cycle, as it would come out now, with a run or with other rates.
+// settleDiff compares a cycle, as it would come out now, or with other rates, with a run; or
+// with other rates and with those of now.
 func (a *App) settleDiff(ctx context.Context, ask SettleAsk) (Settled, error) {
 	date, cycle, err := a.asked(ctx, &ask)
 	if err != nil {
@@ -496,6 +500,11 @@ func (a *App) compare(ctx context.Context, ask *SettleAsk, date points.BusinessD
 		return Settled{}, err
 	}
 	before, after := now, now
+	if len(ask.Rates) > 0 {
+		if after, err = a.settlement.Otherwise(ctx, now, ask.terms()); err != nil {
+			return Settled{}, err
+		}
+	}
 	switch {
 	case ask.Against != "":
 		run, err := a.settlement.Load(ask.Against)
@@ -505,10 +514,7 @@ func (a *App) compare(ctx context.Context, ask *SettleAsk, date points.BusinessD
 		if before, err = a.settlement.Side(ctx, run); err != nil {
 			return Settled{}, err
 		}
-	case len(ask.Rates) > 0:
-		if after, err = a.settlement.Otherwise(ctx, now, ask.terms()); err != nil {
-			return Settled{}, err
-		}
+	case len(ask.Rates) > 0: // Only the rates are to differ.
 	default:
 		run, err := a.settlement.Of(date, cycle)
 		if err != nil {
@@ -530,124 +536,4 @@ func (ask *SettleAsk) terms() []tariff.Terms {
 		terms = append(terms, tariff.Terms{Program: r.Program, Side: r.Side, Num: r.Num, Den: r.Den, SpreadPPM: r.SpreadPPM})
 	}
 	return terms
-}
-
-// The nightly run looks for a cycle that has ended after so long, and tells in the log how
-// far it is.
-const (
-	nightLook = 3 * time.Second
-	nightTell = 5 * time.Second
-)
-
-// keepNights runs every cycle that ends, as far as the configuration says. What waits for
-// people is left to them; what has failed is tried again.
-func (a *App) keepNights(ctx context.Context) error {
-	n := &a.opts.Config.Night
-	if n.Run == config.NightlyOff {
-		return nil
-	}
-	ticker := time.NewTicker(nightLook)
-	defer ticker.Stop()
-	told := ""
-	for {
-		if problem := a.runEnded(ctx, n); problem != told && ctx.Err() == nil {
-			if told = problem; problem != "" {
-				a.log.Error("settlement", slog.String("problem", problem))
-			}
-		}
-		select {
-		case <-ticker.C:
-		case <-ctx.Done():
-			return nil
-		}
-	}
-}
-
-// runEnded runs the cycles that have ended since the latest run; where there is none yet,
-// the last one. It returns what is in its way.
-func (a *App) runEnded(ctx context.Context, n *config.Night) string {
-	for {
-		date, cycle, err := a.nextToRun(ctx, n.Run == config.NightlyPublish)
-		if err != nil {
-			return err.Error()
-		}
-		if date == 0 {
-			return ""
-		}
-		order, err := a.orderOf(cmp.Or(n.As, "night"))
-		if err != nil {
-			return err.Error()
-		}
-		finish := a.tellProgress(ctx)
-		settled, err := a.take(ctx, date, cycle, order, cmp.Or(n.As, "settlement.run"), n.Run == config.NightlyPublish)
-		finish()
-		if err != nil {
-			return err.Error()
-		}
-		if settled.Outcome != SettleDone {
-			return fmt.Sprintf("%v cycle %d: %s", date, cycle, settled.Problem)
-		}
-		a.log.Info("settlement run", slog.String("run", settled.Run.ID), slog.String("state", settled.Run.State.String()))
-	}
-}
-
-// nextToRun is the first ended cycle behind the latest published run, or the last one that
-// has ended where there is no run; 0: there is none. With publish, what is approved is not
-// left to people.
-func (a *App) nextToRun(ctx context.Context, publish bool) (points.BusinessDate, uint8, error) {
-	last, cycle, err := a.lastEnded(ctx)
-	if err != nil || last == 0 {
-		return 0, 0, err
-	}
-	runs, err := a.settlement.Runs()
-	if err != nil {
-		return 0, 0, err
-	}
-	var done settlement.Cut
-	for _, run := range runs {
-		if run.State == settlement.Void {
-			continue
-		}
-		if run.State == settlement.Checked && run.Maker != "" || run.State == settlement.Approved && !publish {
-			return 0, 0, nil // It waits for people.
-		}
-		if run.Live() {
-			return run.Cut.Date, run.Cut.Cycle, nil
-		}
-		done = run.Cut
-	}
-	switch {
-	case done.Date == 0:
-		return last, cycle, nil
-	case done.Date == last && done.Cycle == cycle:
-		return 0, 0, nil
-	}
-	next, err := a.ledger.Record(done.Last + 1)
-	return next.Outcome.Date, next.Outcome.InCycle(), err
-}
-
-// tellProgress logs how far the run is, until finish is called.
-func (a *App) tellProgress(ctx context.Context) (finish func()) {
-	ctx, cancel := context.WithCancel(ctx)
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		ticker := time.NewTicker(nightTell)
-		defer ticker.Stop()
-		for {
-			select {
-			case <-ticker.C:
-				if now := a.settlement.Progress(); now.Step != "" {
-					a.log.Info("settlement progress", slog.String("step", now.Step), slog.Uint64("done", now.Done), slog.Uint64("total", now.Total),
-						slog.Uint64("per_second", now.PerSecond()), slog.Uint64("seconds_left", now.Left()))
-				}
-			case <-ctx.Done():
-				return
-			}
-		}
-	}()
-	return func() {
-		cancel()
-		<-done
-	}
 }

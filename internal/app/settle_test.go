@@ -333,7 +333,7 @@ func TestNightByItself(t *testing.T) {
 		}
 		return run != nil && run.State == settlement.Published
 	}, 30*time.Second, 50*time.Millisecond)
-	require.Equal(t, []string{"night", "settlement.run"}, []string{run.Maker, run.Checker})
+	require.Equal(t, []string{"night", settlement.ByRule}, []string{run.Maker, run.Checker})
 	require.NotZero(t, run.Posting)
 
 	same, err := r.client.Settle(ctx, "diff", app.SettleAsk{}, nil)
@@ -344,6 +344,10 @@ func TestNightByItself(t *testing.T) {
 	require.NotEmpty(t, other.Diff.Positions)
 	require.Len(t, other.Diff.Items, 1)
 	require.Equal(t, []points.Amount{12_500, 25_000}, []points.Amount{other.Diff.Items[0].Before, other.Diff.Items[0].After})
+	both, err := r.client.Settle(ctx, "run", app.SettleAsk{Operator: "li", DryRun: true, Against: run.ID, Rates: []app.OtherRate{{Program: 901, Side: 1, Num: 250, Den: 1}}}, nil)
+	require.NoError(t, err)
+	require.Equal(t, "run "+run.ID, both.Diff.Before)
+	require.Equal(t, other.Diff.Positions, both.Diff.Positions, "the rates are not left out beside another run")
 	runs, err := r.client.SettleShow(ctx, app.SettleAsk{})
 	require.NoError(t, err)
 	require.Len(t, runs, 1)

@@ -45,8 +45,8 @@ func defaultNight() Night {
 func (n *Night) settings() []setting {
 	return []setting{
 		choice("settlement.run", &n.Run, "How far the switch takes a settlement run by itself once a cycle has ended: not at all, until it is checked and "+
-			"proposed, or until it is published where nobody else has to approve.", NightlyOff, NightlyCheck, NightlyPublish),
-		optional(name("settlement.as", &n.As, "Operator in whose name the switch runs by itself; where operators are enrolled it cannot propose or post without one.")),
+			"proposed, or until it is published where nobody else has to approve, which the journal says was approved by this rule.", NightlyOff, NightlyCheck, NightlyPublish),
+		optional(name("settlement.as", &n.As, "Operator in whose name the switch runs by itself; where operators are enrolled it cannot propose or post without one; while nobody is, it takes its own name, night.")),
 		number("settlement.operator", &n.Operator, 1, 99_999_999, "Number of this house in the files of members."),
 		title("settlement.name", &n.Name, "Name of this house in the files of members."),
 		choice("settlement.model", &n.Model, "How debts are settled: one figure a member, one a pair of members, or each leg by itself.",

@@ -230,8 +230,9 @@ func (v *verifier) statement(file string, net Name) (s *Statement, ok bool) {
 	s.Available = s.Closing
 	switch {
 	case len(v.owed) > 0:
-		s.Unit, s.Available = v.owed[0].Unit, s.Closing+v.owed[0].Cap
+		s.Unit, s.Capped, s.Available = v.owed[0].Unit, v.owed[0].Capped, s.Closing+v.owed[0].Cap
 	case len(is.Balances) == 3: // Without a row nothing tells what the cap is.
+		s.Capped = true
 		s.Available, _ = parseDecimal(is.Balances[2], v.check.Scale)
 	}
 	return s, true
@@ -314,17 +315,10 @@ var (
 	pageSettles      = regexp.MustCompile(`<span lang="en">Settlement date</span></dt><dd>([0-9-]{10})</dd>`)
 )
 
-// noCap is what a page says of a member without a cap.
-const noCap = "不设上限"
-
 // page is what statement.html has to say.
 func (v *verifier) page(s *Statement) *Page {
 	text := v.texts[StatementName]
-	// Without a row nothing but the page tells whether there is a cap.
-	p := &Page{Statement: s, Names: make(map[tariff.Member]string), Capped: !bytes.Contains(text, []byte(noCap))}
-	if len(v.owed) > 0 {
-		p.Capped = v.owed[0].Cap > 0
-	}
+	p := &Page{Statement: s, Names: make(map[tariff.Member]string)}
 	for _, found := range pageCounterparty.FindAllSubmatch(text, -1) {
 		var m tariff.Member
 		if err := m.UnmarshalText(found[1]); err != nil {

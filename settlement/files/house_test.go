@@ -183,7 +183,7 @@ func testStatement(net points.Amount) *Statement {
 	at := func(day, hour int) time.Time { return time.Date(2026, 2, day, hour, 0, 0, 0, zone) }
 	s := &Statement{
 		Operator: "联分清算 <lianfen>", Member: us, Name: "山海银行 & Partners", Unit: "QZP", Scale: 4, Date: 20260216, Cycle: 1, SettlementDate: 20260224,
-		Sequence: 48, Created: at(16, 23), From: at(15, 23), To: at(16, 23), Opening: -10_000, Available: 5_000_000,
+		Sequence: 48, Created: at(16, 23), From: at(15, 23), To: at(16, 23), Opening: -10_000, Capped: true, Available: 5_000_000,
 		Entries: []Entry{
 			{
 				Counterparty: other, Code: "RDM", Amount: 4321, Instruction: "QZP-20260216-01-10000001", Items: 2, Detail: "DET-10000001-A-20260216-01",
@@ -207,7 +207,7 @@ func testStatement(net points.Amount) *Statement {
 func testPositions(net points.Amount) []Position {
 	row := Position{
 		Run: "01JM8Q4Z6T3V5X7Y9A1B2C3D4E", Date: 20260216, Cycle: 1, SettlementDate: 20260224, Model: netting.MNET, Unit: "QZP", Member: us,
-		Items: 16, Pay: 200_000, Receive: 200_000 + net, Opening: -10_000, Closing: -10_000 + net, Cover: 8_000_000, Cap: 5_000_000, Headroom: 5_000_000 - 10_000 + net,
+		Items: 16, Pay: 200_000, Receive: 200_000 + net, Opening: -10_000, Closing: -10_000 + net, Cover: 8_000_000, Capped: true, Cap: 5_000_000, Headroom: 5_000_000 - 10_000 + net,
 		Instruction: "QZP-20260216-01-10000001",
 	}
 	pair := row
@@ -313,7 +313,7 @@ func testDay(t *testing.T) memory {
 	var merchant points.MerchantID
 	fill(merchant[:], "104440154110001")
 	require.NoError(t, WriteStatement(&page, &Page{
-		Statement: s, Capped: true, Exceptions: exceptions, Names: map[tariff.Member]string{other: "云上航空 <Cloud Air>", third: "万家超市"},
+		Statement: s, Exceptions: exceptions, Names: map[tariff.Member]string{other: "云上航空 <Cloud Air>", third: "万家超市"},
 		Merchants: []MerchantTotal{{merchant, "喜茶（南山店）<script>", 16, figure}}, Files: outputs,
 	}))
 	put(StatementName, page.Bytes(), 0)

@@ -30,6 +30,7 @@ type Statement struct {
 	From, To       time.Time // the cut-over before, and this one
 	Opening        points.Amount
 	Closing        points.Amount
+	Capped         bool          // the member has a cap; else nothing is said to be left of one
 	Available      points.Amount // after the cap
 	Entries        []Entry
 }
@@ -83,7 +84,9 @@ func AppendStatement(dst []byte, s *Statement) ([]byte, error) {
 	x.head()
 	x.balance("OPBD", s.Opening)
 	x.balance("CLBD", s.Closing)
-	x.balance("CLAV", s.Available)
+	if s.Capped {
+		x.balance("CLAV", s.Available)
+	}
 	x.body()
 	x.close("Stmt")
 	x.end("BkToCstmrStmt")

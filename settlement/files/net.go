@@ -34,6 +34,7 @@ type Position struct {
 	Opening        points.Amount
 	Closing        points.Amount
 	Cover          points.Amount
+	Capped         bool // it has a cap, of 0 too; else cap and headroom are empty
 	Cap            points.Amount
 	Headroom       points.Amount
 	Instruction    string // on rows of all counterparties and codes
@@ -72,8 +73,8 @@ func netColumns() []column {
 		{"opening_position", "signed decimal", ""},
 		{"closing_position", "signed decimal", ""},
 		{"cover", "decimal", "after settlement"},
-		{"cap", "decimal", "after settlement"},
-		{"headroom", "decimal", "after settlement"},
+		{"cap", "decimal", "after settlement; empty where there is none, 0 where the member must not owe"},
+		{"headroom", "decimal", "after settlement; empty where there is no cap"},
 		{"instruction_id", "an35", "on rows with * and * only; the reference in the statement too"},
 	}
 }
@@ -220,9 +221,14 @@ func appendPosition(dst []byte, p *Position, scale int) ([]byte, error) {
 	dst = append(p.Pay.AppendDecimal(dst, scale), ',')
 	dst = append(p.Receive.AppendDecimal(dst, scale), ',')
 	dst = append(p.Net().appendDecimal(dst, scale), ',')
-	for _, amount := range [...]points.Amount{p.Opening, p.Closing, p.Cover, p.Cap, p.Headroom} {
+	for _, amount := range [...]points.Amount{p.Opening, p.Closing, p.Cover} {
 		dst = append(amount.AppendDecimal(dst, scale), ',')
 	}
+	if !p.Capped {
+		return append(append(append(dst, ",,"...), instruction...), lineEnd...), nil
+	}
+	dst = append(p.Cap.AppendDecimal(dst, scale), ',')
+	dst = append(p.Headroom.AppendDecimal(dst, scale), ',')
 	return append(append(dst, instruction...), lineEnd...), nil
 }
 
@@ -434,8 +440,13 @@ func (n *netReader) row(line []byte) {
 	net := c.decimal()
 	first := c.at
 	var columns [5]int
+	p.Capped = texts[first+3] != ""
 	for i, amount := range [...]*points.Amount{&p.Opening, &p.Closing, &p.Cover, &p.Cap, &p.Headroom} {
-		*amount = c.decimal()
+		if i < 3 || p.Capped {
+			*amount = c.decimal()
+		} else {
+			c.text(func(s string) bool { return s == "" }, "nothing, without a cap")
+		}
 		columns[i] = c.col
 	}
 	p.Instruction = c.text(func(s string) bool { return len(s) <= 35 && (s == "" || p.Whole()) }, "35 characters at most, where member and code are all")

@@ -1,8 +1,6 @@
 package files
 
 import (
-	"fmt"
-
 	"github.com/lianfen/lianfen/points"
 	"github.com/lianfen/lianfen/settlement/netting"
 	"github.com/lianfen/lianfen/tariff"
@@ -16,7 +14,7 @@ func (p *Position) follows(scale int, wrong func(name, found, expected string)) 
 		wrong("cover", p.Cover.Decimal(scale), "an amount that is not negative")
 	}
 	if p.Cap < 0 || p.Cap > p.Cover {
-		wrong("cap", p.Cap.Decimal(scale), fmt.Sprintf("0, for none, or at most the cover, %s", p.Cover.Decimal(scale)))
+		wrong("cap", p.Cap.Decimal(scale), "at most the cover, "+p.Cover.Decimal(scale))
 	}
 	if !p.Whole() {
 		return
@@ -25,26 +23,35 @@ func (p *Position) follows(scale int, wrong func(name, found, expected string)) 
 		wrong("closing_position", p.Closing.Decimal(scale), closing.Decimal(scale)+" = opening + receive - pay")
 	}
 	headroom := SumOf(p.Cap).plus(min(p.Closing, 0))
-	if p.Cap == 0 {
+	if !p.Capped {
 		headroom = Sum{}
 	}
 	if SumOf(p.Headroom) != headroom {
-		wrong("headroom", p.Headroom.Decimal(scale), headroom.Decimal(scale)+" = cap less what is owed at the close; 0 without a cap")
+		wrong("headroom", p.Headroom.Decimal(scale), headroom.Decimal(scale)+" = cap less what is owed at the close")
 	}
 }
 
 // covers names the rows in which a member has another cover or cap than in its first.
 func covers(rows []Position, scale int) (broken []FormatError) {
-	type cover struct{ cover, limit points.Amount }
+	type cover struct {
+		cover, limit points.Amount
+		capped       bool
+	}
+	said := func(c cover) string {
+		if !c.capped {
+			return c.cover.Decimal(scale) + ", no cap"
+		}
+		return c.cover.Decimal(scale) + ", " + c.limit.Decimal(scale)
+	}
 	first := make(map[tariff.Member]cover)
 	for i := range rows {
 		p := &rows[i]
-		is := cover{p.Cover, p.Cap}
+		is := cover{p.Cover, p.Cap, p.Capped}
 		if was, known := first[p.Member]; known && was != is {
 			broken = append(broken, FormatError{
 				Line: uint64(i) + 2, Column: 1, Field: "cover and cap",
-				Found:    is.cover.Decimal(scale) + ", " + is.limit.Decimal(scale),
-				Expected: was.cover.Decimal(scale) + ", " + was.limit.Decimal(scale) + ", as in the first row of " + p.Member.String(),
+				Found:    said(is),
+				Expected: said(was) + ", as in the first row of " + p.Member.String(),
 			})
 			continue
 		}

@@ -23,7 +23,6 @@ type MerchantTotal struct {
 // Page is what statement.html says beside the statement.
 type Page struct {
 	Statement  *Statement
-	Capped     bool                     // the member has a cap; else nothing is said to be left of one
 	Names      map[tariff.Member]string // of counterparties
 	Merchants  []MerchantTotal
 	Exceptions []Exception
@@ -32,6 +31,14 @@ type Page struct {
 
 // maxListed is how many exceptions a page lists; the others are in EXC only.
 const maxListed = 100
+
+// shownID is the clearing id of an exception; of what stands for many, how many these are.
+func (e *Exception) shownID() string {
+	if e.More > 0 {
+		return "+" + strconv.FormatUint(e.More, 10)
+	}
+	return strconv.FormatUint(e.ID, 10)
+}
 
 // accountNames are the words for the operator's accounts, in Chinese and English.
 func accountNames(m tariff.Member) (chinese, english string) {
@@ -162,18 +169,23 @@ func WriteStatement(w io.Writer, p *Page) error {
 	for _, o := range sortedOutputs(p.Files) {
 		list = append(list, file{o.Name, hex.EncodeToString(o.Digest[:]), o.Lines})
 	}
+	unlisted := uint64(0)
+	for i := range p.Exceptions {
+		unlisted += p.Exceptions[i].items()
+	}
 	exceptions := make([]exception, 0, min(len(p.Exceptions), maxListed))
 	for i := range p.Exceptions[:cap(exceptions)] {
 		x := &p.Exceptions[i]
-		exceptions = append(exceptions, exception{strconv.FormatUint(x.ID, 10), points.Escaped(x.Reason), ReasonInChinese(x.Reason), points.Escaped(x.What), points.Escaped(string(x.Raw))})
+		unlisted -= x.items()
+		exceptions = append(exceptions, exception{x.shownID(), points.Escaped(x.Reason), ReasonInChinese(x.Reason), points.Escaped(x.What), points.Escaped(string(x.Raw))})
 	}
 	const moment = "2006-01-02 15:04:05 -0700"
 	err := pageTemplate.Execute(w, map[string]any{
 		"Member": s.Member.String(), "Name": points.Escaped(s.Name), "Operator": points.Escaped(s.Operator), "Date": s.Date, "Cycle": s.Cycle,
 		"From": s.From.Format(moment), "To": s.To.Format(moment), "SettlementDate": s.SettlementDate, "Sequence": s.Sequence, "Unit": s.Unit,
 		"Opening": amount(SumOf(s.Opening)), "Closing": amount(SumOf(s.Closing)), "Available": amount(SumOf(s.Available)),
-		"Received": amount(received), "Paid": amount(paid), "Net": amount(received.add(paid.negated())), "Capped": p.Capped,
-		"Exceptions": exceptions, "Unlisted": len(p.Exceptions) - len(exceptions),
+		"Received": amount(received), "Paid": amount(paid), "Net": amount(received.add(paid.negated())), "Capped": s.Capped,
+		"Exceptions": exceptions, "Unlisted": unlisted,
 		"Entries":   template.HTML(rows), //nolint:gosec // appendRow has escaped what is not its own.
 		"Merchants": merchants, "Files": list,
 	})

@@ -59,7 +59,7 @@ func TestMarkupLikeXML(t *testing.T) {
 // why an item was not cleared; it lists the first hundred exceptions and says how many follow.
 func TestPageInChinese(t *testing.T) {
 	s := testStatement(0)
-	s.Entries = nil
+	s.Entries, s.Capped = nil, false
 	for _, m := range tariff.Accounts() {
 		s.Entries = append(s.Entries, Entry{Counterparty: m, Code: "ADJ", Amount: 1, Items: 1})
 	}
@@ -76,7 +76,8 @@ func TestPageInChinese(t *testing.T) {
 		require.Contains(t, page, says)
 	}
 	require.NotContains(t, page, "未清算")
-	require.NotContains(t, write(Page{Capped: true}), "不设上限")
+	s.Capped = true
+	require.NotContains(t, write(Page{}), "不设上限")
 
 	exceptions := make([]Exception, 103)
 	for i := range exceptions {
@@ -87,4 +88,8 @@ func TestPageInChinese(t *testing.T) {
 	require.NotContains(t, page, "<td>101</td>")
 	require.Contains(t, page, "另有 3 笔，见 EXC 文件")
 	require.NotContains(t, write(Page{Exceptions: exceptions[:100]}), "另有")
+	exceptions[102] = RestOfExceptions("TOO_LATE", 901, 40, "-7")
+	page = write(Page{Exceptions: exceptions})
+	require.Contains(t, page, "另有 42 笔，见 EXC 文件")
+	require.Contains(t, write(Page{Exceptions: exceptions[102:]}), `<tr><td>&#43;40</td><td><code>TOO_LATE</code>`)
 }

@@ -191,6 +191,32 @@ type Exception struct {
 	Reason string `json:"reason"`         // a short code, such as RATE_UNKNOWN
 	What   string `json:"what"`           // a sentence
 	Raw    []byte `json:"raw,omitempty"`  // what came in, byte for byte
+	// More is how many items the row stands for that are too many to be listed; 0: it is of
+	// one. Raw has it too, with what their points come to.
+	More uint64 `json:"more,omitempty"`
+}
+
+// moreMark begins what stands for items that are not listed.
+const moreMark = "MORE items="
+
+// RestOfExceptions is the row of so many items of a reason and a programme that are not listed,
+// with what their points come to, in smallest units.
+func RestOfExceptions(reason string, program points.ProgramID, items uint64, amount string) Exception {
+	return Exception{
+		Source: "journal", Reason: reason, More: items, What: fmt.Sprintf("%d more of this reason and programme: too many to be listed one by one", items),
+		Raw: fmt.Appendf(nil, "%s%d programme=%d amount=%s", moreMark, items, program, amount),
+	}
+}
+
+// items is how many items the row is of.
+func (e *Exception) items() uint64 { return max(1, e.More) }
+
+// readMore reads how many items a row stands for.
+func (e *Exception) readMore() {
+	if text, is := strings.CutPrefix(string(e.Raw), moreMark); is && e.ID == 0 {
+		n, _, _ := strings.Cut(text, " ")
+		e.More, _ = strconv.ParseUint(n, 10, 64) // What is no number is a row like others.
+	}
 }
 
 func exceptionColumns() []column {
@@ -263,6 +289,7 @@ func ReadExceptions(text []byte) (list []Exception, err error) {
 		if err := errors.Join(lineErr, idErr, rawErr); err != nil {
 			return nil, points.Errorf(points.FormatError, "exceptions, line %d: %w", i+2, err)
 		}
+		e.readMore()
 		list = append(list, e)
 	}
 	return list, nil

@@ -59,6 +59,7 @@ type written struct {
 	details   []string // their identities in statements
 	merchants map[points.MerchantID]*files.MerchantTotal
 	notices   []files.Entry // of the notification, in the order of their items
+	rates     files.EntryRates
 }
 
 // batch is some of a cycle's entries in order, valued. It goes back to the pool when all
@@ -266,6 +267,7 @@ func (d *desk) put(v *valued, p place) error {
 	w := &d.written[p.index]
 	w.count[p.role-1]++
 	w.net = w.net.Plus(netting.SumOf(line.Net))
+	w.rates.Note(p.role, v.Kind, v.Acquirer, v.Issuer, line)
 	w.merchant(v, d.setting, line.Net)
 	return d.notify(w, v, p)
 }
@@ -304,7 +306,7 @@ func (d *desk) notify(w *written, v *valued, p place) error {
 		e := files.Entry{
 			Item: uint64(v.Position), Counterparty: other, Code: code.String(), Amount: amount, Items: 1, Reversal: v.Kind == tariff.KindCBK,
 			Instruction: d.instruction(m, d.computed.fold.Model(&v.Item, leg)), Detail: d.detailID(m, p.role),
-			Info: files.NoticeInfo(v.Kind, uint64(v.Position), v.Line.Original, v.Line.OriginalDate),
+			Info: files.NoticeInfo(v.Kind, uint64(v.Position), v.Line.Original, v.Line.OriginalDate), Rate: files.RateOf(p.role, v.Kind, &d.line),
 		}
 		w.notices = append(w.notices, e)
 		return nil

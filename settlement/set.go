@@ -357,7 +357,7 @@ func (r *rendering) statement(party *Party, place int, rows []files.Position) (*
 	if details := r.written[place].details; len(details) == 1 {
 		detail = details[0]
 	}
-	if err := s.Follow(rows, detail); err != nil {
+	if err := s.Follow(rows, detail, &r.written[place].rates); err != nil {
 		return nil, err //nolint:wrapcheck // it says whose.
 	}
 	s.Available = s.Closing + party.Cap

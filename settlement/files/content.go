@@ -18,8 +18,9 @@ import (
 
 // Follow sets what of a statement follows from the member's rows in NET: its entries, and
 // where it opens and closes. detail is the identity of the detail file with the items, where
-// there is one only. The error is of a position that does not fit.
-func (s *Statement) Follow(rows []Position, detail string) error {
+// there is one only; rates tell of which points entries are, nil of none. The error is of a
+// position that does not fit.
+func (s *Statement) Follow(rows []Position, detail string, rates *EntryRates) error {
 	var instructions [netting.GROSS + 1]string
 	for i := range rows {
 		row := &rows[i]
@@ -40,8 +41,10 @@ func (s *Statement) Follow(rows []Position, detail string) error {
 		if row.Counterparty == 0 || row.Code == 0 {
 			continue
 		}
+		amount := row.Receive - row.Pay
 		s.Entries = append(s.Entries, Entry{
-			Counterparty: row.Counterparty, Code: row.Code.String(), Amount: row.Receive - row.Pay, Items: row.Items, Detail: detail,
+			Counterparty: row.Counterparty, Code: row.Code.String(), Amount: amount, Items: row.Items, Detail: detail,
+			Rate:        rates.of(row.Counterparty, row.Code, amount, row.Items),
 			Reversal:    row.Code == tariff.CodeRVS || row.Code == tariff.CodeRFD || row.Code == tariff.CodeCBK,
 			Instruction: instructions[row.Model],
 		})
@@ -124,8 +127,9 @@ type traded struct {
 	first uint64 // clearing id of its first item
 }
 
-// counts notes of a line what page and notification have to say of it.
+// counts notes of a line what statement, page and notification have to say of it.
 func (v *verifier) counts(h *Header, l *Line) {
+	v.rates.Note(h.Role, l.Kind, l.Acquirer, l.Issuer, l)
 	if none := l.Merchant == (points.MerchantID{}) || len(bytes.TrimSpace(l.Merchant[:])) == 0; !none {
 		t := v.traded[l.Merchant]
 		if t == nil {
@@ -144,6 +148,7 @@ func (v *verifier) counts(h *Header, l *Line) {
 		v.notices = append(v.notices, Entry{
 			Item: l.ID, Code: code.String(), Amount: amount, Items: 1, Reversal: l.Kind == tariff.KindCBK,
 			Detail: DetailID(h.Receiver, h.Role, h.Date, h.Cycle), Info: NoticeInfo(l.Kind, l.ID, l.Original, l.OriginalDate),
+			Rate: RateOf(h.Role, l.Kind, l),
 		})
 	}
 }
@@ -224,7 +229,7 @@ func (v *verifier) statement(file string, net Name) (s *Statement, ok bool) {
 	if ids := v.details(); len(ids) == 1 {
 		detail = ids[0]
 	}
-	if err := s.Follow(v.owed, detail); err != nil {
+	if err := s.Follow(v.owed, detail, &v.rates); err != nil {
 		return unreadable(err.Error())
 	}
 	s.Available = s.Closing

@@ -51,7 +51,7 @@ type Entry struct {
 // EntryRate is the rate of an entry whose items are all of one programme at one rate.
 type EntryRate struct {
 	Program  string // its code
-	Currency string // three letters for the programme, or "": ISO 20022 knows no other codes
+	Currency string // three letters for the programme, see [ProgramCurrency], or "": ISO 20022 knows no other codes
 	Scale    int
 	Amount   points.Amount // points of the programme
 	Version  uint32

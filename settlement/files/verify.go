@@ -169,6 +169,7 @@ type verifier struct {
 	texts   map[string][]byte // files that follow from the others, as far as they are not too long
 	notices []Entry           // what the notification has to say
 	traded  merchants         // what the page has to say of merchants
+	rates   EntryRates        // what the statement has to say of points
 	ours    map[string][32]byte
 }
 

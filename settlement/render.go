@@ -82,6 +82,22 @@ type valued struct {
 type job struct {
 	entry int
 	place place
+	with  int // the place in the roll of whom the member owes the value, or is owed it; -1: nobody's
+}
+
+// with is the place in the roll of the other side of an item's value, as a member in a role
+// sees it; -1: it does not.
+func with(places []place, role files.Role) int {
+	other := files.RoleIssuer
+	if role == files.RoleIssuer {
+		other = files.RoleAcquirer
+	}
+	for i := range places {
+		if places[i].role == other && role != other {
+			return places[i].index
+		}
+	}
+	return -1
 }
 
 // details writes the files of items of all members, in as many passes as it takes.
@@ -192,7 +208,7 @@ func (r *rendering) batch(ctx context.Context, source Items, s span, b *batch, m
 		v.fits = !r.opts.Twin && v.shared.Fill(&v.Line)
 		for _, p := range places {
 			if desk := mine[p.index]; desk > 0 {
-				b.jobs[desk-1] = append(b.jobs[desk-1], job{n, p})
+				b.jobs[desk-1] = append(b.jobs[desk-1], job{n, p, with(places, p.role)})
 			}
 		}
 		return nil
@@ -240,7 +256,7 @@ func (d *desk) write(ctx context.Context, pool *sync.Pool) error {
 				return nil
 			}
 			for _, j := range b.jobs[d.number] {
-				if err := d.put(&b.entries[j.entry], j.place); err != nil {
+				if err := d.put(&b.entries[j.entry], j.place, j.with); err != nil {
 					return err
 				}
 			}
@@ -254,7 +270,7 @@ func (d *desk) write(ctx context.Context, pool *sync.Pool) error {
 }
 
 // put writes the line of an entry in one of the desk's files.
-func (d *desk) put(v *valued, p place) error {
+func (d *desk) put(v *valued, p place, with int) error {
 	line := &d.line
 	d.fillOwn(line, v, p, v.worth.View(d.roll.Member(p.index)))
 	detail := d.details[p.index][p.role-1]
@@ -267,7 +283,7 @@ func (d *desk) put(v *valued, p place) error {
 	w := &d.written[p.index]
 	w.count[p.role-1]++
 	w.net = w.net.Plus(netting.SumOf(line.Net))
-	w.rates.Note(p.role, v.Kind, v.Acquirer, v.Issuer, line)
+	w.rates.Note(p.role, v.Kind, with, line)
 	w.merchant(v, d.setting, line.Net)
 	return d.notify(w, v, p)
 }

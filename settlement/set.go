@@ -357,7 +357,11 @@ func (r *rendering) statement(party *Party, place int, rows []files.Position) (*
 	if details := r.written[place].details; len(details) == 1 {
 		detail = details[0]
 	}
-	if err := s.Follow(rows, detail, &r.written[place].rates); err != nil {
+	rate := func(row *files.Position) *files.EntryRate {
+		counterparty, _ := r.roll.Index(row.Counterparty) // All of whom there are rows are on it.
+		return r.written[place].rates.Of(counterparty, row)
+	}
+	if err := s.Follow(rows, detail, rate); err != nil {
 		return nil, err //nolint:wrapcheck // it says whose.
 	}
 	s.Available = s.Closing + party.Cap

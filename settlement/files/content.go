@@ -18,9 +18,9 @@ import (
 
 // Follow sets what of a statement follows from the member's rows in NET: its entries, and
 // where it opens and closes. detail is the identity of the detail file with the items, where
-// there is one only; rates tell of which points entries are, nil of none. The error is of a
+// there is one only; rate tells of which points the entry of a row is. The error is of a
 // position that does not fit.
-func (s *Statement) Follow(rows []Position, detail string, rates *EntryRates) error {
+func (s *Statement) Follow(rows []Position, detail string, rate func(*Position) *EntryRate) error {
 	var instructions [netting.GROSS + 1]string
 	for i := range rows {
 		row := &rows[i]
@@ -41,10 +41,9 @@ func (s *Statement) Follow(rows []Position, detail string, rates *EntryRates) er
 		if row.Counterparty == 0 || row.Code == 0 {
 			continue
 		}
-		amount := row.Receive - row.Pay
 		s.Entries = append(s.Entries, Entry{
-			Counterparty: row.Counterparty, Code: row.Code.String(), Amount: amount, Items: row.Items, Detail: detail,
-			Rate:        rates.of(row.Counterparty, row.Code, amount, row.Items),
+			Counterparty: row.Counterparty, Code: row.Code.String(), Amount: row.Receive - row.Pay, Items: row.Items, Detail: detail,
+			Rate:        rate(row),
 			Reversal:    row.Code == tariff.CodeRVS || row.Code == tariff.CodeRFD || row.Code == tariff.CodeCBK,
 			Instruction: instructions[row.Model],
 		})
@@ -129,7 +128,11 @@ type traded struct {
 
 // counts notes of a line what statement, page and notification have to say of it.
 func (v *verifier) counts(h *Header, l *Line) {
-	v.rates.Note(h.Role, l.Kind, l.Acquirer, l.Issuer, l)
+	counterparty := l.Issuer
+	if h.Role == RoleIssuer {
+		counterparty = l.Acquirer
+	}
+	v.rates.Note(h.Role, l.Kind, v.counterparty(counterparty), l)
 	if none := l.Merchant == (points.MerchantID{}) || len(bytes.TrimSpace(l.Merchant[:])) == 0; !none {
 		t := v.traded[l.Merchant]
 		if t == nil {
@@ -151,6 +154,28 @@ func (v *verifier) counts(h *Header, l *Line) {
 			Rate: RateOf(h.Role, l.Kind, l),
 		})
 	}
+}
+
+// counterparty numbers the members that lines are with, from 0, as far as there can be so many;
+// -1: more.
+func (v *verifier) counterparty(m tariff.Member) int {
+	n, known := v.with[m]
+	if !known {
+		if n = len(v.with); n >= maxCounterparties {
+			return -1
+		}
+		v.with[m] = n
+	}
+	return n
+}
+
+// rate is what the lines say of the points of a row.
+func (v *verifier) rate(row *Position) *EntryRate {
+	n, known := v.with[row.Counterparty]
+	if !known {
+		return nil
+	}
+	return v.rates.Of(n, row)
 }
 
 // contents holds the files that say the same as detail and NET against these: they are made
@@ -229,7 +254,7 @@ func (v *verifier) statement(file string, net Name) (s *Statement, ok bool) {
 	if ids := v.details(); len(ids) == 1 {
 		detail = ids[0]
 	}
-	if err := s.Follow(v.owed, detail, &v.rates); err != nil {
+	if err := s.Follow(v.owed, detail, v.rate); err != nil {
 		return unreadable(err.Error())
 	}
 	s.Available = s.Closing

@@ -12,10 +12,12 @@ import (
 // EntryRates gathers from the lines of a member's detail files which points the entries of
 // its statement are of, and at which rate: whoever makes a statement and whoever proves one
 // ask the same lines, so that the second comes to what the first has written. It does not
-// matter in which order the lines come. The zero value knows of no line.
+// matter in which order the lines come. Counterparties are numbered by who asks, from 0, as
+// it does it anyway: a search for each of millions of lines takes long. The zero value
+// knows of no line.
 type EntryRates struct {
-	at    map[uint64]int32 // by counterparty and code: its place in sums
-	sums  []entrySum
+	at    []int32 // by counterparty: its place in pairs plus one; 0: it has none
+	pairs [][ratedCodes]entrySum
 	terms []entryTerms
 }
 
@@ -27,53 +29,79 @@ type entryTerms struct {
 	num, den uint64
 }
 
-// entrySum is what the lines of an entry come to. Millions of entries are kept in a night:
-// it is small, and ends at the first line that has other terms.
+// entrySum is what the lines of an entry come to. A night has a million of them, each met in
+// memory that no cache holds: so it is half a line of one.
 type entrySum struct {
-	amount Sum
+	amount uint64 // lower half of the sum in 128 bits
 	std    uint64 // modulo 2^64; it is only compared
-	items  uint64
-	terms  int32 // place in terms; mixedTerms: the lines have several
+	above  int32  // upper half of amount: of fewer lines than 2^32 it fits
+	items  uint32
+	terms  int32 // place in terms plus one; 0: no line yet; mixedTerms: the lines have several
 }
 
 const mixedTerms = -1
 
-// maxEntryRates is how many entries are looked at: more than a member can have, so that
-// nothing that is made up by a file grows without end.
-const maxEntryRates = (netting.MaxParties + 8) * tariff.Codes
+// ratedCodes is how many codes entries with a rate have.
+const ratedCodes = 6
 
-// Note takes in a line of a file of the role. Of l only what differs from receiver to
-// receiver is looked at: the rest of the line is given apart.
-func (r *EntryRates) Note(role Role, kind tariff.Kind, acquirer, issuer tariff.Member, l *Line) {
-	if !rated(role, kind, l) {
+// ratedCode numbers them; none for the others.
+func ratedCode(code tariff.Code) (int, bool) {
+	switch code {
+	case tariff.CodeRDM:
+		return 0, true
+	case tariff.CodeEAR:
+		return 1, true
+	case tariff.CodeSWP:
+		return 2, true
+	case tariff.CodeRFD:
+		return 3, true
+	case tariff.CodeRVS:
+		return 4, true
+	case tariff.CodeCBK:
+		return 5, true
+	default:
+		return 0, false
+	}
+}
+
+// maxCounterparties is how many there can be, so that nothing that is made up by a file grows
+// without end.
+const maxCounterparties = netting.MaxParties
+
+// Note takes in a line of an item of the kind, in a file of the role, with a counterparty: in
+// an issuer's file the acquirer of the item, else its issuer. Of l only what differs from
+// receiver to receiver is looked at.
+func (r *EntryRates) Note(role Role, kind tariff.Kind, counterparty int, l *Line) {
+	if uint(counterparty) >= maxCounterparties || !rated(role, kind, l) {
 		return
 	}
-	counterparty := issuer
-	if role == RoleIssuer {
-		counterparty = acquirer
+	for counterparty >= len(r.at) {
+		r.at = append(r.at, 0)
 	}
-	key := uint64(counterparty)<<8 | uint64(kind.ValueCode())
-	at, known := r.at[key]
-	if !known {
-		if len(r.sums) >= maxEntryRates {
-			return
-		}
-		if r.at == nil {
-			r.at = make(map[uint64]int32)
-		}
-		at = int32(len(r.sums)) //nolint:gosec // maxEntryRates at most.
-		r.at[key] = at
-		r.sums = append(r.sums, entrySum{terms: r.place(l)})
+	at := &r.at[counterparty]
+	if *at == 0 {
+		r.pairs = append(r.pairs, [ratedCodes]entrySum{})
+		*at = int32(len(r.pairs)) //nolint:gosec // maxCounterparties at most.
 	}
-	sum := &r.sums[at]
-	if sum.terms == mixedTerms {
+	code, ok := ratedCode(kind.ValueCode())
+	if sum := &r.pairs[*at-1][code]; ok && sum.terms != mixedTerms {
+		r.add(sum, l)
+	}
+}
+
+// add takes a line into an entry, which ends where the line has other terms.
+func (r *EntryRates) add(sum *entrySum, l *Line) {
+	switch {
+	case sum.terms == 0:
+		sum.terms = r.place(l)
+	case !r.terms[sum.terms-1].of(l):
+		sum.terms = mixedTerms
 		return
 	}
-	if terms := &r.terms[sum.terms]; !known || terms.of(l) {
-		sum.amount, sum.std, sum.items = sum.amount.plus(l.Amount), sum.std+uint64(l.Std), sum.items+1 //nolint:gosec // modulo.
-		return
-	}
-	sum.terms = mixedTerms
+	amount := Sum{hi: uint64(sum.above), lo: sum.amount}.plus(l.Amount) //nolint:gosec // the sign goes into the upper half.
+	sum.amount, sum.above = amount.lo, int32(amount.hi)                 //nolint:gosec // it has room, see above.
+	sum.std += uint64(l.Std)                                            //nolint:gosec // modulo.
+	sum.items++
 }
 
 // rated reports whether a line has points and a rate that its value follows from. One without
@@ -97,34 +125,34 @@ func (t *entryTerms) of(l *Line) bool {
 	return t.version == l.RateVersion && t.num == l.Num && t.den == l.Den && t.asset == l.Asset && t.scale == l.AssetScale
 }
 
-// place is where the terms of a line are among all: a member's lines have few.
+// place is where the terms of a line are among all, plus one: a member's lines have few.
 func (r *EntryRates) place(l *Line) int32 {
 	for i := range r.terms {
 		if r.terms[i].of(l) {
-			return int32(i) //nolint:gosec // as few as entries.
+			return int32(i) + 1 //nolint:gosec // as few as entries.
 		}
 	}
 	r.terms = append(r.terms, entryTerms{l.Asset, l.AssetScale, l.RateVersion, l.Num, l.Den})
-	return int32(len(r.terms) - 1) //nolint:gosec // as above.
+	return int32(len(r.terms)) //nolint:gosec // as above.
 }
 
-// of is the rate of an entry of so many items and so much worth: nil where its items are of
-// several programmes or rates, where not all of them were noted, or where their points are
-// more than a statement carries.
-func (r *EntryRates) of(counterparty tariff.Member, code tariff.Code, amount points.Amount, items uint64) *EntryRate {
-	if r == nil {
+// Of is the rate of the entry with a counterparty that a row of NET makes: nil where its items
+// are of several programmes or rates, where not all of them were noted, or where their points
+// are more than a statement carries.
+func (r *EntryRates) Of(counterparty int, row *Position) *EntryRate {
+	code, ok := ratedCode(row.Code)
+	if !ok || uint(counterparty) >= uint(len(r.at)) || r.at[counterparty] == 0 {
 		return nil
 	}
-	at, known := r.at[uint64(counterparty)<<8|uint64(code)]
-	if !known || r.sums[at].terms == mixedTerms {
+	sum := &r.pairs[r.at[counterparty]-1][code]
+	if sum.terms <= 0 {
 		return nil
 	}
-	sum := &r.sums[at]
-	noted, fits := sum.amount.Amount()
-	if sum.items != items || sum.std != uint64(amount) || !fits { //nolint:gosec // modulo 2^64, as it was summed.
+	noted, fits := Sum{hi: uint64(sum.above), lo: sum.amount}.Amount()                     //nolint:gosec // as in add.
+	if uint64(sum.items) != row.Items || sum.std != uint64(row.Receive-row.Pay) || !fits { //nolint:gosec // modulo 2^64, as it was summed.
 		return nil
 	}
-	return r.terms[sum.terms].rate(noted)
+	return r.terms[sum.terms-1].rate(noted)
 }
 
 // rate is the rate of so many points, nil where they are more than a statement carries.

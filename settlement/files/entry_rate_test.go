@@ -1,7 +1,6 @@
 package files
 
 import (
-	"math"
 	"regexp"
 	"testing"
 
@@ -11,13 +10,18 @@ import (
 	"github.com/lianfen/lianfen/tariff"
 )
 
-// noted are the rates of some lines of a role.
-func noted(role Role, all ...Line) *EntryRates {
-	r := new(EntryRates)
+// noted are the rates of some lines of a role, as verify numbers counterparties.
+func noted(role Role, all ...Line) *verifier {
+	v := &verifier{with: make(map[tariff.Member]int), traded: make(merchants)}
 	for i := range all {
-		r.Note(role, all[i].Kind, all[i].Acquirer, all[i].Issuer, &all[i])
+		v.counts(&Header{Role: role}, &all[i])
 	}
-	return r
+	return v
+}
+
+// of is the rate of a row.
+func (v *verifier) of(counterparty tariff.Member, code tariff.Code, amount points.Amount, items uint64) *EntryRate {
+	return v.rate(&Position{Counterparty: counterparty, Code: code, Receive: max(amount, 0), Pay: max(-amount, 0), Items: items})
 }
 
 // An entry has a rate where all its items are of one programme at one version of its rate, and
@@ -40,7 +44,7 @@ func TestEntryRate(t *testing.T) {
 	require.Nil(t, r.of(third, tariff.CodeRDM, 4328, 2), "another counterparty")
 	require.Nil(t, r.of(other, tariff.CodeRDM, 4328, 3), "an item that no line told of")
 	require.Nil(t, r.of(other, tariff.CodeRDM, 4329, 2), "another worth")
-	require.Nil(t, (*EntryRates)(nil).of(other, tariff.CodeRDM, 0, 0))
+	require.Nil(t, noted(RoleAcquirer).of(other, tariff.CodeRDM, 0, 0))
 
 	for what, change := range map[string]func(*Line){
 		"another programme":   func(l *Line) { fill(l.Asset[:], "000927") },
@@ -90,8 +94,8 @@ func TestEntryRateWide(t *testing.T) {
 	require.EqualValues(t, 1000, wide.Std)
 	r := new(EntryRates)
 	for n := uint64(1); n <= 20_000; n++ { // Beyond 2^64 at 18,446.
-		r.Note(RoleAcquirer, wide.Kind, us, other, &wide)
-		rate := r.of(other, tariff.CodeRDM, points.Amount(n)*1000, n)
+		r.Note(RoleAcquirer, wide.Kind, 0, &wide)
+		rate := r.Of(0, &Position{Code: tariff.CodeRDM, Receive: points.Amount(n) * 1000, Items: n}) //nolint:gosec // thousands.
 		require.Equal(t, n <= 1000, rate != nil, n)
 	}
 }
@@ -118,13 +122,15 @@ func assetOf(id points.ProgramID) string {
 
 // What a hostile file makes up fills no memory without end.
 func TestEntryRateBound(t *testing.T) {
-	r := new(EntryRates)
 	l := basic(1)
-	for m := range tariff.Member(2 * maxEntryRates) {
-		r.Note(RoleAcquirer, l.Kind, us, m+1, &l)
+	all := make([]Line, 2*maxCounterparties)
+	for i := range all {
+		all[i] = l
+		all[i].Issuer = tariff.Member(i + 1) //nolint:gosec // thousands.
 	}
-	require.Len(t, r.sums, maxEntryRates)
-	require.Len(t, r.terms, 1)
-	require.NotNil(t, r.of(1, tariff.CodeRDM, l.Std, 1))
-	require.Nil(t, r.of(math.MaxUint32, tariff.CodeRDM, l.Std, 1))
+	v := noted(RoleAcquirer, all...)
+	require.Len(t, v.rates.pairs, maxCounterparties)
+	require.Len(t, v.rates.terms, 1)
+	require.NotNil(t, v.of(1, tariff.CodeRDM, l.Std, 1))
+	require.Nil(t, v.of(2*maxCounterparties, tariff.CodeRDM, l.Std, 1))
 }

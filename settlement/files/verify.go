@@ -101,7 +101,7 @@ type Check struct {
 func Verify(folder fs.FS, only []string, check Check) (*Report, error) {
 	v := verifier{
 		folder: folder, check: check, report: &Report{Signature: "not checked"},
-		texts: make(map[string][]byte), traded: make(merchants), ours: make(map[string][32]byte),
+		texts: make(map[string][]byte), traded: make(merchants), with: make(map[tariff.Member]int), ours: make(map[string][32]byte),
 	}
 	names := only
 	if len(only) == 0 {
@@ -170,6 +170,7 @@ type verifier struct {
 	notices []Entry           // what the notification has to say
 	traded  merchants         // what the page has to say of merchants
 	rates   EntryRates        // what the statement has to say of points
+	with    map[tariff.Member]int
 	ours    map[string][32]byte
 }
 

@@ -75,6 +75,9 @@ func TestVerifyFindsRates(t *testing.T) {
 		}
 	}
 	valid := set[statement].Data
+	report, err := files.Verify(set, nil, files.Check{Scale: settlement.Scale})
+	require.NoError(t, err)
+	require.Empty(t, report.Breaches)
 	for _, change := range [][2]string{
 		{`<Amt Ccy="QUC">250.07<`, `<Amt Ccy="QUC">250.08<`}, {`<SrcCcy>QUC<`, `<SrcCcy>QUD<`}, {`<XchgRate>0.4050000000<`, `<XchgRate>0.4060000000<`},
 		{`<CtrctId>1<`, `<CtrctId>2<`}, {`81/2 of`, `81/3 of`}, {valueOf(t, valid), ""},

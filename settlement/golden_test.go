@@ -421,6 +421,37 @@ func TestGoldenDayByHand(t *testing.T) {
 	}
 }
 
+// Each line of the golden day has the type of the message that has asked for its item, of a
+// terminal's reversal 0400, and none where people have acted; and its flags: late, stood in
+// for, by hand, re-presented.
+func TestGoldenMessages(t *testing.T) {
+	for _, want := range []struct{ file, cid, kind, mti, processing, flags string }{
+		{"20000001_A", "64", "RDM", "0200", "000000", ""},
+		{"20000001_A", "66", "EAR", "0200", "210000", ""},
+		{"20000001_A", "96", "RDM", "0200", "000000", ""},
+		{"20000001_A", "98", "EAR", "0220", "210000", "L"},
+		{"20000001_A", "103", "RDM", "0200", "000000", "S"},
+		{"10000001_I", "63", "SWP", "0200", "400000", ""},
+		{"20000001_A", "70", "RFD", "0220", "200000", ""},
+		{"30000001_A", "69", "RVS", "0200", "200000", ""},
+		{"20000001_A", "73", "RVS", "0400", "000000", ""},
+		{"20000001_A", "74", "RVS", "0400", "210000", ""},
+		{"10000001_I", "75", "RVS", "0400", "400000", ""},
+		{"20000001_A", "88", "CBK", "0000", "000000", "M"},
+		{"20000001_A", "92", "REP", "0000", "000000", "MR"},
+		{"30000001_A", "94", "REP", "0000", "000000", "MR"},
+		{"20000001_A", "117", "ADJ", "0000", "000000", "M"},
+		{"20000001_I", "120", "FEE", "0000", "000000", "M"},
+	} {
+		text, err := os.ReadFile(filepath.Join("testdata", "story", want.file[:8], "QZ_DET_"+want.file+"_20260302_01_1of1.txt"))
+		require.NoError(t, err)
+		line := linesOf(string(text))[strings.Repeat("0", 20-len(want.cid))+want.cid]
+		require.NotEmpty(t, line, want.cid)
+		is := [...]string{line[37:40], line[125:129], line[130:136], strings.TrimSpace(line[378:382])}
+		require.Equal(t, [...]string{want.kind, want.mti, want.processing, want.flags}, is, "item %s", want.cid)
+	}
+}
+
 // The notifications of the golden day have an entry for each item that people have approved,
 // once for each of its two members, and come to the figures of the statement.
 func TestGoldenNotifications(t *testing.T) {

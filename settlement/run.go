@@ -76,6 +76,7 @@ type Run struct {
 	Rates      string         `json:"rates,omitempty"`
 	Fees       string         `json:"fees,omitempty"`
 	Policy     string         `json:"policy,omitempty"`
+	Terms      string         `json:"terms,omitempty"` // of rates and fees together, as the last line of net positions has it
 	Input      string         `json:"input,omitempty"`
 	Code       string         `json:"code,omitempty"`
 	Positions  string         `json:"positions,omitempty"` // digest
@@ -127,6 +128,7 @@ func (r *Run) setKey(key netting.RunKey) {
 	digest := key.Digest()
 	r.Key, r.KeyDigest = key, hexOf(digest)
 	r.Rates, r.Fees, r.Policy, r.Input, r.Code = hexOf(key.Rates), hexOf(key.Fees), hexOf(key.Policy), hexOf(key.Input), key.Code
+	r.Terms = hexOf(termsDigest(key.Rates, key.Fees))
 }
 
 // differs names the parts of the key in which another one is not the run's.
@@ -211,6 +213,9 @@ func (s shelf) load(id string) (*Run, error) {
 	r := new(Run)
 	if err := json.Unmarshal(text, r); err != nil {
 		return nil, fmt.Errorf("settlement run %s: %w", id, err)
+	}
+	if r.Terms == "" && r.Rates != "" { // A run of before it was written down.
+		r.Terms = hexOf(termsDigest(mustDigest(r.Rates), mustDigest(r.Fees)))
 	}
 	if r.ID != id { // It becomes a part of paths, and a backup may say anything.
 		return nil, points.Errorf(points.FormatError, "settlement run %s: %s is of another run, %q", id, s.note(id), r.ID)

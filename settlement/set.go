@@ -144,7 +144,7 @@ func (r *rendering) net(w io.Writer, name string) (files.Output, files.NetTotal,
 			}
 		}
 	}
-	total, err := n.Close(r.run.Key.Input, ratesDigest(r.run.Key.Rates, r.run.Key.Fees))
+	total, err := n.Close(r.run.Key.Input, termsDigest(r.run.Key.Rates, r.run.Key.Fees))
 	if err != nil {
 		return files.Output{}, total, err //nolint:wrapcheck // as above.
 	}
@@ -152,8 +152,9 @@ func (r *rendering) net(w io.Writer, name string) (files.Output, files.NetTotal,
 	return files.Output{Name: name, Digest: digest, Size: size, Lines: total.Rows}, total, nil
 }
 
-// ratesDigest is one digest of rates and fees, as files carry it.
-func ratesDigest(rates, fees tariff.Digest) tariff.Digest {
+// termsDigest is one digest of rates and fees, as the last line of net positions has it, and
+// who shows a run.
+func termsDigest(rates, fees tariff.Digest) tariff.Digest {
 	return sha256.Sum256(append(slices.Clone(rates[:]), fees[:]...))
 }
 

@@ -330,7 +330,7 @@ func runTable(r *settlement.Run, folder string, zone *time.Location) *table {
 	t.row("state", r.State)
 	t.row("journal", fmt.Sprintf("positions %d to %d", r.Cut.First, r.Cut.Last))
 	t.row("items", fmt.Sprintf("%d (%d on us), %d legs, %d exceptions", r.Items, r.OnUs, r.Legs, r.Exceptions))
-	for _, part := range []struct{ name, digest string }{{"key", r.KeyDigest}, {"input", r.Input}, {"rates", r.Rates}, {"fees", r.Fees}, {"positions", r.Positions}, {"manifest", r.Manifest}} {
+	for _, part := range []struct{ name, digest string }{{"key", r.KeyDigest}, {"input", r.Input}, {"rates", r.Rates}, {"fees", r.Fees}, {"terms", r.Terms}, {"positions", r.Positions}, {"manifest", r.Manifest}} {
 		if part.digest != "" {
 			t.row(part.name, part.digest)
 		}

@@ -44,6 +44,7 @@ type rendering struct {
 	progress *progress
 	witness  *witness
 	totals   map[tariff.Member][]netting.Position // of all counterparties and codes, by model
+	only     tariff.Member                        // whose set alone is made; 0: everybody's
 
 	texts sync.Pool // of []byte: where files of a set are made
 
@@ -105,6 +106,9 @@ func (r *rendering) details(ctx context.Context, source Items) error {
 	var places []int
 	files := 0
 	for place := range r.computed.lines {
+		if !r.wanted(r.roll.Member(place)) {
+			continue
+		}
 		n := 0
 		for _, count := range r.computed.lines[place].count {
 			if count > 0 {
@@ -123,6 +127,9 @@ func (r *rendering) details(ctx context.Context, source Items) error {
 	}
 	return r.pass(ctx, source, places)
 }
+
+// wanted reports whether a member's set is made.
+func (r *rendering) wanted(m tariff.Member) bool { return r.only == 0 || r.only == m }
 
 // pass goes over the cycle once for the members at these places of the roll.
 func (r *rendering) pass(ctx context.Context, source Items, places []int) (err error) {

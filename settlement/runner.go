@@ -404,7 +404,7 @@ func (r *Runner) compute(ctx context.Context, run *Run, b *basis, order Order) (
 	if err != nil {
 		return nil, fmt.Errorf("settlement of %v: %w", run.Cut, err)
 	}
-	key := r.key(run.Cut, b, all)
+	key := r.opts.key(run.Cut, b, all)
 	positions := hexOf(all.fold.Digest())
 	if run.State >= Computed {
 		run.Key = key
@@ -429,10 +429,10 @@ func (r *Runner) compute(ctx context.Context, run *Run, b *basis, order Order) (
 }
 
 // key is what a run is a function of.
-func (r *Runner) key(cut Cut, b *basis, all *computed) netting.RunKey {
+func (opts *Options) key(cut Cut, b *basis, all *computed) netting.RunKey {
 	return netting.RunKey{
 		Date: cut.Date, Cycle: cut.Cycle, Rates: b.setting.Rates.Digest(cut.Ended), Fees: b.setting.Fees.Digest(cut.Ended),
-		Code: r.opts.Code, Input: all.input, Policy: b.policy(&r.opts),
+		Code: opts.Code, Input: all.input, Policy: b.policy(opts),
 	}
 }
 
@@ -694,7 +694,7 @@ func (r *Runner) reproduce(ctx context.Context, run *Run) error {
 	if err != nil {
 		return fmt.Errorf("settlement of %v: %w", run.Cut, err)
 	}
-	if parts := run.differs(r.key(run.Cut, &b, all)); len(parts) > 0 {
+	if parts := run.differs(r.opts.key(run.Cut, &b, all)); len(parts) > 0 {
 		return fmt.Errorf("%w: run %s of %v was published and stays; %s are others now, so that it cannot be proved by computing it again", ErrDiffers, run.ID, run.Cut, strings.Join(parts, ", "))
 	}
 	if positions := hexOf(all.fold.Digest()); positions != run.Positions {

@@ -57,6 +57,9 @@ func (r *rendering) render(ctx context.Context, source Items) (manifest tariff.D
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(r.opts.Workers)
 	for i := range r.setting.Parties {
+		if !r.wanted(r.setting.Parties[i].Member) {
+			continue
+		}
 		group.Go(func() error {
 			if ctx.Err() != nil {
 				return context.Cause(ctx) //nolint:wrapcheck // why the run ends.
@@ -352,7 +355,7 @@ func (r *rendering) statement(party *Party, place int, rows []files.Position) (*
 	s := &files.Statement{
 		Operator: r.opts.Name, Member: party.Member, Name: party.Name, Unit: Unit, Scale: Scale,
 		Date: r.run.Cut.Date, Cycle: r.run.Cut.Cycle, SettlementDate: r.run.Cut.Settles, Sequence: r.run.Sequence,
-		Created: r.local(r.run.Created), From: r.local(r.run.Cut.Began), To: r.local(r.run.Cut.Ended),
+		Temporary: r.opts.Mode == files.DryRun, Created: r.local(r.run.Created), From: r.local(r.run.Cut.Began), To: r.local(r.run.Cut.Ended),
 	}
 	detail := ""
 	if details := r.written[place].details; len(details) == 1 {

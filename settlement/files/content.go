@@ -9,6 +9,7 @@ import (
 	"io"
 	"regexp"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/lianfen/lianfen/points"
@@ -213,6 +214,7 @@ func (v *verifier) clean(asked func(file string) bool) bool {
 
 // said is what a statement says that no other file does.
 type said struct {
+	ID       string   `xml:"BkToCstmrStmt>GrpHdr>MsgId"`
 	Created  string   `xml:"BkToCstmrStmt>Stmt>CreDtTm"`
 	Sequence uint64   `xml:"BkToCstmrStmt>Stmt>ElctrncSeqNb"`
 	From     string   `xml:"BkToCstmrStmt>Stmt>FrToDt>FrDtTm"`
@@ -239,7 +241,12 @@ func (v *verifier) statement(file string, net Name) (s *Statement, ok bool) {
 	}
 	s = &Statement{
 		Operator: is.Operator, Member: net.Member, Name: is.Name, Unit: "QZP", Scale: v.check.Scale, Date: net.Date, Cycle: net.Cycle,
-		SettlementDate: v.settles(), Sequence: is.Sequence,
+		SettlementDate: v.settles(), Sequence: is.Sequence, Temporary: strings.HasPrefix(is.ID, temporaryMark),
+	}
+	if v.report.Mode != "" { // Without an item the statement alone tells.
+		s.Temporary = v.report.Mode == DryRun.String()
+	} else if s.Temporary {
+		v.report.Mode = DryRun.String()
 	}
 	for _, t := range []struct {
 		text string

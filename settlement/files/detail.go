@@ -54,6 +54,20 @@ const (
 	DryRun
 )
 
+// String names the mode.
+func (m Mode) String() string {
+	switch m {
+	case Production:
+		return "production"
+	case Test:
+		return "test"
+	case DryRun:
+		return "dry run"
+	default:
+		return "?"
+	}
+}
+
 // Flags are marks of an item.
 type Flags uint8
 

@@ -16,6 +16,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/lianfen/lianfen/internal/tools"
 	"github.com/lianfen/lianfen/points"
 	"github.com/lianfen/lianfen/settlement"
 	"github.com/lianfen/lianfen/settlement/netting"
@@ -165,7 +166,7 @@ func (w *wavering) Entries(ctx context.Context, first, last points.Position, vis
 func TestAwkComesToTheSame(t *testing.T) {
 	awk, err := exec.LookPath("awk")
 	if err != nil {
-		t.Skip("there is no awk")
+		tools.Lacking(t, os.Getenv(tools.Variable), "awk is not installed")
 	}
 	n := newNight(t, madeUp(t, 30_000, 10), nil)
 	n.publish(t)

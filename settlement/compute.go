@@ -19,7 +19,7 @@ import (
 
 // chunkPositions is how many positions of the journal are under one digest, and are
 // worked on by one goroutine at a time.
-const chunkPositions = netting.ChunkRecords
+const chunkPositions = 65_536
 
 // MaxExceptions is how many exceptions a run lists. With more of them it is not a night
 // with exceptions but one with a cause: the run stops and says so.
@@ -233,8 +233,9 @@ func (b *basis) chunk(ctx context.Context, source Items, p *partial, s span, pro
 	return r, err //nolint:wrapcheck // the journal's own words.
 }
 
-// digest takes an entry into the digest of its chunk, behind its length: some of them
-// together, since a hash takes long over few bytes.
+// digest takes an entry into the digest of its chunk, behind its length in four bytes, of
+// which the first is always 0: what is divided otherwise has another digest, and none is
+// that of a node of the tree. Some are taken together, since a hash takes long over few bytes.
 func (p *partial) digest(e *Entry) {
 	const together = 1 << 14
 	at := len(p.bytes)

@@ -96,7 +96,7 @@ func totalColumns() []column {
 		{"pay", "decimal", "sum over all members of the rows with * and *"},
 		{"receive", "decimal", "the same"},
 		{"net", "decimal", "receive - pay: zero"},
-		{"inputs", "hex", "Merkle root of the run's input"},
+		{"inputs", "hex", "Merkle root over the digests of the items of each 65,536 positions of the journal; the operator has it as input of the run: lianfen settle show"},
 		{"terms", "hex", "SHA-256 of the digest of the rate table and, behind it, that of the fee schedules; the operator has it as terms of the run: lianfen settle show"},
 		{"sha256", "hex", "SHA-256 of every byte before this line in the operator's copy"},
 	}

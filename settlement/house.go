@@ -129,6 +129,11 @@ func (h *House) Entries(ctx context.Context, first, last points.Position, visit 
 	return err //nolint:wrapcheck // as above.
 }
 
+// Read reads the blocks of some positions.
+func (h *House) Read(ctx context.Context, first, last points.Position) (uint64, error) {
+	return h.Ledger.Read(ctx, first, last) //nolint:wrapcheck // the ledger's own words.
+}
+
 // entry fills in an entry from an item of the journal.
 func (h *House) entry(e *Entry, item *book.ClearingItem) {
 	*e = Entry{Item: item.Item}

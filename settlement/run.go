@@ -104,6 +104,25 @@ type Timing struct {
 	Step   string `json:"step"`
 	Rows   uint64 `json:"rows"`
 	Micros int64  `json:"micros"`
+	Bytes  uint64 `json:"bytes,omitempty"` // of a plain read
+}
+
+// Plain is how fast the run computed beside a plain read of the same journal, by one
+// goroutine, in thousandths, and that read; 0 where it was not measured.
+func (r *Run) Plain() (permille uint64, read Timing) {
+	var computed Timing
+	for _, t := range r.Timings {
+		switch t.Step {
+		case StepCompute:
+			computed = t
+		case StepPlain:
+			read = t
+		}
+	}
+	if read.PerSecond() == 0 {
+		return 0, read
+	}
+	return computed.PerSecond() * 1000 / read.PerSecond(), read
 }
 
 // PerSecond is how many rows the step did in a second.

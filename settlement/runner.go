@@ -424,6 +424,9 @@ func (r *Runner) compute(ctx context.Context, run *Run, b *basis, order Order) (
 	run.Positions, run.Items, run.OnUs, run.Legs = positions, counts.Items, counts.OnUs, counts.Legs
 	run.Exceptions, run.Rows = uint64(len(all.exceptions)), uint64(run.Cut.Last-run.Cut.First)+1
 	run.time(StepCompute, run.Rows, r.opts.Clock()-began)
+	if err := r.readPlainly(ctx, run); err != nil {
+		return nil, err
+	}
 	run.reach(Computed, order, fmt.Sprintf("%d items, %d exceptions", run.Items, run.Exceptions))
 	return all, r.write(run, "computed")
 }
@@ -437,14 +440,35 @@ func (opts *Options) key(cut Cut, b *basis, all *computed) netting.RunKey {
 }
 
 // time notes how long a step took; of a step that was made again, the last.
-func (run *Run) time(step string, rows uint64, took points.Timestamp) {
+func (run *Run) time(step string, rows uint64, took points.Timestamp) *Timing {
 	for i := range run.Timings {
 		if run.Timings[i].Step == step {
-			run.Timings[i] = Timing{step, rows, int64(took)}
-			return
+			run.Timings[i] = Timing{Step: step, Rows: rows, Micros: int64(took)}
+			return &run.Timings[i]
 		}
 	}
-	run.Timings = append(run.Timings, Timing{step, rows, int64(took)})
+	run.Timings = append(run.Timings, Timing{Step: step, Rows: rows, Micros: int64(took)})
+	return &run.Timings[len(run.Timings)-1]
+}
+
+// plainRows is how many positions at the end of a cycle are read plainly: enough to see how
+// fast that is, and little beside a night of millions.
+const plainRows = 1 << 18
+
+// readPlainly notes what reading the journal alone costs: a machine that is slow today is told
+// from a run that is.
+func (r *Runner) readPlainly(ctx context.Context, run *Run) error {
+	first := run.Cut.First
+	if run.Rows > plainRows {
+		first = run.Cut.Last - plainRows + 1
+	}
+	began := r.opts.Clock()
+	size, err := r.journal.Read(ctx, first, run.Cut.Last)
+	if err != nil {
+		return fmt.Errorf("settlement of %v: read the journal plainly: %w", run.Cut, err)
+	}
+	run.time(StepPlain, uint64(run.Cut.Last-first)+1, r.opts.Clock()-began).Bytes = size
+	return nil
 }
 
 // whole reports what is wrong with the work folder of a run: it has to hold what its

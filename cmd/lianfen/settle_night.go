@@ -376,12 +376,25 @@ func runTable(r *settlement.Run, folder string, zone *time.Location) *table {
 		t.row("files", folder)
 	}
 	for _, timing := range r.Timings {
-		t.row(timing.Step, fmt.Sprintf("%d rows in %.2f s, %d rows/s", timing.Rows, float64(timing.Micros)/1e6, timing.PerSecond()))
+		t.row(timing.Step, spent(r, timing))
 	}
 	for _, s := range r.Stages {
 		t.row(s.State, localTime(s.At.String(), zone)+" by "+s.By+"  "+s.Note)
 	}
 	return t
+}
+
+// spent says how long a step took, and of computing how that is beside a plain read.
+func spent(r *settlement.Run, t settlement.Timing) string {
+	text := fmt.Sprintf("%d rows in %.2f s, %d rows/s", t.Rows, float64(t.Micros)/1e6, t.PerSecond())
+	permille, read := r.Plain()
+	if t.Step == settlement.StepCompute && permille > 0 {
+		text += fmt.Sprintf(", %.3f of a plain read of the journal (%d rows/s)", float64(permille)/1000, read.PerSecond())
+	}
+	if t.Step == settlement.StepPlain && t.Bytes > 0 {
+		text += fmt.Sprintf(", %d bytes", t.Bytes)
+	}
+	return text
 }
 
 func (a *admin) settleShow() *cobra.Command {

@@ -328,7 +328,7 @@ func (d *desk) notify(w *written, v *valued, p place) error {
 		}
 		e := files.Entry{
 			Item: uint64(v.Position), Counterparty: other, Code: code.String(), Amount: amount, Items: 1, Reversal: v.Kind == tariff.KindCBK,
-			Instruction: d.instruction(m, d.computed.fold.Model(&v.Item, leg)), Detail: d.detailID(m, p.role),
+			Instruction: d.run.instruction(m, d.computed.fold.Model(&v.Item, leg)), Detail: d.detailID(m, p.role),
 			Info: files.NoticeInfo(v.Kind, uint64(v.Position), v.Line.Original, v.Line.OriginalDate), Rate: files.RateOf(p.role, v.Kind, &d.line),
 		}
 		w.notices = append(w.notices, e)

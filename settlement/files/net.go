@@ -45,8 +45,11 @@ func (p *Position) Whole() bool { return p.Counterparty == 0 && p.Code == 0 }
 // Net returns what is received less what is paid.
 func (p *Position) Net() Sum { return Sum{}.plus(p.Receive).minus(p.Pay) }
 
-// Scale is how many decimals the standard unit has, everywhere.
-const Scale = 4
+// The standard unit, everywhere.
+const (
+	Unit  = "QZP"
+	Scale = 4 // its decimals
+)
 
 // column is a column of a CSV file as its partner is told.
 type column struct{ name, kind, content string }

@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/lianfen/lianfen/certs"
+	"github.com/lianfen/lianfen/internal/tools"
 )
 
 // softHSM is the module of SoftHSM2, where Debian and others put it.
@@ -22,14 +23,14 @@ func softHSM(t *testing.T) string {
 		t.Skip("built without cgo: no PKCS#11")
 	}
 	if _, err := exec.LookPath("softhsm2-util"); err != nil {
-		t.Skip("SoftHSM2 is not installed (apt-get install softhsm2): PKCS#11 is not tested")
+		tools.Lacking(t, os.Getenv(tools.Variable), "SoftHSM2 is not installed (apt-get install softhsm2): PKCS#11 is not tested")
 	}
 	for _, path := range []string{"/usr/lib/softhsm/libsofthsm2.so", "/usr/lib64/pkcs11/libsofthsm2.so", "/usr/local/lib/softhsm/libsofthsm2.so"} {
 		if _, err := os.Stat(path); err == nil {
 			return path
 		}
 	}
-	t.Skip("SoftHSM2 is installed, but libsofthsm2.so is in none of the usual folders: PKCS#11 is not tested")
+	tools.Lacking(t, os.Getenv(tools.Variable), "SoftHSM2 is installed, but libsofthsm2.so is in none of the usual folders: PKCS#11 is not tested")
 	return ""
 }
 

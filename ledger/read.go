@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -22,6 +23,24 @@ func (l *Ledger) Scan(ctx context.Context, from, to points.Position, visit func(
 	}
 	defer l.readers.Done()
 	return scan(ctx, l.store, max(from, 1), min(to, l.Durable()), visit)
+}
+
+// Read reads the blocks with the records from one position to another, both included, and
+// looks into none: what reading them costs, and how many bytes they have.
+func (l *Ledger) Read(ctx context.Context, from, to points.Position) (size uint64, err error) {
+	if err := l.enter(); err != nil {
+		return 0, err
+	}
+	defer l.readers.Done()
+	end := blockKey(min(to, l.Durable()) + 1)
+	err = scanFrom(ctx, l.store, max(from, 1), func(key, value []byte) (bool, error) {
+		if bytes.Compare(key, end) >= 0 {
+			return false, nil
+		}
+		size += uint64(len(value))
+		return true, nil
+	})
+	return size, err
 }
 
 // Record reads the durable record at position.

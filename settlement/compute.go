@@ -17,9 +17,9 @@ import (
 	"github.com/lianfen/lianfen/tariff"
 )
 
-// chunkPositions is how many positions of the journal are under one digest, and are
+// ChunkPositions is how many positions of the journal are under one digest, and are
 // worked on by one goroutine at a time.
-const chunkPositions = netting.ChunkRecords
+const ChunkPositions = 65_536
 
 // roles are the files of items that a member has.
 const roles = int(files.RoleShare)
@@ -119,7 +119,7 @@ func (b *basis) compute(ctx context.Context, source Items, cut Cut, workers int,
 	var entries uint64
 	var full atomic.Bool // Spans that are begun from then on come behind all exceptions that are listed.
 	progress.begin(StepCompute, uint64(cut.Last-cut.First)+1)
-	err := inOrder(ctx, spans(cut.First, cut.Last, chunkPositions), workers,
+	err := inOrder(ctx, spans(cut.First, cut.Last, ChunkPositions), workers,
 		func(ctx context.Context, worker int, s span) (chunkResult, error) {
 			return b.chunk(ctx, source, parts[worker], s, full.Load(), progress)
 		},
@@ -205,8 +205,9 @@ func (b *basis) chunk(ctx context.Context, source Items, p *partial, s span, ful
 	return r, err //nolint:wrapcheck // the journal's own words.
 }
 
-// digest takes an entry into the digest of its chunk, behind its length: some of them
-// together, since a hash takes long over few bytes.
+// digest takes an entry into the digest of its chunk, behind its length in four bytes, of
+// which the first is always 0: what is divided otherwise has another digest, and none is
+// that of a node of the tree. Some are taken together, since a hash takes long over few bytes.
 func (p *partial) digest(e *Entry) {
 	const together = 1 << 14
 	at := len(p.bytes)

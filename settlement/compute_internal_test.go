@@ -79,13 +79,13 @@ func TestWorkersAreAddedUp(t *testing.T) {
 	const chunks = 8
 	for workers := 1; workers <= 4; workers++ {
 		p := &progress{clock: func() points.Timestamp { return 1 }}
-		all, err := b.compute(t.Context(), legs{}, Cut{First: 1, Last: chunks * chunkPositions}, workers, p)
+		all, err := b.compute(t.Context(), legs{}, Cut{First: 1, Last: chunks * ChunkPositions}, workers, p)
 		require.NoError(t, err)
 		require.Len(t, all.batches, chunks)
-		require.EqualValues(t, chunks*chunkPositions, all.items)
+		require.EqualValues(t, chunks*ChunkPositions, all.items)
 		for place := range all.lines {
 			if m := all.roll.Member(place); m.Institution() {
-				require.EqualValues(t, chunks*chunkPositions, all.lines[place].count[0]+all.lines[place].count[1])
+				require.EqualValues(t, chunks*ChunkPositions, all.lines[place].count[0]+all.lines[place].count[1])
 			}
 		}
 	}

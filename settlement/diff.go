@@ -224,7 +224,7 @@ func (r *Runner) items(ctx context.Context, c *Comparison, cut Cut, one, other *
 		list []ItemDifference
 		n    uint64
 	}
-	return inOrder(ctx, spans(cut.First, cut.Last, chunkPositions), r.opts.Workers,
+	return inOrder(ctx, spans(cut.First, cut.Last, ChunkPositions), r.opts.Workers,
 		func(ctx context.Context, _ int, s span) (d differing, err error) {
 			var was, is tariff.Valuation
 			err = r.journal.Entries(ctx, s.first, s.last, func(e *Entry) error {

@@ -62,7 +62,7 @@ func (x *exporter) items(ctx context.Context, source Items) error {
 	var digests []tariff.Digest
 	var entries uint64
 	p := partial{hash: sha256.New()}
-	for _, s := range spans(x.run.Cut.First, x.run.Cut.Last, chunkPositions) {
+	for _, s := range spans(x.run.Cut.First, x.run.Cut.Last, ChunkPositions) {
 		p.hash.Reset()
 		err := source.Entries(ctx, s.first, s.last, func(e *Entry) error {
 			entries++

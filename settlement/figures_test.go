@@ -13,7 +13,6 @@ import (
 	"github.com/lianfen/lianfen/ledger/book"
 	"github.com/lianfen/lianfen/points"
 	"github.com/lianfen/lianfen/settlement"
-	"github.com/lianfen/lianfen/settlement/netting"
 	"github.com/lianfen/lianfen/tariff"
 )
 
@@ -263,7 +262,7 @@ func TestProgress(t *testing.T) {
 	var err error
 	n.opts.Registry = prometheus.NewRegistry()
 	n.Runner, err = settlement.NewRunner(&watched{n.day, func(first points.Position) {
-		if first != netting.ChunkRecords+1 || seen != nil {
+		if first != settlement.ChunkPositions+1 || seen != nil {
 			return
 		}
 		at += 32_768_000

@@ -544,6 +544,36 @@ func TestGoldenDayByHand(t *testing.T) {
 	}
 }
 
+// Each line of the golden day has the type of the message that has asked for its item, of a
+// terminal's reversal 0400, and none where people have acted; and its flags: late, stood in
+// for, by hand, re-presented.
+func TestGoldenMessages(t *testing.T) {
+	for _, want := range []struct{ file, cid, kind, mti, processing, flags string }{
+		{"20000001_A", "75", "RDM", "0200", "000000", ""},
+		{"20000001_A", "77", "EAR", "0200", "210000", ""},
+		{"20000001_A", "107", "RDM", "0200", "000000", ""},
+		{"20000001_A", "109", "EAR", "0220", "210000", "L"},
+		{"20000001_A", "114", "RDM", "0200", "000000", "S"},
+		{"10000001_I", "74", "SWP", "0200", "400000", ""},
+		{"20000001_A", "81", "RFD", "0220", "200000", ""},
+		{"30000001_A", "80", "RVS", "0200", "200000", ""},
+		{"20000001_A", "84", "RVS", "0400", "000000", ""},
+		{"20000001_A", "85", "RVS", "0400", "210000", ""},
+		{"10000001_I", "86", "RVS", "0400", "400000", ""},
+		{"20000001_A", "99", "CBK", "0000", "000000", "M"},
+		{"20000001_A", "103", "REP", "0000", "000000", "MR"},
+		{"30000001_A", "105", "REP", "0000", "000000", "MR"},
+		{"20000001_A", "128", "ADJ", "0000", "000000", "M"},
+		{"20000001_I", "131", "FEE", "0000", "000000", "M"},
+	} {
+		text, err := os.ReadFile(filepath.Join("testdata", "story", want.file[:8], "QZ_DET_"+want.file+"_20260302_01_1of1.txt"))
+		require.NoError(t, err)
+		line := lineOf(t, string(text), want.cid)
+		is := [...]string{line[37:40], line[125:129], line[130:136], strings.TrimSpace(line[378:382])}
+		require.Equal(t, [...]string{want.kind, want.mti, want.processing, want.flags}, is, "item %s", want.cid)
+	}
+}
+
 // The notifications of the golden day have an entry for each item that people have approved,
 // once for each of its two members, and come to the figures of the statement.
 func TestGoldenNotifications(t *testing.T) {

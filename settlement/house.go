@@ -170,6 +170,11 @@ func (h *House) clearing() *book.Clearing {
 	return book.NewClearing(h.Ledger.Records().Read)
 }
 
+// Read reads the blocks of some positions.
+func (h *House) Read(ctx context.Context, first, last points.Position) (uint64, error) {
+	return h.Ledger.Read(ctx, first, last) //nolint:wrapcheck // the ledger's own words.
+}
+
 // entry fills in an entry from an item of the journal.
 func (h *House) entry(e *Entry, item *book.ClearingItem) {
 	*e = Entry{Item: item.Item}
@@ -195,7 +200,7 @@ func (h *House) entry(e *Entry, item *book.ClearingItem) {
 	if request.Batch != book.DateBatch {
 		e.Batch = Batch{request.Merchant, request.Terminal, request.Batch}
 	}
-	l.MTI, l.Processing, l.Condition = messageOf(request.Function)
+	l.MTI, l.Processing, l.Condition = messageOf(request)
 	if name := h.Masked(request.Card); name != "" {
 		copyText(l.Account[:], name)
 	} else {
@@ -245,10 +250,16 @@ func withYear(when uint64, at points.Timestamp) uint64 {
 	return year*10_000_000_000 + when
 }
 
-// messageOf is the message that asks for a function: its type, processing code and
-// condition, as the dialects send them.
-func messageOf(f points.Function) (mti uint16, processing uint32, condition uint8) {
-	switch f {
+// messageOf is the message that a request came in: its type, processing code and condition,
+// as the dialects have them. What people or the house itself have done came in none: it
+// has zeros. A terminal's reversal is a 0400. A partner's system sends 0420, or 0400 which
+// is answered alike, and the journal does not tell them apart: it stands as 0420.
+func messageOf(request *book.Command) (mti uint16, processing uint32, condition uint8) {
+	door := request.Key.Door
+	if request.Function == 0 || (door != points.DoorTerminal && door != points.DoorHost) {
+		return 0, 0, 0
+	}
+	switch request.Function {
 	case points.Earn:
 		return 200, 210_000, 0
 	case points.Void:
@@ -265,11 +276,29 @@ func messageOf(f points.Function) (mti uint16, processing uint32, condition uint
 		return 220, 0, 0
 	case points.OfflineEarn:
 		return 220, 210_000, 0
+	case points.Swap:
+		if door == points.DoorTerminal { // A partner's system may leave it out.
+			condition = 66
+		}
+		return 200, 400_000, condition
 	case points.Reversal:
-		return 420, 0, 0
+		return reversalOf(request)
 	default:
 		return 200, 0, 0
 	}
+}
+
+// reversalOf is the message of a reversal: it has the processing code and condition of
+// what it undoes, where it has said what that is.
+func reversalOf(request *book.Command) (mti uint16, processing uint32, condition uint8) {
+	if request.Reverses != 0 && request.Reverses != points.Reversal {
+		original := book.Command{Function: request.Reverses, Key: request.Key}
+		_, processing, condition = messageOf(&original)
+	}
+	if request.Key.Door == points.DoorTerminal {
+		return 400, processing, condition
+	}
+	return 420, processing, condition
 }
 
 // Kept reads what the book has kept of a cycle.

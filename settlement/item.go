@@ -145,6 +145,9 @@ type Journal interface {
 	Unfinished(ctx context.Context, cut Cut) (uint64, error)
 	// Unclosed counts those of some batches that their terminals have not closed by now.
 	Unclosed(ctx context.Context, cut Cut, batches map[Batch]struct{}) (uint64, error)
+	// Read reads the records of some positions and looks into none, and says how many bytes
+	// they have: what is made of them is held against what that alone costs.
+	Read(ctx context.Context, first, last points.Position) (bytes uint64, err error)
 	// Standing tells which posting of a cycle stands in the journal.
 	Standing(ctx context.Context, cut Cut) (Standing, error)
 	// Withdraw ends, in somebody's name, what was proposed for a cycle and waits still. Once

@@ -12,6 +12,7 @@ import (
 // Steps that take their time.
 const (
 	StepCompute   = "compute"
+	StepPlain     = "plain read"
 	StepRender    = "render"
 	StepSets      = "sets"
 	StepProve     = "prove"

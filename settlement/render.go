@@ -44,6 +44,7 @@ type rendering struct {
 	progress *progress
 	witness  *witness
 	totals   map[tariff.Member][]netting.Position // of all counterparties and codes, by model
+	only     tariff.Member                        // whose set alone is made; 0: everybody's
 
 	texts sync.Pool // of []byte: where files of a set are made
 
@@ -59,6 +60,7 @@ type written struct {
 	details   []string // their identities in statements
 	merchants map[points.MerchantID]*files.MerchantTotal
 	notices   []files.Entry // of the notification, in the order of their items
+	rates     files.EntryRates
 }
 
 // batch is some of a cycle's entries in order, valued. It goes back to the pool when all
@@ -81,6 +83,22 @@ type valued struct {
 type job struct {
 	entry int
 	place place
+	with  int // the place in the roll of whom the member owes the value, or is owed it; -1: nobody's
+}
+
+// with is the place in the roll of the other side of an item's value, as a member in a role
+// sees it; -1: it does not.
+func with(places []place, role files.Role) int {
+	other := files.RoleIssuer
+	if role == files.RoleIssuer {
+		other = files.RoleAcquirer
+	}
+	for i := range places {
+		if places[i].role == other && role != other {
+			return places[i].index
+		}
+	}
+	return -1
 }
 
 // details writes the files of items of all members, in as many passes as it takes.
@@ -88,6 +106,9 @@ func (r *rendering) details(ctx context.Context, source Items) error {
 	var places []int
 	files := 0
 	for place := range r.computed.lines {
+		if !r.wanted(r.roll.Member(place)) {
+			continue
+		}
 		n := 0
 		for _, count := range r.computed.lines[place].count {
 			if count > 0 {
@@ -106,6 +127,9 @@ func (r *rendering) details(ctx context.Context, source Items) error {
 	}
 	return r.pass(ctx, source, places)
 }
+
+// wanted reports whether a member's set is made.
+func (r *rendering) wanted(m tariff.Member) bool { return r.only == 0 || r.only == m }
 
 // pass goes over the cycle once for the members at these places of the roll.
 func (r *rendering) pass(ctx context.Context, source Items, places []int) (err error) {
@@ -194,7 +218,7 @@ func (r *rendering) batch(ctx context.Context, source Items, s span, b *batch, m
 		v.fits = !r.opts.Twin && v.shared.Fill(&v.Line)
 		for _, p := range places {
 			if desk := mine[p.index]; desk > 0 {
-				b.jobs[desk-1] = append(b.jobs[desk-1], job{n, p})
+				b.jobs[desk-1] = append(b.jobs[desk-1], job{n, p, with(places, p.role)})
 			}
 		}
 		return nil
@@ -259,7 +283,7 @@ func (d *desk) lines(b *batch) error {
 	d.busy <- struct{}{}
 	defer func() { <-d.busy }()
 	for _, j := range b.jobs[d.number] {
-		if err := d.put(&b.entries[j.entry], j.place); err != nil {
+		if err := d.put(&b.entries[j.entry], j.place, j.with); err != nil {
 			return err
 		}
 	}
@@ -267,7 +291,7 @@ func (d *desk) lines(b *batch) error {
 }
 
 // put writes the line of an entry in one of the desk's files.
-func (d *desk) put(v *valued, p place) error {
+func (d *desk) put(v *valued, p place, with int) error {
 	line := &d.line
 	d.fillOwn(line, v, p, v.worth.View(d.roll.Member(p.index)))
 	detail := d.details[p.index][p.role-1]
@@ -280,6 +304,7 @@ func (d *desk) put(v *valued, p place) error {
 	w := &d.written[p.index]
 	w.count[p.role-1]++
 	w.net = w.net.Plus(netting.SumOf(line.Net))
+	w.rates.Note(p.role, v.Kind, with, line)
 	w.merchant(v, d.setting, line.Net)
 	return d.notify(w, v, p)
 }
@@ -318,7 +343,7 @@ func (d *desk) notify(w *written, v *valued, p place) error {
 		e := files.Entry{
 			Item: uint64(v.Position), Counterparty: other, Code: code.String(), Amount: amount, Items: 1, Reversal: v.Kind == tariff.KindCBK,
 			Instruction: d.run.instruction(m, d.computed.fold.Model(&v.Item, leg)), Detail: d.detailID(m, p.role),
-			Info: files.NoticeInfo(v.Kind, uint64(v.Position), v.Line.Original, v.Line.OriginalDate),
+			Info: files.NoticeInfo(v.Kind, uint64(v.Position), v.Line.Original, v.Line.OriginalDate), Rate: files.RateOf(p.role, v.Kind, &d.line),
 		}
 		w.notices = append(w.notices, e)
 		return nil

@@ -466,7 +466,7 @@ func (r *Runner) compute(ctx context.Context, run *Run, b *basis, order Order) (
 	if err != nil {
 		return nil, fmt.Errorf("settlement of %v: %w", run.Cut, err)
 	}
-	key := r.key(run.Cut, b, all)
+	key := r.opts.key(run.Cut, b, all)
 	positions := hexOf(all.fold.Digest())
 	if run.State >= Computed {
 		run.Key = key
@@ -486,27 +486,51 @@ func (r *Runner) compute(ctx context.Context, run *Run, b *basis, order Order) (
 	run.Positions, run.Items, run.OnUs, run.Legs = positions, counts.Items, counts.OnUs, counts.Legs
 	run.Exceptions, run.Rows = all.exceptions.all(), uint64(run.Cut.Last-run.Cut.First)+1
 	run.time(StepCompute, run.Rows, r.opts.Clock()-began)
+	if err := r.readPlainly(ctx, run); err != nil {
+		return nil, err
+	}
 	run.reach(Computed, order, fmt.Sprintf("%s, %s", points.Counted(run.Items, "item", "items"), points.Counted(run.Exceptions, "exception", "exceptions")))
 	return all, r.write(run, "computed")
 }
 
 // key is what a run is a function of.
-func (r *Runner) key(cut Cut, b *basis, all *computed) netting.RunKey {
+func (opts *Options) key(cut Cut, b *basis, all *computed) netting.RunKey {
 	return netting.RunKey{
 		Date: cut.Date, Cycle: cut.Cycle, Rates: b.setting.Rates.Digest(cut.Ended), Fees: b.setting.Fees.Digest(cut.Ended),
-		Code: r.opts.Code, Input: all.input, Policy: b.policy(&r.opts),
+		Code: opts.Code, Input: all.input, Policy: b.policy(opts),
 	}
 }
 
 // time notes how long a step took; of a step that was made again, the last.
-func (run *Run) time(step string, rows uint64, took points.Timestamp) {
+func (run *Run) time(step string, rows uint64, took points.Timestamp) *Timing {
 	for i := range run.Timings {
 		if run.Timings[i].Step == step {
-			run.Timings[i] = Timing{step, rows, int64(took)}
-			return
+			run.Timings[i] = Timing{Step: step, Rows: rows, Micros: int64(took)}
+			return &run.Timings[i]
 		}
 	}
-	run.Timings = append(run.Timings, Timing{step, rows, int64(took)})
+	run.Timings = append(run.Timings, Timing{Step: step, Rows: rows, Micros: int64(took)})
+	return &run.Timings[len(run.Timings)-1]
+}
+
+// plainRows is how many positions at the end of a cycle are read plainly: enough to see how
+// fast that is, and little beside a night of millions.
+const plainRows = 1 << 18
+
+// readPlainly notes what reading the journal alone costs: a machine that is slow today is told
+// from a run that is.
+func (r *Runner) readPlainly(ctx context.Context, run *Run) error {
+	first := run.Cut.First
+	if run.Rows > plainRows {
+		first = run.Cut.Last - plainRows + 1
+	}
+	began := r.opts.Clock()
+	size, err := r.journal.Read(ctx, first, run.Cut.Last)
+	if err != nil {
+		return fmt.Errorf("settlement of %v: read the journal plainly: %w", run.Cut, err)
+	}
+	run.time(StepPlain, uint64(run.Cut.Last-first)+1, r.opts.Clock()-began).Bytes = size
+	return nil
 }
 
 // whole reports what is wrong with the work folder of a run: it has to hold what its
@@ -758,7 +782,7 @@ func (r *Runner) reproduce(ctx context.Context, run *Run) error {
 	if err != nil {
 		return fmt.Errorf("settlement of %v: %w", run.Cut, err)
 	}
-	if parts := run.differs(r.key(run.Cut, &b, all)); len(parts) > 0 {
+	if parts := run.differs(r.opts.key(run.Cut, &b, all)); len(parts) > 0 {
 		return fmt.Errorf("%w: run %s of %v was published and stays; %s are others now, so that it cannot be proved by computing it again", ErrDiffers, run.ID, run.Cut, strings.Join(parts, ", "))
 	}
 	if positions := hexOf(all.fold.Digest()); positions != run.Positions {

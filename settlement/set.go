@@ -57,6 +57,9 @@ func (r *rendering) render(ctx context.Context, source Items) (manifest tariff.D
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(r.opts.Workers)
 	for i := range r.setting.Parties {
+		if !r.wanted(r.setting.Parties[i].Member) {
+			continue
+		}
 		group.Go(func() error {
 			if ctx.Err() != nil {
 				return context.Cause(ctx) //nolint:wrapcheck // why the run ends.
@@ -145,7 +148,7 @@ func (r *rendering) net(w io.Writer, name string) (files.Output, files.NetTotal,
 			}
 		}
 	}
-	total, err := n.Close(r.run.Key.Input, ratesDigest(r.run.Key.Rates, r.run.Key.Fees))
+	total, err := n.Close(r.run.Key.Input, termsDigest(r.run.Key.Rates, r.run.Key.Fees))
 	if err != nil {
 		return files.Output{}, total, err //nolint:wrapcheck // as above.
 	}
@@ -153,8 +156,9 @@ func (r *rendering) net(w io.Writer, name string) (files.Output, files.NetTotal,
 	return files.Output{Name: name, Digest: digest, Size: size, Lines: total.Rows}, total, nil
 }
 
-// ratesDigest is one digest of rates and fees, as files carry it.
-func ratesDigest(rates, fees tariff.Digest) tariff.Digest {
+// termsDigest is one digest of rates and fees, as the last line of net positions has it, and
+// who shows a run.
+func termsDigest(rates, fees tariff.Digest) tariff.Digest {
 	return sha256.Sum256(append(slices.Clone(rates[:]), fees[:]...))
 }
 
@@ -357,13 +361,17 @@ func (r *rendering) statement(party *Party, place int, rows []files.Position) (*
 	s := &files.Statement{
 		Operator: r.opts.Name, Member: party.Member, Name: party.Name, Unit: Unit, Scale: Scale,
 		Date: r.run.Cut.Date, Cycle: r.run.Cut.Cycle, SettlementDate: r.run.Cut.Settles, Sequence: r.run.Sequence,
-		Created: r.local(r.run.Created), From: r.local(r.run.Cut.Began), To: r.local(r.run.Cut.Ended),
+		Temporary: r.opts.Mode == files.DryRun, Created: r.local(r.run.Created), From: r.local(r.run.Cut.Began), To: r.local(r.run.Cut.Ended),
 	}
 	detail := ""
 	if details := r.written[place].details; len(details) == 1 {
 		detail = details[0]
 	}
-	if err := s.Follow(rows, detail); err != nil {
+	rate := func(row *files.Position) *files.EntryRate {
+		counterparty, _ := r.roll.Index(row.Counterparty) // All of whom there are rows are on it.
+		return r.written[place].rates.Of(counterparty, row)
+	}
+	if err := s.Follow(rows, detail, rate); err != nil {
 		return nil, err //nolint:wrapcheck // it says whose.
 	}
 	s.Capped, s.Available = party.Capped, s.Closing+party.Cap

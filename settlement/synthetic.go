@@ -216,6 +216,11 @@ func (s *Synthetic) Naive(ctx context.Context) error {
 	return err
 }
 
+// Read makes up the items of some positions, which have no bytes.
+func (s *Synthetic) Read(ctx context.Context, first, last points.Position) (uint64, error) {
+	return 0, s.Entries(ctx, first, last, func(*Entry) error { return nil })
+}
+
 // Kept returns what [Synthetic.Naive] has summed up.
 func (s *Synthetic) Kept(context.Context, Cut) (Kept, error) { return s.kept, nil }
 

@@ -95,8 +95,9 @@ func (c *Code) UnmarshalText(text []byte) error {
 	return readName(c, codeNames(), "code of a leg", text)
 }
 
-// valueCode is the code of the leg that carries an item's value.
-func (k Kind) valueCode() Code {
+// ValueCode is the code of the leg that carries an item's value: of what undoes an item, that
+// of the undoing.
+func (k Kind) ValueCode() Code {
 	switch k {
 	case KindRDM:
 		return CodeRDM

@@ -12,7 +12,7 @@ func Value(rates *Rates, fees *Fees, item *Item, v *Valuation) Fault {
 	}
 	if item.Kind.Explicit() {
 		v.Std = item.Amount
-		v.leg(item.Payer, item.Payee, item.Amount, item.Kind.valueCode())
+		v.leg(item.Payer, item.Payee, item.Amount, item.Kind.ValueCode())
 		return OK
 	}
 	var b basis
@@ -289,7 +289,7 @@ func (s Swap) adds() bool {
 
 // legsOf writes the legs of figures. Sums of 0 or less go the other way round.
 func (v *Valuation) legsOf(item *Item, b *basis, f *figures) {
-	code, payer := item.Kind.valueCode(), item.Acquirer
+	code, payer := item.Kind.ValueCode(), item.Acquirer
 	switch b.kind {
 	case KindRDM:
 		v.leg(item.Issuer, item.Acquirer, f.Value, code)

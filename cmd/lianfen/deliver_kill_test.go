@@ -20,6 +20,7 @@ import (
 	"github.com/lianfen/lianfen/internal/app"
 	"github.com/lianfen/lianfen/internal/config"
 	"github.com/lianfen/lianfen/internal/sim"
+	"github.com/lianfen/lianfen/internal/tools"
 	"github.com/lianfen/lianfen/settlement/delivery"
 )
 
@@ -28,7 +29,7 @@ import (
 func slowMember(t *testing.T, dir string) (home string) {
 	t.Helper()
 	if _, err := os.Stat(sim.SFTPServer); err != nil {
-		t.Skip("OpenSSH's sftp-server is not installed (apt-get install openssh-sftp-server)")
+		tools.Lacking(t, os.Getenv(tools.Variable), "OpenSSH's sftp-server is not installed (apt-get install openssh-sftp-server)")
 	}
 	home = t.TempDir()
 	_, private, err := ed25519.GenerateKey(rand.Reader)

@@ -180,7 +180,7 @@ func checksTable(checks []settlement.Check) *table {
 
 func (a *admin) settleRun() *cobra.Command {
 	var f cycleFlags
-	var rates string
+	var rates, out, member string
 	cmd := &cobra.Command{
 		Use: "run [RUN]", Short: "Settle a cycle: compute, make the files, check, and propose it", Args: atMostRun,
 		Long: `Settle a cycle that has ended: compute its positions, make the files of all members,
@@ -190,14 +190,18 @@ published it proves that it comes to the same.
 
 --dry-run computes only and compares with --against, another run, or with --rates, other
 rates; with both, the cycle under the other rates with the other run. Nothing is written
-down.
+down. With --out it makes temporary files instead, of --member
+or of everybody, into a new folder: what the cycle comes to so far, of the one that still
+runs where none is named. They say that they are of a dry run, in the header of detail files
+(mode D), in the statement and on its page; they are not signed, and delivered to nobody.
 
 Exit status: 0 done; 5 a second person has to approve; 6 a check of severity must did
 not pass, or the run does not come to the same; 7 done with warnings; 8 done, and it
 would not settle if the largest net debtor failed.`,
 		Example: `  lianfen settle run --operator li
   lianfen settle run --operator li --publish --second wang
-  lianfen settle run --dry-run --rates 901:CLEAR:3/2 --operator li`,
+  lianfen settle run --dry-run --rates 901:CLEAR:3/2 --operator li
+  lianfen settle run --dry-run --out /tmp/so-far --member 10000001 --operator li`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ask, err := f.ask(args)
 			if err != nil {
@@ -209,6 +213,9 @@ would not settle if the largest net debtor failed.`,
 			if !ask.DryRun && (ask.Against != "" || len(ask.Rates) > 0) {
 				return usage("--against and --rates are for --dry-run")
 			}
+			if out != "" || member != "" {
+				return a.settleTemporary(cmd, &f, ask, out, member)
+			}
 			return a.settleStep(cmd, "run", ask)
 		},
 	}
@@ -217,8 +224,35 @@ would not settle if the largest net debtor failed.`,
 	cmd.Flags().BoolVar(&f.Publish, "publish", false, "publish it too, where nobody else has to approve")
 	cmd.Flags().StringVar(&f.Second, "second", "", "with --publish: who approves, while no operator is enrolled")
 	cmd.Flags().BoolVar(&f.DryRun, "dry-run", false, "compute and compare, and write nothing down")
+	cmd.Flags().StringVar(&out, "out", "", "with --dry-run: the new folder for temporary files, of the cycle that runs when none is named")
+	cmd.Flags().StringVar(&member, "member", "", "with --out: the member whose files alone are made")
+	_ = cmd.MarkFlagDirname("out") // Only completion would miss it.
 	f.comparing(cmd, &rates)
 	return cmd
+}
+
+// settleTemporary has temporary files made and puts them into a folder.
+func (a *admin) settleTemporary(cmd *cobra.Command, f *cycleFlags, ask app.SettleAsk, out, member string) error {
+	temporary := app.TemporaryAsk{SettleAsk: ask}
+	switch {
+	case !ask.DryRun || out == "":
+		return usage("--out is for --dry-run, and --member for --out")
+	case ask.Against != "" || len(ask.Rates) > 0 || f.Publish:
+		return usage("--out makes files and compares nothing: leave --against, --rates and --publish out")
+	case member != "" && (temporary.Member.UnmarshalText([]byte(member)) != nil || !temporary.Member.Institution()):
+		return usage("--member %q: want the eight digits of a member", member)
+	}
+	client, err := a.client()
+	if err != nil {
+		return err
+	}
+	sets, err := client.SettleTemporary(cmd.Context(), temporary, out)
+	if err != nil {
+		return err
+	}
+	return a.print(cmd, sets, func() error {
+		return say(cmd, "%d temporary files of %v cycle %d are in %s. They are of a dry run: nobody books them.", sets.Files, sets.Date, sets.Cycle, sets.Folder)
+	})
 }
 
 func (f *cycleFlags) comparing(cmd *cobra.Command, rates *string) {
@@ -351,7 +385,7 @@ func runTable(r *settlement.Run, folder string, zone *time.Location) *table {
 	t.row("state", r.State)
 	t.row("journal", fmt.Sprintf("positions %d to %d", r.Cut.First, r.Cut.Last))
 	t.row("items", fmt.Sprintf("%d (%d on us), %s, %s", r.Items, r.OnUs, points.Counted(r.Legs, "leg", "legs"), points.Counted(r.Exceptions, "exception", "exceptions")))
-	for _, part := range []struct{ name, digest string }{{"key", r.KeyDigest}, {"input", r.Input}, {"rates", r.Rates}, {"fees", r.Fees}, {"positions", r.Positions}, {"manifest", r.Manifest}} {
+	for _, part := range []struct{ name, digest string }{{"key", r.KeyDigest}, {"input", r.Input}, {"rates", r.Rates}, {"fees", r.Fees}, {"terms", r.Terms}, {"positions", r.Positions}, {"manifest", r.Manifest}} {
 		if part.digest != "" {
 			t.row(part.name, part.digest)
 		}
@@ -370,12 +404,25 @@ func runTable(r *settlement.Run, folder string, zone *time.Location) *table {
 		t.row("files", folder)
 	}
 	for _, timing := range r.Timings {
-		t.row(timing.Step, fmt.Sprintf("%s in %.2f s, %d rows/s", points.Counted(timing.Rows, "row", "rows"), float64(timing.Micros)/1e6, timing.PerSecond()))
+		t.row(timing.Step, spent(r, timing))
 	}
 	for _, s := range r.Stages {
 		t.row(s.State, localTime(s.At.String(), zone)+" by "+s.By+"  "+s.Note)
 	}
 	return t
+}
+
+// spent says how long a step took, and of computing how that is beside a plain read.
+func spent(r *settlement.Run, t settlement.Timing) string {
+	text := fmt.Sprintf("%s in %.2f s, %d rows/s", points.Counted(t.Rows, "row", "rows"), float64(t.Micros)/1e6, t.PerSecond())
+	permille, read := r.Plain()
+	if t.Step == settlement.StepCompute && permille > 0 {
+		text += fmt.Sprintf(", %.3f of a plain read of the journal (%d rows/s)", float64(permille)/1000, read.PerSecond())
+	}
+	if t.Step == settlement.StepPlain && t.Bytes > 0 {
+		text += fmt.Sprintf(", %d bytes", t.Bytes)
+	}
+	return text
 }
 
 func (a *admin) settleShow() *cobra.Command {

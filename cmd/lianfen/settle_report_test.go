@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/stretchr/testify/require"
 
+	"github.com/lianfen/lianfen/settlement"
 	"github.com/lianfen/lianfen/settlement/files"
 )
 
@@ -31,4 +32,14 @@ func TestReportListsAHundredExceptions(t *testing.T) {
 		}
 		require.True(t, bytes.HasSuffix(out.Bytes(), []byte(c.more)), out.String())
 	}
+}
+
+// A report says how long each step took, and how computing is beside a plain read of the
+// journal where that was measured.
+func TestReportOfSpeed(t *testing.T) {
+	run := &settlement.Run{Timings: []settlement.Timing{{Step: settlement.StepCompute, Rows: 10_000, Micros: 20_000}}}
+	require.Equal(t, "10000 rows in 0.02 s, 500000 rows/s", spent(run, run.Timings[0]))
+	run.Timings = append(run.Timings, settlement.Timing{Step: settlement.StepPlain, Rows: 10_000, Micros: 5_000, Bytes: 1_500_000})
+	require.Equal(t, "10000 rows in 0.02 s, 500000 rows/s, 0.250 of a plain read of the journal (2000000 rows/s)", spent(run, run.Timings[0]))
+	require.Equal(t, "10000 rows in 0.01 s, 2000000 rows/s, 1500000 bytes", spent(run, run.Timings[1]))
 }

@@ -259,6 +259,9 @@ func writeSets(w io.Writer, all []verified, most int, keyed bool) error {
 	shown := 0
 	for _, v := range all {
 		fmt.Fprintf(&b, "%s: signature %s\n", v.Folder, v.Signature)
+		if v.Mode == files.DryRun.String() {
+			fmt.Fprintln(&b, "It is of a dry run: a temporary set, by which nothing is settled. Do not book it.")
+		}
 		for _, breach := range v.Breaches {
 			if shown++; shown <= most {
 				fmt.Fprintln(&b, cellsOf([]any{breach})[0])

@@ -108,6 +108,7 @@ func (a *App) dayDoors(stopping context.Context) []door {
 		{"POST /v1/settle/export", enter, a.noted("export of a settlement run", lasting(stopping, a.settleExport))},
 		{"POST /v1/settle/diff", look, lasting(stopping, a.following(a.settleDiff))},
 		{"POST /v1/settle/run", enter, lasting(stopping, a.following(a.settleRun))},
+		{"POST /v1/settle/temporary", enter, a.noted("temporary settlement files", lasting(stopping, a.temporary))},
 		{"POST /v1/settle/approve", decide, lasting(stopping, a.following(a.settleApprove))},
 		{"POST /v1/settle/publish", decide, lasting(stopping, a.following(a.settlePublish))},
 		{"POST /v1/settle/void", enter, answer(a.settleVoid)},

@@ -20,6 +20,7 @@ import (
 	"github.com/lianfen/lianfen/internal/app"
 	"github.com/lianfen/lianfen/internal/config"
 	"github.com/lianfen/lianfen/internal/sim"
+	"github.com/lianfen/lianfen/internal/tools"
 	"github.com/lianfen/lianfen/ledger/book"
 	"github.com/lianfen/lianfen/points"
 	"github.com/lianfen/lianfen/settlement"
@@ -44,7 +45,7 @@ func keyFile(t *testing.T, path string) ssh.Signer {
 func memberServer(t *testing.T, host ssh.Signer, home string) string {
 	t.Helper()
 	if _, err := os.Stat(sim.SFTPServer); err != nil {
-		t.Skip("OpenSSH's sftp-server is not installed (apt-get install openssh-sftp-server): delivery is not tested against it here")
+		tools.Lacking(t, os.Getenv(tools.Variable), "OpenSSH's sftp-server is not installed (apt-get install openssh-sftp-server): delivery is not tested against it here")
 	}
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
@@ -94,7 +95,7 @@ func (m *members) sftp(t *testing.T, r *running, folder string, commands ...stri
 	t.Helper()
 	client, err := exec.LookPath("sftp")
 	if err != nil {
-		t.Skip("sftp is not installed (apt-get install openssh-client): the server is not tested against it here")
+		tools.Lacking(t, os.Getenv(tools.Variable), "sftp is not installed (apt-get install openssh-client): the server is not tested against it here")
 	}
 	known := filepath.Join(t.TempDir(), "known")
 	address := r.FetchAddress().String()

@@ -22,6 +22,7 @@ import (
 	"github.com/lianfen/lianfen/internal/app"
 	"github.com/lianfen/lianfen/internal/sim"
 	"github.com/lianfen/lianfen/internal/store"
+	"github.com/lianfen/lianfen/internal/tools"
 	"github.com/lianfen/lianfen/ledger"
 	"github.com/lianfen/lianfen/ledger/book"
 	"github.com/lianfen/lianfen/points"
@@ -353,7 +354,7 @@ func TestExportThatIsNotWhole(t *testing.T) {
 func TestHledgerAgrees(t *testing.T) {
 	program, err := exec.LookPath("hledger")
 	if err != nil {
-		t.Skip("hledger is not installed: the exported journal was not checked by it (Debian: apt install hledger)")
+		tools.Lacking(t, os.Getenv(tools.Variable), "hledger is not installed: the exported journal was not checked by it (Debian: apt install hledger)")
 	}
 	_, r := playDay(t)
 	totals, err := r.client.Totals(t.Context())

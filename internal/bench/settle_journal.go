@@ -16,7 +16,6 @@ import (
 	"github.com/lianfen/lianfen/ledger/book"
 	"github.com/lianfen/lianfen/points"
 	"github.com/lianfen/lianfen/settlement"
-	"github.com/lianfen/lianfen/settlement/netting"
 	"github.com/lianfen/lianfen/tariff"
 )
 
@@ -217,7 +216,7 @@ func (j *journalRun) read(ctx context.Context, s *stretch) error {
 	for _, pass := range []struct {
 		name string
 		span uint64
-	}{{"first", netting.ChunkRecords}, {"second", settlement.BatchPositions}} {
+	}{{"first", settlement.ChunkPositions}, {"second", settlement.BatchPositions}} {
 		name := fmt.Sprintf("what they clear, in spans of the %s pass", pass.name)
 		var missed uint64
 		m, err := j.timed(s, name, func() (err error) {

@@ -20,11 +20,12 @@ import (
 	"github.com/pkg/sftp"
 	"github.com/stretchr/testify/require"
 
+	"github.com/lianfen/lianfen/internal/tools"
 	"github.com/lianfen/lianfen/settlement/files"
 	"github.com/lianfen/lianfen/tariff"
 )
 
-// opensshServer is OpenSSH's own sftp-server, or skips the test and says so.
+// opensshServer is OpenSSH's own sftp-server, or ends the test and says so.
 func opensshServer(t *testing.T) string {
 	t.Helper()
 	for _, path := range []string{"/usr/lib/openssh/sftp-server", "/usr/libexec/openssh/sftp-server", "/usr/libexec/sftp-server", "/usr/lib/ssh/sftp-server"} {
@@ -32,7 +33,7 @@ func opensshServer(t *testing.T) string {
 			return path
 		}
 	}
-	t.Skip("OpenSSH's sftp-server is not installed (apt-get install openssh-sftp-server): this is not tested here")
+	tools.Lacking(t, os.Getenv(tools.Variable), "OpenSSH's sftp-server is not installed (apt-get install openssh-sftp-server): this is not tested here")
 	return ""
 }
 

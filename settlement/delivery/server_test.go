@@ -25,6 +25,7 @@ import (
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/crypto/ssh/knownhosts"
 
+	"github.com/lianfen/lianfen/internal/tools"
 	"github.com/lianfen/lianfen/settlement/files"
 	"github.com/lianfen/lianfen/tariff"
 )
@@ -97,7 +98,7 @@ func (s *served) batch(t *testing.T, user string, commands ...string) (string, e
 	t.Helper()
 	client, err := exec.LookPath("sftp")
 	if err != nil {
-		t.Skip("sftp is not installed (apt-get install openssh-client): the server is not tested against it here")
+		tools.Lacking(t, os.Getenv(tools.Variable), "sftp is not installed (apt-get install openssh-client): the server is not tested against it here")
 	}
 	_, port, err := net.SplitHostPort(s.address)
 	require.NoError(t, err)

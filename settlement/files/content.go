@@ -9,6 +9,7 @@ import (
 	"io"
 	"regexp"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/lianfen/lianfen/points"
@@ -18,8 +19,9 @@ import (
 
 // Follow sets what of a statement follows from the member's rows in NET: its entries, and
 // where it opens and closes. detail is the identity of the detail file with the items, where
-// there is one only. The error is of a position that does not fit.
-func (s *Statement) Follow(rows []Position, detail string) error {
+// there is one only; rate tells of which points the entry of a row is. The error is of a
+// position that does not fit.
+func (s *Statement) Follow(rows []Position, detail string, rate func(*Position) *EntryRate) error {
 	var instructions [netting.GROSS + 1]string
 	for i := range rows {
 		row := &rows[i]
@@ -42,6 +44,7 @@ func (s *Statement) Follow(rows []Position, detail string) error {
 		}
 		s.Entries = append(s.Entries, Entry{
 			Counterparty: row.Counterparty, Code: row.Code.String(), Amount: row.Receive - row.Pay, Items: row.Items, Detail: detail,
+			Rate:        rate(row),
 			Reversal:    row.Code == tariff.CodeRVS || row.Code == tariff.CodeRFD || row.Code == tariff.CodeCBK,
 			Instruction: instructions[row.Model],
 		})
@@ -124,8 +127,13 @@ type traded struct {
 	first uint64 // clearing id of its first item
 }
 
-// counts notes of a line what page and notification have to say of it.
+// counts notes of a line what statement, page and notification have to say of it.
 func (v *verifier) counts(h *Header, l *Line) {
+	counterparty := l.Issuer
+	if h.Role == RoleIssuer {
+		counterparty = l.Acquirer
+	}
+	v.rates.Note(h.Role, l.Kind, v.counterparty(counterparty), l)
 	if none := l.Merchant == (points.MerchantID{}) || len(bytes.TrimSpace(l.Merchant[:])) == 0; !none {
 		t := v.traded[l.Merchant]
 		if t == nil {
@@ -144,8 +152,31 @@ func (v *verifier) counts(h *Header, l *Line) {
 		v.notices = append(v.notices, Entry{
 			Item: l.ID, Code: code.String(), Amount: amount, Items: 1, Reversal: l.Kind == tariff.KindCBK,
 			Detail: DetailID(h.Receiver, h.Role, h.Date, h.Cycle), Info: NoticeInfo(l.Kind, l.ID, l.Original, l.OriginalDate),
+			Rate: RateOf(h.Role, l.Kind, l),
 		})
 	}
+}
+
+// counterparty numbers the members that lines are with, from 0, as far as there can be so many;
+// -1: more.
+func (v *verifier) counterparty(m tariff.Member) int {
+	n, known := v.with[m]
+	if !known {
+		if n = len(v.with); n >= maxCounterparties {
+			return -1
+		}
+		v.with[m] = n
+	}
+	return n
+}
+
+// rate is what the lines say of the points of a row.
+func (v *verifier) rate(row *Position) *EntryRate {
+	n, known := v.with[row.Counterparty]
+	if !known {
+		return nil
+	}
+	return v.rates.Of(n, row)
 }
 
 // contents holds the files that say the same as detail and NET against these: they are made
@@ -183,6 +214,7 @@ func (v *verifier) clean(asked func(file string) bool) bool {
 
 // said is what a statement says that no other file does.
 type said struct {
+	ID       string   `xml:"BkToCstmrStmt>GrpHdr>MsgId"`
 	Created  string   `xml:"BkToCstmrStmt>Stmt>CreDtTm"`
 	Sequence uint64   `xml:"BkToCstmrStmt>Stmt>ElctrncSeqNb"`
 	From     string   `xml:"BkToCstmrStmt>Stmt>FrToDt>FrDtTm"`
@@ -209,7 +241,12 @@ func (v *verifier) statement(file string, net Name) (s *Statement, ok bool) {
 	}
 	s = &Statement{
 		Operator: is.Operator, Member: net.Member, Name: is.Name, Unit: Unit, Scale: v.check.Scale, Date: net.Date, Cycle: net.Cycle,
-		SettlementDate: v.settles(), Sequence: is.Sequence,
+		SettlementDate: v.settles(), Sequence: is.Sequence, Temporary: strings.HasPrefix(is.ID, temporaryMark),
+	}
+	if v.report.Mode != "" { // Without an item the statement alone tells.
+		s.Temporary = v.report.Mode == DryRun.String()
+	} else if s.Temporary {
+		v.report.Mode = DryRun.String()
 	}
 	for _, t := range []struct {
 		text string
@@ -224,7 +261,7 @@ func (v *verifier) statement(file string, net Name) (s *Statement, ok bool) {
 	if ids := v.details(); len(ids) == 1 {
 		detail = ids[0]
 	}
-	if err := s.Follow(v.owed, detail); err != nil {
+	if err := s.Follow(v.owed, detail, v.rate); err != nil {
 		return unreadable(err.Error())
 	}
 	s.Available = s.Closing

@@ -54,6 +54,20 @@ const (
 	DryRun
 )
 
+// String names the mode.
+func (m Mode) String() string {
+	switch m {
+	case Production:
+		return "production"
+	case Test:
+		return "test"
+	case DryRun:
+		return "dry run"
+	default:
+		return "?"
+	}
+}
+
 // Flags are marks of an item.
 type Flags uint8
 
@@ -183,7 +197,7 @@ func lineLayout() layout[Line] {
 		moment("locdt", "DE13 and DE12 with the year", true, func(l *Line) *uint64 { return &l.Local }),
 		text("rrn", "an", 12, "DE37", func(l *Line) []byte { return l.RRN[:] }),
 		text("auth", "an", 6, "DE38", func(l *Line) []byte { return l.Auth[:] }),
-		number("mti", 4, "type of the message", func(l *Line) *uint16 { return &l.MTI }),
+		number("mti", 4, "type of the message that asked for it, 0400 or 0420 of a reversal; 0000: no message came, as of what people do (CBK, REP, ADJ, FEE)", func(l *Line) *uint16 { return &l.MTI }),
 		number("proc", 6, "DE3", func(l *Line) *uint32 { return &l.Processing }),
 		number("mode", 3, "DE22", func(l *Line) *uint16 { return &l.EntryMode }),
 		number("cond", 2, "DE25", func(l *Line) *uint8 { return &l.Condition }),

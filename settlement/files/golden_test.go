@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/crypto/ssh"
 
+	"github.com/lianfen/lianfen/internal/tools"
 	"github.com/lianfen/lianfen/points"
 	"github.com/lianfen/lianfen/tariff"
 )
@@ -55,12 +56,12 @@ func TestGoldenRates(t *testing.T) {
 	require.Equal(t, string(want), string(text))
 }
 
-// tool finds a partner's program, or skips the test and says so.
+// tool finds a partner's program, or ends the test and says so.
 func tool(t *testing.T, name, pack string) string {
 	t.Helper()
 	path, err := exec.LookPath(name)
 	if err != nil {
-		t.Skipf("%s is not installed (apt-get install %s): this is not tested here", name, pack)
+		tools.Lacking(t, os.Getenv(tools.Variable), "%s is not installed (apt-get install %s): this is not tested here", name, pack)
 	}
 	return path
 }

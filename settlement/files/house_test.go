@@ -258,8 +258,12 @@ func testNotices() []Entry {
 			Detail: "DET-10000001-A-20260216-01", Info: fmt.Sprintf("%s, clearing id %d%s", kind, id, of),
 		}
 	}
+	disputed := func(e Entry, amount points.Amount) Entry {
+		e.Rate = &EntryRate{Program: "PTS901", Scale: 2, Amount: amount, Version: 3, Num: 7, Den: 20}
+		return e
+	}
 	return []Entry{
-		notice(107, "CBK", "CBK", -4321, ", of clearing id 3 of 2026-01-02"), notice(108, "REP", "CBK", 4321, ", of clearing id 3 of 2026-01-02"),
+		disputed(notice(107, "CBK", "CBK", -4321, ", of clearing id 3 of 2026-01-02"), -12345), disputed(notice(108, "REP", "CBK", 4321, ", of clearing id 3 of 2026-01-02"), 12345),
 		notice(111, "ADJ", "ADJ", -777, ""), notice(112, "FEE", "OTH", -500, ""),
 	}
 }

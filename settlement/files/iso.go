@@ -25,7 +25,8 @@ type Statement struct {
 	Date           points.BusinessDate
 	Cycle          uint8
 	SettlementDate points.BusinessDate
-	Sequence       uint64 // of the member's statements, without gaps
+	Sequence       uint64 // of the member's statements, without gaps; 0 of a temporary one
+	Temporary      bool   // of a dry run: nothing is settled by it
 	Created        time.Time
 	From, To       time.Time // the cut-over before, and this one
 	Opening        points.Amount
@@ -53,7 +54,7 @@ type Entry struct {
 // EntryRate is the rate of an entry whose items are all of one programme at one rate.
 type EntryRate struct {
 	Program  string // its code
-	Currency string // three letters for the programme, or "": ISO 20022 knows no other codes
+	Currency string // three letters for the programme, see [ProgramCurrency], or "": ISO 20022 knows no other codes
 	Scale    int
 	Amount   points.Amount // points of the programme
 	Version  uint32
@@ -79,7 +80,7 @@ const isoMoment = "2006-01-02T15:04:05-07:00"
 // AppendStatement writes STM: camt.053.001.08.
 func AppendStatement(dst []byte, s *Statement) ([]byte, error) {
 	x := document{dst: dst, s: s, sequence: strconv.FormatUint(s.Sequence, 10)}
-	x.begin("camt.053.001.08", "BkToCstmrStmt", "ST-"+s.id())
+	x.begin("camt.053.001.08", "BkToCstmrStmt", s.mark()+"ST-"+s.id())
 	x.open("Stmt")
 	x.head()
 	x.balance("OPBD", s.Opening)
@@ -97,7 +98,7 @@ func AppendStatement(dst []byte, s *Statement) ([]byte, error) {
 // the schedule, chargeback and re-presentment that was approved, without balances.
 func AppendNotification(dst []byte, s *Statement) ([]byte, error) {
 	x := document{dst: dst, s: s, sequence: strconv.FormatUint(s.Sequence, 10)}
-	x.begin("camt.054.001.08", "BkToCstmrDbtCdtNtfctn", "NT-"+s.id())
+	x.begin("camt.054.001.08", "BkToCstmrDbtCdtNtfctn", s.mark()+"NT-"+s.id())
 	x.open("Ntfctn")
 	x.head()
 	x.body()
@@ -109,6 +110,17 @@ func AppendNotification(dst []byte, s *Statement) ([]byte, error) {
 // id names the statement: date, cycle, member.
 func (s *Statement) id() string {
 	return fmt.Sprintf("%08d-%02d-%08d", uint32(s.Date), s.Cycle, uint32(s.Member))
+}
+
+// temporaryMark begins the identities of what a dry run has made, so that no program takes
+// them for those of a settlement.
+const temporaryMark = "DRY-"
+
+func (s *Statement) mark() string {
+	if s.Temporary {
+		return temporaryMark
+	}
+	return ""
 }
 
 // document is an XML document that is being written. Whatever does not fit ISO 20022 is
@@ -253,7 +265,7 @@ func (x *document) moment(name string, t time.Time) {
 // head writes what statements and notifications have in common before the balances.
 func (x *document) head() {
 	s := x.s
-	x.text("Id", s.id()+"-"+s.Unit, isoID)
+	x.text("Id", s.mark()+s.id()+"-"+s.Unit, isoID)
 	x.number("ElctrncSeqNb", s.Sequence)
 	x.number("LglSeqNb", s.Sequence)
 	x.moment("CreDtTm", s.Created)

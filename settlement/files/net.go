@@ -100,8 +100,8 @@ func totalColumns() []column {
 		{"pay", "decimal", "sum over all members of the rows with * and *"},
 		{"receive", "decimal", "the same"},
 		{"net", "decimal", "receive - pay: zero"},
-		{"inputs", "hex", "Merkle root of the run's input"},
-		{"rates", "hex", "digest of the rate table"},
+		{"inputs", "hex", "Merkle root over the digests of the items of each 65,536 positions of the journal; the operator has it as input of the run: lianfen settle show"},
+		{"terms", "hex", "SHA-256 of the digest of the rate table and, behind it, that of the fee schedules; the operator has it as terms of the run: lianfen settle show"},
 		{"sha256", "hex", "SHA-256 of every byte before this line in the operator's copy"},
 	}
 }
@@ -115,7 +115,7 @@ type NetTotal struct {
 	Receive Sum    `json:"-"`
 	Net     Sum    `json:"-"`
 	Inputs  string `json:"inputs"` // Merkle root of the run's input
-	Rates   string `json:"rates"`  // digest of the rate table
+	Terms   string `json:"terms"`  // digest of rates and fees
 	Digest  string `json:"digest"` // SHA-256 of the operator's copy before this line
 }
 
@@ -158,7 +158,7 @@ func (n *NetWriter) flush(least int) error {
 
 // Close writes the total, which it refuses to do when it is not zero: nothing is
 // published then.
-func (n *NetWriter) Close(inputs, rates [32]byte) (NetTotal, error) {
+func (n *NetWriter) Close(inputs, terms [32]byte) (NetTotal, error) {
 	n.total.Net = n.total.Receive.add(n.total.Pay.negated())
 	if !n.total.Net.Zero() {
 		return n.total, fmt.Errorf("net positions: they come to %s over all members, want zero", n.total.Net.Decimal(n.scale))
@@ -167,7 +167,7 @@ func (n *NetWriter) Close(inputs, rates [32]byte) (NetTotal, error) {
 		return n.total, err
 	}
 	digest := n.out.Sum()
-	n.total.Inputs, n.total.Rates, n.total.Digest = hex.EncodeToString(inputs[:]), hex.EncodeToString(rates[:]), hex.EncodeToString(digest[:])
+	n.total.Inputs, n.total.Terms, n.total.Digest = hex.EncodeToString(inputs[:]), hex.EncodeToString(terms[:]), hex.EncodeToString(digest[:])
 	n.buffer = appendNetTotal(n.buffer, &n.total, n.scale)
 	return n.total, n.flush(0)
 }
@@ -188,7 +188,7 @@ func AppendNetCopy(dst []byte, rows []Position, total *NetTotal, scale int) (_ [
 
 func appendNetTotal(dst []byte, t *NetTotal, scale int) []byte {
 	return fmt.Appendf(dst, "%s,%d,%s,%s,%s,%s,%s,%s%s", totalTag, t.Rows, t.Pay.Decimal(scale), t.Receive.Decimal(scale), t.Net.Decimal(scale),
-		t.Inputs, t.Rates, t.Digest, lineEnd)
+		t.Inputs, t.Terms, t.Digest, lineEnd)
 }
 
 func appendPosition(dst []byte, p *Position, scale int) ([]byte, error) {
@@ -479,7 +479,7 @@ func (n *netReader) end(line []byte) {
 	}
 	c.text(func(s string) bool { return s == totalTag }, totalTag)
 	n.total = NetTotal{Rows: c.number(64, 1), Pay: c.sum(), Receive: c.sum(), Net: c.sum()}
-	n.total.Inputs, n.total.Rates, n.total.Digest = c.text(hashed, "64 hexadecimal digits"), c.text(hashed, "64 hexadecimal digits"), c.text(hashed, "64 hexadecimal digits")
+	n.total.Inputs, n.total.Terms, n.total.Digest = c.text(hashed, "64 hexadecimal digits"), c.text(hashed, "64 hexadecimal digits"), c.text(hashed, "64 hexadecimal digits")
 	if !c.good {
 		return
 	}

@@ -182,7 +182,7 @@ func WriteStatement(w io.Writer, p *Page) error {
 	const moment = "2006-01-02 15:04:05 -0700"
 	err := pageTemplate.Execute(w, map[string]any{
 		"Member": s.Member.String(), "Name": points.Escaped(s.Name), "Operator": points.Escaped(s.Operator), "Date": s.Date, "Cycle": s.Cycle,
-		"From": s.From.Format(moment), "To": s.To.Format(moment), "SettlementDate": s.SettlementDate, "Sequence": s.Sequence, "Unit": s.Unit,
+		"From": s.From.Format(moment), "To": s.To.Format(moment), "SettlementDate": s.SettlementDate, "Sequence": s.Sequence, "Temporary": s.Temporary, "Unit": s.Unit,
 		"Opening": amount(SumOf(s.Opening)), "Closing": amount(SumOf(s.Closing)), "Available": amount(SumOf(s.Available)),
 		"Received": amount(received), "Paid": amount(paid), "Net": amount(received.add(paid.negated())), "Capped": s.Capped,
 		"Exceptions": exceptions, "Unlisted": unlisted,

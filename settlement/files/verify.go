@@ -74,7 +74,8 @@ const MaxBreaches = 10_000
 // Report is what Verify found.
 type Report struct {
 	OK        bool      `json:"ok"`
-	Signature string    `json:"signature"` // SignatureValid, not checked, or what is wrong with it
+	Mode      string    `json:"mode,omitempty"` // production, test or dry run: of a dry run nothing is to be booked
+	Signature string    `json:"signature"`      // SignatureValid, not checked, or what is wrong with it
 	Files     []Checked `json:"files"`
 	Broken    uint64    `json:"broken"`
 	Breaches  []Breach  `json:"breaches"`
@@ -108,7 +109,7 @@ type Check struct {
 func Verify(folder fs.FS, only []string, check Check) (*Report, error) {
 	v := verifier{
 		folder: folder, check: check, report: &Report{Signature: "not checked"},
-		texts: make(map[string][]byte), traded: make(merchants), ours: make(map[string][32]byte),
+		texts: make(map[string][]byte), traded: make(merchants), with: make(map[tariff.Member]int), ours: make(map[string][32]byte),
 	}
 	names := only
 	if len(only) == 0 {
@@ -144,6 +145,7 @@ func Verify(folder fs.FS, only []string, check Check) (*Report, error) {
 			v.lacking(names)
 		}
 		v.parts()
+		v.modes()
 		v.figures()
 		v.contents()
 		if name, net := ParseName(v.netsIn); net && check.House {
@@ -187,6 +189,8 @@ type verifier struct {
 	texts   map[string][]byte // files that follow from the others, as far as they are not too long
 	notices []Entry           // what the notification has to say
 	traded  merchants         // what the page has to say of merchants
+	rates   EntryRates        // what the statement has to say of points
+	with    map[tariff.Member]int
 	ours    map[string][32]byte
 }
 
@@ -475,6 +479,23 @@ func (v *verifier) parts() {
 		key := run{c.header.Receiver, c.header.Role, c.header.Date, c.header.Cycle}
 		if first[key] == c && seen[key] != uint64(c.header.Parts) {
 			v.blame(c.Name, FormatError{Line: 1, Column: 97, Field: "parts", Found: fmt.Sprintf("%d files", seen[key]), Expected: fmt.Sprintf("%d parts", c.header.Parts)})
+		}
+	}
+}
+
+// modes looks whether all detail files are of one mode, which the report has then.
+func (v *verifier) modes() {
+	first := -1
+	for i := range v.report.Files {
+		c := &v.report.Files[i]
+		switch {
+		case c.header.Parts == 0:
+		case first < 0:
+			first, v.report.Mode = i, c.header.Mode.String()
+		case c.header.Mode != v.report.Files[first].header.Mode:
+			v.blame(c.Name, FormatError{
+				Line: 1, Column: 108, Field: "mode", Found: c.header.Mode.String(), Expected: v.report.Mode + ", as in " + v.report.Files[first].Name,
+			})
 		}
 	}
 }

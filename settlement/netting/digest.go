@@ -3,65 +3,21 @@ package netting
 import (
 	"crypto/sha256"
 	"encoding/binary"
-	"hash"
 	"math/bits"
 
 	"github.com/lianfen/lianfen/points"
 	"github.com/lianfen/lianfen/tariff"
 )
 
-// ChunkRecords is the number of records under one digest.
-const ChunkRecords = 65_536
-
-// Tags keep digests of records, of nodes and of roots apart, as RFC 6962 does.
+// Tags keep digests of nodes and of roots apart, as RFC 6962 does. Those of chunks begin with
+// the length of a record in four bytes, of which the first is 0: it is their tag.
 const (
-	tagRecords = 0
-	tagNode    = 1
-	tagRoot    = 2
+	tagNode = 1
+	tagRoot = 2
 )
 
-// Chunk digests the records of one chunk, in key order: all chunks but the last have
-// [ChunkRecords]. Several workers may digest a chunk each.
-type Chunk struct {
-	hash hash.Hash
-	n    int
-	size [binary.MaxVarintLen64]byte
-}
-
-// NewChunk returns an empty chunk.
-func NewChunk() *Chunk {
-	c := &Chunk{hash: sha256.New()}
-	c.Reset()
-	return c
-}
-
-// Add digests one record; how records are divided matters as much as their bytes. It
-// reports false, and leaves the record out, when the chunk is full. It allocates nothing.
-func (c *Chunk) Add(record []byte) bool {
-	if c.n == ChunkRecords {
-		return false
-	}
-	c.hash.Write(c.size[:binary.PutUvarint(c.size[:], uint64(len(record)))])
-	c.hash.Write(record)
-	c.n++
-	return true
-}
-
-// Len returns the number of records.
-func (c *Chunk) Len() int { return c.n }
-
-// Sum returns the digest so far.
-func (c *Chunk) Sum() tariff.Digest { return tariff.Digest(c.hash.Sum(nil)) }
-
-// Reset empties the chunk for the next one.
-func (c *Chunk) Reset() {
-	c.hash.Reset()
-	c.hash.Write([]byte{tagRecords})
-	c.n = 0
-}
-
-// Root is the Merkle root over the digests of chunks, in key order, with the number of
-// records. The tree is that of RFC 6962: the left half is the largest power of two that
+// Root is the Merkle root over the digests of chunks, in the order of the journal, with the number
+// of records in all of them. The tree is that of RFC 6962: the left half is the largest power of two that
 // leaves something for the right.
 func Root(chunks []tariff.Digest, records uint64) tariff.Digest {
 	b := binary.BigEndian.AppendUint64([]byte{tagRoot}, records)

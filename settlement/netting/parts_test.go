@@ -165,8 +165,7 @@ func TestPolicy(t *testing.T) {
 	require.Len(t, digests, 8)
 }
 
-// The root is that of RFC 6962 over the chunks, and tells records apart that have the
-// same bytes but other borders.
+// The root is that of RFC 6962 over the chunks.
 func TestRoot(t *testing.T) {
 	chunks := make([]tariff.Digest, 11)
 	for i := range chunks {
@@ -193,34 +192,6 @@ func TestRoot(t *testing.T) {
 		want := sha256.Sum256(slices.Concat([]byte{2, 0, 0, 0, 0, 0, 0, 0, 77}, tree[0][:]))
 		require.Equal(t, tariff.Digest(want), netting.Root(chunks[:n], 77), "%d chunks", n)
 	}
-
-	digest := func(records ...string) tariff.Digest {
-		chunk := netting.NewChunk()
-		for _, record := range records {
-			require.True(t, chunk.Add([]byte(record)))
-		}
-		require.Equal(t, len(records), chunk.Len())
-		return chunk.Sum()
-	}
-	require.Equal(t, tariff.Digest(sha256.Sum256([]byte("\x00\x02ab\x01c"))), digest("ab", "c"))
-	require.NotEqual(t, digest("ab", "c"), digest("a", "bc"))
-	require.NotEqual(t, digest("ab", "c"), digest("c", "ab"))
-}
-
-// A chunk is full at 65,536 records, and takes the next ones after a reset.
-func TestChunkIsFull(t *testing.T) {
-	chunk := netting.NewChunk()
-	for range netting.ChunkRecords {
-		require.True(t, chunk.Add([]byte("r")))
-	}
-	full := chunk.Sum()
-	require.False(t, chunk.Add([]byte("r")))
-	require.Equal(t, full, chunk.Sum())
-	chunk.Reset()
-	require.Zero(t, chunk.Len())
-	require.Equal(t, netting.NewChunk().Sum(), chunk.Sum())
-	record := make([]byte, 150)
-	require.Zero(t, testing.AllocsPerRun(100, func() { chunk.Add(record) }))
 }
 
 // The waterfall divides a debt exactly, in order, nobody more than its limit, in the

@@ -118,6 +118,7 @@ type basis struct {
 	setting *Setting
 	roll    *netting.Roll
 	models  *netting.Models
+	except  tariff.Member // the member whose items are left out; 0: nobody's are
 }
 
 func newBasis(setting *Setting, models *netting.Models) (basis, error) {
@@ -129,7 +130,7 @@ func newBasis(setting *Setting, models *netting.Models) (basis, error) {
 	if err != nil {
 		return basis{}, fmt.Errorf("members: %w", err)
 	}
-	return basis{setting, roll, models}, nil
+	return basis{setting: setting, roll: roll, models: models}, nil
 }
 
 // compute is the first pass: every item of the cut is valued and folded, on workers that
@@ -137,7 +138,7 @@ func newBasis(setting *Setting, models *netting.Models) (basis, error) {
 func (b *basis) compute(ctx context.Context, source Items, cut Cut, workers int, progress *progress) (*computed, error) {
 	parts := make([]*partial, workers)
 	for i := range parts {
-		fold, err := netting.NewFold(b.roll, b.models)
+		fold, err := b.newFold()
 		if err != nil {
 			return nil, fmt.Errorf("positions: %w", err)
 		}
@@ -201,6 +202,10 @@ func (b *basis) chunk(ctx context.Context, source Items, p *partial, s span, pro
 	err = source.Entries(ctx, s.first, s.last, func(e *Entry) error {
 		r.entries++
 		p.digest(e)
+		if b.leavesOut(e) {
+			p.fold.LeaveOut()
+			return nil
+		}
 		if reason, what := b.value(e, &p.worth, p.fold); reason != "" {
 			r.exceptions = append(r.exceptions, exceptionOf(e, reason, what))
 			if missesTerms(reason) {

@@ -94,6 +94,13 @@ func (h *House) Setting(ctx context.Context) (Setting, error) {
 	for _, m := range slices.Sorted(maps.Keys(parties)) {
 		s.Parties = append(s.Parties, parties[m])
 	}
+	if registry.Fund != nil {
+		s.Fund = registry.Fund.Amount
+	}
+	for _, g := range registry.Grants {
+		s.Limits = append(s.Limits, Limit{By: g.By, To: g.To, Granted: g.Amount})
+	}
+	slices.SortFunc(s.Limits, func(a, b Limit) int { return cmp.Or(cmp.Compare(a.By, b.By), cmp.Compare(a.To, b.To)) })
 	for id, program := range registry.Programs {
 		s.Programs[id] = Program{Code: fmt.Sprintf("%06d", id), Name: cmp.Or(program.NameZH, program.Name), Scale: program.Scale}
 	}

@@ -70,6 +70,10 @@ type Setting struct {
 	Programs map[points.ProgramID]Program
 	// Merchants are the names of merchants, as spreadsheets and statements have them.
 	Merchants map[points.MerchantID]string
+	// Fund and Limits are what stands in for a member that fails, beside its own cover. No
+	// run depends on them.
+	Fund   points.Amount
+	Limits []Limit // by who has granted them, then to whom
 }
 
 // Kept is what the ledger has kept of a cycle while it went on.

@@ -183,11 +183,16 @@ func (r *rendering) positions(m tariff.Member) (rows []files.Position, err error
 
 // party is what is known of a member; of the operator's accounts nothing.
 func (r *rendering) party(m tariff.Member) *Party {
-	i, found := slices.BinarySearchFunc(r.setting.Parties, m, func(p Party, m tariff.Member) int { return cmp.Compare(p.Member, m) })
+	i, found := partyAt(r.setting.Parties, m)
 	if !found {
 		return new(Party)
 	}
 	return &r.setting.Parties[i]
+}
+
+// partyAt finds a member among those of a setting.
+func partyAt(parties []Party, m tariff.Member) (int, bool) {
+	return slices.BinarySearchFunc(parties, m, func(p Party, m tariff.Member) int { return cmp.Compare(p.Member, m) })
 }
 
 // maxPosition is the largest position that files carry: the 18 digits of an ISO 20022

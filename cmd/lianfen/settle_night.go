@@ -304,6 +304,9 @@ func (f *follower) end() {
 }
 
 func printSettled(cmd *cobra.Command, s *app.Settled, zone *time.Location) error {
+	if s.Default != nil {
+		return printDefault(cmd, s.Default)
+	}
 	if s.Diff != nil {
 		return printDiff(cmd, s.Diff)
 	}

@@ -138,6 +138,8 @@ type SettleAsk struct {
 	DryRun  bool        `json:"dry_run,omitempty"`
 	Against string      `json:"against,omitempty"`
 	Rates   []OtherRate `json:"rates,omitempty"`
+	// Member is whose failure is looked at.
+	Member tariff.Member `json:"member,omitempty"`
 }
 
 // OtherRate is a rate to compare with: of the whole cycle, in place of the one in force.
@@ -167,6 +169,7 @@ type Settled struct {
 	Run     *settlement.Run        `json:"run,omitempty"`
 	Diff    *settlement.Comparison `json:"diff,omitempty"`
 	Folder  string                 `json:"folder,omitempty"`
+	Default *settlement.Failure    `json:"default,omitempty"`
 }
 
 // settling is one line of the answer of a step that takes its time.

@@ -29,6 +29,8 @@ const (
 	entryCap
 	entryDisputes
 	entrySwaps
+	entryFund
+	entryGrant
 )
 
 func appendEntry(dst []byte, e *Entry) []byte {
@@ -86,6 +88,10 @@ func appendEntry(dst []byte, e *Entry) []byte {
 		return appendCap(append(dst, entryCap), e.Cap)
 	case e.Swaps != nil:
 		return appendSwapTerms(append(dst, entrySwaps), e.Swaps)
+	case e.Fund != nil:
+		return appendAmount(append(dst, entryFund), e.Fund.Amount)
+	case e.Grant != nil:
+		return appendGrant(append(dst, entryGrant), e.Grant)
 	case e.Policy != nil:
 		dst = binary.AppendUvarint(append(dst, entryPolicy), uint64(e.Policy.TwoPersons))
 		return binary.AppendUvarint(dst, uint64(e.Policy.Hours))
@@ -218,6 +224,10 @@ func decodeEntry(r *reader, e *Entry) {
 		e.Cap = decodeCap(r)
 	case entrySwaps:
 		e.Swaps = decodeSwapTerms(r)
+	case entryFund:
+		e.Fund = &Fund{Amount: r.amount()}
+	case entryGrant:
+		e.Grant = decodeGrant(r)
 	case entryPolicy:
 		e.Policy = &Policy{TwoPersons: Acts(r.uint16()), Hours: r.uint16()}
 	default:
@@ -341,7 +351,7 @@ func decodeMerchant(r *reader) *Merchant {
 // set, a text that is too long.
 func (e *Entry) malformed() error {
 	set := 0
-	for _, is := range [...]bool{e.Issuer != nil, e.Acquirer != nil, e.Program != nil, e.Merchant != nil, e.Terminal != nil, e.Route != nil, e.Member != nil, e.Card != nil, e.Operator != nil, e.Policy != nil, e.Risk != nil, e.Rate != nil, e.Fees != nil, e.Cap != nil, e.Disputes != nil, e.Swaps != nil} {
+	for _, is := range [...]bool{e.Issuer != nil, e.Acquirer != nil, e.Program != nil, e.Merchant != nil, e.Terminal != nil, e.Route != nil, e.Member != nil, e.Card != nil, e.Operator != nil, e.Policy != nil, e.Risk != nil, e.Rate != nil, e.Fees != nil, e.Cap != nil, e.Disputes != nil, e.Swaps != nil, e.Fund != nil, e.Grant != nil} {
 		if is {
 			set++
 		}

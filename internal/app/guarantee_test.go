@@ -1,0 +1,72 @@
+package app_test
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/lianfen/lianfen/internal/app"
+	"github.com/lianfen/lianfen/ledger/book"
+	"github.com/lianfen/lianfen/points"
+	"github.com/lianfen/lianfen/settlement"
+)
+
+// Fund and limits are entered by two persons where the policy says so, and a member's
+// failure is looked at by whoever may look: its debt is divided to the unit, and the cycle
+// without its items has nothing left of it. Who is no member is named.
+func TestDefaultOfAMember(t *testing.T) {
+	clock := new(shifted)
+	h := newHouse(t)
+	h.clock = clock.clock
+	r := h.start(t)
+	r.load(t, smallTown)
+	ctx := t.Context()
+	li, wang := r.staffedHouse(t, 0)
+	looker := r.enrol(t, li.client, "zhao", book.RoleViewer)
+	_, err := li.client.PutPolicy(ctx, app.PolicyChange{TwoPersons: book.Acts(1<<book.ActRisk | 1<<book.ActPolicy | 1<<book.ActOperators)})
+	require.NoError(t, err)
+	approve := func(d app.Done, err error) {
+		t.Helper()
+		require.NoError(t, err)
+		require.NotEmpty(t, d.Pending)
+		_, err = wang.client.Approve(ctx, app.Decision{RRN: d.RRN})
+		require.NoError(t, err)
+	}
+	approve(li.client.SetFund(ctx, app.FundSetting{Fund: book.Fund{Amount: 5000}, Note: "paid in"}))
+	approve(li.client.SetGrant(ctx, app.GrantSetting{Grant: book.Grant{By: 20000001, To: 10000001, Amount: 4000}, Note: "as agreed"}))
+	_, err = li.client.SetGrant(ctx, app.GrantSetting{Grant: book.Grant{By: 77, To: 10000001, Amount: 1}, Note: "x"})
+	reasonIs(t, points.NoRoute, err)
+	_, err = looker.client.SetFund(ctx, app.FundSetting{Fund: book.Fund{Amount: 1}, Note: "x"})
+	reasonIs(t, points.RoleMissing, err)
+	stand, err := looker.client.Guarantees(ctx)
+	require.NoError(t, err)
+	require.Equal(t, app.Guarantees{Fund: book.Fund{Amount: 5000}, Limits: []book.Grant{{By: 20000001, To: 10000001, Amount: 4000}}}, stand)
+
+	door := r.client
+	r.client = li.client
+	traded(t, r, clock, "", "", func(d app.Done) {
+		if d.Pending != "" {
+			_, err := wang.client.Approve(ctx, app.Decision{RRN: d.RRN})
+			require.NoError(t, err)
+		}
+	})
+	r.client = door
+	ran, err := li.client.Settle(ctx, "run", app.SettleAsk{}, nil)
+	require.NoError(t, err)
+	looked, err := looker.client.Settle(ctx, "default", app.SettleAsk{Run: ran.Run.ID, Member: 10000001}, nil)
+	require.NoError(t, err)
+	f := looked.Default
+	require.Equal(t, points.Amount(12_438), f.Debt, "12500 less 62 of interchange")
+	require.Equal(t, settlement.Layer{Has: 5000, Bears: 5000}, f.Fund)
+	require.Equal(t, []settlement.Bearer{{Member: 20000001, Layer: settlement.Layer{Has: 4000, Bears: 4000}}}, f.Survivors)
+	require.Equal(t, points.Amount(3438), f.Open)
+	require.Equal(t, []uint64{0, 1}, []uint64{f.Unwinding.Items, f.Unwinding.LeftOut})
+	require.NotEmpty(t, f.Unwinding.Comparison.Positions)
+	require.False(t, f.Posted)
+	_, err = looker.client.Settle(ctx, "default", app.SettleAsk{Member: 77}, nil)
+	reasonIs(t, points.NoRoute, err)
+	shown, err := looker.client.SettleShow(ctx, app.SettleAsk{})
+	require.NoError(t, err)
+	require.Equal(t, ran.Run.State, shown[0].State, "looking changes nothing")
+	r.stop(t)
+}

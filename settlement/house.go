@@ -29,6 +29,8 @@ type House struct {
 	Masked func(points.CardToken) string
 	// Closed calls visit with every batch that a terminal has closed since a date began.
 	Closed func(ctx context.Context, since points.BusinessDate, visit func(Batch)) error
+	// Class is the class of a member, for the choice of a model; nil: all are of class 1.
+	Class func(tariff.Member) netting.Class
 }
 
 // Cut finds a cycle in the journal. What the next cut-over ends is complete: nothing
@@ -73,6 +75,9 @@ func (h *House) Setting(ctx context.Context) (Setting, error) {
 			return // It has no place in settlement; its items are exceptions.
 		}
 		p := Party{Member: m, Name: name, Class: 1}
+		if h.Class != nil {
+			p.Class = h.Class(m)
+		}
 		if limit := registry.Caps[m]; limit != nil {
 			p.Cover = netting.Cover{
 				Member: m, Prefund: limit.Prefund, PrefundHaircut: limit.PrefundHaircut, Collateral: limit.Collateral, CollateralHaircut: limit.CollateralHaircut,

@@ -212,8 +212,8 @@ func (r *rendering) row(rows []files.Position, common *files.Position, p *nettin
 	}
 	if row.Whole() {
 		row.Closing = row.Receive - row.Pay
-		row.Instruction = r.instruction(row.Member, p.Model)
 	}
+	row.Instruction = r.instruction(row.Member, row.Counterparty, p.Code, p.Model)
 	row.Headroom = row.Cap + min(row.Closing, 0)
 	if row.Cap == 0 {
 		row.Headroom = 0
@@ -234,9 +234,10 @@ func coverOf(party *Party) (points.Amount, error) {
 	return cover, nil
 }
 
-// instruction names the payment that settles a member's position in a model.
-func (r *rendering) instruction(m tariff.Member, model netting.Model) string {
-	return fmt.Sprintf("%08d-%02d-%v-%v", uint32(r.run.Cut.Date), r.run.Cut.Cycle, m, model)
+// instruction names the payment that settles a member's position in a model: with all, or
+// with one other under a code.
+func (r *rendering) instruction(m, with tariff.Member, code tariff.Code, model netting.Model) string {
+	return files.InstructionID(r.run.Cut.Date, r.run.Cut.Cycle, model, m, with, code)
 }
 
 // set writes what a member gets beside its items, and signs the whole.

@@ -1,14 +1,20 @@
 package app_test
 
 import (
+	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/lianfen/lianfen/internal/app"
+	"github.com/lianfen/lianfen/internal/config"
 	"github.com/lianfen/lianfen/ledger/book"
 	"github.com/lianfen/lianfen/points"
 	"github.com/lianfen/lianfen/settlement"
+	"github.com/lianfen/lianfen/settlement/files"
+	"github.com/lianfen/lianfen/settlement/netting"
+	"github.com/lianfen/lianfen/tariff"
 )
 
 // Fund and limits are entered by two persons where the policy says so, and a member's
@@ -68,5 +74,28 @@ func TestDefaultOfAMember(t *testing.T) {
 	shown, err := looker.client.SettleShow(ctx, app.SettleAsk{})
 	require.NoError(t, err)
 	require.Equal(t, ran.Run.State, shown[0].State, "looking changes nothing")
+	r.stop(t)
+}
+
+// The models and classes of the configuration are those of the run: a redemption between two
+// classes is settled by the pair, its fee by all.
+func TestModelsOfTheConfiguration(t *testing.T) {
+	clock := new(shifted)
+	h := newHouse(t)
+	h.clock = clock.clock
+	h.config.Night.Classes = config.MemberClasses{{Member: 20000001, Class: 2}}
+	h.config.Night.Models = config.ModelRules{
+		{Kind: tariff.KindRDM, One: 1, Other: 2, Model: netting.BNET}, {One: netting.Any, Other: netting.Any, Model: netting.MNET},
+	}
+	r := h.start(t)
+	r.load(t, smallTown)
+	traded(t, r, clock, "li", "wang", func(app.Done) {})
+	ran, err := r.client.Settle(t.Context(), "run", app.SettleAsk{Operator: "li"}, nil)
+	require.NoError(t, err)
+	text, err := os.ReadFile(filepath.Join(ran.Folder, settlement.OperatorFolder, files.WholeName(files.NET, 90000001, ran.Run.Cut.Date, 1, "csv").String()))
+	require.NoError(t, err)
+	require.Contains(t, string(text), "-10000001-20000001-BNET\r\n")
+	require.Contains(t, string(text), ",20000001,FEE,SWF,")
+	require.Contains(t, string(text), "-20000001-MNET\r\n", "of its fee")
 	r.stop(t)
 }

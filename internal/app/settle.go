@@ -23,7 +23,6 @@ import (
 	"github.com/lianfen/lianfen/points"
 	"github.com/lianfen/lianfen/settlement"
 	"github.com/lianfen/lianfen/settlement/files"
-	"github.com/lianfen/lianfen/settlement/netting"
 	"github.com/lianfen/lianfen/tariff"
 )
 
@@ -38,7 +37,7 @@ func (a *App) openSettlement() (err error) {
 		Folder: filepath.Join(a.opts.Config.Data, SettlementFolder), Operator: tariff.Member(n.Operator), Name: n.Name, Code: a.opts.Version, //nolint:gosec // eight digits.
 		Workers: n.Workers, Zone: a.zone, Twin: n.Twin, Clock: a.opts.Clock, Log: a.log, Registry: a.registry,
 	}
-	if opts.Models, err = modelsOf(n.Model); err != nil {
+	if opts.Models, err = n.Compiled(); err != nil {
 		return err
 	}
 	if n.SignedBy != "" {
@@ -47,7 +46,7 @@ func (a *App) openSettlement() (err error) {
 		}
 	}
 	house := &settlement.House{
-		Ledger: a.ledger, Zone: a.zone, Settles: a.settles, Closed: a.closedBatches,
+		Ledger: a.ledger, Zone: a.zone, Settles: a.settles, Closed: a.closedBatches, Class: n.Classes.Of,
 		Masked: func(token points.CardToken) string {
 			if pan, ok := a.key.PAN(token); ok {
 				return pan.Masked()
@@ -59,15 +58,6 @@ func (a *App) openSettlement() (err error) {
 		return err
 	}
 	return a.settlement.Clean()
-}
-
-// modelsOf settles everything in one model.
-func modelsOf(model config.Model) (*netting.Models, error) {
-	var m netting.Model
-	if err := m.UnmarshalText([]byte(model)); err != nil {
-		return nil, fmt.Errorf("settlement.model: %w", err)
-	}
-	return netting.NewModels(1, []netting.Rule{{One: netting.Any, Other: netting.Any, Model: m}})
 }
 
 // SettlementKey is the public key of what the configuration names as settlement.key: partners

@@ -394,6 +394,7 @@ func (c *Config) disagreements() []*Problem {
 	}
 	c.Settlement.disagreements(report)
 	c.Courier.disagreements(report)
+	c.Night.disagreements(report)
 	c.tlsDisagreements(report)
 	c.linkDisagreements(report)
 	c.terminalDisagreements(report)

@@ -36,7 +36,7 @@ type Position struct {
 	Cover          points.Amount
 	Cap            points.Amount
 	Headroom       points.Amount
-	Instruction    string // on rows of all counterparties and codes
+	Instruction    string // see [InstructionID]
 }
 
 // Whole reports whether the row is of all counterparties and codes: the member's figure.
@@ -71,7 +71,7 @@ func netColumns() []column {
 		{"cover", "decimal", "after settlement"},
 		{"cap", "decimal", "after settlement"},
 		{"headroom", "decimal", "after settlement"},
-		{"instruction_id", "an35", "on rows with * and * only; the reference in the statement too"},
+		{"instruction_id", "an35", "the payment: in MNET on rows with * and *, in BNET of the pair, in GROSS of pair and code, on the others; the reference in the statement too"},
 	}
 }
 
@@ -192,11 +192,7 @@ func appendPosition(dst []byte, p *Position, scale int) ([]byte, error) {
 		return dst, points.Errorf(points.FormatError, "net position of %v with %v, %v: pay %d, receive %d: want a model, amounts that are not negative and members that there are",
 			p.Member, p.Counterparty, p.Code, p.Pay, p.Receive)
 	}
-	instruction := p.Instruction
-	if !p.Whole() {
-		instruction = ""
-	}
-	for _, s := range [...]string{p.Run, p.Unit, instruction} {
+	for _, s := range [...]string{p.Run, p.Unit, p.Instruction} {
 		if strings.ContainsAny(s, ",\"\r\n") {
 			return dst, points.Errorf(points.FormatError, "net position of %v: %q cannot stand in a column", p.Member, s)
 		}
@@ -220,7 +216,7 @@ func appendPosition(dst []byte, p *Position, scale int) ([]byte, error) {
 	for _, amount := range [...]points.Amount{p.Opening, p.Closing, p.Cover, p.Cap, p.Headroom} {
 		dst = append(amount.AppendDecimal(dst, scale), ',')
 	}
-	return append(append(dst, instruction...), lineEnd...), nil
+	return append(append(dst, p.Instruction...), lineEnd...), nil
 }
 
 // ReadNet reads a NET file strictly, and holds its rows against each other and its
@@ -435,7 +431,7 @@ func (n *netReader) row(line []byte) {
 		*amount = c.decimal()
 		columns[i] = c.col
 	}
-	p.Instruction = c.text(func(s string) bool { return len(s) <= 35 && (s == "" || p.Whole()) }, "35 characters at most, where member and code are all")
+	p.Instruction = c.text(func(s string) bool { return len(s) <= 35 }, "35 characters at most")
 	if c.good && SumOf(net) != p.Net() {
 		n.wrong(at, "net", net.Decimal(n.scale), p.Net().Decimal(n.scale)+" = receive - pay")
 	}

@@ -303,8 +303,8 @@ type place struct {
 }
 
 // maxPlaces is how many files an item is in at the most: of its three parties, and of
-// everybody who has a share of its fee.
-const maxPlaces = 3 + tariff.MaxShares
+// everybody who has a share of its fee, or of that of a dispute's step.
+const maxPlaces = 3 + 2*tariff.MaxShares
 
 // places lists the files that an item is in. An item of
 // an acquirer's own points is in its acquirer's file only. A swap is between issuer and

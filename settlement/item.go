@@ -186,5 +186,10 @@ func appendEntry(dst []byte, e *Entry) []byte {
 	if e.Promised != 0 { // Of none before quotes said it, whose digests stay what they were.
 		dst = binary.AppendUvarint(dst, uint64(e.Promised)) //nolint:gosec // bytes.
 	}
+	if e.Held != 0 || e.Step != 0 || e.VAT != 0 { // Likewise, of none before there were these.
+		for _, field := range [...]uint64{uint64(e.Held), uint64(e.Step), uint64(e.VAT)} { //nolint:gosec // bytes.
+			dst = binary.AppendUvarint(dst, field)
+		}
+	}
 	return dst
 }

@@ -295,6 +295,9 @@ func (d *desk) notify(w *written, v *valued, p place) error {
 		if m == leg.Debtor {
 			other, amount = leg.Creditor, -leg.Amount
 		}
+		if v.Kind.Explicit() {
+			amount = v.worth.View(m).Net // With the VAT in it.
+		}
 		if leg.Code != code || (m != leg.Debtor && m != leg.Creditor) {
 			continue
 		}

@@ -329,6 +329,12 @@ func feeRowInWords(r *tariff.FeeRow) string {
 	if r.VATPPM != 0 {
 		text.WriteString(", VAT " + percent(r.VATPPM))
 	}
+	if r.Payer != 0 {
+		text.WriteString(", paid by the " + r.Payer.String())
+	}
+	if r.LockAtHold {
+		text.WriteString(", captures as of their hold")
+	}
 	for i, s := range r.Shares {
 		who := s.Member.String()
 		if s.Role != 0 {

@@ -338,10 +338,10 @@ func (b *Book) clear(cmd *Command, out *Outcome) error {
 	if b.live.Rates == nil && cmd.Carried().Kind != KindLeg {
 		return nil
 	}
-	if !clears(cmd, out) {
-		return nil
-	}
 	carried := cmd.Carried()
+	if err := b.chargeRetrieval(carried, out); err != nil || !clears(cmd, out) {
+		return err
+	}
 	out.Position, out.Posted = b.position+1, b.risk.now
 	if err := b.own(carried, out); err != nil {
 		return err
@@ -385,13 +385,15 @@ func (b *Book) own(cmd *Command, out *Outcome) error {
 			out.Owners = append(out.Owners, ProgramOwner{key.Program, issuer})
 		}
 	}
-	return nil
+	return b.lock(cmd, out)
 }
 
 // clearItem enters the nth item of a record. That it does not fit stands in the outcome: a
 // run counts what the book counts (I20).
 func (b *Book) clearItem(n int, item *ClearingItem, out *Outcome) error {
-	if item.Root != 0 {
+	switch {
+	case item.Kind.Explicit(): // It says its own amount, and undoes nothing of what it is about.
+	case item.Root != 0:
 		about := item.Root
 		if out.Root != 0 {
 			var err error
@@ -404,7 +406,7 @@ func (b *Book) clearItem(n int, item *ClearingItem, out *Outcome) error {
 			return err
 		}
 		item.Refunded = d.undo(item, out)
-	} else if item.RRN != out.Position {
+	case item.RRN != out.Position:
 		d, err := b.clearing.change(item.RRN)
 		if err != nil {
 			return err

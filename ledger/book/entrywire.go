@@ -31,6 +31,7 @@ const (
 	entrySwaps
 	entryFund
 	entryGrant
+	entryFeesMore // of rows that have a payer or are locked at a hold
 )
 
 func appendEntry(dst []byte, e *Entry) []byte {
@@ -83,6 +84,9 @@ func appendEntry(dst []byte, e *Entry) []byte {
 	case e.Rate != nil:
 		return appendRate(append(dst, entryRate), e.Rate)
 	case e.Fees != nil:
+		if e.Fees.Extended() {
+			return appendFeesMore(append(dst, entryFeesMore), e.Fees)
+		}
 		return appendFees(append(dst, entryFees), e.Fees)
 	case e.Cap != nil:
 		return appendCap(append(dst, entryCap), e.Cap)
@@ -220,6 +224,8 @@ func decodeEntry(r *reader, e *Entry) {
 		e.Rate = decodeRate(r)
 	case entryFees:
 		e.Fees = decodeFees(r)
+	case entryFeesMore:
+		e.Fees = decodeFeesMore(r)
 	case entryCap:
 		e.Cap = decodeCap(r)
 	case entrySwaps:

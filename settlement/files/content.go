@@ -296,12 +296,12 @@ func (v *verifier) notification(file string, s *Statement) {
 }
 
 // instruction is the payment that settles the i-th item: one of those in NET, of the member
-// with all or with its counterparty under its code. By which model an item is settled the
+// with all, or with one under the item's code. By which model an item is settled the
 // detail files do not say.
 func (v *verifier) instruction(e *Entry, named []string, i int) (instruction string) {
 	for j := range v.owed {
 		row := &v.owed[j]
-		settles := row.Whole() || row.Counterparty == e.Counterparty && row.Code.String() == e.Code
+		settles := row.Whole() || row.Code.String() == e.Code
 		if settles && row.Instruction != "" && (instruction == "" || i < len(named) && row.Instruction == named[i]) {
 			instruction = row.Instruction
 		}

@@ -3,7 +3,9 @@ package app_test
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -97,5 +99,51 @@ func TestModelsOfTheConfiguration(t *testing.T) {
 	require.Contains(t, string(text), "-10000001-20000001-BNET\r\n")
 	require.Contains(t, string(text), ",20000001,FEE,SWF,")
 	require.Contains(t, string(text), "-20000001-MNET\r\n", "of its fee")
+	r.stop(t)
+}
+
+// The file of fees has payers and locks, and a dispute that comes by the door costs what the
+// schedule says: the retrieval's fee stands in the open cycle at once.
+func TestFeesOfDisputesByTheDoor(t *testing.T) {
+	clock := new(shifted)
+	h := newHouse(t)
+	h.clock = clock.clock
+	r := h.start(t)
+	r.load(t, smallTown)
+	ctx := t.Context()
+	traded(t, r, clock, "li", "wang", func(app.Done) {})
+	from := clock.clock().Add(6 * time.Minute).String()
+	fees, err := app.ReadFees(strings.NewReader("from: " + from + "\nrows:\n  - {kind: RDM, lock_at_hold: true}\n  - {kind: FEE, fixed: 10600, vat_ppm: 60000, payer: acquirer}\n"))
+	require.NoError(t, err)
+	_, err = r.client.ProposeFees(ctx, app.FeeSetting{FeeTerms: fees, Operator: "li", Second: "wang", Note: "disputes"})
+	require.NoError(t, err)
+	fees.Rows[1].Payer = "nobody"
+	_, err = r.client.ProposeFees(ctx, app.FeeSetting{FeeTerms: fees, Operator: "li", Second: "wang", Note: "disputes"})
+	require.ErrorContains(t, err, `role "nobody"`)
+	clock.by.Add((10 * time.Minute).Microseconds())
+	shown, err := r.client.Fees(ctx)
+	require.NoError(t, err)
+	last := shown[len(shown)-1]
+	require.Equal(t, []any{true, tariff.RoleAcquirer}, []any{last.Rows[0].LockAtHold, last.Rows[1].Payer})
+	sale := send(t, r.terminal(t, "T1"), points.Redeem, "6222020000000000017", 100).Response
+	require.Equal(t, points.Approved, sale.Reason)
+	before, err := r.client.Cleared(ctx, app.ClearedAsked{})
+	require.NoError(t, err)
+	rrn := sale.Position.RRN()
+	_, err = r.client.Dispute(ctx, app.DisputeEntry{RRN: string(rrn[:]), Open: true, Code: "RET", Operator: "li", Note: "slip"})
+	require.NoError(t, err)
+	after, err := r.client.Cleared(ctx, app.ClearedAsked{})
+	require.NoError(t, err)
+	net := func(v app.Cleared, m tariff.Member) (net points.Amount) {
+		for _, p := range v.Positions {
+			if p.Member == m {
+				net = p.Net
+			}
+		}
+		return net
+	}
+	for m, want := range map[tariff.Member]points.Amount{20000001: -10_600, tariff.AccountFee: 10_000, tariff.AccountVAT: 600, 10000001: 0} {
+		require.Equal(t, want, net(after, m)-net(before, m), "%v", m)
+	}
 	r.stop(t)
 }

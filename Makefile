@@ -31,6 +31,8 @@ KILLS ?= 50
 SOAK ?= 10m
 SEEDS ?= 1000
 SEED ?= 1
+# A part of the names of mutants, or all.
+MUTANTS ?= all
 CASES ?= 2000000
 DAYS ?= 2500
 
@@ -144,6 +146,10 @@ soak-issuers: ## Play terminals, switch and a faulty issuer for SOAK (10m); then
 .PHONY: sim
 sim: build ## Play the whole system from SEEDS (1000) seeds from SEED (1) on, faults and all; all books must agree.
 	$(BIN) sim --seed $(SEED) --seeds $(SEEDS)
+
+.PHONY: mutants
+mutants: ## Break what settles in each way of internal/tidy/testdata/mutants.txt, and see the tests notice it.
+	$(GO) test ./internal/tidy -run 'TestMutants' -v -timeout 0 -mutants=$(MUTANTS)
 
 .PHONY: swaps-campaign
 swaps-campaign: ## Try swaps: CASES (2000000) of each property of figures, DAYS (2500) of calls, SEEDS schedules of issuers.

@@ -58,6 +58,8 @@ const (
 	CheckLive       = "live"
 	CheckCaps       = "caps"
 	CheckDebtor     = "debtor"
+	CheckBank       = "bank"
+	CheckAccounts   = "accounts"
 )
 
 // Check is one thing that was looked at.
@@ -157,7 +159,10 @@ func (r *Runner) during(ctx context.Context, run *Run, setting *Setting, c *chec
 	if err := r.checkLive(ctx, run, c, all); err != nil {
 		return err
 	}
-	return r.checkDebtors(setting, c, all)
+	if err := r.checkDebtors(setting, c, all); err != nil {
+		return err
+	}
+	return r.checkBank(run, c, all)
 }
 
 func (c *computed) exceptionsFound() string {

@@ -46,6 +46,8 @@ type computed struct {
 	missing    map[points.ProgramID]uint64
 	flows      map[flow]netting.Sum
 	batches    map[Batch]struct{}
+	payments   *files.Payments // for the positions; nil: nothing is paid by this switch's files
+	unpaid     []exception     // payments that are left out of these
 }
 
 // booked is how many of the exceptions listed have booked something.
@@ -231,9 +233,7 @@ func (b *basis) chunk(ctx context.Context, source Items, p *partial, s span, pro
 		}
 		return nil
 	})
-	_, _ = p.hash.Write(p.bytes) // A hash never fails.
-	p.bytes = p.bytes[:0]
-	p.hash.Sum(r.digest[:0])
+	r.digest = p.sum()
 	progress.add(uint64(s.last-s.first) + 1)
 	return r, err //nolint:wrapcheck // the journal's own words.
 }
@@ -249,6 +249,14 @@ func (p *partial) digest(e *Entry) {
 		_, _ = p.hash.Write(p.bytes) // A hash never fails.
 		p.bytes = p.bytes[:0]
 	}
+}
+
+// sum is the digest of the entries since the hash was reset.
+func (p *partial) sum() (digest tariff.Digest) {
+	_, _ = p.hash.Write(p.bytes) // A hash never fails.
+	p.bytes = p.bytes[:0]
+	p.hash.Sum(digest[:0])
+	return digest
 }
 
 // moved is what an entry has moved on the clearing account of its programme and acquirer.

@@ -38,6 +38,9 @@ func (b *basis) policy(opts *Options) tariff.Digest {
 	for _, id := range merchants {
 		text = fmt.Appendf(text, "merchant %s %q\n", id[:], b.setting.Merchants[id])
 	}
+	if opts.Bank != nil { // Runs without one keep the digest that they had before there was any.
+		text = fmt.Appendf(text, "bank %x\n", opts.Bank.digest())
+	}
 	return sha256.Sum256(text)
 }
 

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/lianfen/lianfen/points"
+	"github.com/lianfen/lianfen/settlement/files"
 	"github.com/lianfen/lianfen/settlement/netting"
 	"github.com/lianfen/lianfen/tariff"
 )
@@ -87,6 +88,10 @@ type Run struct {
 	Rows       uint64         `json:"rows"` // positions of the journal that were read
 	Files      uint64         `json:"files,omitempty"`
 
+	// What is paid for the positions, and the digest of the price and accounts that it is paid by.
+	Payments *files.PaymentTotals `json:"payments,omitempty"`
+	Bank     string               `json:"bank,omitempty"`
+
 	Checks  []Check  `json:"checks,omitempty"`
 	Stages  []Stage  `json:"stages"`
 	Timings []Timing `json:"timings,omitempty"`
@@ -134,7 +139,7 @@ func (r *Run) differs(key netting.RunKey) (parts []string) {
 	for _, part := range []struct{ name, was, is string }{
 		{"rates", r.Rates, hexOf(key.Rates)},
 		{"fees", r.Fees, hexOf(key.Fees)},
-		{"members, merchants or programmes", r.Policy, hexOf(key.Policy)},
+		{"members, merchants, programmes or bank accounts", r.Policy, hexOf(key.Policy)},
 		{"input", r.Input, hexOf(key.Input)},
 		{"program version", r.Code, key.Code},
 	} {

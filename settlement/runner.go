@@ -35,6 +35,7 @@ type Options struct {
 	Zone     *time.Location
 	Key      ssh.Signer // signs the sums; nil: they are not signed
 	Twin     bool       // detail files have a CSV twin
+	Bank     *Bank      // what positions are paid by; nil: a point has no price, and nothing is paid
 	Clock    points.Clock
 	Log      *slog.Logger
 	Registry prometheus.Registerer // nil: no gauges
@@ -129,7 +130,8 @@ func exceptionsName(operator tariff.Member, cut Cut) string {
 
 // Exceptions reads what a run has not cleared out of its files; none while it has no files.
 func (r *Runner) Exceptions(run *Run) ([]files.Exception, error) {
-	if run.Exceptions == 0 || run.State < Checked || run.State == Void {
+	none := run.Exceptions == 0 && (run.Payments == nil || run.Payments.LeftOut == 0)
+	if none || run.State < Checked || run.State == Void {
 		return nil, nil
 	}
 	text, err := os.ReadFile(filepath.Join(r.Folder(run), OperatorFolder, exceptionsName(r.opts.Operator, run.Cut)))
@@ -337,6 +339,9 @@ func (r *Runner) advance(ctx context.Context, run *Run, order Order) error {
 	all, err := r.compute(ctx, run, &b, order)
 	if err != nil {
 		return err
+	}
+	if err := r.pay(run, &b, all); err != nil {
+		return fmt.Errorf("settlement of %v: %w", run.Cut, err)
 	}
 	c := checker{at: order.At, list: phase(run.Checks, "pre")}
 	if err := r.during(ctx, run, &setting, &c, all); err != nil {

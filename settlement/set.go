@@ -23,7 +23,7 @@ import (
 
 // The standard unit: what members settle in.
 const (
-	Unit  = "QZP"
+	Unit  = files.Unit
 	Scale = files.Scale
 )
 
@@ -127,8 +127,15 @@ func (r *rendering) operatorSet() (total files.NetTotal, outputs []files.Output,
 	for i := range r.computed.exceptions {
 		exceptions[i] = r.computed.exceptions[i].Exception
 	}
+	for i := range r.computed.unpaid {
+		exceptions = append(exceptions, r.computed.unpaid[i].Exception)
+	}
 	list, err := r.put(OperatorFolder, exceptionsName(r.opts.Operator, r.run.Cut), files.AppendExceptions(nil, exceptions), uint64(len(exceptions)))
-	return total, []files.Output{output, list}, err
+	if err != nil {
+		return total, nil, err
+	}
+	orders, err := r.bankFiles()
+	return total, append([]files.Output{output, list}, orders...), err
 }
 
 func (r *rendering) net(w io.Writer, name string) (files.Output, files.NetTotal, error) {
@@ -182,12 +189,12 @@ func (r *rendering) positions(m tariff.Member) (rows []files.Position, err error
 }
 
 // party is what is known of a member; of the operator's accounts nothing.
-func (r *rendering) party(m tariff.Member) *Party {
-	i, found := partyAt(r.setting.Parties, m)
+func (b *basis) party(m tariff.Member) *Party {
+	i, found := partyAt(b.setting.Parties, m)
 	if !found {
 		return new(Party)
 	}
-	return &r.setting.Parties[i]
+	return &b.setting.Parties[i]
 }
 
 // partyAt finds a member among those of a setting.
@@ -204,11 +211,8 @@ func (r *rendering) row(rows []files.Position, common *files.Position, p *nettin
 	rows = append(rows, *common)
 	row := &rows[len(rows)-1]
 	row.Model, row.Counterparty, row.Code, row.Items = p.Model, p.Counterparty, p.Code, p.Items
-	var ok, both bool
-	row.Pay, ok = p.Pay.Amount()
-	row.Receive, both = p.Receive.Amount()
-	if !ok || !both || row.Pay > maxPosition || row.Receive > maxPosition {
-		return nil, points.Errorf(points.BalanceOverflow, "net position of %v: pay %s, receive %s: more than files carry", row.Member, p.Pay.Decimal(Scale), p.Receive.Decimal(Scale))
+	if err := grossOf(row, p); err != nil {
+		return nil, err
 	}
 	if row.Whole() {
 		row.Closing = row.Receive - row.Pay
@@ -219,6 +223,17 @@ func (r *rendering) row(rows []files.Position, common *files.Position, p *nettin
 		row.Headroom = 0
 	}
 	return rows, nil
+}
+
+// grossOf sets what a row pays and receives.
+func grossOf(row *files.Position, p *netting.Position) error {
+	var ok, both bool
+	row.Pay, ok = p.Pay.Amount()
+	row.Receive, both = p.Receive.Amount()
+	if !ok || !both || row.Pay > maxPosition || row.Receive > maxPosition {
+		return points.Errorf(points.BalanceOverflow, "net position of %v: pay %s, receive %s: more than files carry", row.Member, p.Pay.Decimal(Scale), p.Receive.Decimal(Scale))
+	}
+	return nil
 }
 
 // coverOf is what the haircuts leave of what a member has put down.
@@ -319,9 +334,11 @@ func (r *rendering) sign(folder string, outputs []files.Output) ([]files.Output,
 }
 
 func (r *rendering) exceptionsOf(m tariff.Member) (list []files.Exception) {
-	for i := range r.computed.exceptions {
-		if x := &r.computed.exceptions[i]; slices.Contains(x.members[:], m) {
-			list = append(list, x.Exception)
+	for _, some := range [][]exception{r.computed.exceptions, r.computed.unpaid} {
+		for i := range some {
+			if x := &some[i]; slices.Contains(x.members[:], m) {
+				list = append(list, x.Exception)
+			}
 		}
 	}
 	return list

@@ -56,7 +56,9 @@ func TestRowsOfDisputes(t *testing.T) {
 // as without the fee, its shares and VAT come to it, and it is within its bounds.
 func TestStepCostsItsFee(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		small := func(label string, most int64) points.Amount { return points.Amount(rapid.Int64Range(0, most).Draw(t, label)) }
+		small := func(label string, most int64) points.Amount {
+			return points.Amount(rapid.Int64Range(0, most).Draw(t, label))
+		}
 		kind := rapid.SampledFrom([]tariff.Kind{tariff.KindCBK, tariff.KindREP}).Draw(t, "kind")
 		row := tariff.FeeRow{Kind: kind, PPM: uint32(small("ppm", 1_000_000)), Fixed: small("fixed", 1000), Min: small("min", 500), VATPPM: uint32(small("vat", 1_000_000)), Payer: rapid.SampledFrom([]tariff.Role{tariff.RoleIssuer, tariff.RoleAcquirer}).Draw(t, "payer")}
 		if rapid.Bool().Draw(t, "bounded") {

@@ -273,6 +273,26 @@ func TestQuotedSwap(t *testing.T) {
 	require.Equal(t, want, v.Legs())
 }
 
+// A swap pays the fees that were in force when it was quoted, though others are by now, and
+// so does what undoes it.
+func TestAPromiseOfFeesIsKept(t *testing.T) {
+	rates, fees := day(t)
+	later, err := fees.Next(dawn+30*minute, []tariff.FeeRow{{Kind: tariff.KindSWP}}, "ann", "bob", dawn)
+	require.NoError(t, err)
+	require.NoError(t, fees.Append(later))
+	item := swap()
+	item.Quoted, item.At = tariff.Swap{Value: 1000, Spread: 106, Worth: 880, Granted: 70}, dawn+40*minute
+	for promised, vat := range map[points.Timestamp]points.Amount{0: 0, dawn + 20*minute: 6, dawn + 30*minute: 0} {
+		item.Promised = promised
+		var v tariff.Valuation
+		require.Equal(t, tariff.OK, tariff.Value(rates, fees, &item, &v))
+		require.Equal(t, vat, v.VAT, "promised at %v", promised)
+		back := undoing(tariff.KindRVS, item, 0, item.Amount)
+		require.Equal(t, tariff.OK, tariff.Value(rates, fees, &back, &v))
+		require.Equal(t, -vat, v.VAT, "promised at %v", promised)
+	}
+}
+
 // What each member sees of an item sums to zero, and its columns to its net.
 func TestViewsSumToZero(t *testing.T) {
 	rates, fees := day(t)

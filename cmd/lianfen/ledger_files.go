@@ -458,7 +458,7 @@ func writeWhole(stdout io.Writer, path string, write func(io.Writer) error) erro
 		return write(stdout)
 	}
 	if info, err := os.Stat(path); strings.HasSuffix(path, "/") || (err == nil && info.IsDir()) {
-		return usage("--output %s: it is a folder; name a file in it", path)
+		return usage("%s: it is a folder; name a file in it", path)
 	}
 	file, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*") // Mode 0600.
 	if err != nil {

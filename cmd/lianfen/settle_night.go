@@ -338,6 +338,13 @@ func runTable(r *settlement.Run, folder string, zone *time.Location) *table {
 			t.row(part.name, part.digest)
 		}
 	}
+	if p := r.Payments; p != nil {
+		t.row("payments", fmt.Sprintf("%d in, %s %s; %d out, %s; own %s, rounding %s; at %d/%d",
+			p.Payers, p.In.Decimal(p.Scale), p.Currency, p.Payees, p.Out.Decimal(p.Scale), p.Own.Decimal(p.Scale), p.Rounding.Decimal(p.Scale), p.Num, p.Den))
+		if p.LeftOut > 0 {
+			t.row("left out", fmt.Sprintf("%d payments, in %s, out %s: no account is configured", p.LeftOut, p.LeftIn.Decimal(p.Scale), p.LeftPaid.Decimal(p.Scale)))
+		}
+	}
 	if r.Posting != 0 {
 		t.row("posting", fmt.Sprintf("journal %d", r.Posting))
 	}

@@ -41,6 +41,10 @@ its net from its parts, lines are numbered without gaps, the trailer's counts, s
 SHA-256 are those of the lines, no part is missing. Net positions: rows and total add
 up, and the lines of all detail files come to the member's figure.
 
+The operator's folder of a run, where it has orders to a bank: payments are computed again
+from net positions and price, the orders are made again from these, and digests are those
+of the run's MANIFEST. It is not signed.
+
 Of a file alone its lines are proved, and its digest where SHA256SUMS lies beside it.
 
 Whatever is broken is named by file, line, column and field, with what is there and what
@@ -143,7 +147,7 @@ func verifyAt(path string, check files.Check) ([]verified, error) {
 		if err != nil {
 			return err
 		}
-		if entry.IsDir() && at != place && entry.Name() == settlement.OperatorFolder {
+		if entry.IsDir() && at != place && entry.Name() == settlement.OperatorFolder && !ordersBank(at) {
 			return fs.SkipDir // The run's MANIFEST has its digests: it goes to nobody.
 		}
 		folder := filepath.Dir(at)
@@ -160,7 +164,12 @@ func verifyAt(path string, check files.Check) ([]verified, error) {
 	}
 	var all []verified
 	for _, folder := range folders {
-		check.Whole = true
+		check.Whole, check.House, check.Sums = true, filepath.Base(folder) == settlement.OperatorFolder, nil
+		if check.House {
+			if check.Sums, err = settlement.OperatorSums(filepath.Dir(folder)); err != nil {
+				return nil, fmt.Errorf("%s: %w", folder, err)
+			}
+		}
 		report, err := files.Verify(os.DirFS(folder), nil, check)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", folder, err)
@@ -168,6 +177,12 @@ func verifyAt(path string, check files.Check) ([]verified, error) {
 		all = append(all, verified{folder, report})
 	}
 	return all, nil
+}
+
+// ordersBank reports whether an operator's folder has orders to a bank: these are proved, too.
+func ordersBank(folder string) bool {
+	found, err := filepath.Glob(filepath.Join(folder, "QZ_PAY_*"))
+	return err == nil && len(found) > 0
 }
 
 // ofSet reports whether a file belongs to a set, by its name: other folders below are no

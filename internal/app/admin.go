@@ -87,6 +87,7 @@ func (a *App) doors(stopping context.Context) []door {
 		{"POST /v1/settle/prepare", look, answer(a.settlePrepare)},
 		{"POST /v1/settle/show", look, answer(a.settleShow)},
 		{"POST /v1/settle/exceptions", look, answer(a.settleExceptions)},
+		{"POST /v1/settle/export", enter, a.noted("export of a settlement run", lasting(stopping, a.settleExport))},
 		{"POST /v1/settle/diff", look, lasting(stopping, a.following(a.settleDiff))},
 		{"POST /v1/settle/default", look, lasting(stopping, a.following(a.settleDefault))},
 		{"POST /v1/settle/run", enter, lasting(stopping, a.following(a.settleRun))},

@@ -347,10 +347,16 @@ func (a *App) export(w http.ResponseWriter, r *http.Request) {
 		refuse(w, err)
 		return
 	}
-	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	a.stream(w, r, "text/plain; charset=utf-8", func(w io.Writer) (uint64, error) { return export(r.Context(), a.ledger, a.key, e, w) })
+}
+
+// stream answers with what write writes, and in its trailers how much that was, or why it
+// broke off.
+func (a *App) stream(w http.ResponseWriter, r *http.Request, kind string, write func(io.Writer) (uint64, error)) {
+	w.Header().Set("Content-Type", kind)
 	w.Header().Add("Trailer", exportedTrailer)
 	w.Header().Add("Trailer", faultTrailer)
-	records, err := export(r.Context(), a.ledger, a.key, e, patient{a, w})
+	records, err := write(patient{a, w})
 	if err != nil {
 		w.Header().Set(faultTrailer, strconv.Quote(whyEnded(r.Context(), err).Error()))
 		return
@@ -376,20 +382,25 @@ func (p patient) Write(part []byte) (int, error) {
 // Export writes a range of the journal to w and returns how many records it has.
 // After an error w has a part of it.
 func (c *Client) Export(ctx context.Context, e Exporting, w io.Writer) (records uint64, err error) {
-	response, err := c.send(ctx, http.MethodPost, "export", e)
+	return c.streamed(ctx, "export", e, w)
+}
+
+// streamed asks for what [App.stream] answers with.
+func (c *Client) streamed(ctx context.Context, path string, ask any, w io.Writer) (records uint64, err error) {
+	response, err := c.send(ctx, http.MethodPost, path, ask)
 	if err != nil {
 		return 0, err
 	}
 	defer func() { err = errors.Join(err, response.Body.Close()) }()
 	if _, err := io.Copy(w, response.Body); err != nil {
-		return 0, fmt.Errorf("admin export: %w", err)
+		return 0, fmt.Errorf("admin %s: %w", path, err)
 	}
 	if fault := response.Trailer.Get(faultTrailer); fault != "" {
-		return 0, fmt.Errorf("admin export: %s", fault)
+		return 0, fmt.Errorf("admin %s: %s", path, fault)
 	}
 	records, err = strconv.ParseUint(response.Trailer.Get(exportedTrailer), 10, 64)
 	if err != nil {
-		return 0, fmt.Errorf("admin export: it broke off before its end: %w", err)
+		return 0, fmt.Errorf("admin %s: it broke off before its end: %w", path, err)
 	}
 	return records, nil
 }

@@ -181,7 +181,7 @@ var roleOf = map[string]string{
 	"POST /v1/leg": "operator", "POST /v1/liability": "viewer",
 	"POST /v1/settle/prepare": "viewer", "POST /v1/settle/show": "viewer", "POST /v1/settle/diff": "viewer", "POST /v1/settle/default": "viewer", "POST /v1/settle/run": "operator",
 	"POST /v1/settle/approve": "approver", "POST /v1/settle/publish": "approver", "POST /v1/settle/void": "operator", "POST /v1/settle/delivered": "operator",
-	"POST /v1/settle/deliveries": "viewer", "POST /v1/settle/exceptions": "viewer",
+	"POST /v1/settle/deliveries": "viewer", "POST /v1/settle/exceptions": "viewer", "POST /v1/settle/export": "operator",
 }
 
 // Each thing that can be asked is served to whoever has the role for it and refused to

@@ -189,6 +189,9 @@ func (a *App) rehearse(c *config.Config) (*plan, error) {
 			return nil, fmt.Errorf("settlement.key: %w", err)
 		}
 	}
+	if _, err := bankOf(&c.Cash); err != nil {
+		return nil, err
+	}
 	if c.Courier.Fetch.Address != "" {
 		if _, err := readSigner(c.Courier.Fetch.IdentityFile); err != nil {
 			return nil, fmt.Errorf("settlement.fetch_host_key: %w", err)

@@ -45,6 +45,9 @@ func (a *App) openSettlement() (err error) {
 			return fmt.Errorf("settlement.key: %w", err)
 		}
 	}
+	if opts.Bank, err = bankOf(&a.opts.Config.Cash); err != nil {
+		return err
+	}
 	house := &settlement.House{
 		Ledger: a.ledger, Zone: a.zone, Settles: a.settles, Closed: a.closedBatches, Class: n.Classes.Of,
 		Masked: func(token points.CardToken) string {
@@ -58,6 +61,32 @@ func (a *App) openSettlement() (err error) {
 		return err
 	}
 	return a.settlement.Clean()
+}
+
+// bankOf reads what positions are paid by; nothing where a point has no price.
+func bankOf(c *config.Cash) (*settlement.Bank, error) {
+	if c.Currency == "" {
+		return nil, nil
+	}
+	b := &settlement.Bank{
+		Price:   files.Price{Currency: c.Currency, Scale: c.Scale, Num: c.Price.Num, Den: c.Price.Den},
+		Members: make(map[tariff.Member]files.Account, len(c.Accounts)),
+	}
+	if err := b.Price.Check(); err != nil {
+		return nil, fmt.Errorf("settlement.cash_price: %w", err)
+	}
+	var err error
+	if b.Settlement, err = files.ParseAccount(c.Bank, c.Account); err != nil {
+		return nil, fmt.Errorf("settlement.cash_bank and cash_account: %w", err)
+	}
+	for i := range c.Accounts {
+		a := &c.Accounts[i]
+		m := tariff.Member(a.Member) //nolint:gosec // eight digits.
+		if b.Members[m], err = files.ParseAccount(a.Bank, a.Account); err != nil {
+			return nil, fmt.Errorf("settlement.accounts.%v: %w", m, err)
+		}
+	}
+	return b, nil
 }
 
 // SettlementKey is the public key of what the configuration names as settlement.key: partners

@@ -1,8 +1,11 @@
 package app_test
 
 import (
+	"bytes"
+	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -11,9 +14,11 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/lianfen/lianfen/internal/app"
+	"github.com/lianfen/lianfen/internal/config"
 	"github.com/lianfen/lianfen/ledger/book"
 	"github.com/lianfen/lianfen/points"
 	"github.com/lianfen/lianfen/settlement"
+	"github.com/lianfen/lianfen/settlement/files"
 )
 
 // shifted is the clock of the machine, moved on.
@@ -349,4 +354,66 @@ func TestNightByItself(t *testing.T) {
 	r = h.start(t)
 	require.NoDirExists(t, orphan, "what an unfinished run has left is thrown away")
 	r.stop(t)
+}
+
+// Where the configuration gives a point a price, a night by itself pays nobody: it waits for
+// a second person, who has the accounts before him. An account that cannot be one stops the
+// start, and a reload, with its key.
+func TestNightThatPays(t *testing.T) {
+	clock := new(shifted)
+	h := newHouse(t, "settlement.run=publish", "settlement.cash_currency=CNY", "settlement.cash_price=1/1", "settlement.cash_bank=ICBKCNBJ", "settlement.cash_account=9000")
+	h.clock = clock.clock
+	h.config.Cash.Accounts = []config.MemberAccount{{Member: 10000001, Bank: "PCBCCNBJ", Account: "GB82WEST12345698765423"}}
+	_, err := h.open(t)
+	require.ErrorContains(t, err, "settlement.accounts.10000001: account: it begins like an IBAN")
+	h.config.Cash.Accounts[0].Account = "GB82WEST12345698765432"
+	r := h.start(t)
+	r.load(t, smallTown)
+	ctx := t.Context()
+	traded(t, r, clock, "li", "wang", func(app.Done) {})
+	var run *settlement.Run
+	require.Eventually(t, func() bool {
+		runs, err := r.client.SettleShow(ctx, app.SettleAsk{})
+		require.NoError(t, err)
+		if len(runs) == 1 {
+			run = runs[0]
+		}
+		return run != nil && run.State == settlement.Checked && run.Maker != ""
+	}, 30*time.Second, 50*time.Millisecond)
+	require.Equal(t, []string{"bank", "accounts"}, failedChecks(run, settlement.SecondPerson))
+	require.EqualValues(t, 1, run.Payments.LeftOut)
+	_, err = r.client.SettleExport(ctx, app.SettleAsk{Run: run.ID}, io.Discard)
+	reasonIs(t, points.NotPermitted, err)
+	done, err := r.client.Settle(ctx, "approve", app.SettleAsk{Run: run.ID, Operator: "wang", Publish: true}, nil)
+	require.NoError(t, err)
+	require.Equal(t, settlement.Published, done.Run.State)
+	var table bytes.Buffer
+	items, err := r.client.SettleExport(ctx, app.SettleAsk{}, &table)
+	require.NoError(t, err)
+	require.Equal(t, run.Items, items)
+	require.True(t, bytes.HasPrefix(table.Bytes(), []byte("PAR1")) && bytes.HasSuffix(table.Bytes(), []byte("PAR1")), "a whole file of Parquet")
+	changed := h.config
+	changed.Cash.Accounts = slices.Clone(changed.Cash.Accounts)
+	changed.Cash.Price.Den = 100
+	reloaded, err := r.Reload(ctx, changed)
+	require.NoError(t, err)
+	require.Equal(t, []string{"settlement.cash_price"}, reloaded.Restart)
+	changed.Cash.Accounts[0].Account = "GB82"
+	_, err = r.Reload(ctx, changed)
+	require.ErrorContains(t, err, "settlement.accounts.10000001")
+	list, err := r.client.SettleExceptions(ctx, app.SettleAsk{Run: run.ID})
+	require.NoError(t, err)
+	require.Len(t, list, 1)
+	require.Equal(t, files.ReasonNoBankAccount, list[0].Reason)
+	r.stop(t)
+}
+
+// failedChecks names the checks of a severity that did not pass.
+func failedChecks(run *settlement.Run, severity settlement.Severity) (names []string) {
+	for i := range run.Checks {
+		if c := &run.Checks[i]; !c.Pass && c.Severity == severity {
+			names = append(names, c.Name)
+		}
+	}
+	return names
 }

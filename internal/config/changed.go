@@ -57,6 +57,7 @@ func (c *Config) items() map[string]bool {
 	add(len(c.Listeners), c.listenerPrefix)
 	add(len(c.Links), c.linkPrefix)
 	add(len(c.Terminals), c.terminalsPrefix)
+	add(len(c.Cash.Accounts), c.Cash.accountPrefix)
 	add(len(c.Courier.Deliveries), c.Courier.deliveryPrefix)
 	return items
 }

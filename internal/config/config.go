@@ -39,6 +39,7 @@ type Config struct {
 
 	Settlement Settlement
 	Night      Night
+	Cash       Cash
 	Courier    Courier
 }
 
@@ -216,6 +217,7 @@ func Default() Config {
 		},
 		Settlement: Settlement{Weekend: Weekdays{time.Saturday, time.Sunday}},
 		Night:      defaultNight(),
+		Cash:       defaultCash(),
 		Courier:    defaultCourier(),
 	}
 }

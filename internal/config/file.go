@@ -86,8 +86,12 @@ func (r reader) entries(node *yaml.Node, prefix string) []entry {
 // entry applies one pair whose full key is key: a value, or a section of
 // further pairs.
 func (r reader) entry(e entry, key string, table []setting) {
-	if key == deliveryList {
+	switch key {
+	case deliveryList:
 		r.deliveries(e.value)
+		return
+	case accountList:
+		r.accounts(e.value)
 		return
 	}
 	var below []string
@@ -136,6 +140,7 @@ func siblings(key string, table []setting) []string {
 		}
 	}
 	if section == "settlement." {
+		add("accounts")
 		add("delivery")
 	}
 	if section == "" {
@@ -208,6 +213,22 @@ func (r reader) deliveries(node *yaml.Node) {
 		number("member", &d.Member, 1, 99_999_999, "").set(keyOf(item, "member")) // What is none is reported with its item.
 		prefix := c.deliveryPrefix(i)
 		r.item(item, prefix, d.settings(prefix))
+	}
+}
+
+// accounts replaces the list of members' bank accounts.
+func (r reader) accounts(node *yaml.Node) {
+	items := r.sequence(node, accountList, "a list of members, each beginning with - member:")
+	if len(items) == 0 {
+		return
+	}
+	c := &r.config.Cash
+	c.Accounts = make([]MemberAccount, len(items))
+	for i, item := range items {
+		a := &c.Accounts[i]
+		number("member", &a.Member, 1, 99_999_999, "").set(keyOf(item, "member")) // What is none is reported with its item.
+		prefix := c.accountPrefix(i)
+		r.item(item, prefix, a.settings(prefix))
 	}
 }
 

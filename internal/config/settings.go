@@ -89,6 +89,7 @@ func (c *Config) settings() []setting {
 	table = append(table, c.Switch.settings()...)
 	table = append(table, c.Settlement.settings()...)
 	table = append(table, c.Night.settings()...)
+	table = append(table, c.Cash.settings()...)
 	return append(table, c.Courier.settings()...)
 }
 
@@ -393,6 +394,7 @@ func (c *Config) disagreements() []*Problem {
 		owner[l.Address] = strings.TrimSuffix(prefix, ".")
 	}
 	c.Settlement.disagreements(report)
+	c.Cash.disagreements(report)
 	c.Courier.disagreements(report)
 	c.Night.disagreements(report)
 	c.tlsDisagreements(report)

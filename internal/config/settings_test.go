@@ -87,6 +87,11 @@ func another() map[string]string {
 		"settlement.key":                    "/other/settlement",
 		"settlement.twin":                   "false",
 		"settlement.workers":                "7",
+		"settlement.cash_currency":          "CNY",
+		"settlement.cash_scale":             "0",
+		"settlement.cash_price":             "1/100",
+		"settlement.cash_bank":              "CNAPS:102100099996",
+		"settlement.cash_account":           "0200001009000000001",
 		"settlement.fetch_address":          "0.0.0.0:9003",
 		"settlement.fetch_host_key":         "/other/host",
 		"settlement.fetch_keys":             "/other/keys",
@@ -122,6 +127,9 @@ func TestEveryKeyFromEveryDoor(t *testing.T) {
 			}
 			if s.key == "settlement.fetch_address" { // And a server its keys.
 				permit = []string{"settlement.fetch_host_key=/host", "settlement.fetch_keys=/keys"}
+			}
+			if s.key == "settlement.cash_currency" { // And a currency its price and where it is paid.
+				permit = []string{"settlement.cash_price=1/100", "settlement.cash_bank=ICBKCNBJ", "settlement.cash_account=1"}
 			}
 			fromFile, err := Load(path, nil, permit)
 			require.NoError(t, err)
@@ -195,9 +203,9 @@ func TestTemplateExplainsEveryKey(t *testing.T) {
 		}
 	}
 	// The second listener repeats the keys of the first without words; links,
-	// terminals and deliveries are explained although there are none.
-	silent, terminals, delivery := defaultLink(), defaultTerminals(), defaultDelivery()
-	require.Equal(t, len(c.settings())-len(c.Listeners[1].settings(""))+len(silent.settings(""))+len(terminals.settings(""))+len(delivery.settings("")), explained)
+	// terminals, deliveries and accounts are explained although there are none.
+	silent, terminals, delivery, account := defaultLink(), defaultTerminals(), defaultDelivery(), new(MemberAccount)
+	require.Equal(t, len(c.settings())-len(c.Listeners[1].settings(""))+len(silent.settings(""))+len(terminals.settings(""))+len(delivery.settings(""))+len(account.settings("")), explained)
 	require.True(t, bytes.Contains(Template("/srv/lianfen"), []byte("lianfen serve --config /srv/lianfen/"+FileName)))
 }
 

@@ -27,6 +27,7 @@ func Template(dir string) []byte {
 	for _, s := range c.settings() {
 		head, _, nested := strings.Cut(s.key, ".")
 		if s.key == "settlement.fetch_address" {
+			writeAccounts(&out)
 			writeDeliveries(&out)
 		}
 		if nested && head != section {
@@ -90,6 +91,12 @@ func writeTerminals(out *bytes.Buffer) {
 func writeDeliveries(out *bytes.Buffer) {
 	silent := defaultDelivery()
 	writeAbsent(out, "  ", "delivery", "Members to whose own SFTP servers the files of a settlement are carried. Each item has these keys:", silent.settings(""))
+}
+
+// writeAccounts does the same for members' bank accounts.
+func writeAccounts(out *bytes.Buffer) {
+	writeAbsent(out, "  ", "accounts", "Members' bank accounts, where settlement.cash_currency has positions paid. Whoever can change these changes who is paid: "+
+		"a run whose accounts are not those of the one before waits for a second person. Each item has these keys:", new(MemberAccount).settings(""))
 }
 
 // writeAbsent explains a list that is empty by default.

@@ -59,7 +59,9 @@ func Floors() map[string]int {
 		"switch/link":     3,
 		"certs":           3,
 		// The formats of the partner's file set, and how they travel.
-		"settlement/files":    3,
+		"settlement/files": 3,
+		// The items of a run as one table, for analysts.
+		"settlement/table":    3,
 		"settlement/delivery": 4,
 		// 4: state. Owners of data.
 		"ledger": 4,
@@ -137,6 +139,10 @@ func Fences() []Fence {
 		{
 			Path: "github.com/hiddeco/sshsig", In: []string{"settlement/files"},
 			Why: "what a signature of a file set is made of is a fact of its format",
+		},
+		{
+			Path: "github.com/parquet-go", In: []string{"settlement/table"}, Tests: []string{"settlement"},
+			Why: "the format of a table is a fact of one package, and no file of the night is of it",
 		},
 		{
 			Path: "github.com/pkg/sftp", In: []string{"settlement/delivery"},

@@ -57,16 +57,23 @@ func (b *Book) valued(kind tariff.Kind, program *Program, acquirer points.Acquir
 }
 
 // wouldExceed holds the legs that were valued last against the caps.
-func (b *Book) wouldExceed() points.Reason { return b.wouldExceedOf(func(*Cap) bool { return true }) }
+func (b *Book) wouldExceed() points.Reason { return b.wouldExceedOf(anyCap) }
 
-// wouldExceedOf likewise, against those that are chosen.
+func anyCap(*Cap) bool { return true }
+
+// wouldExceedOf likewise, against the caps that are chosen.
 func (b *Book) wouldExceedOf(chosen func(*Cap) bool) points.Reason {
-	c := &b.clearing
-	for _, leg := range c.value.Legs() {
-		c.wouldOwe(leg.Debtor).debit += leg.Amount
-		c.wouldOwe(leg.Creditor).credit += leg.Amount
+	for _, leg := range b.clearing.value.Legs() {
+		b.clearing.wouldOwe(leg.Debtor).debit += leg.Amount
+		b.clearing.wouldOwe(leg.Creditor).credit += leg.Amount
 	}
-	for _, s := range c.owing {
+	return b.exceeding(chosen)
+}
+
+// exceeding holds what the current command would make members owe, as far as it was asked,
+// against the caps that are chosen.
+func (b *Book) exceeding(chosen func(*Cap) bool) points.Reason {
+	for _, s := range b.clearing.owing {
 		limit := b.live.Caps[s.member]
 		if limit == nil || limit.Unlimited || !chosen(limit) {
 			continue
@@ -145,6 +152,9 @@ func (b *Book) letGo(cmd *Command, out *Outcome) error {
 	}
 	if h, err := b.findHold(out.Original); err != nil || h != nil {
 		return err // What a hold here reserves goes with what is left of it.
+	}
+	if r, err := b.findRemote(out.Original); err != nil || r.capturedMeanwhile(cmd) {
+		return err
 	}
 	return b.reserveFor(out.Original, nil)
 }

@@ -294,7 +294,8 @@ type Command struct {
 // card, and of rules on risk, 1 makes them acts of their own ([ActPIN], [ActRisk]). Of an operator,
 // and of an enrolment, 1 begins the policy of two persons where there is none ([TwoPersons]).
 // Of a quote, 0 leaves the fees to those in force at the execution; 1 has those of the quote.
-const Edition = 1
+// Of the reversal of a void, refund or release, 2 asks caps for room (capundo.go).
+const Edition = 2
 
 // Freeze is what an account, member or card may not do.
 type Freeze uint8

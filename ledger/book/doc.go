@@ -68,7 +68,8 @@
 //	I21 No sale, earn, hold or forwarded request is admitted that would make a member with
 //	    a cap owe more than it: in the open cycle, in closed ones that are not posted, and
 //	    with what is reserved for requests that are not answered, and by the holds that are
-//	    open where the cap says so (holdcap.go).
+//	    open where the cap says so (holdcap.go). Nor is the reversal of a void, refund or
+//	    release, which brings such a debt back (capundo.go).
 //	I22 A cycle is posted at most once, by one run, after it is closed, and exactly what it
 //	    has cleared is moved.
 //	I23 The keystore and the register of certificates that are known are those of the last record about them, and an older

@@ -138,7 +138,10 @@ func (b *Book) reserveElsewhere(cmd *Command, out *Outcome) error {
 		}
 		switch r.function {
 		case points.PreAuth:
-			return b.reserveHoldElsewhere(r, capture)
+			if capture == nil && r.capturedMeanwhile(cmd) {
+				return nil
+			}
+			return b.reserveHoldElsewhere(cmd, r, capture)
 		case points.Completion, points.CompletionAdvice:
 			capture = r
 			var asked points.Amount
@@ -155,14 +158,20 @@ func (b *Book) reserveElsewhere(cmd *Command, out *Outcome) error {
 	return nil
 }
 
+// capturedMeanwhile reports whether cmd reverses r, a hold of which something is captured:
+// that does nothing. One of an older edition had it reserve otherwise.
+func (r *remote) capturedMeanwhile(cmd *Command) bool {
+	return r != nil && r.function == points.PreAuth && r.returned != 0 && cmd.Kind == KindReverse && cmd.Edition >= 2
+}
+
 // reserveHoldElsewhere reserves for r, a hold; capture is that of it which has changed; nil:
 // none has.
-func (b *Book) reserveHoldElsewhere(r, capture *remote) error {
-	left, err := b.couldCapture(r, capture)
+func (b *Book) reserveHoldElsewhere(cmd *Command, r, capture *remote) error {
+	left, err := b.couldCapture(cmd, r, capture)
 	if err != nil {
 		return err
 	}
-	last := r.date.AddDays(b.holdDays(r.program))
+	last := b.lastDay(r)
 	if last < b.date {
 		left = 0
 	}
@@ -175,8 +184,9 @@ func (b *Book) reserveHoldElsewhere(r, capture *remote) error {
 	return b.reserveFor(r.position, want)
 }
 
-// couldCapture is what may still be captured of r.
-func (b *Book) couldCapture(r, capture *remote) (points.Amount, error) {
+// couldCapture is what may still be captured of r. What a capture took that is reversed comes
+// back to it as soon as its issuer has heard of that, and nobody else may use its room till then.
+func (b *Book) couldCapture(cmd *Command, r, capture *remote) (points.Amount, error) {
 	switch {
 	case r.reversed != 0:
 		return 0, nil
@@ -192,6 +202,9 @@ func (b *Book) couldCapture(r, capture *remote) (points.Amount, error) {
 		if gone, err := b.isVoided(capture); err != nil || !gone {
 			return 0, err // It was the last one.
 		}
+	}
+	if capture != nil && capture.reversed == b.position+1 && capture.phase != RemoteDone && cmd.Edition >= 2 {
+		return r.left() + capture.asked, nil
 	}
 	return r.left(), nil
 }
@@ -217,6 +230,9 @@ func (b *Book) holdElsewhereOver(position points.Position) (bool, error) {
 	}
 	return true, b.reserveFor(position, nil)
 }
+
+// lastDay is the last one on which r, a hold at its issuer, reserves here.
+func (b *Book) lastDay(r *remote) points.BusinessDate { return r.date.AddDays(b.holdDays(r.program)) }
 
 // holdDays is how many days a hold of a programme lives.
 func (b *Book) holdDays(program points.ProgramID) int {

@@ -114,7 +114,7 @@ func (b *Book) reverseKnown(cmd *Command, rec *Record, t *transaction, out *Outc
 	case KindRedeem, KindCapture:
 		reason, err = b.reverseSale(cmd, rec, t, out)
 	case KindHold, KindIncrement, KindRelease:
-		reason, err = b.reverseHold(rec, out)
+		reason, err = b.reverseHold(cmd, rec, out)
 	case KindVoid:
 		reason, err = b.reverseVoid(cmd, rec, out)
 	case KindRefund:
@@ -166,6 +166,9 @@ func (b *Book) reverseRefund(cmd *Command, rec *Record, out *Outcome) (points.Re
 	sale, err := b.findTransaction(rec.Outcome.Original)
 	if err != nil || (sale != nil && sale.reversed != 0) {
 		return points.Approved, err
+	}
+	if reason, err := b.mayStandAgain(cmd, rec); err != nil || !reason.Approved() {
+		return reason, err
 	}
 	if sale != nil && sale.refunded > 0 {
 		return b.reverseTenderRefund(cmd, rec, sale, out)
@@ -219,7 +222,11 @@ func (b *Book) reverseSale(cmd *Command, rec *Record, t *transaction, out *Outco
 	}
 	a := b.shown
 	if rec.Command.Kind == KindCapture {
-		reason, err := b.uncapture(a, rec, t, true, out)
+		h, err := b.needHold(sale.Original)
+		if err != nil {
+			return 0, err
+		}
+		reason, err := b.uncapture(a, rec, t, b.mayHoldRest(cmd, h, rec), out)
 		if err != nil || !reason.Approved() {
 			return reason, err
 		}
@@ -261,8 +268,11 @@ func (b *Book) reverseVoid(cmd *Command, rec *Record, out *Outcome) (points.Reas
 	var reason points.Reason
 	switch kind := b.second.Command.Kind; kind {
 	case KindCapture:
-		reason, err = b.recapture(rec, b.second.Outcome.Original, out)
+		reason, err = b.recapture(cmd, rec, b.second.Outcome.Original, out)
 	default:
+		if reason, err = b.mayStandAgain(cmd, rec); err != nil || !reason.Approved() {
+			break
+		}
 		reason, err = b.undoPostings(rec, out)
 		if err != nil || !reason.Approved() || kind != KindRedeem || !sameDay {
 			break
@@ -311,7 +321,7 @@ func (b *Book) uncountVoided(sale, by points.Position) error {
 // recapture takes again, from the hold, what the void of a capture returned to
 // it; what the hold no longer has is claimed from the account. What else the void
 // booked is undone as any posting is.
-func (b *Book) recapture(void *Record, position points.Position, out *Outcome) (points.Reason, error) {
+func (b *Book) recapture(cmd *Command, void *Record, position points.Position, out *Outcome) (points.Reason, error) {
 	h, err := b.needHold(position)
 	if err != nil {
 		return 0, err
@@ -331,6 +341,9 @@ func (b *Book) recapture(void *Record, position points.Position, out *Outcome) (
 	}
 	for i := range done.Lots {
 		given += done.Lots[i].Amount
+	}
+	if reason, err := b.mayBeCaptured(cmd, void, h); err != nil || !reason.Approved() {
+		return reason, err
 	}
 	fromHold := points.Amount(0)
 	if h.state == holdOpen {
@@ -364,7 +377,7 @@ func (b *Book) recapture(void *Record, position points.Position, out *Outcome) (
 
 // reverseHold undoes a hold, an increment or a release. A hold that has closed
 // otherwise meanwhile stays as it is.
-func (b *Book) reverseHold(rec *Record, out *Outcome) (points.Reason, error) {
+func (b *Book) reverseHold(cmd *Command, rec *Record, out *Outcome) (points.Reason, error) {
 	position := rec.Outcome.Position
 	if rec.Command.Kind != KindHold {
 		position = rec.Outcome.Original
@@ -385,6 +398,11 @@ func (b *Book) reverseHold(rec *Record, out *Outcome) (points.Reason, error) {
 	default:
 		if h.state != holdReleased || h.due < b.date {
 			return points.Approved, nil
+		}
+		if b.asksForRoom(cmd) {
+			if reason := b.mayHoldMore(h, rec.Outcome.Amount); !reason.Approved() {
+				return reason, nil
+			}
 		}
 		b.touchHold(h)
 		if reason := b.rehold(h, a, rec, out); !reason.Approved() {

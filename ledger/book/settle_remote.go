@@ -247,6 +247,9 @@ func (b *Book) reverseRemote(cmd *Command, r *remote, out *Outcome) (points.Reas
 	if err != nil || hold != nil && again > hold.left() {
 		return points.OriginalClosed, err
 	}
+	if reason, err := b.mayStandAgainFar(cmd, r, hold); err != nil || !reason.Approved() {
+		return reason, err
+	}
 	back := -r.booked
 	if reason, err := b.bookRemote(r, back, out); err != nil || !reason.Approved() {
 		return reason, err

@@ -349,6 +349,9 @@ func (b *Book) reverseTenderVoid(cmd *Command, rec *Record, far *remote, out *Ou
 	if far == nil || !cmd.Final {
 		return points.NotPermitted, nil
 	}
+	if reason, err := b.mayStandAgain(cmd, rec); err != nil || !reason.Approved() {
+		return reason, err
+	}
 	sale, void, err := b.undoing(rec)
 	if err != nil {
 		return 0, err

@@ -208,7 +208,7 @@ func (v *verifier) statement(file string, net Name) (s *Statement, ok bool) {
 		return unreadable(err.Error())
 	}
 	s = &Statement{
-		Operator: is.Operator, Member: net.Member, Name: is.Name, Unit: "QZP", Scale: v.check.Scale, Date: net.Date, Cycle: net.Cycle,
+		Operator: is.Operator, Member: net.Member, Name: is.Name, Unit: Unit, Scale: v.check.Scale, Date: net.Date, Cycle: net.Cycle,
 		SettlementDate: v.settles(), Sequence: is.Sequence,
 	}
 	for _, t := range []struct {
@@ -382,7 +382,11 @@ func (v *verifier) same(file string, again func() ([]byte, error)) {
 		v.blame(file, FormatError{Line: 1, Column: 1, Field: "content", Found: quoted(found), Expected: err.Error()})
 		return
 	}
-	v.blame(file, unlike(found, want)...)
+	from := "detail and NET"
+	if v.check.House {
+		from = "NET, the price and the accounts"
+	}
+	v.blame(file, unlike(found, want, from)...)
 	for i := range v.report.Files {
 		if c := &v.report.Files[i]; c.Name == file {
 			c.Proof = ProofContent
@@ -390,9 +394,9 @@ func (v *verifier) same(file string, again func() ([]byte, error)) {
 	}
 }
 
-// unlike names the lines of found that are not those of want; where there are more or fewer
+// unlike names the lines of found that are not those of want, which follows from others; where there are more or fewer
 // of them, the first only.
-func unlike(found, want []byte) (broken []FormatError) {
+func unlike(found, want []byte, from string) (broken []FormatError) {
 	is, should := bytes.Split(found, []byte{'\n'}), bytes.Split(want, []byte{'\n'})
 	for i := range max(len(is), len(should)) {
 		at := FormatError{Line: uint64(i) + 1, Column: 1, Field: "content", Found: "the end of the file", Expected: "the end of the file"}
@@ -408,7 +412,7 @@ func unlike(found, want []byte) (broken []FormatError) {
 		default:
 			at.Expected = quoted(should[i])
 		}
-		at.Expected += ", which follows from detail and NET"
+		at.Expected += ", which follows from " + from
 		broken = append(broken, at)
 		if len(is) != len(should) || len(broken) == MaxBreaches {
 			return broken

@@ -67,6 +67,17 @@ const (
 
 const flagLetters = "LSMR"
 
+// String renders the letters of the marks that are set, in their order.
+func (f Flags) String() string {
+	var set []byte
+	for i := range len(flagLetters) {
+		if f&(1<<i) != 0 {
+			set = append(set, flagLetters[i])
+		}
+	}
+	return string(set)
+}
+
 // Header is the HD record: what a detail file is of.
 type Header struct {
 	Date     points.BusinessDate

@@ -50,6 +50,8 @@ func Document(w io.Writer) error {
 	table("NET, a row", netColumns())
 	table("NET, the last line", totalColumns())
 	table("EXC, a row", exceptionColumns())
+	table("PAY, a row", payColumns())
+	table("PAY, the last line", payTotalColumns())
 	b.WriteString(after)
 	_, err := io.WriteString(w, b.String())
 	return err //nolint:wrapcheck // the caller says which file.

@@ -8,23 +8,23 @@ import (
 	"github.com/lianfen/lianfen/tariff"
 )
 
-// InstructionID names the payment that settles a row of NET; empty where there is none of
-// its own. In MNET it is the member's, on its row of all; in BNET one of each pair, whoever
-// of the two reads it, on the rows with the other one; in GROSS one of each pair and code:
-// what is paid by leg under it is not netted, and each leg in it is an item of the detail
+// InstructionID names the payment of a row of NET; empty where there is none of its own. Of
+// all counterparties and codes it is the member's with the settlement account, by which its
+// position in the model is paid in one. Of one counterparty and code there is none in MNET;
+// in BNET it is that of the pair, whoever of the two reads it; in GROSS that of the pair and
+// code: what is paid under it is not netted, and each leg in it is an item of the detail
 // files. 35 characters at most.
 func InstructionID(date points.BusinessDate, cycle uint8, model netting.Model, m, counterparty tariff.Member, code tariff.Code) string {
-	if whole := counterparty == 0 && code == 0; whole != (model == netting.MNET) {
-		return ""
-	}
 	day := fmt.Sprintf("%08d-%02d", uint32(date), cycle)
-	switch model {
-	case netting.BNET:
+	switch {
+	case counterparty == 0 && code == 0:
+		return fmt.Sprintf("%s-%v-%v", day, m, model)
+	case model == netting.BNET:
 		return fmt.Sprintf("%s-%v-%v-BNET", day, min(m, counterparty), max(m, counterparty))
-	case netting.GROSS:
+	case model == netting.GROSS:
 		return fmt.Sprintf("%s-%v-%v-%v-G", day, min(m, counterparty), max(m, counterparty), code)
 	default:
-		return fmt.Sprintf("%s-%v-%v", day, m, model)
+		return ""
 	}
 }
 
@@ -48,17 +48,17 @@ func (p *Position) settledBy() settledBy {
 }
 
 // instructions names the rows whose payment is not what it has to be: one for each position
-// in MNET, each pair in BNET, each pair and code in GROSS, under a name of its own. In files
-// of before, a member had one in each model, on its row of all.
+// of a member, and on the rows by counterparty one for each pair in BNET, each pair and code
+// in GROSS, under a name of its own. In files of before these rows had none.
 func instructions(rows []Position) (broken []FormatError) {
 	type position struct {
 		member tariff.Member
 		model  netting.Model
 	}
-	before := make(map[position]bool)
+	paired := make(map[position]bool)
 	for i := range rows {
-		if p := &rows[i]; p.Whole() && p.Instruction != "" {
-			before[position{p.Member, p.Model}] = true
+		if p := &rows[i]; !p.Whole() && p.Instruction != "" {
+			paired[position{p.Member, p.Model}] = true
 		}
 	}
 	names, settles := make(map[settledBy]string), make(map[string]settledBy)
@@ -67,10 +67,9 @@ func instructions(rows []Position) (broken []FormatError) {
 		wrong := func(expected string) {
 			broken = append(broken, FormatError{Line: uint64(i) + 2, Column: 1, Field: "instruction_id", Found: p.Instruction, Expected: expected})
 		}
-		whole := before[position{p.Member, p.Model}] || p.Model == netting.MNET
-		if p.Whole() != whole {
+		if !p.Whole() && (p.Model == netting.MNET || !paired[position{p.Member, p.Model}]) {
 			if p.Instruction != "" {
-				wrong("none: it is on the rows by counterparty, or on that of all")
+				wrong("none: in MNET it is on the row of all")
 			}
 			continue
 		}

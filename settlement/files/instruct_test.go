@@ -21,8 +21,7 @@ func TestInstructionID(t *testing.T) {
 	require.Equal(t, "20260216-01-10000001-20000001-RDM-G", id(netting.GROSS, us, 20_000_001, tariff.CodeRDM))
 	require.Len(t, id(netting.GROSS, us, 20_000_001, tariff.CodeRDM), 35)
 	require.Empty(t, id(netting.MNET, us, other, tariff.CodeRDM))
-	require.Empty(t, id(netting.BNET, us, 0, 0))
-	require.Empty(t, id(netting.GROSS, us, 0, 0))
+	require.Equal(t, "20260216-01-10000001-BNET", id(netting.BNET, us, 0, 0))
 }
 
 // instructed are the rows of two members that settle by pairs and by legs.
@@ -47,14 +46,14 @@ func instructed() []Position {
 
 // Payments are where their model has them, under one name for what they settle and no other;
 // a row whose payment is missing, misplaced, another one's or split is named. What a set of
-// before says, one payment for each model on the row of all, is right still.
+// before says, a payment on the row of all alone, is right still.
 func TestInstructionsVerified(t *testing.T) {
 	require.Empty(t, instructions(instructed()))
 	for i := range instructed() {
 		rows := instructed()
 		was := rows[i].Instruction
 		rows[i].Instruction += "x"
-		if was == "" || rows[i].Model != netting.MNET { // A name that nobody else has is as good, where there is one.
+		if was == "" || !rows[i].Whole() { // A name that nobody else has is as good, where there is one.
 			require.NotEmpty(t, instructions(rows), "%+v", rows[i])
 		}
 		if rows = instructed(); was != "" {
@@ -73,8 +72,8 @@ func TestInstructionsVerified(t *testing.T) {
 	}
 	rows := instructed()
 	for i := range rows {
-		if rows[i].Instruction = ""; rows[i].Whole() {
-			rows[i].Instruction = "20260216-01-" + rows[i].Member.String() + "-" + rows[i].Model.String()
+		if !rows[i].Whole() {
+			rows[i].Instruction = ""
 		}
 	}
 	require.Empty(t, instructions(rows))

@@ -2,6 +2,7 @@ package files
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/xml"
 	"fmt"
 	"strconv"
@@ -67,6 +68,8 @@ const (
 	isoID           = 35
 	isoInfo         = 500
 	isoName         = 140
+	isoAccount      = 34
+	isoSystem       = 5
 )
 
 // isoMoment is how moments are written: local, with their distance from UTC.
@@ -109,6 +112,7 @@ func (s *Statement) id() string {
 // its first error.
 type document struct {
 	dst      []byte
+	of       string // what it is, where it is no statement
 	s        *Statement
 	sequence string // the statement's, in digits
 	depth    int
@@ -117,7 +121,7 @@ type document struct {
 
 func (x *document) refuse(format string, args ...any) {
 	if x.err == nil {
-		x.err = points.Errorf(points.FormatError, "statement of %v: "+format, append([]any{x.s.Member}, args...)...)
+		x.err = points.Errorf(points.FormatError, "%s of %v: "+format, append([]any{cmp.Or(x.of, "statement"), x.s.Member}, args...)...)
 	}
 }
 
@@ -215,6 +219,12 @@ func (x *document) side(negative bool) {
 }
 
 func (x *document) begin(schema, root, id string) {
+	x.start(schema, root, id)
+	x.close("GrpHdr")
+}
+
+// start writes the beginning of a document, and leaves the header of its group open.
+func (x *document) start(schema, root, id string) {
 	if len(x.s.Unit) != 3 || x.s.Scale < 0 || x.s.Scale > 5 {
 		x.refuse("unit %q with %d decimals: ISO 20022 knows three letters and 0 to 5", x.s.Unit, x.s.Scale)
 	}
@@ -224,7 +234,6 @@ func (x *document) begin(schema, root, id string) {
 	x.open("GrpHdr")
 	x.text("MsgId", id, isoID)
 	x.moment("CreDtTm", x.s.Created)
-	x.close("GrpHdr")
 }
 
 func (x *document) end(root string) {

@@ -20,9 +20,14 @@ const (
 	STM                 // statement, camt.053
 	NTF                 // adjustments, camt.054
 	EXC                 // exceptions
+	PAY                 // the operator's: payments at the bank
+	PYI                 // the operator's: pay-ins, pacs.009
+	PYO                 // the operator's: pay-outs, pacs.009
 )
 
-func fileCodes() []string { return []string{"DET", "NET", "STM", "NTF", "EXC"} }
+func fileCodes() []string {
+	return []string{"DET", "NET", "STM", "NTF", "EXC", "PAY", "PYI", "PYO"}
+}
 
 // Files of a set that have the same name in every one.
 const (

@@ -45,8 +45,11 @@ func (p *Position) Whole() bool { return p.Counterparty == 0 && p.Code == 0 }
 // Net returns what is received less what is paid.
 func (p *Position) Net() Sum { return Sum{}.plus(p.Receive).minus(p.Pay) }
 
-// Scale is how many decimals the standard unit has, everywhere.
-const Scale = 4
+// The standard unit, everywhere.
+const (
+	Unit  = "QZP"
+	Scale = 4 // its decimals
+)
 
 // column is a column of a CSV file as its partner is told.
 type column struct{ name, kind, content string }
@@ -71,7 +74,7 @@ func netColumns() []column {
 		{"cover", "decimal", "after settlement"},
 		{"cap", "decimal", "after settlement"},
 		{"headroom", "decimal", "after settlement"},
-		{"instruction_id", "an35", "the payment: in MNET on rows with * and *, in BNET of the pair, in GROSS of pair and code, on the others; the reference in the statement too"},
+		{"instruction_id", "an35", "the payment: on rows with * and * the member's, in BNET on the others the pair's, in GROSS that of pair and code; the reference in the statement too"},
 	}
 }
 

@@ -83,6 +83,8 @@ func ReasonInChinese(code string) string {
 		return "乘积超出可记范围：请核对金额、汇率与费率"
 	case "TOO_WIDE":
 		return "结果位数超出文件所能容纳（价值十五位、费用十二位）：请核对金额、汇率与费率"
+	case ReasonNoBankAccount:
+		return "未登记该成员的银行账户，资金划付未列入银行指令：请线下划付，并为下一场登记账户"
 	case "MEMBER_UNKNOWN":
 		return "有一方不在本场成员之列：请登记"
 	}

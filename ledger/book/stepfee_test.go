@@ -18,12 +18,17 @@ func priced(t *testing.T) *desk {
 	return d
 }
 
-// terms puts a rate of air, and a schedule, in force.
+// terms puts a rate of air, termsOf of another programme, and a schedule, in force.
 func (d *desk) terms(num uint64, rows ...tariff.FeeRow) {
+	d.tb.Helper()
+	d.termsOf(air, num, rows...)
+}
+
+func (d *desk) termsOf(program points.ProgramID, num uint64, rows ...tariff.FeeRow) {
 	d.tb.Helper()
 	from := d.now + 2*tariff.LeadTime
 	for _, e := range []book.Entry{
-		{Rate: &tariff.Rate{Terms: tariff.Terms{Program: air, Side: tariff.Clear, From: from, Num: num, Den: 1}}},
+		{Rate: &tariff.Rate{Terms: tariff.Terms{Program: program, Side: tariff.Clear, From: from, Num: num, Den: 1}}},
 		{Fees: &tariff.Schedule{From: from, Rows: rows}},
 	} {
 		d.must(book.Command{Kind: book.KindPut, Operator: "li", Second: "wang", Entry: e})
@@ -154,5 +159,26 @@ func TestStepsOfDisputesCost(t *testing.T) {
 	}, step(sale, book.Edition, book.StepRepresentment, book.PartyAcquirer))
 	require.Empty(t, step(other, 0, book.StepRetrieval, book.PartyIssuer))
 	require.Equal(t, []tariff.Leg{leg(bringing, owing, 12_500, tariff.CodeCBK), leg(tariff.AccountFee, bringing, 125, tariff.CodeSWF)}, step(other, 0, book.StepChargeback, book.PartyIssuer))
+	d.owesAsRead()
+}
+
+// A capture at an issuer elsewhere is locked to the moment at which that issuer was asked for
+// the hold, and so is what undoes it.
+func TestLockedAtTheHoldElsewhere(t *testing.T) {
+	d := newDesk(t, book.Options{})
+	s := &shell{desk: d}
+	s.furnishFar()
+	d.termsOf(farMiles, 125, plainRows(10_000, true)...)
+	ask := func(stan uint32, cmd book.Command) (asked, answered points.Position) {
+		t.Helper()
+		asked = d.must(at("T1", stan, cmd)).Position
+		return asked, d.must(book.Command{Kind: book.KindConclude, Original: asked, Answer: points.Approved}).Position
+	}
+	held, _ := ask(1, book.Command{Kind: book.KindForward, Function: points.PreAuth, Card: cardOf(7), Program: farMiles, Amount: 100})
+	d.termsOf(farMiles, 250, plainRows(20_000, false)...)
+	capture, done := ask(2, book.Command{Kind: book.KindCapture, Function: points.Completion, Original: held, Amount: 60, Final: true})
+	require.Equal(t, []tariff.Leg{leg(tariff.Member(far), bringing, 7500, tariff.CodeRDM), leg(bringing, tariff.AccountFee, 75, tariff.CodeSWF)}, d.legsOf(done))
+	_, undone := ask(3, book.Command{Kind: book.KindVoid, Function: points.CompletionVoid, Original: capture, Final: true})
+	require.Equal(t, []tariff.Leg{leg(bringing, tariff.Member(far), 7500, tariff.CodeRVS), leg(tariff.AccountFee, bringing, 75, tariff.CodeSWF)}, d.legsOf(undone))
 	d.owesAsRead()
 }

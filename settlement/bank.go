@@ -67,7 +67,7 @@ func (r *Runner) pay(run *Run, b *basis, all *computed) error {
 
 // instruction names the payment that settles a member's position in a model.
 func (run *Run) instruction(m tariff.Member, model netting.Model) string {
-	return fmt.Sprintf("%08d-%02d-%v-%v", uint32(run.Cut.Date), run.Cut.Cycle, m, model)
+	return files.InstructionID(run.Cut.Date, run.Cut.Cycle, model, m, 0, 0)
 }
 
 // checkBank asks whether all are paid by the bank's files, and whether somebody has approved

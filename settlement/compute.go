@@ -89,6 +89,7 @@ type basis struct {
 	setting *Setting
 	roll    *netting.Roll
 	models  *netting.Models
+	except  tariff.Member // the member whose items are left out; 0: nobody's are
 }
 
 func newBasis(setting *Setting, models *netting.Models) (basis, error) {
@@ -100,7 +101,7 @@ func newBasis(setting *Setting, models *netting.Models) (basis, error) {
 	if err != nil {
 		return basis{}, fmt.Errorf("members: %w", err)
 	}
-	return basis{setting, roll, models}, nil
+	return basis{setting: setting, roll: roll, models: models}, nil
 }
 
 // compute is the first pass: every item of the cut is valued and folded, on workers that
@@ -108,7 +109,7 @@ func newBasis(setting *Setting, models *netting.Models) (basis, error) {
 func (b *basis) compute(ctx context.Context, source Items, cut Cut, workers int, progress *progress) (*computed, error) {
 	parts := make([]*partial, workers)
 	for i := range parts {
-		fold, err := netting.NewFold(b.roll, b.models)
+		fold, err := b.newFold()
 		if err != nil {
 			return nil, fmt.Errorf("positions: %w", err)
 		}
@@ -171,6 +172,10 @@ func (b *basis) chunk(ctx context.Context, source Items, p *partial, s span, ful
 	err = source.Entries(ctx, s.first, s.last, func(e *Entry) error {
 		r.entries++
 		p.digest(e)
+		if b.leavesOut(e) {
+			p.fold.LeaveOut()
+			return nil
+		}
 		if reason, what := b.value(e, &p.worth, p.fold); reason != "" {
 			if full && !e.Declined {
 				r.exceptions.count(e, reason)
@@ -279,8 +284,8 @@ type place struct {
 }
 
 // maxPlaces is how many files an item is in at the most: of its three parties, and of
-// everybody who has a share of its fee.
-const maxPlaces = 3 + tariff.MaxShares
+// everybody who has a share of its fee, or of that of a dispute's step.
+const maxPlaces = 3 + 2*tariff.MaxShares
 
 // places lists the files that an item is in. An item of
 // an acquirer's own points is in its acquirer's file only. A swap is between issuer and

@@ -64,6 +64,8 @@ type Side struct {
 	Cut   Cut
 	Rates *tariff.Rates // nil: those of now
 	Fees  *tariff.Fees  // nil: likewise
+	// Without is the member whose items are left out; 0: nobody's are.
+	Without tariff.Member
 }
 
 // Side is the computation that a run was: its cycle, under the tables as they were.
@@ -157,8 +159,23 @@ func (r *Runner) Compare(ctx context.Context, before, after Side) (*Comparison, 
 	if err != nil {
 		return nil, err
 	}
+	if before.Cut == after.Cut {
+		return r.differences(ctx, &after, before.Name, one, other)
+	}
+	c := comparison(before.Name, after.Name, one, other)
+	return c, errorsOf(r.items(ctx, c, before.Cut, &one.basis, nil), r.items(ctx, c, after.Cut, nil, &other.basis))
+}
+
+// differences compares two computations of one cycle, that of after and one before.
+func (r *Runner) differences(ctx context.Context, after *Side, before string, one, other *sided) (*Comparison, error) {
+	c := comparison(before, after.Name, one, other)
+	return c, r.items(ctx, c, after.Cut, &one.basis, &other.basis)
+}
+
+// comparison tells in which positions two computations differ, those that differ most first.
+func comparison(before, after string, one, other *sided) *Comparison {
 	c := &Comparison{
-		Before: before.Name, After: after.Name, Positions: []Difference{}, Items: []ItemDifference{}, Cleared: Counted{one.computed.items, other.computed.items},
+		Before: before, After: after, Positions: []Difference{}, Items: []ItemDifference{}, Cleared: Counted{one.computed.items, other.computed.items},
 		Exceptions: Counted{one.computed.exceptions.all(), other.computed.exceptions.all()}, Uncleared: uncleared(one.computed.exceptions.left, other.computed.exceptions.left),
 	}
 	for d := range netting.Differences(one.computed.fold, other.computed.fold) {
@@ -172,10 +189,7 @@ func (r *Runner) Compare(ctx context.Context, before, after Side) (*Comparison, 
 		})
 	}
 	slices.SortStableFunc(c.Positions, func(a, b Difference) int { return absolute(b.delta).Cmp(absolute(a.delta)) })
-	if before.Cut == after.Cut {
-		return c, r.items(ctx, c, before.Cut, &one.basis, &other.basis)
-	}
-	return c, errorsOf(r.items(ctx, c, before.Cut, &one.basis, nil), r.items(ctx, c, after.Cut, nil, &other.basis))
+	return c
 }
 
 func errorsOf(errs ...error) error {
@@ -209,6 +223,7 @@ func (r *Runner) side(ctx context.Context, s Side) (*sided, error) {
 	if err != nil {
 		return nil, err
 	}
+	b.except = s.Without
 	all, err := b.compute(ctx, r.journal, s.Cut, r.opts.Workers, r.progress)
 	if err != nil {
 		return nil, fmt.Errorf("%s: settlement of %v: %w", s.Name, s.Cut, err)
@@ -251,7 +266,7 @@ func (r *Runner) items(ctx context.Context, c *Comparison, cut Cut, one, other *
 // worthBy values an entry; what cannot be cleared is worth nothing.
 func worthBy(b *basis, e *Entry, v *tariff.Valuation) {
 	*v = tariff.Valuation{}
-	if b != nil {
+	if b != nil && !b.leavesOut(e) {
 		if reason, _ := b.value(e, v, nil); reason != "" {
 			*v = tariff.Valuation{}
 		}

@@ -31,6 +31,8 @@ type House struct {
 	Masked func(points.CardToken) string
 	// Closed calls visit with every batch that a terminal has closed since a date began.
 	Closed func(ctx context.Context, since points.BusinessDate, visit func(Batch)) error
+	// Class is the class of a member, for the choice of a model; nil: all are of class 1.
+	Class func(tariff.Member) netting.Class
 
 	clearings sync.Pool // of *book.Clearing, for one goroutine each
 	// settled is a position up to which every cycle is over: what was posted, and what is
@@ -107,6 +109,9 @@ func (h *House) Setting(ctx context.Context) (Setting, error) {
 			return // It has no place in settlement; its items are exceptions.
 		}
 		p := Party{Member: m, Name: name, Class: 1}
+		if h.Class != nil {
+			p.Class = h.Class(m)
+		}
 		if limit := registry.Caps[m]; limit != nil {
 			p.Cover = netting.Cover{
 				Member: m, Prefund: limit.Prefund, PrefundHaircut: limit.PrefundHaircut, Collateral: limit.Collateral, CollateralHaircut: limit.CollateralHaircut,
@@ -128,6 +133,13 @@ func (h *House) Setting(ctx context.Context) (Setting, error) {
 	for _, m := range slices.Sorted(maps.Keys(parties)) {
 		s.Parties = append(s.Parties, parties[m])
 	}
+	if registry.Fund != nil {
+		s.Fund = registry.Fund.Amount
+	}
+	for _, g := range registry.Grants {
+		s.Limits = append(s.Limits, Limit{By: g.By, To: g.To, Granted: g.Amount})
+	}
+	slices.SortFunc(s.Limits, func(a, b Limit) int { return cmp.Or(cmp.Compare(a.By, b.By), cmp.Compare(a.To, b.To)) })
 	for id, program := range registry.Programs {
 		s.Programs[id] = Program{Code: fmt.Sprintf("%06d", id), Name: cmp.Or(program.NameZH, program.Name), Scale: program.Scale}
 	}

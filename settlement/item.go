@@ -71,6 +71,10 @@ type Setting struct {
 	Programs map[points.ProgramID]Program
 	// Merchants are the names of merchants, as spreadsheets and statements have them.
 	Merchants map[points.MerchantID]string
+	// Fund and Limits are what stands in for a member that fails, beside its own cover. No
+	// run depends on them.
+	Fund   points.Amount
+	Limits []Limit // by who has granted them, then to whom
 }
 
 // Kept is what the ledger has kept of a cycle while it went on.
@@ -189,6 +193,11 @@ func appendEntry(dst []byte, e *Entry) []byte {
 	}
 	if e.Promised != 0 { // Of none before quotes said it, whose digests stay what they were.
 		dst = binary.AppendUvarint(dst, uint64(e.Promised)) //nolint:gosec // bytes.
+	}
+	if e.Held != 0 || e.Step != 0 || e.VAT != 0 { // Likewise, of none before there were these.
+		for _, field := range [...]uint64{uint64(e.Held), uint64(e.Step), uint64(e.VAT)} { //nolint:gosec // bytes.
+			dst = binary.AppendUvarint(dst, field)
+		}
 	}
 	return dst
 }

@@ -21,6 +21,7 @@ import (
 	"github.com/lianfen/lianfen/internal/tools"
 	"github.com/lianfen/lianfen/points"
 	"github.com/lianfen/lianfen/settlement"
+	"github.com/lianfen/lianfen/settlement/files"
 	"github.com/lianfen/lianfen/settlement/netting"
 	"github.com/lianfen/lianfen/tariff"
 )
@@ -610,4 +611,58 @@ func TestTwinChangesNoDetail(t *testing.T) {
 	for name := range with {
 		require.Equal(t, with[name], without[name], name)
 	}
+}
+
+// Kinds and classes settle by different models in one run: each model sums to zero by itself,
+// a pair has one payment in BNET which both name, each pair and code one in GROSS, and the
+// statement names the payment of each of its entries. What members get is verified, and a
+// payment that is another's is noticed.
+func TestModelsByKindAndClass(t *testing.T) {
+	day := &guaranteed{Synthetic: madeUp(t, 2_000, 6), change: func(s *settlement.Setting) {
+		parties := slices.Clone(s.Parties)
+		for i := range parties {
+			parties[i].Class = netting.Class(1 + i%2)
+		}
+		s.Parties = parties
+	}}
+	models, err := netting.NewModels(2, []netting.Rule{
+		{Kind: tariff.KindRDM, One: 1, Other: 2, Model: netting.BNET}, {Kind: tariff.KindEAR, One: netting.Any, Other: netting.Any, Model: netting.GROSS},
+		{One: netting.Any, Other: netting.Any, Model: netting.MNET},
+	})
+	require.NoError(t, err)
+	folder := t.TempDir()
+	r, err := settlement.NewRunner(day, settlement.Options{
+		Folder: folder, Operator: 90_000_001, Name: "联分", Code: "test", Workers: 2, Models: models, Zone: china(), Clock: func() points.Timestamp { return morning },
+	})
+	require.NoError(t, err)
+	run, err := r.Run(t.Context(), 20260302, 1, order("li"))
+	require.NoError(t, err)
+	work := r.Folder(run)
+	rows, total, broken, err := files.ReadNet(strings.NewReader(tree(t, filepath.Join(work, "operator"))["QZ_NET_90000001_M_20260302_01_1of1.csv"]), settlement.Scale)
+	require.NoError(t, err)
+	require.Empty(t, broken)
+	require.True(t, total.Net.Zero())
+	sums, seen := map[netting.Model]points.Amount{}, map[netting.Model]int{}
+	for _, row := range rows {
+		if row.Whole() {
+			sums[row.Model] += row.Receive - row.Pay
+		}
+		require.Equal(t, row.Whole() || row.Model != netting.MNET, row.Instruction != "", "%+v", row)
+		seen[row.Model]++
+	}
+	require.Equal(t, map[netting.Model]points.Amount{netting.MNET: 0, netting.BNET: 0, netting.GROSS: 0}, sums)
+	require.Len(t, seen, 3)
+	const member = "10000000"
+	set := tree(t, filepath.Join(work, member))
+	report, err := files.Verify(os.DirFS(filepath.Join(work, member)), nil, files.Check{Scale: settlement.Scale})
+	require.NoError(t, err)
+	require.True(t, report.OK, report.Breaches)
+	const pair = "20260302-01-10000000-20000000-BNET"
+	require.Contains(t, set["QZ_STM_10000000_M_20260302_01_1of1.xml"], "<AcctSvcrRef>"+pair+"</AcctSvcrRef>")
+	require.Contains(t, set["QZ_STM_10000000_M_20260302_01_1of1.xml"], "-EAR-G</AcctSvcrRef>")
+	name := filepath.Join(work, member, "QZ_NET_10000000_M_20260302_01_1of1.csv")
+	require.NoError(t, os.WriteFile(name, []byte(strings.Replace(set[filepath.Base(name)], pair, "20260302-01-10000000-20000002-BNET", 1)), 0o600))
+	report, err = files.Verify(os.DirFS(filepath.Join(work, member)), nil, files.Check{Scale: settlement.Scale})
+	require.NoError(t, err)
+	require.True(t, slices.ContainsFunc(report.Breaches, func(b files.Breach) bool { return b.Field == "instruction_id" }), report.Breaches)
 }

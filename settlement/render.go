@@ -334,6 +334,9 @@ func (d *desk) notify(w *written, v *valued, p place) error {
 		if m == leg.Debtor {
 			other, amount = leg.Creditor, -leg.Amount
 		}
+		if v.Kind.Explicit() {
+			amount = v.worth.View(m).Net // With the VAT in it.
+		}
 		if leg.Code != code || (m != leg.Debtor && m != leg.Creditor) {
 			continue
 		}
@@ -342,13 +345,22 @@ func (d *desk) notify(w *written, v *valued, p place) error {
 		}
 		e := files.Entry{
 			Item: uint64(v.Position), Counterparty: other, Code: code.String(), Amount: amount, Items: 1, Reversal: v.Kind == tariff.KindCBK,
-			Instruction: d.run.instruction(m, d.computed.fold.Model(&v.Item, leg)), Detail: d.detailID(m, p.role),
+			Instruction: d.settledBy(m, other, leg, &v.Item), Detail: d.detailID(m, p.role),
 			Info: files.NoticeInfo(v.Kind, uint64(v.Position), v.Line.Original, v.Line.OriginalDate), Rate: files.RateOf(p.role, v.Kind, &d.line),
 		}
 		w.notices = append(w.notices, e)
 		return nil
 	}
 	return nil
+}
+
+// settledBy names the payment that settles a leg between a member and another one.
+func (d *desk) settledBy(m, other tariff.Member, leg tariff.Leg, item *tariff.Item) string {
+	model := d.computed.fold.Model(item, leg)
+	if model == netting.MNET {
+		return d.instruction(m, 0, 0, model)
+	}
+	return d.instruction(m, other, leg.Code, model)
 }
 
 // merchant adds an item to what its merchant comes to.

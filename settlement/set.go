@@ -188,11 +188,16 @@ func (r *rendering) positions(m tariff.Member) (rows []files.Position, err error
 
 // party is what is known of a member; of the operator's accounts nothing.
 func (b *basis) party(m tariff.Member) *Party {
-	i, found := slices.BinarySearchFunc(b.setting.Parties, m, func(p Party, m tariff.Member) int { return cmp.Compare(p.Member, m) })
+	i, found := partyAt(b.setting.Parties, m)
 	if !found {
 		return new(Party)
 	}
 	return &b.setting.Parties[i]
+}
+
+// partyAt finds a member among those of a setting.
+func partyAt(parties []Party, m tariff.Member) (int, bool) {
+	return slices.BinarySearchFunc(parties, m, func(p Party, m tariff.Member) int { return cmp.Compare(p.Member, m) })
 }
 
 // maxPosition is the largest position that files carry: the 18 digits of an ISO 20022
@@ -209,8 +214,8 @@ func (r *rendering) row(rows []files.Position, common *files.Position, p *nettin
 	}
 	if row.Whole() {
 		row.Closing = row.Receive - row.Pay
-		row.Instruction = r.run.instruction(row.Member, p.Model)
 	}
+	row.Instruction = r.instruction(row.Member, row.Counterparty, p.Code, p.Model)
 	if row.Capped {
 		row.Headroom = row.Cap + min(row.Closing, 0)
 	}
@@ -239,6 +244,12 @@ func coverOf(party *Party) (points.Amount, error) {
 		return 0, points.Errorf(points.BalanceOverflow, "cover of %v: more than fits", party.Member)
 	}
 	return cover, nil
+}
+
+// instruction names the payment that settles a member's position in a model: with all, or
+// with one other under a code.
+func (r *rendering) instruction(m, with tariff.Member, code tariff.Code, model netting.Model) string {
+	return files.InstructionID(r.run.Cut.Date, r.run.Cut.Cycle, model, m, with, code)
 }
 
 // set writes what a member gets beside its items, and signs the whole.

@@ -31,8 +31,12 @@ type Share struct {
 // A redemption and an earn pay the interchange to the issuer and the fee, both by
 // the acquirer. A swap's fee is the spread of its rate, so its row has VAT and
 // shares only.
+//
+// What a step of a dispute costs has rows of kind CBK (chargeback), REP (re-presentment)
+// and FEE (retrieval, which moves no points: its fee is an item of its own). Payer pays it
+// to who has the shares, whichever way the points go; no later step gives it back.
 type FeeRow struct {
-	Kind           Kind             `json:"kind"` // RDM, EAR or SWP
+	Kind           Kind             `json:"kind"` // RDM, EAR or SWP; CBK, REP or FEE of a dispute
 	Issuer         Member           `json:"issuer,omitempty"`
 	Acquirer       Member           `json:"acquirer,omitempty"`
 	MCC            uint16           `json:"mcc,omitempty"`
@@ -44,6 +48,21 @@ type FeeRow struct {
 	Max            points.Amount    `json:"max,omitempty"`     // 0: no maximum
 	VATPPM         uint32           `json:"vat_ppm,omitempty"` // the fee includes it
 	Shares         []Share          `json:"shares,omitempty"`  // of the fee net of VAT; none: all to the operator
+	Payer          Role             `json:"payer,omitempty"`   // of a dispute's step: issuer or acquirer
+	// LockAtHold has a capture valued when its hold was placed: rate, row and fees are those
+	// of then, whatever is in force when it is captured.
+	LockAtHold bool `json:"lock_at_hold,omitempty"`
+}
+
+// disputes reports whether the row says what a step of a dispute costs.
+func (r *FeeRow) disputes() bool { return r.Kind == KindCBK || r.Kind == KindREP || r.Kind == KindFEE }
+
+// extended reports whether the row says more than rows of before could.
+func (r *FeeRow) extended() bool { return r.Payer != 0 || r.LockAtHold }
+
+// Extended reports whether a row of the schedule has a payer or is locked at the hold.
+func (s *Schedule) Extended() bool {
+	return slices.ContainsFunc(s.Rows, func(r FeeRow) bool { return r.extended() })
 }
 
 // Schedule is one version of all fees. It is never edited.
@@ -64,6 +83,7 @@ type Schedule struct {
 type Fees struct {
 	versions []*Schedule // by version
 	dated    []*Schedule // by From, then by version
+	locks    bool        // a row of some version is locked at the hold
 }
 
 // NewFees returns an empty list.
@@ -114,6 +134,7 @@ func (f *Fees) Append(s *Schedule) error {
 			"fee schedule: version %d is not what follows version %d: it was changed, or one is missing", s.Version, next.Version-1)
 	}
 	f.versions = append(slices.Clip(f.versions), next)
+	f.locks = f.locks || slices.ContainsFunc(next.Rows, func(r FeeRow) bool { return r.LockAtHold })
 	at := len(f.dated)
 	for at > 0 && f.dated[at-1].From > next.From {
 		at--
@@ -130,6 +151,52 @@ func (f *Fees) At(t points.Timestamp) *Schedule {
 		}
 	}
 	return nil
+}
+
+// Locked reports whether a capture by the merchant's category, issuer, acquirer and
+// programme of item has the rate and fees of the moment at which its hold was placed.
+func (f *Fees) Locked(item *Item, hold points.Timestamp) bool {
+	if !f.locks {
+		return false
+	}
+	row := f.row(item, KindRDM, hold)
+	return row != nil && row.LockAtHold
+}
+
+// Locks reports whether any version locks captures at their holds at all.
+func (f *Fees) Locks() bool { return f.locks }
+
+// Retrieval returns the FEE that a retrieval about item costs at a moment: who pays it to
+// whom, how much, and the VAT in it. Its amount is 0 where it costs nothing.
+func (f *Fees) Retrieval(item *Item, at points.Timestamp) (fee Item) {
+	row := f.row(item, KindFEE, at)
+	if row == nil {
+		return fee
+	}
+	b := basis{row: row}
+	b.share(item)
+	fee.Kind, fee.Program, fee.Amount, fee.Payer, fee.Payee = KindFEE, points.Standard, row.Fixed, item.Acquirer, b.weights[0].Member
+	if row.Payer == RoleIssuer {
+		fee.Payer = item.Issuer
+	}
+	fee.VAT, _ = HalfEven(row.Fixed, uint64(row.VATPPM), Million+uint64(row.VATPPM))
+	if fee.Payer == fee.Payee {
+		return Item{} // It would pay itself.
+	}
+	return fee
+}
+
+// row finds the row of a kind for an item in the schedule of a moment; nil: there is none.
+func (f *Fees) row(item *Item, kind Kind, at points.Timestamp) *FeeRow {
+	schedule := f.At(at)
+	if schedule == nil {
+		return nil
+	}
+	row := schedule.index.row(fit{issuer: item.Issuer, acquirer: item.Acquirer, mcc: item.MCC, program: item.Program, kind: kind})
+	if row < 0 {
+		return nil
+	}
+	return &schedule.Rows[row]
 }
 
 // Version returns one version, or nil.
@@ -167,8 +234,14 @@ func (f *Fees) Digest(before points.Timestamp) Digest {
 // check refuses a row that cannot be applied.
 func (r *FeeRow) check() error {
 	switch {
-	case !r.Kind.Original():
-		return fmt.Errorf("kind %v has no fees of its own; rows are for RDM, EAR and SWP, and what undoes these has theirs", r.Kind)
+	case !r.Kind.Original() && !r.disputes():
+		return fmt.Errorf("kind %v has no fees of its own; rows are for RDM, EAR and SWP, and what undoes these has theirs; CBK, REP and FEE are what steps of disputes cost", r.Kind)
+	case r.disputes() && r.Payer != RoleIssuer && r.Payer != RoleAcquirer, !r.disputes() && r.Payer != 0:
+		return fmt.Errorf("payer %v of kind %v: issuer or acquirer of CBK, REP and FEE, and none of others", r.Payer, r.Kind)
+	case r.disputes() && r.InterchangePPM != 0, r.Kind == KindFEE && (r.PPM != 0 || r.Min != 0 || r.Max != 0 || r.Fixed == 0 || len(r.Shares) > 1):
+		return fmt.Errorf("kind %v: what a step of a dispute costs has no interchange; that of a retrieval (FEE) is fixed, more than 0, and has one share at the most", r.Kind)
+	case r.LockAtHold && r.Kind != KindRDM:
+		return fmt.Errorf("kind %v cannot be locked at a hold: only RDM is captured from one", r.Kind)
 	case r.Issuer != 0 && !r.Issuer.Institution(), r.Acquirer != 0 && !r.Acquirer.Institution():
 		return fmt.Errorf("issuer %v, acquirer %v: institutions have 1 to 8 digits", r.Issuer, r.Acquirer)
 	case r.MCC > 9999:
@@ -199,6 +272,8 @@ func (r *FeeRow) checkShares() error {
 		switch {
 		case (share.Role == 0) == (share.Member == 0), share.Role >= endOfRoles, share.Member != 0 && !share.Member.Institution():
 			return fmt.Errorf("share %d: it is of a role, or of a member of 1 to 8 digits", i+1)
+		case share.Role != 0 && share.Role == r.Payer:
+			return fmt.Errorf("share %d: the %v pays the fee, and cannot have a share of it", i+1, share.Role)
 		case share.Role == RoleTarget && r.Kind != KindSWP:
 			return fmt.Errorf("share %d: only a swap has a target", i+1)
 		case share.Weight == 0 || share.Weight > Million:
@@ -216,7 +291,11 @@ func (r *FeeRow) checkShares() error {
 // sum returns the digest of all other fields.
 func (s *Schedule) sum() Digest {
 	b := make([]byte, 0, 256+64*len(s.Rows))
-	b = append(b, "lianfen fee schedule 1\n"...)
+	edition := byte('1')
+	if s.Extended() {
+		edition = '2' // Those of before keep the digest that they had.
+	}
+	b = append(append(append(b, "lianfen fee schedule "...), edition), '\n')
 	b = binary.BigEndian.AppendUint32(b, s.Version)
 	b = appendTime(b, s.From)
 	b = binary.AppendUvarint(b, uint64(len(s.Rows)))
@@ -233,6 +312,9 @@ func (s *Schedule) sum() Digest {
 			for _, field := range [...]uint64{uint64(share.Role), uint64(share.Member), uint64(share.Weight)} {
 				b = binary.AppendUvarint(b, field)
 			}
+		}
+		if edition == '2' {
+			b = append(b, byte(row.Payer), map[bool]byte{true: 1}[row.LockAtHold])
 		}
 	}
 	b = appendApproval(b, s.Maker, s.Checker, s.Approved, s.Previous)

@@ -36,6 +36,15 @@ type Item struct {
 	// valued, neither can a part of it that alone could: all of it is cleared, or nothing.
 	Whole points.Amount
 
+	// Held is when the hold was placed to which a capture's rate and fees are locked, of the
+	// item or of its original: these are in force then. 0: they are those of At.
+	Held points.Timestamp
+	// Step is the kind of row whose fee a dispute's step costs, beside what it undoes: CBK or
+	// REP. 0: it costs nothing.
+	Step Kind
+	// VAT is in the Amount of a FEE whose row has it.
+	VAT points.Amount
+
 	// Quoted are the figures of a swap that was quoted, as its quote says them,
 	// positive. Where Value is 0 the swap is valued by the rates.
 	Quoted Swap
@@ -81,8 +90,9 @@ type Leg struct {
 	Code             Code
 }
 
-// MaxLegs is the largest number of legs of one item.
-const MaxLegs = 4 + MaxShares
+// MaxLegs is the largest number of legs of one item: its own, and those of the fee of a
+// dispute's step.
+const MaxLegs = 4 + MaxShares + 1 + MaxShares
 
 // Valuation is what an item is worth. Figures have the item's sign: positive where
 // they go the way of the original's table (see the package comment).

@@ -12,7 +12,8 @@ func Value(rates *Rates, fees *Fees, item *Item, v *Valuation) Fault {
 	}
 	if item.Kind.Explicit() {
 		v.Std = item.Amount
-		v.leg(item.Payer, item.Payee, item.Amount, item.Kind.ValueCode())
+		v.leg(item.Payer, item.Payee, item.Amount-item.VAT, item.Kind.ValueCode())
+		v.leg(item.Payer, AccountVAT, item.VAT, CodeVAT)
 		return OK
 	}
 	var b basis
@@ -46,7 +47,7 @@ func Value(rates *Rates, fees *Fees, item *Item, v *Valuation) Fault {
 		v.Worth, v.Granted, v.Rest = f.Worth, f.Granted, f.Rest()
 	}
 	v.legsOf(item, &b, &f)
-	return OK
+	return v.charge(fees, item)
 }
 
 // clear empties v but for the legs, which n says how many of are good.
@@ -67,8 +68,10 @@ func (i *Item) check() Fault {
 	switch {
 	case kind == 0 || kind >= endOfKinds || kind.Undoing() || (i.Kind != kind && !kind.Original()):
 		return BadKind
-	case i.Amount == 0 || i.Amount > MaxValue || i.Amount < -MaxValue:
+	case i.Amount == 0 || i.Amount > MaxValue || i.Amount < -MaxValue || i.VAT < 0 || i.VAT >= max(1, i.Amount) || (i.VAT != 0 && i.Kind != KindFEE):
 		return BadAmount
+	case i.Step != 0 && i.Step != i.Kind, i.Step != 0 && i.Step != KindCBK && i.Step != KindREP, i.Held < 0 || i.Held > i.At, i.Held != 0 && kind != KindRDM:
+		return BadOriginal
 	case i.Kind != KindRVS && (i.Amount < 0) != (i.Kind == KindRFD || i.Kind == KindCBK):
 		return BadSign
 	case kind.Explicit():
@@ -114,6 +117,9 @@ func (b *basis) find(rates *Rates, fees *Fees, item *Item) Fault {
 	b.kind = item.Kind
 	if item.Kind.Undoing() {
 		at, b.kind = item.OriginalAt, item.Of
+	}
+	if item.Held != 0 {
+		at = item.Held
 	}
 	side := Clear
 	if b.kind == KindSWP {
@@ -229,13 +235,9 @@ func (b *basis) value(amount points.Amount, f *figures) Fault {
 		if f.Value > MaxValue {
 			return TooWide
 		}
-		// Of fifteen digits at most, times at most one: neither overflows.
+		// Of fifteen digits at most, times at most one: it does not overflow.
 		f.interchange, _ = HalfEven(f.Value, uint64(b.row.InterchangePPM), Million)
-		f.fee, _ = HalfEven(f.Value, uint64(b.row.PPM), Million)
-		f.fee = max(f.fee+b.row.Fixed, b.row.Min)
-		if b.row.Max != 0 {
-			f.fee = min(f.fee, b.row.Max)
-		}
+		f.fee = b.row.fee(f.Value)
 	}
 	if f.interchange > MaxFee || f.fee > MaxFee || (b.kind == KindSWP && f.Rest() > MaxFee) {
 		return TooWide
@@ -243,6 +245,22 @@ func (b *basis) value(amount points.Amount, f *figures) Fault {
 	if f.Value+f.interchange+f.fee > MaxValue { // What a member pays in all stands in one field of its file.
 		return TooWide
 	}
+	return b.divide(f)
+}
+
+// fee is what a value of fifteen digits at most costs: a product of it with at most one does
+// not overflow.
+func (r *FeeRow) fee(value points.Amount) points.Amount {
+	fee, _ := HalfEven(value, uint64(r.PPM), Million)
+	fee = max(fee+r.Fixed, r.Min)
+	if r.Max != 0 {
+		fee = min(fee, r.Max)
+	}
+	return fee
+}
+
+// divide takes the VAT out of a fee and splits what is left.
+func (b *basis) divide(f *figures) Fault {
 	if f.fee == 0 {
 		return OK
 	}
@@ -252,6 +270,50 @@ func (b *basis) value(amount points.Amount, f *figures) Fault {
 		return Overflow
 	}
 	return OK
+}
+
+// charge adds what the step of a dispute costs: by the schedule in force when it was
+// approved, of what the points are worth that it moves, and from payer to payees whichever
+// way these go.
+func (v *Valuation) charge(fees *Fees, item *Item) Fault {
+	if item.Step == 0 {
+		return OK
+	}
+	row := fees.row(item, item.Step, item.At)
+	if row == nil {
+		return OK
+	}
+	b := basis{row: row}
+	b.share(item)
+	value := max(v.Std, -v.Std)
+	f := figures{fee: row.fee(value)}
+	undone := max(v.Fee, -v.Fee)
+	switch fault := b.divide(&f); {
+	case fault != OK:
+		v.clear()
+		return fault
+	case f.fee+undone > MaxFee, value+max(v.Interchange, -v.Interchange)+undone+f.fee > MaxValue: // As of other fees: they stand in one field of a file.
+		v.clear()
+		return TooWide
+	}
+	payer := item.Acquirer
+	if row.Payer == RoleIssuer {
+		payer = item.Issuer
+	}
+	v.shareOut(payer, &b, &f)
+	return OK
+}
+
+// shareOut adds the legs of a fee: its shares, then VAT.
+func (v *Valuation) shareOut(payer Member, b *basis, f *figures) {
+	for i, weight := range b.weights[:b.shares] {
+		code := CodeOTH
+		if weight.Member == AccountFee {
+			code = CodeSWF
+		}
+		v.leg(payer, weight.Member, f.shares[i], code)
+	}
+	v.leg(payer, AccountVAT, f.vat, CodeVAT)
 }
 
 // ValueSwap values a swap of amount, which is positive, at the source's Buy and the
@@ -300,14 +362,7 @@ func (v *Valuation) legsOf(item *Item, b *basis, f *figures) {
 		v.leg(item.Issuer, item.Target, f.Worth, code)
 	}
 	v.leg(item.Acquirer, item.Issuer, f.interchange, CodeICF)
-	for i, weight := range b.weights[:b.shares] {
-		shareCode := CodeOTH
-		if weight.Member == AccountFee {
-			shareCode = CodeSWF
-		}
-		v.leg(payer, weight.Member, f.shares[i], shareCode)
-	}
-	v.leg(payer, AccountVAT, f.vat, CodeVAT)
+	v.shareOut(payer, b, f)
 	if b.kind == KindSWP {
 		v.leg(item.Issuer, AccountRound, f.Rest(), CodeRND)
 	}

@@ -320,10 +320,10 @@ func (a *admin) feesShow() *cobra.Command {
 					continue
 				}
 				return a.print(cmd, v, func() error {
-					s := newSheet("KIND", "ISSUER", "ACQUIRER", ">MCC", ">PROGRAMME", ">INTERCHANGE PPM", ">PPM", ">FIXED", ">MIN", ">MAX", ">VAT PPM", "SHARES")
+					s := newSheet("KIND", "ISSUER", "ACQUIRER", ">MCC", ">PROGRAMME", ">INTERCHANGE PPM", ">PPM", ">FIXED", ">MIN", ">MAX", ">VAT PPM", "SHARES", "PAID BY", "CAPTURES AS OF")
 					for j := range v.Rows {
 						r := &v.Rows[j]
-						s.row(r.Kind, r.Issuer, r.Acquirer, anyWhere0(r.MCC), anyWhere0(uint16(r.Program)), r.InterchangePPM, r.PPM, r.Fixed, r.Min, r.Max, r.VATPPM, sharesOf(r))
+						s.row(r.Kind, r.Issuer, r.Acquirer, anyWhere0(r.MCC), anyWhere0(uint16(r.Program)), r.InterchangePPM, r.PPM, r.Fixed, r.Min, r.Max, r.VATPPM, sharesOf(r), feePayer(r), feeMoment(r))
 					}
 					if err := s.write(cmd.OutOrStdout()); err != nil {
 						return err
@@ -340,6 +340,26 @@ func (a *admin) feesShow() *cobra.Command {
 	}
 	cmd.Flags().Var(decimal(&version, 0), "version", "version; the one in force when left out")
 	return cmd
+}
+
+// feePayer is who pays what a step of a dispute costs; of other fees the table says it.
+func feePayer(r *tariff.FeeRow) string {
+	if r.Payer == 0 {
+		return ""
+	}
+	return r.Payer.String()
+}
+
+// feeMoment is what captures are valued by.
+func feeMoment(r *tariff.FeeRow) string {
+	switch {
+	case r.LockAtHold:
+		return "hold"
+	case r.Kind == tariff.KindRDM:
+		return "capture"
+	default:
+		return ""
+	}
 }
 
 func anyWhere0(n uint16) string {

@@ -14,7 +14,7 @@ func newSettle() *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	})
 	cmd.AddCommand(a.settleCutOver(), a.settleAdjust(), a.settleLiability(), a.settleCycles(), a.settlePositions(), a.settleCaps(), a.settleCap(), newSettleVerify(), a.settleSigners())
-	cmd.AddCommand(a.settlePrepare(), a.settleRun(), a.settleShow(), a.settleApprove(), a.settlePublish(), a.settleVoid(), a.settleDeliveries(), a.settleDelivered(), a.settleReport(), a.settleDiff(), a.settleExport())
+	cmd.AddCommand(a.settlePrepare(), a.settleRun(), a.settleShow(), a.settleApprove(), a.settlePublish(), a.settleVoid(), a.settleDeliveries(), a.settleDelivered(), a.settleReport(), a.settleDiff(), a.settleGuarantees(), a.settleFund(), a.settleLimit(), a.settleDefault(), a.settleExport())
 	return cmd
 }
 

@@ -311,12 +311,15 @@ func (a *admin) settleStep(cmd *cobra.Command, step string, ask app.SettleAsk) e
 		return err
 	}
 	if err := a.print(cmd, s, func() error {
-		if s.Diff == nil {
+		if s.Diff == nil && s.Default == nil {
 			return printSettled(cmd, &s, client.Zone())
 		}
 		units, err := a.people(cmd, client)
 		if err != nil {
 			return err
+		}
+		if s.Default != nil {
+			return printDefault(cmd, units, s.Default)
 		}
 		return printDiff(cmd, units, s.Diff)
 	}); err != nil {

@@ -373,6 +373,21 @@ func (c *Client) Caps(ctx context.Context) (list []CapState, err error) {
 	return list, c.call(ctx, http.MethodGet, "caps", nil, &list)
 }
 
+// Guarantees tells what stands in for a member that fails.
+func (c *Client) Guarantees(ctx context.Context) (g Guarantees, err error) {
+	return g, c.call(ctx, http.MethodGet, "guarantees", nil, &g)
+}
+
+// SetFund enters what the guarantee fund has.
+func (c *Client) SetFund(ctx context.Context, s FundSetting) (d Done, err error) {
+	return d, c.call(ctx, http.MethodPost, "guarantees/fund", s, &d)
+}
+
+// SetGrant enters a bilateral limit.
+func (c *Client) SetGrant(ctx context.Context, s GrantSetting) (d Done, err error) {
+	return d, c.call(ctx, http.MethodPost, "guarantees/limit", s, &d)
+}
+
 // SetCap sets a member's cap.
 func (c *Client) SetCap(ctx context.Context, s CapSetting) (d Done, err error) {
 	return d, c.call(ctx, http.MethodPost, "caps", s, &d)

@@ -69,7 +69,7 @@ func (a *App) putDispute(ctx context.Context, e DisputeEntry) (Done, error) {
 		return Done{}, err
 	}
 	cmd := book.Command{
-		Kind: book.KindDispute, At: a.opts.Clock(), Original: position, Amount: e.Amount, Operator: e.Operator, Second: e.Second, Note: e.Note,
+		Kind: book.KindDispute, Edition: book.Edition, At: a.opts.Clock(), Original: position, Amount: e.Amount, Operator: e.Operator, Second: e.Second, Note: e.Note,
 		Dispute: book.DisputeMove{Who: e.Who, Code: e.Code, Evidence: e.Evidence},
 	}
 	err = a.ledger.View(ctx, func(b *book.Book) error {

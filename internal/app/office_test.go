@@ -166,7 +166,7 @@ var roleOf = map[string]string{
 	"GET /v1/pending": "viewer", "POST /v1/approve": "approver", "POST /v1/reject": "viewer",
 	"GET /v1/status": "viewer", "GET /v1/directory": "viewer", "GET /v1/programs": "viewer", "POST /v1/directory": "operator",
 	"POST /v1/accounts": "viewer", "POST /v1/adjust": "operator", "POST /v1/cutover": "operator", "POST /v1/cycles": "viewer", "GET /v1/rates": "viewer", "POST /v1/rates": "operator", "GET /v1/fees": "viewer", "POST /v1/fees": "operator",
-	"GET /v1/caps": "viewer", "POST /v1/caps": "operator", "POST /v1/cleared": "viewer",
+	"GET /v1/caps": "viewer", "POST /v1/caps": "operator", "POST /v1/cleared": "viewer", "GET /v1/guarantees": "viewer", "POST /v1/guarantees/fund": "operator", "POST /v1/guarantees/limit": "operator",
 	"POST /v1/exchange/quote": "operator", "POST /v1/exchange/lock": "operator", "POST /v1/exchange/swap": "operator", "POST /v1/exchange/cancel": "operator", "POST /v1/exchange/show": "viewer", "GET /v1/exchange/queue": "viewer", "GET /v1/exchange/terms": "viewer", "POST /v1/exchange/terms": "operator",
 	"POST /v1/record": "viewer", "GET /v1/totals": "viewer",
 	"GET /v1/links": "viewer", "POST /v1/batches": "viewer", "POST /v1/batches/detail": "viewer", "POST /v1/batches/counting": "viewer",
@@ -179,7 +179,7 @@ var roleOf = map[string]string{
 	"GET /v1/disputes":       "viewer", "POST /v1/disputes": "operator", "POST /v1/disputes/show": "viewer", "GET /v1/disputes/rules": "viewer", "POST /v1/disputes/rules": "operator",
 	"POST /v1/recon": "operator", "POST /v1/recon/list": "viewer", "POST /v1/recon/act": "operator",
 	"POST /v1/leg": "operator", "POST /v1/liability": "viewer",
-	"POST /v1/settle/prepare": "viewer", "POST /v1/settle/show": "viewer", "POST /v1/settle/diff": "viewer", "POST /v1/settle/run": "operator",
+	"POST /v1/settle/prepare": "viewer", "POST /v1/settle/show": "viewer", "POST /v1/settle/diff": "viewer", "POST /v1/settle/default": "viewer", "POST /v1/settle/run": "operator",
 	"POST /v1/settle/approve": "approver", "POST /v1/settle/publish": "approver", "POST /v1/settle/void": "operator", "POST /v1/settle/delivered": "operator",
 	"POST /v1/settle/temporary": "operator", "POST /v1/settle/deliveries": "viewer", "POST /v1/settle/exceptions": "viewer", "POST /v1/settle/export": "operator",
 }

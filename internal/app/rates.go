@@ -268,6 +268,8 @@ type FeeRow struct {
 	Max            points.Amount    `json:"max,omitempty" yaml:"max"`
 	VATPPM         uint32           `json:"vat_ppm,omitempty" yaml:"vat_ppm"`
 	Shares         []FeeShare       `json:"shares,omitempty" yaml:"shares"`
+	Payer          string           `json:"payer,omitempty" yaml:"payer"`               // of a dispute's step: issuer or acquirer
+	LockAtHold     bool             `json:"lock_at_hold,omitempty" yaml:"lock_at_hold"` // captures have the rate and fees of their hold
 }
 
 // FeeShare is a part of a fee: of a role (operator, issuer, acquirer, target) or a member.
@@ -288,7 +290,12 @@ type FeeSetting struct {
 func (r *FeeRow) row() (row tariff.FeeRow, err error) {
 	row = tariff.FeeRow{
 		Issuer: tariff.Member(r.Issuer), Acquirer: tariff.Member(r.Acquirer), MCC: r.MCC, Program: r.Program, InterchangePPM: r.InterchangePPM,
-		PPM: r.PPM, Fixed: r.Fixed, Min: r.Min, Max: r.Max, VATPPM: r.VATPPM,
+		PPM: r.PPM, Fixed: r.Fixed, Min: r.Min, Max: r.Max, VATPPM: r.VATPPM, LockAtHold: r.LockAtHold,
+	}
+	if r.Payer != "" {
+		if err = row.Payer.UnmarshalText([]byte(r.Payer)); err != nil {
+			return row, err
+		}
 	}
 	if err = row.Kind.UnmarshalText([]byte(r.Kind)); err != nil {
 		return row, err

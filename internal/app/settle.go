@@ -24,7 +24,6 @@ import (
 	"github.com/lianfen/lianfen/points"
 	"github.com/lianfen/lianfen/settlement"
 	"github.com/lianfen/lianfen/settlement/files"
-	"github.com/lianfen/lianfen/settlement/netting"
 	"github.com/lianfen/lianfen/tariff"
 )
 
@@ -39,7 +38,7 @@ func (a *App) openSettlement() (err error) {
 		Folder: filepath.Join(a.opts.Config.Data, SettlementFolder), Operator: tariff.Member(n.Operator), Name: n.Name, Code: a.opts.Version, //nolint:gosec // eight digits.
 		Workers: n.Workers, Zone: a.zone, Twin: n.Twin, Clock: a.opts.Clock, Log: a.log, Registry: a.registry,
 	}
-	if opts.Models, err = modelsOf(n.Model); err != nil {
+	if opts.Models, err = n.Compiled(); err != nil {
 		return err
 	}
 	if n.SignedBy != "" {
@@ -53,7 +52,7 @@ func (a *App) openSettlement() (err error) {
 		return err
 	}
 	a.clearing = &settlement.House{
-		Ledger: a.ledger, Zone: a.zone, Settles: a.settles, Closed: a.closedBatches,
+		Ledger: a.ledger, Zone: a.zone, Settles: a.settles, Closed: a.closedBatches, Class: n.Classes.Of,
 		Masked: func(token points.CardToken) string {
 			if pan, ok := a.key.PAN(token); ok {
 				return pan.Masked()
@@ -91,15 +90,6 @@ func bankOf(c *config.Cash) (*settlement.Bank, error) {
 		}
 	}
 	return b, nil
-}
-
-// modelsOf settles everything in one model.
-func modelsOf(model config.Model) (*netting.Models, error) {
-	var m netting.Model
-	if err := m.UnmarshalText([]byte(model)); err != nil {
-		return nil, fmt.Errorf("settlement.model: %w", err)
-	}
-	return netting.NewModels(1, []netting.Rule{{One: netting.Any, Other: netting.Any, Model: m}})
 }
 
 // SettlementKey is the public key of what the configuration names as settlement.key: partners
@@ -173,6 +163,8 @@ type SettleAsk struct {
 	DryRun  bool        `json:"dry_run,omitempty"`
 	Against string      `json:"against,omitempty"`
 	Rates   []OtherRate `json:"rates,omitempty"`
+	// Member is whose failure is looked at.
+	Member tariff.Member `json:"member,omitempty"`
 }
 
 // OtherRate is a rate to compare with: of the whole cycle, in place of the one in force.
@@ -202,6 +194,7 @@ type Settled struct {
 	Run     *settlement.Run        `json:"run,omitempty"`
 	Diff    *settlement.Comparison `json:"diff,omitempty"`
 	Folder  string                 `json:"folder,omitempty"`
+	Default *settlement.Failure    `json:"default,omitempty"`
 }
 
 // settling is one line of the answer of a step that takes its time.

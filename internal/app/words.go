@@ -227,6 +227,10 @@ func (w *words) entry(e *book.Entry) (string, error) {
 		return w.fees(e.Fees), nil
 	case e.Cap != nil:
 		return w.cap(e.Cap), nil
+	case e.Fund != nil:
+		return w.fund(e.Fund), nil
+	case e.Grant != nil:
+		return w.grant(e.Grant), nil
 	case e.Risk != nil:
 		return w.risk(e.Risk), nil
 	case e.Operator != nil && e.Operator.InviteUntil != 0:
@@ -328,6 +332,12 @@ func feeRowInWords(r *tariff.FeeRow) string {
 	if r.VATPPM != 0 {
 		text.WriteString(", VAT " + percent(r.VATPPM))
 	}
+	if r.Payer != 0 {
+		text.WriteString(", paid by the " + r.Payer.String())
+	}
+	if r.LockAtHold {
+		text.WriteString(", captures as of their hold")
+	}
 	for i, s := range r.Shares {
 		who := s.Member.String()
 		if s.Role != 0 {
@@ -369,6 +379,30 @@ func (w *words) cap(c *book.Cap) string {
 		return text + "; there is none now"
 	}
 	return text + "; now " + capInWords(was)
+}
+
+func (w *words) fund(f *book.Fund) string {
+	text := "guarantee fund: " + qzp(f.Amount)
+	switch was := w.registry.Fund; {
+	case !w.compare:
+		return text
+	case was == nil:
+		return text + "; there is none now"
+	default:
+		return text + "; now " + qzp(was.Amount)
+	}
+}
+
+func (w *words) grant(g *book.Grant) string {
+	text := fmt.Sprintf("limit that %v grants %v: %s", g.By, g.To, qzp(g.Amount))
+	switch was := w.registry.Grants[book.GrantKey{By: g.By, To: g.To}]; {
+	case !w.compare:
+		return text
+	case was == nil:
+		return text + "; there is none now"
+	default:
+		return text + "; now " + qzp(was.Amount)
+	}
 }
 
 func capInWords(c *book.Cap) string {

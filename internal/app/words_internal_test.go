@@ -66,6 +66,8 @@ func TestEveryActInWords(t *testing.T) {
 		}}}), []string{"fees from 2026-03-03 00:00:00 +08:00", "new: RDM: interchange 0.5% (5000 ppm), fee 0.3% (3000 ppm), at most 0.0500 QZP, VAT 6% (60000 ppm)", "no more: RDM: interchange 0% (0 ppm), fee 0.3%", "1 of 2 rows stay"}},
 		{put(book.Entry{Swaps: &tariff.SwapTerms{Program: 901, From: from, SwapRules: tariff.SwapRules{MinIn: 100}}}), []string{"put terms of swaps of programme 901 from 2026-03-03 00:00:00 +08:00", "min_in 100"}},
 		{put(book.Entry{Cap: &book.Cap{Member: 10000001, Cap: 1_000_000}}), []string{"100.0000 QZP; now 50.0000 QZP"}},
+		{put(book.Entry{Fund: &book.Fund{Amount: 1_000_000}}), []string{"guarantee fund: 100.0000 QZP; there is none now"}},
+		{put(book.Entry{Grant: &book.Grant{By: 10000001, To: 20000001, Amount: 5}}), []string{"limit that 10000001 grants 20000001: 0.0005 QZP; there is none now"}},
 		{put(book.Entry{Risk: &book.RiskRules{Rules: []book.RiskRule{{Name: "new", Measure: book.Measure(1), Per: book.Per(1), Window: book.Window(1), Limit: 9, Action: book.Decline}}}}), []string{`new: "new" looks at redeem pre_auth`, `no more: "old"`, "0 of 1 rules stay"}},
 		{put(book.Entry{Risk: &book.RiskRules{Rules: []book.RiskRule{
 			{Name: "large", Measure: book.SumOf, Window: book.OneTransaction, Limit: 9, Action: book.Flag},

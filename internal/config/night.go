@@ -33,9 +33,11 @@ type Night struct {
 	Operator int    // the house's own number in files, 8 digits
 	Name     string // the house's name in files
 	Model    Model
-	SignedBy string // path of an OpenSSH private key that signs file sets; empty: they are not signed
-	Twin     bool   // detail files have a CSV twin
-	Workers  int    // goroutines that compute
+	Models   ModelRules    // in the place of Model, where there are any
+	Classes  MemberClasses // of members that are not of class 1
+	SignedBy string        // path of an OpenSSH private key that signs file sets; empty: they are not signed
+	Twin     bool          // detail files have a CSV twin
+	Workers  int           // goroutines that compute
 }
 
 func defaultNight() Night {
@@ -51,6 +53,9 @@ func (n *Night) settings() []setting {
 		title("settlement.name", &n.Name, "Name of this house in the files of members."),
 		choice("settlement.model", &n.Model, "How debts are settled: one figure a member, one a pair of members, or each leg by itself.",
 			ModelMultilateral, ModelBilateral, ModelGross),
+		modelRules("settlement.models", &n.Models, "Which model is for which debts, in the place of settlement.model: of the rules that fit an item's kind and the classes of "+
+			"the two members, the one that names most. Every case has to be decided, and none in two ways."),
+		memberClasses("settlement.classes", &n.Classes, "Classes of members, for settlement.models; who is not named is of class 1."),
 		optional(file("settlement.key", &n.SignedBy, "File of the OpenSSH private key (ssh-keygen -t ed25519) that signs what members get; without it nothing is signed.")),
 		flag("settlement.twin", &n.Twin, "Whether detail files have a twin for spreadsheets, as CSV."),
 		number("settlement.workers", &n.Workers, 1, 64, "Goroutines that compute a run."),

@@ -432,6 +432,7 @@ func (c *Config) disagreements() []*Problem {
 	c.Settlement.disagreements(report)
 	c.Cash.disagreements(report)
 	c.Courier.disagreements(report)
+	c.Night.disagreements(report)
 	c.tlsDisagreements(report)
 	c.linkDisagreements(report)
 	c.terminalDisagreements(report)

@@ -82,6 +82,8 @@ func another() map[string]string {
 		"settlement.operator":               "90000007",
 		"settlement.name":                   "联分",
 		"settlement.model":                  "BNET",
+		"settlement.models":                 "RDM 1 1 BNET, * * * MNET",
+		"settlement.classes":                "10000002 2",
 		"settlement.key":                    "/other/settlement",
 		"settlement.twin":                   "false",
 		"settlement.workers":                "7",

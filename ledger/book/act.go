@@ -207,7 +207,7 @@ func (c *Command) Of() Act {
 			return ActDisputes
 		case e.versioned():
 			return ActRates
-		case e.Cap != nil, e.Risk != nil && c.Edition > 0:
+		case e.Cap != nil, e.Fund != nil, e.Grant != nil, e.Risk != nil && c.Edition > 0:
 			return ActRisk
 		}
 		return ActParticipants
@@ -286,6 +286,10 @@ func (e *Entry) Stands(r *Registry) bool {
 		is.Policy = &r.Policy
 	case e.Cap != nil:
 		is.Cap = r.Caps[e.Cap.Member]
+	case e.Fund != nil:
+		is.Fund = r.Fund
+	case e.Grant != nil:
+		is.Grant = r.Grants[GrantKey{e.Grant.By, e.Grant.To}]
 	case e.Disputes != nil:
 		is.Disputes = r.Disputes
 		if is.Disputes == nil {

@@ -27,7 +27,7 @@ func TestEachActGuardsACommand(t *testing.T) {
 		book.ActCutOver:      {{Kind: book.KindCutOver, Operator: "ann"}},
 		book.ActResolve:      {{Kind: book.KindResolve}},
 		book.ActKeys:         {rotation("ann")},
-		book.ActRisk:         {put(book.Entry{Risk: &book.RiskRules{}}), put(book.Entry{Cap: &book.Cap{}})},
+		book.ActRisk:         {put(book.Entry{Risk: &book.RiskRules{}}), put(book.Entry{Cap: &book.Cap{}}), put(book.Entry{Fund: &book.Fund{}}), put(book.Entry{Grant: &book.Grant{}})},
 		book.ActRates:        {put(book.Entry{Rate: &tariff.Rate{}}), put(book.Entry{Fees: &tariff.Schedule{}})},
 		book.ActSettlement:   {{Kind: book.KindPost}, {Kind: book.KindLeg}},
 		book.ActPIN:          {{Kind: book.KindPIN, Edition: book.Edition, PINValue: rightPIN}},

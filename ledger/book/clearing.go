@@ -351,10 +351,10 @@ func (b *Book) clear(cmd *Command, out *Outcome) error {
 	if b.live.Rates == nil && cmd.Carried().Kind != KindLeg {
 		return nil
 	}
-	if !clears(cmd, out) {
-		return nil
-	}
 	carried := cmd.Carried()
+	if err := b.chargeRetrieval(carried, out); err != nil || !clears(cmd, out) {
+		return err
+	}
 	out.Position, out.Posted = b.position+1, b.risk.now
 	if err := b.own(carried, out); err != nil {
 		return err
@@ -398,7 +398,7 @@ func (b *Book) own(cmd *Command, out *Outcome) error {
 			out.Owners = append(out.Owners, ProgramOwner{key.Program, issuer})
 		}
 	}
-	return nil
+	return b.lock(cmd, out)
 }
 
 // clearItem enters the nth item of a record. That it does not fit stands in the outcome: a
@@ -422,7 +422,7 @@ func (b *Book) clearItem(n int, item *ClearingItem, out *Outcome) error {
 	}
 	c.unvalued++
 	out.NoRoom |= roomBit(n)
-	if b.pairs() && item.Root != 0 && !slices.Contains(d.roomless, item.Program) {
+	if b.pairs() && item.Root != 0 && d != nil && !slices.Contains(d.roomless, item.Program) {
 		d.roomless = append(d.roomless, item.Program)
 	}
 	return nil
@@ -431,6 +431,9 @@ func (b *Book) clearItem(n int, item *ClearingItem, out *Outcome) error {
 // decisionOf notes what an item undoes, or by which record its request is decided, and returns
 // what is known of the request; nil of one that is decided by its own record.
 func (b *Book) decisionOf(item *ClearingItem, out *Outcome) (*decision, error) {
+	if item.Kind.Explicit() {
+		return nil, nil //nolint:nilnil // It says its own amount, and undoes nothing of what it is about.
+	}
 	if item.Root == 0 {
 		if item.RRN == out.Position {
 			return nil, nil //nolint:nilnil // nothing.
@@ -463,7 +466,7 @@ func (b *Book) pairs() bool { return b.edition >= editionPairs }
 // leftOut reports whether an item undoes what had no room, or comes behind something of the
 // same original that had none. Were it cleared, its members would owe for half of a pair.
 func (b *Book) leftOut(item *ClearingItem, d *decision) bool {
-	if !b.pairs() || item.Root == 0 {
+	if !b.pairs() || item.Root == 0 || d == nil {
 		return false
 	}
 	key := AccountKey{ClearingAccount, item.Program, uint64(item.Acquirer)}

@@ -402,6 +402,11 @@ type Outcome struct {
 	// NoRoom tells which items of the record have no value because a sum of what members
 	// owe would not fit, or they undo such an item: bit n is the nth of [Clearing.Items], the last bit also those behind.
 	NoRoom uint64
+	// Locked is when the hold was placed whose rate and fees a capture has; 0: those of its
+	// own moment.
+	Locked points.Timestamp
+	// Fee is what a retrieval costs by the schedule; zero: nothing.
+	Fee StepFee
 
 	// Swap is what was quoted, locked, executed, cancelled or reversed.
 	Swap SwapFigures

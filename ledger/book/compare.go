@@ -40,6 +40,8 @@ func (o *Outcome) differs(other *Outcome) string {
 		{"swap", o.Swap == other.Swap},
 		{"owners", slices.Equal(o.Owners, other.Owners)},
 		{"no room", o.NoRoom == other.NoRoom},
+		{"locked", o.Locked == other.Locked},
+		{"fee", o.Fee == other.Fee},
 	} {
 		if !field.same {
 			return field.name

@@ -23,6 +23,8 @@ type Entry struct {
 	Fees     *tariff.Schedule // likewise
 	Cap      *Cap
 	Swaps    *tariff.SwapTerms // as Rate: of a command, its rules
+	Fund     *Fund
+	Grant    *Grant
 }
 
 // Status is whether a participant, terminal, member or card takes part.
@@ -193,4 +195,6 @@ type Registry struct {
 	Fees      *tariff.Fees  // likewise
 	Caps      map[tariff.Member]*Cap
 	Swaps     *tariff.SwapTable // every version; nil: there is none
+	Fund      *Fund             // the guarantee fund; nil: none was ever entered
+	Grants    map[GrantKey]*Grant
 }

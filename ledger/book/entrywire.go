@@ -29,6 +29,9 @@ const (
 	entryCap
 	entryDisputes
 	entrySwaps
+	entryFund
+	entryGrant
+	entryFeesMore // of rows that have a payer or are locked at a hold
 )
 
 func appendEntry(dst []byte, e *Entry) []byte {
@@ -81,11 +84,18 @@ func appendEntry(dst []byte, e *Entry) []byte {
 	case e.Rate != nil:
 		return appendRate(append(dst, entryRate), e.Rate)
 	case e.Fees != nil:
+		if e.Fees.Extended() {
+			return appendFeesMore(append(dst, entryFeesMore), e.Fees)
+		}
 		return appendFees(append(dst, entryFees), e.Fees)
 	case e.Cap != nil:
 		return appendCap(append(dst, entryCap), e.Cap)
 	case e.Swaps != nil:
 		return appendSwapTerms(append(dst, entrySwaps), e.Swaps)
+	case e.Fund != nil:
+		return appendAmount(append(dst, entryFund), e.Fund.Amount)
+	case e.Grant != nil:
+		return appendGrant(append(dst, entryGrant), e.Grant)
 	case e.Policy != nil:
 		dst = binary.AppendUvarint(append(dst, entryPolicy), uint64(e.Policy.TwoPersons))
 		return binary.AppendUvarint(dst, uint64(e.Policy.Hours))
@@ -214,10 +224,16 @@ func decodeEntry(r *reader, e *Entry) {
 		e.Rate = decodeRate(r)
 	case entryFees:
 		e.Fees = decodeFees(r)
+	case entryFeesMore:
+		e.Fees = decodeFeesMore(r)
 	case entryCap:
 		e.Cap = decodeCap(r)
 	case entrySwaps:
 		e.Swaps = decodeSwapTerms(r)
+	case entryFund:
+		e.Fund = &Fund{Amount: r.amount()}
+	case entryGrant:
+		e.Grant = decodeGrant(r)
 	case entryPolicy:
 		e.Policy = &Policy{TwoPersons: Acts(r.uint16()), Hours: r.uint16()}
 	default:
@@ -341,7 +357,7 @@ func decodeMerchant(r *reader) *Merchant {
 // set, a text that is too long.
 func (e *Entry) malformed() error {
 	set := 0
-	for _, is := range [...]bool{e.Issuer != nil, e.Acquirer != nil, e.Program != nil, e.Merchant != nil, e.Terminal != nil, e.Route != nil, e.Member != nil, e.Card != nil, e.Operator != nil, e.Policy != nil, e.Risk != nil, e.Rate != nil, e.Fees != nil, e.Cap != nil, e.Disputes != nil, e.Swaps != nil} {
+	for _, is := range [...]bool{e.Issuer != nil, e.Acquirer != nil, e.Program != nil, e.Merchant != nil, e.Terminal != nil, e.Route != nil, e.Member != nil, e.Card != nil, e.Operator != nil, e.Policy != nil, e.Risk != nil, e.Rate != nil, e.Fees != nil, e.Cap != nil, e.Disputes != nil, e.Swaps != nil, e.Fund != nil, e.Grant != nil} {
 		if is {
 			set++
 		}

@@ -20,6 +20,7 @@ import (
 //	stand-in, or told (0220)                RDM or EAR when it is decided here
 //	dispute: taken back from the acquirer   CBK of the sale, negative
 //	dispute: given to it again              REP of the sale, positive
+//	dispute: retrieval that costs a fee     FEE, as the schedule says
 //	leg                                     ADJ or FEE, as it says
 //	operators' resolution                   RDM or EAR, or RVS where that stood before
 //	swap; its reversal                      SWP; RVS of it
@@ -119,6 +120,10 @@ func (c *Clearing) of(cmd *Command, out *Outcome, known *clearing) ([]ClearingIt
 		c.items = append(c.items, base)
 		return c.items, nil
 	}
+	if carried.Kind == KindDispute && out.Fee != (StepFee{}) {
+		c.items = append(c.items, out.Fee.item(base, out))
+		return c.items, nil
+	}
 	if strayed(carried, out) {
 		c.swap(base, out)
 		stray := &c.items[0]
@@ -185,6 +190,10 @@ func clears(cmd *Command, out *Outcome) bool {
 		return false
 	case KindLeg:
 		return true
+	case KindDispute:
+		if out.Fee != (StepFee{}) {
+			return true
+		}
 	default:
 	}
 	for i := range out.Postings {
@@ -345,6 +354,7 @@ func (c *Clearing) rootAt(item *ClearingItem, position points.Position) error {
 	}
 	root := &c.root.Outcome
 	item.Root, item.RootDate, item.RootCycle = position, root.Date, root.InCycle()
+	locked := root.Locked
 	item.MCC = root.MCC
 	item.OriginalAt = root.Posted
 	request := c.root.Command.Carried()
@@ -365,6 +375,7 @@ func (c *Clearing) rootAt(item *ClearingItem, position points.Position) error {
 		item.OriginalAt = min(request.Sent, root.Posted)
 		item.TooOld = item.TooOld || request.tooOld() // What never had a value is not given one back.
 	}
+	item.Held = min(locked, item.OriginalAt)
 	return nil
 }
 
@@ -387,6 +398,9 @@ func (c *Clearing) kind(item *ClearingItem, cmd *Command, out *Outcome, key Acco
 			kind, moved = tariff.KindEAR, -moved
 		}
 		item.Kind, item.Amount = kind, moved
+		if kind == tariff.KindRDM {
+			item.Held = min(out.Locked, item.At)
+		}
 		return
 	}
 	whole := clearedOn(&c.root.Outcome, key)
@@ -403,6 +417,9 @@ func (c *Clearing) kind(item *ClearingItem, cmd *Command, out *Outcome, key Acco
 		item.Kind = tariff.KindCBK
 	default:
 		item.Kind = tariff.KindREP
+	}
+	if cmd.Edition > 0 && (cmd.Dispute.Step == StepChargeback || cmd.Dispute.Step == StepRepresentment) {
+		item.Step = item.Kind
 	}
 	item.Refunded = undoneOf(out.Undone, key.Program)
 }

@@ -65,6 +65,12 @@ func appendCleared(dst []byte, o *Outcome, m uint64) []byte {
 	if m&outNoRoom != 0 {
 		dst = binary.AppendUvarint(dst, o.NoRoom)
 	}
+	if m&outLocked != 0 {
+		dst = binary.AppendVarint(dst, int64(o.Locked))
+	}
+	if m&outFee != 0 {
+		dst = o.Fee.append(dst)
+	}
 	return dst
 }
 
@@ -88,6 +94,12 @@ func decodeCleared(r *reader, o *Outcome, m uint64) {
 	}
 	if m&outNoRoom != 0 {
 		o.NoRoom = r.uvarint()
+	}
+	if m&outLocked != 0 {
+		o.Locked = r.timestamp()
+	}
+	if m&outFee != 0 {
+		o.Fee = decodeStepFee(r)
 	}
 }
 

@@ -43,6 +43,10 @@ func (e *Entry) identity() identity {
 		return versionIdentity(e)
 	case e.Cap != nil:
 		return identity{entryCap, uint64(e.Cap.Member), ""}
+	case e.Fund != nil:
+		return identity{entryFund, 0, ""}
+	case e.Grant != nil:
+		return identity{entryGrant, uint64(e.Grant.By)<<32 | uint64(e.Grant.To), ""}
 	default:
 		return identity{}
 	}
@@ -58,6 +62,7 @@ func emptyRegistry() Registry {
 		Operators: make(map[string]*Operator),
 		Policy:    Policy{Hours: defaultHours},
 		Caps:      make(map[tariff.Member]*Cap),
+		Grants:    make(map[GrantKey]*Grant),
 	}
 }
 
@@ -99,6 +104,10 @@ func (r *Registry) set(e *Entry) error {
 		return r.setVersion(e)
 	case e.Cap != nil:
 		r.Caps[e.Cap.Member] = e.Cap
+	case e.Fund != nil:
+		r.Fund = e.Fund
+	case e.Grant != nil:
+		r.Grants[GrantKey{e.Grant.By, e.Grant.To}] = e.Grant
 	}
 	return nil
 }
@@ -194,6 +203,12 @@ func (e *Entry) clone() Entry {
 	case e.Cap != nil:
 		v := *e.Cap
 		c.Cap = &v
+	case e.Fund != nil:
+		v := *e.Fund
+		c.Fund = &v
+	case e.Grant != nil:
+		v := *e.Grant
+		c.Grant = &v
 	case e.Swaps != nil:
 		v := *e.Swaps
 		c.Swaps = &v
@@ -244,6 +259,10 @@ func (b *Book) validEntry(e *Entry) error {
 		return e.Disputes.valid()
 	case e.Cap != nil:
 		return e.Cap.valid()
+	case e.Fund != nil:
+		return e.Fund.valid()
+	case e.Grant != nil:
+		return e.Grant.valid()
 	default:
 		return points.Errorf(points.FormatError, "an entry of no kind")
 	}

@@ -188,6 +188,31 @@ func decodeFees(r *reader) *tariff.Schedule {
 	return v
 }
 
+// appendFeesMore is appendFees, and behind it what rows of before do not have.
+func appendFeesMore(dst []byte, v *tariff.Schedule) []byte {
+	dst = appendFees(dst, v)
+	for i := range v.Rows {
+		flags := byte(v.Rows[i].Payer) << 1
+		if v.Rows[i].LockAtHold {
+			flags |= 1
+		}
+		dst = append(dst, flags)
+	}
+	return dst
+}
+
+func decodeFeesMore(r *reader) *tariff.Schedule {
+	v := decodeFees(r)
+	for i := range v.Rows {
+		flags := r.byte()
+		v.Rows[i].Payer, v.Rows[i].LockAtHold = tariff.Role(flags>>1), flags&1 != 0
+	}
+	if !v.Extended() {
+		r.fail()
+	}
+	return v
+}
+
 func cloneRows(rows []tariff.FeeRow) []tariff.FeeRow {
 	rows = slices.Clone(rows)
 	for i := range rows {

@@ -646,8 +646,10 @@ const (
 	outOwners
 	outSwap
 	outNoRoom
+	outLocked
+	outFee
 
-	outcomeMask = outNoRoom<<1 - 1
+	outcomeMask = outFee<<1 - 1
 )
 
 func (o *Outcome) mask() uint64 {
@@ -684,6 +686,8 @@ func (o *Outcome) mask() uint64 {
 	set(outOwners, len(o.Owners) > 0)
 	set(outSwap, o.Swap != SwapFigures{})
 	set(outNoRoom, o.NoRoom != 0)
+	set(outLocked, o.Locked != 0)
+	set(outFee, o.Fee != StepFee{})
 	return m
 }
 

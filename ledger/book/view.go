@@ -182,6 +182,8 @@ func (b *Book) Registry() *Registry {
 			Risk:      b.live.Risk,
 			Disputes:  b.live.Disputes,
 			Caps:      maps.Clone(b.live.Caps),
+			Fund:      b.live.Fund,
+			Grants:    maps.Clone(b.live.Grants),
 		}
 		if b.live.Rates != nil {
 			b.published.Rates = b.live.Rates.Clone()

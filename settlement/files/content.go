@@ -46,7 +46,7 @@ func (s *Statement) Follow(rows []Position, detail string, rate func(*Position) 
 			Counterparty: row.Counterparty, Code: row.Code.String(), Amount: row.Receive - row.Pay, Items: row.Items, Detail: detail,
 			Rate:        rate(row),
 			Reversal:    row.Code == tariff.CodeRVS || row.Code == tariff.CodeRFD || row.Code == tariff.CodeCBK,
-			Instruction: instructions[row.Model],
+			Instruction: cmp.Or(row.Instruction, instructions[row.Model]),
 		})
 	}
 	return nil
@@ -327,17 +327,20 @@ func (v *verifier) notification(file string, s *Statement) {
 		notice := *s
 		notice.Entries = v.notices
 		for i := range notice.Entries {
-			notice.Entries[i].Instruction = v.instruction(is.Instructions, i)
+			notice.Entries[i].Instruction = v.instruction(&v.notices[i], is.Instructions, i)
 		}
 		return AppendNotification(nil, &notice)
 	})
 }
 
-// instruction is the payment that settles the i-th item: one of those in NET. By which model
-// an item is settled the detail files do not say.
-func (v *verifier) instruction(named []string, i int) (instruction string) {
+// instruction is the payment that settles the i-th item: one of those in NET, of the member
+// with all, or with one under the item's code. By which model an item is settled the
+// detail files do not say.
+func (v *verifier) instruction(e *Entry, named []string, i int) (instruction string) {
 	for j := range v.owed {
-		if row := &v.owed[j]; row.Whole() && (instruction == "" || i < len(named) && row.Instruction == named[i]) {
+		row := &v.owed[j]
+		settles := row.Whole() || row.Code.String() == e.Code
+		if settles && row.Instruction != "" && (instruction == "" || i < len(named) && row.Instruction == named[i]) {
 			instruction = row.Instruction
 		}
 	}

@@ -37,7 +37,7 @@ type Position struct {
 	Capped         bool // it has a cap, of 0 too; else cap and headroom are empty
 	Cap            points.Amount
 	Headroom       points.Amount
-	Instruction    string // on rows of all counterparties and codes
+	Instruction    string // see [InstructionID]
 }
 
 // Whole reports whether the row is of all counterparties and codes: the member's figure.
@@ -75,7 +75,7 @@ func netColumns() []column {
 		{"cover", "decimal", "after settlement"},
 		{"cap", "decimal", "after settlement; empty where there is none, 0 where the member must not owe"},
 		{"headroom", "decimal", "after settlement; empty where there is no cap"},
-		{"instruction_id", "an35", "on rows with * and * only; the reference in the statement too"},
+		{"instruction_id", "an35", "the payment: on rows with * and * the member's, in BNET on the others the pair's, in GROSS that of pair and code; the reference in the statement too"},
 	}
 }
 
@@ -196,11 +196,7 @@ func appendPosition(dst []byte, p *Position, scale int) ([]byte, error) {
 		return dst, points.Errorf(points.FormatError, "net position of %v with %v, %v: pay %d, receive %d: want a model, amounts that are not negative and members that there are",
 			p.Member, p.Counterparty, p.Code, p.Pay, p.Receive)
 	}
-	instruction := p.Instruction
-	if !p.Whole() {
-		instruction = ""
-	}
-	for _, s := range [...]string{p.Run, p.Unit, instruction} {
+	for _, s := range [...]string{p.Run, p.Unit, p.Instruction} {
 		if strings.ContainsAny(s, ",\"\r\n") {
 			return dst, points.Errorf(points.FormatError, "net position of %v: %q cannot stand in a column", p.Member, s)
 		}
@@ -225,11 +221,11 @@ func appendPosition(dst []byte, p *Position, scale int) ([]byte, error) {
 		dst = append(amount.AppendDecimal(dst, scale), ',')
 	}
 	if !p.Capped {
-		return append(append(append(dst, ",,"...), instruction...), lineEnd...), nil
+		return append(append(append(dst, ",,"...), p.Instruction...), lineEnd...), nil
 	}
 	dst = append(p.Cap.AppendDecimal(dst, scale), ',')
 	dst = append(p.Headroom.AppendDecimal(dst, scale), ',')
-	return append(append(dst, instruction...), lineEnd...), nil
+	return append(append(dst, p.Instruction...), lineEnd...), nil
 }
 
 // ReadNet reads a NET file strictly, and holds its rows against each other and its
@@ -449,7 +445,7 @@ func (n *netReader) row(line []byte) {
 		}
 		columns[i] = c.col
 	}
-	p.Instruction = c.text(func(s string) bool { return len(s) <= 35 && (s == "" || p.Whole()) }, "35 characters at most, where member and code are all")
+	p.Instruction = c.text(func(s string) bool { return len(s) <= 35 }, "35 characters at most")
 	if c.good && SumOf(net) != p.Net() {
 		n.wrong(at, "net", net.Decimal(n.scale), p.Net().Decimal(n.scale)+" = receive - pay")
 	}

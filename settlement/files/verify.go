@@ -399,6 +399,7 @@ func (v *verifier) positions(name Name, in io.Reader, checked *Checked) ([32]byt
 	v.report.add(checked.Name, covers(rows, v.check.Scale)...)
 	if len(broken) == 0 {
 		v.report.add(checked.Name, wholes(rows, v.check.Scale)...)
+		v.report.add(checked.Name, instructions(rows)...)
 	}
 	if v.netsIn != "" {
 		v.report.add(checked.Name, FormatError{Line: 1, Column: 1, Field: "file", Found: "a second NET file beside " + v.netsIn, Expected: "one NET file in a set"})

@@ -73,6 +73,16 @@ func (f *Fold) Exposures(covers []Cover) ([]Exposure, error) {
 	return exposures, nil
 }
 
+// Debt returns what m has to pay in all models together, as [Fold.Exposures] counts it; 0
+// for who is not on the roll.
+func (f *Fold) Debt(m tariff.Member) Sum {
+	place, known := f.roll.Index(m)
+	if !known {
+		return Sum{}
+	}
+	return f.debt(place)
+}
+
 // debt returns what the member at place has to pay.
 func (f *Fold) debt(place int) Sum {
 	var debt Sum

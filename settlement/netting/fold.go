@@ -99,6 +99,9 @@ func (f *Fold) Add(item *tariff.Item, v *tariff.Valuation) tariff.Fault {
 	return tariff.OK
 }
 
+// LeaveOut counts an item of the defaulter that is not valued at all.
+func (f *Fold) LeaveOut() { f.counts.LeftOut++ }
+
 // fold adds one leg.
 func (f *Fold) fold(model Model, debtor, creditor int, code tariff.Code, amount Sum) {
 	nets := f.nets[model]

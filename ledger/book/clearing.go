@@ -11,7 +11,7 @@ import (
 )
 
 // clearing is what members owe each other as it comes to be. It is kept from the first rate
-// on; a book without rates has none of it.
+// on; a book without rates has of it what people have entered (KindLeg), and nothing else.
 //
 //	record ──> items ──> legs ──> the cycle that is open ──cut-over──> closed ──post──> posted
 //	                              (stateCycle, one each)      └── unsettled: counts for caps ──┘
@@ -251,9 +251,6 @@ func (c *clearing) open(b *Book, limit int) {
 
 // loadClearing reads what counts for caps, and the open cycle.
 func (b *Book) loadClearing() error {
-	if b.live.Rates == nil {
-		return nil // Then there is neither.
-	}
 	if _, err := b.load(&b.clearing.exposure); err != nil {
 		return err
 	}

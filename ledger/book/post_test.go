@@ -273,3 +273,21 @@ func TestVersionsOfFees(t *testing.T) {
 	s.must(s.approval("bob", first))
 	s.refused(t, points.ProposalStale, s.approval("bob", second))
 }
+
+// What people enter without any rate is in the open cycle, and stays there over a restart
+// (I20): the next entry adds to it.
+func TestLegsWithoutRatesOutliveARestart(t *testing.T) {
+	d := newDesk(t, book.Options{})
+	d.furnish(1, kindRules, kindRules)
+	enter := func() {
+		d.must(book.Command{Kind: book.KindLeg, Amount: 5, Leg: book.Leg{Kind: tariff.KindADJ, Payer: tariff.Member(issuer), Payee: tariff.Member(acquirer)}, Operator: "li", Second: "wang", Note: "case 3"})
+	}
+	enter()
+	d.store.checkpoint(d.book)
+	d.book = book.New(book.Options{}, d.store)
+	enter()
+	view, _, err := d.book.ClearedIn(day0, 1)
+	require.NoError(t, err)
+	require.EqualValues(t, 2, view.Items)
+	replay(t, d, newDesk(t, book.Options{}))
+}

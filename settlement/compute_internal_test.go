@@ -19,7 +19,7 @@ func (r refused) Entries(_ context.Context, first, last points.Position, visit f
 	for position := first; position <= last; position++ {
 		e := Entry{Why: codeTooLate, What: "too late", Declined: position <= r.declined}
 		e.Position, e.Kind = position, tariff.KindRDM
-		e.Batch = Batch{Number: uint32(position)} //nolint:gosec // a small one.
+		e.Batch = Batch{Number: uint32(position)}
 		if err := visit(&e); err != nil {
 			return err
 		}
@@ -39,8 +39,11 @@ func TestExceptionsAreBounded(t *testing.T) {
 		return b.compute(t.Context(), refused{declined}, Cut{First: 1, Last: declined + booked}, 2, p)
 	}
 	for _, c := range []struct{ declined, booked, listed points.Position }{
-		{maxDeclined - 1, 3, maxDeclined + 2}, {maxDeclined, 3, maxDeclined + 3}, {maxDeclined + 7, 3, maxDeclined + 3},
-		{maxDeclined + 7, MaxExceptions, maxDeclined + MaxExceptions}, {maxDeclined + 7, MaxExceptions + 1, maxDeclined + MaxExceptions},
+		{maxDeclined - 1, 3, maxDeclined + 2},
+		{maxDeclined, 3, maxDeclined + 3},
+		{maxDeclined + 7, 3, maxDeclined + 3},
+		{maxDeclined + 7, MaxExceptions, maxDeclined + MaxExceptions},
+		{maxDeclined + 7, MaxExceptions + 1, maxDeclined + MaxExceptions},
 	} {
 		all, err := compute(c.declined, c.booked)
 		require.NoError(t, err)
@@ -61,7 +64,7 @@ type legs struct{}
 func (legs) Entries(_ context.Context, first, last points.Position, visit func(*Entry) error) error {
 	for position := first; position <= last; position++ {
 		e := Entry{Item: tariff.Item{Position: position, Kind: tariff.KindADJ, Program: points.Standard, Payer: 1, Payee: 2, Amount: 1, At: 1}}
-		e.Batch = Batch{Number: uint32(first)} //nolint:gosec // a small one.
+		e.Batch = Batch{Number: uint32(first)}
 		if err := visit(&e); err != nil {
 			return err
 		}

@@ -95,7 +95,8 @@ func TestFailByHand(t *testing.T) {
 		settlement.Limit{By: first, To: failing, Granted: 2000}, settlement.Limit{By: second, To: failing, Granted: 1000}, settlement.Limit{By: third, To: failing, Granted: 1},
 	)
 	require.Equal(t, []settlement.Bearer{
-		{Member: first, Layer: settlement.Layer{Has: 2000, Bears: 988}}, {Member: second, Layer: settlement.Layer{Has: 1000, Bears: 494}},
+		{Member: first, Layer: settlement.Layer{Has: 2000, Bears: 988}},
+		{Member: second, Layer: settlement.Layer{Has: 1000, Bears: 494}},
 		{Member: third, Layer: settlement.Layer{Has: 1, Bears: 1}},
 	}, f.Survivors)
 	require.Zero(t, f.Open)

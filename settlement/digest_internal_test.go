@@ -25,7 +25,7 @@ func TestInputIsOfChunks(t *testing.T) {
 		var text []byte
 		require.NoError(t, day.Entries(t.Context(), first, min(first+65_535, items), func(e *Entry) error {
 			entry := appendEntry(nil, e)
-			text = append(binary.BigEndian.AppendUint32(text, uint32(len(entry))), entry...) //nolint:gosec // hundreds.
+			text = append(binary.BigEndian.AppendUint32(text, uint32(len(entry))), entry...)
 			return nil
 		}))
 		chunks = append(chunks, sha256.Sum256(text))

@@ -79,8 +79,12 @@ func TestVerifyFindsRates(t *testing.T) {
 	require.NoError(t, err)
 	require.Empty(t, report.Breaches)
 	for _, change := range [][2]string{
-		{`<Amt Ccy="QUC">250.07<`, `<Amt Ccy="QUC">250.08<`}, {`<SrcCcy>QUC<`, `<SrcCcy>QUD<`}, {`<XchgRate>0.4050000000<`, `<XchgRate>0.4060000000<`},
-		{`<CtrctId>1<`, `<CtrctId>2<`}, {`81/2 of`, `81/3 of`}, {valueOf(t, valid), ""},
+		{`<Amt Ccy="QUC">250.07<`, `<Amt Ccy="QUC">250.08<`},
+		{`<SrcCcy>QUC<`, `<SrcCcy>QUD<`},
+		{`<XchgRate>0.4050000000<`, `<XchgRate>0.4060000000<`},
+		{`<CtrctId>1<`, `<CtrctId>2<`},
+		{`81/2 of`, `81/3 of`},
+		{valueOf(t, valid), ""},
 	} {
 		require.Contains(t, string(valid), change[0])
 		set[statement] = &fstest.MapFile{Data: []byte(strings.Replace(string(valid), change[0], change[1], 1))}

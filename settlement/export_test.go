@@ -101,8 +101,8 @@ func TestExportIsWhatDetailFilesSay(t *testing.T) {
 	tellGolden(s)
 	folder := t.TempDir()
 	r := s.runner(folder, 2)
-	run := s.settle(r, dayOne, 1, "01KJJQZ3A00000000000000001")
-	run = s.settle(r, dayTwo, 1, goldenRun)
+	s.settle(r, dayOne, 1, "01KJJQZ3A00000000000000001")
+	run := s.settle(r, dayTwo, 1, goldenRun)
 	rows, order := exported(t, r, run)
 	require.True(t, slices.IsSortedFunc(order, func(a, b rowKey) int { return cmp.Compare(a.id, b.id) }), "by clearing id")
 	lines, shares, source := map[rowKey]int{}, map[rowKey]int64{}, map[uint64]string{}

@@ -118,7 +118,7 @@ func TestStoryOfTwoCyclesOfADate(t *testing.T) {
 	r := s.runner(folder, 1)
 	s.settle(r, dayOne, 1, runOne)
 	for i, id := range []string{runTwo, runThree} {
-		run := s.settle(r, dayTwo, uint8(i+1), id) //nolint:gosec // two of them.
+		run := s.settle(r, dayTwo, uint8(i+1), id)
 		require.Equal(t, []uint64{1, uint64(i + 2)}, []uint64{run.Items, run.Sequence})
 		name := []string{"operator/QZ_NET_90000001_M_20260302_01_1of1.csv", "operator/QZ_NET_90000001_M_20260302_02_1of1.csv"}[i]
 		want := []string{"-8.1901 0.0000 -8.1901 0.0000  ", "-12.2853 0.0000 -12.2853 0.0000  "}[i]
@@ -148,8 +148,10 @@ func TestStoryOfADryRun(t *testing.T) {
 		}
 	}
 	require.ElementsMatch(t, []move{
-		{"10000001", "20000001", "RDM", "-4.1157", "-4.1167", "-0.0010"}, {"20000001", "10000001", "RDM", "4.1157", "4.1167", "0.0010"},
-		{"20000001", "FEE", "SWF", "-0.0116", "-0.0117", "-0.0001"}, {"FEE", "20000001", "SWF", "0.0116", "0.0117", "0.0001"},
+		{"10000001", "20000001", "RDM", "-4.1157", "-4.1167", "-0.0010"},
+		{"20000001", "10000001", "RDM", "4.1157", "4.1167", "0.0010"},
+		{"20000001", "FEE", "SWF", "-0.0116", "-0.0117", "-0.0001"},
+		{"FEE", "20000001", "SWF", "0.0116", "0.0117", "0.0001"},
 	}, moves)
 	require.Equal(t, []any{1, uint64(1), points.Amount(41_157), points.Amount(41_167)}, []any{len(diff.Items), diff.Differing, diff.Items[0].Before, diff.Items[0].After})
 }

@@ -227,8 +227,10 @@ func (h *House) entry(e *Entry, item *book.ClearingItem) {
 		set  bool
 		flag files.Flags
 	}{
-		{item.Late && request.Function != points.Refund, files.FlagLate}, {item.StandIn, files.FlagStandIn},
-		{item.Manual, files.FlagManual}, {item.Kind == tariff.KindREP, files.FlagRepresented},
+		{item.Late && request.Function != points.Refund, files.FlagLate},
+		{item.StandIn, files.FlagStandIn},
+		{item.Manual, files.FlagManual},
+		{item.Kind == tariff.KindREP, files.FlagRepresented},
 	} {
 		if flag.set {
 			l.Flags |= flag.flag

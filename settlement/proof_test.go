@@ -562,7 +562,7 @@ func TestCompareTellsWhatIsNotCleared(t *testing.T) {
 			require.Equal(t, settlement.Left{Points: "0"}, u.After, "it has a rate there")
 		}
 	}
-	require.Equal(t, diff.Exceptions, settlement.Counted{Before: before, After: after})
+	require.Equal(t, settlement.Counted{Before: before, After: after}, diff.Exceptions)
 	require.Equal(t, "RATE_UNKNOWN", diff.Uncleared[0].Reason, "most of them come first")
 }
 
@@ -626,7 +626,8 @@ func TestModelsByKindAndClass(t *testing.T) {
 		s.Parties = parties
 	}}
 	models, err := netting.NewModels(2, []netting.Rule{
-		{Kind: tariff.KindRDM, One: 1, Other: 2, Model: netting.BNET}, {Kind: tariff.KindEAR, One: netting.Any, Other: netting.Any, Model: netting.GROSS},
+		{Kind: tariff.KindRDM, One: 1, Other: 2, Model: netting.BNET},
+		{Kind: tariff.KindEAR, One: netting.Any, Other: netting.Any, Model: netting.GROSS},
 		{One: netting.Any, Other: netting.Any, Model: netting.MNET},
 	})
 	require.NoError(t, err)

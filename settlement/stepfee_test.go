@@ -64,12 +64,12 @@ func newDisputed(t *testing.T) *disputed {
 }
 
 // legs yields every entry with its legs, as an oracle of the run.
-func (d *disputed) legs(visit func(*settlement.Entry, []tariff.Leg)) error {
-	s, err := d.Setting(context.Background())
+func (d *disputed) legs(ctx context.Context, visit func(*settlement.Entry, []tariff.Leg)) error {
+	s, err := d.Setting(ctx)
 	if err != nil {
 		return err
 	}
-	return d.Entries(context.Background(), 1, points.Position(d.Items), func(e *settlement.Entry) error {
+	return d.Entries(ctx, 1, points.Position(d.Items), func(e *settlement.Entry) error {
 		var v tariff.Valuation
 		if fault := tariff.Value(s.Rates, s.Fees, &e.Item, &v); fault != tariff.OK {
 			return points.Errorf(points.FormatError, "%v: %v", e.Item, fault)
@@ -79,9 +79,9 @@ func (d *disputed) legs(visit func(*settlement.Entry, []tariff.Leg)) error {
 	})
 }
 
-func (d *disputed) Kept(context.Context, settlement.Cut) (kept settlement.Kept, err error) {
+func (d *disputed) Kept(ctx context.Context, _ settlement.Cut) (kept settlement.Kept, err error) {
 	nets, moves := map[tariff.Member]netting.Sum{}, map[settlement.Move]points.Amount{}
-	err = d.legs(func(e *settlement.Entry, legs []tariff.Leg) {
+	err = d.legs(ctx, func(e *settlement.Entry, legs []tariff.Leg) {
 		for _, leg := range legs {
 			nets[leg.Debtor], nets[leg.Creditor] = nets[leg.Debtor].Minus(netting.SumOf(leg.Amount)), nets[leg.Creditor].Plus(netting.SumOf(leg.Amount))
 		}
@@ -122,7 +122,7 @@ func TestFeesOfDisputesAreSettled(t *testing.T) {
 		require.NoError(t, err)
 		require.Zero(t, run.Exceptions)
 		steps := map[tariff.Kind]int{}
-		require.NoError(t, d.legs(func(e *settlement.Entry, _ []tariff.Leg) {
+		require.NoError(t, d.legs(t.Context(), func(e *settlement.Entry, _ []tariff.Leg) {
 			if e.Step != 0 || e.VAT != 0 || e.Held != 0 {
 				steps[e.Kind]++
 			}

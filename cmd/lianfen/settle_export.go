@@ -22,10 +22,11 @@ amt and ascale, all others and stdscale. In each row the net of acq_side, iss_si
 tgt_side, shares and house come to zero. Cards are masked. docs/files.md has the columns.
 
 The items are computed again from the journal, and the file is only kept where rates, fees
-and input are those that the run was published with.`,
-		Example: `  lianfen settle export --date 2026-03-02 --to items.parquet
-  lianfen settle export 01KJJQZ3A0000000000000000A --to items.parquet
+and input are those that the run was published with. To ask it:
+
   duckdb -c "SELECT iss, kind, count(*), sum(iss_side.net) FROM 'items.parquet' GROUP BY ALL"`,
+		Example: `  lianfen settle export --date 2026-03-02 --to items.parquet
+  lianfen settle export 01KJJQZ3A0000000000000000A --to items.parquet`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ask, err := f.ask(args)
 			if err != nil {

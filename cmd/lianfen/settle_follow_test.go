@@ -28,7 +28,7 @@ func TestProgressLines(t *testing.T) {
 		var log bytes.Buffer
 		lines := &follower{w: &log, last: time.Now()}
 		for range 41 { // Ten seconds and a quarter.
-			time.Sleep(250 * time.Millisecond)
+			time.Sleep(250 * time.Millisecond) //nolint:forbidigo // in a bubble, where it costs nothing.
 			lines.hear(at)
 		}
 		lines.end()

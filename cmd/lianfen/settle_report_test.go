@@ -17,7 +17,7 @@ func TestReportListsAHundredExceptions(t *testing.T) {
 	for _, c := range []struct {
 		count, listed int
 		more          string
-	}{{0, 0, ""}, {100, 100, ""}, {101, 100, "and 1 more: --json has all\n"}, {250, 100, "and 150 more: --json has all\n"}} {
+	}{{0, 0, ""}, {100, 100, ""}, {101, 100, "and 1 more: --json lists the first 100000 of a run, and sums up the others by reason and programme\n"}, {250, 100, "and 150 more: --json lists the first 100000 of a run, and sums up the others by reason and programme\n"}} {
 		list := make([]files.Exception, c.count)
 		for i := range list {
 			list[i] = files.Exception{ID: uint64(i + 1), Reason: "TOO_LATE", What: "it came late"}

@@ -347,7 +347,9 @@ func (a *App) export(w http.ResponseWriter, r *http.Request) {
 		refuse(w, err)
 		return
 	}
-	a.stream(w, r, "text/plain; charset=utf-8", func(w io.Writer) (uint64, error) { return export(r.Context(), a.ledger, a.key, e, w) })
+	a.stream(w, r, "text/plain; charset=utf-8", func(w io.Writer) (uint64, error) { //nolint:contextcheck // the request's own.
+		return export(r.Context(), a.ledger, a.key, e, w)
+	})
 }
 
 // stream answers with what write writes, and in its trailers how much that was, or why it

@@ -24,7 +24,9 @@ func (a *App) settleExport(w http.ResponseWriter, r *http.Request) {
 		refuse(w, err)
 		return
 	}
-	a.stream(w, r, "application/vnd.apache.parquet", func(w io.Writer) (uint64, error) { return a.settlement.Export(r.Context(), run, w) })
+	a.stream(w, r, "application/vnd.apache.parquet", func(w io.Writer) (uint64, error) { //nolint:contextcheck // the request's own.
+		return a.settlement.Export(r.Context(), run, w)
+	})
 }
 
 // SettleExport writes the items of a published run to w as a table, in Parquet, and returns how

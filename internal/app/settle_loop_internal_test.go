@@ -36,7 +36,7 @@ func TestNightTellsProgress(t *testing.T) {
 			}
 			return settlement.Progress{Step: "render", Done: uint64(took / time.Millisecond), Total: 60_000, Began: 1, At: settlement.Progress{Began: 1}.Began.Add(took)}
 		})
-		time.Sleep(16 * time.Second)
+		time.Sleep(16 * time.Second) //nolint:forbidigo // in a bubble, where it costs nothing.
 		finish()
 		require.Equal(t, 2, strings.Count(text.String(), "settlement progress"))
 		require.Contains(t, text.String(), "step=render done=5000 total=60000 per_second=1000 seconds_left=55")

@@ -71,14 +71,15 @@ func (a *App) temporarySets(ctx context.Context, ask *TemporaryAsk) (string, *se
 	if err != nil {
 		return "", nil, err
 	}
-	date, cycle := ask.Date, ask.Cycle
 	if ask.Run == "" && ask.Date == 0 {
 		now, err := a.runs(ctx)
 		if err != nil {
 			return "", nil, err
 		}
-		date, cycle = now.date, now.cycle
-	} else if date, cycle, err = a.asked(ctx, &ask.SettleAsk); err != nil {
+		return a.settlement.Temporary(ctx, now.date, now.cycle, ask.Member, order)
+	}
+	date, cycle, err := a.asked(ctx, &ask.SettleAsk)
+	if err != nil {
 		return "", nil, err
 	}
 	return a.settlement.Temporary(ctx, date, cycle, ask.Member, order)

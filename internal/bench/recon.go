@@ -60,11 +60,11 @@ func Recon(ctx context.Context, opts ReconOptions) (_ *Report, err error) {
 	} else {
 		defer func() { err = errors.Join(err, os.RemoveAll(r.dir)) }()
 	}
-	opts.Progress("making files up", time.Duration(opts.Lines)*2*time.Microsecond)
+	opts.Progress("making files up", time.Duration(opts.Lines)*2*time.Microsecond) //nolint:gosec // lines are bounded.
 	if err := r.write(); err != nil {
 		return nil, err
 	}
-	opts.Progress("a plain read of the files", time.Duration(opts.Lines)*time.Microsecond/10)
+	opts.Progress("a plain read of the files", time.Duration(opts.Lines)*time.Microsecond/10) //nolint:gosec // as above.
 	if err := r.plain(); err != nil {
 		return nil, err
 	}
@@ -72,7 +72,7 @@ func Recon(ctx context.Context, opts ReconOptions) (_ *Report, err error) {
 		name  string
 		order func(sources []reconcile.Lines) (reconcile.Lines, func() error, error)
 	}{{"totals only", nil}, {"line by line, files in order", inOrder}, {"line by line, files in any order", r.sorted}} {
-		opts.Progress(way.name, time.Duration(opts.Lines)*3*time.Microsecond)
+		opts.Progress(way.name, time.Duration(opts.Lines)*3*time.Microsecond) //nolint:gosec // as above.
 		if err := r.compare(way.name, way.order); err != nil {
 			return nil, err
 		}
@@ -134,7 +134,7 @@ func (d *reconDay) line(l *reconcile.Line, n uint64) {
 	h := mix(n)
 	*l = reconcile.Line{
 		Key:    reconcile.Key{Acquirer: points.AcquirerID(reconAcquirers + h%d.half), When: clockOf(n % reconDistinctDays), STAN: points.STAN(1 + n%999_999)},
-		Number: n, CID: n, Amount: int64(1 + h>>24%500_000), Issuer: points.IssuerID(reconIssuers + h>>16%d.half), Date: reconDate, //nolint:gosec // below a million.
+		Number: n, CID: n, Amount: int64(1 + h>>24%500_000), Issuer: points.IssuerID(reconIssuers + h>>16%d.half), Date: reconDate,
 		Tells: reconTells, Expect: reconcile.Both,
 	}
 	copy(l.RRN[:], "000000000000")
@@ -144,7 +144,7 @@ func (d *reconDay) line(l *reconcile.Line, n uint64) {
 	copy(l.Kind[:], "RDM")
 	copy(l.Status[:], "00")
 	copy(l.Asset[:], "901   ")
-	l.Fees = [3]int64{reconcile.Acquirer: -int64(h >> 50), reconcile.Issuer: int64(h >> 52)} //nolint:gosec // some thousands.
+	l.Fees = [3]int64{reconcile.Acquirer: -int64(h >> 50), reconcile.Issuer: int64(h >> 52)}
 }
 
 // clockOf is a second of the day as DE7 with the year.

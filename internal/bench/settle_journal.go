@@ -106,7 +106,7 @@ func (j *journalRun) fill(ctx context.Context) (stretches []stretch, err error) 
 	for _, group := range []int{busyGroup, calmGroup} {
 		s := stretch{group: group, first: j.ledger.Durable() + 1}
 		j.sales = j.sales[:0] // What is undone lies in groups of the same size.
-		for written := uint64(0); written < j.opts.Journal/2; written += uint64(group) {
+		for written := uint64(0); written < j.opts.Journal/2; written += uint64(group) { //nolint:gosec // one of two constants.
 			if err := j.group(ctx, &s); err != nil {
 				return nil, err
 			}
@@ -138,7 +138,7 @@ func (j *journalRun) group(ctx context.Context, s *stretch) error {
 		return err
 	}
 	for i := range commands {
-		j.positions = append(j.positions, first+points.Position(i)) //nolint:gosec // a group.
+		j.positions = append(j.positions, first+points.Position(i))
 	}
 	j.sales = append(j.sales, sales...)
 	return nil
@@ -159,7 +159,7 @@ func (j *journalRun) request(cmd *book.Command) error {
 			Acquirer: worldAcquirer, Source: terminal, When: 1 + j.serial/perSeries, STAN: points.STAN(1 + j.serial%perSeries),
 			Class: points.ClassFinancial, Door: points.DoorTerminal,
 		},
-		Program: worldProgram, Amount: 1 + points.Amount(j.serial%5), Acquirer: worldAcquirer, Merchant: merchant, Terminal: terminal, //nolint:gosec // below five.
+		Program: worldProgram, Amount: 1 + points.Amount(j.serial%5), Acquirer: worldAcquirer, Merchant: merchant, Terminal: terminal,
 	}
 	switch of := j.serial % 20; {
 	case of < 3:
@@ -181,7 +181,7 @@ func (j *journalRun) undo(cmd *book.Command, nth int) points.PAN {
 	serial := j.sales[nth]
 	j.sales[nth] = j.sales[len(j.sales)-1]
 	j.sales = j.sales[:len(j.sales)-1]
-	cmd.Original, cmd.Amount = j.positions[serial], 1+points.Amount(serial%5) //nolint:gosec // below five.
+	cmd.Original, cmd.Amount = j.positions[serial], 1+points.Amount(serial%5)
 	pan, _ := worldCard(1 + serial*7919%journalAccounts)                      // It was made before.
 	return pan
 }

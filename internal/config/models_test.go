@@ -24,8 +24,11 @@ func TestModelRules(t *testing.T) {
 		one, other netting.Class
 		model      netting.Model
 	}{
-		{tariff.KindRDM, 1, 2, netting.BNET}, {tariff.KindRDM, 2, 1, netting.BNET}, {tariff.KindRDM, 1, 1, netting.MNET},
-		{tariff.KindEAR, 2, netting.Operator, netting.GROSS}, {tariff.KindEAR, 1, 2, netting.MNET},
+		{tariff.KindRDM, 1, 2, netting.BNET},
+		{tariff.KindRDM, 2, 1, netting.BNET},
+		{tariff.KindRDM, 1, 1, netting.MNET},
+		{tariff.KindEAR, 2, netting.Operator, netting.GROSS},
+		{tariff.KindEAR, 1, 2, netting.MNET},
 	} {
 		require.Equal(t, is.model, models.Of(is.kind, is.one, is.other), "%+v", is)
 	}

@@ -129,7 +129,7 @@ func (t *entryTerms) of(l *Line) bool {
 func (r *EntryRates) place(l *Line) int32 {
 	for i := range r.terms {
 		if r.terms[i].of(l) {
-			return int32(i) + 1 //nolint:gosec // as few as entries.
+			return int32(i) + 1
 		}
 	}
 	r.terms = append(r.terms, entryTerms{l.Asset, l.AssetScale, l.RateVersion, l.Num, l.Den})
@@ -183,5 +183,5 @@ func ProgramCurrency(program string) string {
 		return ""
 	}
 	n -= uint64(points.MinProgram)
-	return string([]byte{'Q', byte('U' + n/26), byte('A' + n%26)})
+	return string([]byte{'Q', byte('U' + n/26), byte('A' + n%26)}) //nolint:gosec // programmes are a hundred.
 }

@@ -1,7 +1,6 @@
 package files
 
 import (
-	"regexp"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -95,7 +94,7 @@ func TestEntryRateWide(t *testing.T) {
 	r := new(EntryRates)
 	for n := uint64(1); n <= 20_000; n++ { // Beyond 2^64 at 18,446.
 		r.Note(RoleAcquirer, wide.Kind, 0, &wide)
-		rate := r.Of(0, &Position{Code: tariff.CodeRDM, Receive: points.Amount(n) * 1000, Items: n}) //nolint:gosec // thousands.
+		rate := r.Of(0, &Position{Code: tariff.CodeRDM, Receive: points.Amount(n) * 1000, Items: n})
 		require.Equal(t, n <= 1000, rate != nil, n)
 	}
 }
@@ -106,7 +105,7 @@ func TestProgramCurrency(t *testing.T) {
 	seen := map[string]bool{}
 	for id := points.MinProgram; id <= points.MaxProgram; id++ {
 		code := ProgramCurrency(assetOf(id))
-		require.Regexp(t, regexp.MustCompile(`^Q[U-X][A-Z]$`), code)
+		require.Regexp(t, `^Q[U-X][A-Z]$`, code)
 		require.False(t, seen[code], code)
 		seen[code] = true
 	}
@@ -126,7 +125,7 @@ func TestEntryRateBound(t *testing.T) {
 	all := make([]Line, 2*maxCounterparties)
 	for i := range all {
 		all[i] = l
-		all[i].Issuer = tariff.Member(i + 1) //nolint:gosec // thousands.
+		all[i].Issuer = tariff.Member(i + 1)
 	}
 	v := noted(RoleAcquirer, all...)
 	require.Len(t, v.rates.pairs, maxCounterparties)

@@ -65,7 +65,7 @@ func instructions(rows []Position) (broken []FormatError) {
 	for i := range rows {
 		p := &rows[i]
 		wrong := func(expected string) {
-			broken = append(broken, FormatError{Line: uint64(i) + 2, Column: 1, Field: "instruction_id", Found: p.Instruction, Expected: expected})
+			broken = append(broken, FormatError{Line: uint64(i) + 2, Column: 1, Field: "instruction_id", Found: p.Instruction, Expected: expected}) //nolint:gosec // an index.
 		}
 		if !p.Whole() && (p.Model == netting.MNET || !paired[position{p.Member, p.Model}]) {
 			if p.Instruction != "" {

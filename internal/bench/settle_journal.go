@@ -105,7 +105,7 @@ func (j *journalRun) fill(ctx context.Context) (stretches []stretch, err error) 
 	}
 	for _, group := range []int{busyGroup, calmGroup} {
 		s := stretch{group: group, first: j.ledger.Durable() + 1}
-		j.sales = j.sales[:0] // What is undone lies in groups of the same size.
+		j.sales = j.sales[:0]                                                            // What is undone lies in groups of the same size.
 		for written := uint64(0); written < j.opts.Journal/2; written += uint64(group) { //nolint:gosec // one of two constants.
 			if err := j.group(ctx, &s); err != nil {
 				return nil, err
@@ -182,7 +182,7 @@ func (j *journalRun) undo(cmd *book.Command, nth int) points.PAN {
 	j.sales[nth] = j.sales[len(j.sales)-1]
 	j.sales = j.sales[:len(j.sales)-1]
 	cmd.Original, cmd.Amount = j.positions[serial], 1+points.Amount(serial%5)
-	pan, _ := worldCard(1 + serial*7919%journalAccounts)                      // It was made before.
+	pan, _ := worldCard(1 + serial*7919%journalAccounts) // It was made before.
 	return pan
 }
 

@@ -66,6 +66,8 @@ type Side struct {
 	Fees  *tariff.Fees  // nil: likewise
 	// Without is the member whose items are left out; 0: nobody's are.
 	Without tariff.Member
+
+	positions string // the digest that it has to come to; empty: any
 }
 
 // Side is the computation that a run was: its cycle, under the tables as they were.
@@ -74,7 +76,7 @@ func (r *Runner) Side(ctx context.Context, run *Run) (Side, error) {
 	if err != nil {
 		return Side{}, err //nolint:wrapcheck // the journal's own words.
 	}
-	s := Side{Name: "run " + run.ID, Cut: run.Cut}
+	s := Side{Name: "run " + run.ID, Cut: run.Cut, positions: run.Positions}
 	if s.Rates, err = ratesUntil(setting.Rates, run.Created); err != nil {
 		return s, err
 	}
@@ -95,7 +97,7 @@ func (r *Runner) Otherwise(ctx context.Context, s Side, terms []tariff.Terms) (S
 	if err != nil {
 		return s, err //nolint:wrapcheck // the journal's own words.
 	}
-	s.Name, s.Rates = s.Name+" with other rates", tariff.NewRates()
+	s.Name, s.Rates, s.positions = s.Name+" with other rates", tariff.NewRates(), ""
 	replaced := func(rate *tariff.Rate) bool {
 		return slices.ContainsFunc(terms, func(t tariff.Terms) bool { return t.Program == rate.Program && t.Side == rate.Side })
 	}
@@ -227,6 +229,10 @@ func (r *Runner) side(ctx context.Context, s Side) (*sided, error) {
 	all, err := b.compute(ctx, r.journal, s.Cut, r.opts.Workers, r.progress)
 	if err != nil {
 		return nil, fmt.Errorf("%s: settlement of %v: %w", s.Name, s.Cut, err)
+	}
+	if is := hexOf(all.fold.Digest()); s.positions != "" && s.Without == 0 && is != s.positions {
+		return nil, points.Errorf(points.NotPermitted, "%s of %v does not come to its positions any more (%s, was %s): settlement.models, settlement.classes or members are others than they were; "+
+			"put them back to compare it", s.Name, s.Cut, brief(is), brief(s.positions))
 	}
 	return &sided{b, all}, nil
 }

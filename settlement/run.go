@@ -175,7 +175,7 @@ func (r *Run) differs(key netting.RunKey) (parts []string) {
 	for _, part := range []struct{ name, was, is string }{
 		{"rates", r.Rates, hexOf(key.Rates)},
 		{"fees", r.Fees, hexOf(key.Fees)},
-		{"members, merchants, programmes or bank accounts", r.Policy, hexOf(key.Policy)},
+		{"members, their caps, merchants, programmes, models or bank accounts", r.Policy, hexOf(key.Policy)},
 		{"input", r.Input, hexOf(key.Input)},
 		{"program version", r.Code, key.Code},
 	} {

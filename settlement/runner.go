@@ -573,9 +573,13 @@ func (r *Runner) Propose(ctx context.Context, run *Run, order Order) (alone bool
 	if run.State != Checked {
 		return false, points.Errorf(points.NotPermitted, "settlement run %s is %v; what is proposed is CHECKED", run.ID, run.State)
 	}
+	maker, before := run.Maker, run.Proposal
 	run.Maker = order.By
 	if run.Proposal, err = r.journal.Propose(ctx, run.publication(order)); err != nil {
 		return false, fmt.Errorf("propose run %s of %v: %w", run.ID, run.Cut, err)
+	}
+	if maker != "" && run.Proposal == before {
+		run.Maker = maker // Who looks at it again does not become the one who made it; who proposes it anew does.
 	}
 	_, warned := Failed(run.Checks, SecondPerson)
 	return run.Proposal == 0 && !warned, r.write(run, "proposed")

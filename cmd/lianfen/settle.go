@@ -202,5 +202,7 @@ now on.`,
 	f.StringVar(&s.Note, "note", "", "why")
 	twoNames(cmd, &s.Operator, &s.Second)
 	requireFlags(cmd, "member", "note")
+	cmd.MarkFlagsOneRequired("cap", "unlimited")
+	cmd.MarkFlagsMutuallyExclusive("cap", "unlimited")
 	return cmd
 }

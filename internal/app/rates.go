@@ -326,12 +326,30 @@ func (a *App) proposeFees(ctx context.Context, s FeeSetting) (Done, error) {
 	fees := &tariff.Schedule{From: from}
 	for i := range s.Rows {
 		row, err := s.Rows[i].row()
+		if err == nil {
+			err = a.sharedByMembers(ctx, &row)
+		}
 		if err != nil {
 			return Done{}, fmt.Errorf("fees: row %d: %w", i+1, err)
 		}
 		fees.Rows = append(fees.Rows, row)
 	}
 	return a.do(ctx, "fees", &book.Command{Kind: book.KindPut, At: a.opts.Clock(), Entry: book.Entry{Fees: fees}, Operator: s.Operator, Second: s.Second, Note: s.Note})
+}
+
+// sharedByMembers refuses a share of nobody: an item that pays it could not be settled. The
+// book has no such rule: a journal of before it would be read otherwise.
+func (a *App) sharedByMembers(ctx context.Context, row *tariff.FeeRow) error {
+	return a.ledger.View(ctx, func(b *book.Book) error {
+		for _, share := range row.Shares {
+			if share.Member != 0 {
+				if err := b.Registry().WhyNoMember(share.Member); err != nil {
+					return fmt.Errorf("share of %v: %w", share.Member, err)
+				}
+			}
+		}
+		return nil
+	})
 }
 
 // FeeVersion is a version of the fees.

@@ -345,9 +345,6 @@ func (a *App) take(ctx context.Context, date points.BusinessDate, cycle uint8, o
 	if err != nil || run.State != settlement.Checked {
 		return a.settled(run, err)
 	}
-	if run.Maker != "" && run.Maker != order.By {
-		order.By = run.Maker // Who looks at it again does not become the one who made it.
-	}
 	alone, err := a.settlement.Propose(ctx, run, order)
 	if err != nil {
 		return Settled{}, err

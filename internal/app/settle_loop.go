@@ -241,7 +241,7 @@ func (a *App) behindLast(ctx context.Context, runs []*settlement.Run) (cut settl
 		if run := lastOf(runs, cut); run != nil && run.State == settlement.Void {
 			return settlement.Cut{}, err
 		}
-		return cut, err
+		return a.unlessPosted(ctx, cut, err)
 	}
 	latest := runs[i].Cut
 	for _, run := range runs[i:] {
@@ -260,10 +260,28 @@ func (a *App) behindLast(ctx context.Context, runs []*settlement.Run) (cut settl
 		}
 		cut = settlement.Cut{Date: c.Date, Cycle: c.Cycle, First: c.First, Last: c.Last}
 		if run := lastOf(runs, cut); run == nil || run.State != settlement.Void {
-			return cut, nil
+			if open, err := a.unlessPosted(ctx, cut, nil); err != nil || open.Date != 0 {
+				return open, err
+			}
 		}
 		last = c.Last
 	}
+}
+
+// unlessPosted is a cycle that is not posted; one that is was published by a run whose files
+// are not here: the ledger was restored without them.
+func (a *App) unlessPosted(ctx context.Context, cut settlement.Cut, err error) (settlement.Cut, error) {
+	if err != nil || cut.Date == 0 {
+		return cut, err
+	}
+	err = a.ledger.View(ctx, func(b *book.Book) error {
+		view, _, err := b.ClearedIn(cut.Date, cut.Cycle)
+		if view.Posted != 0 {
+			cut = settlement.Cut{}
+		}
+		return err
+	})
+	return cut, err
 }
 
 // tellProgress logs how far the run is, until finish is called.

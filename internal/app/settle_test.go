@@ -421,3 +421,25 @@ func failedChecks(run *settlement.Run, severity settlement.Severity) (names []st
 	}
 	return names
 }
+
+// Who runs a night anew after its maker has withdrawn the proposal is the maker from then on,
+// and does not approve it: nobody settles alone in the name of somebody else.
+func TestNobodySettlesInTheNameOfAnother(t *testing.T) {
+	r, li, wang := twoPersons(t, newHouse(t))
+	ctx := t.Context()
+	ran, err := li.client.Settle(ctx, "run", app.SettleAsk{}, nil)
+	require.NoError(t, err)
+	require.Equal(t, "li", ran.Run.Maker)
+	seen, err := wang.client.Settle(ctx, "run", app.SettleAsk{}, nil)
+	require.NoError(t, err)
+	require.Equal(t, "li", seen.Run.Maker, "looking at it again makes nobody its maker")
+	rrn := ran.Run.Proposal.RRN()
+	_, err = li.client.Reject(ctx, app.Decision{RRN: string(rrn[:]), Note: "a rate is wrong"})
+	require.NoError(t, err)
+	again, err := wang.client.Settle(ctx, "run", app.SettleAsk{}, nil)
+	require.NoError(t, err)
+	require.Equal(t, "wang", again.Run.Maker)
+	_, err = wang.client.Settle(ctx, "approve", app.SettleAsk{Run: ran.Run.ID, Publish: true}, nil)
+	require.Equal(t, points.NeedsSecondPerson, points.ReasonOf(err))
+	r.stop(t)
+}

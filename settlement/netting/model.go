@@ -110,7 +110,7 @@ func NewModels(classes Class, rules []Rule) (*Models, error) {
 		if rule.Model == 0 || rule.Model >= endOfModels || int(rule.Kind) >= tariff.Kinds ||
 			(rule.One > classes && rule.One != Any) || (rule.Other > classes && rule.Other != Any) {
 			return nil, points.Errorf(points.FormatError,
-				"models of settlement: rule %d: want a model, a kind or *, and classes of 0 (operator) to %d or *", i+1, classes)
+				"models of settlement: rule %d: want a model, a kind or *, and classes of 0 (operator) to %d or *; members are in higher classes by settlement.classes", i+1, classes)
 		}
 	}
 	m := &Models{classes: classes}

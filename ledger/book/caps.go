@@ -46,6 +46,12 @@ func (b *Book) mayOwe(cmd *Command, kind tariff.Kind, program *Program, amount p
 
 // valued values an item as of now; false: it has no value.
 func (b *Book) valued(kind tariff.Kind, program *Program, acquirer points.AcquirerID, merchant points.MerchantID, amount points.Amount) bool {
+	return b.valuedHeld(kind, program, acquirer, merchant, amount, 0)
+}
+
+// valuedHeld likewise, of what may be captured of a hold that was placed then, whose rate and
+// fees its capture may have ([tariff.FeeRow.LockAtHold]); 0: of no hold that there is.
+func (b *Book) valuedHeld(kind tariff.Kind, program *Program, acquirer points.AcquirerID, merchant points.MerchantID, amount points.Amount, placed points.Timestamp) bool {
 	var item tariff.Item
 	item.Kind, item.Program, item.Amount, item.At, item.Position = kind, program.ID, amount, b.risk.now, b.position+1
 	item.Issuer, _ = tariff.MemberOf(program.Issuer)
@@ -53,7 +59,23 @@ func (b *Book) valued(kind tariff.Kind, program *Program, acquirer points.Acquir
 	if m, ok := b.live.Merchants[merchant]; ok {
 		item.MCC = m.MCC
 	}
+	if placed != 0 && b.live.Fees.Locked(&item, placed) {
+		item.Held = min(placed, item.At)
+	}
 	return tariff.Value(b.live.Rates, b.live.fees(), &item, &b.clearing.value) == tariff.OK
+}
+
+// placedAt is when the hold at position was placed, where any schedule locks captures at
+// their holds; else, and of one that the current command places, 0.
+func (b *Book) placedAt(position points.Position) (points.Timestamp, error) {
+	if b.live.Fees == nil || !b.live.Fees.Locks() || position > b.position {
+		return 0, nil
+	}
+	var rec Record // Its own: callers have other records at hand.
+	if err := b.source.Record(position, &rec); err != nil {
+		return 0, fmt.Errorf("read journal record %d: %w", position, err)
+	}
+	return rec.Outcome.Posted, nil
 }
 
 // wouldExceed holds the legs that were valued last against the caps.

@@ -79,9 +79,9 @@ func (b *Book) lessReserved(position points.Position) error {
 
 // mayHoldRest reports whether there is room for what the last capture of h has released, when
 // that capture is reversed. If not, the hold has only what was captured again, as after a void.
-func (b *Book) mayHoldRest(cmd *Command, h *hold, capture *Record) bool {
+func (b *Book) mayHoldRest(cmd *Command, h *hold, capture *Record) (bool, error) {
 	if !b.asksForRoom(cmd) {
-		return true
+		return true, nil
 	}
 	var rest points.Amount
 	for _, move := range capture.Outcome.Lots {
@@ -89,7 +89,11 @@ func (b *Book) mayHoldRest(cmd *Command, h *hold, capture *Record) bool {
 			rest += move.Amount
 		}
 	}
-	return rest == 0 || b.mayHoldMore(h, rest).Approved()
+	if rest == 0 {
+		return true, nil
+	}
+	reason, err := b.mayHoldMore(h, rest)
+	return reason.Approved(), err
 }
 
 // mayStandAgainFar is mayStandAgain of what an issuer elsewhere has approved: r is a void, a
@@ -139,8 +143,9 @@ func (b *Book) mayHoldAgainFar(r *remote) (points.Reason, error) {
 	if b.lastDay(hold) < b.date {
 		return points.Approved, nil // It reserves nothing again.
 	}
-	if !b.valued(tariff.KindRDM, b.live.Programs[hold.program], hold.acquirer, hold.merchant, hold.left()) {
-		return points.Approved, nil
+	placed, err := b.placedAt(hold.position)
+	if err != nil || !b.valuedHeld(tariff.KindRDM, b.live.Programs[hold.program], hold.acquirer, hold.merchant, hold.left(), placed) {
+		return points.Approved, err
 	}
 	return b.wouldExceedOf(func(c *Cap) bool { return c.Holds }), nil
 }

@@ -124,8 +124,8 @@ func (b *Book) increment(cmd *Command, out *Outcome) (points.Reason, error) {
 	if reason := a.increasing(&program.Rules, h.reserved, cmd.Amount, b.date); !reason.Approved() {
 		return reason, nil
 	}
-	if reason := b.mayHoldMore(h, cmd.Amount); !reason.Approved() {
-		return reason, nil
+	if reason, err := b.mayHoldMore(h, cmd.Amount); err != nil || !reason.Approved() {
+		return reason, err
 	}
 	out.Amount = cmd.Amount
 	b.take(a, cmd.Amount, true, out)

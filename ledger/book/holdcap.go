@@ -36,11 +36,18 @@ func (b *Book) heldNow(h *hold) {
 }
 
 // mayHoldMore holds an increment of h against the caps of which it reserves (I21).
-func (b *Book) mayHoldMore(h *hold, more points.Amount) points.Reason {
-	if len(b.live.Caps) == 0 || b.live.Rates == nil || !b.valued(tariff.KindRDM, b.live.Programs[h.account.Program], h.acquirer, h.merchant, more) {
-		return points.Approved
+func (b *Book) mayHoldMore(h *hold, more points.Amount) (points.Reason, error) {
+	if len(b.live.Caps) == 0 || b.live.Rates == nil {
+		return points.Approved, nil
 	}
-	return b.wouldExceedOf(func(c *Cap) bool { return c.Holds })
+	placed, err := b.placedAt(h.position)
+	if err != nil {
+		return 0, err
+	}
+	if !b.valuedHeld(tariff.KindRDM, b.live.Programs[h.account.Program], h.acquirer, h.merchant, more, placed) {
+		return points.Approved, nil
+	}
+	return b.wouldExceedOf(func(c *Cap) bool { return c.Holds }), nil
 }
 
 // reserveAnew lets go of what the approved command has decided, and reserves for the holds
@@ -61,17 +68,26 @@ func (b *Book) reserveAnew(cmd *Command, out *Outcome) error {
 		if h.state == holdOpen {
 			left = h.left
 		}
-		if err := b.reserveFor(position, b.couldOwe(h.account.Program, h.acquirer, h.merchant, left)); err != nil {
+		want, err := b.couldOwe(position, h.account.Program, h.acquirer, h.merchant, left)
+		if err == nil {
+			err = b.reserveFor(position, want)
+		}
+		if err != nil {
 			return err
 		}
 	}
 	return b.reserveElsewhere(cmd, out)
 }
 
-// couldOwe is what a redemption of amount would make members owe whose caps count holds.
-func (b *Book) couldOwe(program points.ProgramID, acquirer points.AcquirerID, merchant points.MerchantID, amount points.Amount) (sums []memberSum) {
-	if amount == 0 || !b.valued(tariff.KindRDM, b.live.Programs[program], acquirer, merchant, amount) {
-		return nil
+// couldOwe is what capturing amount of the hold at position would make members owe whose caps
+// count holds.
+func (b *Book) couldOwe(position points.Position, program points.ProgramID, acquirer points.AcquirerID, merchant points.MerchantID, amount points.Amount) (sums []memberSum, err error) {
+	if amount == 0 {
+		return nil, nil
+	}
+	placed, err := b.placedAt(position)
+	if err != nil || !b.valuedHeld(tariff.KindRDM, b.live.Programs[program], acquirer, merchant, amount, placed) {
+		return nil, err
 	}
 	var all []memberSum // a handful
 	of := func(m tariff.Member) *memberSum {
@@ -95,7 +111,7 @@ func (b *Book) couldOwe(program points.ProgramID, acquirer points.AcquirerID, me
 			sums = append(sums, memberSum{member: all[i].member, debit: owes})
 		}
 	}
-	return sums
+	return sums, nil
 }
 
 // reserveFor makes want what is reserved for the request at position.
@@ -148,7 +164,11 @@ func (b *Book) reserveElsewhere(cmd *Command, out *Outcome) error {
 			if r.phase == RemoteOpen && r.reversed == 0 {
 				asked = r.asked
 			}
-			if err := b.reserveFor(r.position, b.couldOwe(r.program, r.acquirer, r.merchant, asked)); err != nil {
+			want, err := b.couldOwe(r.original, r.program, r.acquirer, r.merchant, asked)
+			if err == nil {
+				err = b.reserveFor(r.position, want)
+			}
+			if err != nil {
 				return err
 			}
 		default:
@@ -175,7 +195,10 @@ func (b *Book) reserveHoldElsewhere(cmd *Command, r, capture *remote) error {
 	if last < b.date {
 		left = 0
 	}
-	want := b.couldOwe(r.program, r.acquirer, r.merchant, left)
+	want, err := b.couldOwe(r.position, r.program, r.acquirer, r.merchant, left)
+	if err != nil {
+		return err
+	}
 	if d, err := b.clearing.find(r.position); err != nil {
 		return err
 	} else if len(want) > 0 && (d == nil || len(d.reserved) == 0) {

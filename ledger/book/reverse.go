@@ -226,7 +226,11 @@ func (b *Book) reverseSale(cmd *Command, rec *Record, t *transaction, out *Outco
 		if err != nil {
 			return 0, err
 		}
-		reason, err := b.uncapture(a, rec, t, b.mayHoldRest(cmd, h, rec), out)
+		room, err := b.mayHoldRest(cmd, h, rec)
+		if err != nil {
+			return 0, err
+		}
+		reason, err := b.uncapture(a, rec, t, room, out)
 		if err != nil || !reason.Approved() {
 			return reason, err
 		}
@@ -400,8 +404,8 @@ func (b *Book) reverseHold(cmd *Command, rec *Record, out *Outcome) (points.Reas
 			return points.Approved, nil
 		}
 		if b.asksForRoom(cmd) {
-			if reason := b.mayHoldMore(h, rec.Outcome.Amount); !reason.Approved() {
-				return reason, nil
+			if reason, err := b.mayHoldMore(h, rec.Outcome.Amount); err != nil || !reason.Approved() {
+				return reason, err
 			}
 		}
 		b.touchHold(h)

@@ -182,3 +182,27 @@ func TestLockedAtTheHoldElsewhere(t *testing.T) {
 	require.Equal(t, []tariff.Leg{leg(bringing, tariff.Member(far), 7500, tariff.CodeRVS), leg(tariff.AccountFee, bringing, 75, tariff.CodeSWF)}, d.legsOf(undone))
 	d.owesAsRead()
 }
+
+// A hold whose captures have the rate of its own moment reserves at that rate, however often
+// it changes: so what is left of it stays within the cap when today's rate has fallen (I21).
+func TestALockedHoldReservesAtItsOwnRate(t *testing.T) {
+	locked := []tariff.FeeRow{{Kind: tariff.KindRDM, LockAtHold: true}, {Kind: tariff.KindEAR}}
+	d := priced(t)
+	d.terms(2, locked...)
+	d.must(book.Command{Kind: book.KindAdjust, Operator: "li", Second: "wang", Member: 1, Program: air, Amount: 5000})
+	d.must(capped(book.Cap{Member: tariff.Member(issuer), Cap: 60, Prefund: 60, Holds: true}))
+	owes := func() points.Amount { return d.book.Exposures()[0].Owes }
+	hold := d.must(at("T1", 2, book.Command{Kind: book.KindHold, Card: cardOf(1), Program: air, Amount: 20})).Position
+	require.Equal(t, points.Amount(40), owes())
+	d.terms(1, locked...)
+	d.must(at("T1", 3, book.Command{Kind: book.KindCapture, Original: hold, Amount: 1}))
+	require.Equal(t, points.Amount(40), owes(), "1 at 2, and 19 that may be captured at 2")
+	require.Equal(t, points.OverSettlementCap, d.do(at("T1", 4, book.Command{Kind: book.KindIncrement, Card: cardOf(1), Original: hold, Amount: 11})).Reason)
+	d.must(at("T1", 5, book.Command{Kind: book.KindIncrement, Card: cardOf(1), Original: hold, Amount: 10}))
+	require.Equal(t, points.Amount(60), owes())
+	require.Equal(t, points.OverSettlementCap, d.do(at("T1", 6, book.Command{Kind: book.KindRedeem, Card: cardOf(1), Program: air, Amount: 1})).Reason)
+	d.must(at("T1", 7, book.Command{Kind: book.KindCapture, Original: hold, Amount: 29, Final: true}))
+	require.Equal(t, points.Amount(60), owes())
+	require.NoError(t, d.book.Audit())
+	replay(t, d, newDesk(t, book.Options{}))
+}

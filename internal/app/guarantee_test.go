@@ -147,3 +147,19 @@ func TestFeesOfDisputesByTheDoor(t *testing.T) {
 	}
 	r.stop(t)
 }
+
+// A share of a fee is of a member: an item that paid it to nobody could not be settled.
+func TestAFeeIsSharedByMembers(t *testing.T) {
+	r := newHouse(t).start(t)
+	r.load(t, smallTown)
+	propose := func(member uint32) error {
+		_, err := r.client.ProposeFees(t.Context(), app.FeeSetting{
+			FeeTerms: app.FeeTerms{From: "2099-01-01", Rows: []app.FeeRow{{Kind: "RDM", Fixed: 100, Shares: []app.FeeShare{{Role: "operator", Weight: 1}, {Member: member, Weight: 2}}}}},
+			Operator: "li", Second: "wang", Note: "a partner's brand",
+		})
+		return err
+	}
+	require.ErrorContains(t, propose(70000001), "row 1: share of 70000001")
+	require.NoError(t, propose(20000001))
+	r.stop(t)
+}

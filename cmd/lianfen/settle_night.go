@@ -201,7 +201,7 @@ would not settle if the largest net debtor failed.`,
 		Example: `  lianfen settle run --operator li
   lianfen settle run --operator li --publish --second wang
   lianfen settle run --dry-run --rates 901:CLEAR:3/2 --operator li
-  lianfen settle run --dry-run --out /tmp/so-far --member 10000001 --operator li`,
+  lianfen settle run --dry-run --out so-far --member 10000001 --operator li`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ask, err := f.ask(args)
 			if err != nil {

@@ -741,11 +741,7 @@ func appendOutcome(dst []byte, o *Outcome, at points.Timestamp) []byte {
 		dst = append(dst, byte(o.Answer))
 	}
 	if m&outLegs != 0 {
-		dst = binary.AppendUvarint(dst, uint64(len(o.Legs)))
-		for i := range o.Legs {
-			dst = binary.AppendUvarint(dst, uint64(o.Legs[i].Program))
-			dst = appendAmount(appendAmount(dst, o.Legs[i].Amount), o.Legs[i].Covers)
-		}
+		dst = appendPaid(dst, o)
 	}
 	if m&outTally != 0 {
 		dst = appendTally(dst, &o.Tally)
@@ -761,6 +757,16 @@ func appendOutcome(dst []byte, o *Outcome, at points.Timestamp) []byte {
 	}
 	if m >= outMCC {
 		dst = appendCleared(dst, o, m)
+	}
+	return dst
+}
+
+// appendPaid writes what each programme has paid of a tender.
+func appendPaid(dst []byte, o *Outcome) []byte {
+	dst = binary.AppendUvarint(dst, uint64(len(o.Legs)))
+	for i := range o.Legs {
+		dst = binary.AppendUvarint(dst, uint64(o.Legs[i].Program))
+		dst = appendAmount(appendAmount(dst, o.Legs[i].Amount), o.Legs[i].Covers)
 	}
 	return dst
 }
